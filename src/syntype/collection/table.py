@@ -1,0 +1,215 @@
+"""The Collection: one table of images and the folder that holds them.
+
+    FOLDER/
+      metadata.parquet   one row an image; ``file_name`` is relative to the folder, so that the Hugging Face
+                         ``imagefolder`` loader opens the folder as it is
+      images/            the image files, bytes as they came
+      refused.csv        files that could not be used: file, row, reason, mend
+      collection.json    schema version, name, species vocabulary, sources, history
+      .cache/            decoded pixels, safe to delete
+
+Missing values are null, never an empty string.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from syntype.errors import CollectionError, UnknownNameError
+from syntype.run import write_json
+
+__all__ = ["COLUMNS", "SCHEMA_VERSION", "SPLITS", "Collection"]
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "val", "test")
+
+COLUMNS: dict[str, str] = {
+    "image_id": "string",  # unique within the collection
+    "file_name": "string",  # relative to the collection's folder, with forward slashes
+    "species": "string",
+    "group": "string",  # observation, specimen or video track: never straddles a split
+    "split": "string",  # train | val | test; null for synthetic images
+    "width": "Int32",  # pixels, after EXIF rotation
+    "height": "Int32",
+    "sha256": "string",  # of the file
+    "phash": "string",  # 64-bit perceptual hash, 16 hex digits
+    "duplicate_of": "string",  # image_id of the first image with the same bytes
+    "box": "string",  # JSON [left, top, right, bottom] in pixels after EXIF rotation
+    "licence": "string",
+    "rights_holder": "string",
+    "source_url": "string",
+    "terms": "string",
+    "origin": "string",  # real | synthetic
+    "generator_id": "string",
+    "seed": "Int64",
+    "controls": "string",  # JSON
+    "parents": "string",  # JSON list of image_id
+    "nearest_real_id": "string",
+    "nearest_real_distance": "Float64",
+    "verdict": "string",  # accepted | refused
+    "reason": "string",  # copy | species | distribution | expert
+    "reviewer": "string",
+}
+"""Every column of ``metadata.parquet`` and its pandas type. Further columns are kept as they are."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A folder of images and the table that describes them. Selections are views on the same folder.
+
+    Attributes:
+        root: the folder.
+        table: one row an image, columns as in ``COLUMNS``, index 0..num_images-1.
+        species: the vocabulary, in a fixed order; ``labels()`` index into it.
+        info: the content of ``collection.json`` besides the vocabulary (name, sources, history).
+    """
+
+    root: Path
+    table: pd.DataFrame
+    species: tuple[str, ...]
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Collection:
+        """Open a collection.
+
+        Raises:
+            CollectionError: the folder is not a collection, or is of a newer schema.
+        """
+        root = Path(folder)
+        if not (root / "collection.json").is_file() or not (root / "metadata.parquet").is_file():
+            raise CollectionError(f"{root}: is not a collection (no collection.json and metadata.parquet). Make one with: syntype collect SOURCE --out {root}")
+        try:
+            info = json.loads((root / "collection.json").read_text(encoding="utf-8"))
+            table = pd.read_parquet(root / "metadata.parquet")
+        except (ValueError, OSError) as error:
+            raise CollectionError(f"{root}: is damaged ({error}). Make it again with: syntype collect SOURCE --out NEW_FOLDER") from None
+        version = info.pop("schema_version", None)
+        if version != SCHEMA_VERSION:
+            raise CollectionError(f"{root}: has schema version {version}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
+        species = tuple(info.pop("species"))
+        return cls(root, conform(table), species, info)
+
+    @classmethod
+    def create(cls, folder: Path | str, table: pd.DataFrame, *, name: str | None = None, species: Iterable[str] | None = None,
+               sources: Sequence[Any] = (), history: Sequence[Any] = ()) -> Collection:  # fmt: skip
+        """Write the table and ``collection.json`` of a collection whose images already lie in ``folder``.
+
+        Args:
+            species: the vocabulary; by default the species of the table, sorted.
+            sources: where the images come from (paths, URLs, notices).
+            history: what made this collection, oldest first (one JSON-able entry a step).
+        """
+        root = Path(folder)
+        root.mkdir(parents=True, exist_ok=True)
+        table = conform(table)
+        names = tuple(sorted(table["species"].dropna().unique())) if species is None else tuple(species)
+        collection = cls(root, table, names, {"name": name or root.name, "sources": list(sources), "history": list(history)})
+        collection.save()
+        return collection
+
+    def save(self) -> None:
+        """Write ``metadata.parquet`` and ``collection.json``; a crash leaves the old files or the new ones."""
+        temporary = self.root / "metadata.parquet.tmp"
+        self.table.to_parquet(temporary, index=False)
+        os.replace(temporary, self.root / "metadata.parquet")
+        write_json(self.root / "collection.json", {"schema_version": SCHEMA_VERSION, "species": list(self.species), **self.info})
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def num_images(self) -> int:
+        """Rows in the table."""
+        return len(self.table)
+
+    @property
+    def name(self) -> str:
+        """The collection's name, by default that of its folder."""
+        return str(self.info.get("name", self.root.name))
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with the images, species or splits of this (view of the) collection."""
+        rows = self.table[["sha256", "species", "split"]].fillna("").astype(str).agg("|".join, axis=1)
+        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
+
+    def path(self, row: int) -> Path:
+        """The image file of a row (0-based position)."""
+        return self.root / str(self.table["file_name"].iloc[row])
+
+    def labels(self) -> np.ndarray:
+        """Position of each image's species in ``species``: int64, shape (num_images,)."""
+        return pd.Categorical(self.table["species"], categories=list(self.species)).codes.astype(np.int64)
+
+    def counts(self) -> dict[str, int]:
+        """Number of images of every species of the vocabulary, in its order (0 where there is none)."""
+        found = self.table["species"].value_counts()
+        return {name: int(found.get(name, 0)) for name in self.species}
+
+    def where(self, mask: np.ndarray | pd.Series) -> Collection:
+        """The view of the rows where ``mask`` (bool, one a row) holds."""
+        return replace(self, table=self.table[np.asarray(mask, dtype=bool)].reset_index(drop=True))
+
+    def select(self, *, split: str | Sequence[str] | None = None, species: str | Sequence[str] | None = None, usable: bool = False) -> Collection:
+        """The view of the rows of the given split(s) and species; the vocabulary stays.
+
+        Args:
+            usable: leave out synthetic rows that curation or an expert refused.
+
+        Raises:
+            UnknownNameError: a split or species that the collection does not have.
+        """
+        mask = np.ones(len(self.table), dtype=bool)
+        for column, asked, known, kind in (("split", split, SPLITS, "split"), ("species", species, self.species, "species")):
+            if asked is None:
+                continue
+            names = [asked] if isinstance(asked, str) else list(asked)
+            for name in names:
+                if name not in known:
+                    raise UnknownNameError(kind, name, known)
+            mask &= self.table[column].isin(names).to_numpy(dtype=bool)
+        if usable:
+            mask &= (self.table["verdict"].fillna("accepted") != "refused").to_numpy(dtype=bool)
+        return self.where(mask)
+
+    def training(self) -> Collection:
+        """The images that generators, filters and classifiers may learn from: split ``train``.
+
+        Raises:
+            CollectionError: there are none.
+        """
+        train = self.select(split="train", usable=True)
+        if not len(train):
+            raise CollectionError(f"{self.root}: has no images in the split 'train'. Import it again with: syntype collect")
+        return train
+
+    def pixels(self, size: int) -> np.ndarray:
+        """Decoded square images, uint8, shape (num_images, size, size, 3), RGB 0..255; decoded once and cached.
+
+        The square keeps the whole box (or image); what it lacks is padded, never stretched.
+        """
+        from syntype.collection.pixels import read_pixels
+
+        return read_pixels(self, size)
+
+
+def conform(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the table every column of ``COLUMNS`` with its type (missing ones null), then any further columns."""
+    result = pd.DataFrame(index=range(len(table)))
+    for column, kind in COLUMNS.items():
+        values = table[column].to_numpy(dtype=object, na_value=None) if column in table else [None] * len(table)
+        result[column] = pd.array(values, dtype=kind)  # type: ignore[call-overload]
+    for column in table.columns:
+        if column not in COLUMNS:
+            result[column] = table[column].to_numpy()
+    return result

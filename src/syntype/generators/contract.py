@@ -1,0 +1,161 @@
+"""The contract of a generator family: one file in this folder, one ``Config``, one ``GenerativeModel``.
+
+A family's file defines exactly one public subclass of ``GenerativeModel``, named as it likes, with its ``Config``.
+The file name is the family's name. Nothing else in the project needs to know of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from syntype.errors import UnknownNameError
+from syntype.generators.runtime import Runtime
+from syntype.recipe import Settings
+
+__all__ = ["Adapts", "Batch", "GenerativeModel", "GeneratorConfig", "TrainingData", "seeded_normal", "to_tensor"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a family may learn from: images of the training split, decoded.
+
+    Attributes:
+        images: uint8, shape (N, size, size, 3), RGB.
+        labels: int64, shape (N,), positions in ``species``.
+        groups: int64, shape (N,); images with the same number show the same individual, track or specimen.
+        species: names, in the order of the labels.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray
+    species: tuple[str, ...]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of images a species: int64, shape (len(species),)."""
+        return np.bincount(self.labels, minlength=len(self.species))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's real images.
+
+    Attributes:
+        images_NCHW: float32 in [-1, 1], channels-last in memory.
+        labels: int64, shape (N,).
+        step: number of this step, counted from 0.
+    """
+
+    images_NCHW: Tensor
+    labels: Tensor
+    step: int
+
+
+class GeneratorConfig(Settings):
+    """What every family's settings have."""
+
+    size: int = 64
+    """Side of the square images, in pixels."""
+
+    @classmethod
+    def tiny(cls, size: int = 32) -> Self:
+        """The smallest settings that still train: for tests."""
+        return cls(size=size)
+
+
+class GenerativeModel(nn.Module, ABC):
+    """A generator family.
+
+    The loop in ``training.py`` builds the model, calls ``prepare`` once, then ``training_step`` for every batch.
+    It keeps a moving average of ``generator``'s weights, and that average is what a checkpoint holds and ``sample`` uses.
+
+    Args:
+        config: the family's own settings.
+        species: vocabulary; labels are positions in it.
+    """
+
+    Config: ClassVar[type[GeneratorConfig]]
+    learns: ClassVar[bool] = True
+    """False for families without a training loop: ``prepare`` does all."""
+
+    generator: nn.Module
+    """Everything that ``sample`` needs, and nothing else."""
+
+    def __init__(self, config: GeneratorConfig, species: Sequence[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.species = tuple(species)
+        self._position = {name: position for position, name in enumerate(self.species)}
+
+    @abstractmethod
+    def prepare(self, data: TrainingData, runtime: Runtime) -> None:
+        """Get ready to train: optimisers, statistics of the training data. Called before a state is restored."""
+
+    @abstractmethod
+    def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
+        """One step: losses, backward passes and optimiser steps. Returns scalars for the progress log.
+
+        Randomness comes from torch's global generator, which the loop seeds from (seed, step): a step is a pure
+        function of the weights, the optimiser state and the step's number.
+        """
+
+    @abstractmethod
+    def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Draw one image for each (species, seed) pair.
+
+        One seed, one image: the same species, seed and controls give the same image whatever else is in the call.
+
+        Returns:
+            float32, shape (N, 3, size, size), in [-1, 1].
+
+        Raises:
+            UnknownNameError: a species that the generator does not know.
+        """
+
+    def labels_of(self, species: Sequence[str]) -> Tensor:
+        """Positions of the named species: int64, shape (N,)."""
+        for name in species:
+            if name not in self._position:
+                raise UnknownNameError("species of this generator", name, self.species)
+        return torch.tensor([self._position[name] for name in species], dtype=torch.int64)
+
+    def training_state(self) -> dict[str, Any]:
+        """Optimiser state and whatever else an exact resume needs besides ``state_dict()``; tensors and plain values."""
+        return {}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Restore what ``training_state`` gave."""
+
+
+@runtime_checkable
+class Adapts(Protocol):
+    """A family whose trained generator can learn one more species from a few photographs."""
+
+    def add_species(self, name: str, relative: str | None) -> None:
+        """Add a species to the vocabulary; its embedding starts as that of ``relative`` (or the mean)."""
+
+    def adaptable_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters of ``generator`` that a few-shot adapter may change, by name in ``generator.state_dict()``."""
+
+
+def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Standard normal numbers, one independent draw a seed: float32, shape (len(seeds), *shape), on the CPU."""
+    rows = []
+    for seed in seeds:
+        source = torch.Generator().manual_seed(int(seed))
+        rows.append(torch.randn(tuple(shape), generator=source))
+    return torch.stack(rows) if rows else torch.empty((0, *shape))
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """uint8 NHWC -> float32 NCHW in [-1, 1], channels-last in memory (no copy of the layout)."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return tensor.to(torch.float32).div_(127.5).sub_(1.0)

@@ -1,0 +1,98 @@
+"""Where training runs: device, precision, and one process or many, through Accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from syntype.errors import UnsupportedError
+
+__all__ = ["Precision", "Runtime"]
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+class Runtime:
+    """Device, precision and process group of a training run.
+
+    Args:
+        device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda`` or ``mps``.
+        precision: ``bf16`` runs matrix products and convolutions in bfloat16; ``auto`` does so where the hardware has it.
+    """
+
+    def __init__(self, device: str = "auto", precision: Precision = "auto") -> None:
+        from accelerate import Accelerator
+
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UnsupportedError("--device cuda: this machine has no CUDA device that PyTorch can use. Choose --device auto or cpu.")
+        if device == "mps" and not torch.backends.mps.is_available():
+            raise UnsupportedError("--device mps: this machine has no Apple GPU that PyTorch can use. Choose --device auto or cpu.")
+        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        self.device: torch.device = self.accelerator.device
+        self.precision: str = _resolve(precision, self.device)
+
+    @property
+    def is_main(self) -> bool:
+        """True in the one process that writes files."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        return int(self.accelerator.num_processes)
+
+    def wait(self) -> None:
+        """Block until every process has come here."""
+        self.accelerator.wait_for_everyone()
+
+    def agree(self, flag: bool) -> bool:
+        """True in every process as soon as it is true in one."""
+        if self.world == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item() > 0)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bfloat16 for matrix products and convolutions where ``precision`` is ``bf16``."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def update(self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer) -> bool:
+        """Backward, average over processes, and step. A gradient that is not finite skips the step.
+
+        Returns:
+            whether the step was taken.
+        """
+        chosen = list(parameters)
+        gradients = torch.autograd.grad(loss, chosen, allow_unused=True)
+        flat = torch.stack([torch.zeros((), device=self.device) if g is None else g.float().norm() for g in gradients])
+        finite = bool(torch.isfinite(flat).all().item()) and bool(torch.isfinite(loss.detach()).item())
+        if self.agree(not finite):
+            return False
+        for parameter, gradient in zip(chosen, gradients, strict=True):
+            if gradient is not None and self.world > 1:
+                gradient = self.accelerator.reduce(gradient, "mean")
+            parameter.grad = gradient
+        optimiser.step()
+        for parameter in chosen:
+            parameter.grad = None
+        return True
+
+
+def _resolve(precision: Precision, device: torch.device) -> str:
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    if device.type == "cpu":
+        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+    return "fp32"

@@ -1,0 +1,217 @@
+"""A run folder: what was asked, with which versions and seed, what happened, and how it ended.
+
+    OUT/
+      run.json         manifest: command, seed, library versions, machine, inputs, status, result
+      recipe.yaml      the resolved settings
+      progress.jsonl   one JSON object an event, appended and flushed as it happens
+
+Every stage function takes a ``Run``. ``Run.silent()`` keeps nothing, for tests and for use as a library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from syntype.errors import InputError
+from syntype.recipe import Settings, write_yaml
+
+__all__ = ["Progress", "Run", "read_events", "write_json"]
+
+T = TypeVar("T")
+
+_VERSIONED = ("syntype", "torch", "torchvision", "timm", "numpy", "pillow", "pandas", "scikit-learn", "accelerate", "safetensors")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+class Progress:
+    """A bar with the time left on a terminal; a line every 30 seconds elsewhere; always on standard error."""
+
+    def __init__(self, description: str, total: float | None, quiet: bool) -> None:
+        self._description, self._total, self._quiet = description, total, quiet
+        self._done, self._note = 0.0, ""
+        self._start = self._last = time.monotonic()
+        self._bar: Any = None
+        if not quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
+                       TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=False)
+            self._task = self._bar.add_task(description, total=total, note="")
+            self._bar.start()
+
+    def advance(self, amount: float = 1, note: str | None = None) -> None:
+        """Move on by ``amount``; ``note`` is shown behind the bar."""
+        self.set(self._done + amount, note)
+
+    def set(self, done: float, note: str | None = None) -> None:
+        """Move to ``done`` of the total."""
+        self._done = done
+        if note is not None:
+            self._note = note
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=self._note)
+        elif not self._quiet and time.monotonic() - self._last > 30:
+            self._last = time.monotonic()
+            self._line()
+
+    def _line(self) -> None:
+        elapsed = time.monotonic() - self._start
+        text = f"{self._description}: {elapsed / 60:.1f} min"
+        if self._total and self._done > 0:
+            text += f", {100 * self._done / self._total:.0f} %, about {elapsed * (self._total - self._done) / self._done / 60:.1f} min left"
+        print(f"{text} {self._note}".rstrip(), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Stop the bar; the last state stays on the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class Run:
+    """The folder of one run.
+
+    Args:
+        folder: where to write, or None to keep nothing.
+        quiet: no progress on standard error.
+    """
+
+    def __init__(self, folder: Path | None, *, quiet: bool = False) -> None:
+        self.folder, self.quiet = folder, quiet
+        self.manifest: dict[str, Any] = {}
+        self._events: Any = None
+
+    @classmethod
+    def silent(cls) -> Run:
+        """A run that writes and shows nothing."""
+        return cls(None, quiet=True)
+
+    @classmethod
+    def start(cls, folder: Path | str, stage: str, settings: Settings, *, seed: int, inputs: Mapping[str, Any] | None = None,
+              resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Run:  # fmt: skip
+        """Open ``folder`` for a run of ``stage``; write ``run.json`` and ``recipe.yaml`` at once.
+
+        A folder that a run of the same stage left unfinished is continued with ``resume=True``.
+
+        Raises:
+            InputError: the folder holds another run (or other files) and neither ``resume`` nor ``overwrite`` was asked.
+        """
+        folder = Path(folder)
+        earlier = folder / "run.json"
+        if folder.exists() and not folder.is_dir():
+            raise InputError("is a file, not a folder", "Give --out another path.", file=folder)
+        if folder.is_dir() and any(folder.iterdir()) and not (resume or overwrite):
+            hint = "Add --resume to continue it, or " if earlier.exists() else ""
+            raise InputError("already holds files", f"{hint}give --out a new folder." if hint else "Give --out a new folder.", file=folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder, quiet=quiet)
+        previous = json.loads(earlier.read_text(encoding="utf-8")) if resume and earlier.exists() else {}
+        run.manifest = {
+            "stage": stage,
+            "status": "running",
+            "seed": seed,
+            "arguments": sys.argv[1:],
+            "inputs": dict(inputs or {}),
+            "versions": {"python": platform.python_version(), **_versions()},
+            "machine": {"system": platform.platform(), "processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+            "started": previous.get("started", _now()),
+            "sessions": [*previous.get("sessions", []), _now()],
+        }
+        write_yaml(folder / "recipe.yaml", settings)
+        run._save()
+        return run
+
+    @property
+    def path(self) -> Path:
+        """The run's folder. Raises ``RuntimeError`` for a silent run."""
+        if self.folder is None:
+            raise RuntimeError("a silent run has no folder")
+        return self.folder
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Append one event to ``progress.jsonl`` and flush it."""
+        if self.folder is None:
+            return
+        if self._events is None:
+            self._events = (self.folder / "progress.jsonl").open("a", encoding="utf-8")
+        self._events.write(json.dumps({"time": _now(), "event": kind, **fields}, ensure_ascii=False) + "\n")
+        self._events.flush()
+
+    def say(self, message: str) -> None:
+        """Tell the user something on standard error, and keep it as an event."""
+        if not self.quiet:
+            print(message, file=sys.stderr, flush=True)
+        self.event("message", text=message)
+
+    @contextmanager
+    def progress(self, description: str, total: float | None = None) -> Iterator[Progress]:
+        """A progress bar for a stretch of work of ``total`` units."""
+        bar = Progress(description, total, self.quiet)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+    def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+        """Iterate over ``items`` behind a progress bar."""
+        if total is None and hasattr(items, "__len__"):
+            total = len(items)
+        with self.progress(description, total) as bar:
+            for item in items:
+                yield item
+                bar.advance()
+
+    def finish(self, status: str = "finished", **result: Any) -> None:
+        """Record how the run ended (``finished``, ``interrupted`` or ``failed``) and its result."""
+        self.manifest.update(status=status, ended=_now(), result=result)
+        self._save()
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _save(self) -> None:
+        if self.folder is not None:
+            write_json(self.folder / "run.json", self.manifest)
+
+
+def read_events(folder: Path | str) -> list[dict[str, Any]]:
+    """Events of a run, oldest first; a last line cut off by a crash is passed over."""
+    path = Path(folder) / "progress.jsonl"
+    events = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                events.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return events
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
