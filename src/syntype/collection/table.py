@@ -27,7 +27,7 @@ import pandas as pd
 from syntype.errors import CollectionError, UnknownNameError
 from syntype.run import write_json
 
-__all__ = ["COLUMNS", "SCHEMA_VERSION", "SPLITS", "Collection"]
+__all__ = ["COLUMNS", "SCHEMA_VERSION", "SPLITS", "Collection", "conform", "number_groups"]
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -58,6 +58,7 @@ COLUMNS: dict[str, str] = {
     "verdict": "string",  # accepted | refused
     "reason": "string",  # copy | species | distribution | expert
     "reviewer": "string",
+    "note": "string",  # what a user should know of the import ("animated: the first frame is used")
 }
 """Every column of ``metadata.parquet`` and its pandas type. Further columns are kept as they are."""
 
@@ -87,7 +88,9 @@ class Collection:
         """
         root = Path(folder)
         if not (root / "collection.json").is_file() or not (root / "metadata.parquet").is_file():
-            raise CollectionError(f"{root}: is not a collection (no collection.json and metadata.parquet). Make one with: syntype collect SOURCE --out {root}")
+            raise CollectionError(
+                f"{root}: is not a collection (no collection.json and metadata.parquet). Make one with: syntype collect SOURCE --out {root}"
+            )
         try:
             info = json.loads((root / "collection.json").read_text(encoding="utf-8"))
             table = pd.read_parquet(root / "metadata.parquet")
@@ -151,6 +154,10 @@ class Collection:
         """Position of each image's species in ``species``: int64, shape (num_images,)."""
         return pd.Categorical(self.table["species"], categories=list(self.species)).codes.astype(np.int64)
 
+    def groups(self) -> np.ndarray:
+        """Number of each image's group: int64, shape (num_images,), 0.. by first appearance; an image without a group is one by itself."""
+        return number_groups(self.table["group"])
+
     def counts(self) -> dict[str, int]:
         """Number of images of every species of the vocabulary, in its order (0 where there is none)."""
         found = self.table["species"].value_counts()
@@ -203,12 +210,18 @@ class Collection:
         return read_pixels(self, size)
 
 
+def number_groups(groups: pd.Series) -> np.ndarray:
+    """Number groups 0.. by first appearance: int64; each null is a group by itself."""
+    keys = [f"={group}" if isinstance(group, str) else str(row) for row, group in enumerate(groups)]
+    return pd.factorize(np.array(keys, dtype=object))[0].astype(np.int64)
+
+
 def conform(table: pd.DataFrame) -> pd.DataFrame:
     """Give the table every column of ``COLUMNS`` with its type (missing ones null), then any further columns."""
     result = pd.DataFrame(index=range(len(table)))
     for column, kind in COLUMNS.items():
-        values = table[column].to_numpy(dtype=object, na_value=None) if column in table else [None] * len(table)
-        result[column] = pd.array(values, dtype=kind)  # type: ignore[call-overload]
+        values = table[column].to_numpy(dtype=object, na_value=None) if column in table else [None] * len(table)  # type: ignore[call-overload]
+        result[column] = pd.array(values, dtype=kind)  # type: ignore[call-overload, arg-type]
     for column in table.columns:
         if column not in COLUMNS:
             result[column] = table[column].to_numpy()

@@ -1,1 +1,1 @@
-"""(to come)"""
+"""Curation: which synthetic images may be used, and why the others may not."""

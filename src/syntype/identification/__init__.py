@@ -1,1 +1,33 @@
-"""(to come)"""
+"""Identification of species under a long tail: backbones, losses, samplers, bins."""
+
+from syntype.identification.augment import AugmentConfig
+from syntype.identification.bins import BINS, bin_of, bins_of
+from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
+from syntype.identification.features import FeatureCache
+from syntype.identification.fit import fit
+from syntype.identification.metrics import Metrics, measure
+from syntype.identification.predict import PredictResult, predict
+from syntype.identification.storage import Classifier, load_classifier, save_classifier
+from syntype.identification.train import ClassifierResult, labelled, train_classifier
+
+__all__ = [
+    "BINS",
+    "AugmentConfig",
+    "Classifier",
+    "ClassifierConfig",
+    "ClassifierResult",
+    "FeatureCache",
+    "FittedClassifier",
+    "LabelledImages",
+    "Metrics",
+    "PredictResult",
+    "bin_of",
+    "bins_of",
+    "fit",
+    "labelled",
+    "load_classifier",
+    "measure",
+    "predict",
+    "save_classifier",
+    "train_classifier",
+]

@@ -1,1 +1,1 @@
-"""(to come)"""
+"""The study: do synthetic images help to identify the rare species?"""

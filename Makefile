@@ -1,0 +1,52 @@
+# Syntype: every target sets up what it needs first. `make help` lists them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+OUT ?= out
+
+BIN := $(VENV)/bin
+# The stamp's name holds a checksum of what defines the environment, so that a change there, and nothing else, installs again.
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo '  Python: $(PYTHON)   environment: $(VENV)   (override with PYTHON=... VENV=...)'
+	@for script in $(BENCHMARKS); do echo "  benchmark: $$script"; done
+
+$(STAMP): pyproject.toml constraints.txt
+	"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Syntype needs Python 3.11 or newer; this is " + sys.version + ". Use: make PYTHON=/path/to/python3.11 ...")'
+	"$(PYTHON)" -m venv "$(VENV)"
+	"$(BIN)/python" -m pip install -c constraints.txt -e '.[dev]'
+	@rm -f "$(VENV)"/.installed-*
+	@touch "$@"
+
+setup: $(STAMP) ## a virtual environment with Syntype and everything that the tests need
+
+demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (about 15 minutes on 2 cores)
+	"$(BIN)/syntype" demo --out "$(OUT)/demo"
+
+test: $(STAMP) ## the fast tests
+	"$(BIN)/python" -m pytest
+
+test-slow: $(STAMP) ## the tests that take minutes
+	"$(BIN)/python" -m pytest -m slow
+
+lint: $(STAMP) ## ruff (rules and format) and mypy
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
+
+format: $(STAMP) ## let ruff format everything
+	"$(BIN)/ruff" format .
+	"$(BIN)/ruff" check --fix .
+
+bench: $(STAMP) ## every script in benchmarks/, one after the other
+	@for script in $(BENCHMARKS); do echo "== $$script"; "$(BIN)/python" "$$script" || exit 1; done
+
+clean: ## remove caches and the environment; results in out/ stay
+	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,85 @@
+"""Commands around the classifier: classify train, classify predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from syntype.apps.cli_common import (
+    FOLDER,
+    device_option,
+    dry_run_option,
+    example,
+    open_collection,
+    out_option,
+    output_options,
+    run_stage,
+    seed_option,
+    set_option,
+    settings,
+    show,
+)
+
+__all__ = ["COMMANDS"]
+
+
+@click.group(
+    short_help="Train an identifier, and name photographs with it.",
+    epilog=example("syntype classify train out/fish --out out/classifier", "syntype classify predict out/classifier new/ --out names.csv"),
+)
+def classify() -> None:
+    """Train an identifier for long-tailed collections, and name photographs with it."""
+
+
+@classify.command("train", epilog=example("syntype classify train out/fish --synthetic out/curated --out out/classifier"))
+@click.argument("collection", type=FOLDER)
+@out_option("the classifier")
+@click.option("--synthetic", type=FOLDER, help="Add the accepted images of this synthetic collection to training.")
+@click.option("--backbone", help="lite2 (bundled), timm:NAME, timm:NAME:FILE or scratch.  [default: lite2]")
+@click.option("--loss", help="Name of the loss.  [default: balanced_softmax]")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
+@seed_option
+@device_option
+@set_option
+@dry_run_option
+@output_options
+def classify_train(
+    collection: Path, out: Path, synthetic: Path | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
+) -> None:
+    """Train a classifier on the training images of COLLECTION and report its recall per bin on the validation images."""
+    from syntype.identification import ClassifierConfig, train_classifier
+
+    config = settings(ClassifierConfig, flags, overrides=overrides)
+    opened = open_collection(collection)
+    extra = None if synthetic is None else open_collection(synthetic)
+    inputs = {"collection": str(collection), "synthetic": None if synthetic is None else str(synthetic)}
+    result = run_stage(
+        lambda run: train_classifier(opened, config, out, run, synthetic=extra),
+        "classify",
+        out,
+        config,
+        seed=config.seed,
+        inputs=inputs,
+        kept=f"Delete {out} and train again.",
+        quiet=quiet,
+    )
+    show(result.summary(), as_json, f"Next: syntype classify predict {out} FOLDER --out names.csv")
+
+
+@classify.command("predict", epilog=example("syntype classify predict out/classifier new-photographs/ --out names.csv"))
+@click.argument("classifier", type=FOLDER)
+@click.argument("folder", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="CSV file to write: file, species, probability.")
+@output_options
+def classify_predict(classifier: Path, folder: Path, out: Path, as_json: bool, quiet: bool) -> None:
+    """Name every photograph in FOLDER."""
+    from syntype.identification import load_classifier, predict
+    from syntype.run import Run
+
+    result = predict(load_classifier(classifier), folder, out, Run(None, quiet=quiet))
+    show(result.summary(), as_json)
+
+
+COMMANDS = (classify,)

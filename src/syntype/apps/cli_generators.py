@@ -1,0 +1,260 @@
+"""Commands around generators: families, train, adapt, generate, curate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+
+from syntype.apps.cli_common import (
+    FOLDER,
+    device_option,
+    dry_run_option,
+    example,
+    open_collection,
+    out_option,
+    output_options,
+    plan,
+    resume_option,
+    run_stage,
+    seed_option,
+    set_option,
+    settings,
+    show,
+)
+
+__all__ = ["COMMANDS"]
+
+
+@click.command(short_help="List the generator families.", epilog=example("syntype families"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+def families(as_json: bool) -> None:
+    """List the generator families that `train` knows."""
+    described = [_describe(name, words) for name, words in _known().items()]
+    if as_json:
+        show({"families": described}, True)
+        return
+    for item in described:
+        abilities = f" [{', '.join(item['abilities'])}]" if item["abilities"] else ""
+        click.echo(f"{item['family']:<12} {item['description']}{abilities}")
+
+
+def _known() -> dict[str, str]:
+    from syntype.generators import list_families
+
+    return list_families()
+
+
+def _describe(name: str, words: str) -> dict[str, Any]:
+    """Name, description, whether it trains, and which of the contract's optional abilities it has."""
+    from syntype.generators import contract, family
+
+    kind = family(name)
+    protocols = [value for value in vars(contract).values() if isinstance(value, type) and Protocol in value.__bases__]
+    abilities = [protocol.__name__.lower() for protocol in protocols if issubclass(kind, protocol)]
+    return {"family": name, "description": words.partition(": ")[2] or words, "learns": kind.learns, "abilities": abilities}
+
+
+def _images_per_second(size: int) -> float:
+    """Rough training speed for plans: 30 images of 64 pixels a second on two cores without a GPU, and in proportion to the pixels."""
+    return 30 * (64 / size) ** 2
+
+
+class _SpeciesLists(click.Command):
+    """Takes ``--only A B C`` for ``--only A --only B --only C`` (and ``--except``), once FAMILY and COLLECTION have come first."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each further name, then parse as usual."""
+        if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
+            return super().parse_args(ctx, args)
+        spread, current, filled = args[:2], "", False
+        for word in args[2:]:
+            if word.startswith("-"):
+                current, filled = (word if word in ("--only", "--except") else ""), False
+            elif current and filled:
+                spread.append(current)
+            else:
+                filled = True
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
+
+@click.command(
+    cls=_SpeciesLists,
+    short_help="Train a generator.",
+    epilog=example(
+        "syntype train projected out/fish --except 'Neoglyphidodon nigroris' --minutes 45 --out out/generator",
+        "syntype train projected out/fish --out out/generator --resume",
+    ),
+)
+@click.argument("family")
+@click.argument("collection", type=FOLDER)
+@out_option("the generator")
+@click.option("--size", type=click.IntRange(16, 1024), help="Side of the images in pixels.  [default: 64]")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so many minutes.")
+@click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps.")
+@click.option("--only", multiple=True, metavar="SPECIES", help="Train on these species alone (one or more names).")
+@click.option("--except", "except_", multiple=True, metavar="SPECIES", help="Leave these species out (one or more names).")
+@click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
+@resume_option
+@seed_option
+@device_option
+@set_option
+@dry_run_option
+@output_options
+def train(
+    family: str,
+    collection: Path,
+    out: Path,
+    recipe: str | None,
+    resume: bool,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
+) -> None:
+    """Train a generator of FAMILY on the training images of COLLECTION, one model for all species."""
+    from syntype.generators import TrainConfig
+    from syntype.generators import train as stage
+    from syntype.generators.training import select_training
+
+    if resume and recipe is None and (out / "recipe.yaml").is_file():
+        recipe = str(out / "recipe.yaml")  # the settings it was started with; flags given again win over them
+    config = settings(TrainConfig, {"family": family, **flags}, recipe=recipe, overrides=overrides)
+    opened = open_collection(collection)
+    if dry_run:
+        images, minutes = len(select_training(opened, config)), config.minutes
+        if minutes is None and config.steps is not None:
+            minutes = round(config.steps * config.batch_size / _images_per_second(config.size) / 60, 1)
+        plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes)
+        return
+    result = run_stage(
+        lambda run: stage(opened, config, out, run),
+        "train",
+        out,
+        config,
+        seed=config.seed,
+        inputs={"collection": str(collection)},
+        kept=f"The last checkpoint is in {out}; continue with --resume.",
+        resumable=True,
+        resume=resume,
+        quiet=quiet,
+    )
+    show(result.summary(), as_json, f"Next: syntype generate {out} --species NAME --num 20 --out out/synthetic")
+
+
+@click.command(
+    short_help="Teach a generator one more species.",
+    epilog=example("syntype adapt out/generator out/fish --species 'Neoglyphidodon nigroris' --shots 6 --out out/adapted"),
+)
+@click.argument("generator", type=FOLDER)
+@click.argument("collection", type=FOLDER)
+@out_option("the adapted generator")
+@click.option("--species", required=True, help="The species to learn.")
+@click.option("--method", help="How to adapt.  [default: finetune]")
+@click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to learn from.  [default: 6]")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
+@seed_option
+@device_option
+@set_option
+@dry_run_option
+@output_options
+def adapt(generator: Path, collection: Path, out: Path, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
+    """Teach a trained GENERATOR one more species from a few training photographs in COLLECTION."""
+    from syntype.adaptation import AdaptConfig
+    from syntype.adaptation import adapt as stage
+    from syntype.generators import load_generator
+
+    config = settings(AdaptConfig, flags, overrides=overrides)
+    trained, opened = load_generator(generator), open_collection(collection)
+    result = run_stage(
+        lambda run: stage(trained, opened, config, out, run),
+        "adapt",
+        out,
+        config,
+        seed=config.seed,
+        inputs={"generator": str(generator), "collection": str(collection)},
+        kept=f"{generator} is unchanged; delete {out} and adapt again.",
+        quiet=quiet,
+    )
+    show(result.summary(), as_json, f"Next: syntype generate {out} --species '{flags['species']}' --num 20 --out out/synthetic")
+
+
+@click.command(
+    short_help="Draw synthetic images.",
+    epilog=example("syntype generate out/adapted --species 'Neoglyphidodon nigroris' --num 200 --out out/synthetic"),
+)
+@click.argument("generator", type=FOLDER)
+@out_option("the synthetic collection")
+@click.option("--species", multiple=True, help="Species to draw. Repeatable.  [default: all that the generator knows]")
+@click.option("--num", type=click.IntRange(min=1), required=True, help="Number of images of each species.")
+@resume_option
+@seed_option
+@device_option
+@set_option
+@dry_run_option
+@output_options
+def generate(
+    generator: Path, out: Path, device: str | None, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
+) -> None:
+    """Draw synthetic images; each has its own seed and says in its file that it is synthetic."""
+    from syntype.generators import load_generator
+    from syntype.generators.runtime import Runtime
+    from syntype.synthesis import GenerateConfig
+    from syntype.synthesis import generate as stage
+
+    config = settings(GenerateConfig, flags, overrides=overrides)
+    trained = load_generator(generator)
+    if dry_run:
+        images = config.num * len(config.species or trained.species)
+        plan(as_json, out=out, images=images, steps=None, minutes=round(images / (5 * _images_per_second(trained.size)) / 60, 1))
+        return
+    trained.to(Runtime(device or "auto").device)
+    result = run_stage(
+        lambda run: stage(trained, config, out, run),
+        "generate",
+        out,
+        config,
+        seed=config.seed,
+        inputs={"generator": str(generator)},
+        kept=f"{out} holds what was drawn so far; continue with --resume.",
+        resumable=True,
+        resume=resume,
+        quiet=quiet,
+    )
+    show(result.summary(), as_json, f"Next: syntype curate {out} --real COLLECTION --out out/curated")
+
+
+@click.command(
+    short_help="Refuse copies and images of the wrong species.", epilog=example("syntype curate out/synthetic --real out/fish --out out/curated")
+)
+@click.argument("synthetic", type=FOLDER)
+@click.option("--real", type=FOLDER, required=True, help="The collection of photographs that the generator learnt from.")
+@out_option("the curated collection")
+@seed_option
+@device_option
+@set_option
+@output_options
+def curate(synthetic: Path, real: Path, out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
+    """Refuse copies of photographs, images that look like another species, and images that look like no photograph."""
+    from syntype.curation import CurateConfig
+    from syntype.curation import curate as stage
+
+    config = settings(CurateConfig, flags, overrides=overrides)
+    drawn, photographs = open_collection(synthetic), open_collection(real)
+    result = run_stage(
+        lambda run: stage(drawn, photographs, config, out, run),
+        "curate",
+        out,
+        config,
+        seed=config.seed,
+        inputs={"synthetic": str(synthetic), "real": str(real)},
+        kept=f"{synthetic} is unchanged; delete {out} and curate again.",
+        quiet=quiet,
+    )
+    show(result.summary(), as_json, f"Next: syntype evaluate {out} --real {real}")
+
+
+COMMANDS = (families, train, adapt, generate, curate)

@@ -1,0 +1,234 @@
+"""One way from an image file to pixels: every reader of photographs in Syntype goes through ``decode``.
+
+What comes out is always uint8 RGB, upright. What cannot be used raises ``InputError`` with a reason from a short fixed list
+(so that reasons can be counted) and a mend that holds the particulars. Only formats with sturdy decoders are tried, so that a
+hostile file never reaches an interpreter (PostScript) or an exotic codec.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from syntype.errors import InputError
+
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "Decoded", "decode", "in_threads", "read_bytes", "read_image"]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+"""Formats that are read, by their Pillow names (stereo and phone JPEGs, which Pillow calls MPO, count as JPEG)."""
+MAX_PIXELS = 120_000_000
+"""Largest image, in pixels (the largest phone cameras give 108 million); beyond it a small file may be a decompression bomb."""
+MAX_BYTES = 1_000_000_000
+"""Largest file, in bytes."""
+MIN_SIDE = 8
+"""Shortest side, in pixels, below which an image shows nothing."""
+
+# EXIF orientation (tag 0x0112) -> what makes the picture upright
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_GREY = (128, 128, 128)
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image.
+
+    Attributes:
+        pixels: uint8, shape (height, width, 3), RGB 0..255, upright.
+        format: one of ``FORMATS``.
+        note: what a user should know of the conversion ("animated: first frame used"), or None.
+    """
+
+    pixels: np.ndarray
+    format: str
+    note: str | None = None
+
+
+def decode(source: Path | str | bytes) -> np.ndarray:
+    """Decode an image file, or its bytes, to uint8 RGB, shape (height, width, 3), upright. See ``read_image``."""
+    return read_image(source).pixels
+
+
+def read_image(source: Path | str | bytes) -> Decoded:
+    """Decode an image file, or its bytes.
+
+    EXIF rotation is applied; of an animation or several pages the first is taken; grey, palette and CMYK become RGB; 16 bits
+    become 8 by division by 257; what is transparent is laid over mid-grey, the same for every image, so that the background tells
+    nothing of the species.
+
+    Raises:
+        InputError: the file is missing, empty, too large, no image, damaged, or smaller than ``MIN_SIDE``.
+    """
+    file = None if isinstance(source, bytes) else Path(source)
+    data = source if isinstance(source, bytes) else read_bytes(Path(source))
+    if not data:
+        raise InputError("is empty (0 bytes)", "Copy it again from where it came.", file=file)
+    with _quiet():
+        try:
+            return _decode(data, file)
+        except InputError:
+            raise
+        except UnidentifiedImageError:
+            mend = f"Syntype reads {', '.join(FORMATS)}: convert it, copy it again if its beginning is damaged, or remove it."
+            raise InputError("is not an image that can be read", mend, file=file) from None
+        except Image.DecompressionBombError:
+            raise _too_large(file, "") from None
+        except Exception as error:  # whatever a decoder throws at hostile bytes concerns this one file
+            raise InputError("is truncated or damaged", f"Copy it again from where it came ({_brief(error)}).", file=file) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file of at most ``MAX_BYTES``.
+
+    Raises:
+        InputError: it is missing, not a regular file (a pipe would block for ever), too large or unreadable.
+    """
+    try:
+        if not path.is_file():
+            if path.exists():
+                raise InputError("is not a file", "Name an image file.", file=path)
+            raise InputError("is missing", "Check the path, or remove it from the list.", file=path)
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError("is too large a file", f"It has {size:,} bytes; at most {MAX_BYTES:,} are read.", file=path)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise InputError("cannot be read", f"Check its permissions ({_brief(error)}).", file=path) from None
+
+
+def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """Results of ``function`` for every item, in order, computed by threads (Pillow and hashing release the lock).
+
+    Only a few items are under way at any time, so that memory stays bounded and an interrupt takes effect at once.
+    """
+    workers = min(8, os.cpu_count() or 1)
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 8 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode(data: bytes, file: Path | None) -> Decoded:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+        kind = str(image.format)
+        if width * height > MAX_PIXELS:  # before any pixel is decoded
+            raise _too_large(file, f"It measures {width} x {height}; ")
+        if min(width, height) < MIN_SIDE:
+            raise InputError(f"is smaller than {MIN_SIDE} pixels", f"It measures {width} x {height} pixels; use a larger one.", file=file)
+        image.load()
+        turn = _UPRIGHT.get(_orientation(image))
+        upright = image if turn is None else image.transpose(turn)
+        pixels = _to_rgb(upright, file)
+        note = "several pages: the first is used" if kind == "TIFF" else "animated: the first frame is used"
+        return Decoded(pixels, "JPEG" if kind == "MPO" else kind, note if kind != "MPO" and _has_frames(image) else None)
+
+
+def _to_rgb(image: Image.Image, file: Path | None) -> np.ndarray:
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _to_8_bits(np.asarray(image), file)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        opacity = layer.getchannel("A")
+        if opacity.getextrema() == (0, 0):
+            raise InputError("is wholly transparent", "Export it again with its background.", file=file)
+        ground = Image.new("RGB", image.size, _GREY)
+        ground.paste(layer.convert("RGB"), mask=opacity)
+        return np.asarray(ground)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _to_8_bits(values: np.ndarray, file: Path | None) -> np.ndarray:
+    """Grey values of 16 or 32 bits, or floats -> uint8. Integers of 16 bits and floats in 0..1 keep their scale; others are stretched."""
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise InputError("holds values that are not numbers", "Export it again as 8-bit PNG.", file=file)
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            values = (values - low) / max(high - low, 1e-12)
+        return (values * 255 + 0.5).astype(np.uint8)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        return ((values.astype(np.float64) - low) * (255 / max(high - low, 1)) + 0.5).astype(np.uint8)
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF in a sound picture: take it as it lies
+        return 1
+
+
+def _has_frames(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # the first frame is sound, a later one is not
+        return True
+
+
+def _too_large(file: Path | None, measure: str) -> InputError:
+    return InputError(
+        f"has more than {MAX_PIXELS // 1_000_000} million pixels", f"{measure}scale it down, if it is not a decompression bomb.", file=file
+    )
+
+
+def _brief(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:120]}" if text else type(error).__name__
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters: warnings.catch_warnings | None = None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's warnings (odd EXIF, large sizes): each fault that matters raises. Counted, as filters are shared by all threads."""
+    global _quiet_depth, _quiet_filters
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.simplefilter("ignore")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0 and _quiet_filters is not None:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None

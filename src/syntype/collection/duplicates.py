@@ -1,0 +1,149 @@
+"""Images that are the same, and images that nearly are.
+
+Near duplicates are found in steps, each cheaper than looking at every pair: first candidates, whose 64-bit perceptual hashes lie within a
+small Hamming distance (multi-index hashing: Norouzi, Punjani & Fleet 2012, "Fast search in Hamming space"), then a comparison of
+thumbnails, then, where an encoder is given, of feature vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import imagehash
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from syntype.collection.pixels import crop_square
+
+__all__ = ["THUMBNAIL", "first_of_same", "near_duplicates", "perceptual_hash", "similar_hashes", "thumbnail"]
+
+MAX_BITS = 7
+"""Largest Hamming distance of candidates, of 64 bits."""
+MIN_LIKENESS = 0.90
+"""Smallest correlation of two thumbnails: light, colour and layout agree."""
+MIN_DETAIL = 0.75
+"""Smallest correlation of their fine structure. Two blurred fish before plain water agree in layout (0.99), but seldom in this."""
+THUMBNAIL = 32
+"""Side of thumbnails, in pixels."""
+_DETAIL_SIGMA = 2.5
+_BANDS, _WIDTH = 4, 16
+_CHUNK = 2_000_000
+
+
+def perceptual_hash(pixels: np.ndarray) -> str:
+    """64-bit DCT hash of uint8 (height, width, 3), as 16 hex digits (``imagehash.phash``)."""
+    return str(imagehash.phash(Image.fromarray(pixels)))
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """The whole image in a small square: uint8, shape (THUMBNAIL, THUMBNAIL, 3)."""
+    return crop_square(pixels, THUMBNAIL)
+
+
+def first_of_same(table: pd.DataFrame) -> np.ndarray:
+    """For each row the first row whose file has the same bytes (itself, where there is none before): int64, shape (N,)."""
+    codes, _ = pd.factorize(table["sha256"])
+    _, first = np.unique(codes, return_index=True)
+    return first[codes].astype(np.int64)
+
+
+def near_duplicates(table: pd.DataFrame, thumbnails: Callable[[np.ndarray], np.ndarray],
+                    encode: Callable[[np.ndarray], np.ndarray] | None = None) -> pd.DataFrame:  # fmt: skip
+    """Pairs of images that nearly are the same; of images with the same bytes only the first is looked at.
+
+    Args:
+        table: columns ``sha256`` and ``phash``.
+        thumbnails: rows (int64) -> uint8 (n, THUMBNAIL, THUMBNAIL, 3) of the whole images; asked only for candidates.
+        encode: images (uint8 NHWC) -> features (n, d). With it a pair must also be more alike, by the cosine of its
+            features, than 99 % of randomly paired candidates.
+
+    Returns:
+        one row a pair: ``first`` < ``second`` (rows), ``bits`` (Hamming distance), ``likeness`` and ``detail`` (correlations),
+        the strongest first.
+    """
+    distinct = np.flatnonzero((first_of_same(table) == np.arange(len(table))) & table["phash"].notna().to_numpy())
+    hashes = np.array([int(text, 16) for text in table["phash"].iloc[distinct]], dtype=np.uint64)
+    pairs = np.concatenate([np.empty((0, 3), dtype=np.int64), *similar_hashes(hashes)])
+    first, second, bits = distinct[pairs[:, 0]], distinct[pairs[:, 1]], pairs[:, 2]
+    rows = np.unique(np.concatenate([first, second]))
+    result = pd.DataFrame({"first": first, "second": second, "bits": bits, "likeness": 0.0, "detail": 0.0})
+    if len(rows):
+        small = thumbnails(rows)
+        a, b = np.searchsorted(rows, first), np.searchsorted(rows, second)
+        values = small.astype(np.float32)
+        result["likeness"] = _correlation(values, a, b)
+        result["detail"] = _correlation(values - gaussian_filter(values, (0, _DETAIL_SIGMA, _DETAIL_SIGMA, 0)), a, b)
+        alike = (result["likeness"] >= MIN_LIKENESS) & (result["detail"] >= MIN_DETAIL)
+        if encode is not None:
+            alike &= _confirm(encode(small), a, b)
+        result = result[alike]
+    return result.sort_values(["detail", "first", "second"], ascending=[False, True, True]).reset_index(drop=True)
+
+
+def _correlation(values: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    flat = values.reshape(len(values), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1)
+    scale = np.maximum(length[a] * length[b], 1e-6)
+    blank = (length[a] < 1) & (length[b] < 1)  # two blank images are alike
+    return np.where(blank, 1.0, np.einsum("ij,ij->i", flat[a], flat[b]) / scale)
+
+
+def _confirm(features: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    chance = np.concatenate([np.einsum("ij,ij->i", unit, np.roll(unit, shift, axis=0)) for shift in range(1, min(len(unit), 9))])
+    return np.einsum("ij,ij->i", unit[a], unit[b]) >= np.quantile(chance, 0.99)
+
+
+def similar_hashes(hashes: np.ndarray, max_bits: int = MAX_BITS) -> Iterator[np.ndarray]:
+    """Pairs of positions whose 64-bit hashes differ in at most ``max_bits`` (0..7) bits: int64 (n, 3) of first < second, bits.
+
+    Of equal hashes only the pairs with their first are given: a thousand blank pictures are 999 pairs, not half a million.
+    """
+    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    same = np.flatnonzero(first[inverse] != np.arange(len(hashes)))
+    yield np.stack([first[inverse[same]], same, np.zeros(len(same), dtype=np.int64)], axis=1)
+    for band in range(_BANDS):
+        # of two hashes within 7 bits, at least one of the four bands differs in at most one bit
+        values = _band(unique, band)
+        order = np.argsort(values, kind="stable")
+        for flip in (0, *(1 << bit for bit in range(_WIDTH))):
+            for a, b in _equal_pairs(values ^ np.uint64(flip), values[order], order):
+                difference = unique[a] ^ unique[b]
+                bits = _count_bits(difference)
+                keep = (bits <= max_bits) & (_first_close_band(difference) == band)  # each pair once
+                x, y = first[a[keep]], first[b[keep]]
+                yield np.stack([np.minimum(x, y), np.maximum(x, y), bits[keep]], axis=1)
+
+
+def _equal_pairs(wanted: np.ndarray, values: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All a < b with ``wanted[a]`` equal to the value of b, in portions of bounded size. ``values`` is sorted; ``order`` are its positions."""
+    start, stop = np.searchsorted(values, wanted, "left"), np.searchsorted(values, wanted, "right")
+    ends = np.concatenate([[0], np.cumsum(stop - start)])
+    low = 0
+    while low < len(wanted):
+        high = max(low + 1, int(np.searchsorted(ends, ends[low] + _CHUNK, "right")) - 1)
+        count = (stop - start)[low:high]
+        a = np.repeat(np.arange(low, high), count)
+        b = order[np.arange(len(a)) + np.repeat(start[low:high] - ends[low:high] + ends[low], count)]
+        yield a[a < b], b[a < b]
+        low = high
+
+
+def _band(values: np.ndarray, band: int) -> np.ndarray:
+    return (values >> np.uint64(band * _WIDTH)) & np.uint64((1 << _WIDTH) - 1)
+
+
+def _count_bits(values: np.ndarray) -> np.ndarray:
+    return np.unpackbits(np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 8), axis=1).sum(axis=1, dtype=np.int64)
+
+
+def _first_close_band(difference: np.ndarray) -> np.ndarray:
+    """The first band that differs in at most one bit."""
+    result = np.full(len(difference), _BANDS)
+    for band in reversed(range(_BANDS)):
+        part = _band(difference, band)
+        result[(part & (part - np.uint64(1))) == 0] = band
+    return result

@@ -1,0 +1,273 @@
+"""Photographs from a folder per species, or from a table of file names, become a Collection."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from syntype.collection.decoding import in_threads, read_bytes, read_image
+from syntype.collection.duplicates import first_of_same, near_duplicates, perceptual_hash, thumbnail
+from syntype.collection.sources import Entry, Refused, list_folder, list_table
+from syntype.collection.splits import join_groups, make_splits
+from syntype.collection.table import SPLITS, Collection, number_groups
+from syntype.errors import CollectionError, InputError
+from syntype.recipe import Settings
+from syntype.run import Run
+
+__all__ = ["CollectConfig", "CollectResult", "collect"]
+
+_SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp"}
+_SHOWN = 5
+
+
+class CollectConfig(Settings):
+    """How photographs are imported. A column that is not named is looked for under its usual names (``sources.SYNONYMS``)."""
+
+    file_column: str | None = None
+    species_column: str | None = None
+    group_column: str | None = None
+    """Observation, specimen or video track: its images never straddle a split."""
+    licence_column: str | None = None
+    box_column: str | None = None
+    """Left, top, right, bottom in pixels of the upright image."""
+    origin: Literal["real", "synthetic"] = "real"
+    """``synthetic``: images from any generator, to be judged like Syntype's own; they get no split."""
+    seed: int = Field(0, ge=0)
+    """Decides the splits."""
+    test_fraction: float = Field(0.25, ge=0, le=0.5)
+    val_fraction: float = Field(0.15, ge=0, le=0.4)
+    name: str | None = None
+    """The collection's name; by default that of the folder it is written to."""
+    terms: str | None = None
+    """Terms of use that hold for every image without terms of its own."""
+
+
+@dataclass(frozen=True)
+class CollectResult:
+    """What was imported.
+
+    Attributes:
+        num_groups: distinct groups; an image without a group counts as one.
+        num_refused: files or rows set aside; together with ``num_images`` all that were looked at.
+        num_duplicates: images whose bytes an earlier image has too.
+        splits: number of images in each split.
+    """
+
+    collection: Collection
+    num_groups: int
+    num_refused: int
+    num_duplicates: int
+    splits: dict[str, int]
+
+    def summary(self) -> dict[str, Any]:
+        """The counts, as plain values."""
+        return {
+            "num_images": len(self.collection),
+            "num_species": len(self.collection.species),
+            "num_groups": self.num_groups,
+            "num_refused": self.num_refused,
+            "num_duplicates": self.num_duplicates,
+            "splits": dict(self.splits),
+        }
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What reading one file gave."""
+
+    file_name: str
+    width: int
+    height: int
+    sha256: str
+    phash: str
+    note: str | None
+    thumbnail: np.ndarray
+
+
+def collect(source: Path, config: CollectConfig, out: Path, run: Run) -> CollectResult:
+    """Import photographs into a new collection.
+
+    ``source`` is a folder with one sub-folder a species (underscores stand for spaces), a folder of images of one species, a CSV or
+    Parquet table, or a folder with such a table (``metadata.csv`` or ``metadata.parquet``: another collection). Every file is
+    read once, checked by decoding it, and copied byte for byte. What cannot be used stands with its reason in ``refused.csv``.
+    The table is written last: an interrupted import does not open as a collection.
+
+    Raises:
+        InputError: the source is missing or has nothing to import, a column is missing, or ``out`` is already a collection.
+        CollectionError: not a single image could be used.
+    """
+    source, out = Path(source), Path(out)
+    if (out / "collection.json").exists():
+        raise InputError("already holds a collection", "Give --out a new folder.", file=out)
+    items = _list(source, config, out)
+    out.mkdir(parents=True, exist_ok=True)
+    entries = [item for item in items if isinstance(item, Entry)]
+    refused = [item for item in items if isinstance(item, Refused)]
+    stems = _file_stems(entries)
+    kept: list[Entry] = []
+    images: list[_Image] = []
+    with run.progress("reading images", len(entries)) as bar:
+        for entry, image in zip(entries, in_threads(lambda job: _read(job, out), zip(entries, stems, strict=True)), strict=True):
+            if isinstance(image, Refused):
+                refused.append(image)
+            else:
+                kept.append(entry)
+                images.append(image)
+            bar.advance()
+    _write_refused(out / "refused.csv", refused)
+    if refused:
+        _tell_refused(refused, out, run)
+    if not images:
+        raise CollectionError(f"{source}: not one of {len(items)} files could be used. The reasons stand in {out / 'refused.csv'}.")
+    table = _table(kept, images, config)
+    _split(table, images, config)
+    step = {"stage": "collect", "source": str(source), "settings": config.model_dump(mode="json")}
+    collection = Collection.create(out, table, name=config.name, sources=[str(source)], history=[step])
+    counts = collection.table["split"].value_counts()
+    return CollectResult(
+        collection=collection,
+        num_groups=int(collection.groups().max()) + 1,
+        num_refused=len(refused),
+        num_duplicates=int(collection.table["duplicate_of"].notna().sum()),
+        splits={split: int(counts.get(split, 0)) for split in SPLITS},
+    )
+
+
+def _list(source: Path, config: CollectConfig, out: Path) -> list[Entry | Refused]:
+    columns = {"file": config.file_column, "species": config.species_column, "group": config.group_column,
+               "licence": config.licence_column, "box": config.box_column}  # fmt: skip
+    if source.is_dir():
+        for name in ("metadata.parquet", "metadata.csv"):
+            if (source / name).is_file():
+                return list_table(source / name, columns)
+        asked = [name for name in columns.values() if name]
+        if asked:
+            raise InputError(f"is a folder: it has no column {asked[0]!r}", "Give the CSV file itself, or leave the column options out.", file=source)
+        return list_folder(source, skip=out)
+    if not source.exists():
+        raise InputError("does not exist", "Give a folder with one sub-folder a species, or a CSV file.", file=source)
+    return list_table(source, columns)
+
+
+def _read(job: tuple[Entry, str], out: Path) -> _Image | Refused:
+    """Read, check and copy one file; runs in a thread."""
+    entry, stem = job
+    try:
+        data = read_bytes(entry.path)
+        decoded = read_image(data)
+    except InputError as error:
+        return Refused(str(entry.path), entry.row, error.reason, error.mend)
+    file_name = f"{stem}{_SUFFIX[decoded.format]}"
+    target = out / file_name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+    height, width = decoded.pixels.shape[:2]
+    return _Image(
+        file_name, width, height, hashlib.sha256(data).hexdigest(), perceptual_hash(decoded.pixels), decoded.note, thumbnail(decoded.pixels)
+    )
+
+
+def _file_stems(entries: Sequence[Entry]) -> list[str]:
+    """A file name without its ending for every entry: ``images/<species>/<name>``, unique whatever the file system's case rules."""
+    folders: dict[str, str] = {}
+    taken: Counter[str] = Counter()
+    stems = []
+    for entry in entries:
+        if entry.species not in folders:
+            folders[entry.species] = _unique(_slug(entry.species) or "species", taken)
+        stems.append(_unique(f"images/{folders[entry.species]}/{_slug(entry.path.stem) or 'image'}", taken))
+    return stems
+
+
+def _slug(text: str) -> str:
+    """ASCII letters, digits, hyphens and underscores: safe as a name on every file system."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:100]
+
+
+def _unique(name: str, taken: Counter[str]) -> str:
+    candidate, key = name, name.lower()
+    while taken[candidate.lower()]:
+        taken[key] += 1
+        candidate = f"{name}-{taken[key]}"
+    taken[candidate.lower()] += 1
+    return candidate
+
+
+def _table(entries: Sequence[Entry], images: Sequence[_Image], config: CollectConfig) -> pd.DataFrame:
+    taken: Counter[str] = Counter()
+    rows = []
+    for entry, image in zip(entries, images, strict=True):
+        box, note = _fit_box(entry, image)
+        notes = [text for text in (image.note, note) if text]
+        rows.append(
+            {
+                "image_id": _unique(image.sha256[:16], taken),
+                "file_name": image.file_name,
+                "species": entry.species,
+                "group": entry.group,
+                "width": image.width,
+                "height": image.height,
+                "sha256": image.sha256,
+                "phash": image.phash,
+                "box": box,
+                "terms": config.terms,
+                "origin": config.origin,
+                "note": "; ".join(notes) or None,
+                **entry.extras,
+            }
+        )
+    table = pd.DataFrame(rows)
+    first = first_of_same(table)
+    table["duplicate_of"] = table["image_id"].iloc[first].where(first != np.arange(len(table))).to_numpy()
+    return table
+
+
+def _fit_box(entry: Entry, image: _Image) -> tuple[str | None, str | None]:
+    """The entry's box cut to the image, as JSON; and what to note if there is no using it."""
+    if entry.box is None:
+        return None, entry.note
+    left, top, right, bottom = entry.box
+    box = [max(0.0, left), max(0.0, top), min(float(image.width), right), min(float(image.height), bottom)]
+    if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+        return None, f"box not used: it lies outside the image of {image.width} x {image.height} pixels"
+    return json.dumps([int(edge) if edge == int(edge) else edge for edge in box]), entry.note
+
+
+def _split(table: pd.DataFrame, images: Sequence[_Image], config: CollectConfig) -> None:
+    """Fill in the column ``split``; groups that share (nearly) the same picture go together."""
+    if config.origin == "synthetic":
+        table["split"] = None
+        return
+    first = first_of_same(table)
+    same = ((row, int(earlier)) for row, earlier in enumerate(first) if row != earlier)
+    near = near_duplicates(table, lambda rows: np.stack([images[row].thumbnail for row in rows]))
+    units = join_groups(number_groups(table["group"]), table["species"].to_numpy(), same, zip(near["first"], near["second"], strict=True))
+    table["split"] = make_splits(
+        table["species"].to_numpy(), units, seed=config.seed, test_fraction=config.test_fraction, val_fraction=config.val_fraction
+    )
+
+
+def _write_refused(path: Path, refused: Sequence[Refused]) -> None:
+    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:  # file names need not be valid UTF-8
+        writer = csv.writer(file)
+        writer.writerow(["file", "row", "reason", "mend"])
+        writer.writerows([item.file, "" if item.row is None else item.row, item.reason, item.mend] for item in refused)
+
+
+def _tell_refused(refused: Sequence[Refused], out: Path, run: Run) -> None:
+    reasons = Counter(item.reason for item in refused)
+    shown = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(_SHOWN))
+    run.say(f"{len(refused)} files set aside ({shown}{'; …' if len(reasons) > _SHOWN else ''}): see {out / 'refused.csv'}")

@@ -1,0 +1,241 @@
+"""Square pixels of a collection, decoded once and kept in a memory-mapped cache.
+
+    ROOT/.cache/
+      pixels-64-<id>.npy    uint8 (n, 64, 64, 3)
+      pixels-64-<id>.keys   .npy of n keys: what each row shows (bytes of the file, box, version of the method)
+
+A pair of files is a segment: written under a temporary name, then renamed, keys last; never changed afterwards. So two processes
+may write at once (a picture stands twice, no harm), and a crash leaves at most a temporary file, which is swept away a day later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageFilter
+
+from syntype.collection.decoding import decode, in_threads
+from syntype.collection.table import Collection
+from syntype.errors import CollectionError, InputError
+
+__all__ = ["MARGIN", "crop_square", "iterate_pixels", "read_pixels", "square_window"]
+
+MARGIN = 0.06
+"""Room left around a box on each side, as a fraction of its longer side, where the photograph has it."""
+_VERSION = "2"  # change it when the same file would give other pixels
+_DAY = 86400
+
+
+def read_pixels(collection: Collection, size: int) -> np.ndarray:
+    """Decoded square images of a collection (or view): uint8, shape (num_images, size, size, 3), RGB 0..255.
+
+    Rows that lie one after another in the cache come as a memory map (copy-on-write, so it may be changed without harm to the
+    cache); others are copied. Where the folder cannot be written, nothing is cached.
+
+    Raises:
+        CollectionError: an image file is missing or has been damaged since the import.
+    """
+    if not len(collection):
+        return np.empty((0, size, size, 3), dtype=np.uint8)
+    keys = _keys(collection)
+    cache = _Cache(collection.root / ".cache", size)
+    place = cache.find(keys)
+    missing = np.flatnonzero(place < 0)
+    if len(missing):
+        # duplicates are written again: a segment in the order of the table can be used without copying
+        if not cache.write(keys[missing], iterate_pixels(collection, size, missing)):
+            return _in_memory(collection, size, keys)
+        cache = _Cache(collection.root / ".cache", size)
+        place = cache.find(keys)
+        if (place < 0).any():  # somebody has deleted the cache meanwhile
+            return _in_memory(collection, size, keys)
+    return cache.take(place)
+
+
+def iterate_pixels(collection: Collection, size: int, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Decode the given rows (all by default) one after another, past the cache: uint8, shape (size, size, 3) each."""
+    names, boxes = collection.table["file_name"].tolist(), collection.table["box"].tolist()
+
+    def one(row: int) -> np.ndarray:
+        box = boxes[row]
+        try:
+            return crop_square(decode(collection.root / names[row]), size, None if pd.isna(box) else json.loads(box))
+        except InputError as error:
+            raise CollectionError(f"{error} It was sound when imported: put it back, or import again.") from None
+
+    return in_threads(one, range(len(names)) if rows is None else [int(row) for row in rows])
+
+
+def square_window(width: int, height: int, box: list[float] | None) -> tuple[int, int, int]:
+    """The square to show of an image: left, top, side in pixels; it may reach beyond the image where that cannot be helped.
+
+    With a box it holds the whole box and, where the photograph has room, ``MARGIN`` on each side; it is moved rather than padded.
+    Without one it holds the whole image.
+    """
+    if box is None:
+        side = max(width, height)
+        return (width - side) // 2, (height - side) // 2, side
+    left, top = max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[1])))
+    right, bottom = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
+    longest = max(right - left, bottom - top)
+    side = min(round(longest * (1 + 2 * MARGIN)), max(longest, min(width, height)))  # the margin is never worth padding
+    return _place(left, right, side, width), _place(top, bottom, side, height), side
+
+
+def _place(start: int, stop: int, side: int, length: int) -> int:
+    if side >= length:
+        return (length - side) // 2
+    return min(max((start + stop - side) // 2, 0), length - side)
+
+
+def crop_square(pixels: np.ndarray, size: int, box: list[float] | None = None) -> np.ndarray:
+    """Crop or pad to a square and scale it, never stretching: uint8 (height, width, 3) -> uint8 (size, size, 3).
+
+    What the square lacks is the image mirrored at its edge, melting within a quarter of the side into the blurred
+    colours of the edge: a sharp bar would be learnt by generators, and so would a mirrored fish.
+
+    Args:
+        box: left, top, right, bottom in pixels; all of it stays in the square.
+    """
+    height, width = pixels.shape[:2]
+    left, top, side = square_window(width, height, box)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    scale = size / side
+    inner = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    image = Image.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
+    scaled = np.asarray(image.resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0))
+    if inner == (size, size):
+        return scaled
+    return _pad(scaled, size)
+
+
+def _pad(inner: np.ndarray, size: int) -> np.ndarray:
+    """Centre ``inner`` in a square and fill the rest from its edges."""
+    height, width = inner.shape[:2]
+    before = ((size - height) // 2, (size - width) // 2)
+    after = (size - height - before[0], size - width - before[1])
+    margins = ((before[0], after[0]), (before[1], after[1]), (0, 0))
+    mirrored = np.pad(inner, margins, mode="symmetric")
+    image = Image.fromarray(mirrored)
+    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(size * 0.02)), dtype=np.float32)
+    edge = _edge_colours(inner, margins, size)
+    rows = np.maximum(before[0] - np.arange(size), np.arange(size) - (size - 1 - after[0])).clip(0)
+    columns = np.maximum(before[1] - np.arange(size), np.arange(size) - (size - 1 - after[1])).clip(0)
+    distance = (rows[:, None] + columns[None, :])[:, :, None] / size  # one of the two is 0: only one direction is padded
+    blur = np.clip(distance / 0.10, 0, 1)
+    melt = np.clip(distance / 0.25, 0, 1)
+    melt = melt * melt * (3 - 2 * melt)
+    result = mirrored * (1 - blur) + soft * blur
+    result = result * (1 - melt) + edge * melt
+    return np.rint(result).clip(0, 255).astype(np.uint8)
+
+
+def _edge_colours(inner: np.ndarray, margins: Any, size: int) -> np.ndarray:
+    """The outermost lines of ``inner``, carried outwards and blurred: float32 (size, size, 3)."""
+    vertical = margins[0][0] + margins[0][1] > 0
+    lines = inner if vertical else inner.transpose(1, 0, 2)
+    depth = max(1, len(lines) // 12)
+    ends = np.stack([lines[:depth].mean(axis=0), lines[-depth:].mean(axis=0)])  # (2, size, 3)
+    strip = Image.fromarray(np.repeat(np.rint(ends).astype(np.uint8), 2, axis=0))
+    smooth = np.asarray(strip.filter(ImageFilter.BoxBlur((size * 0.08, 0))), dtype=np.float32)
+    halves = np.where(np.arange(size)[:, None, None] < size // 2, smooth[0][None], smooth[-1][None])
+    return halves if vertical else halves.transpose(1, 0, 2)
+
+
+def _keys(collection: Collection) -> np.ndarray:
+    """What each row shows, as 32 hex digits: bytes, shape (num_images,)."""
+    rows = zip(
+        collection.table["sha256"].fillna("").tolist(),
+        collection.table["box"].fillna("").tolist(),
+        collection.table["file_name"].tolist(),
+        strict=True,
+    )
+    return np.array([hashlib.blake2b(f"{_VERSION}|{sha or name}|{box}".encode(), digest_size=16).hexdigest() for sha, box, name in rows], dtype="S32")
+
+
+def _in_memory(collection: Collection, size: int, keys: np.ndarray) -> np.ndarray:
+    _, first, place = np.unique(keys, return_index=True, return_inverse=True)
+    unique = np.empty((len(first), size, size, 3), dtype=np.uint8)
+    for number, image in enumerate(iterate_pixels(collection, size, first)):
+        unique[number] = image
+    return unique if np.array_equal(place, np.arange(len(keys))) else unique[place]
+
+
+class _Cache:
+    """The segments of one size, read when the object is made."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder, self.size = folder, size
+        self.segments: list[np.ndarray] = []
+        keys = []
+        for path in sorted(folder.glob(f"pixels-{size}-*.keys")):
+            try:
+                found = np.load(path, allow_pickle=False)
+                images = np.load(path.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)
+            except (OSError, ValueError, EOFError):
+                continue  # deleted meanwhile, or damaged from outside: decode again
+            if images.shape == (len(found), size, size, 3) and images.dtype == np.uint8:
+                keys.append(found)
+                self.segments.append(images)
+        self.starts = np.cumsum([0, *(len(segment) for segment in self.segments)])
+        self.keys = np.concatenate(keys) if keys else np.empty(0, dtype="S32")
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Position of each key in the segments laid end to end, or -1: int64."""
+        order = np.argsort(self.keys, kind="stable")
+        if not len(order):
+            return np.full(len(keys), -1)
+        at = np.searchsorted(self.keys, keys, sorter=order).clip(max=len(order) - 1)
+        found = order[at]
+        return np.where(self.keys[found] == keys, found, -1)
+
+    def take(self, place: np.ndarray) -> np.ndarray:
+        """The images at these positions; not copied where they lie one after another in a segment."""
+        segment = np.searchsorted(self.starts, place, side="right") - 1
+        start, number = int(place[0]), int(segment[0])
+        stop = start + len(place)
+        if stop <= self.starts[number + 1] and np.array_equal(self.keys[start:stop], self.keys[place]):
+            return self.segments[number][start - self.starts[number] : stop - self.starts[number]]
+        result = np.empty((len(place), self.size, self.size, 3), dtype=np.uint8)
+        for number in np.unique(segment):
+            mine = segment == number
+            result[mine] = self.segments[number][place[mine] - self.starts[number]]
+        return result
+
+    def write(self, keys: np.ndarray, images: Iterator[np.ndarray]) -> bool:
+        """Add a segment; False if the folder cannot be written or the disk is full."""
+        name = f"pixels-{self.size}-{uuid.uuid4().hex[:12]}"
+        temporary = self.folder / f"{name}.tmp"
+        try:
+            self.folder.mkdir(exist_ok=True)
+            self._sweep()
+            with temporary.open("wb") as file:  # plain writes: a full disk is an error here, but a crash through a memory map
+                header = {"descr": "|u1", "fortran_order": False, "shape": (len(keys), self.size, self.size, 3)}
+                np.lib.format.write_array_header_1_0(file, header)
+                for image in images:
+                    file.write(np.ascontiguousarray(image).data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.folder / f"{name}.npy")
+            with temporary.open("wb") as file:
+                np.save(file, keys)
+            os.replace(temporary, self.folder / f"{name}.keys")
+        except OSError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def _sweep(self) -> None:
+        for path in self.folder.glob("pixels-*.tmp"):
+            if time.time() - path.stat().st_mtime > _DAY:
+                path.unlink(missing_ok=True)

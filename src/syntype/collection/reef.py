@@ -1,0 +1,187 @@
+"""The reef: a drawn collection that needs no download, and whose true distribution is known.
+
+Species are invented; individuals are drawn afresh from (seed, species, individual, frame), so a larger reef holds the smaller
+one's animals, and ``draw_images`` gives as many further individuals as an experiment asks for: the ``oracle``.
+The reef tests Syntype and shows what it does. It is no evidence about living fishes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from pydantic import Field, model_validator
+
+from syntype.collection.duplicates import perceptual_hash
+from syntype.collection.importers import CollectResult
+from syntype.collection.reef_drawing import draw_individual
+from syntype.collection.reef_species import species_name
+from syntype.collection.table import SPLITS, Collection
+from syntype.errors import InputError
+from syntype.recipe import Settings
+from syntype.run import Run
+
+__all__ = ["ReefConfig", "draw_images", "draw_reef", "reef_config", "species_names", "training_counts"]
+
+_PURPOSE = {"train": 11, "val": 12, "test": 13, "oracle": 14, "rank": 15, "track": 16}  # streams of random numbers
+_MAX_TRACK = 4
+
+LICENCE = "CC0-1.0"
+TERMS = "Drawn by Syntype; shows invented species. Not a photograph and not evidence of any organism."
+
+
+class ReefConfig(Settings):
+    """Which reef to draw. The species' training images follow a power law: ``max_images / rank ** tail``, at least ``min_images``."""
+
+    num_species: int = Field(24, ge=2)
+    size: int = Field(64, ge=16, le=1024)
+    """Side of the images, in pixels."""
+    seed: int = Field(0, ge=0)
+    """Another seed, another reef: other species and other individuals."""
+    max_images: int = Field(120, ge=1)
+    """Training images of the commonest species."""
+    min_images: int = Field(6, ge=1)
+    """Training images of the rarest species."""
+    tail: float = Field(0.9, ge=0)
+    """Exponent of the power law; 0 makes every species as common as the first."""
+    num_val: int = Field(4, ge=0)
+    """Validation images of every species, each of another individual."""
+    num_test: int = Field(12, ge=0)
+    """Test images of every species, each of another individual."""
+
+    @model_validator(mode="after")
+    def _counts_in_order(self) -> ReefConfig:
+        if self.min_images > self.max_images:
+            raise ValueError("min_images is greater than max_images")
+        return self
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One image to draw."""
+
+    species: int
+    split: str
+    individual: int
+    frame: int
+
+    @property
+    def group(self) -> str:
+        return f"{self.species:05d}-{self.split}-{self.individual:05d}"
+
+
+def species_names(config: ReefConfig) -> tuple[str, ...]:
+    """Names of the reef's species: invented binomials, systematic, no real taxa. Congeners (equal first words) look alike."""
+    return tuple(species_name(number) for number in range(config.num_species))
+
+
+def training_counts(config: ReefConfig) -> np.ndarray:
+    """Training images of each species: int64, shape (num_species,). Ranks are dealt at random, so that congeners differ in rarity."""
+    ranks = np.random.default_rng([config.seed, _PURPOSE["rank"]]).permutation(config.num_species) + 1
+    return np.maximum(config.min_images, np.rint(config.max_images / ranks**config.tail)).astype(np.int64)
+
+
+def draw_reef(config: ReefConfig, out: Path, run: Run) -> CollectResult:
+    """Draw a reef into the new collection ``out``.
+
+    Training images come in tracks of one to four frames of one individual before one background (column ``group``); every validation
+    and test image shows an individual of its own. Splits are set; origin is ``real``, since the reef stands in for photographs.
+
+    Raises:
+        InputError: ``out`` is already a collection.
+    """
+    out = Path(out)
+    if (out / "collection.json").exists():
+        raise InputError("already holds a collection", "Give --out a new folder.", file=out)
+    names = species_names(config)
+    pictures = [picture for number, count in enumerate(training_counts(config)) for picture in _pictures(config, number, int(count))]
+    rows = []
+    for picture in run.track(pictures, "drawing the reef"):
+        folder = Path("images") / names[picture.species].replace(" ", "_")
+        if not (out / folder).is_dir():
+            (out / folder).mkdir(parents=True)
+        pixels = draw_individual(config.seed, _PURPOSE[picture.split], picture.species, picture.individual, picture.frame, config.size)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        file_name = (folder / f"{picture.group}-{picture.frame}.png").as_posix()
+        (out / file_name).write_bytes(buffer.getvalue())
+        rows.append(
+            {
+                "image_id": f"{picture.group}-{picture.frame}",
+                "file_name": file_name,
+                "species": names[picture.species],
+                "group": picture.group,
+                "split": picture.split,
+                "width": config.size,
+                "height": config.size,
+                "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+                "phash": perceptual_hash(pixels),
+                "licence": LICENCE,
+                "terms": TERMS,
+                "origin": "real",
+            }
+        )
+    step = {"stage": "reef", "settings": config.model_dump(mode="json")}
+    collection = Collection.create(out, pd.DataFrame(rows), name=f"reef-{config.seed}", species=names, sources=["drawn by syntype reef"], history=[step])
+    return CollectResult(
+        collection=collection,
+        num_groups=int(collection.table["group"].nunique()),
+        num_refused=0,
+        num_duplicates=0,
+        splits={split: int((collection.table["split"] == split).sum()) for split in SPLITS},
+    )
+
+
+def _pictures(config: ReefConfig, species: int, num_train: int) -> Iterator[_Picture]:
+    drawn, individual = 0, 0
+    while drawn < num_train:
+        frames = int(np.random.default_rng([config.seed, _PURPOSE["track"], species, individual]).integers(1, _MAX_TRACK + 1))
+        for frame in range(min(frames, num_train - drawn)):
+            yield _Picture(species, "train", individual, frame)
+        drawn, individual = drawn + frames, individual + 1
+    for split, count in (("val", config.num_val), ("test", config.num_test)):
+        for individual in range(count):
+            yield _Picture(species, split, individual, 0)
+
+
+def draw_images(config: ReefConfig, labels: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray, size: int | None = None) -> np.ndarray:
+    """Draw fresh individuals from the reef's true distribution; none of them is in the collection that ``draw_reef`` makes.
+
+    One (label, seed), one image: whatever else is in the call, and whatever the reef's counts.
+
+    Args:
+        config: the reef; only its seed, number of species and size matter here.
+        labels: positions in ``species_names(config)``.
+        seeds: one for each label, 0 or greater.
+        size: side in pixels; by default that of the reef.
+
+    Returns:
+        uint8, shape (len(labels), size, size, 3), RGB.
+
+    Raises:
+        InputError: lengths differ, or a label or seed is out of range.
+    """
+    side = config.size if size is None else size
+    if len(labels) != len(seeds):
+        raise InputError(f"{len(labels)} labels and {len(seeds)} seeds were given", "Give one seed for each label.")
+    for label, seed in zip(labels, seeds, strict=True):
+        if not 0 <= label < config.num_species or seed < 0:
+            raise InputError(f"no fish has label {label} and seed {seed}", f"Labels run from 0 to {config.num_species - 1}, seeds from 0.")
+    images = np.empty((len(labels), side, side, 3), np.uint8)
+    for position, (label, seed) in enumerate(zip(labels, seeds, strict=True)):
+        images[position] = draw_individual(config.seed, _PURPOSE["oracle"], int(label), int(seed), 0, side)
+    return images
+
+
+def reef_config(collection: Collection) -> ReefConfig | None:
+    """The settings of the reef that a collection was drawn from, or None if it is no reef."""
+    for step in collection.info.get("history", []):
+        if isinstance(step, dict) and step.get("stage") == "reef":
+            return ReefConfig.parse(step["settings"], source=str(collection.root / "collection.json"))
+    return None

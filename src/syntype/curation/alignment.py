@@ -1,0 +1,156 @@
+"""Is one picture the other again, moved a little? Registration of small colour images, many pairs at a time.
+
+A disguised copy is its original after a flip, a crop, a small turn, and a change of light, sharpness or compression. So a pair is
+laid over one another by the best similarity transform (Gauss-Newton on the weighted squared difference with a free gain and a free
+bias a channel: Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2), and then compared by normalised cross-correlation, which no
+change of gain or bias alters. Pixels that are burnt out or black in the query carry no information and get no weight.
+
+Coordinates are those of ``torch.nn.functional.grid_sample``: [-1, 1] from edge to edge. A pose maps the query's frame into the
+real image: x' = a x - b y + u, y' = b x + a y + v, with a = scale cos(angle), b = scale sin(angle).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["WINDOWS", "align", "downscale", "frame_weights", "unit_vectors", "usable_pixels", "warp", "window_vectors"]
+
+EPSILON = 1e-6
+"""Added to every variance (pixel values in [0, 1]): what varies by less than a quarter of a grey level is flat."""
+REACH = 0.3
+"""Largest shift, and largest change of a and b, that alignment may reach."""
+
+
+def _windows() -> Tensor:
+    poses = []
+    for degrees in (-8.0, 0.0, 8.0):
+        angle = np.deg2rad(degrees)
+        poses.append((np.cos(angle), np.sin(angle), 0.0, 0.0))
+        poses += [(0.85 * np.cos(angle), 0.85 * np.sin(angle), u, v) for u in (-0.15, 0.0, 0.15) for v in (-0.15, 0.0, 0.15)]
+    return torch.tensor(poses, dtype=torch.float32)
+
+
+WINDOWS: Tensor = _windows()
+"""Starting poses (a, b, u, v), shape (30, 4): the whole image and nine crops of 85 %, each at three angles. At 12 px, neighbours are
+less than a pixel apart, so one of them lies near enough to any small crop and turn."""
+
+
+def downscale(images: np.ndarray, side: int) -> Tensor:
+    """uint8 NHWC -> float32 (N, 3, side, side) in [0, 1], antialiased."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(255)
+    return F.interpolate(tensor, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def frame_weights(side: int) -> Tensor:
+    """Weight of each pixel, shape (side, side): a Gaussian of half the frame's half-width; corners are what a turn or crop loses."""
+    axis = (torch.arange(side) + 0.5) / side * 2 - 1
+    return torch.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / (2 * 0.5**2))
+
+
+def usable_pixels(images: np.ndarray, side: int) -> Tensor:
+    """Weights (N, 3, side, side) that leave out burnt-out (>= 250) and black (<= 2) values of uint8 NHWC ``images``.
+
+    An image that would lose more than 85 % of its weight (a line drawing on white) keeps all of it.
+    """
+    lost = torch.from_numpy(((images >= 250) | (images <= 2)).astype(np.float32)).permute(0, 3, 1, 2)
+    kept = (1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4
+    weights = frame_weights(side).expand_as(kept)
+    masked = weights * kept
+    enough = masked.sum((1, 2, 3), keepdim=True) > 0.15 * weights.sum((1, 2, 3), keepdim=True)
+    return torch.where(enough, masked, weights)
+
+
+def warp(images: Tensor, poses: Tensor, side: int) -> Tensor:
+    """Resample ``images`` (N, C, h, w) at the poses (N, 4) on a frame of ``side`` px; beyond the edge the edge repeats."""
+    a, b, u, v = poses.T
+    matrices = torch.stack([torch.stack([a, -b, u], 1), torch.stack([b, a, v], 1)], 1)
+    grid = F.affine_grid(matrices, [len(images), images.shape[1], side, side], align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False, padding_mode="border")
+
+
+def unit_vectors(images: Tensor) -> Tensor:
+    """Images (N, C, s, s) as vectors (N, C*s*s) whose inner product is the weighted normalised cross-correlation, in [-1, 1]."""
+    weights = frame_weights(images.shape[-1])
+    weights = weights / weights.sum()
+    centred = images - (images * weights).sum((2, 3), keepdim=True)
+    return F.normalize((centred * weights.sqrt()).flatten(1), dim=1, eps=EPSILON**0.5)
+
+
+def window_vectors(images: Tensor, side: int) -> Tensor:
+    """``unit_vectors`` of every window of every image: (N, C, h, w) -> (N, len(WINDOWS), C*side*side)."""
+    return torch.stack([unit_vectors(warp(images, pose.expand(len(images), 4), side)) for pose in WINDOWS], 1)
+
+
+def align(queries: Tensor, reals: Tensor, poses: Tensor, weights: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
+    """Refine the poses of pairs and compare them.
+
+    Args:
+        queries, reals: float32, shape (N, 3, s, s), in [0, 1]; pair i is ``queries[i]``, ``reals[i]``.
+        poses: where to start, shape (N, 4).
+        weights: of the query's values, shape (N, 3, s, s).
+
+    Returns:
+        The poses, shape (N, 4), and the agreement of each pair, in [-1, 1]: 1 is the same picture, 0 unrelated ones.
+    """
+    side = queries.shape[-1]
+    weights = weights / weights.sum((2, 3), keepdim=True).clamp_min(EPSILON)
+    smooth = _smooth(reals)
+    padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")
+    slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * side / 4  # a pixel is 2 / side wide
+    slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * side / 4
+    layers = torch.cat([smooth, slope_x, slope_y], 1)
+    target = _centred(_smooth(queries), weights)
+    axis = (torch.arange(side) + 0.5) / side * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    best_poses, best = poses, torch.full((len(poses),), -2.0)
+    low, high = torch.tensor([0.7, -REACH, -REACH, -REACH]), torch.tensor([1.15, REACH, REACH, REACH])
+    for iteration in range(iterations + 1):
+        warped, gx, gy = warp(layers, poses, side).chunk(3, 1)
+        warped = _centred(warped, weights)
+        agreement = _correlation(target, warped, weights)
+        better = agreement > best
+        best, best_poses = torch.where(better, agreement, best), torch.where(better[:, None], poses, best_poses)
+        if iteration == iterations:
+            break
+        # target = gain * (warped + slopes . step): linear in (gain, gain * step)
+        slopes = torch.stack([warped, *(_centred(g, weights) for g in (gx * x + gy * y, gy * x - gx * y, gx, gy))], 1)
+        weighted = (slopes * weights[:, None]).flatten(2)
+        normal = weighted @ slopes.flatten(2).transpose(1, 2)
+        normal = normal + torch.diag_embed(1e-3 * normal.diagonal(dim1=1, dim2=2) + 1e-8)
+        solution = torch.linalg.solve(normal, weighted @ target.flatten(1)[..., None])[..., 0]
+        step = (solution[:, 1:] / solution[:, :1].clamp_min(0.2)).clamp(-0.1, 0.1)
+        poses = (poses + step).clamp(low, high)
+    return best_poses, _agreement(queries, warp(reals, best_poses, side), weights)
+
+
+def _agreement(queries: Tensor, warped: Tensor, weights: Tensor) -> Tensor:
+    """Mean, on Fisher's z scale, of the correlations of fine detail and of middling forms.
+
+    The coarse distribution of light is left out: any two fish on the same background share it.
+    """
+    bands = []
+    for image in (queries, warped):
+        once = _smooth(image)
+        bands.append((image - once, once - _smooth(_smooth(_smooth(once)))))
+    correlations = [_correlation(_centred(a, weights), _centred(b, weights), weights) for a, b in zip(*bands, strict=True)]
+    return torch.tanh(sum((torch.atanh(c.clamp(-0.9999, 0.9999)) for c in correlations), torch.zeros(len(queries))) / 2)
+
+
+def _centred(images: Tensor, weights: Tensor) -> Tensor:
+    return images - (images * weights).sum((2, 3), keepdim=True)
+
+
+def _correlation(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
+    product, power_a, power_b = ((weights * left * right).sum((1, 2, 3)) for left, right in ((a, b), (a, a), (b, b)))
+    return product / ((power_a + EPSILON) * (power_b + EPSILON)).sqrt()
+
+
+def _smooth(images: Tensor) -> Tensor:
+    """Binomial filter 1 4 6 4 1 in both directions; the edge repeats."""
+    channels = images.shape[1]
+    kernel = (torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16).expand(channels, 1, 1, 5)
+    wide = F.conv2d(F.pad(images, (2, 2, 0, 0), mode="replicate"), kernel, groups=channels)
+    return F.conv2d(F.pad(wide, (0, 0, 2, 2), mode="replicate"), kernel.transpose(2, 3), groups=channels)

@@ -1,0 +1,150 @@
+"""Copy detection: is a synthetic image a training photograph again, plain or in disguise?
+
+Two stages, both on pixels, so that nothing learnt can be fooled in the same way as the generator's critic. First every window of
+every training photograph (crops and turns, see ``alignment.WINDOWS``) is compared at 12 px with the query and with its mirror image:
+one matrix product. Then the nearest few are aligned in detail at 16 and 32 px. The threshold is calibrated on the collection itself:
+two different photographs of one species from different groups are what two images that are *not* copies look like here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from syntype.curation.alignment import WINDOWS, align, downscale, unit_vectors, usable_pixels, window_vectors
+from syntype.errors import CollectionError
+
+__all__ = ["CopyDetector", "NearestReal"]
+
+Advance = Callable[[int], None]
+
+COARSE, MIDDLE, FINE = 12, 16, 32
+"""Sides in pixels of the three comparisons."""
+NUM_MIDDLE, NUM_FINE = 12, 3
+"""Candidates that are aligned at 16 and at 32 px."""
+STRICTEST, LAXEST = 0.05, 0.45
+"""The calibrated threshold stays within: a collection full of near duplicates must still have its exact copies refused, and one
+whose photographs all differ widely must not call everything a copy. Disguised copies lie below 0.45 (see the tests)."""
+REAL_CHUNK, QUERY_CHUNK = 512, 64
+
+
+@dataclass(frozen=True)
+class NearestReal:
+    """The nearest training photograph of each image.
+
+    Attributes:
+        ids: image_id, shape (N,), object.
+        distances: float32, shape (N,), in [0, 2]: 1 minus the agreement after alignment; 0 the same picture, about 1 an unrelated one.
+        is_copy: bool, shape (N,).
+    """
+
+    ids: np.ndarray
+    distances: np.ndarray
+    is_copy: np.ndarray
+
+
+class CopyDetector:
+    """Finds training photographs again through mirror image, crop, small turn, change of light, blur and compression.
+
+    Args:
+        images: training photographs, uint8, shape (N, size, size, 3), RGB.
+        image_ids: their names, N of them.
+        groups: N names; photographs of one group (video track, specimen) look alike without being copies, so calibration passes them over.
+        labels: their species, int64, shape (N,).
+        quantile: share of different real photographs that the threshold would call copies, in (0, 1).
+        seed: chooses which photographs calibrate, if there are more than ``num_calibration``.
+        progress: called with the number of calibration photographs as they are done.
+
+    Attributes:
+        threshold: images at or below this distance are copies.
+
+    Raises:
+        CollectionError: there are no photographs.
+    """
+
+    def __init__(self, images: np.ndarray, image_ids: Sequence[str], groups: Sequence[str], labels: np.ndarray, *, quantile: float = 0.015,
+                 seed: int = 0, num_calibration: int = 500, progress: Advance | None = None) -> None:  # fmt: skip
+        if not len(images):
+            raise CollectionError("copy detection: there are no training photographs to compare with. Give a collection that has a split 'train'.")
+        self._ids = np.asarray(image_ids, dtype=object)
+        self._middle, self._fine = downscale(images, MIDDLE), downscale(images, FINE)
+        self._coarse = downscale(images, 2 * COARSE)
+        self.threshold = self._calibrate(images, np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1], labels, quantile, seed, num_calibration, progress)
+
+    @staticmethod
+    def num_calibrating(num_images: int, num_calibration: int = 500) -> int:
+        """Photographs that calibration will compare: the total for a progress bar."""
+        return min(num_images, num_calibration)
+
+    def nearest(self, images: np.ndarray, *, progress: Advance | None = None) -> NearestReal:
+        """Find the nearest training photograph of each image: uint8, shape (M, size, size, 3); any size, the same for all."""
+        distances, rows = self._search(images, None, progress)
+        return NearestReal(self._ids[rows], distances, distances <= self.threshold)
+
+    def _calibrate(self, images: np.ndarray, groups: np.ndarray, labels: np.ndarray, quantile: float, seed: int, number: int, progress: Advance | None) -> float:
+        chosen = np.sort(np.random.default_rng([seed, 0xC0B1]).permutation(len(images))[:number])
+        # What is compared: other groups of the same species. A photograph without any says nothing about copies.
+        allowed = (groups[chosen, None] != groups[None]) & (labels[chosen, None] == labels[None])
+        chosen, allowed = chosen[allowed.any(1)], allowed[allowed.any(1)]
+        if not len(chosen):
+            return LAXEST
+        distances, _ = self._search(images[chosen], allowed, progress)
+        return float(np.clip(np.quantile(distances, quantile), STRICTEST, LAXEST))
+
+    def _search(self, images: np.ndarray, allowed: np.ndarray | None, progress: Advance | None) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (M,) and rows (M,) of the nearest photographs among those ``allowed`` (bool, shape (M, N))."""
+        if not len(images):
+            return np.empty(0, np.float32), np.empty(0, np.int64)
+        with torch.inference_mode():
+            scores, rows, mirrored, poses = self._candidates(images, allowed)
+            distances, nearest = [], []
+            for start in range(0, len(images), QUERY_CHUNK):
+                part = slice(start, start + QUERY_CHUNK)
+                chunk = images[part]
+                distance, row = self._compare(chunk, scores[part], rows[part], mirrored[part], poses[part])
+                distances.append(distance)
+                nearest.append(row)
+                if progress is not None:
+                    progress(len(chunk))
+            return torch.cat(distances).numpy(), torch.cat(nearest).numpy()
+
+    def _candidates(self, images: np.ndarray, allowed: np.ndarray | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The NUM_MIDDLE best photographs of each image at 12 px: scores, rows, whether mirrored, and poses (M, K, 4)."""
+        small = downscale(images, COARSE)
+        queries = torch.stack([unit_vectors(small), unit_vectors(small.flip(3))], 1)  # (M, 2, D)
+        keep = min(NUM_MIDDLE, len(self._ids))
+        scores = torch.full((len(images), keep), -3.0)
+        rows, codes = torch.zeros((2, len(images), keep), dtype=torch.int64)
+        for first in range(0, len(self._ids), REAL_CHUNK):
+            bank = window_vectors(self._coarse[first : first + REAL_CHUNK], COARSE)
+            num_real, flat = len(bank), bank.flatten(0, 1).T
+            for start in range(0, len(images), QUERY_CHUNK):
+                part = slice(start, start + QUERY_CHUNK)
+                similar = (queries[part].flatten(0, 1) @ flat).view(-1, 2, num_real, len(WINDOWS))
+                score, code = similar.transpose(1, 2).flatten(2).max(2)  # code = mirrored * len(WINDOWS) + window
+                if allowed is not None:
+                    score = score.masked_fill(torch.from_numpy(~allowed[part, first : first + num_real]), -2.0)
+                joined = torch.cat([scores[part], score], 1)
+                scores[part], order = joined.topk(keep, 1)
+                codes[part] = torch.cat([codes[part], code], 1).gather(1, order)
+                rows[part] = torch.cat([rows[part], torch.arange(first, first + num_real).expand(len(score), -1)], 1).gather(1, order)
+        return scores, rows, codes >= len(WINDOWS), WINDOWS[codes % len(WINDOWS)]
+
+    def _compare(self, images: np.ndarray, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
+        """Align the candidates at 16 px, the best of them at 32 px; distance and row of the nearest."""
+        for side, reals, keep, iterations in ((MIDDLE, self._middle, NUM_MIDDLE, 5), (FINE, self._fine, NUM_FINE, 5)):
+            order = scores.topk(min(keep, scores.shape[1]), 1).indices
+            barred, rows, mirrored = scores.gather(1, order) <= -2, rows.gather(1, order), mirrored.gather(1, order)
+            poses = poses.gather(1, order[..., None].expand(-1, -1, 4))
+            each = order.shape[1]
+            flip = mirrored.flatten()[:, None, None, None]
+            pictures, weights = (x.repeat_interleave(each, 0) for x in (downscale(images, side), usable_pixels(images, side)))
+            pictures, weights = torch.where(flip, pictures.flip(3), pictures), torch.where(flip, weights.flip(3), weights)
+            refined, agreement = align(pictures, reals[rows.flatten()], poses.flatten(0, 1), weights, iterations=iterations)
+            poses, scores = refined.view(-1, each, 4), agreement.view(-1, each).masked_fill(barred, -2.0)
+        best, position = scores.max(1)
+        return (1 - best).clamp(0, 2), rows.gather(1, position[:, None])[:, 0]

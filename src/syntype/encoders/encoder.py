@@ -1,0 +1,111 @@
+"""Encoders: images in, one feature vector an image out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from syntype.collection.table import Collection
+from syntype.encoders.backbones import Backbone, build_backbone
+
+__all__ = ["Encoder", "encode_collection", "load_encoder"]
+
+
+class Encoder:
+    """A frozen backbone that turns images into pooled features.
+
+    Args:
+        backbone: what computes the features.
+        batch_size: images at a time; does not change the result beyond rounding.
+    """
+
+    def __init__(self, backbone: Backbone, batch_size: int = 64) -> None:
+        self.backbone = backbone
+        self.batch_size = batch_size
+        self._network = backbone.network.eval().to(memory_format=torch.channels_last)
+
+    @property
+    def name(self) -> str:
+        """The backbone's name."""
+        return self.backbone.name
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature vector."""
+        return self.backbone.num_features
+
+    @torch.inference_mode()
+    def encode(self, images: np.ndarray, *, size: int | None = 128, progress: Callable[[int], None] | None = None) -> np.ndarray:
+        """Encode images in float32.
+
+        Args:
+            images: uint8, shape (N, H, W, 3), RGB.
+            size: side to which the images are scaled first (bicubic, antialiased); None leaves them as they are.
+            progress: called with the number of images after each batch.
+
+        Returns:
+            float32, shape (N, dim): pooled features, before any classification layer.
+        """
+        rows = []
+        for start in range(0, len(images), self.batch_size):
+            chunk = np.ascontiguousarray(images[start : start + self.batch_size])
+            tensor = torch.from_numpy(chunk).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+            if size is not None and tensor.shape[-2:] != (size, size):
+                tensor = F.interpolate(tensor, size=(size, size), mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
+            rows.append(self._network(self.backbone.normalise(tensor)).float().numpy())
+            if progress is not None:
+                progress(len(chunk))
+        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+
+
+@lru_cache(maxsize=8)
+def load_encoder(name: str) -> Encoder:
+    """The encoder of that name (see ``build_backbone``); loaded once a process."""
+    return Encoder(build_backbone(name))
+
+
+def encode_collection(encoder: Encoder, collection: Collection, *, pixels: int, size: int = 128, progress: Callable[[int], None] | None = None) -> np.ndarray:
+    """Features of a collection's images; images that were encoded before come from ``.cache`` in its folder.
+
+    Args:
+        pixels: side of the decoded squares that are read (``Collection.pixels``).
+        size: side to which they are scaled for the encoder.
+
+    Returns:
+        float32, shape (num_images, dim), in the order of the table.
+    """
+    name = hashlib.sha256(f"{encoder.name}|{encoder.backbone.weights}|{pixels}|{size}".encode()).hexdigest()[:12]
+    file = collection.root / ".cache" / f"features-{name}.npz"
+    keys = (collection.table["sha256"].astype(str) + collection.table["box"].fillna("").astype(str)).to_numpy(dtype=str)
+    known: dict[str, int] = {}
+    stored = np.empty((0, encoder.dim), np.float32)
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as archive:
+            known = {key: row for row, key in enumerate(archive["keys"].tolist())}
+            stored = archive["features"]
+    new = [row for row, key in enumerate(keys) if key not in known]
+    if new:
+        fresh = encoder.encode(collection.pixels(pixels)[new], size=size, progress=progress)
+        for offset, row in enumerate(new):
+            known[keys[row]] = len(stored) + offset
+        stored = np.concatenate([stored, fresh])
+        _save(file, np.array(list(known), dtype=str), np.array(list(known.values())), stored)
+    return stored[[known[key] for key in keys]]
+
+
+def _save(file: Path, keys: np.ndarray, rows: np.ndarray, features: np.ndarray) -> None:
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        file.parent.mkdir(exist_ok=True)
+        with temporary.open("wb") as handle:
+            np.savez(handle, keys=keys, features=features[rows])
+        os.replace(temporary, file)
+    except OSError:  # a read-only collection: the features are computed again next time
+        return

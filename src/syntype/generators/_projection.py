@@ -1,0 +1,133 @@
+"""The projected discriminator: small trained heads on randomly mixed features of a frozen network.
+
+Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007): features of four resolutions of a pre-trained
+network are mixed across channels by random 1x1 convolutions (CCM, section 3.2) and across scales by random 3x3 convolutions
+with up-sampling (CSM); none of that is trained. One small discriminator looks at each resolution.
+Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3). A head also sees how much the two images of a
+pair differ (minibatch standard deviation of Karras et al. 2018, in groups of two of one species): a generator that ignores
+its latent is found out by that alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrizations import spectral_norm
+
+from syntype.encoders import Backbone
+
+__all__ = ["FrozenFeatures", "ProjectedHeads"]
+
+
+class FrozenFeatures(nn.Module):
+    """Four feature maps (strides 4, 8, 16, 32) of an EfficientNet, mixed across channels and scales; nothing is trained.
+
+    Args:
+        backbone: an EfficientNet as timm builds it.
+        size: side to which images are scaled for the backbone.
+        channels: of every mixed map.
+        seed: of the random mixing.
+    """
+
+    def __init__(self, backbone: Backbone, size: int, channels: int, seed: int) -> None:
+        super().__init__()
+        self.size = size
+        network = backbone.network
+        fold_batch_norm(network)
+        self.stem = nn.Sequential(network.conv_stem, network.bn1)
+        self.blocks = network.blocks
+        self._taps = {info["module"].rpartition(".")[2]: info["num_chs"] for info in network.feature_info if info["reduction"] >= 4}
+        self._mean = backbone.mean
+        self._std = backbone.std
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            widths = list(self._taps.values())
+            self.mix_channels = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+            self.mix_scales = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in widths)
+            for conv in [*self.mix_channels, *self.mix_scales]:
+                nn.init.kaiming_normal_(conv.weight, a=1.0)
+                nn.init.zeros_(conv.bias)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> FrozenFeatures:
+        """Stay frozen whatever the training mode."""
+        return super().train(False)
+
+    def forward(self, images_NCHW: Tensor) -> list[Tensor]:
+        """Mixed maps, coarsest first: shape (N, channels, size/32, size/32) up to (N, channels, size/4, size/4)."""
+        x = F.interpolate(images_NCHW, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        x = (x * 0.5 + 0.5 - x.new_tensor(self._mean).view(1, 3, 1, 1)) / x.new_tensor(self._std).view(1, 3, 1, 1)
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        taps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if str(index) in self._taps:
+                taps.append(x)
+            if len(taps) == len(self._taps):
+                break
+        mixed: list[Tensor] = []
+        for tap, across, scales in zip(reversed(taps), reversed(self.mix_channels), reversed(self.mix_scales), strict=True):
+            y = across(tap)
+            if mixed:
+                y = (y + F.interpolate(mixed[-1], size=y.shape[-2:], mode="bilinear", align_corners=False)) * 0.5**0.5
+            mixed.append(scales(y))
+        return mixed
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Fold every batch normalisation of a timm EfficientNet in evaluation mode into the convolution before it."""
+    children = OrderedDict(module.named_children())
+    for child in children.values():
+        fold_batch_norm(child)
+    names = list(children)
+    for conv_name, norm_name in zip(names, names[1:], strict=False):
+        conv, norm = children[conv_name], children[norm_name]
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+            setattr(module, norm_name, getattr(norm, "act", nn.Identity()))
+
+
+class _Head(nn.Module):
+    def __init__(self, channels: int, num_species: int, halvings: int, pair_statistics: bool) -> None:
+        super().__init__()
+        body: list[nn.Module] = []
+        for _ in range(halvings):
+            body += [spectral_norm(nn.Conv2d(channels, channels, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+        body += [spectral_norm(nn.Conv2d(channels, channels, 3, padding=1)), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*body)
+        self.pair_statistics = pair_statistics
+        self.last = nn.Sequential(spectral_norm(nn.Conv2d(channels + int(pair_statistics), channels, 3, padding=1)), nn.LeakyReLU(0.2))
+        self.logit = spectral_norm(nn.Conv2d(channels, 1, 1))
+        self.species = spectral_norm(nn.Embedding(num_species, channels))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        x = self.body(x)
+        if self.pair_statistics:
+            pairs = x.view(-1, 2, *x.shape[1:])
+            difference = (pairs[:, 0] - pairs[:, 1]).abs().mean(dim=1, keepdim=True)
+            x = torch.cat([x, difference.repeat_interleave(2, dim=0)], dim=1)
+        x = self.last(x)
+        return (self.logit(x) + torch.einsum("nchw,nc->nhw", x, self.species(labels)).unsqueeze(1)).flatten(1)
+
+
+class ProjectedHeads(nn.Module):
+    """One trained discriminator a resolution.
+
+    Args:
+        num_maps: maps that ``FrozenFeatures`` gives, coarsest first.
+        channels: of each map.
+        pair_statistics: let each head see how much the images 2i and 2i+1 of a batch differ.
+    """
+
+    def __init__(self, num_maps: int, channels: int, num_species: int, pair_statistics: bool) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(_Head(channels, num_species, index, pair_statistics) for index in range(num_maps))
+
+    def forward(self, maps: list[Tensor], labels: Tensor) -> list[Tensor]:
+        """Logits of each head, shape (N, positions); positive means real."""
+        return [head(x, labels) for head, x in zip(self.heads, maps, strict=True)]

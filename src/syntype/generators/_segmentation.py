@@ -1,0 +1,190 @@
+"""Which pixels of a photograph show the animal: GrabCut's colour models, without its user and without its graph cut.
+
+GrabCut (Rother, Kolmogorov and Blake 2004, "GrabCut: interactive foreground extraction using iterated graph cuts") models the
+colours of figure and ground by one Gaussian mixture each and alternates between labelling pixels and fitting the mixtures.
+Here its user's rectangle is replaced by a prior on place (in the middle at first, then learnt from all images together), and the
+graph cut by the guided filter (He, Sun and Tang 2013, "Guided image filtering", eqs 5, 6 and 8 with a grey guide), which draws the mask's edge to
+the image's. All images of a batch are fitted at once. Written from the papers' equations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["PLAUSIBLE_AREA", "ellipse", "segment"]
+
+PLAUSIBLE_AREA = (0.03, 0.7)
+"""Smallest and largest share of the image that a mask may cover before it is taken for a failure."""
+
+_WORKING_SIZE = 64  # px; larger images are segmented at this size and the mask is refined at their own
+_COMPONENTS = 4  # Gaussians each for figure and ground; GrabCut takes 5
+_ROUNDS = 3  # of labelling and fitting
+_FLAT = -3.0  # log density of a colour of which nothing is known, in the units of _log_density
+_BATCH = 64
+
+
+def ellipse(size: int, width: float = 0.36, height: float = 0.26, softness: float = 0.35) -> Tensor:
+    """A soft ellipse in the middle: float32, shape (size, size), 1 inside, 0 outside, half axes as shares of the side."""
+    line = (torch.arange(size) + 0.5) / size - 0.5
+    radius = torch.sqrt((line[None] / width) ** 2 + (line[:, None] / height) ** 2)
+    return ((1 - radius) / softness + 0.5).clamp(0, 1)
+
+
+def segment(images: np.ndarray) -> Tensor:
+    """Find the animal in each photograph, supposing that it is one, is near the middle and differs from what surrounds it.
+
+    Args:
+        images: uint8, shape (N, size, size, 3), RGB.
+
+    Returns:
+        uint8, shape (N, size, size), 0 (ground) to 255 (animal). Where no plausible mask is found: a soft ellipse.
+    """
+    size = images.shape[1]
+    if not len(images):
+        return torch.empty(images.shape[:3], dtype=torch.uint8)
+    small = torch.cat([_shrink(torch.from_numpy(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
+    prior = _first_prior(small.shape[-1])
+    for _ in range(2):  # the second pass knows where the first found animals
+        soft = torch.cat([_fit(small[at : at + _BATCH], prior) for at in range(0, len(small), _BATCH)])
+        prior = (0.5 * prior + 0.5 * soft.mean(0)).clamp(0.01, 0.6)
+    masks = torch.empty(images.shape[:3], dtype=torch.uint8)
+    for row, one in enumerate(soft):
+        mask = torch.from_numpy(_largest(one.numpy()))
+        if not PLAUSIBLE_AREA[0] <= float(mask.mean()) <= PLAUSIBLE_AREA[1]:
+            mask = ellipse(len(mask))
+        if size != len(mask):
+            large = functional.interpolate(mask[None, None], size=(size, size), mode="bilinear", align_corners=False)
+            guide = torch.from_numpy(images[row : row + 1]).permute(0, 3, 1, 2).float().div(255).mean(1, keepdim=True)
+            mask = _guided(guide, large, radius=max(1, size // 32), epsilon=1e-3)[0, 0]
+        masks[row] = (mask.clamp(0, 1) * 255).round().to(torch.uint8)
+    return masks
+
+
+def _shrink(images: Tensor) -> Tensor:
+    """uint8 NHWC -> float32 NCHW in 0..1, no larger than the working size."""
+    batch = images.permute(0, 3, 1, 2).float().div(255)
+    if batch.shape[-1] > _WORKING_SIZE:
+        batch = functional.interpolate(batch, size=(_WORKING_SIZE, _WORKING_SIZE), mode="area")
+    return batch
+
+
+def _first_prior(size: int) -> Tensor:
+    return 0.01 + 0.59 * ellipse(size, 0.32, 0.26, 0.9)
+
+
+def _fit(images: Tensor, prior: Tensor) -> Tensor:
+    """Probability that a pixel shows the animal: float32, shape (N, size, size); images NCHW in 0..1, prior (size, size)."""
+    count, _, size, _ = images.shape
+    colours = images.flatten(2)  # (N, 3, P)
+    centred = colours - colours.mean(2, keepdim=True)
+    features = _quadratic(centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + 0.02))
+    every = torch.arange(size * size).view(size, size)[::2, ::2].flatten()  # a quarter of the pixels is enough to fit colours
+    sample = features[:, :, every].contiguous()
+    place = torch.logit(prior).flatten()
+    guide = images.mean(1, keepdim=True)
+    # The animal's colours are unknown at first (a flat density); those of the ground are seen where animals hardly ever are.
+    outside = _mixture(sample, (prior.flatten()[every] < 0.25).float().expand(count, -1), None)
+    inside: Tensor | None = None
+    figure = torch.empty(0)
+    for turn in range(_ROUNDS):
+        if turn:
+            inside = _mixture(sample, figure[:, every], inside)
+            outside = _mixture(sample, 1 - figure[:, every], outside)
+        known = torch.tensor(_FLAT) if inside is None else torch.logsumexp(inside @ features, 1)
+        evidence = known - torch.logsumexp(outside @ features, 1)
+        figure = torch.sigmoid(evidence.clamp(-5, 5) + place)
+        smooth = _guided(guide, figure.view(count, 1, size, size), radius=max(1, size // 32), epsilon=2e-3)
+        figure = smooth.flatten(1).clamp(0.001, 0.999)
+    return figure.view(count, size, size)
+
+
+def _quadratic(colours: Tensor) -> Tensor:
+    """Monomials up to the second degree, in which a Gaussian's log density is linear: (N, 3, P) -> (N, 10, P)."""
+    r, g, b = colours.unbind(1)
+    return torch.stack([torch.ones_like(r), r, g, b, r * r, g * g, b * b, r * g, r * b, g * b], 1)
+
+
+def _mixture(features: Tensor, weights: Tensor, start: Tensor | None, steps: int = 2) -> Tensor:
+    """Weighted expectation-maximisation for one mixture of Gaussians an image.
+
+    Args:
+        features: ``_quadratic`` of the colours, (N, 10, P).
+        weights: (N, P), how much each pixel belongs to this mixture.
+        start: earlier result to go on from; else components are cut along the main direction of the colours.
+
+    Returns:
+        coefficients of each component's log density (with its share) on ``features``: (N, components, 10).
+    """
+    if start is None:
+        shares = _cut(features[:, 1:4], weights)
+    else:
+        shares = torch.softmax(start @ features, 1)
+    for step in range(steps):
+        if step:
+            shares = torch.softmax(coefficients @ features, 1)
+        coefficients = _log_density((shares * weights[:, None]) @ features.transpose(1, 2))
+    return coefficients
+
+
+def _cut(colours: Tensor, weights: Tensor) -> Tensor:
+    """First components: equal masses along the main direction of the colours (after Orchard and Bouman 1991): 0 or 1, (N, components, P)."""
+    mass = weights.sum(1)[:, None, None].clamp(min=1e-3)
+    centred = colours - (colours * weights[:, None]).sum(2, keepdim=True) / mass
+    axis = torch.linalg.eigh((centred * weights[:, None]) @ centred.transpose(1, 2))[1][:, :, -1]
+    order = (axis[:, None] @ centred)[:, 0].argsort(1)
+    below = torch.cumsum(weights.gather(1, order), 1) / mass[:, 0]
+    part = (below * _COMPONENTS).long().clamp(0, _COMPONENTS - 1)
+    members = torch.zeros_like(part).scatter(1, order, part)
+    return functional.one_hot(members, _COMPONENTS).float().transpose(1, 2)
+
+
+def _log_density(moments: Tensor) -> Tensor:
+    """From weighted sums of ``_quadratic`` to coefficients of log(share * Gaussian), less 3/2 log(2 pi): (N, K, 10) to the same shape."""
+    mass = moments[..., 0] + 1e-3
+    share = mass / mass.sum(1, keepdim=True)
+    means = moments[..., 1:4] / mass[..., None]
+    second = moments[..., 4:] / mass[..., None]
+    rows = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]  # where rr, gg, bb, rg, rb, gb stand in the matrix
+    covariance = torch.stack([torch.stack([second[..., index] for index in row], -1) for row in rows], -2)
+    covariance = covariance - means[..., :, None] * means[..., None, :] + 0.02 * torch.eye(3)  # floor: noise of a photograph
+    precision = torch.linalg.inv(covariance)
+    linear = (precision @ means[..., None])[..., 0]
+    constant = torch.log(share) - 0.5 * torch.logdet(covariance) - 0.5 * (linear * means).sum(-1)
+    squares = -0.5 * torch.stack([precision[..., 0, 0], precision[..., 1, 1], precision[..., 2, 2]], -1)
+    crossed = -torch.stack([precision[..., 0, 1], precision[..., 0, 2], precision[..., 1, 2]], -1)
+    return torch.cat([constant[..., None], linear, squares, crossed], -1)
+
+
+def _guided(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tensor:
+    """The guided filter: the locally linear function of ``guide`` (NCHW, one channel, 0..1) that is nearest to ``target``."""
+
+    def mean(values: Tensor) -> Tensor:
+        side = 2 * radius + 1  # rows, then columns: fewer additions than a square at once
+        rows = functional.avg_pool2d(values, (1, side), 1, (0, radius), count_include_pad=False)
+        return functional.avg_pool2d(rows, (side, 1), 1, (radius, 0), count_include_pad=False)
+
+    guide_mean, target_mean = mean(guide), mean(target)
+    slope = (mean(guide * target) - guide_mean * target_mean) / (mean(guide * guide) - guide_mean**2 + epsilon)
+    return mean(slope) * guide + mean(target_mean - slope * guide_mean)
+
+
+def _largest(soft: np.ndarray) -> np.ndarray:
+    """Keep the largest connected piece above one half, without holes, with soft edges: float32, (size, size), 0..1."""
+    hard = ndimage.binary_opening(soft > 0.5, iterations=1)
+    pieces, number = ndimage.label(hard)
+    if not number:
+        return np.zeros_like(soft)
+    # pieces near the middle count for more: a large rock at the rim is not the animal
+    size = len(soft)
+    distance = np.hypot(*(np.indices(soft.shape) + 0.5 - size / 2)) / size
+    worth = ndimage.sum_labels(np.exp(-((distance / 0.25) ** 2)), pieces, range(1, number + 1))
+    body = ndimage.binary_fill_holes(pieces == 1 + int(np.argmax(worth)))
+    # opening has cut off fins and tails: take back what hangs on the body and is not far from it
+    reach = ndimage.binary_dilation(body, iterations=max(2, size // 12)) & (soft > 0.5)
+    body = ndimage.binary_fill_holes(ndimage.binary_propagation(body, mask=reach | body))
+    near = ndimage.binary_dilation(body)
+    return np.where(body, np.maximum(soft, 0.8), np.where(near, soft, 0)).astype(np.float32)

@@ -1,0 +1,59 @@
+"""Differentiable augmentation of what a discriminator sees.
+
+Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738): real and generated images
+go through the same random colour change, translation and cut-out, through which gradients flow. As no image reaches the discriminator
+unaugmented by design and the changes are of limited strength, they do not leak into what is generated.
+Everything is done for the whole batch at once; randomness comes from torch's global generator.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["augment"]
+
+
+def augment(images_NCHW: Tensor, *, colour: float = 1.0, translation: float = 0.125, cutout: float = 0.5, probability: float = 1.0) -> Tensor:
+    """Augment a batch.
+
+    Args:
+        images_NCHW: in [-1, 1].
+        colour: strength of the change of brightness, saturation and contrast (1: as in the paper; 0: none).
+        translation: largest shift, as a part of the side; what comes in is mid-grey.
+        cutout: side of the blanked square, as a part of the image's side.
+        probability: that an image is augmented at all, drawn for each of the three kinds.
+    """
+    n = len(images_NCHW)
+
+    def draw() -> Tensor:
+        return torch.rand(n, 1, 1, 1, device=images_NCHW.device)
+
+    def chosen() -> Tensor:
+        return (draw() < probability).to(images_NCHW.dtype)
+
+    x = images_NCHW
+    if colour > 0:
+        on = chosen() * colour
+        x = x + on * (draw() - 0.5)
+        grey = x.mean(dim=1, keepdim=True)
+        x = torch.lerp(grey, x, 1 + on * (2 * draw() - 1))
+        mean = x.mean(dim=(1, 2, 3), keepdim=True)
+        x = torch.lerp(mean, x, 1 + on * (draw() - 0.5))
+    height, width = x.shape[-2:]
+    if translation > 0:
+        on = chosen().view(n)
+        shift = torch.round((2 * torch.rand(n, 2, device=x.device) - 1) * on[:, None] * translation * torch.tensor([height, width], device=x.device))
+        rows = torch.arange(height, device=x.device)[None] + shift[:, :1]
+        columns = torch.arange(width, device=x.device)[None] + shift[:, 1:]
+        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
+        index = (rows.clamp(0, height - 1).long()[:, :, None] * width + columns.clamp(0, width - 1).long()[:, None]).view(n, 1, -1).expand(-1, x.shape[1], -1)
+        x = (x.flatten(2).gather(2, index).view_as(x) * inside[:, None]).contiguous(memory_format=torch.channels_last)
+    if cutout > 0:
+        on = chosen().view(n, 1)
+        side = torch.tensor([cutout * height / 2, cutout * width / 2], device=x.device)
+        centre = torch.rand(n, 2, device=x.device) * torch.tensor([height, width], device=x.device)
+        rows = (torch.arange(height, device=x.device)[None] + 0.5 - centre[:, :1]).abs() < side[0] * on
+        columns = (torch.arange(width, device=x.device)[None] + 0.5 - centre[:, 1:]).abs() < side[1] * on
+        x = x * ~(rows[:, None, :, None] & columns[:, None, None, :])
+    return x

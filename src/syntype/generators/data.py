@@ -1,0 +1,50 @@
+"""Which images a step sees: a pure function of (seed, step), so that a resumed run sees what an uninterrupted one would."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from syntype.collection.table import Collection
+from syntype.errors import CollectionError
+from syntype.generators.contract import TrainingData
+
+__all__ = ["BatchSampler", "training_data"]
+
+
+def training_data(collection: Collection, size: int) -> TrainingData:
+    """Decode the images of a (view of a) collection; its species are those that have an image, in the vocabulary's order.
+
+    Raises:
+        CollectionError: no image has a species.
+    """
+    named = collection.where(collection.table["species"].notna())
+    present = np.array([count > 0 for count in named.counts().values()], dtype=bool)
+    if not present.any():
+        raise CollectionError(f"{collection.root}: no training image has a species. Import it again with --species-column.")
+    species = tuple(name for name, there in zip(named.species, present, strict=True) if there)
+    labels = (np.cumsum(present) - 1)[named.labels()].astype(np.int64)
+    groups = named.table["group"].fillna(named.table["image_id"]).astype(str).to_numpy(dtype=str)
+    return TrainingData(named.pixels(size), labels, np.unique(groups, return_inverse=True)[1].astype(np.int64), species)
+
+
+class BatchSampler:
+    """Draws batches: species with a chance proportional to count ** balance, and two different images of each where it has two.
+
+    Args:
+        balance: 1 draws species as they are, 0.5 by the square root of their counts, 0 all alike.
+    """
+
+    def __init__(self, data: TrainingData, balance: float) -> None:
+        self.order, self.counts = np.argsort(data.labels, kind="stable"), data.counts
+        self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+        chance = np.where(self.counts > 0, np.maximum(self.counts, 1).astype(float) ** balance, 0.0)
+        self.cumulative = np.cumsum(chance / chance.sum())
+
+    def rows(self, seed: int, step: int, batch_size: int) -> np.ndarray:
+        """Rows of the batch of a step: int64, shape (batch_size,); rows 2i and 2i + 1 show the same species."""
+        random = np.random.default_rng([seed, step])
+        drawn = np.searchsorted(self.cumulative, random.random(batch_size // 2) * self.cumulative[-1], side="right")
+        count, start = self.counts[drawn], self.starts[drawn]
+        first = random.integers(0, count)
+        second = (first + random.integers(1, np.maximum(count, 2))) % count
+        return self.order[np.stack([start + first, start + second], axis=1).reshape(-1)]

@@ -1,0 +1,34 @@
+"""Preview grids: one species a row, one seed a column, the same seeds throughout training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from syntype.generators.contract import GenerativeModel
+
+__all__ = ["preview_species", "save_grid", "to_uint8"]
+
+
+def to_uint8(images_NCHW: Tensor) -> np.ndarray:
+    """[-1, 1] NCHW -> uint8 NHWC, rounded to the nearest level."""
+    return images_NCHW.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def preview_species(species: tuple[str, ...], counts: np.ndarray, rows: int = 12) -> list[str]:
+    """Species for a preview, commonest first: all if they are few, otherwise spread evenly over the long tail, ends included."""
+    order = np.argsort(-counts, kind="stable")
+    chosen = order if len(order) <= rows else order[np.linspace(0, len(order) - 1, rows).round().astype(int)]
+    return [species[index] for index in chosen]
+
+
+def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: int = 8) -> None:
+    """Draw and save a grid of ``len(species)`` rows and ``columns`` seeds."""
+    names = [name for name in species for _ in range(columns)]
+    images = to_uint8(model.sample(names, list(range(columns)) * len(species)))
+    size = images.shape[1]
+    grid = images.reshape(len(species), columns, size, size, 3).swapaxes(1, 2).reshape(len(species) * size, columns * size, 3)
+    Image.fromarray(grid).save(path)

@@ -1,0 +1,179 @@
+"""Projected GAN: FastGAN's generator against small discriminators on frozen, randomly mixed features. Adapts to new species.
+
+Paper: Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007); generator: Liu et al. 2021 (arXiv 2101.04775).
+Code: written for Syntype from the papers. Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), which nothing else in Syntype uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from syntype.encoders import build_backbone
+from syntype.generators._projection import FrozenFeatures, ProjectedHeads
+from syntype.generators._skip_generator import SkipGenerator
+from syntype.generators.augment import augment
+from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, to_tensor
+from syntype.generators.runtime import Runtime
+
+__all__ = ["ProjectedConfig", "ProjectedGAN"]
+
+
+class ProjectedConfig(GeneratorConfig):
+    """Settings of ``projected``."""
+
+    latent_dim: int = 128
+    """Length of the latent vector."""
+    embedding_dim: int = 64
+    """Length of a species' embedding."""
+    width: int = 32
+    """Channels of the generator at 64 px; all others follow."""
+    backbone: str = "lite1"
+    """Frozen network behind the discriminator (an EfficientNet)."""
+    backbone_size: int = 96
+    """Side to which images are scaled for it, in pixels."""
+    head_channels: int = 64
+    """Channels of the mixed feature maps and of the discriminators on them."""
+    generator_rate: float = 2e-4
+    """Adam's learning rate of the generator."""
+    discriminator_rate: float = 2e-4
+    """Adam's learning rate of the discriminators."""
+    spread_weight: float = 2.0
+    """Weight of the term that keeps two images of a species as far apart as its photographs are; 0 leaves it out."""
+    pair_statistics: bool = True
+    """Let the discriminators see how much two images of one species differ."""
+    flip: bool = True
+    """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
+    mixing_seed: int = 0
+    """Seed of the frozen random mixing."""
+
+    @classmethod
+    def tiny(cls, size: int = 32) -> ProjectedConfig:
+        """A model that trains in seconds."""
+        return cls(size=size, latent_dim=16, embedding_dim=8, width=4, backbone_size=64, head_channels=16)
+
+
+class ProjectedGAN(GenerativeModel):
+    """Class-conditional projected GAN."""
+
+    Config = ProjectedConfig
+    config: ProjectedConfig
+    generator: SkipGenerator
+
+    def __init__(self, config: ProjectedConfig, species: Sequence[str]) -> None:
+        super().__init__(config, species)
+        self.generator = SkipGenerator(config.size, len(self.species), config.latent_dim, config.embedding_dim, config.width)
+
+    def prepare(self, data: TrainingData, runtime: Runtime) -> None:
+        """Build the discriminators and measure how far apart two photographs of each species are."""
+        c = self.config
+        self.runtime = runtime
+        self.features = FrozenFeatures(build_backbone(c.backbone), c.backbone_size, c.head_channels, c.mixing_seed)
+        self.heads = ProjectedHeads(4, c.head_channels, len(self.species), c.pair_statistics)
+        self.spread_target: Tensor
+        self.register_buffer("spread_target", real_spread(data), persistent=False)
+        self.to(runtime.device, memory_format=torch.channels_last)
+        self.optimisers = {
+            "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_rate, betas=(0.0, 0.99), fused=True),
+            "heads": torch.optim.Adam(self.heads.parameters(), lr=c.discriminator_rate, betas=(0.0, 0.99), fused=True),
+        }
+
+    def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
+        """One step of the discriminators, one of the generator, on the same generated images (hinge loss, Sauer et al. 2021 eq. 4)."""
+        c, labels, real = self.config, batch.labels, batch.images_NCHW
+        if c.flip:
+            mirrored = torch.rand(len(real), 1, 1, 1, device=real.device) < 0.5
+            real = torch.where(mirrored, real.flip(3), real)
+        latents = torch.randn(len(labels), c.latent_dim, device=real.device)
+        with self.runtime.autocast():
+            fake = self.generator(latents, labels).float()
+        with torch.no_grad():
+            real_maps = self.features(augment(real))
+        fake_maps = self.features(augment(fake))
+
+        with self.runtime.autocast():
+            on_real = self.heads(real_maps, labels)
+            on_fake = self.heads([x.detach() for x in fake_maps], labels)
+        loss_d = sum(F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean() for r, f in zip(on_real, on_fake, strict=True))
+        stepped = self.runtime.update(loss_d, self.heads.parameters(), self.optimisers["heads"])
+
+        with self.runtime.autocast():
+            judged = self.heads(fake_maps, labels)
+        loss_g = -sum(x.float().mean() for x in judged)
+        spread = pair_distance(fake)
+        missing = F.relu(1 - spread / self.spread_target[labels[::2]]).mean()
+        stepped &= self.runtime.update(loss_g + c.spread_weight * missing, self.generator.parameters(), self.optimisers["generator"])
+        return {
+            "loss_discriminator": loss_d.detach(),
+            "loss_generator": loss_g.detach(),
+            "logit_real": sum(x.float().mean() for x in on_real).detach() / len(on_real),
+            "logit_fake": sum(x.float().mean() for x in on_fake).detach() / len(on_fake),
+            "spread": (spread / self.spread_target[labels[::2]]).mean().detach(),
+            "skipped": float(not stepped),
+        }
+
+    @torch.inference_mode()
+    def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Draw images; the latent of an image is a function of its seed alone."""
+        labels = self.labels_of(species)
+        self.generator.eval()
+        device = next(self.generator.parameters()).device
+        latents = seeded_normal(seeds, (self.config.latent_dim,))
+        return self.generator(latents.to(device), labels.to(device)).float().cpu()
+
+    def training_state(self) -> dict[str, Any]:
+        """State of both optimisers."""
+        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Restore both optimisers."""
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state[name])
+
+    def add_species(self, name: str, relative: str | None) -> None:
+        """Add a species whose embedding starts as its relative's (or the mean of all)."""
+        old = self.generator.embedding.weight.data
+        row = old.mean(0) if relative is None else old[self._position[relative]]
+        self.generator.embedding = nn.Embedding.from_pretrained(torch.cat([old, row[None]]), freeze=False)
+        self._position[name] = len(self.species)
+        self.species = (*self.species, name)
+
+    def adaptable_parameters(self) -> dict[str, nn.Parameter]:
+        """Everything that the generator learns."""
+        return dict(self.generator.named_parameters())
+
+
+def pair_distance(images_NCHW: Tensor) -> Tensor:
+    """Distance between the images 2i and 2i + 1 of a batch: mean absolute difference of pixels, averaged over the images
+    themselves and their averages over 4x4 and 8x8 pixels (of a 64 px image; in proportion for others). Shape (N / 2,)."""
+    size = images_NCHW.shape[-1]
+    first, second = images_NCHW[::2], images_NCHW[1::2]
+    difference = first - second
+    total = difference.abs().mean(dim=(1, 2, 3))
+    for pool in (size // 16, size // 8):
+        total = total + F.avg_pool2d(difference, pool).abs().mean(dim=(1, 2, 3))
+    return total / 3
+
+
+def real_spread(data: TrainingData, pairs: int = 64) -> Tensor:
+    """Mean ``pair_distance`` between two photographs of a species from different groups (float32, one a species).
+
+    A species with a single group takes the mean of the others.
+    """
+    result = np.full(len(data.species), np.nan, dtype=np.float32)
+    for label in range(len(data.species)):
+        rows = np.flatnonzero(data.labels == label)
+        if len(rows) < 2:
+            continue
+        draw = np.random.default_rng([label, len(rows)]).choice(rows, (pairs, 2))
+        draw = draw[data.groups[draw[:, 0]] != data.groups[draw[:, 1]]]
+        if len(draw):
+            images = to_tensor(data.images[draw.reshape(-1)])
+            result[label] = pair_distance(images).mean().item()
+    known = result[np.isfinite(result)]
+    return torch.from_numpy(np.where(np.isfinite(result), result, known.mean() if len(known) else 0.3).astype(np.float32))

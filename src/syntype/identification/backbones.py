@@ -1,0 +1,106 @@
+"""Backbones of the classifier: those of ``syntype.encoders``, and a small residual network trained from scratch.
+
+``scratch``: pre-trained weights are neither bundled nor needed. Residual network (He et al. 2016, arXiv 1512.03385; basic blocks),
+sized so that a CPU trains it on 64 px images in minutes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from syntype.encoders import BUNDLED, Backbone, build_backbone
+from syntype.errors import UnknownNameError
+
+__all__ = ["SCRATCH", "SmallResNet", "build_classifier_backbone", "empty_backbone"]
+
+SCRATCH = "scratch"
+
+
+class SmallResNet(nn.Module):
+    """About 1.2 million parameters; one block at 1/4, 1/8 and 1/16 of the input's side each.
+
+    Args:
+        seed: of the initial weights (He et al. 2015 normal initialisation, fan-out).
+        widths: channels of the stem and the blocks.
+        depth: blocks at each resolution.
+    """
+
+    def __init__(self, seed: int, widths: tuple[int, ...] = (32, 64, 128, 256), depth: int = 1) -> None:
+        super().__init__()
+        self.num_features = widths[-1]
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+        stages = []
+        for before, after in pairwise(widths):
+            stages += [_Block(before, after, 2), *(_Block(after, after, 1) for _ in range(depth - 1))]
+        self.stages = nn.Sequential(*stages)
+        source = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.out_channels * math.prod(module.kernel_size)
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2 / fan_out), generator=source)
+            if isinstance(module, _Block):  # each block starts as the identity (Goyal et al. 2017, section 5.1)
+                nn.init.zeros_(module.norm2.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S), normalised -> (N, num_features), pooled."""
+        return self.stages(self.stem(images)).mean(dim=(2, 3))
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            pool = nn.AvgPool2d(stride) if stride != 1 else nn.Identity()
+            self.shortcut = nn.Sequential(pool, nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = torch.relu_(self.norm1(self.conv1(x)))
+        return torch.relu_(self.norm2(self.conv2(inner)) + self.shortcut(x))
+
+
+def build_classifier_backbone(name: str, seed: int = 0) -> Backbone:
+    """Build a backbone that may be trained (never one that other parts of the program share).
+
+    Args:
+        name: ``scratch``, or any name of ``syntype.encoders.build_backbone``.
+        seed: of the initial weights of ``scratch``.
+
+    Raises:
+        UnknownNameError: the name is not known; the message lists what is.
+        UnsupportedError: the weights cannot be had.
+    """
+    if name == SCRATCH:
+        network = SmallResNet(seed)
+        return Backbone(name, network, network.num_features, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "none (trained from scratch)")
+    if name not in BUNDLED and not name.startswith("timm:"):
+        raise UnknownNameError("backbone", name, [*BUNDLED, SCRATCH, "timm:NAME", "timm:NAME:FILE"])
+    return build_backbone(name)
+
+
+def empty_backbone(name: str, facts: Mapping[str, Any]) -> Backbone:
+    """The network of a saved classifier, its weights yet to be filled in; nothing is fetched.
+
+    Args:
+        name: as for ``build_classifier_backbone``.
+        facts: ``num_features``, ``mean``, ``std`` and ``weights`` as saved.
+    """
+    if name == SCRATCH:
+        network: nn.Module = SmallResNet(0)
+    elif name in BUNDLED:
+        network = build_backbone(name).network
+    else:
+        import timm
+
+        network = timm.create_model(name.split(":")[1], pretrained=False, num_classes=0)
+    return Backbone(name, network, facts["num_features"], tuple(facts["mean"]), tuple(facts["std"]), facts["weights"])

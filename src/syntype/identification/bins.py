@@ -1,0 +1,22 @@
+"""Bins of real training images a species: how rare is rare (after the Fish-Vista benchmark's four groups)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["BINS", "bin_of", "bins_of"]
+
+BINS = ("2-10", "11-100", "101-500", ">500")
+"""Names of the bins, from the rarest to the most common."""
+
+_UPPER = np.array([10, 100, 500])
+
+
+def bin_of(count: int) -> str:
+    """Bin of a species with ``count`` real training images; with 0 or 1 image it falls into the first."""
+    return BINS[int(np.searchsorted(_UPPER, count))]
+
+
+def bins_of(counts: np.ndarray) -> np.ndarray:
+    """Position in ``BINS`` of every species: int64, the shape of ``counts``."""
+    return np.searchsorted(_UPPER, np.asarray(counts)).astype(np.int64)

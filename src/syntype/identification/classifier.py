@@ -1,0 +1,143 @@
+"""What a classifier is made of: its settings, the images it learns from, and the fitted result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from syntype.encoders import Backbone
+from syntype.generators.contract import to_tensor
+from syntype.generators.runtime import Precision, Runtime
+from syntype.identification.augment import AugmentConfig
+from syntype.identification.backbones import SCRATCH
+from syntype.identification.features import FeatureCache, embed
+from syntype.identification.losses import Loss
+from syntype.identification.mixing import Mix
+from syntype.identification.sampling import Sampler
+from syntype.recipe import Settings
+
+__all__ = ["ClassifierConfig", "FittedClassifier", "LabelledImages"]
+
+
+class ClassifierConfig(Settings):
+    """Settings of a classifier."""
+
+    backbone: str = "lite2"
+    """``lite2`` (bundled), ``timm:NAME``, ``timm:NAME:FILE``, or ``scratch``: a small network trained from nothing."""
+    tune: Literal["head", "all"] = "head"
+    """``head`` keeps the backbone as it is; ``all`` trains it too after a fit of the head. ``scratch`` always trains everything."""
+    loss: Loss = "balanced_softmax"
+    sampler: Sampler = "natural"
+    steps: int = Field(default=2000, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    lr: float = Field(default=1e-3, gt=0)
+    """Highest learning rate (AdamW; short warm-up, then cosine to 0)."""
+    backbone_lr: float = Field(default=0.1, ge=0)
+    """Learning rate of a pre-trained backbone, as a share of ``lr``."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    size: int = Field(default=64, ge=8)
+    """Side of the collection's decoded images, in pixels."""
+    encoder_size: int = Field(default=128, ge=32)
+    """Side to which images are scaled for a pre-trained backbone; ``scratch`` takes them as they are."""
+    views: int = Field(default=6, ge=1)
+    """Views of each training image that a head learns from: itself, its mirror image, and augmented versions."""
+    augment: AugmentConfig = AugmentConfig()
+    synthetic_share: float = Field(default=0.5, ge=0, le=1)
+    """Highest share of synthetic images in a batch."""
+    mix: Mix = "none"
+    mix_alpha: float = Field(default=1.0, gt=0)
+    """Mixed images keep a share drawn from Beta(mix_alpha, mix_alpha)."""
+    seed: int = Field(default=0, ge=0)
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone stays as it is."""
+        return self.tune == "head" and self.backbone != SCRATCH
+
+    @property
+    def input_size(self) -> int:
+        """Side to which the network's input is scaled; 0 means not at all."""
+        return 0 if self.backbone == SCRATCH else self.encoder_size
+
+    def runtime(self) -> Runtime:
+        """Where it runs. ``auto`` means fp32 on a CPU: bfloat16 convolutions took nearly twice as long on the processors measured."""
+        found = Runtime(self.device, self.precision)
+        return Runtime(self.device, "fp32") if self.precision == "auto" and found.device.type == "cpu" else found
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images and what they show.
+
+    Attributes:
+        images: uint8, shape (N, S, S, 3), RGB; a memory map is fine.
+        labels: int64, shape (N,), positions in the vocabulary.
+        is_synthetic: bool, shape (N,); None means that all are real.
+        weights: float32, shape (N,), how much each image counts in the loss; None means all the same.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    is_synthetic: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "is_synthetic", "weights"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.images):
+                raise ValueError(f"{name}: {len(values)} values for {len(self.images)} images")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def synthetic(self) -> np.ndarray:
+        """``is_synthetic``, filled in: bool, shape (N,)."""
+        return np.zeros(len(self.images), bool) if self.is_synthetic is None else np.asarray(self.is_synthetic, bool)
+
+
+@dataclass(frozen=True)
+class FittedClassifier:
+    """A backbone and a linear head.
+
+    Attributes:
+        config: the settings it was fitted with.
+        backbone: gives the features; in inference mode.
+        weight, bias: the head, float32, shapes (C, num_features) and (C,).
+        best_step: the gradient step whose weights these are.
+        history: one entry a look at the validation images: step, loss, val_macro_recall, val_accuracy.
+    """
+
+    config: ClassifierConfig
+    backbone: Backbone
+    weight: Tensor
+    bias: Tensor
+    runtime: Runtime = field(repr=False)
+    best_step: int = 0
+    history: tuple[dict[str, Any], ...] = ()
+    cache: FeatureCache | None = field(default=None, repr=False)
+
+    @torch.inference_mode()
+    def predict_logits(self, images: np.ndarray) -> np.ndarray:
+        """Logits without any prior (their softmax is the balanced estimate): images uint8 (N, S, S, 3) -> float32 (N, C)."""
+        weight, bias = self.weight.to(self.runtime.device), self.bias.to(self.runtime.device)
+        if self.cache is not None and self.config.frozen:
+            config = self.config
+            stored = self.cache.features(self.backbone, images, 0, size=config.input_size, config=config.augment, runtime=self.runtime)
+            return (torch.from_numpy(stored).to(weight) @ weight.T + bias).cpu().numpy()
+        rows = [np.empty((0, len(bias)), np.float32)]
+        for start in range(0, len(images), 128):
+            features = embed(self.backbone, to_tensor(images[start : start + 128]), self.config.input_size, self.runtime)
+            rows.append((features @ weight.T + bias).cpu().numpy())
+        return np.concatenate(rows)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities: images uint8 (N, S, S, 3) -> float32 (N, C), rows that sum to 1."""
+        return torch.from_numpy(self.predict_logits(images)).softmax(dim=1).numpy()

@@ -1,0 +1,137 @@
+"""Features of augmented views of images, computed once and kept: studies with many arms and seeds meet the same images again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from syntype.encoders import Backbone
+from syntype.generators.contract import to_tensor
+from syntype.generators.runtime import Runtime
+from syntype.identification.augment import NUM_UNIFORM, AugmentConfig, augment
+from syntype.run import Run
+
+__all__ = ["FeatureCache", "digest_images", "embed", "view_of"]
+
+_BATCH = 64
+
+
+def view_of(images: np.ndarray, digests: list[str], view: int, config: AugmentConfig) -> torch.Tensor:
+    """One view of each image; a function of the image's content and the view's number alone.
+
+    Args:
+        images: uint8, shape (N, S, S, 3).
+        digests: 32 hex digits an image (``digest_images``).
+        view: 0 the image itself, 1 its mirror image (where ``config.flip``), any other number an augmented version.
+
+    Returns:
+        float32, shape (N, 3, S, S), in [-1, 1].
+    """
+    tensor = to_tensor(images)
+    if view == 0:
+        return tensor
+    if view == 1 and config.flip:
+        return tensor.flip(-1)
+    rows = [np.random.default_rng([int(digest[:16], 16), view]).random(NUM_UNIFORM, dtype=np.float32) for digest in digests]
+    return augment(tensor, torch.from_numpy(np.stack(rows)), config)
+
+
+def digest_images(images: np.ndarray) -> list[str]:
+    """Content hash of each image, 32 hex digits (BLAKE2b over its pixels)."""
+    return [hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest() for image in images]
+
+
+def embed(backbone: Backbone, images_NCHW: torch.Tensor, size: int, runtime: Runtime) -> torch.Tensor:
+    """Pooled features of images in [-1, 1]: float32, shape (N, num_features), on the runtime's device.
+
+    Args:
+        size: side to which the images are scaled first (bicubic); 0 leaves them as they are.
+    """
+    x = images_NCHW.to(runtime.device)
+    if size and x.shape[-1] != size:
+        x = F.interpolate(x, size=(size, size), mode="bicubic", antialias=x.shape[-1] > size, align_corners=False).clamp(-1, 1)
+    with runtime.autocast():
+        features: torch.Tensor = backbone.network(backbone.normalise(x).contiguous(memory_format=torch.channels_last))
+    return features.float()
+
+
+class FeatureCache:
+    """Keeps features by content: in memory, and in a folder where one is given (safe to delete at any time).
+
+    Args:
+        folder: where to keep them between runs; None for this object's life only.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._rows: dict[str, dict[str, int]] = {}
+        self._stored: dict[str, np.ndarray] = {}
+
+    def features(self, backbone: Backbone, images: np.ndarray, view: int, *, size: int, config: AugmentConfig, runtime: Runtime,
+                 run: Run | None = None) -> np.ndarray:  # fmt: skip
+        """Features of one view of each image.
+
+        Args:
+            images: uint8, shape (N, S, S, 3).
+            view: as in ``view_of``.
+            size: side to which the backbone's input is scaled.
+
+        Returns:
+            float16, shape (N, num_features).
+        """
+        tag = _tag(backbone, view, size, config, runtime.precision)
+        rows = self._open(tag, backbone.num_features)
+        digests = digest_images(images)
+        new = [position for position in dict(zip(digests, range(len(digests)), strict=True)).values() if digests[position] not in rows]
+        if new:
+            fresh = self._compute(backbone, images, digests, new, view, size, config, runtime, run)
+            self._keep(tag, [digests[position] for position in new], fresh)
+        return self._stored[tag][[rows[digest] for digest in digests]]
+
+    @torch.inference_mode()
+    def _compute(self, backbone: Backbone, images: np.ndarray, digests: list[str], new: list[int], view: int, size: int,
+                 config: AugmentConfig, runtime: Runtime, run: Run | None) -> np.ndarray:  # fmt: skip
+        parts = []
+        with (run or Run.silent()).progress(f"features, view {view}", len(new)) as bar:
+            for start in range(0, len(new), _BATCH):
+                chosen = new[start : start + _BATCH]
+                views = view_of(images[chosen], [digests[position] for position in chosen], view, config)
+                parts.append(embed(backbone, views, size, runtime).cpu().numpy().astype(np.float16))
+                bar.advance(len(chosen))
+        return np.concatenate(parts)
+
+    def _open(self, tag: str, dim: int) -> dict[str, int]:
+        if tag not in self._rows:
+            keys, parts = [], [np.empty((0, dim), np.float16)]
+            for file in sorted((self.folder / tag).glob("*.npz")) if self.folder else []:
+                with np.load(file, allow_pickle=False) as archive:
+                    keys.extend(archive["keys"].tolist())
+                    parts.append(archive["features"])
+            self._rows[tag] = {key: row for row, key in enumerate(keys)}
+            self._stored[tag] = np.concatenate(parts)
+        return self._rows[tag]
+
+    def _keep(self, tag: str, digests: list[str], fresh: np.ndarray) -> None:
+        start = len(self._stored[tag])
+        self._stored[tag] = np.concatenate([self._stored[tag], fresh])
+        self._rows[tag].update({digest: start + offset for offset, digest in enumerate(digests)})
+        if self.folder is None:
+            return
+        name = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+        file = self.folder / tag / f"{name}.npz"
+        temporary = file.with_name(f"{name}.{os.getpid()}.tmp")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as handle:
+            np.savez(handle, keys=np.array(digests), features=fresh)
+        os.replace(temporary, file)
+
+
+def _tag(backbone: Backbone, view: int, size: int, config: AugmentConfig, precision: str) -> str:
+    changes = "" if view == 0 or (view == 1 and config.flip) else config.model_dump_json()
+    text = f"{backbone.name}|{backbone.weights}|{size}|{precision}|{view}|{changes}"
+    return f"{backbone.name.replace(':', '-').replace('/', '-')[:40]}-v{view}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

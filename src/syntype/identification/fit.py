@@ -1,0 +1,57 @@
+"""The array-level core: labelled images in, a fitted classifier out. ``train.py`` and the study stand on it.
+
+Every fit takes ``config.steps`` gradient steps of ``config.batch_size`` images, whatever the data, so that arms of a study are comparable.
+Equal arguments and seed give equal weights (on one machine with one number of threads).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from syntype.encoders import BUNDLED, load_encoder
+from syntype.errors import CollectionError
+from syntype.identification.backbones import SCRATCH, build_classifier_backbone
+from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
+from syntype.identification.features import FeatureCache
+from syntype.identification.head import fit_head
+from syntype.identification.network import fit_network
+from syntype.run import Run
+
+__all__ = ["fit"]
+
+
+def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config: ClassifierConfig, seed: int,
+        val: LabelledImages | None = None, run: Run | None = None, cache: FeatureCache | None = None) -> FittedClassifier:  # fmt: skip
+    """Fit a classifier.
+
+    Args:
+        train: what it learns from, real and synthetic.
+        counts_real: int, shape (num_species,), *real* training images a species: the prior of balanced softmax.
+        num_species: length of the vocabulary, C.
+        seed: of the batches, the augmentation and the initial weights; ``config.seed`` is not used here.
+        val: where given (and not empty), the weights of the step with the highest macro recall on these are kept
+            (of equals the latest); otherwise those of the last step.
+        run: for progress.
+        cache: features that are already known; give the same one to all fits of a study. Only a frozen backbone uses it.
+
+    Raises:
+        CollectionError: no training images.
+        UnknownNameError, UnsupportedError: see ``build_classifier_backbone``.
+    """
+    if not len(train):
+        raise CollectionError("the classifier has no training images. Give a collection with images in the split 'train'.")
+    if len(counts_real) != num_species:
+        raise ValueError(f"counts_real: {len(counts_real)} values for {num_species} species")
+    run, runtime = run or Run.silent(), config.runtime()
+    val = val if val is not None and len(val) else None
+    # A frozen backbone is shared by every fit of the process; one that is trained belongs to this fit alone.
+    backbone = (
+        load_encoder(config.backbone).backbone if config.backbone in BUNDLED and config.frozen else build_classifier_backbone(config.backbone, seed)
+    )
+    backbone.network.to(device=runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone.network.eval()
+    if config.backbone == SCRATCH:
+        return fit_network(train, counts_real, config, seed, backbone, None, val, runtime, run)
+    fitted = fit_head(train, counts_real, config, seed, backbone, val, runtime, run, cache if cache is not None else FeatureCache())
+    return fitted if config.frozen else fit_network(train, counts_real, config, seed, backbone, fitted, val, runtime, run)

@@ -1,0 +1,132 @@
+"""Training a whole network on pixels: from scratch, or from a pre-trained backbone with a fitted head."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from syntype.encoders import Backbone
+from syntype.generators.contract import to_tensor
+from syntype.generators.runtime import Runtime
+from syntype.identification.augment import NUM_UNIFORM, augment
+from syntype.identification.backbones import SCRATCH
+from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
+from syntype.identification.features import embed
+from syntype.identification.loop import Keeper, looks, rate
+from syntype.identification.losses import classification_loss, log_prior
+from syntype.identification.mixing import cutmix, mixup, soft_targets
+from syntype.identification.sampling import SAMPLER_POWER, schedule
+from syntype.run import Run
+
+__all__ = ["fit_network"]
+
+_EMA = 0.998
+"""Share of the averaged weights that stays at each step (after the warm-up): an average over the last 500 steps."""
+
+
+def fit_network(train: LabelledImages, counts_real: np.ndarray, config: ClassifierConfig, seed: int, backbone: Backbone,
+                start: FittedClassifier | None, val: LabelledImages | None, runtime: Runtime, run: Run) -> FittedClassifier:  # fmt: skip
+    """Train backbone and head together; see ``fit`` for the arguments.
+
+    AdamW with a warm-up and a cosine, weight decay on matrices and kernels only, and a moving average of the weights, which is what
+    is looked at and kept. A pre-trained backbone keeps its batch-normalisation statistics and learns at ``lr * backbone_lr``.
+
+    Args:
+        start: a fitted head to start from, or None to start from nothing.
+
+    Raises:
+        TrainingError: the loss is no longer a number.
+    """
+    num_species, scratch = len(counts_real), config.backbone == SCRATCH
+    head = _head(backbone.num_features, num_species, seed, start).to(runtime.device)
+    model = nn.ModuleDict({"backbone": backbone.network, "head": head})
+    averaged = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
+    batches = schedule(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
+                       cap=config.synthetic_share, seed=seed)  # fmt: skip
+    prior = log_prior(counts_real, SAMPLER_POWER[config.sampler]).to(runtime.device) if config.loss == "balanced_softmax" else None
+    keeper, looked = Keeper(None if val is None else val.labels, num_species, run), looks(config.steps)
+    with run.progress("classifier", config.steps) as bar:
+        for step, rows in enumerate(batches):
+            model.train(scratch)
+            images, targets, weights = _batch(train, rows, num_species, config, np.random.default_rng([seed, 4, step]), runtime)
+            loss = classification_loss(head(embed(backbone, images, config.input_size, runtime)), targets, prior, weights)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            for group in optimiser.param_groups:
+                group["lr"] = group["highest"] * rate(step, config.steps)
+            optimiser.step()
+            _average(averaged, model.state_dict(), min(_EMA, (1 + step) / (10 + step)))
+            if step + 1 in looked:
+                logits = None if val is None else _look(model, averaged, backbone, val, config, runtime)
+                keeper.look(step + 1, loss.item(), logits, averaged)
+            bar.advance()
+    model.load_state_dict(keeper.best)
+    model.eval()
+    return FittedClassifier(config, backbone, head.weight.detach().cpu(), head.bias.detach().cpu(), runtime, keeper.best_step, tuple(keeper.history))
+
+
+def _head(num_features: int, num_species: int, seed: int, start: FittedClassifier | None) -> nn.Linear:
+    head = nn.Linear(num_features, num_species)
+    with torch.no_grad():
+        if start is not None:
+            head.weight.copy_(start.weight)
+            head.bias.copy_(start.bias)
+        else:
+            head.weight.normal_(0.0, 0.01, generator=torch.Generator().manual_seed(seed))
+            head.bias.zero_()
+    return head
+
+
+def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, object]]:
+    groups = []
+    for part, network in model.items():
+        highest = config.lr * (config.backbone_lr if part == "backbone" and config.backbone != SCRATCH else 1.0)
+        for decayed in (True, False):
+            chosen = [p for p in network.parameters() if (p.ndim > 1) == decayed]
+            decay = config.weight_decay if decayed else 0.0
+            groups.append({"params": chosen, "lr": highest, "highest": highest, "weight_decay": decay})
+    return groups
+
+
+def _batch(train: LabelledImages, rows: np.ndarray, num_species: int, config: ClassifierConfig, random: np.random.Generator,
+           runtime: Runtime) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
+    images = to_tensor(train.images[rows]).to(runtime.device)
+    images = augment(images, torch.from_numpy(random.random((len(rows), NUM_UNIFORM), dtype=np.float32)), config.augment)
+    targets = torch.from_numpy(np.asarray(train.labels[rows], np.int64)).to(runtime.device)
+    weights = None if train.weights is None else torch.from_numpy(np.asarray(train.weights[rows], np.float32)).to(runtime.device)
+    if config.mix == "none":
+        return images, targets, weights
+    other = torch.from_numpy(random.permutation(len(rows))).to(runtime.device)
+    share = random.beta(config.mix_alpha, config.mix_alpha, size=len(rows))
+    if config.mix == "mixup":
+        kept = torch.from_numpy(share.astype(np.float32)).to(runtime.device)
+        images = mixup(images, images[other], kept)
+    else:
+        share = np.where(random.random(len(rows)) < 0.5, share, 1.0)  # half the images of a batch, on average, are left whole
+        images, kept = cutmix(images, images[other], share, random.random((len(rows), 2)))
+    return images, soft_targets(targets, targets[other], kept.to(runtime.device), num_species), weights
+
+
+@torch.no_grad()
+def _average(averaged: dict[str, Tensor], current: dict[str, Tensor], keep: float) -> None:
+    moving = [name for name, value in averaged.items() if value.is_floating_point()]
+    torch._foreach_lerp_([averaged[name] for name in moving], [current[name] for name in moving], 1 - keep)
+    for name in averaged.keys() - set(moving):  # counters of batch normalisation
+        averaged[name].copy_(current[name])
+
+
+@torch.inference_mode()
+def _look(model: nn.ModuleDict, averaged: dict[str, Tensor], backbone: Backbone, val: LabelledImages, config: ClassifierConfig,
+          runtime: Runtime) -> np.ndarray:  # fmt: skip
+    """Logits of the validation images under the averaged weights; the model's own weights are put back."""
+    own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(averaged)
+    model.eval()
+    rows = []
+    for first in range(0, len(val), 128):
+        features = embed(backbone, to_tensor(val.images[first : first + 128]), config.input_size, runtime)
+        rows.append(model["head"](features).cpu().numpy())
+    model.load_state_dict(own)
+    return np.concatenate(rows)

@@ -1,0 +1,160 @@
+"""Train a classifier on a collection, judge it on the test images, and save both."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syntype.collection.table import Collection
+from syntype.errors import CollectionError, LeakageError
+from syntype.identification.classifier import ClassifierConfig, LabelledImages
+from syntype.identification.fit import fit
+from syntype.identification.metrics import Metrics, measure
+from syntype.identification.pictures import plot_confusion
+from syntype.identification.storage import Classifier, save_classifier
+from syntype.run import Run
+
+__all__ = ["ClassifierResult", "labelled", "train_classifier"]
+
+
+@dataclass(frozen=True)
+class ClassifierResult:
+    """A trained classifier and how it did.
+
+    Attributes:
+        folder: where it was saved.
+        metrics: on the test images.
+        num_train: real training images.
+        num_synthetic: synthetic training images.
+        num_test: test images.
+    """
+
+    folder: Path
+    classifier: Classifier
+    metrics: Metrics
+    num_train: int
+    num_synthetic: int
+    num_test: int
+
+    def summary(self) -> dict[str, Any]:
+        """Accuracy, macro recall, macro F1, recall per bin, and numbers of images; None where there is nothing to measure."""
+        return {**self.metrics.summary(), "num_train": self.num_train, "num_synthetic": self.num_synthetic, "num_test": self.num_test}
+
+
+def train_classifier(collection: Collection, config: ClassifierConfig, out: Path, run: Run,
+                     synthetic: Collection | None = None) -> ClassifierResult:  # fmt: skip
+    """Train on the split ``train`` (and usable synthetic images), choose the step on ``val``, judge on ``test``.
+
+    Writes ``weights.safetensors``, ``classifier.json``, ``confusion.png``, ``worst_pairs.csv`` and ``MODEL_CARD.md`` into ``out``.
+
+    Raises:
+        CollectionError: no training images, or synthetic images of species that the collection does not have.
+        LeakageError: a synthetic image is a test image, or was made from one.
+        UnknownNameError, UnsupportedError: the backbone is not known or its weights cannot be had.
+    """
+    real, val, test = collection.training(), collection.select(split="val"), collection.select(split="test")
+    added = None if synthetic is None else synthetic.select(usable=True)
+    if added is not None:
+        _check_leakage(added, test)
+    train = labelled(real, config.size, collection.species, added)
+    counts = np.array(list(real.counts().values()), np.int64)
+    held_out = LabelledImages(val.pixels(config.size), val.labels()) if len(val) else None
+    fitted = fit(train, counts, len(collection.species), config, config.seed, held_out, run)
+    tested = measure(test.labels(), fitted.predict_logits(test.pixels(config.size)).argmax(axis=1), counts)
+    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, len(real), len(train) - len(real), len(test))
+    record = {
+        "training": {
+            "collection": collection.name,
+            "fingerprint": real.fingerprint,
+            "synthetic": None if added is None else {"name": added.name, "fingerprint": added.fingerprint},
+            "counts_real": dict(zip(collection.species, counts.tolist(), strict=True)),
+            "best_step": fitted.best_step,
+            "history": list(fitted.history),
+        },
+        "metrics": result.summary(),
+        "recall": {name: None if np.isnan(value) else float(value) for name, value in zip(collection.species, tested.recall, strict=True)},
+    }
+    result = ClassifierResult(Path(out), Classifier(fitted, collection.species, record), tested, len(real), result.num_synthetic, len(test))
+    save_classifier(result.classifier, result.folder)
+    plot_confusion(tested, collection.species, result.folder / "confusion.png")
+    _write_pairs(result)
+    (result.folder / "MODEL_CARD.md").write_text(_card(result), encoding="utf-8")
+    return result
+
+
+def labelled(real: Collection, size: int, species: tuple[str, ...], synthetic: Collection | None = None) -> LabelledImages:
+    """Decoded images of a collection, and of a synthetic one behind them, with labels in the vocabulary ``species``.
+
+    Raises:
+        CollectionError: an image is of a species that is not in the vocabulary.
+    """
+    parts = [real] if synthetic is None else [real, synthetic]
+    position = {name: number for number, name in enumerate(species)}
+    labels = []
+    for part in parts:
+        unknown = sorted(set(part.table["species"].dropna()) - position.keys())
+        if unknown or part.table["species"].isna().any():
+            what = f"species that the real collection does not have ({', '.join(unknown[:5])})" if unknown else "images without a species"
+            raise CollectionError(f"{part.root}: has {what}. Leave them out, or give the real collection that goes with it.")
+        labels.append(part.table["species"].map(position).to_numpy(np.int64))
+    origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts]) == 1
+    pixels = [part.pixels(size) for part in parts]
+    return LabelledImages(pixels[0] if len(parts) == 1 else np.concatenate(pixels), np.concatenate(labels), origin)
+
+
+def _check_leakage(synthetic: Collection, test: Collection) -> None:
+    same = set(synthetic.table["sha256"].dropna()) & set(test.table["sha256"].dropna())
+    parents = {parent for text in synthetic.table["parents"].dropna() for parent in json.loads(text)}
+    born = parents & set(test.table["image_id"].dropna())
+    if same or born:
+        what = f"{len(same)} of its images are test images" if same else f"{len(born)} test images are parents of its images"
+        raise LeakageError(
+            f"{synthetic.root}: {what} of {test.root}. Generate from the training images only; a test image seen in training proves nothing."
+        )
+
+
+def _write_pairs(result: ClassifierResult) -> None:
+    species, counts = result.classifier.species, result.metrics.counts_real
+    with (result.folder / "worst_pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["true_species", "identified_as", "num_images", "share", "num_training_images"])
+        for true, claimed, number, share in result.metrics.worst_pairs():
+            writer.writerow([species[true], species[claimed], number, f"{share:.4f}", int(counts[true])])
+
+
+def _card(result: ClassifierResult) -> str:
+    config, facts = result.classifier.fitted.config, result.summary()
+
+    def shown(value: float | None) -> str:
+        return "not measured" if value is None else f"{value:.3f}"
+
+    trained = "everything was trained" if not config.frozen else "frozen, with a linear head"
+    beforehand = " Probabilities take all species as equally likely beforehand." if config.loss == "balanced_softmax" else ""
+    rows = [f"| {name} | {row['num_species']} | {row['num_images']} | {shown(row['recall'])} |" for name, row in facts["bins"].items()]
+    return "\n".join(
+        [
+            "# Classifier of " + str(result.classifier.record["training"]["collection"]),
+            "",
+            f"- Species: {len(result.classifier.species)}. Input: RGB squares of {config.size} pixels.",
+            f"- Backbone: {config.backbone} ({result.classifier.fitted.backbone.weights}); {trained}.",
+            f"- Loss: {config.loss}; sampler: {config.sampler}; {config.steps} steps of {config.batch_size} images; seed {config.seed}.",
+            f"- Trained on {result.num_train} photographs and {result.num_synthetic} synthetic images; tested on {result.num_test} photographs "
+            "of other groups (observations, specimens or tracks).",
+            "",
+            f"Accuracy {shown(facts['accuracy'])}, macro recall {shown(facts['macro_recall'])}, macro F1 {shown(facts['macro_f1'])} "
+            "(macro figures: mean over the species that have test images).",
+            "",
+            "| real training images | tested species | test images | mean recall |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+            "It always names one of its species, whatever the picture shows: a species it has not seen, or no organism at all, gets a name too. "
+            f"Figures hold for photographs like those of the collection; other cameras, places or seasons may do worse.{beforehand}",
+            "",
+        ]
+    )

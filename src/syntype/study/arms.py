@@ -1,0 +1,137 @@
+"""The arms of a study: ways of training the same classifier that differ only in the images they add or how they draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from syntype.errors import RecipeError, UnknownNameError
+
+__all__ = ["ARMS", "COMPETITORS", "CURATED", "Arm", "Pool", "added_images", "choose_arms"]
+
+Source = Literal["nothing", "copies", "collage", "synthetic", "curated", "random", "oracle"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training the classifier.
+
+    Attributes:
+        name: as in tables and on the command line.
+        words: what it does, for a biologist.
+        adds: which images it adds to the real training images.
+        classifier: settings that differ from those of the other arms.
+        competitor: may it be the "best way without a generator"?
+    """
+
+    name: str
+    words: str
+    adds: Source = "nothing"
+    classifier: dict[str, Any] = field(default_factory=dict)
+    competitor: bool = False
+
+
+_ALL = (
+    Arm("real", "the real training images, as they are", competitor=True),
+    Arm("oversample", "the real training images, every species drawn equally often", classifier={"sampler": "balanced"}, competitor=True),
+    Arm("mixup", "pairs of real images blended, label and all", classifier={"mix": "mixup"}, competitor=True),
+    Arm("cutmix", "a patch of one real image pasted into another, label and all", classifier={"mix": "cutmix"}, competitor=True),
+    Arm("collage", "real subjects cut out and put before other backgrounds, as many as there are synthetic images", "collage", competitor=True),
+    Arm("copies", "real images repeated, as many as there are synthetic images (negative control: nothing new is added)", "copies"),
+    Arm("synthetic", "all synthetic images added", "synthetic"),
+    Arm("synthetic+curated", "the synthetic images that passed curation added", "curated"),
+    Arm("synthetic, same count at random", "as many synthetic images as passed curation, drawn at random from all of them", "random"),
+    Arm("oracle", "fresh images from the true distribution instead of synthetic ones (positive control; only on the drawn reef)", "oracle"),
+)
+ARMS: dict[str, Arm] = {arm.name: arm for arm in _ALL}
+"""Every arm, in the order of the tables."""
+
+COMPETITORS = tuple(arm.name for arm in _ALL if arm.competitor)
+CURATED = "synthetic+curated"
+
+
+def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool) -> tuple[Arm, ...]:
+    """The arms of a study: those asked for, or all that make sense.
+
+    Args:
+        asked: names, or None for all. ``real`` and ``synthetic+curated`` are needed for a verdict.
+        on_reef: is the true distribution known (drawn reef)?
+        is_collage: is the generator under study the collage itself? Then it cannot compete with itself.
+
+    Raises:
+        UnknownNameError: no such arm.
+        RecipeError: a needed arm is missing, or the oracle was asked for where there is none.
+    """
+    if asked is None:
+        return tuple(arm for arm in _ALL if not (arm.name == "oracle" and not on_reef) and not (arm.name == "collage" and is_collage))
+    names = list(asked)
+    for name in names:
+        if name not in ARMS:
+            raise UnknownNameError("arm", name, ARMS)
+    missing = [name for name in ("real", CURATED) if name not in names]
+    if missing:
+        raise RecipeError(f"arms: the verdict needs {' and '.join(map(repr, missing))}. Add it to the list of arms.")
+    if "oracle" in names and not on_reef:
+        raise RecipeError(
+            "arms: 'oracle' draws fresh images from the true distribution, which is known only for the drawn reef (syntype reef). Leave it out."
+        )
+    return tuple(arm for arm in _ALL if arm.name in names)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The images that one seed's arms choose from, besides the real ones.
+
+    Attributes:
+        images: uint8, shape (M, size, size, 3), all synthetic images of this seed.
+        labels: int64, shape (M,).
+        accepted: bool, shape (M,): did curation let it through?
+        collage: images and labels of the collage arm, or None.
+        oracle: images and labels of the oracle arm, or None.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    accepted: np.ndarray
+    collage: tuple[np.ndarray, np.ndarray] | None = None
+    oracle: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def added_images(arm: Arm, pool: Pool, real_images: np.ndarray, real_labels: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The images that an arm adds to the real training images.
+
+    Args:
+        real_images: uint8, shape (N, size, size, 3), the real training images.
+        real_labels: int64, shape (N,).
+        seed: of the study's repetition; draws for ``copies`` and for the random arm depend on it alone.
+
+    Returns:
+        uint8 images, shape (A, size, size, 3), and int64 labels, shape (A,).
+    """
+    none = (real_images[:0], real_labels[:0])
+    random = np.random.default_rng([seed, 0xA93])
+    if arm.adds == "nothing":
+        return none
+    if arm.adds in ("collage", "oracle"):
+        return (pool.collage if arm.adds == "collage" else pool.oracle) or none
+    if arm.adds == "copies":
+        rows = _draw_per_species(real_labels, np.bincount(pool.labels, minlength=1), random, repeat=True)
+        return real_images[rows], real_labels[rows]
+    if arm.adds == "random":
+        rows = _draw_per_species(pool.labels, np.bincount(pool.labels[pool.accepted], minlength=1), random, repeat=False)
+    else:
+        rows = np.flatnonzero(pool.accepted) if arm.adds == "curated" else np.arange(len(pool.labels))
+    return pool.images[rows], pool.labels[rows]
+
+
+def _draw_per_species(labels: np.ndarray, wanted: np.ndarray, random: np.random.Generator, *, repeat: bool) -> np.ndarray:
+    """Rows such that label c occurs ``wanted[c]`` times; with ``repeat`` in shuffled rounds, so that every image comes equally often."""
+    chosen = []
+    for label in np.flatnonzero(wanted):
+        rows = np.flatnonzero(labels == label)
+        rounds = -(-int(wanted[label]) // len(rows)) if repeat and len(rows) else 1
+        chosen.append(np.concatenate([random.permutation(rows) for _ in range(rounds)])[: wanted[label]])
+    return np.concatenate(chosen) if chosen else np.empty(0, np.int64)

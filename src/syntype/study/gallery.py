@@ -1,0 +1,107 @@
+"""The pictures that a report shows, chosen once when the study ends and kept with it, so that the report needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from syntype.collection import Collection
+from syntype.run import write_json
+
+__all__ = ["Gallery", "collect_gallery"]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Thumbnails and what they show.
+
+    Attributes:
+        images: uint8, shape (M, size, size, 3).
+        species: one entry a species: name, ``real`` (positions in ``images``), ``synthetic`` (dicts: image, nearest, distance, seed).
+        refused: per reason: a list of dicts (image, species).
+        notices: distinct licences and terms of the photographs shown.
+        sources: where the collections say they come from.
+    """
+
+    images: np.ndarray
+    species: list[dict[str, Any]]
+    refused: dict[str, list[dict[str, Any]]]
+    notices: list[dict[str, str]]
+    sources: list[str]
+
+    def save(self, folder: Path) -> None:
+        """Write ``gallery.npz`` and ``gallery.json``."""
+        np.savez_compressed(folder / "gallery.npz", images=self.images)
+        write_json(folder / "gallery.json", {"species": self.species, "refused": self.refused, "notices": self.notices, "sources": self.sources})
+
+    @classmethod
+    def load(cls, folder: Path) -> Gallery:
+        """Read what ``save`` wrote."""
+        with np.load(folder / "gallery.npz", allow_pickle=False) as archive:
+            images = archive["images"]
+        return cls(images, **json.loads((folder / "gallery.json").read_text(encoding="utf-8")))
+
+
+def collect_gallery(real: Collection, judged: Collection, species: Sequence[str], size: int, *, per_row: int = 6, per_reason: int = 7) -> Gallery:
+    """Choose pictures: for each species real training images, and accepted synthetic ones with their nearest real image.
+
+    Images are spread evenly over each list, not picked for their looks.
+
+    Args:
+        real: the photographs; only the training split is shown.
+        judged: synthetic images with curation's verdicts.
+        species: which, in the order of the report.
+    """
+    train = real.training()
+    real_pixels, made_pixels = train.pixels(size), judged.pixels(size)
+    row_of = {str(name): row for row, name in enumerate(train.table["image_id"])}
+    images: list[np.ndarray] = []
+    shown: set[int] = set()
+
+    def put(image: np.ndarray) -> int:
+        images.append(np.asarray(image))
+        return len(images) - 1
+
+    def put_real(row: int) -> int:
+        shown.add(row)
+        return put(real_pixels[row])
+
+    refused_mask = (judged.table["verdict"] == "refused").fillna(False).to_numpy(dtype=bool)
+    entries = []
+    for name in species:
+        made = []
+        for row in _spread(np.flatnonzero((judged.table["species"] == name).fillna(False).to_numpy(dtype=bool) & ~refused_mask), per_row):
+            record = judged.table.iloc[row]
+            nearest = row_of.get(str(record["nearest_real_id"]))
+            made.append({
+                "image": put(made_pixels[row]),
+                "nearest": None if nearest is None else put_real(nearest),
+                "distance": None if pd.isna(record["nearest_real_distance"]) else float(record["nearest_real_distance"]),
+                "seed": None if pd.isna(record["seed"]) else int(record["seed"]),
+            })  # fmt: skip
+        rows = _spread(np.flatnonzero((train.table["species"] == name).fillna(False).to_numpy(dtype=bool)), per_row)
+        entries.append({"name": name, "real": [put_real(row) for row in rows], "synthetic": made})
+    refused = {}
+    for reason in sorted(judged.table["reason"][refused_mask].dropna().unique()):
+        rows = _spread(np.flatnonzero(refused_mask & (judged.table["reason"] == reason).fillna(False).to_numpy(dtype=bool)), per_reason)
+        refused[str(reason)] = [{"image": put(made_pixels[row]), "species": str(judged.table["species"].iloc[row])} for row in rows]
+    stack = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
+    sources = [source if isinstance(source, str) else json.dumps(source, ensure_ascii=False) for source in real.info.get("sources", [])]
+    return Gallery(stack, entries, refused, _notices(train.table.iloc[sorted(shown)]), sources)
+
+
+def _spread(rows: np.ndarray, count: int) -> list[int]:
+    if len(rows) <= count:
+        return [int(row) for row in rows]
+    return [int(row) for row in rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]]
+
+
+def _notices(table: pd.DataFrame) -> list[dict[str, str]]:
+    distinct = table[[column for column in ("licence", "terms", "rights_holder") if column in table]].drop_duplicates()
+    return [{column: str(value) for column, value in row.items() if not pd.isna(value)} for row in distinct.to_dict("records")][:50]

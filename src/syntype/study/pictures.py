@@ -1,0 +1,124 @@
+"""Pictures of the report: plots as SVG that follows the page's colours, and thumbnails as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["data_uri", "plot_forest", "plot_tail"]
+
+# matplotlib wants real colours; these two stand for the page's own and are swapped in the finished SVG.
+_INK, _FAINT = "#010203", "#040506"
+_SWAP = {_INK: "currentColor", _FAINT: "var(--faint)"}
+_ACCENT, _SECOND = "#0b7a75", "#d1782b"
+
+
+def data_uri(image: np.ndarray) -> str:
+    """An image, uint8 (H, W, 3), as a ``data:`` URI (PNG: at this size as small as a clean JPEG, and exact)."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, worthwhile: float, name: str, emphasise: int = 1) -> str:
+    """A forest plot: one effect a row with its 95 % interval, in percentage points.
+
+    Args:
+        rows: (label, effect as from ``Effect.to_json``, or None where nothing could be measured).
+        worthwhile: smallest gain worth having; drawn as a dashed line.
+        name: prefix of the SVG's ids, unique in the page.
+        emphasise: this many of the first rows are drawn heavier.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, 0.9 + 0.34 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    known = [100 * end for _, effect in rows if effect for end in effect["interval"]]
+    low, high = min([*known, -1.0]), max([*known, 1.0])
+    margin = 0.06 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
+    for row, (_, effect) in enumerate(rows):
+        if effect is None:
+            axes.text(0, row, "  no test photographs", va="center", ha="left", fontsize=8.5, color=_INK, style="italic")
+            continue
+        heavy = row < emphasise
+        ends = [100 * end for end in effect["interval"]]
+        axes.plot(ends, [row, row], color=_ACCENT, linewidth=3.2 if heavy else 1.6, solid_capstyle="butt", zorder=3)
+        axes.plot([100 * effect["value"]], [row], marker="D" if heavy else "o", markersize=8 if heavy else 5.5, color=_ACCENT, zorder=4)
+    axes.axvline(0, color=_INK, linewidth=1)
+    axes.axvline(100 * worthwhile, color=_SECOND, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    for label in axes.get_yticklabels()[:emphasise]:
+        label.set_fontweight("bold")
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("← worse\u2003\u2003change of recall, percentage points\u2003\u2003better →")
+    axes.grid(axis="x", color=_FAINT, linewidth=0.6)
+    return _svg(figure, axes, name)
+
+
+def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str) -> str:
+    """Training images of every species, most common first: bars for real ones, marks for the total with one repetition's accepted synthetic ones.
+
+    Args:
+        species: entries of the study's ``species`` list.
+        num_seeds: repetitions, over which ``accepted`` is summed.
+        name: prefix of the SVG's ids.
+    """
+    from matplotlib.figure import Figure
+
+    ordered = sorted(species, key=lambda entry: (-entry["num_train"], entry["name"]))
+    real = np.array([entry["num_train"] for entry in ordered], dtype=float)
+    added = np.array([entry["accepted"] / num_seeds for entry in ordered])
+    figure = Figure(figsize=(7.6, 3.4 if len(ordered) <= 60 else 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(ordered))
+    axes.bar(places, real, width=0.85, color=_ACCENT, label="real photographs")
+    if added.any():  # marks, not stacked bars: on a logarithmic axis the upper part of a stack has no honest height
+        filled = added > 0
+        axes.plot(places[filled], (real + added)[filled], linestyle="", marker="_", markersize=9, markeredgewidth=2.4, color=_SECOND,
+                  label="with accepted synthetic images")  # fmt: skip
+    axes.set_yscale("log" if real.max(initial=1) > 20 * max(real.min(), 1) else "linear")
+    axes.set_ylim(bottom=0.8 if axes.get_yscale() == "log" else 0)
+    axes.set_ylabel("training images")
+    axes.set_xlim(-0.6, len(ordered) - 0.4)
+    if len(ordered) <= 60:
+        axes.set_xticks(places, [entry["name"] for entry in ordered], rotation=60, ha="right", rotation_mode="anchor", style="italic", fontsize=7.5)
+    else:
+        axes.set_xlabel(f"{len(ordered)} species, the most photographed first")
+    axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+    legend = axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    for text in legend.get_texts():
+        text.set_color(_INK)
+    return _svg(figure, axes, name)
+
+
+def _svg(figure: Any, axes: Any, name: str) -> str:
+    import matplotlib
+
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("bottom", "left"))
+        spine.set_color(_INK)
+    axes.tick_params(colors=_INK)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    for colour, replacement in _SWAP.items():
+        text = text.replace(colour, replacement)
+    # Without fixed lengths the drawing follows the width of the page.
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)

@@ -1,0 +1,95 @@
+"""The report of a study: one HTML file that needs nothing else. Every figure in it comes from the study's saved results."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from syntype.errors import InputError
+from syntype.identification.bins import BINS
+from syntype.study.arms import CURATED
+from syntype.study.gallery import Gallery
+from syntype.study.pictures import data_uri, plot_forest, plot_tail
+from syntype.study.verdict import points
+
+__all__ = ["write_report"]
+
+REASONS = {
+    "copy": "too like a photograph of the training set: it would teach nothing new",
+    "species": "looks more like another species than the one it was made for",
+    "distribution": "unlike any photograph of the training set",
+    "expert": "refused by a person",
+}
+
+
+def write_report(study_folder: Path | str) -> Path:
+    """Write ``report.html`` into the study's folder.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        InputError: the folder holds no finished study.
+    """
+    folder = Path(study_folder)
+    if not (folder / "results.json").is_file():
+        raise InputError("holds no finished study (no results.json)", "Run the study to its end: syntype study COLLECTION --out FOLDER.", file=folder)
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    gallery = Gallery.load(folder)
+    thumbnails = [data_uri(image) for image in gallery.images]
+    environment = Environment(
+        loader=PackageLoader("syntype.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(points=_points, percent=_percent, effect=_effect)
+    effects, rules = results["effects"], results["rules"]
+    page = environment.get_template("report.html.j2").render(
+        **results,
+        forest=Markup(plot_forest(_bin_rows(results), worthwhile=rules["worthwhile"], name="forest")),
+        against=Markup(plot_forest(_arm_rows(effects), worthwhile=rules["worthwhile"], name="against", emphasise=0)),
+        tail=Markup(plot_tail(results["species"], num_seeds=results["num_seeds"], name="tail")),
+        thumbnails=thumbnails,
+        gallery=gallery,
+        entries={entry["name"]: entry for entry in results["species"]},
+        curated=CURATED,
+        reason_words=REASONS,
+        affected=sorted((entry for entry in results["species"] if entry["offered"]), key=lambda entry: (entry["num_train"], entry["name"])),
+    )
+    path = folder / "report.html"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(page, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def _bin_rows(results: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
+    effects = results["effects"]
+    rows = [("species given synthetic images", effects["primary"])]
+    rows += [(f"bin {name} training images", effects["bins"][name]) for name in BINS if any(entry["bin"] == name for entry in results["species"])]
+    rows += [("all species", effects["all"])]
+    if effects["others"] is not None:
+        rows.append(("other species", effects["others"]))
+    return [(f"{label} ({effect['num_species']})" if effect else label, effect) for label, effect in rows]
+
+
+def _arm_rows(effects: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
+    return [(f"minus {name}", effect) for name, effect in effects["against"].items()]
+
+
+def _points(value: float | None, signed: bool = True) -> str:
+    return "–" if value is None else points(value, signed=signed)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _effect(effect: dict[str, Any] | None) -> str:
+    if effect is None:
+        return "no test photographs"
+    low, high = effect["interval"]
+    return f"{points(effect['value'])} ({points(low)} to {points(high)})"

@@ -1,0 +1,142 @@
+"""Effects between two arms, and how sure of them one may be.
+
+Every arm is run with the same seeds on the same test photographs, so that all comparisons are paired. Three things could
+have come out differently: which species were studied, which test groups (tracks, specimens) were photographed, and the
+seeds. The interval resamples all three (hierarchical bootstrap: Davison & Hinkley 1997, section 3.8; seeds are crossed with
+species, not nested, hence drawn once a replicate). Groups, not images, are resampled: frames of one track are not independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Effect", "mean_recall", "paired_effect", "species_recall"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference in macro recall between two arms, as a fraction (0.01 is one percentage point).
+
+    Attributes:
+        value: mean over species and seeds of recall(A) - recall(B).
+        low: lower end of the 95 % interval.
+        high: upper end of the 95 % interval.
+        num_species: species with test images that went into it.
+        num_groups: their independent test groups.
+        num_images: their test images.
+        resolution: what one test group is worth on average; the interval is never narrower than this on either side.
+    """
+
+    value: float
+    low: float
+    high: float
+    num_species: int
+    num_groups: int
+    num_images: int
+    resolution: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval: smaller effects cannot be seen with these test images."""
+        return (self.high - self.low) / 2
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON-able values, with ``interval`` and ``half_width``."""
+        return {**asdict(self), "interval": [self.low, self.high], "half_width": self.half_width}
+
+
+def species_recall(hits: np.ndarray, labels: np.ndarray, num_species: int) -> np.ndarray:
+    """Recall of every species for every seed.
+
+    Args:
+        hits: bool, shape (S, N): did seed s name image n rightly?
+        labels: int64, shape (N,), in 0..num_species-1.
+
+    Returns:
+        float64, shape (S, num_species); NaN for species without a test image.
+    """
+    totals = np.bincount(labels, minlength=num_species).astype(np.float64)
+    right = np.stack([np.bincount(labels, weights=row, minlength=num_species) for row in np.asarray(hits, dtype=np.float64)])
+    return np.divide(right, totals, out=np.full_like(right, np.nan), where=totals > 0)
+
+
+def mean_recall(recall: np.ndarray, species: Sequence[int] | np.ndarray) -> float | None:
+    """Macro recall over the given species and all seeds; None where none of them has a test image.
+
+    Args:
+        recall: float64, shape (S, K), as from ``species_recall``.
+    """
+    chosen = recall[:, np.asarray(species, dtype=np.int64)]
+    chosen = chosen[:, ~np.isnan(chosen).any(axis=0)]
+    return float(chosen.mean()) if chosen.size else None
+
+
+def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, groups: np.ndarray, species: Sequence[int] | np.ndarray, *,
+                  seed: int, draws: int = 4000, level: float = 0.95) -> Effect | None:  # fmt: skip
+    """Macro recall of arm A minus that of arm B over the given species, with a bootstrap interval.
+
+    Args:
+        hits_a: bool, shape (S, N): did seed s of arm A name test image n rightly?
+        hits_b: the same of arm B, with the same seeds.
+        labels: int64, shape (N,).
+        groups: shape (N,); images with the same value are not independent.
+        species: labels to average over; those without test images are passed over.
+        seed: of the bootstrap.
+        draws: bootstrap replicates.
+        level: of the interval.
+
+    Returns:
+        the effect, or None if none of the species has a test image.
+    """
+    difference = np.asarray(hits_a, dtype=np.float64) - np.asarray(hits_b, dtype=np.float64)
+    clusters = _by_species(difference, labels, groups, species)
+    if not clusters:
+        return None
+    num_species, num_seeds = len(clusters), difference.shape[0]
+    value = float(np.mean([sums.sum(axis=1) / sizes.sum() for sums, sizes in clusters]))
+
+    rng = np.random.default_rng([seed, 0xB007])
+    of_seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=draws) / num_seeds  # (draws, S)
+    of_species = rng.multinomial(num_species, np.full(num_species, 1 / num_species), size=draws)  # (draws, K)
+    replicates = np.zeros(draws)
+    for position, (sums, sizes) in enumerate(clusters):
+        times = of_species[:, position]
+        # A species drawn twice brings two independent draws of its groups; pooled, they are one draw of twice the number.
+        weights = rng.multinomial(times * len(sizes), np.full(len(sizes), 1 / len(sizes)))  # (draws, G)
+        totals = weights @ sizes
+        recall = np.divide(weights @ sums.T, totals[:, None], out=np.zeros((draws, num_seeds)), where=totals[:, None] > 0)
+        replicates += times * (recall * of_seeds).sum(axis=1) / num_species
+
+    tail = (1 - level) / 2
+    low, high = np.quantile(replicates, [tail, 1 - tail])
+    # Without this floor a handful of photographs that never change sides would pass for certainty: [0, 0].
+    resolution = float(np.mean([1 / len(sizes) for _, sizes in clusters])) / num_species
+    return Effect(
+        value=value,
+        low=float(min(low, value - resolution)),
+        high=float(max(high, value + resolution)),
+        num_species=num_species,
+        num_groups=sum(len(sizes) for _, sizes in clusters),
+        num_images=int(sum(sizes.sum() for _, sizes in clusters)),
+        resolution=resolution,
+    )
+
+
+def _by_species(
+    difference: np.ndarray, labels: np.ndarray, groups: np.ndarray, species: Sequence[int] | np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For every species with test images: differences summed by group, shape (S, G), and images a group, shape (G,)."""
+    clusters = []
+    for label in species:
+        rows = np.flatnonzero(labels == label)
+        if not len(rows):
+            continue
+        _, codes = np.unique(np.asarray(groups)[rows], return_inverse=True)
+        sizes = np.bincount(codes).astype(np.float64)
+        sums = np.stack([np.bincount(codes, weights=row, minlength=len(sizes)) for row in difference[:, rows]])
+        clusters.append((sums, sizes))
+    return clusters

@@ -1,0 +1,234 @@
+"""The study: the same classifier trained in every arm, over paired seeds, judged on test photographs that nothing else has seen.
+
+OUT/
+  study.json       what was asked; a folder is continued only by a study that asks for the same
+  arms/            predictions, one file for each arm and seed, written as soon as it is known
+  results.json     every figure of the report
+  gallery.*        its pictures
+  report.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syntype.collection import Collection
+from syntype.collection.reef import reef_config
+from syntype.errors import CollectionError, InputError
+from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
+from syntype.run import Run, write_json
+from syntype.study.analysis import Outcome, Split, analyse
+from syntype.study.arms import Arm, added_images, choose_arms
+from syntype.study.config import StudyConfig
+from syntype.study.gallery import collect_gallery
+from syntype.study.materials import Materials
+from syntype.study.provenance import limits, provenance
+from syntype.study.report import write_report
+from syntype.study.verdict import Rules
+
+__all__ = ["StudyConfig", "StudyResult", "study"]
+
+_SHOWN_SPECIES = 12
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found.
+
+    Attributes:
+        folder: where everything is kept.
+        results: the content of ``results.json``.
+        report: the page.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+    report: Path
+
+    @property
+    def verdict(self) -> str:
+        """``add``, ``do not add`` or ``not enough evidence``."""
+        return str(self.results["verdict"]["word"])
+
+    def summary(self) -> dict[str, Any]:
+        """The figures that ``--json`` prints; null where nothing could be measured."""
+        effects = self.results["effects"]
+        primary = effects["primary"] or {"value": None, "interval": None}
+        return {
+            "verdict": self.verdict,
+            "sentence": self.results["verdict"]["sentence"],
+            "effect": primary["value"],
+            "interval": primary["interval"],
+            "bins": {
+                name: {"effect": found["value"], "interval": found["interval"], "num_species": found["num_species"]}
+                if found
+                else {"effect": None, "interval": None, "num_species": 0}
+                for name, found in effects["bins"].items()
+            },
+            "best_without_generator": self.results["competitor"]["name"],
+            "arms": {name: {key: arm[key] for key in ("recall_rare", "macro_recall", "accuracy")} for name, arm in self.results["arms"].items()},
+            "minutes": self.results["minutes"],
+            "report": str(self.report),
+        }
+
+
+@dataclass(frozen=True)
+class _Photographs:
+    """Decoded images of a split, and what is known of them."""
+
+    labelled: LabelledImages
+    split: Split
+
+
+def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> StudyResult:
+    """Find out whether synthetic images help to identify the rare species of ``collection``.
+
+    A study that was stopped goes on where it was when it is called again with the same arguments.
+
+    Raises:
+        LeakageError: a test photograph has reached the training split, the generator or the synthetic images.
+        CollectionError: no test photographs, or no species that would get synthetic images.
+        InputError: ``out`` holds a study of something else.
+        UnknownNameError, RecipeError: see ``choose_arms`` and ``Materials``.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    if not len(collection.select(split="test")):
+        raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. Import it again with: syntype collect")
+    _claim(out, collection, config)
+    materials = Materials(collection, config, out, run)
+    arms = choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=materials.is_collage)
+    materials.plan()
+    outcomes, val, test = _run_arms(materials, arms, run)
+    judged = [materials.judged(number) for number in range(config.seeds)]
+    offered, accepted, refused = _tally(judged, collection.species)
+    results = analyse(
+        outcomes, arms, test, val, species=collection.species, counts_real=materials.counts_real, offered=offered, accepted=accepted,
+        rules=Rules(config.worthwhile, config.head_tolerance), head_above=config.head_above, draws=config.draws, seed=config.seed,
+        generator_varies=config.generator_seeds > 1,
+    )  # fmt: skip
+    affected = sorted((label for label in np.flatnonzero(offered)), key=lambda label: (materials.counts_real[label], collection.species[label]))
+    shown = [collection.species[label] for label in affected[:_SHOWN_SPECIES]]
+    results |= {
+        "collection": {"name": collection.name, "fingerprint": collection.fingerprint},
+        "num_seeds": config.seeds,
+        "steps": config.classifier.steps,
+        "batch_size": config.classifier.batch_size,
+        "curation": {"offered": int(offered.sum()), "accepted": int(accepted.sum()), "refused": refused},
+        "minutes": materials.minutes() + sum(outcome.seconds for outcome in outcomes.values()) / 60,
+        "species_not_shown": len(affected) - len(shown),
+        "limits": limits(results, config, is_external=materials.external is not None, is_family=materials.is_family),
+        "provenance": provenance(collection, materials, config),
+    }
+    collect_gallery(collection, judged[0], shown, config.size).save(out)
+    write_json(out / "results.json", results)
+    run.event("verdict", word=results["verdict"]["word"], sentence=results["verdict"]["sentence"])
+    return StudyResult(out, results, write_report(out))
+
+
+def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
+    """The classifier's settings in an arm: those of the study but for what the arm is about."""
+    shared = {"size": config.size, "device": config.device, **arm.classifier}
+    return ClassifierConfig.parse({**config.classifier.model_dump(), **shared})
+
+
+def _run_arms(materials: Materials, arms: tuple[Arm, ...], run: Run) -> tuple[dict[str, Outcome], Split, Split]:
+    """Train and test every arm with every seed, but for those that an earlier session has done."""
+    config, out = materials.config, materials.out
+    folder = out / "arms"
+    folder.mkdir(exist_ok=True)
+    train, val, test = (_photographs(materials.collection, split, config.size) for split in ("train", "val", "test"))
+    cache = FeatureCache(out / "features")
+    materials.prepare(arms)
+    todo = [(number, arm) for number in range(config.seeds) for arm in arms if not _file(folder, arm, number).exists()]
+    with run.progress("study", len(todo)) as bar:
+        for number in range(config.seeds):
+            waiting = tuple(arm for other, arm in todo if other == number)
+            pool = materials.pool(number, waiting) if waiting else None
+            for arm in waiting:
+                assert pool is not None
+                bar.advance(0, f"repetition {number + 1} of {config.seeds}: {arm.name}")
+                start = time.monotonic()
+                images, labels = added_images(arm, pool, train.labelled.images, train.labelled.labels, seed=config.seed * 1000 + number)
+                learned = _join(train.labelled, images, labels)
+                settings = classifier_of(arm, config)
+                fitted = fit(learned, materials.counts_real, len(materials.species), settings, config.seed * 1000 + number, val.labelled,
+                             Run(None, quiet=True), cache)  # fmt: skip
+                predictions = {name: fitted.predict_logits(part.labelled.images).argmax(axis=1) for name, part in (("val", val), ("test", test))}
+                seconds = time.monotonic() - start
+                _save(_file(folder, arm, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predictions)
+                run.event("arm", name=arm.name, seed=number, num_added=len(labels), seconds=round(seconds, 1))
+                bar.advance()
+    return {arm.name: _load(folder, arm, config.seeds) for arm in arms}, val.split, test.split
+
+
+def _photographs(collection: Collection, split: str, size: int) -> _Photographs:
+    chosen = collection.training() if split == "train" else collection.select(split=split, usable=True)
+    chosen = chosen.where(chosen.table["species"].notna())
+    groups = chosen.table["group"].fillna(chosen.table["image_id"]).astype(str).to_numpy(dtype=str)
+    labels = chosen.labels()
+    return _Photographs(LabelledImages(chosen.pixels(size), labels), Split(labels, np.unique(groups, return_inverse=True)[1]))
+
+
+def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> LabelledImages:
+    added = np.repeat([False, True], [len(real), len(labels)])
+    return LabelledImages(np.concatenate([real.images, images]), np.concatenate([real.labels, labels]), added)
+
+
+def _tally(judged: list[Collection], species: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Synthetic images made and accepted for each species, and refused for each reason, summed over repetitions."""
+    offered = np.zeros(len(species), np.int64)
+    accepted = np.zeros(len(species), np.int64)
+    refused: dict[str, int] = {}
+    for collection in judged:
+        all_counts, kept = collection.counts(), collection.select(usable=True).counts()
+        offered += np.array([all_counts.get(name, 0) for name in species])
+        accepted += np.array([kept.get(name, 0) for name in species])
+        for reason, number in collection.table["reason"][collection.table["verdict"] == "refused"].fillna("unknown").value_counts().items():
+            refused[str(reason)] = refused.get(str(reason), 0) + int(number)
+    return offered, accepted, refused
+
+
+def _claim(out: Path, collection: Collection, config: StudyConfig) -> None:
+    """Make sure that what ``out`` holds, if anything, belongs to this study."""
+    asked = {"collection": collection.fingerprint, "settings": hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]}
+    path = out / "study.json"
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8")) != asked:
+            raise InputError("holds a study of other photographs or settings", "Give --out a new folder, or ask for the same again.", file=out)
+        return
+    write_json(path, asked)
+
+
+def _file(folder: Path, arm: Arm, number: int) -> Path:
+    return folder / f"{re.sub('[^a-z]+', '-', arm.name)}-{number}.npz"
+
+
+def _save(path: Path, **values: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as handle:
+        np.savez(handle, **values)
+    os.replace(temporary, path)
+
+
+def _load(folder: Path, arm: Arm, seeds: int) -> Outcome:
+    parts = []
+    for number in range(seeds):
+        with np.load(_file(folder, arm, number), allow_pickle=False) as archive:
+            parts.append({name: archive[name] for name in archive.files})
+    return Outcome(
+        test=np.stack([part["test"] for part in parts]),
+        val=np.stack([part["val"] for part in parts]),
+        num_added=tuple(int(part["num_added"]) for part in parts),
+        steps=tuple(int(part["steps"]) for part in parts),
+        seconds=float(sum(part["seconds"] for part in parts)),
+    )

@@ -1,0 +1,257 @@
+"""The command line as a user meets it: help, JSON, mistakes, and the whole route on a tiny reef."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+
+from syntype.apps.cli import cli, main
+from syntype.apps.cli_common import Stopped, plain, run_stage, settings
+from syntype.errors import SyntypeError
+from syntype.recipe import Settings
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference-cli.md"
+
+
+def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+COMMANDS = dict(commands(cli))
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def call_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    code, out, err = call(capsys, *arguments, "--json")
+    assert code == 0, err
+    assert out.count("\n") == 1, "more than one line on standard output"
+    return json.loads(out)
+
+
+def is_one_clear_line(err: str) -> bool:
+    return err.startswith("syntype: error: ") and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three species of 8, 6 and 4 noisy pictures, and a file that is no image."""
+    root = tmp_path_factory.mktemp("photographs")
+    random = np.random.default_rng([0, 1])
+    for species, (count, colour) in {"Alpha one": (8, 60), "Beta two": (6, 120), "Gamma three": (4, 200)}.items():
+        (root / species).mkdir()
+        for i in range(count):
+            pixels = np.clip(random.normal(colour, 60, (40, 48, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / species / f"{i}.png")
+    (root / "Alpha one" / "broken.jpg").write_bytes(b"this is no picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def collection(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("collections") / "small"
+    assert main(["collect", str(photographs), "--out", str(out), "--quiet", "--json"]) == 0
+    return out
+
+
+def test_the_contracts_commands_exist() -> None:
+    promised = "collect,reef,inspect,train,adapt,generate,curate,evaluate,classify train,classify predict,study,report,families,demo"
+    assert set(COMMANDS) == set(promised.split(","))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example_of_the_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, *name.split(), "--help")
+    assert code == 0
+    assert f"    syntype {name}" in out.partition("Example:")[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_prints_json(name: str) -> None:
+    assert any("--json" in parameter.opts for parameter in COMMANDS[name].params)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    sections = REFERENCE.read_text(encoding="utf-8").split("\n## ")
+    section = next((text for text in sections if text.startswith(f"syntype {name}\n")), None)
+    assert section is not None, f"docs/reference-cli.md has no section '## syntype {name}'"
+    options = [option for parameter in COMMANDS[name].params if isinstance(parameter, click.Option) for option in parameter.opts]
+    assert [option for option in options if f"`{option}" not in section] == []
+
+
+@pytest.mark.parametrize("name", ["train", "adapt", "generate", "classify train", "study", "demo"])
+def test_long_commands_have_a_dry_run_a_device_and_a_seed(name: str) -> None:
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    assert {"--dry-run", "--device", "--seed"} <= options
+
+
+def test_help_is_quick_and_imports_no_torch() -> None:
+    code = "import sys; from syntype.apps.cli import main; main(['--help']); print({'torch', 'pandas', 'numpy'} & set(sys.modules))"
+    start = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.perf_counter() - start < 3  # one second on an idle machine; tests share theirs
+    assert result.stdout.strip().endswith("set()")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["collect"],
+        ["collect", "nowhere", "--out", "x"],
+        ["collect", "nowhere", "--out", "x", "--origin", "imagined"],
+        ["collect", "nowhere", "--out", "x", "--set", "colour=red"],
+        ["reef", "--out", "x", "--species", "many"],
+        ["reef", "--out", "x", "--species", "1"],
+        ["inspect", "nowhere"],
+        ["train", "projected", "nowhere", "--out", "x"],
+        ["train", "no-such-family", "nowhere", "--out", "x"],
+        ["train", "projected", "nowhere", "--out", "x", "--recipe", "no-such-recipe"],
+        ["adapt", "nowhere", "nowhere", "--species", "S", "--out", "x"],
+        ["generate", "nowhere", "--species", "S", "--num", "3", "--out", "x"],
+        ["generate", "nowhere", "--species", "S", "--num", "0", "--out", "x"],
+        ["curate", "nowhere", "--real", "nowhere", "--out", "x"],
+        ["evaluate", "nowhere", "--real", "nowhere"],
+        ["classify", "train", "nowhere", "--out", "x"],
+        ["classify", "predict", "nowhere", "nowhere", "--out", "x.csv"],
+        ["study", "nowhere", "--out", "x"],
+        ["report", "nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_gives_exit_code_2_one_line_and_leaves_nothing(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for more in ([], ["--json"]):
+        code, out, err = call(capsys, *arguments, *more)
+        assert code == 2
+        assert out == ""
+        assert is_one_clear_line(err), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_species_is_guessed(collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "train", "copies", collection, "--except", "Beta tow", "--size", 32, "--out", tmp_path / "g")
+    assert code == 2
+    assert is_one_clear_line(err)
+    assert "'Beta two'" in err
+    assert not (tmp_path / "g").exists()
+
+
+def test_collect_reports_counts_and_sets_broken_files_aside(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "c"
+    result = call_json(capsys, "collect", photographs, "--out", out)
+    assert (result["num_images"], result["num_species"], result["num_refused"], result["num_duplicates"]) == (18, 3, 1, 0)
+    assert sum(result["splits"].values()) == 18
+    assert "broken.jpg" in (out / "refused.csv").read_text(encoding="utf-8")
+    assert json.loads((out / "run.json").read_text(encoding="utf-8"))["status"] == "finished"
+
+
+def test_collect_never_writes_over_earlier_results(photographs: Path, collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (collection / "collection.json").read_bytes()
+    code, _, err = call(capsys, "collect", photographs, "--out", collection)
+    assert code == 2
+    assert is_one_clear_line(err)
+    assert (collection / "collection.json").read_bytes() == before
+
+
+def test_inspect_describes_the_long_tail(collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(collection.rglob("*"))
+    result = call_json(capsys, "inspect", collection)
+    assert result["num_images"] == 18
+    assert sorted(path for path in collection.rglob("*") if ".cache" not in path.parts) == before
+    code, out, _ = call(capsys, "inspect", collection, "--quiet")
+    assert code == 0
+    assert "18" in out
+
+
+def test_families_are_listed_with_what_they_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {item["family"]: item for item in call_json(capsys, "families")["families"]}
+    assert {"projected", "copies", "collage"} <= set(listed)
+    assert listed["projected"]["learns"]
+    assert "adapts" in listed["projected"]["abilities"]
+    assert not listed["copies"]["learns"]
+    assert all(item["description"] for item in listed.values())
+    assert call(capsys, "families")[1].startswith(min(listed))
+
+
+def test_flags_win_over_a_recipe_and_set_wins_over_flags(tmp_path: Path) -> None:
+    class Both(Settings):
+        first: int = 1
+        second: int = 1
+        third: int = 1
+        fourth: int = 1
+
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("second: 2\nthird: 2\nfourth: 2\n", encoding="utf-8")
+    chosen = settings(Both, {"first": None, "third": 3, "fourth": 3}, recipe=str(recipe), overrides=["fourth=4"])
+    assert chosen == Both(first=1, second=2, third=3, fourth=4)
+
+
+class Nothing(Settings):
+    """No settings."""
+
+
+def _run(out: Path, error: BaseException) -> None:
+    def stage(run: object) -> Any:
+        raise error
+
+    run_stage(stage, "stage", out, Nothing(), seed=0, inputs={}, kept="The last checkpoint is kept.", quiet=True)
+
+
+def test_ctrl_c_ends_with_130_and_says_what_was_kept(tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="The last checkpoint is kept") as caught:
+        _run(tmp_path / "run", KeyboardInterrupt())
+    assert caught.value.exit_code == 130
+    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
+
+
+def test_a_failed_run_is_recorded(tmp_path: Path) -> None:
+    with pytest.raises(SyntypeError):
+        _run(tmp_path / "run", SyntypeError("ran out of fish"))
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert manifest["status"] == "failed"
+    assert manifest["result"] == {"error": "ran out of fish"}
+
+
+@pytest.mark.parametrize(("error", "expected"), [(SyntypeError("no luck"), 1), (ZeroDivisionError("by nought"), 1), (KeyboardInterrupt(), 130)])
+def test_what_goes_wrong_inside_is_one_line_too(
+    error: BaseException, expected: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr(COMMANDS["families"], "callback", fail)
+    code, out, err = call(capsys, "families", "--json")
+    assert code == expected
+    assert out == ""
+    assert is_one_clear_line(err.lstrip("\n"))  # after ^C click begins a new line
+    assert ("SYNTYPE_DEBUG=1" in err) == isinstance(error, ZeroDivisionError)
+    monkeypatch.setenv("SYNTYPE_DEBUG", "1")
+    assert ("Traceback" in call(capsys, "families")[2]) == isinstance(error, Exception)
+
+
+def test_results_that_json_cannot_hold_become_what_it_can() -> None:
+    value = {"a": float("nan"), "b": np.float32(0.5), "c": np.arange(2), "d": Path("x"), "e": (1, None, True), 3: {"f": float("inf")}}
+    assert plain(value) == {"a": None, "b": 0.5, "c": [0, 1], "d": "x", "e": [1, None, True], "3": {"f": None}}

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from syntype.collection import Collection
+from syntype.errors import CollectionError, InputError, LeakageError
+from syntype.identification import ClassifierConfig, ClassifierResult, load_classifier, predict, train_classifier
+from syntype.identification.metrics import measure
+from syntype.identification.pictures import plot_confusion
+from syntype.run import Run
+
+CONFIG = ClassifierConfig(backbone="scratch", size=32, steps=30, batch_size=16, device="cpu")
+NAMES = ("Alpha rubra", "Beta viridis", "Gamma caerulea")
+
+
+def paint(path: Path, species: int, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 100, size=(32, 32, 3), dtype=np.uint8)
+    pixels[:, :, species] += 120
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def make_collection(folder: Path, counts: tuple[int, ...], splits: tuple[str | None, ...], first_seed: int) -> Collection:
+    rows = []
+    for species, count in enumerate(counts):
+        for number in range(count):
+            seed = first_seed + len(rows)
+            paint(folder / f"images/{seed}.png", species, seed)
+            rows.append(
+                {
+                    "image_id": f"{seed}",
+                    "file_name": f"images/{seed}.png",
+                    "species": NAMES[species],
+                    "sha256": f"{seed:064x}",
+                    "split": splits[number % len(splits)],
+                }
+            )
+    table = pd.DataFrame(rows)
+    table["origin"] = "real" if splits[0] else "synthetic"
+    return Collection.create(folder, table, species=NAMES)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    return make_collection(tmp_path_factory.mktemp("real"), (30, 15, 5), ("train", "train", "train", "val", "test"), 0)
+
+
+@pytest.fixture(scope="module")
+def trained(real: Collection, tmp_path_factory: pytest.TempPathFactory) -> ClassifierResult:
+    return train_classifier(real, CONFIG, tmp_path_factory.mktemp("classifier"), Run.silent())
+
+
+def test_training_writes_a_classifier_and_its_figures(trained: ClassifierResult) -> None:
+    summary = trained.summary()
+    assert summary["accuracy"] > 0.9
+    assert (summary["num_train"], summary["num_synthetic"], summary["num_test"]) == (30, 0, 10)
+    assert set(summary["bins"]) == {"2-10", "11-100", "101-500", ">500"}
+    assert summary["bins"]["101-500"]["recall"] is None
+    json.dumps(summary, allow_nan=False)
+    for name in ("weights.safetensors", "classifier.json", "confusion.png", "worst_pairs.csv", "MODEL_CARD.md"):
+        assert (trained.folder / name).stat().st_size > 0
+    assert "NaN" not in (trained.folder / "classifier.json").read_text()
+    assert f"{summary['macro_recall']:.3f}" in (trained.folder / "MODEL_CARD.md").read_text()
+
+
+def test_a_loaded_classifier_gives_the_same_probabilities(trained: ClassifierResult, real: Collection) -> None:
+    loaded = load_classifier(trained.folder, device="cpu")
+    assert loaded.species == NAMES
+    probabilities = loaded.predict(real.pixels(32))
+    np.testing.assert_array_equal(probabilities, trained.classifier.predict(real.pixels(32)))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert loaded.record["metrics"] == trained.summary()
+
+
+def test_a_frozen_bundled_backbone_is_not_saved_with_the_head(real: Collection, tmp_path: Path) -> None:
+    config = ClassifierConfig(size=32, encoder_size=32, steps=20, batch_size=8, views=1, device="cpu")
+    result = train_classifier(real, config, tmp_path / "head", Run.silent())
+    assert (tmp_path / "head/weights.safetensors").stat().st_size < 50_000
+    loaded = load_classifier(tmp_path / "head", device="cpu")
+    # the cache keeps features in half precision
+    np.testing.assert_allclose(loaded.predict(real.pixels(32)), result.classifier.predict(real.pixels(32)), atol=2e-3)
+
+
+def test_synthetic_images_join_the_training_but_neither_prior_nor_test(real: Collection, tmp_path: Path) -> None:
+    synthetic = make_collection(tmp_path / "synthetic", (0, 0, 12), (None,), 1000)
+    synthetic.table.loc[:1, "verdict"] = "refused"
+    result = train_classifier(real, CONFIG.model_copy(update={"steps": 3}), tmp_path / "out", Run.silent(), synthetic)
+    assert (result.num_train, result.num_synthetic, result.num_test) == (30, 10, 10)
+    assert result.classifier.record["training"]["counts_real"] == {NAMES[0]: 18, NAMES[1]: 9, NAMES[2]: 3}
+
+
+def test_synthetic_images_of_test_images_are_refused(real: Collection, tmp_path: Path) -> None:
+    test = real.select(split="test").table
+    synthetic = make_collection(tmp_path / "synthetic", (2, 0, 0), (None,), 2000)
+    synthetic.table.loc[0, "parents"] = json.dumps([test["image_id"].iloc[0]])
+    with pytest.raises(LeakageError, match="parents"):
+        train_classifier(real, CONFIG, tmp_path / "out", Run.silent(), synthetic)
+    synthetic.table.loc[0, "sha256"] = test["sha256"].iloc[0]
+    with pytest.raises(LeakageError, match="are test images"):
+        train_classifier(real, CONFIG, tmp_path / "out", Run.silent(), synthetic)
+
+
+def test_synthetic_images_of_an_unknown_species_are_refused(real: Collection, tmp_path: Path) -> None:
+    synthetic = make_collection(tmp_path / "synthetic", (2, 0, 0), (None,), 3000)
+    synthetic.table.loc[0, "species"] = "Delta ignota"
+    with pytest.raises(CollectionError, match="Delta ignota"):
+        train_classifier(real, CONFIG, tmp_path / "out", Run.silent(), synthetic)
+
+
+def test_predict_reports_a_broken_image_and_goes_on(trained: ClassifierResult, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    for number in range(6):
+        paint(photographs / f"{'deep/' if number % 2 else ''}{number}.png", number % 3, 5000 + number)
+    (photographs / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
+    (photographs / "empty.png").write_bytes(b"")
+    (photographs / "notes.txt").write_text("not an image")
+    result = predict(load_classifier(trained.folder, device="cpu"), photographs, tmp_path / "found/out.csv", Run.silent())
+    assert (result.num_images, result.num_errors) == (6, 2)
+    with (tmp_path / "found/out.csv").open(encoding="utf-8") as file:
+        rows = {row["file_name"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"0.png", "2.png", "4.png", "deep/1.png", "deep/3.png", "deep/5.png", "broken.jpg", "empty.png"}
+    assert rows["broken.jpg"]["error"] and not rows["broken.jpg"]["species"]
+    for name, row in rows.items():
+        if row["species"]:
+            assert row["species"] == NAMES[int(Path(name).stem) % 3]
+            shares = [float(row[key]) for key in ("probability", "probability_2", "probability_3")]
+            assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=2e-3)
+    assert sum(result.summary()["species"].values()) == 6
+
+
+def test_folders_that_hold_no_classifier_or_no_images_are_explained(trained: ClassifierResult, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a classifier"):
+        load_classifier(tmp_path)
+    with pytest.raises(InputError, match="holds no files"):
+        predict(trained.classifier, tmp_path, tmp_path / "out.csv", Run.silent())
+    with pytest.raises(InputError, match="is not a folder"):
+        predict(trained.classifier, tmp_path / "absent", tmp_path / "out.csv", Run.silent())
+    for name in ("classifier.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((trained.folder / name).read_bytes())
+    (tmp_path / "weights.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="is damaged"):
+        load_classifier(tmp_path)
+
+
+@pytest.mark.parametrize("num_species", [3, 80])
+def test_the_confusion_is_drawn_for_few_and_for_many_species(num_species: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, num_species, 400)
+    predicted = np.where(random.random(400) < 0.7, labels, random.integers(0, num_species, 400))
+    found = measure(labels, predicted, np.full(num_species, 20))
+    plot_confusion(found, [f"Genus species{i}" for i in range(num_species)], tmp_path / "confusion.png")
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert min(image.size) > 200

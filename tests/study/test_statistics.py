@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from syntype.study.statistics import mean_recall, paired_effect, species_recall
+
+
+def test_species_recall_by_hand() -> None:
+    labels = np.array([0, 0, 1, 1, 1, 3])
+    hits = np.array([[1, 0, 1, 1, 0, 1], [1, 1, 0, 0, 0, 0]], dtype=bool)
+    recall = species_recall(hits, labels, 4)
+    np.testing.assert_allclose(recall[:, [0, 1, 3]], [[0.5, 2 / 3, 1], [1, 0, 0]])
+    assert np.isnan(recall[:, 2]).all()
+    assert mean_recall(recall, [0, 1, 2]) == pytest.approx((0.5 + 2 / 3 + 1 + 0) / 4)
+    assert mean_recall(recall, [2]) is None
+
+
+def test_effect_is_the_mean_over_species_not_over_images() -> None:
+    labels = np.array([0] * 2 + [1] * 8)
+    a = np.ones((1, 10), dtype=bool)
+    b = a.copy()
+    b[0, 0] = False  # half of the first species is lost, none of the second
+    effect = paired_effect(a, b, labels, np.arange(10), [0, 1], seed=0)
+    assert effect is not None
+    assert effect.value == pytest.approx(0.25)
+    assert (effect.num_species, effect.num_groups, effect.num_images) == (2, 10, 10)
+
+
+def test_swapping_the_arms_turns_the_effect_round() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(5), 12)
+    a, b = random.random((5, 60)) < 0.7, random.random((5, 60)) < 0.5
+    there = paired_effect(a, b, labels, np.arange(60), range(5), seed=1)
+    back = paired_effect(b, a, labels, np.arange(60), range(5), seed=1)
+    assert there is not None and back is not None
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low), abs=1e-3)
+
+
+def test_same_seed_same_interval() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 10)
+    a, b = random.random((3, 40)) < 0.7, random.random((3, 40)) < 0.5
+    assert paired_effect(a, b, labels, np.arange(40), range(4), seed=1) == paired_effect(a, b, labels, np.arange(40), range(4), seed=1)
+
+
+def test_frames_of_one_track_count_once() -> None:
+    """Ten frames a track are no more evidence than one frame a track."""
+    random = np.random.default_rng(3)
+    labels = np.repeat(np.arange(6), 8)
+    a, b = random.random((5, 48)) < 0.8, random.random((5, 48)) < 0.5
+    once = paired_effect(a, b, labels, np.arange(48), range(6), seed=0)
+    often = paired_effect(a.repeat(10, 1), b.repeat(10, 1), labels.repeat(10), np.arange(48).repeat(10), range(6), seed=0)
+    assert once is not None and often is not None
+    assert (often.value, often.low, often.high) == pytest.approx((once.value, once.low, once.high))
+
+
+def test_few_photographs_that_never_change_are_not_certainty() -> None:
+    labels = np.array([0, 0, 1, 1])
+    same = np.ones((5, 4), dtype=bool)
+    effect = paired_effect(same, same, labels, np.arange(4), [0, 1], seed=0)
+    assert effect is not None
+    assert (effect.value, effect.low, effect.high) == pytest.approx((0, -0.25, 0.25))
+
+
+def test_species_without_test_images_are_passed_over() -> None:
+    labels, hits = np.zeros(6, dtype=np.int64), np.ones((2, 6), dtype=bool)
+    assert paired_effect(hits, hits, labels, np.arange(6), [3], seed=0) is None
+    effect = paired_effect(hits, hits, labels, np.arange(6), [0, 3], seed=0)
+    assert effect is not None and effect.num_species == 1
+
+
+@pytest.mark.parametrize(("num_species", "num_groups", "spread"), [(6, 2, 0.0), (12, 5, 0.0), (12, 5, 0.6)])
+def test_no_effect_is_seldom_called_a_gain(num_species: int, num_groups: int, spread: float) -> None:
+    """200 simulated studies of two equal arms: the interval lies wholly above zero in at most 6 % of them."""
+    random = np.random.default_rng([num_species, num_groups])
+    labels = np.repeat(np.arange(num_species), 2 * num_groups)
+    groups = np.repeat(np.arange(num_species * num_groups), 2)
+
+    def arm(base: np.ndarray) -> np.ndarray:
+        shift = random.normal(0, spread, num_species)[labels] + random.normal(0, 0.5, len(set(groups)))[groups]
+        return base + shift + random.normal(0, 0.3, (5, num_species))[:, labels] + random.normal(0, 0.3, (5, len(labels))) > 0
+
+    false_gains = 0
+    for _ in range(200):
+        base = random.normal(0, 1.2, num_species)[labels] + random.normal(0, 1, len(set(groups)))[groups]
+        effect = paired_effect(arm(base), arm(base), labels, groups, range(num_species), seed=0, draws=500)
+        assert effect is not None
+        false_gains += effect.low > 0
+    assert false_gains <= 12
+
+
+def test_a_large_gain_is_seen() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 15)
+    a, b = random.random((5, 150)) < 0.8, random.random((5, 150)) < 0.5
+    effect = paired_effect(a, b, labels, np.arange(150), range(10), seed=0)
+    assert effect is not None and effect.low > 0.1 and effect.low < 0.3 < effect.high

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from syntype.study.statistics import Effect
+from syntype.study.verdict import Rules, decide, explain, points
+
+
+def effect(value: float, low: float, high: float) -> Effect:
+    return Effect(value, low, high, num_species=8, num_groups=90, num_images=120, resolution=0.01)
+
+
+GAIN, LOSS, UNSURE = effect(0.05, 0.02, 0.08), effect(-0.05, -0.08, -0.02), effect(0.02, -0.03, 0.07)
+
+
+@pytest.mark.parametrize(
+    ("primary", "others", "accepted", "word"),
+    [
+        (GAIN, None, 50, "add"),
+        (GAIN, effect(-0.01, -0.015, -0.005), 50, "add"),  # a small loss is put up with
+        (GAIN, effect(-0.04, -0.09, 0.01), 50, "add"),  # a loss that chance explains
+        (GAIN, LOSS, 50, "do not add"),
+        (LOSS, None, 50, "do not add"),
+        (effect(0.0, -0.005, 0.005), None, 50, "do not add"),
+        (effect(0.004, 0.001, 0.007), None, 50, "do not add"),  # real, but not worth it
+        (UNSURE, None, 50, "not enough evidence"),
+        (UNSURE, LOSS, 50, "not enough evidence"),
+        (effect(-0.02, -0.07, 0.03), None, 50, "not enough evidence"),
+        (None, None, 50, "not enough evidence"),
+        (GAIN, None, 0, "do not add"),
+    ],
+)
+def test_rules(primary: Effect | None, others: Effect | None, accepted: int, word: str) -> None:
+    assert decide(primary, others, accepted, Rules()) == word
+
+
+@pytest.mark.parametrize("primary", [GAIN, LOSS, UNSURE, effect(0.004, 0.001, 0.007), None])
+@pytest.mark.parametrize("others", [None, LOSS, GAIN])
+@pytest.mark.parametrize("accepted", [0, 50])
+def test_every_verdict_has_its_words(primary: Effect | None, others: Effect | None, accepted: int) -> None:
+    verdict = explain(primary, others, accepted, Rules(), competitor="oversample", competitor_words="every species drawn equally often", chosen_on="val",
+                      num_offered=100, num_target=9, num_seeds=5, generator_varies=False)  # fmt: skip
+    assert verdict.word == decide(primary, others, accepted, Rules())
+    assert verdict.sentence.lower().startswith(verdict.word)
+    assert verdict.reasons and verdict.would_change
+    if primary is not None:
+        text = " ".join(verdict.reasons)
+        assert "oversample" in text and points(primary.value) in text and points(primary.low) in text and "120 photographs" in text
+        assert any("trained once" in sentence for sentence in verdict.would_change)
+
+
+def test_a_competitor_chosen_on_the_test_photographs_is_said() -> None:
+    verdict = explain(GAIN, None, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="test",
+                      num_offered=9, num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip
+    assert "favours the competitor" in " ".join(verdict.reasons)
+    assert not any("trained once" in sentence for sentence in verdict.would_change)
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(0.034, "+3.4"), (-0.034, "−3.4"), (0.0001, "0.0"), (-0.0001, "0.0"), (0.5, "+50.0")])
+def test_points(fraction: float, text: str) -> None:
+    assert points(fraction) == text
