@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -153,6 +153,15 @@ class Run:
         self._events.write(json.dumps({"time": _now(), "event": kind, **fields}, ensure_ascii=False) + "\n")
         self._events.flush()
 
+    def forget(self, unwanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop events from ``progress.jsonl``: those of steps that a resumed run takes again."""
+        if self.folder is None or self._events is not None or not (self.folder / "progress.jsonl").exists():
+            return
+        kept = [event for event in read_events(self.folder) if not unwanted(event)]
+        temporary = self.folder / "progress.jsonl.tmp"
+        temporary.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept), encoding="utf-8")
+        os.replace(temporary, self.folder / "progress.jsonl")
+
     def say(self, message: str) -> None:
         """Tell the user something on standard error, and keep it as an event."""
         if not self.quiet:
@@ -184,6 +193,14 @@ class Run:
         if self._events is not None:
             self._events.close()
             self._events = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object) -> None:
+        """An error that leaves the run is recorded in its manifest."""
+        if error is not None:
+            self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=f"{type(error).__name__}: {error}")
 
     def _save(self) -> None:
         if self.folder is not None:

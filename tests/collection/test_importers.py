@@ -107,10 +107,7 @@ def test_any_column_names(tmp_path: Path) -> None:
     assert (row["species"], row["group"], row["licence"], json.loads(row["box"])) == ("Naso lituratus", "7", "CC0", [1, 2, 30, 20])
 
 
-@pytest.mark.parametrize(
-    "names",
-    [("filename", "standardized_species"), ("file_name", "species"), ("Image", "Label"), ("path", "scientificName")],
-)
+@pytest.mark.parametrize("names", [("filename", "standardized_species"), ("file_name", "species"), ("Image", "Label"), ("path", "scientificName")])
 def test_usual_column_names_are_found(tmp_path: Path, names: tuple[str, str]) -> None:
     draw(tmp_path / "a.png")
     assert imported(write_csv(tmp_path / "t.csv", [{names[0]: "a.png", names[1]: "Naso"}]), tmp_path / "out").collection.species == ("Naso",)
@@ -136,7 +133,16 @@ def test_bad_rows_are_set_aside_with_row_and_reason(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
     draw(tmp_path / "b.png", 1)
     (tmp_path / "zero.jpg").touch()
-    names = [("a.png", "Naso"), ("", "Naso"), ("b.png", " "), ("none.png", "Naso"), ("a.png", "Naso"), ("zero.jpg", "Naso"), ("b.png", "NA"), (".", "Naso")]
+    names = [
+        ("a.png", "Naso"),
+        ("", "Naso"),
+        ("b.png", " "),
+        ("none.png", "Naso"),
+        ("a.png", "Naso"),
+        ("zero.jpg", "Naso"),
+        ("b.png", "NA"),
+        (".", "Naso"),
+    ]
     result = imported(write_csv(tmp_path / "t.csv", [{"file": file, "species": name} for file, name in names]), tmp_path / "out")
     assert result.summary()["num_images"] == 1 and result.summary()["num_refused"] == 7
     assert {int(row["row"]): row["reason"] for row in refused(tmp_path / "out")} == {
@@ -168,7 +174,8 @@ def test_boxes_are_cut_to_the_image_and_bad_ones_noted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "box"),
-    [("1,2,3,4", (1, 2, 3, 4)), ("[1, 2, 3.5, 4]", (1, 2, 3.5, 4)), ("1;2;3;4", (1, 2, 3, 4)), ("nan,1,2,3", None), ("0,0,inf,9", None), ("", None), ("0.1,0.1,0.9,0.9", None)],
+    [("1,2,3,4", (1, 2, 3, 4)), ("[1, 2, 3.5, 4]", (1, 2, 3.5, 4)), ("1;2;3;4", (1, 2, 3, 4)),
+     ("nan,1,2,3", None), ("0,0,inf,9", None), ("", None), ("0.1,0.1,0.9,0.9", None)],
 )  # fmt: skip
 def test_box_texts(text: str, box: tuple | None) -> None:
     assert parse_box(text) == box

@@ -1,1 +1,5 @@
-"""(to come)"""
+"""A trained generator learns a new species from a few photographs."""
+
+from syntype.adaptation.adapt import METHODS, AdaptConfig, AdaptResult, adapt
+
+__all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt"]

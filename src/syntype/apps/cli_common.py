@@ -146,8 +146,9 @@ def run_stage(
         if isinstance(error, UserError):
             _withdraw(out, existed)
         raise
-    status = getattr(result, "status", "finished")
-    run.finish(status, **plain(result.summary()))
+    summary = plain(result.summary())
+    status = summary.pop("status", "finished")
+    run.finish(status, **summary)
     if status == "interrupted":
         raise Stopped(f"stopped by Ctrl-C. {kept}")
     return result

@@ -165,10 +165,16 @@ def adapt(generator: Path, collection: Path, out: Path, overrides: tuple[str, ..
     """Teach a trained GENERATOR one more species from a few training photographs in COLLECTION."""
     from syntype.adaptation import AdaptConfig
     from syntype.adaptation import adapt as stage
+    from syntype.adaptation.adapt import choose_photographs
     from syntype.generators import load_generator
 
     config = settings(AdaptConfig, flags, overrides=overrides)
     trained, opened = load_generator(generator), open_collection(collection)
+    if dry_run:
+        photographs = choose_photographs(opened, config.species, config.shots, config.seed)
+        minutes = round(config.steps * config.batch_size / _images_per_second(trained.size) / 60, 1)
+        plan(as_json, out=out, images=len(photographs), steps=config.steps, minutes=minutes)
+        return
     result = run_stage(
         lambda run: stage(trained, opened, config, out, run),
         "adapt",
@@ -176,7 +182,7 @@ def adapt(generator: Path, collection: Path, out: Path, overrides: tuple[str, ..
         config,
         seed=config.seed,
         inputs={"generator": str(generator), "collection": str(collection)},
-        kept=f"{generator} is unchanged; delete {out} and adapt again.",
+        kept=f"{generator} is unchanged; {out} holds what was learnt so far, delete it to adapt again.",
         quiet=quiet,
     )
     show(result.summary(), as_json, f"Next: syntype generate {out} --species '{flags['species']}' --num 20 --out out/synthetic")

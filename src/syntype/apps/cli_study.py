@@ -15,6 +15,7 @@ from syntype.apps.cli_common import (
     open_collection,
     out_option,
     output_options,
+    plan,
     resume_option,
     run_stage,
     seed_option,
@@ -26,6 +27,8 @@ from syntype.apps.cli_common import (
 __all__ = ["COMMANDS"]
 
 DEFAULT_MINUTES = 30.0
+MINUTES_PER_SEED = 6.0
+"""For plans: all arms of one repetition with about a thousand photographs, on two cores without a GPU."""
 
 
 @click.command(short_help="Measure fidelity, variety and copies.", epilog=example("syntype evaluate out/curated --real out/fish --split test"))
@@ -70,11 +73,19 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
     """
     from syntype.study import StudyConfig
     from syntype.study import study as stage
+    from syntype.study.arms import ARMS
 
     if flags["synthetic"] is None and flags["minutes"] is None and not (flags["generator"] and Path(flags["generator"]).is_dir()):
         flags["minutes"] = DEFAULT_MINUTES
     config = settings(StudyConfig, flags, overrides=overrides)
     opened = open_collection(collection)
+    if dry_run:
+        arms = len(config.arms or ARMS)
+        minutes = (config.minutes or 0) * config.generator_seeds + config.seeds * MINUTES_PER_SEED
+        plan(
+            as_json, out=out, images=len(opened), steps=arms * config.seeds * config.classifier.steps, minutes=minutes, arms=arms, seeds=config.seeds
+        )
+        return
     result = run_stage(
         lambda run: stage(opened, config, out, run),
         "study",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syntype.apps.cli_common import FOLDER, Result, device_option, dry_run_option, example, output_options, plan, run_stage, show
+from syntype.apps.cli_common import FOLDER, Result, device_option, dry_run_option, example, output_options, plan, run_stage, settings, show
 from syntype.errors import CollectionError
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def _route(walk: _Walk, *, minutes: float, seeds: int, seed: int, device: str) -
     reef = Collection.open(walk.stage(STAGES[0], reef_config, lambda out, run: draw_reef(reef_config, out, run), seed=seed))
     rare, new = _rare_species(reef)
 
-    train_config = TrainConfig.parse({"family": "projected", "size": SIZE, "minutes": minutes, "except": [new], "seed": seed, "device": device})
+    flags = {"size": SIZE, "minutes": minutes, "except_": (new,), "seed": seed, "device": device}
+    train_config = settings(TrainConfig, flags, recipe="demo")
     base = walk.stage(STAGES[1], train_config, lambda out, run: train(reef, train_config, out, run), seed=seed, resumable=True)
 
     adapt_config = AdaptConfig.parse({"species": new, "shots": SHOTS, "seed": seed, "device": device})

@@ -16,6 +16,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ __all__ = ["MARGIN", "crop_square", "iterate_pixels", "read_pixels", "square_win
 
 MARGIN = 0.06
 """Room left around a box on each side, as a fraction of its longer side, where the photograph has it."""
-_VERSION = "2"  # change it when the same file would give other pixels
+_VERSION = "3"  # change it when the same file would give other pixels
 _DAY = 86400
 
 
@@ -100,7 +101,7 @@ def _place(start: int, stop: int, side: int, length: int) -> int:
 def crop_square(pixels: np.ndarray, size: int, box: list[float] | None = None) -> np.ndarray:
     """Crop or pad to a square and scale it, never stretching: uint8 (height, width, 3) -> uint8 (size, size, 3).
 
-    What the square lacks is the image mirrored at its edge, melting within a quarter of the side into the blurred
+    What the square lacks is the image mirrored at its edge, melting within a twelfth to a quarter of the side into the blurred
     colours of the edge: a sharp bar would be learnt by generators, and so would a mirrored fish.
 
     Args:
@@ -131,8 +132,10 @@ def _pad(inner: np.ndarray, size: int) -> np.ndarray:
     rows = np.maximum(before[0] - np.arange(size), np.arange(size) - (size - 1 - after[0])).clip(0)
     columns = np.maximum(before[1] - np.arange(size), np.arange(size) - (size - 1 - after[1])).clip(0)
     distance = (rows[:, None] + columns[None, :])[:, :, None] / size  # one of the two is 0: only one direction is padded
-    blur = np.clip(distance / 0.10, 0, 1)
-    melt = np.clip(distance / 0.25, 0, 1)
+    # a narrow strip may mirror a quarter of the side; wide ones stand beside slim pictures, whose animal would be mirrored too
+    reach = np.clip(0.025 / (max(after) / size), 0.08, 0.25)
+    blur = np.clip(distance / (0.4 * reach), 0, 1)
+    melt = np.clip(distance / reach, 0, 1)
     melt = melt * melt * (3 - 2 * melt)
     result = mirrored * (1 - blur) + soft * blur
     result = result * (1 - melt) + edge * melt
@@ -232,7 +235,8 @@ class _Cache:
         except OSError:
             return False
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
         return True
 
     def _sweep(self) -> None:

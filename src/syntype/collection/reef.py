@@ -128,7 +128,9 @@ def draw_reef(config: ReefConfig, out: Path, run: Run) -> CollectResult:
             }
         )
     step = {"stage": "reef", "settings": config.model_dump(mode="json")}
-    collection = Collection.create(out, pd.DataFrame(rows), name=f"reef-{config.seed}", species=names, sources=["drawn by syntype reef"], history=[step])
+    collection = Collection.create(
+        out, pd.DataFrame(rows), name=f"reef-{config.seed}", species=names, sources=["drawn by syntype reef"], history=[step]
+    )
     return CollectResult(
         collection=collection,
         num_groups=int(collection.table["group"].nunique()),

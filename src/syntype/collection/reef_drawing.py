@@ -83,18 +83,18 @@ def draw_individual(seed: int, purpose: int, species: int, individual: int, fram
 def _individual(species: Species, rng: np.random.Generator) -> Individual:
     scene = make_scene(rng)
     juvenile = rng.random() < 0.15
-    length = float(np.clip(rng.normal(0.88, 0.12), 0.52, 1.10)) * (0.75 if juvenile else 1.0)
+    length = float(np.clip(rng.normal(0.93, 0.11), 0.58, 1.12)) * (0.75 if juvenile else 1.0)
     room = max(0.06, 0.5 - 0.42 * length)
-    steep = rng.random() < 0.12
+    steep = rng.random() < 0.08
     turbid = rng.random() < 0.2
     return Individual(
         scene=scene, length=length, centre=(0.5 + float(rng.uniform(-room, room)) * 0.8, 0.5 + float(rng.normal(0, 0.07))),
-        flip=1 if rng.random() < 0.5 else -1, roll=float(rng.normal(0, 0.45 if steep else 0.15)), yaw=float(np.clip(rng.normal(0, 0.42), -1.05, 1.05)),
+        flip=1 if rng.random() < 0.5 else -1, roll=float(rng.normal(0, 0.40 if steep else 0.13)), yaw=float(np.clip(rng.normal(0, 0.36), -1.0, 1.0)),
         bend=float(rng.normal(0, 0.13)), depth=float(np.exp(rng.normal(0, 0.04))), eye=1.3 if juvenile else float(np.exp(rng.normal(0, 0.05))),
-        fins=float(rng.uniform(0.35, 1.1)), shade=rng.normal(0, 0.035, 3) + rng.normal(0, 0.03) + (0.05 if juvenile else 0.0),
-        vivid=float(rng.uniform(0.62, 1.0)), shift=float(rng.normal(0, 0.10)), extra=int(rng.choice([-1, 0, 1], p=[0.06, 0.88, 0.06])),
+        fins=float(rng.uniform(0.35, 1.1)), shade=rng.normal(0, 0.028, 3) + rng.normal(0, 0.03) + (0.05 if juvenile else 0.0),
+        vivid=float(rng.uniform(0.7, 1.0)), shift=float(rng.normal(0, 0.10)), extra=int(rng.choice([-1, 0, 1], p=[0.06, 0.88, 0.06])),
         wobble=rng.uniform(-1, 1, (16, 16, 3)).astype(np.float32), light=float(rng.uniform(0.2, 0.75)), exposure=float(np.exp(rng.normal(0, 0.16))),
-        cast=np.exp(rng.normal(0, 0.05, 3) + rng.uniform(0, 0.24) * np.array([-1.0, 0.1, 0.35])), haze=float(rng.uniform(0.2, 0.45) if turbid else rng.uniform(0, 0.18)),
+        cast=np.exp(rng.normal(0, 0.05, 3) + rng.uniform(0, 0.18) * np.array([-1.0, 0.1, 0.35])), haze=float(rng.uniform(0.2, 0.45) if turbid else rng.uniform(0, 0.18)),
         softness=float(rng.gamma(1.5, 0.0024)), noise=float(rng.gamma(1.5, 0.0045)), jpeg=int(rng.integers(30, 90)) if rng.random() < 0.6 else 0,
     )  # fmt: skip
 
@@ -176,7 +176,9 @@ def _paint_fish(image: np.ndarray, species: Species, outline: Outline, fish: Ind
     cos, sin = np.float32(np.cos(roll)), np.float32(np.sin(roll))
     u = (x * cos + y * sin) * np.float32(fish.flip / (unit * np.cos(yaw))) + np.float32(whole / 2)
     v = (x * sin - y * cos) * np.float32(1 / unit)
-    v = v / (1 + np.float32(0.5 * np.sin(yaw)) * (np.float32(0.5) - np.minimum(np.maximum(u, np.float32(0)), np.float32(1.5))))  # the nearer end looks larger
+    v = v / (
+        1 + np.float32(0.5 * np.sin(yaw)) * (np.float32(0.5) - np.minimum(np.maximum(u, np.float32(0)), np.float32(1.5)))
+    )  # the nearer end looks larger
     v = (v - np.float32(fish.bend) * np.square(np.maximum(u - np.float32(0.4), np.float32(0)))) * np.float32(1 / fish.depth)
     pixel = 1 / (size * unit)
 
@@ -213,7 +215,11 @@ def _paint_fish(image: np.ndarray, species: Species, outline: Outline, fish: Ind
     skin += shade
     _details(skin, species, u, v, t, pixel)
     round_ = np.sqrt(np.maximum(1 - np.square(t), np.float32(0.04)))
-    lit = np.float32(1.02 - 0.36 * fish.light) + np.float32(0.36 * fish.light) * np.minimum(np.maximum(t, np.float32(-1)), np.float32(1)) - np.float32(0.40) * (1 - round_)
+    lit = (
+        np.float32(1.02 - 0.36 * fish.light)
+        + np.float32(0.36 * fish.light) * np.minimum(np.maximum(t, np.float32(-1)), np.float32(1))
+        - np.float32(0.40) * (1 - round_)
+    )
     gloss = np.float32(0.16 * fish.light) * np.exp(np.float32(-14) * np.square(t - np.float32(0.5)))
     skin *= lit + caustics[first:last] * clip01(t) * np.float32(0.8)
     skin += gloss

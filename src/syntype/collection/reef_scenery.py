@@ -119,7 +119,9 @@ def _layers(kind: str, rng: np.random.Generator, horizon: float, sand: Colour, r
             found.append(Layer(_branches(rng, x, y, size), colour, distance, 0.35, 0.006))
         elif kind == "grass":
             colour = _WEEDS[int(rng.integers(len(_WEEDS)))]
-            found.append(Layer(tuple(_blade(rng, x + rng.normal(0, 0.12), y, size * 1.6) for _ in range(int(rng.integers(4, 10)))), colour, distance, 0.3, 0.0))
+            found.append(
+                Layer(tuple(_blade(rng, x + rng.normal(0, 0.12), y, size * 1.6) for _ in range(int(rng.integers(4, 10)))), colour, distance, 0.3, 0.0)
+            )
         else:  # a few other fishes, far off and out of focus
             length, away = rng.uniform(0.06, 0.24), rng.uniform(0.45, 0.85)
             school = tuple(_silhouette(rng, x + rng.normal(0, 0.18), rng.uniform(0.05, 0.8), length) for _ in range(int(rng.integers(1, 4))))

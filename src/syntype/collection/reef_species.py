@@ -1,7 +1,7 @@
 """The reef's species: invented fishes as vectors of parameters, derived on demand from (seed, number of the species).
 
 Species come in pairs, two to a genus. A genus has a body plan, a palette and a pattern; its species share them and differ in
-three diagnostic traits (one bar more, a spot on the tail root, another tail colour), as congeners in a field guide do.
+four diagnostic traits (one bar more, a spot on the tail root, another tail colour), as congeners in a field guide do.
 Lengths are in body lengths (snout to tail root), colours are RGB in [0, 1].
 """
 
@@ -106,7 +106,17 @@ class Species:
         """The parameters as numbers, float64: body and pattern first, then colours; for measuring how alike two species are."""
         motif = [float(self.motif == name) for name in _MOTIFS]
         marks = [float(any(abs(mark.u - u) < 0.12 for mark in self.marks)) for u in (0.25, 0.55, 0.72, 0.93)]
-        shape = [self.depth, self.peak, self.snout_top, self.snout_bottom, self.peduncle, self.tail_length, self.tail_height, self.fork, self.rounding]
+        shape = [
+            self.depth,
+            self.peak,
+            self.snout_top,
+            self.snout_bottom,
+            self.peduncle,
+            self.tail_length,
+            self.tail_height,
+            self.fork,
+            self.rounding,
+        ]
         fins = [*self.dorsal, *self.anal, self.lean, self.pelvic, *self.eye]
         pattern = [self.count / 10, self.width, self.slant, self.eye_stripe * 10, self.fin_edge, float(self.two_tone is not None)]
         return np.array([*shape, *fins, *motif, *pattern, *marks, *self.base, *self.belly, *self.pattern, *self.accent, *self.fin, *self.tail_colour])
@@ -117,18 +127,210 @@ class Species:
 _Plan = tuple[float, float, float, float, float, float, float, float, float, float,
               tuple[float, float, float, float], tuple[float, float, float, float], float, float, tuple[float, float, float]]  # fmt: skip
 _PLANS: tuple[_Plan, ...] = (
-    (0.50, 0.42, 0.58, 0.58, 0.27, 0.30, 0.19, 0.50, 0.05, 0.9, (0.24, 0.92, 0.12, 0.72), (0.55, 0.92, 0.12, 0.55), 0.7, 0.15, (0.145, 0.22, 0.042)),  # damsel
-    (0.66, 0.50, 0.95, 0.90, 0.17, 0.18, 0.13, 0.04, 0.10, 0.8, (0.30, 0.97, 0.13, 0.70), (0.56, 0.96, 0.14, 0.60), 0.5, 0.14, (0.165, 0.30, 0.036)),  # butterfly
-    (0.60, 0.47, 0.66, 0.68, 0.22, 0.22, 0.15, 0.02, 0.18, 0.8, (0.26, 0.98, 0.20, 0.90), (0.55, 0.97, 0.20, 0.85), 1.0, 0.18, (0.140, 0.28, 0.034)),  # angel
-    (0.27, 0.40, 0.70, 0.68, 0.44, 0.20, 0.11, 0.00, 0.32, 0.7, (0.26, 0.95, 0.07, 0.60), (0.52, 0.94, 0.06, 0.60), 0.6, 0.09, (0.140, 0.24, 0.024)),  # wrasse
-    (0.52, 0.45, 0.52, 0.60, 0.15, 0.27, 0.24, 0.66, 0.00, 0.6, (0.20, 0.97, 0.09, 0.65), (0.42, 0.96, 0.08, 0.60), 0.7, 0.11, (0.150, 0.42, 0.032)),  # surgeon
-    (0.19, 0.28, 0.48, 0.52, 0.52, 0.22, 0.10, 0.00, 0.42, 0.7, (0.30, 0.90, 0.11, 0.22), (0.55, 0.90, 0.08, 0.50), 0.7, 0.09, (0.100, 0.45, 0.030)),  # goby
-    (0.29, 0.42, 0.62, 0.64, 0.17, 0.30, 0.20, 0.76, 0.00, 0.8, (0.28, 0.90, 0.06, 0.25), (0.60, 0.90, 0.05, 0.25), 0.9, 0.09, (0.110, 0.20, 0.030)),  # fusilier
-    (0.38, 0.37, 0.66, 0.60, 0.38, 0.24, 0.16, 0.00, 0.30, 0.7, (0.27, 0.94, 0.10, 0.75), (0.62, 0.90, 0.11, 0.60), 0.8, 0.12, (0.150, 0.42, 0.030)),  # grouper
-    (0.37, 0.34, 0.62, 0.80, 0.26, 0.28, 0.18, 0.36, 0.00, 0.9, (0.26, 0.92, 0.09, 0.22), (0.64, 0.88, 0.09, 0.30), 0.8, 0.13, (0.170, 0.45, 0.034)),  # snapper
-    (0.38, 0.40, 0.60, 0.62, 0.34, 0.25, 0.14, 0.42, 0.08, 0.9, (0.32, 0.62, 0.15, 0.30), (0.56, 0.84, 0.13, 0.30), 0.9, 0.13, (0.125, 0.22, 0.052)),  # cardinal
-    (0.53, 0.50, 0.92, 0.88, 0.20, 0.22, 0.15, 0.10, 0.04, 0.8, (0.58, 0.95, 0.16, 0.25), (0.58, 0.94, 0.15, 0.25), 0.6, 0.05, (0.230, 0.55, 0.026)),  # trigger
-    (0.30, 0.36, 0.56, 0.60, 0.40, 0.23, 0.15, 0.20, 0.10, 0.8, (0.22, 0.90, 0.16, 0.12), (0.58, 0.88, 0.10, 0.40), 1.0, 0.12, (0.120, 0.35, 0.036)),  # hawk
+    (
+        0.50,
+        0.42,
+        0.58,
+        0.58,
+        0.27,
+        0.30,
+        0.19,
+        0.50,
+        0.05,
+        0.9,
+        (0.24, 0.92, 0.12, 0.72),
+        (0.55, 0.92, 0.12, 0.55),
+        0.7,
+        0.15,
+        (0.145, 0.22, 0.042),
+    ),  # damsel
+    (
+        0.66,
+        0.50,
+        0.95,
+        0.90,
+        0.17,
+        0.18,
+        0.13,
+        0.04,
+        0.10,
+        0.8,
+        (0.30, 0.97, 0.13, 0.70),
+        (0.56, 0.96, 0.14, 0.60),
+        0.5,
+        0.14,
+        (0.165, 0.30, 0.036),
+    ),  # butterfly
+    (
+        0.60,
+        0.47,
+        0.66,
+        0.68,
+        0.22,
+        0.22,
+        0.15,
+        0.02,
+        0.18,
+        0.8,
+        (0.26, 0.98, 0.20, 0.90),
+        (0.55, 0.97, 0.20, 0.85),
+        1.0,
+        0.18,
+        (0.140, 0.28, 0.034),
+    ),  # angel
+    (
+        0.27,
+        0.40,
+        0.70,
+        0.68,
+        0.44,
+        0.20,
+        0.11,
+        0.00,
+        0.32,
+        0.7,
+        (0.26, 0.95, 0.07, 0.60),
+        (0.52, 0.94, 0.06, 0.60),
+        0.6,
+        0.09,
+        (0.140, 0.24, 0.024),
+    ),  # wrasse
+    (
+        0.52,
+        0.45,
+        0.52,
+        0.60,
+        0.15,
+        0.27,
+        0.24,
+        0.66,
+        0.00,
+        0.6,
+        (0.20, 0.97, 0.09, 0.65),
+        (0.42, 0.96, 0.08, 0.60),
+        0.7,
+        0.11,
+        (0.150, 0.42, 0.032),
+    ),  # surgeon
+    (
+        0.19,
+        0.28,
+        0.48,
+        0.52,
+        0.52,
+        0.22,
+        0.10,
+        0.00,
+        0.42,
+        0.7,
+        (0.30, 0.90, 0.11, 0.22),
+        (0.55, 0.90, 0.08, 0.50),
+        0.7,
+        0.09,
+        (0.100, 0.45, 0.030),
+    ),  # goby
+    (
+        0.29,
+        0.42,
+        0.62,
+        0.64,
+        0.17,
+        0.30,
+        0.20,
+        0.76,
+        0.00,
+        0.8,
+        (0.28, 0.90, 0.06, 0.25),
+        (0.60, 0.90, 0.05, 0.25),
+        0.9,
+        0.09,
+        (0.110, 0.20, 0.030),
+    ),  # fusilier
+    (
+        0.38,
+        0.37,
+        0.66,
+        0.60,
+        0.38,
+        0.24,
+        0.16,
+        0.00,
+        0.30,
+        0.7,
+        (0.27, 0.94, 0.10, 0.75),
+        (0.62, 0.90, 0.11, 0.60),
+        0.8,
+        0.12,
+        (0.150, 0.42, 0.030),
+    ),  # grouper
+    (
+        0.37,
+        0.34,
+        0.62,
+        0.80,
+        0.26,
+        0.28,
+        0.18,
+        0.36,
+        0.00,
+        0.9,
+        (0.26, 0.92, 0.09, 0.22),
+        (0.64, 0.88, 0.09, 0.30),
+        0.8,
+        0.13,
+        (0.170, 0.45, 0.034),
+    ),  # snapper
+    (
+        0.38,
+        0.40,
+        0.60,
+        0.62,
+        0.34,
+        0.25,
+        0.14,
+        0.42,
+        0.08,
+        0.9,
+        (0.32, 0.62, 0.15, 0.30),
+        (0.56, 0.84, 0.13, 0.30),
+        0.9,
+        0.13,
+        (0.125, 0.22, 0.052),
+    ),  # cardinal
+    (
+        0.53,
+        0.50,
+        0.92,
+        0.88,
+        0.20,
+        0.22,
+        0.15,
+        0.10,
+        0.04,
+        0.8,
+        (0.58, 0.95, 0.16, 0.25),
+        (0.58, 0.94, 0.15, 0.25),
+        0.6,
+        0.05,
+        (0.230, 0.55, 0.026),
+    ),  # trigger
+    (
+        0.30,
+        0.36,
+        0.56,
+        0.60,
+        0.40,
+        0.23,
+        0.15,
+        0.20,
+        0.10,
+        0.8,
+        (0.22, 0.90, 0.16, 0.12),
+        (0.58, 0.88, 0.10, 0.40),
+        1.0,
+        0.12,
+        (0.120, 0.35, 0.036),
+    ),  # hawk
 )
 
 _COLOURS: tuple[Colour, ...] = (
@@ -142,7 +344,7 @@ _GENUS_START = ("Picto", "Graphi", "Ficti", "Penicillo", "Chromo", "Imagino", "S
 _GENUS_MIDDLE = ("", "do", "ma", "ri", "ve", "lu", "so", "na", "ti", "ba")
 _GENUS_END = ("piscis", "ichthys", "branchus", "pinna", "soma", "gaster", "cephalus", "rhynchus", "nectes", "lepis")
 _EPITHETS = ("primus", "alter")
-_NUM_TRAITS = 3  # diagnostic traits in which the second species of a genus differs
+_NUM_TRAITS = 4  # diagnostic traits in which the second species of a genus differs
 
 
 def species_name(number: int) -> str:
@@ -185,7 +387,9 @@ def _genus(seed: int, genus: int) -> tuple[Species, tuple[str, ...]]:
     accent = _contrasting(rng, pattern, 0.5)
     white = (0.90, 0.91, 0.88)
     motif = _MOTIFS[int(rng.choice(5, p=(0.32, 0.26, 0.18, 0.12, 0.12)))]
-    count = int({"bars": rng.integers(2, 8), "stripes": rng.integers(1, 7), "spots": rng.integers(6, 14), "net": rng.integers(10, 18), "plain": 3}[motif])
+    count = int(
+        {"bars": rng.integers(2, 8), "stripes": rng.integers(1, 7), "spots": rng.integers(6, 14), "net": rng.integers(10, 18), "plain": 3}[motif]
+    )
     start, stop = (rng.uniform(0.12, 0.32), rng.uniform(0.86, 1.02)) if motif == "bars" else (rng.uniform(-0.8, -0.1), rng.uniform(0.6, 0.95))
     fin = _mix(base, (pattern, white, accent, base)[int(rng.integers(4))], rng.uniform(0.2, 0.8))
     two_tone = (float(rng.uniform(0.45, 0.8)), float(rng.uniform(0.02, 0.25))) if rng.random() < (0.6 if motif == "plain" else 0.18) else None
@@ -243,7 +447,9 @@ def _change(species: Species, trait: str, rng: np.random.Generator) -> Species:
         return replace(species, tail_colour=_mix(_contrasting(rng, species.tail_colour, 0.4), species.tail_colour, 0.25))
     if trait == "two_tone":
         soft = float(rng.uniform(0.05, 0.25))
-        return replace(species, two_tone=None if species.two_tone else (float(rng.uniform(0.6, 0.8)), soft), rear=_mix(species.rear, species.base, 0.25))
+        return replace(
+            species, two_tone=None if species.two_tone else (float(rng.uniform(0.6, 0.8)), soft), rear=_mix(species.rear, species.base, 0.25)
+        )
     if trait == "hue":
         return replace(species, base=_mix(species.base, _COLOURS[int(rng.integers(len(_COLOURS)))], 0.3))
     if trait == "fin_edge":
@@ -266,4 +472,3 @@ def _mix(a: Colour, b: Colour, share: float) -> Colour:
 def _colour(values: np.ndarray) -> Colour:
     red, green, blue = np.clip(values, 0.03, 0.97).tolist()
     return (red, green, blue)
-

@@ -91,15 +91,17 @@ class Collection:
             raise CollectionError(
                 f"{root}: is not a collection (no collection.json and metadata.parquet). Make one with: syntype collect SOURCE --out {root}"
             )
+        mend = "Make it again with: syntype collect SOURCE --out NEW_FOLDER"
         try:
             info = json.loads((root / "collection.json").read_text(encoding="utf-8"))
-            table = pd.read_parquet(root / "metadata.parquet")
-        except (ValueError, OSError) as error:
-            raise CollectionError(f"{root}: is damaged ({error}). Make it again with: syntype collect SOURCE --out NEW_FOLDER") from None
-        version = info.pop("schema_version", None)
+            version = info.pop("schema_version", None)
+            if version == SCHEMA_VERSION:
+                species = tuple(info.pop("species"))
+                table = pd.read_parquet(root / "metadata.parquet")
+        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+            raise CollectionError(f"{root}: is damaged ({type(error).__name__}: {error}). {mend}") from None
         if version != SCHEMA_VERSION:
             raise CollectionError(f"{root}: has schema version {version}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
-        species = tuple(info.pop("species"))
         return cls(root, conform(table), species, info)
 
     @classmethod

@@ -73,7 +73,9 @@ class CopyDetector:
         self._ids = np.asarray(image_ids, dtype=object)
         self._middle, self._fine = downscale(images, MIDDLE), downscale(images, FINE)
         self._coarse = downscale(images, 2 * COARSE)
-        self.threshold = self._calibrate(images, np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1], labels, quantile, seed, num_calibration, progress)
+        self.threshold = self._calibrate(
+            images, np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1], labels, quantile, seed, num_calibration, progress
+        )
 
     @staticmethod
     def num_calibrating(num_images: int, num_calibration: int = 500) -> int:
@@ -85,7 +87,9 @@ class CopyDetector:
         distances, rows = self._search(images, None, progress)
         return NearestReal(self._ids[rows], distances, distances <= self.threshold)
 
-    def _calibrate(self, images: np.ndarray, groups: np.ndarray, labels: np.ndarray, quantile: float, seed: int, number: int, progress: Advance | None) -> float:
+    def _calibrate(
+        self, images: np.ndarray, groups: np.ndarray, labels: np.ndarray, quantile: float, seed: int, number: int, progress: Advance | None
+    ) -> float:
         chosen = np.sort(np.random.default_rng([seed, 0xC0B1]).permutation(len(images))[:number])
         # What is compared: other groups of the same species. A photograph without any says nothing about copies.
         allowed = (groups[chosen, None] != groups[None]) & (labels[chosen, None] == labels[None])

@@ -123,9 +123,9 @@ def _mixture(features: Tensor, weights: Tensor, start: Tensor | None, steps: int
         shares = _cut(features[:, 1:4], weights)
     else:
         shares = torch.softmax(start @ features, 1)
-    for step in range(steps):
-        if step:
-            shares = torch.softmax(coefficients @ features, 1)
+    coefficients = _log_density((shares * weights[:, None]) @ features.transpose(1, 2))
+    for _ in range(steps - 1):
+        shares = torch.softmax(coefficients @ features, 1)
         coefficients = _log_density((shares * weights[:, None]) @ features.transpose(1, 2))
     return coefficients
 

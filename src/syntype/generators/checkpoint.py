@@ -27,11 +27,14 @@ from syntype.generators.contract import Adapts, GenerativeModel
 from syntype.generators.registry import family
 from syntype.run import write_json
 
-__all__ = ["Generator", "load_generator", "read_state", "save_generator", "save_state"]
+__all__ = ["NEW_ROW", "Generator", "base_folder", "load_generator", "read_generator_info", "read_state", "save_generator", "save_state"]
 
 SCHEMA_VERSION = 1
 CHUNK = 32
 """Images drawn at a time. Every chunk has this size, so that an image does not depend on how many were asked for."""
+
+NEW_ROW = "new_row."
+"""Before the name of a tensor in an adapter's file: the one row that the new species adds to it."""
 
 
 class Generator:
@@ -84,8 +87,8 @@ class Generator:
             raise CollectionError(f"{self.folder}: family {self.family} cannot be adapted.")
         self.model.add_species(species, None)
         own = self.model.generator.state_dict()
-        for name in [name for name, tensor in changed.items() if tensor.shape[0] == 1 and own[name].shape[0] > 1]:
-            own[name][-1:] = changed.pop(name).to(own[name])  # rows of the new species: no other species reads them
+        for name in [name for name in changed if name.startswith(NEW_ROW)]:
+            own[name.removeprefix(NEW_ROW)][-1:] = changed.pop(name)  # no other species reads this row
         self._adapters[species] = changed
 
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
@@ -152,28 +155,48 @@ def load_generator(folder: Path | str) -> Generator:
         CollectionError: the folder is not a generator, or the base of an adapted one is not where it was.
     """
     folder = Path(folder)
-    if not (folder / "generator.json").is_file():
-        raise CollectionError(f"{folder}: is not a trained generator (no generator.json). Train one with: syntype train FAMILY COLLECTION --out {folder}")
-    info = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
-    if info.get("schema_version") != SCHEMA_VERSION:
-        raise CollectionError(f"{folder}: has schema version {info.get('schema_version')}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
-    trained_on = (folder / "training_images.txt").read_text(encoding="utf-8").split()
+    info, trained_on = read_generator_info(folder)
     if "base" not in info:
         kind = family(info["family"])
         model = kind(kind.Config.parse(info["config"], str(folder / "generator.json")), info["species"])
         model.generator.load_state_dict(load_file(folder / "weights.safetensors"))
         model.eval()
         return Generator(folder, model, info, trained_on)
-    base_folder = next((path for path in (folder / info["base"]["relative"], Path(info["base"]["absolute"])) if (path / "generator.json").is_file()), None)
-    if base_folder is None:
-        raise CollectionError(f"{folder}: its base generator is not at {info['base']['absolute']}. Move it back there, or adapt again from where it is now.")
-    base = load_generator(base_folder)
+    base = load_generator(base_folder(folder, info))
     if base.info["weights_sha256"] != info["base"]["weights_sha256"]:
-        raise CollectionError(f"{folder}: its base generator at {base_folder} has been trained further since. Adapt again with: syntype adapt {base_folder}")
+        raise CollectionError(f"{folder}: its base generator at {base.folder} has been trained further since. Adapt again with: syntype adapt {base.folder}")
     result = Generator(folder, base.model, info, trained_on)
     for adapter in info["adapters"]:
         result.add_adapter(adapter["species"], load_file(folder / adapter["file"]))
     return result
+
+
+def base_folder(folder: Path, info: dict[str, Any]) -> Path:
+    """Where the weights of a generator lie: its own folder, or that of the generator it was adapted from.
+
+    Raises:
+        CollectionError: the base is no longer where it was.
+    """
+    if "base" not in info:
+        return folder
+    for path in (folder / info["base"]["relative"], Path(info["base"]["absolute"])):
+        if (path / "generator.json").is_file():
+            return path
+    raise CollectionError(f"{folder}: its base generator is not at {info['base']['absolute']}. Move it back there, or adapt again from where it is now.")
+
+
+def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The content of ``generator.json`` and of ``training_images.txt``.
+
+    Raises:
+        CollectionError: the folder is not a generator, or of another schema.
+    """
+    if not (folder / "generator.json").is_file():
+        raise CollectionError(f"{folder}: is not a trained generator (no generator.json). Train one with: syntype train FAMILY COLLECTION --out {folder}")
+    info = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
+    if info.get("schema_version") != SCHEMA_VERSION:
+        raise CollectionError(f"{folder}: has schema version {info.get('schema_version')}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
+    return info, (folder / "training_images.txt").read_text(encoding="utf-8").split()
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:

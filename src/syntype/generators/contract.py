@@ -140,10 +140,17 @@ class Adapts(Protocol):
     """A family whose trained generator can learn one more species from a few photographs."""
 
     def add_species(self, name: str, relative: str | None) -> None:
-        """Add a species to the vocabulary; its embedding starts as that of ``relative`` (or the mean)."""
+        """Add a species at the end of the vocabulary, before ``prepare``.
+
+        What ``generator`` holds for each species (its embedding) gains one row, a copy of ``relative``'s or the mean of all.
+        """
+
+    def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
+        """After ``prepare``: take over from a training state of the base (``state_dict()`` of the model before the species was
+        added) what judged its images, with the new species starting as ``relative``."""
 
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
-        """Parameters of ``generator`` that a few-shot adapter may change, by name in ``generator.state_dict()``."""
+        """Parameters that a few-shot adapter may change, by their name in ``generator.state_dict()``."""
 
 
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:

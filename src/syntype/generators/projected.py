@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +17,7 @@ from syntype.encoders import build_backbone
 from syntype.generators._projection import FrozenFeatures, ProjectedHeads
 from syntype.generators._skip_generator import SkipGenerator
 from syntype.generators.augment import augment
-from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, to_tensor
+from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal
 from syntype.generators.runtime import Runtime
 
 __all__ = ["ProjectedConfig", "ProjectedGAN"]
@@ -70,13 +69,12 @@ class ProjectedGAN(GenerativeModel):
         self.generator = SkipGenerator(config.size, len(self.species), config.latent_dim, config.embedding_dim, config.width)
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
-        """Build the discriminators and measure how far apart two photographs of each species are."""
+        """Build the discriminators."""
         c = self.config
         self.runtime = runtime
         self.features = FrozenFeatures(build_backbone(c.backbone), c.backbone_size, c.head_channels, c.mixing_seed)
         self.heads = ProjectedHeads(4, c.head_channels, len(self.species), c.pair_statistics)
-        self.spread_target: Tensor
-        self.register_buffer("spread_target", real_spread(data), persistent=False)
+        self.spread = SpreadTarget(len(self.species), 4)
         self.to(runtime.device, memory_format=torch.channels_last)
         self.optimisers = {
             "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_rate, betas=(0.0, 0.99), fused=True),
@@ -105,15 +103,15 @@ class ProjectedGAN(GenerativeModel):
         with self.runtime.autocast():
             judged = self.heads(fake_maps, labels)
         loss_g = -sum(x.float().mean() for x in judged)
-        spread = pair_distance(fake)
-        missing = F.relu(1 - spread / self.spread_target[labels[::2]]).mean()
+        spread = self.spread(pair_distance(fake_maps), pair_distance(real_maps), labels[::2])
+        missing = F.relu(1 - spread).mean()
         stepped &= self.runtime.update(loss_g + c.spread_weight * missing, self.generator.parameters(), self.optimisers["generator"])
         return {
             "loss_discriminator": loss_d.detach(),
             "loss_generator": loss_g.detach(),
             "logit_real": sum(x.float().mean() for x in on_real).detach() / len(on_real),
             "logit_fake": sum(x.float().mean() for x in on_fake).detach() / len(on_fake),
-            "spread": (spread / self.spread_target[labels[::2]]).mean().detach(),
+            "spread": spread.mean().detach(),
             "skipped": float(not stepped),
         }
 
@@ -143,37 +141,51 @@ class ProjectedGAN(GenerativeModel):
         self._position[name] = len(self.species)
         self.species = (*self.species, name)
 
+    def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
+        """Take over trained discriminators; tensors with a row a species gain one for the species added last."""
+        own = self.heads.state_dict()
+        for name, tensor in own.items():
+            trained = state[f"heads.{name}"]
+            if trained.shape != tensor.shape:
+                row = trained.mean(0, keepdim=True) if relative is None else trained[self._position[relative]][None]
+                trained = torch.cat([trained, row])
+            tensor.copy_(trained)
+
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that the generator learns."""
         return dict(self.generator.named_parameters())
 
 
-def pair_distance(images_NCHW: Tensor) -> Tensor:
-    """Distance between the images 2i and 2i + 1 of a batch: mean absolute difference of pixels, averaged over the images
-    themselves and their averages over 4x4 and 8x8 pixels (of a 64 px image; in proportion for others). Shape (N / 2,)."""
-    size = images_NCHW.shape[-1]
-    first, second = images_NCHW[::2], images_NCHW[1::2]
-    difference = first - second
-    total = difference.abs().mean(dim=(1, 2, 3))
-    for pool in (size // 16, size // 8):
-        total = total + F.avg_pool2d(difference, pool).abs().mean(dim=(1, 2, 3))
-    return total / 3
+def pair_distance(maps: list[Tensor]) -> Tensor:
+    """Mean absolute difference between the feature maps of the images 2i and 2i + 1 of a batch: shape (N / 2, len(maps))."""
+    return torch.stack([(x[::2] - x[1::2]).abs().mean(dim=(1, 2, 3)) for x in maps], dim=1)
 
 
-def real_spread(data: TrainingData, pairs: int = 64) -> Tensor:
-    """Mean ``pair_distance`` between two photographs of a species from different groups (float32, one a species).
+class SpreadTarget(nn.Module):
+    """How far apart two images of a species are, relative to two of its photographs, in the discriminator's frozen features.
 
-    A species with a single group takes the mean of the others.
+    Photographs and generated images go through the same random augmentation, so that the ratio is 1 when they vary alike.
+    The distance between photographs is a running mean a species; a species with few of them leans on the mean of all.
+
+    Args:
+        num_species: rows.
+        num_maps: feature maps compared.
+        weight_of_all: how many pairs of photographs the mean of all species counts for.
     """
-    result = np.full(len(data.species), np.nan, dtype=np.float32)
-    for label in range(len(data.species)):
-        rows = np.flatnonzero(data.labels == label)
-        if len(rows) < 2:
-            continue
-        draw = np.random.default_rng([label, len(rows)]).choice(rows, (pairs, 2))
-        draw = draw[data.groups[draw[:, 0]] != data.groups[draw[:, 1]]]
-        if len(draw):
-            images = to_tensor(data.images[draw.reshape(-1)])
-            result[label] = pair_distance(images).mean().item()
-    known = result[np.isfinite(result)]
-    return torch.from_numpy(np.where(np.isfinite(result), result, known.mean() if len(known) else 0.3).astype(np.float32))
+
+    def __init__(self, num_species: int, num_maps: int, weight_of_all: float = 10.0) -> None:
+        super().__init__()
+        self.total: Tensor
+        self.count: Tensor
+        self.register_buffer("total", torch.zeros(num_species, num_maps))
+        self.register_buffer("count", torch.zeros(num_species, 1))
+        self.weight_of_all = weight_of_all
+
+    def forward(self, generated: Tensor, photographed: Tensor, labels: Tensor) -> Tensor:
+        """Ratio of distances, averaged over the maps: shape (pairs,); both distances have shape (pairs, num_maps)."""
+        with torch.no_grad():
+            self.total.index_add_(0, labels, photographed)
+            self.count.index_add_(0, labels, torch.ones_like(photographed[:, :1]))
+            of_all = self.total.sum(0) / self.count.sum()
+            target = (self.total[labels] + self.weight_of_all * of_all) / (self.count[labels] + self.weight_of_all)
+        return (generated / target).mean(dim=1)

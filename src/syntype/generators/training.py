@@ -136,6 +136,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     runtime = Runtime(config.device, config.precision)
     torch.manual_seed(config.seed)
     model = kind(kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}"), data.species)
+    model.prepare(data, runtime)
     loop = Loop(model, data, runtime, config, out, run)
     status = loop.run_until_done()
     if loop.runtime.is_main:
@@ -156,7 +157,9 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
 
 
 class Loop:
-    """Steps, checkpoints, previews and progress of one model on one set of images.
+    """Steps, checkpoints, previews and progress of one model, already prepared, on one set of images.
+
+    Where ``out`` holds a training state of the same settings, the loop goes on from there.
 
     Attributes:
         step: steps taken so far.
@@ -166,7 +169,6 @@ class Loop:
 
     def __init__(self, model: GenerativeModel, data: TrainingData, runtime: Runtime, config: TrainConfig, out: Path, run: Run) -> None:
         self.model, self.data, self.runtime, self.config, self.out, self.run = model, data, runtime, config, out, run
-        model.prepare(data, runtime)
         model.to(runtime.device)
         self.average = MovingAverage(model.generator, config.ema)
         self.step, self.seconds, self._skipped = 0, 0.0, 0
@@ -278,6 +280,7 @@ class Loop:
         self.average.load(state["average"])
         self.model.load_training_state(state["training"])
         self.step, self.seconds, self._skipped = state["step"], state["seconds"], state["skipped"]
+        self.run.forget(lambda event: event["event"] == "step" and event["step"] > self.step)
         self.run.say(f"Resuming {self.config.family} at step {self.step} ({self.seconds / 60:.1f} min of training so far).")
 
 

@@ -1,1 +1,7 @@
 """The study: do synthetic images help to identify the rare species?"""
+
+from syntype.study.config import StudyConfig
+from syntype.study.report import write_report
+from syntype.study.study import StudyResult, study
+
+__all__ = ["StudyConfig", "StudyResult", "study", "write_report"]

@@ -53,15 +53,14 @@ class Materials:
         self.species = collection.species
         self.counts_real = np.array(list(collection.training().counts().values()), dtype=np.int64)
         self.external = Collection.open(config.synthetic) if config.synthetic is not None else None
-        (out / "done").mkdir(parents=True, exist_ok=True)
         if self.external is None and not Path(config.generator).is_dir() and config.generator not in list_families():
             raise UnknownNameError("generator folder or family", config.generator, list_families())
-        check_leakage(collection)
+        # A family trained inside the study sees the training split alone; nothing is known of any other generator.
+        check_leakage(collection, self.generators[0].trained_on if self.external is None and not self.is_family else ())
         if self.external is not None:
             check_synthetic(self.external, collection)
-        else:
-            for generator in self.generators:
-                check_leakage(collection, generator.trained_on)
+        self.plan()
+        (out / "done").mkdir(parents=True, exist_ok=True)
 
     @property
     def is_family(self) -> bool:
@@ -89,7 +88,7 @@ class Materials:
     @property
     def is_collage(self) -> bool:
         """Is the collage family itself under study?"""
-        return self.external is None and any(generator.family == "collage" for generator in self.generators)
+        return self.external is None and (self.config.generator if self.is_family else self.generators[0].family) == "collage"
 
     def plan(self) -> np.ndarray:
         """Synthetic images to make for each species in one repetition: int64, shape (num_species,).
@@ -100,8 +99,9 @@ class Materials:
         if self.external is not None:
             wanted = np.array([self.external.counts().get(name, 0) for name in self.species])
         else:
-            known = np.array([name in set(self.generators[0].species) for name in self.species])
-            wanted = np.where((self.counts_real > 0) & known, np.maximum(self.config.fill_to - self.counts_real, 0), 0)
+            known = set(self.species if self.is_family else self.generators[0].species)
+            can_draw = np.array([name in known for name in self.species]) & (self.counts_real > 0)
+            wanted = np.where(can_draw, np.maximum(self.config.fill_to - self.counts_real, 0), 0)
         if not wanted.any():
             raise CollectionError(
                 f"{self.collection.root}: no species would get synthetic images: the synthetic collection has none of its species."

@@ -101,13 +101,11 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
         UnknownNameError, RecipeError: see ``choose_arms`` and ``Materials``.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     if not len(collection.select(split="test")):
         raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. Import it again with: syntype collect")
-    _claim(out, collection, config)
     materials = Materials(collection, config, out, run)
     arms = choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=materials.is_collage)
-    materials.plan()
+    _claim(out, collection, config)
     outcomes, val, test = _run_arms(materials, arms, run)
     judged = [materials.judged(number) for number in range(config.seeds)]
     offered, accepted, refused = _tally(judged, collection.species)

@@ -142,9 +142,7 @@ def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) 
                 batch = todo[at : at + config.batch_size]
                 for position, image in zip(batch, _draw(generator, [jobs[position] for position in batch], config.controls), strict=True):
                     pending.append((position, pool.submit(_write, image, out, jobs[position], config.quality)))
-                while len(pending) > 2 * config.batch_size:
-                    position, future = pending.popleft()
-                    rows[position] = future.result()
+                _collect(pending, rows, leave=2 * config.batch_size)  # so that drawing never runs far ahead of a slow disk
                 bar.advance(len(batch))
             _collect(pending, rows)
         except KeyboardInterrupt:
@@ -155,10 +153,12 @@ def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) 
     return finish()
 
 
-def _collect(pending: deque[tuple[int, Future[dict[str, Any]]]], rows: dict[int, dict[str, Any]]) -> None:
-    while pending:
-        position, future = pending.popleft()
+def _collect(pending: deque[tuple[int, Future[dict[str, Any]]]], rows: dict[int, dict[str, Any]], leave: int = 0) -> None:
+    """Move finished images from ``pending`` to ``rows``, waiting for all but ``leave`` of them."""
+    while len(pending) > leave:
+        position, future = pending[0]
         rows[position] = future.result()
+        pending.popleft()  # only now: Ctrl-C while waiting must not lose an image
 
 
 def _jobs(generator: Generator, config: GenerateConfig, names: Sequence[str]) -> Iterator[_Job]:

@@ -1,0 +1,212 @@
+"""A trained generator learns one more species from a few photographs; what changed is saved, and nothing else.
+
+The adapted generator refers to its base and adds one file a species. The weights in that file are used for that species
+alone, so species number n + 1 never touches the other n.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Tensor
+
+from syntype.collection.table import Collection
+from syntype.encoders import encode_collection, load_encoder
+from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
+from syntype.generators.checkpoint import NEW_ROW, Generator, base_folder, load_generator, read_state
+from syntype.generators.contract import Adapts
+from syntype.generators.data import training_data
+from syntype.generators.runtime import Precision, Runtime
+from syntype.generators.training import Loop, TrainConfig
+from syntype.recipe import Settings
+from syntype.run import Run, write_json
+
+__all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs"]
+
+METHODS = {"finetune": "every weight of the generator may change; the discriminators go on from where they stood"}
+"""Ways to adapt, and what each does."""
+
+
+class AdaptConfig(Settings):
+    """Settings of ``adapt``."""
+
+    species: str
+    """The species to learn."""
+    method: str = "finetune"
+    """One of ``METHODS``."""
+    shots: int = Field(6, ge=1)
+    """Photographs to learn from."""
+    steps: int = Field(300, ge=1)
+    """Training steps."""
+    batch_size: int = Field(8, ge=2)
+    """Images a step."""
+    ema: float = Field(0.99, ge=0, lt=1)
+    """Decay of the moving average of the weights."""
+    seed: int = 0
+    precision: Precision = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+
+@dataclass(frozen=True)
+class AdaptResult:
+    """What adaptation gave."""
+
+    folder: Path
+    species: str
+    relative: str | None
+    method: str
+    shots: int
+    steps: int
+    minutes: float
+    megabytes: float
+    generator_id: str
+    status: str
+
+    def summary(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {key: value if not isinstance(value, Path) else str(value) for key, value in vars(self).items()}
+
+
+def choose_photographs(collection: Collection, species: str, shots: int, seed: int) -> Collection:
+    """Up to ``shots`` training photographs of a species, from as many groups as possible, drawn by ``seed``.
+
+    Raises:
+        UnknownNameError: the collection does not know the species.
+        CollectionError: it has no training photograph.
+    """
+    photographs = collection.training().select(species=species)
+    if not len(photographs):
+        raise CollectionError(f"{collection.root}: has no training photograph of {species}. Add some, and import again with: syntype collect")
+    order = np.random.default_rng([seed, len(photographs)]).permutation(len(photographs))
+    groups = photographs.table["group"].fillna(photographs.table["image_id"]).to_numpy(dtype=object)
+    seen: dict[Any, int] = {}
+    turn = np.zeros(len(photographs), dtype=int)  # first photographs of every group come before the second ones
+    for row in order:
+        turn[row] = seen[groups[row]] = seen.get(groups[row], -1) + 1
+    chosen = sorted(order, key=lambda row: turn[row])[:shots]
+    mask = np.zeros(len(photographs), dtype=bool)
+    mask[chosen] = True
+    return photographs.where(mask)
+
+
+def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out: Path, run: Run) -> AdaptResult:
+    """Teach a generator a species that it does not know.
+
+    Args:
+        generator: as ``load_generator`` gives it; adapted ones keep the species they have.
+        collection: holds the photographs of the new species, and best also those of its relatives.
+        out: the adapted generator's folder.
+
+    Raises:
+        UnsupportedError: the family cannot adapt.
+        UnknownNameError: unknown method or species.
+        InputError: the generator knows the species already.
+    """
+    if config.method not in METHODS:
+        raise UnknownNameError("adaptation method", config.method, METHODS)
+    if config.species in generator.species:
+        raise InputError(f"knows {config.species} already", "Generate it as it is, or train again with --except.", file=generator.folder)
+    base_path = base_folder(generator.folder, generator.info)
+    base = load_generator(base_path)
+    model = base.model
+    if not isinstance(model, Adapts):
+        raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. Families that can: see syntype families.")
+    photographs = choose_photographs(collection, config.species, config.shots, config.seed)
+    if len(photographs) < config.shots:
+        run.say(f"{config.species} has {len(photographs)} training photographs, not {config.shots}: learning from those.")
+    relative = _nearest_relative(collection, photographs, base.species)
+    before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
+
+    model.add_species(config.species, relative)
+    data = training_data(photographs, generator.size)
+    data = type(data)(data.images, np.full(len(data.labels), len(model.species) - 1), data.groups, model.species)
+    runtime = Runtime(config.device, config.precision)
+    torch.manual_seed(config.seed)
+    model.prepare(data, runtime)
+    state = read_state(base_path)
+    if state is not None:
+        model.restore_critic(state["model"], relative)
+    else:
+        run.say("The base generator has no training state: its discriminators start anew, which costs quality.")
+    changeable = model.adaptable_parameters()
+    for name, parameter in model.generator.named_parameters():
+        parameter.requires_grad_(name in changeable)
+    settings = TrainConfig(family=generator.family, size=generator.size, steps=config.steps, batch_size=config.batch_size, ema=config.ema, seed=config.seed,
+                           precision=config.precision, device=config.device, preview_every=max(1, config.steps // 5))  # fmt: skip
+    loop = Loop(model, data, runtime, settings, out, run)
+    status = loop.run_until_done()
+
+    changed = _changes(before, loop.average.average)
+    file = _save(generator, base, config, relative, changed, photographs, loop, out)
+    if run.folder is not None:
+        loop.preview(f"final-{loop.step:06d}", [config.species])
+    adapted = load_generator(out)
+    return AdaptResult(out, config.species, relative, config.method, len(photographs), loop.step, round(loop.seconds / 60, 2),
+                       round(file.stat().st_size / 1e6, 2), adapted.generator_id, status)  # fmt: skip
+
+
+def _nearest_relative(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> str | None:
+    """The known species whose mean photograph is nearest to the new one's (cosine, Lite2 features), if the collection shows any."""
+    encoder = load_encoder("lite2")
+    train = collection.training()
+    train = train.where(train.table["species"].isin(known).to_numpy(dtype=bool))
+    if not len(train):
+        return None
+    features = encode_collection(encoder, train, pixels=64)
+    target = encode_collection(encoder, photographs, pixels=64).mean(0)
+    names = train.table["species"].to_numpy(dtype=object)
+    middle = features.mean(0)  # what all photographs share says nothing about kinship
+    target = target - middle
+    similarity = {}
+    for name in sorted(set(names)):
+        mean = features[names == name].mean(0) - middle
+        similarity[name] = float(mean @ target / (np.linalg.norm(mean) * np.linalg.norm(target) + 1e-12))
+    return max(similarity, key=lambda name: similarity[name])
+
+
+def _changes(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that differ; of those that gained a row for the new species, the row alone."""
+    changed = {}
+    for name, tensor in after.items():
+        tensor = tensor.detach().cpu()
+        if tensor.shape != before[name].shape:
+            changed[NEW_ROW + name] = tensor[-1:].clone()
+        elif not torch.equal(tensor, before[name].cpu()):
+            changed[name] = tensor.clone()
+    return changed
+
+
+def _save(generator: Generator, base: Generator, config: AdaptConfig, relative: str | None, changed: dict[str, Tensor], photographs: Collection,
+          loop: Loop, out: Path) -> Path:  # fmt: skip
+    adapters = list(generator.info.get("adapters", []))
+    (out / "adapters").mkdir(parents=True, exist_ok=True)
+    for adapter in adapters:
+        shutil.copyfile(generator.folder / adapter["file"], out / adapter["file"])
+    file = out / "adapters" / f"{len(adapters):04d}.safetensors"
+    save_file(changed, file)
+    adapters.append({
+        "species": config.species, "file": f"adapters/{file.name}", "method": config.method, "relative": relative, "steps": loop.step, "seed": config.seed,
+        "photographs": photographs.table["image_id"].tolist(),
+    })  # fmt: skip
+    learnt = sorted(generator.trained_on | set(photographs.table["sha256"].dropna()))
+    (out / "training_images.txt").write_text("".join(f"{sha}\n" for sha in learnt), encoding="utf-8")
+    write_json(out / "generator.json", {
+        "schema_version": base.info["schema_version"],
+        "generator_id": f"{base.generator_id}+{len(adapters)}",
+        "family": generator.family,
+        "config": base.info["config"],
+        "species": [*generator.species, config.species],
+        "licences": sorted({*generator.licences, *photographs.table["licence"].dropna()}),
+        "terms": sorted({*generator.info.get("terms", []), *photographs.table["terms"].dropna()}),
+        "base": {"relative": os.path.relpath(base.folder, out), "absolute": str(base.folder.resolve()), "weights_sha256": base.info["weights_sha256"]},
+        "adapters": adapters,
+    })  # fmt: skip
+    return file

@@ -1,0 +1,189 @@
+"""Two filters on encoder features: is the image nearer to its species than to any other, and is it like a photograph at all?
+
+Both learn from real training photographs and set their thresholds on photographs that they did not learn from: groups (video tracks,
+specimens) are held out, never single images, since two frames of one track are no test of anything.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from syntype.errors import CollectionError
+
+__all__ = ["SpeciesMargin", "Typicality"]
+
+NUM_FOLDS = 5
+MIN_GROUPS, MIN_IMAGES = 3, 10
+"""A species with fewer has no threshold of its own."""
+MAX_IMAGES = 150
+"""Photographs of a species that the classifier learns from: more cost time and change little (classes weigh the same)."""
+NUM_NEIGHBOURS = 3
+CHUNK = 1024
+
+
+class SpeciesMargin:
+    """Log-odds of the asked species against the best other one.
+
+    Multinomial logistic regression on standardised features, strongly regularised, every species of equal weight: with six
+    photographs it comes close to comparing class means, with many it learns what tells the species apart.
+
+    Args:
+        features: of real training photographs, float32, shape (N, D).
+        labels: int64, shape (N,), positions in a vocabulary.
+        groups: N names; photographs of a group are held out together.
+        quantile: share of held-out real photographs that the threshold may refuse, in [0, 1).
+        seed: of the folds.
+
+    Attributes:
+        thresholds: smallest accepted margin of each label seen, ``{label: log-odds}``. A species with fewer than three groups or ten
+            photographs takes the pooled threshold; where there are no held-out margins at all, 0 (nearer to its own than to any other).
+        pooled: threshold over all held-out photographs, every species of equal weight.
+    """
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, quantile: float = 0.1, seed: int = 0) -> None:
+        if not len(features):
+            raise CollectionError("species margin: there are no training photographs to learn from. Give a collection that has a split 'train'.")
+        groups = np.asarray(groups, dtype=str)
+        held_out = _held_out_margins(features, labels, groups, seed)
+        measured = np.isfinite(held_out)
+        self.pooled = _balanced_quantile(held_out[measured], labels[measured], quantile)
+        self.thresholds: dict[int, float] = {}
+        for label in np.unique(labels):
+            own = held_out[(labels == label) & measured]
+            enough = len(own) >= MIN_IMAGES and len(np.unique(groups[labels == label])) >= MIN_GROUPS
+            self.thresholds[int(label)] = float(np.quantile(own, quantile)) if enough else self.pooled
+        self._model = _Classifier(features, labels, seed)
+
+    def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Margins of images as the species ``labels``: float64, shape (N,), in nats; infinite if only one species is known.
+
+        Raises:
+            CollectionError: a label of which there was no training photograph.
+        """
+        return self._model.margin(features, labels)
+
+    def accepts(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Whether the margins reach the thresholds of their species: bool, shape (N,)."""
+        margins = self.margin(features, labels)
+        return margins >= np.array([self.thresholds[int(label)] for label in labels], dtype=np.float64)
+
+
+class Typicality:
+    """Mean cosine similarity to the three nearest real photographs.
+
+    Args:
+        features: of real training photographs, float32, shape (N, D).
+        groups: N names; a photograph is not compared with its own group when the threshold is set.
+        quantile: share of real photographs that the threshold may refuse, in [0, 1).
+
+    Attributes:
+        threshold: smallest accepted typicality.
+    """
+
+    def __init__(self, features: np.ndarray, groups: np.ndarray, *, quantile: float = 0.02) -> None:
+        if not len(features):
+            raise CollectionError("typicality: there are no training photographs to compare with. Give a collection that has a split 'train'.")
+        self._reference = _unit(features)
+        codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+        if codes.max() == 0:  # one group: nothing else to compare with
+            codes = np.arange(len(features))
+        values = self._similarity(self._reference, codes)
+        values = values[np.isfinite(values)]
+        self.threshold = float(np.quantile(values, quantile)) if len(values) else 0.0
+
+    def typicality(self, features: np.ndarray) -> np.ndarray:
+        """Mean cosine similarity of each image to its three nearest real photographs: float64, shape (N,), in [-1, 1]."""
+        return self._similarity(_unit(features), None)
+
+    def accepts(self, features: np.ndarray) -> np.ndarray:
+        """Whether the typicality reaches the threshold: bool, shape (N,)."""
+        return self.typicality(features) >= self.threshold
+
+    def _similarity(self, queries: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+        result = np.empty(len(queries), dtype=np.float64)
+        for start in range(0, len(queries), CHUNK):
+            part = slice(start, start + CHUNK)
+            cosine = (queries[part] @ self._reference.T).astype(np.float64)
+            if codes is not None:
+                cosine[codes[part, None] == codes[None]] = -np.inf
+            nearest = np.partition(cosine, -min(NUM_NEIGHBOURS, cosine.shape[1]), axis=1)[:, -NUM_NEIGHBOURS:]
+            known = np.isfinite(nearest)
+            total, number = np.where(known, nearest, 0).sum(1), known.sum(1)
+            result[part] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
+        return result
+
+
+class _Classifier:
+    """Logistic regression over the labels that occur."""
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
+        rows = _at_most(labels, MAX_IMAGES, seed)
+        chosen, targets = features[rows].astype(np.float64), labels[rows]
+        self._mean, self._scale = chosen.mean(0), chosen.std(0) + 1e-3
+        self.classes, codes = np.unique(targets, return_inverse=True)
+        self._model: LogisticRegression | None = None
+        if len(self.classes) > 1:
+            self._model = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=2000, tol=1e-3)
+            self._model.fit((chosen - self._mean) / self._scale, codes)
+
+    def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        positions = np.searchsorted(self.classes, labels)
+        known = self.classes[np.minimum(positions, len(self.classes) - 1)] == labels
+        if not known.all():
+            raise CollectionError(
+                f"species margin: no training photograph of label(s) {sorted({int(label) for label in np.asarray(labels)[~known]})}."
+            )
+        if self._model is None:
+            return np.full(len(features), np.inf)
+        scores = self._model.decision_function((features - self._mean) / self._scale)
+        if scores.ndim == 1:  # two species: one log-odds
+            scores = np.stack([-scores / 2, scores / 2], 1)
+        every = np.arange(len(features))
+        own = scores[every, positions]
+        scores[every, positions] = -np.inf
+        return own - scores.max(1)
+
+
+def _held_out_margins(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Margin of every photograph by a classifier that did not see its group; NaN where that left none of its species."""
+    folds = _folds(labels, groups, seed)
+    margins = np.full(len(features), np.nan)
+    for fold in range(NUM_FOLDS):
+        learn = folds != fold
+        test = ~learn & np.isin(labels, labels[learn])
+        if test.any():
+            margins[test] = _Classifier(features[learn], labels[learn], seed).margin(features[test], labels[test])
+    return margins
+
+
+def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Fold of each photograph: the groups of every species are dealt out in turn, so that each fold has its share of each species."""
+    rng = np.random.default_rng([seed, 0xF01D])
+    names, codes = np.unique(groups, return_inverse=True)
+    fold_of, turn = np.full(len(names), -1), 0
+    for label in np.unique(labels):
+        for code in rng.permutation(np.unique(codes[labels == label])):
+            if fold_of[code] < 0:
+                fold_of[code], turn = turn % NUM_FOLDS, turn + 1
+    return fold_of[codes]
+
+
+def _at_most(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng([seed, 0xCAB5])
+    return np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == label))[:number] for label in np.unique(labels)]))
+
+
+def _balanced_quantile(values: np.ndarray, labels: np.ndarray, quantile: float) -> float:
+    """Quantile of a mixture in which every label has equal weight; 0 of nothing."""
+    if not len(values):
+        return 0.0
+    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weights = 1 / counts[codes]
+    order = np.argsort(values)
+    cumulative = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][min(np.searchsorted(cumulative, quantile, side="right"), len(values) - 1)])
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,219 @@
+"""Fidelity: how like photographs are the synthetic images, how varied, and how many are copies?
+
+Measured in the features of EfficientNet-Lite0, the referee, which trains, filters and classifies nothing. Both sides hold the same
+number of images of each species, so that a difference in the mix of species is not mistaken for a difference between images.
+
+    kid                    Bińkowski et al. 2018 (arXiv 1801.01401), section 4: unbiased squared MMD, cubic kernel
+    precision, recall      Kynkäänniemi et al. 2019 (arXiv 1904.06991), equations 1 and 2
+    density, coverage      Naeem et al. 2020 (arXiv 2002.09797), equations 5 and 7
+    vendi_ratio            Vendi score, Friedman & Dieng 2023 (arXiv 2210.02410), definition 3.1: synthetic over real
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from syntype.collection.table import Collection
+from syntype.curation.curate import copy_detector
+from syntype.encoders import encode_collection, load_encoder
+from syntype.errors import CollectionError
+from syntype.recipe import Settings
+from syntype.run import Run
+
+__all__ = ["EvaluateConfig", "EvaluateResult", "density_coverage", "evaluate", "kid", "precision_recall", "vendi_score"]
+
+ENCODER = "lite0"
+
+
+class EvaluateConfig(Settings):
+    """Settings of ``evaluate``."""
+
+    split: Literal["train", "val", "test"] = "test"
+    """Photographs to compare with."""
+    size: int = Field(64, ge=32)
+    """Side in pixels at which images are compared (the encoder sees them enlarged to 128)."""
+    neighbours: int = Field(5, ge=1)
+    """k of precision, recall, density and coverage; at most one less than the number of images."""
+    copy_quantile: float = Field(0.015, gt=0, lt=0.5)
+    """As in ``CurateConfig``."""
+    seed: int = 0
+    """Of the draw that gives both sides the same mix of species."""
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Fidelity of a synthetic collection.
+
+    Attributes:
+        encoder: what the features are.
+        kid: unbiased squared MMD; 0 on average for two samples of one distribution (so it may be slightly negative).
+        precision, recall: in [0, 1]: synthetic images that lie among the real ones, and the reverse.
+        density: mean number of real neighbourhoods around a synthetic image, over k; about 1 for one distribution, may exceed 1.
+        coverage: in [0, 1]: real images with a synthetic one in their neighbourhood.
+        vendi_ratio: variety within species, synthetic over real (1: the same); None if no species has two images on both sides.
+        copy_rate: in [0, 1]: share of all usable synthetic images that are copies of training photographs.
+        num_synthetic, num_real: images compared.
+        species: names compared.
+        left_out: species of the synthetic collection of which the split has no photograph.
+    """
+
+    encoder: str
+    kid: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    vendi_ratio: float | None
+    copy_rate: float
+    num_synthetic: int
+    num_real: int
+    species: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Plain numbers for ``--json``."""
+        names = ("encoder", "kid", "precision", "recall", "density", "coverage", "copy_rate", "vendi_ratio", "num_synthetic", "num_real")
+        return {**{name: getattr(self, name) for name in names}, "num_species": len(self.species), "left_out": list(self.left_out)}
+
+
+def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, run: Run) -> EvaluateResult:
+    """Compare synthetic images (the usable ones) with the photographs of a split.
+
+    Of every species that both have, as many images are drawn from each side as the smaller side holds. Copies are looked for among
+    the training photographs, whatever the split.
+
+    Raises:
+        CollectionError: fewer than two images could be compared.
+    """
+    usable, reference = synthetic.select(usable=True), real.select(split=config.split)
+    ours, theirs = _same_mix(usable, reference, config.seed)
+    if len(ours) < 2:
+        raise CollectionError(
+            f"{synthetic.root}: only {len(ours)} image(s) can be compared with the split {config.split!r} of {real.root}: fidelity needs at least 2. "
+            "Draw more images of species that the split has, or choose another --split."
+        )
+    fake, photographs = usable.where(_mask(len(usable), ours)), reference.where(_mask(len(reference), theirs))
+    left_out = tuple(sorted(set(usable.table["species"].dropna()) - set(photographs.table["species"])))
+    if left_out:
+        run.say(f"Not compared, as the split {config.split!r} has no photograph of them: {', '.join(left_out)}")
+    encoder = load_encoder(ENCODER)
+    with run.progress("Encoding images", len(fake) + len(photographs)) as bar:
+        x = encode_collection(encoder, photographs, pixels=config.size, progress=bar.advance)
+        y = encode_collection(encoder, fake, pixels=config.size, progress=bar.advance)
+    k = min(config.neighbours, len(x) - 1)
+    precision, recall = precision_recall(x, y, k)
+    density, coverage = density_coverage(x, y, k)
+    detector = copy_detector(real.training(), config.size, config.copy_quantile, config.seed, run)
+    with run.progress("Looking for copies", len(usable)) as bar:
+        copies = detector.nearest(usable.pixels(config.size), progress=bar.advance).is_copy
+    return EvaluateResult(
+        encoder=f"{encoder.name}: {encoder.backbone.weights}",
+        kid=kid(x, y),
+        precision=precision,
+        recall=recall,
+        density=density,
+        coverage=coverage,
+        vendi_ratio=_vendi_ratio(x, photographs, y, fake),
+        copy_rate=float(copies.mean()),
+        num_synthetic=len(fake),
+        num_real=len(photographs),
+        species=tuple(sorted(photographs.table["species"].unique())),
+        left_out=left_out,
+    )
+
+
+def kid(x: np.ndarray, y: np.ndarray) -> float:
+    """Kernel inception distance: the unbiased estimate of the squared MMD with k(a, b) = (a.b / D + 1)^3.
+
+    Args:
+        x, y: features, shapes (N, D) and (M, D), N and M at least 2. All pairs are used, not subsets: the estimate with least variance.
+    """
+    n, m, dim = len(x), len(y), x.shape[1]
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    xx, yy, xy = (((a @ b.T) / dim + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
+    return float(within - 2 * xy.mean())
+
+
+def precision_recall(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
+    """Improved precision and recall: shares of ``fake`` within the manifold of ``real``, and of ``real`` within that of ``fake``.
+
+    Args:
+        real, fake: features, shapes (N, D) and (M, D), both larger than ``k``.
+        k: the manifold is the union of balls that reach to the k-th neighbour.
+    """
+    distances = _distances(real, fake)
+    precision = (distances < _radii(real, k)[:, None]).any(0).mean()
+    recall = (distances < _radii(fake, k)[None]).any(1).mean()
+    return float(precision), float(recall)
+
+
+def density_coverage(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
+    """Density and coverage; arguments as in ``precision_recall``."""
+    distances, radii = _distances(real, fake), _radii(real, k)
+    inside = distances < radii[:, None]
+    return float(inside.sum(0).mean() / k), float((distances.min(1) < radii).mean())
+
+
+def vendi_score(features: np.ndarray) -> float:
+    """Effective number of different images: exp of the entropy of the eigenvalues of K / N, K the cosine similarities.
+
+    Args:
+        features: shape (N, D), no row zero.
+
+    Returns:
+        between 1 (all the same) and N (all orthogonal).
+    """
+    unit = features.astype(np.float64) / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+    gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit  # the same eigenvalues but for zeros
+    values = np.linalg.eigvalsh(gram / len(unit))
+    values = values[values > 1e-12]
+    return float(np.exp(-(values * np.log(values)).sum()))
+
+
+def _mask(length: int, rows: np.ndarray) -> np.ndarray:
+    """Bool mask, shape (length,), true at ``rows``."""
+    mask = np.zeros(length, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def _same_mix(first: Collection, second: Collection, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both, with equally many of every species: the smaller number of the two."""
+    rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    names = [collection.table["species"].to_numpy(dtype=object, na_value=None) for collection in (first, second)]
+    for number, species in enumerate(sorted(set(names[0]) & set(names[1]) - {None})):
+        here = [np.flatnonzero(column == species) for column in names]
+        count = min(len(found) for found in here)
+        for side, found in enumerate(here):
+            rows[side].append(np.random.default_rng([seed, side, number]).permutation(found)[:count])
+    empty = np.empty(0, dtype=np.int64)
+    return np.sort(np.concatenate([empty, *rows[0]])), np.sort(np.concatenate([empty, *rows[1]]))
+
+
+def _vendi_ratio(x: np.ndarray, real: Collection, y: np.ndarray, fake: Collection) -> float | None:
+    """Geometric mean over species of the ratio of Vendi scores; both sides have equally many images of a species."""
+    logs = []
+    for species in real.table["species"].unique():
+        a, b = (features[(side.table["species"] == species).to_numpy(dtype=bool)] for features, side in ((x, real), (y, fake)))
+        if len(a) >= 2:
+            logs.append(np.log(vendi_score(b) / vendi_score(a)))
+    return float(np.exp(np.mean(logs))) if logs else None
+
+
+def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Euclidean distances, float64, shape (len(x), len(y))."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    squared = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
+    return np.sqrt(np.maximum(squared, 0))
+
+
+def _radii(x: np.ndarray, k: int) -> np.ndarray:
+    """Distance from each row to its k-th neighbour (itself not counted)."""
+    distances = _distances(x, x)
+    np.fill_diagonal(distances, 0)
+    return np.partition(distances, k, axis=1)[:, k]

@@ -1,0 +1,217 @@
+"""What every family must keep. The families are enumerated: a new file is tested the moment it exists."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from syntype.collection import Collection
+from syntype.errors import InputError, TrainingError, UnknownNameError, UserError
+from syntype.generators import family, list_families, load_generator
+from syntype.generators import registry as registry_module
+from syntype.generators.data import BatchSampler, training_data
+from syntype.generators.training import TrainConfig, train
+from syntype.recipe import apply_overrides
+from syntype.run import Run, read_events
+
+FAMILIES = sorted(list_families())
+LEARNING = [name for name in FAMILIES if family(name).learns]
+
+
+def tiny(name: str, **settings: object) -> TrainConfig:
+    model = family(name).Config.tiny(32).model_dump(exclude={"size"})
+    return TrainConfig.parse({"family": name, "size": 32, "batch_size": 4, "steps": 3, "device": "cpu", "precision": "fp32", "model": model, **settings})
+
+
+def trained(name: str, collection: Collection, out: Path, **settings: object):
+    config = tiny(name, **settings)
+    with Run.start(out, "train", config, seed=config.seed, resume=True, quiet=True) as run:
+        result = train(collection, config, out, run)
+        run.finish(**result.summary())
+    return result
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_samples_have_the_promised_shape_and_range(name: str, small_collection: Collection, tmp_path: Path) -> None:
+    result = trained(name, small_collection, tmp_path / "g")
+    assert result.num_images == len(small_collection.training())
+    generator = load_generator(tmp_path / "g")
+    assert generator.species == small_collection.species
+    assert generator.trained_on == set(small_collection.training().table["sha256"])
+    images = generator.sample(["Aus primus", "Bus quartus", "Aus primus"], [1, 1, 2])
+    assert images.shape == (3, 3, 32, 32) and images.dtype == torch.float32
+    assert images.min() >= -1 and images.max() <= 1 and torch.isfinite(images).all()
+    assert not torch.equal(images[0], images[2]), "two seeds must give two images"
+    with pytest.raises(UnknownNameError, match="Aus primus"):
+        generator.sample(["Aus primvs"], [0])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_seed_is_one_image_whatever_the_batch(name: str, small_collection: Collection, tmp_path: Path) -> None:
+    trained(name, small_collection, tmp_path / "g")
+    generator = load_generator(tmp_path / "g")
+    species = ["Aus primus", "Aus secundus", "Bus tertius"] * 14
+    seeds = list(range(42))
+    together = generator.sample(species, seeds)
+    assert torch.equal(together[5:6], generator.sample(species[5:6], seeds[5:6]))
+    assert torch.equal(together.flip(0), generator.sample(species[::-1], seeds[::-1]))
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_resumed_run_equals_an_uninterrupted_one(name: str, small_collection: Collection, tmp_path: Path) -> None:
+    trained(name, small_collection, tmp_path / "whole", steps=4)
+    trained(name, small_collection, tmp_path / "parts", steps=2)
+    trained(name, small_collection, tmp_path / "parts", steps=4)
+    assert (tmp_path / "whole/weights.safetensors").read_bytes() == (tmp_path / "parts/weights.safetensors").read_bytes()
+    assert [e["step"] for e in read_events(tmp_path / "parts") if e["event"] == "step"] == sorted({e["step"] for e in read_events(tmp_path / "parts") if e["event"] == "step"})
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_training_changes_the_weights_and_logs_finite_losses(name: str, small_collection: Collection, tmp_path: Path) -> None:
+    config = tiny(name)
+    torch.manual_seed(config.seed)
+    kind = family(name)
+    before = kind(kind.Config.parse({**config.model, "size": 32}), small_collection.species).generator.state_dict()
+    trained(name, small_collection, tmp_path / "g")
+    after = load_generator(tmp_path / "g").model.generator.state_dict()
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    steps = [event for event in read_events(tmp_path / "g") if event["event"] == "step"]
+    assert steps and all(np.isfinite(value) for event in steps for value in event.values() if isinstance(value, float))
+    assert list((tmp_path / "g/previews").glob("*.png")) and list((tmp_path / "g/tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_gradient_that_is_not_finite_stops_training_with_advice(name: str, small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import syntype.generators.training as training
+
+    monkeypatch.setattr(training, "MAX_SKIPPED", 2)
+    monkeypatch.setattr(training, "to_tensor", lambda images: torch.full((len(images), 3, 32, 32), float("nan")))
+    with pytest.raises(TrainingError, match="diverged"):
+        trained(name, small_collection, tmp_path / "g", steps=50)
+
+
+def test_killed_in_the_middle_of_training_and_resumed(small_collection: Collection, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]); from test_contract import trained; from syntype.collection import Collection\n"
+        "trained('projected', Collection.open(sys.argv[1]), Path(sys.argv[2]), steps=40, checkpoint_minutes=1e-6)\n"
+    )
+    arguments = [sys.executable, "-c", script, str(small_collection.root), str(tmp_path / "killed"), str(Path(__file__).parent)]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    state = tmp_path / "killed/training/state.pt"
+    deadline = time.monotonic() + 120
+    while not (state.exists() and len(read_events(tmp_path / "killed")) >= 2) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert state.exists() and not (tmp_path / "killed/weights.safetensors").exists()
+    subprocess.run(arguments, check=True)
+    arguments[4] = str(tmp_path / "whole")
+    subprocess.run(arguments, check=True)
+    assert (tmp_path / "whole/weights.safetensors").read_bytes() == (tmp_path / "killed/weights.safetensors").read_bytes()
+
+
+def test_ctrl_c_keeps_the_work(small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import syntype.generators.training as training
+
+    real_step = training.Loop._one_step
+
+    def interrupted_step(loop):
+        metrics = real_step(loop)
+        if loop.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return metrics
+
+    monkeypatch.setattr(training.Loop, "_one_step", interrupted_step)
+    result = trained("projected", small_collection, tmp_path / "g", steps=100)
+    assert result.status == "interrupted" and result.steps == 2
+    assert load_generator(tmp_path / "g").sample(["Aus primus"], [0]).shape == (1, 3, 32, 32)
+
+
+def test_resuming_with_other_settings_is_refused(small_collection: Collection, tmp_path: Path) -> None:
+    trained("projected", small_collection, tmp_path / "g", steps=2)
+    with pytest.raises(InputError, match="batch_size"):
+        trained("projected", small_collection, tmp_path / "g", steps=4, batch_size=8)
+
+
+def test_species_are_chosen_by_only_and_except(small_collection: Collection, tmp_path: Path) -> None:
+    trained("copies", small_collection, tmp_path / "only", only=("Aus primus",))
+    assert load_generator(tmp_path / "only").species == ("Aus primus",)
+    trained("copies", small_collection, tmp_path / "except", **{"except": ("Aus primus",)})
+    assert "Aus primus" not in load_generator(tmp_path / "except").species
+    with pytest.raises(UnknownNameError):
+        trained("copies", small_collection, tmp_path / "wrong", only=("Cus novus",))
+
+
+def test_settings_that_make_no_sense_are_explained(small_collection: Collection, tmp_path: Path) -> None:
+    for settings, message in [({"size": 100}, "power of two"), ({"batch_size": 5}, "even"), ({"sise": 64}, "sise"), ({"model": {"widht": 3}}, "widht"),
+                              ({"steps": None}, "--minutes")]:  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            trained("projected", small_collection, tmp_path / "g", **settings)
+    assert apply_overrides({"model": {"width": 32}}, ["model.width=8", "ema=1e-3"]) == {"model": {"width": 8}, "ema": 1e-3}
+
+
+NEW_FAMILY = '''
+"""Flat colour: a family for a test."""
+import torch
+from torch import nn
+from syntype.generators.contract import GenerativeModel, GeneratorConfig, seeded_normal
+
+class FlatConfig(GeneratorConfig):
+    rate: float = 0.1
+
+class Flat(GenerativeModel):
+    Config = FlatConfig
+    def __init__(self, config, species):
+        super().__init__(config, species)
+        self.generator = nn.Embedding(len(self.species), 3)
+    def prepare(self, data, runtime):
+        self.runtime = runtime
+        self.optimiser = torch.optim.SGD(self.generator.parameters(), lr=self.config.rate)
+    def training_step(self, batch):
+        loss = (self.generator(batch.labels) - batch.images_NCHW.mean((2, 3))).square().mean()
+        self.runtime.update(loss, self.generator.parameters(), self.optimiser)
+        return {"loss": loss.detach()}
+    @torch.inference_mode()
+    def sample(self, species, seeds, **controls):
+        colour = self.generator(self.labels_of(species)) + 0.01 * seeded_normal(seeds, (3,))
+        return colour.clamp(-1, 1)[:, :, None, None].expand(-1, -1, self.config.size, self.config.size).contiguous()
+'''
+
+
+def test_a_family_is_one_file_in_a_folder(small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "families").mkdir()
+    (tmp_path / "families/flat_colour.py").write_text(NEW_FAMILY)
+    monkeypatch.setattr(registry_module, "family_folders", [*registry_module.family_folders, tmp_path / "families"])
+    assert list_families()["flat_colour"] == "Flat colour: a family for a test."
+    trained("flat_colour", small_collection, tmp_path / "g", steps=2)
+    trained("flat_colour", small_collection, tmp_path / "g", steps=60)
+    images = load_generator(tmp_path / "g").sample(["Aus primus"], [3])
+    expected = training_data(small_collection.training().select(species="Aus primus"), 32).images.mean((0, 1, 2)) / 127.5 - 1
+    assert_close(images.mean((0, 2, 3)), torch.tensor(expected, dtype=torch.float32), atol=0.2, rtol=0)
+
+
+def test_unknown_families_list_the_choices() -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'projected'\?.*collage, copies"):
+        family("projectd")
+
+
+def test_batches_are_pairs_of_one_species_and_balanced(small_collection: Collection) -> None:
+    data = training_data(small_collection.training(), 32)
+    sampler = BatchSampler(data, balance=0.0)
+    rows = np.concatenate([sampler.rows(0, step, 8) for step in range(500)])
+    first, second = rows[::2], rows[1::2]
+    assert (data.labels[first] == data.labels[second]).all() and (first != second).all()
+    shares = np.bincount(data.labels[rows]) / len(rows)
+    assert_close(shares, np.full(4, 0.25), atol=0.03, rtol=0)
+    natural = np.bincount(data.labels[np.concatenate([BatchSampler(data, 1.0).rows(0, s, 8) for s in range(500)])]) / len(rows)
+    assert_close(natural, data.counts / data.counts.sum(), atol=0.03, rtol=0)
+    assert np.array_equal(sampler.rows(7, 3, 8), sampler.rows(7, 3, 8)) and not np.array_equal(sampler.rows(7, 3, 8), sampler.rows(7, 4, 8))

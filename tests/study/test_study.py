@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from syntype.collection import Collection
+from syntype.errors import CollectionError, InputError, LeakageError, RecipeError, UnknownNameError
+from syntype.identification import ClassifierConfig
+from syntype.run import Run
+from syntype.study import StudyConfig, study, write_report
+
+
+def config(**changes: Any) -> StudyConfig:
+    values = {"generator": "copies", "seeds": 2, "fill_to": 8, "size": 32, "draws": 200, "classifier": ClassifierConfig(steps=7, batch_size=8), "device": "cpu"}
+    return StudyConfig(**{**values, **changes})
+
+
+@pytest.fixture
+def done(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> tuple[Any, list[dict[str, Any]], list[Path]]:
+    return study(reef, config(), tmp_path / "out", Run.silent()), fits, curations
+
+
+def test_the_whole_way(done: tuple[Any, list[dict[str, Any]], list[Path]], reef: Collection) -> None:
+    result, fits, curations = done
+    arms = list(result.results["arms"])
+    assert "oracle" in arms and "collage" in arms and len(arms) == 10
+    assert len(fits) == 2 * len(arms) and len(curations) == 2
+
+    # Equal terms: the same steps, batch, augmentation and priors everywhere; the same seeds in every arm.
+    assert {(call["config"].steps, call["config"].batch_size, call["config"].size, call["config"].augment.model_dump_json()) for call in fits} == {
+        (7, 8, 32, ClassifierConfig().augment.model_dump_json())
+    }
+    counts = list(reef.training().counts().values())
+    assert all(call["counts"] == counts for call in fits)
+    assert sorted(call["seed"] for call in fits) == sorted([0, 1] * len(arms))
+
+    # What was added: up to eight of every species with fewer, less what curation refused.
+    offered = sum(max(8 - count, 0) for count in counts)
+    added = {name: arm["num_added"] for name, arm in result.results["arms"].items()}
+    assert added["real"] == added["oversample"] == [0, 0]
+    assert added["synthetic"] == added["copies"] == added["oracle"] == added["collage"] == [offered, offered]
+    assert added["synthetic+curated"] == added["synthetic, same count at random"]
+    assert 0 < added["synthetic+curated"][0] < offered
+    target = {entry["name"] for entry in result.results["species"] if entry["offered"]}
+    assert target == {name for name, count in zip(reef.species, counts, strict=True) if count < 8}
+
+    summary = json.loads(json.dumps(result.summary(), allow_nan=False))
+    assert summary["verdict"] in ("add", "do not add", "not enough evidence")
+    low, high = summary["interval"]
+    assert low <= summary["effect"] <= high
+    assert set(summary["bins"]) == {"2-10", "11-100", "101-500", ">500"}
+    assert summary["bins"][">500"] == {"effect": None, "interval": None, "num_species": 0}
+    assert summary["best_without_generator"] in ("real", "oversample", "mixup", "cutmix", "collage")
+    assert set(summary["arms"]["real"]) == {"recall_rare", "macro_recall", "accuracy"}
+
+    page = result.report.read_text(encoding="utf-8")
+    # Self-contained: nothing is loaded from anywhere; every picture is in the page and says what it shows.
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", page)
+    assert "@import" not in page and not re.search(r"url\((?!#)", page)
+    assert all("alt=" in tag for tag in re.findall(r"<img[^>]*>", page))
+    assert len(set(re.findall(r'\bid="([^"]+)"', page))) == len(re.findall(r'\bid="([^"]+)"', page))
+    assert summary["sentence"].split(":")[0] in page
+    for reason in ("copy", "species", "distribution"):
+        assert f"× {reason}" in page
+    assert "CC0-1.0" in page and "What this study cannot say" in page and "trained once" in page
+
+
+def test_the_effect_is_that_of_the_saved_predictions(done: tuple[Any, list[dict[str, Any]], list[Path]], reef: Collection) -> None:
+    result, _, _ = done
+    test = reef.select(split="test")
+    labels = test.labels()
+    target = [label for label, entry in enumerate(result.results["species"]) if entry["offered"]]
+
+    def recall(name: str) -> float:
+        slug = re.sub("[^a-z]+", "-", name)
+        predictions = [np.load(result.folder / "arms" / f"{slug}-{number}.npz")["test"] for number in (0, 1)]
+        return float(np.mean([(predicted[labels == label] == label).mean() for predicted in predictions for label in target]))
+
+    best = result.results["competitor"]["name"]
+    assert result.summary()["effect"] == pytest.approx(recall("synthetic+curated") - recall(best))
+
+
+def test_a_study_goes_on_where_it_was(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = study(reef, config(), out, Run.silent())
+    whole = len(fits)
+    again = study(reef, config(), out, Run.silent())
+    assert len(fits) == whole and len(curations) == 2
+    assert {**first.results, "provenance": None} == {**again.results, "provenance": None}
+    (out / "arms" / "mixup-1.npz").unlink()
+    third = study(reef, config(), out, Run.silent())
+    assert len(fits) == whole + 1 and fits[-1]["config"].mix == "mixup" and fits[-1]["seed"] == 1
+    assert third.results["effects"] == first.results["effects"]
+
+
+def test_ctrl_c_keeps_what_is_finished(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import syntype.study.study as module_of_study
+
+    working = module_of_study.fit
+
+    def stops_at_the_fifth(*args: Any, **kwargs: Any) -> Any:
+        if len(fits) == 4:
+            raise KeyboardInterrupt
+        return working(*args, **kwargs)
+
+    monkeypatch.setattr(module_of_study, "fit", stops_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        study(reef, config(), tmp_path / "out", Run.silent())
+    monkeypatch.setattr(module_of_study, "fit", working)
+    study(reef, config(), tmp_path / "out", Run.silent())
+    assert len(fits) == 20
+
+
+def test_another_study_does_not_mix_with_the_old_one(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
+    arms = ("real", "synthetic+curated")
+    study(reef, config(arms=arms, seeds=1), tmp_path / "out", Run.silent())
+    with pytest.raises(InputError, match="other photographs or settings"):
+        study(reef, config(arms=arms, seeds=1, fill_to=9), tmp_path / "out", Run.silent())
+
+
+def test_a_ready_synthetic_collection(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
+    from syntype.generators import TrainConfig, load_generator, train
+    from syntype.synthesis import GenerateConfig, generate
+
+    train(reef, TrainConfig(family="copies", size=32, device="cpu"), tmp_path / "generator", Run.silent())
+    generate(load_generator(tmp_path / "generator"), GenerateConfig(species=reef.species[:2], num=6), tmp_path / "made", Run.silent())
+    asked = StudyConfig(synthetic=str(tmp_path / "made"), seeds=2, size=32, draws=200, device="cpu", arms=("real", "copies", "synthetic+curated"))
+    result = study(reef, asked, tmp_path / "out", Run.silent())
+    assert len(curations) == 1  # one collection for all repetitions
+    assert {entry["name"] for entry in result.results["species"] if entry["offered"]} == set(reef.species[:2])
+    assert "cannot know more" in result.report.read_text(encoding="utf-8")
+
+
+def test_refusals(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="collage"):
+        study(reef, config(generator="colage"), tmp_path / "a", Run.silent())
+    with pytest.raises(CollectionError, match="fewer than 2"):
+        study(reef, config(fill_to=2), tmp_path / "b", Run.silent())
+    with pytest.raises(CollectionError, match="no test photographs"):
+        study(reef.select(split="train"), config(), tmp_path / "c", Run.silent())
+    with pytest.raises(RecipeError, match="not both"):
+        StudyConfig.parse({"generator": "copies", "synthetic": "somewhere"})
+    table = reef.table.copy()
+    table["group"] = "one"
+    with pytest.raises(LeakageError):
+        study(Collection(reef.root, table, reef.species, reef.info), config(), tmp_path / "d", Run.silent())
+    with pytest.raises(InputError, match="no finished study"):
+        write_report(tmp_path)
+    assert not fits
+
+
+@pytest.mark.slow
+def test_with_the_real_classifier_and_curation(reef: Collection, tmp_path: Path) -> None:
+    asked = config(arms=("real", "mixup", "copies", "synthetic", "synthetic+curated"), classifier=ClassifierConfig(steps=30, batch_size=16, views=2))
+    result = study(reef, asked, tmp_path / "out", Run.silent())
+    assert result.verdict != "add"  # copies are no new information
