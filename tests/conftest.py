@@ -38,11 +38,20 @@ def make_collection(folder: Path, counts: dict[str, int], *, size: int = 48, see
             ImageDraw.Draw(image).ellipse((left, top, left + size // 2, top + size // 3), fill=hue)
             name = f"images/{number}-{index}.png"
             image.save(folder / name)
-            rows.append({
-                "image_id": f"{number}-{index}", "file_name": name, "species": species, "group": f"{number}-{index // 2}", "width": size, "height": size,
-                "split": split or ("test" if index // 2 % 4 == 1 else "val" if index // 2 % 4 == 3 else "train"), "origin": "real", "licence": "CC0-1.0",
-                "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "image_id": f"{number}-{index}",
+                    "file_name": name,
+                    "species": species,
+                    "group": f"{number}-{index // 2}",
+                    "width": size,
+                    "height": size,
+                    "split": split or ("test" if index // 2 % 4 == 1 else "val" if index // 2 % 4 == 3 else "train"),
+                    "origin": "real",
+                    "licence": "CC0-1.0",
+                    "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+                }
+            )
     return Collection.create(folder, pd.DataFrame(rows), species=list(counts))
 
 

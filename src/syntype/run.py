@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -48,10 +48,18 @@ class Progress:
         self._bar: Any = None
         if not quiet and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
-                       TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=False)
             self._task = self._bar.add_task(description, total=total, note="")
             self._bar.start()
@@ -103,8 +111,18 @@ class Run:
         return cls(None, quiet=True)
 
     @classmethod
-    def start(cls, folder: Path | str, stage: str, settings: Settings, *, seed: int, inputs: Mapping[str, Any] | None = None,
-              resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Run:  # fmt: skip
+    def start(
+        cls,
+        folder: Path | str,
+        stage: str,
+        settings: Settings,
+        *,
+        seed: int,
+        inputs: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        quiet: bool = False,
+    ) -> Run:
         """Open ``folder`` for a run of ``stage``; write ``run.json`` and ``recipe.yaml`` at once.
 
         A folder that a run of the same stage left unfinished is continued with ``resume=True``.
@@ -179,7 +197,7 @@ class Run:
 
     def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
         """Iterate over ``items`` behind a progress bar."""
-        if total is None and hasattr(items, "__len__"):
+        if total is None and isinstance(items, Sized):
             total = len(items)
         with self.progress(description, total) as bar:
             for item in items:
@@ -198,9 +216,11 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object) -> None:
-        """An error that leaves the run is recorded in its manifest."""
+        """Record how the run ended, if ``finish`` has not been called: an error that leaves the run stands in its manifest."""
         if error is not None:
             self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=f"{type(error).__name__}: {error}")
+        elif self.manifest.get("status") == "running":
+            self.finish()
 
     def _save(self) -> None:
         if self.folder is not None:

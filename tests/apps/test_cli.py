@@ -255,3 +255,76 @@ def test_what_goes_wrong_inside_is_one_line_too(
 def test_results_that_json_cannot_hold_become_what_it_can() -> None:
     value = {"a": float("nan"), "b": np.float32(0.5), "c": np.arange(2), "d": Path("x"), "e": (1, None, True), 3: {"f": float("inf")}}
     assert plain(value) == {"a": None, "b": 0.5, "c": [0, 1], "d": "x", "e": [1, None, True], "3": {"f": None}}
+
+
+@pytest.fixture(scope="module")
+def tiny_reef(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("reefs") / "reef"
+    sizes = ["--set", "max_images=14", "--set", "num_val=2", "--set", "num_test=4"]
+    assert main(["reef", "--species", "4", "--size", "32", "--out", str(out), "--quiet", "--json", *sizes]) == 0
+    return out
+
+
+def test_dry_runs_say_what_would_be_done_and_write_nothing(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    for arguments in (
+        ["train", "projected", tiny_reef, "--steps", 600, "--size", 32],
+        ["classify", "train", tiny_reef, "--steps", 100],
+        ["study", tiny_reef, "--generator", "collage", "--seeds", 2],
+        ["demo"],
+    ):
+        told = call_json(capsys, *arguments, "--out", out, "--dry-run")
+        assert told["out"] == str(out)
+        assert told["images"] > 0
+        assert told["estimated_minutes"] > 0
+        assert "steps" in told
+        assert not out.exists()
+
+
+def test_species_lists_take_one_or_several_names(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = json.loads((tiny_reef / "collection.json").read_text(encoding="utf-8"))["species"]
+    for words in (["--only", names[0], names[1]], ["--only", names[0], "--only", names[1]], ["--except", names[2], names[3]]):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        trained = call_json(capsys, "train", "copies", tiny_reef, *words, "--size", 32, "--out", out)
+        assert trained["num_species"] == 2
+
+
+def test_the_route_without_training(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Copies through the whole route: every command takes what the one before it wrote, and copies are called copies."""
+    generator, drawn, curated = tmp_path / "generator", tmp_path / "drawn", tmp_path / "curated"
+    trained = call_json(capsys, "train", "copies", tiny_reef, "--size", 32, "--out", generator)
+    assert {"family", "steps", "images_per_second", "num_parameters", "minutes"} <= set(trained)
+
+    species = json.loads((tiny_reef / "collection.json").read_text(encoding="utf-8"))["species"][0]
+    made = call_json(capsys, "generate", generator, "--species", species, "--num", 12, "--out", drawn)
+    assert made["num_images"] == 12
+    assert call_json(capsys, "generate", generator, "--species", species, "--num", 14, "--out", drawn, "--resume")["num_images"] == 14
+
+    judged = call_json(capsys, "curate", drawn, "--real", tiny_reef, "--out", curated)
+    assert judged["num_images"] == 14
+    assert judged["num_accepted"] + sum(judged["refused"].values()) == 14
+    assert judged["refused"]["copy"] >= 13
+
+    measured = call_json(capsys, "evaluate", drawn, "--real", tiny_reef)
+    assert {"encoder", "kid", "precision", "recall", "density", "coverage", "copy_rate"} <= set(measured)
+    assert measured["copy_rate"] > 0.9
+
+
+def test_a_classifier_is_trained_and_names_photographs(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["--set", "encoder_size=64", "--set", "views=1"]
+    result = call_json(capsys, "classify", "train", tiny_reef, "--steps", 60, "--out", tmp_path / "classifier", *quick)
+    assert {"accuracy", "macro_recall", "macro_f1", "bins"} <= set(result)
+    named = call_json(capsys, "classify", "predict", tmp_path / "classifier", tiny_reef / "images", "--out", tmp_path / "names.csv")
+    rows = (tmp_path / "names.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 1 + named["num_images"]
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_report_and_is_not_done_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "demo"
+    first = call_json(capsys, "demo", "--out", out, "--minutes", 0.5, "--seeds", 1, "--quiet")
+    assert first["verdict"] in ("add", "do not add", "not enough evidence")
+    assert Path(first["report"]).is_file()
+    again = call_json(capsys, "demo", "--out", out, "--minutes", 0.5, "--seeds", 1, "--quiet")
+    assert again["minutes"] < first["minutes"]
+    assert {key: value for key, value in again.items() if key != "minutes"} == {key: value for key, value in first.items() if key != "minutes"}

@@ -53,7 +53,7 @@ def test_counts_and_problems(collection: Collection) -> None:
 
 def test_what_straddles_splits_is_named(collection: Collection) -> None:
     group = collection.table["group"][0]
-    rows = np.flatnonzero(collection.table["group"] == group)
+    rows = np.flatnonzero((collection.table["group"] == group).fillna(False))
     collection.table.loc[rows, "split"] = ["train", "test"] * (len(rows) // 2) + ["train"] * (len(rows) % 2)
     assert any("groups lie in more than one split" in problem and group[:16] in problem for problem in inspect(collection, Run.silent()).problems)
 

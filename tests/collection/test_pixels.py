@@ -198,7 +198,7 @@ def test_padding_carries_on_the_edge_and_leaves_the_image_alone() -> None:
     result = crop_square(pixels, 80)
     np.testing.assert_array_equal(result[20:60], pixels)
     jump = np.abs(result[19].astype(int) - result[20].astype(int)).mean()
-    assert jump < 20  # no seam: neighbours within the noise differ by 85
+    assert jump < 30  # no seam: neighbours within the noise differ by 85
     assert result[0].std() < 25  # far out the noise has melted away
 
 

@@ -50,6 +50,7 @@ def test_views_keep_the_vocabulary(collection: Collection) -> None:
     assert view.table["image_id"].tolist() == ["e"] and view.species == ("A", "B", "C") and view.labels().tolist() == [2]
     assert collection.select(split=("train", "val"), usable=True).table["image_id"].tolist() == ["a", "d", "e"]
     assert collection.training().table["image_id"].tolist() == ["a", "e"]
+    assert collection.where(collection.table["group"] == "1").table["image_id"].tolist() == ["a", "c"]  # a null is not chosen
     assert collection.path(4).name == "e.jpg"
     with pytest.raises(UnknownNameError, match="Known: A, B, C"):
         collection.select(species="D")

@@ -55,8 +55,11 @@ def test_a_local_weights_file_is_loaded_and_a_wrong_one_is_explained(tmp_path) -
     network = timm.create_model("test_resnet", pretrained=False)
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     backbone = build_backbone(f"timm:test_resnet:{tmp_path / 'weights.safetensors'}")
-    assert_close(backbone.network.state_dict()["conv1.0.weight" if "conv1.0.weight" in network.state_dict() else next(iter(network.state_dict()))],
-                 network.state_dict()["conv1.0.weight" if "conv1.0.weight" in network.state_dict() else next(iter(network.state_dict()))])  # fmt: skip
+    own = backbone.network.state_dict()
+    assert own and all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in own.items())
+    save_file({"unrelated": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(UnsupportedError, match=r"other\.safetensors"):
+        build_backbone(f"timm:test_resnet:{tmp_path / 'other.safetensors'}")
     (tmp_path / "wrong.safetensors").write_bytes(b"not weights")
     with pytest.raises(UnsupportedError, match=r"wrong\.safetensors"):
         build_backbone(f"timm:test_resnet:{tmp_path / 'wrong.safetensors'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -197,9 +196,8 @@ def test_filling_keeps_what_is_known_and_continues_it_smoothly() -> None:
 
 
 @pytest.mark.slow
-def test_real_photographs_are_cut_out_in_time(fish4knowledge: Path) -> None:
+def test_masks_of_real_photographs_have_the_size_of_fish(fish4knowledge: Path) -> None:
     files = sorted((fish4knowledge / "images" / "Zanclus_cornutus").iterdir())[:40]
     images = np.stack([np.asarray(Image.open(file).convert("RGB").resize((64, 64))) for file in files])
     areas = segment(images).float().mean((1, 2)) / 255
     assert 0.05 < float(areas.median()) < 0.4
-    assert not math.isnan(float(areas.sum()))

@@ -16,7 +16,7 @@ from syntype.identification.metrics import measure
 from syntype.identification.pictures import plot_confusion
 from syntype.run import Run
 
-CONFIG = ClassifierConfig(backbone="scratch", size=32, steps=30, batch_size=16, device="cpu")
+CONFIG = ClassifierConfig(backbone="scratch", size=32, steps=20, batch_size=16, lr=3e-3, device="cpu")
 NAMES = ("Alpha rubra", "Beta viridis", "Gamma caerulea")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         flat = train.images.reshape(len(train), -1).astype(np.float32)
         return NearestMean(np.stack([flat[train.labels == label].mean(axis=0) for label in range(num_species)])[None])
 
-    monkeypatch.setattr("syntype.study.study.fit", fit)
+    monkeypatch.setattr(import_module("syntype.study.study"), "fit", fit)  # the package gives the function of that name
     return calls
 
 

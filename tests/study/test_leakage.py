@@ -60,11 +60,7 @@ def test_synthetic_images_that_are_test_photographs_are_refused(reef: Collection
     made = reef.training()
     check_synthetic(made, reef)
     test = reef.table.iloc[first(reef, "test")]
-    for values in (
-        {"sha256": test["sha256"]},
-        {"parents": json.dumps([test["image_id"]])},
-        {"phash": test["phash"], "file_name": test["file_name"]},
-    ):
+    for values in ({"sha256": test["sha256"]}, {"parents": json.dumps([test["image_id"]])}, {"phash": test["phash"], "file_name": test["file_name"]}):
         with pytest.raises(LeakageError, match="1 synthetic images"):
             check_synthetic(changed(made, {3: values}), reef)
 

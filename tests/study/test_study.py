@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,19 @@ from syntype.identification import ClassifierConfig
 from syntype.run import Run
 from syntype.study import StudyConfig, study, write_report
 
+FEW = ("real", "mixup", "synthetic+curated")
+
 
 def config(**changes: Any) -> StudyConfig:
-    values = {"generator": "copies", "seeds": 2, "fill_to": 8, "size": 32, "draws": 200, "classifier": ClassifierConfig(steps=7, batch_size=8), "device": "cpu"}
+    values = {
+        "generator": "copies",
+        "seeds": 2,
+        "fill_to": 8,
+        "size": 32,
+        "draws": 200,
+        "classifier": ClassifierConfig(steps=7, batch_size=8),
+        "device": "cpu",
+    }
     return StudyConfig(**{**values, **changes})
 
 
@@ -87,33 +98,34 @@ def test_the_effect_is_that_of_the_saved_predictions(done: tuple[Any, list[dict[
 
 def test_a_study_goes_on_where_it_was(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = study(reef, config(), out, Run.silent())
+    first = study(reef, config(arms=FEW), out, Run.silent())
     whole = len(fits)
-    again = study(reef, config(), out, Run.silent())
+    again = study(reef, config(arms=FEW), out, Run.silent())
     assert len(fits) == whole and len(curations) == 2
     assert {**first.results, "provenance": None} == {**again.results, "provenance": None}
     (out / "arms" / "mixup-1.npz").unlink()
-    third = study(reef, config(), out, Run.silent())
+    third = study(reef, config(arms=FEW), out, Run.silent())
     assert len(fits) == whole + 1 and fits[-1]["config"].mix == "mixup" and fits[-1]["seed"] == 1
     assert third.results["effects"] == first.results["effects"]
 
 
-def test_ctrl_c_keeps_what_is_finished(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import syntype.study.study as module_of_study
-
+def test_ctrl_c_keeps_what_is_finished(
+    reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module_of_study = import_module("syntype.study.study")
     working = module_of_study.fit
 
-    def stops_at_the_fifth(*args: Any, **kwargs: Any) -> Any:
-        if len(fits) == 4:
+    def stops_at_the_third(*args: Any, **kwargs: Any) -> Any:
+        if len(fits) == 2:
             raise KeyboardInterrupt
         return working(*args, **kwargs)
 
-    monkeypatch.setattr(module_of_study, "fit", stops_at_the_fifth)
+    monkeypatch.setattr(module_of_study, "fit", stops_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        study(reef, config(), tmp_path / "out", Run.silent())
+        study(reef, config(arms=FEW), tmp_path / "out", Run.silent())
     monkeypatch.setattr(module_of_study, "fit", working)
-    study(reef, config(), tmp_path / "out", Run.silent())
-    assert len(fits) == 20
+    study(reef, config(arms=FEW), tmp_path / "out", Run.silent())
+    assert len(fits) == 6
 
 
 def test_another_study_does_not_mix_with_the_old_one(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
@@ -127,6 +139,7 @@ def test_a_ready_synthetic_collection(reef: Collection, fits: list[dict[str, Any
     from syntype.generators import TrainConfig, load_generator, train
     from syntype.synthesis import GenerateConfig, generate
 
+    (tmp_path / "generator").mkdir()
     train(reef, TrainConfig(family="copies", size=32, device="cpu"), tmp_path / "generator", Run.silent())
     generate(load_generator(tmp_path / "generator"), GenerateConfig(species=reef.species[:2], num=6), tmp_path / "made", Run.silent())
     asked = StudyConfig(synthetic=str(tmp_path / "made"), seeds=2, size=32, draws=200, device="cpu", arms=("real", "copies", "synthetic+curated"))

@@ -6,6 +6,7 @@ alone, so species number n + 1 never touches the other n.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -139,8 +140,17 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     changeable = model.adaptable_parameters()
     for name, parameter in model.generator.named_parameters():
         parameter.requires_grad_(name in changeable)
-    settings = TrainConfig(family=generator.family, size=generator.size, steps=config.steps, batch_size=config.batch_size, ema=config.ema, seed=config.seed,
-                           precision=config.precision, device=config.device, preview_every=max(1, config.steps // 5))  # fmt: skip
+    settings = TrainConfig(
+        family=generator.family,
+        size=generator.size,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        ema=config.ema,
+        seed=config.seed,
+        precision=config.precision,
+        device=config.device,
+        preview_every=max(1, config.steps // 5),
+    )
     loop = Loop(model, data, runtime, settings, out, run)
     status = loop.run_until_done()
 
@@ -149,8 +159,18 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     if run.folder is not None:
         loop.preview(f"final-{loop.step:06d}", [config.species])
     adapted = load_generator(out)
-    return AdaptResult(out, config.species, relative, config.method, len(photographs), loop.step, round(loop.seconds / 60, 2),
-                       round(file.stat().st_size / 1e6, 2), adapted.generator_id, status)  # fmt: skip
+    return AdaptResult(
+        out,
+        config.species,
+        relative,
+        config.method,
+        len(photographs),
+        loop.step,
+        round(loop.seconds / 60, 2),
+        round(file.stat().st_size / 1e6, 2),
+        adapted.generator_id,
+        status,
+    )
 
 
 def _nearest_relative(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> str | None:
@@ -184,29 +204,51 @@ def _changes(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, T
     return changed
 
 
-def _save(generator: Generator, base: Generator, config: AdaptConfig, relative: str | None, changed: dict[str, Tensor], photographs: Collection,
-          loop: Loop, out: Path) -> Path:  # fmt: skip
+def _save(
+    generator: Generator,
+    base: Generator,
+    config: AdaptConfig,
+    relative: str | None,
+    changed: dict[str, Tensor],
+    photographs: Collection,
+    loop: Loop,
+    out: Path,
+) -> Path:
     adapters = list(generator.info.get("adapters", []))
     (out / "adapters").mkdir(parents=True, exist_ok=True)
     for adapter in adapters:
         shutil.copyfile(generator.folder / adapter["file"], out / adapter["file"])
     file = out / "adapters" / f"{len(adapters):04d}.safetensors"
     save_file(changed, file)
-    adapters.append({
-        "species": config.species, "file": f"adapters/{file.name}", "method": config.method, "relative": relative, "steps": loop.step, "seed": config.seed,
-        "photographs": photographs.table["image_id"].tolist(),
-    })  # fmt: skip
+    adapters.append(
+        {
+            "species": config.species,
+            "file": f"adapters/{file.name}",
+            "method": config.method,
+            "relative": relative,
+            "steps": loop.step,
+            "seed": config.seed,
+            "photographs": photographs.table["image_id"].tolist(),
+        }
+    )
     learnt = sorted(generator.trained_on | set(photographs.table["sha256"].dropna()))
     (out / "training_images.txt").write_text("".join(f"{sha}\n" for sha in learnt), encoding="utf-8")
-    write_json(out / "generator.json", {
-        "schema_version": base.info["schema_version"],
-        "generator_id": f"{base.generator_id}+{len(adapters)}",
-        "family": generator.family,
-        "config": base.info["config"],
-        "species": [*generator.species, config.species],
-        "licences": sorted({*generator.licences, *photographs.table["licence"].dropna()}),
-        "terms": sorted({*generator.info.get("terms", []), *photographs.table["terms"].dropna()}),
-        "base": {"relative": os.path.relpath(base.folder, out), "absolute": str(base.folder.resolve()), "weights_sha256": base.info["weights_sha256"]},
-        "adapters": adapters,
-    })  # fmt: skip
+    write_json(
+        out / "generator.json",
+        {
+            "schema_version": base.info["schema_version"],
+            "generator_id": f"{base.generator_id}+{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}",
+            "family": generator.family,
+            "config": base.info["config"],
+            "species": [*generator.species, config.species],
+            "licences": sorted({*generator.licences, *photographs.table["licence"].dropna()}),
+            "terms": sorted({*generator.info.get("terms", []), *photographs.table["terms"].dropna()}),
+            "base": {
+                "relative": os.path.relpath(base.folder, out),
+                "absolute": str(base.folder.resolve()),
+                "weights_sha256": base.info["weights_sha256"],
+            },
+            "adapters": adapters,
+        },
+    )
     return file

@@ -61,7 +61,7 @@ def classify_train(
     if dry_run:
         images = len(opened.training()) + (0 if extra is None else len(extra.select(usable=True)))
         minutes = images * config.views / IMAGES_PER_SECOND / 60 if config.frozen else config.steps * config.batch_size / IMAGES_PER_SECOND * 3 / 60
-        plan(as_json, out=out, images=images, steps=config.steps, minutes=round(minutes, 1))
+        plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes)
         return
     inputs = {"collection": str(collection), "synthetic": None if synthetic is None else str(synthetic)}
     result = run_stage(

@@ -229,4 +229,5 @@ def _text(value: Any) -> str:
 
 def plan(as_json: bool, *, out: Path, images: int, steps: int | None, minutes: float | None, **more: Any) -> None:
     """Show what ``--dry-run`` promises: images, steps, estimated minutes and the output folder."""
+    minutes = None if minutes is None else max(0.1, round(minutes, 1))
     show({"dry_run": True, "images": images, "steps": steps, "estimated_minutes": minutes, "out": str(out), **more}, as_json)

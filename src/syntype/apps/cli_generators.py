@@ -127,7 +127,7 @@ def train(
     if dry_run:
         images, minutes = len(select_training(opened, config)), config.minutes
         if minutes is None and config.steps is not None:
-            minutes = round(config.steps * config.batch_size / _images_per_second(config.size) / 60, 1)
+            minutes = config.steps * config.batch_size / _images_per_second(config.size) / 60
         plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes)
         return
     result = run_stage(
@@ -172,7 +172,7 @@ def adapt(generator: Path, collection: Path, out: Path, overrides: tuple[str, ..
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
         photographs = choose_photographs(opened, config.species, config.shots, config.seed)
-        minutes = round(config.steps * config.batch_size / _images_per_second(trained.size) / 60, 1)
+        minutes = config.steps * config.batch_size / _images_per_second(trained.size) / 60
         plan(as_json, out=out, images=len(photographs), steps=config.steps, minutes=minutes)
         return
     result = run_stage(
@@ -215,7 +215,7 @@ def generate(
     trained = load_generator(generator)
     if dry_run:
         images = config.num * len(config.species or trained.species)
-        plan(as_json, out=out, images=images, steps=None, minutes=round(images / (5 * _images_per_second(trained.size)) / 60, 1))
+        plan(as_json, out=out, images=images, steps=None, minutes=images / (5 * _images_per_second(trained.size)) / 60)
         return
     trained.to(Runtime(device or "auto").device)
     result = run_stage(
@@ -240,7 +240,6 @@ def generate(
 @click.option("--real", type=FOLDER, required=True, help="The collection of photographs that the generator learnt from.")
 @out_option("the curated collection")
 @seed_option
-@device_option
 @set_option
 @output_options
 def curate(synthetic: Path, real: Path, out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:

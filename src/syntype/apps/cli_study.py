@@ -36,7 +36,6 @@ MINUTES_PER_SEED = 6.0
 @click.option("--real", type=FOLDER, required=True, help="The collection of photographs to compare with.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Which photographs.  [default: test]")
 @seed_option
-@device_option
 @set_option
 @output_options
 def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:

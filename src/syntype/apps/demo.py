@@ -125,7 +125,7 @@ def _route(walk: _Walk, *, minutes: float, seeds: int, seed: int, device: str) -
     generate_config = GenerateConfig.parse({"species": rare, "num": NUM_IMAGES, "seed": seed})
     drawn = walk.stage(STAGES[3], generate_config, lambda out, run: generate(load_generator(adapted), generate_config, out, run), seed=seed)
 
-    curate_config = CurateConfig.parse({})
+    curate_config = CurateConfig.parse({"size": SIZE, "seed": seed})
     synthetic = Collection.open(drawn)
     curated = walk.stage(STAGES[4], curate_config, lambda out, run: curate(synthetic, reef, curate_config, out, run), seed=seed)
 

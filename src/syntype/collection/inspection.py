@@ -74,9 +74,8 @@ class InspectResult:
         size = c["sizes"]
         lines.append(f"sizes            shorter side {size['shorter_min']} to {size['shorter_max']} px, median {size['shorter_median']} px")
         near = c["near_duplicates"]
-        lines.append(
-            f"duplicates       {c['num_duplicates']} exact, {near['pairs']} near ({near['within_group']} within a group, {near['across_groups']} across groups)"
-        )
+        pairs = f"{near['pairs']} near ({near['within_group']} within a group, {near['across_groups']} across groups)"
+        lines.append(f"duplicates       {c['num_duplicates']} exact, {pairs}")
         if c["num_refused"]:
             lines.append(f"set aside        {c['num_refused']} files: " + _tally(c["refused"]))
         lines += ["", *(f"! {problem}" for problem in self.problems)] if self.problems else ["", "no problems found"]
@@ -240,8 +239,8 @@ def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     from matplotlib.patches import Patch
 
     if isinstance(counts, Collection):
-        split = counts.table["split"] == "train" if counts.table["split"].notna().any() else np.ones(len(counts), dtype=bool)
-        counts = counts.where(np.asarray(split.fillna(False) if isinstance(split, pd.Series) else split)).counts()
+        has_splits = counts.table["split"].notna().any()
+        counts = (counts.where(counts.table["split"] == "train") if has_splits else counts).counts()
     items = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     names, heights = [name for name, _ in items], np.array([count for _, count in items], dtype=float)
     bins = [bin_of(int(count)) for count in heights]

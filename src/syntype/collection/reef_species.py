@@ -126,218 +126,32 @@ class Species:
 # fork, rounding, flare, dorsal, anal, lean, pelvic, eye.
 _Plan = tuple[float, float, float, float, float, float, float, float, float, float,
               tuple[float, float, float, float], tuple[float, float, float, float], float, float, tuple[float, float, float]]  # fmt: skip
+# fmt: off
 _PLANS: tuple[_Plan, ...] = (
-    (
-        0.50,
-        0.42,
-        0.58,
-        0.58,
-        0.27,
-        0.30,
-        0.19,
-        0.50,
-        0.05,
-        0.9,
-        (0.24, 0.92, 0.12, 0.72),
-        (0.55, 0.92, 0.12, 0.55),
-        0.7,
-        0.15,
-        (0.145, 0.22, 0.042),
-    ),  # damsel
-    (
-        0.66,
-        0.50,
-        0.95,
-        0.90,
-        0.17,
-        0.18,
-        0.13,
-        0.04,
-        0.10,
-        0.8,
-        (0.30, 0.97, 0.13, 0.70),
-        (0.56, 0.96, 0.14, 0.60),
-        0.5,
-        0.14,
-        (0.165, 0.30, 0.036),
-    ),  # butterfly
-    (
-        0.60,
-        0.47,
-        0.66,
-        0.68,
-        0.22,
-        0.22,
-        0.15,
-        0.02,
-        0.18,
-        0.8,
-        (0.26, 0.98, 0.20, 0.90),
-        (0.55, 0.97, 0.20, 0.85),
-        1.0,
-        0.18,
-        (0.140, 0.28, 0.034),
-    ),  # angel
-    (
-        0.27,
-        0.40,
-        0.70,
-        0.68,
-        0.44,
-        0.20,
-        0.11,
-        0.00,
-        0.32,
-        0.7,
-        (0.26, 0.95, 0.07, 0.60),
-        (0.52, 0.94, 0.06, 0.60),
-        0.6,
-        0.09,
-        (0.140, 0.24, 0.024),
-    ),  # wrasse
-    (
-        0.52,
-        0.45,
-        0.52,
-        0.60,
-        0.15,
-        0.27,
-        0.24,
-        0.66,
-        0.00,
-        0.6,
-        (0.20, 0.97, 0.09, 0.65),
-        (0.42, 0.96, 0.08, 0.60),
-        0.7,
-        0.11,
-        (0.150, 0.42, 0.032),
-    ),  # surgeon
-    (
-        0.19,
-        0.28,
-        0.48,
-        0.52,
-        0.52,
-        0.22,
-        0.10,
-        0.00,
-        0.42,
-        0.7,
-        (0.30, 0.90, 0.11, 0.22),
-        (0.55, 0.90, 0.08, 0.50),
-        0.7,
-        0.09,
-        (0.100, 0.45, 0.030),
-    ),  # goby
-    (
-        0.29,
-        0.42,
-        0.62,
-        0.64,
-        0.17,
-        0.30,
-        0.20,
-        0.76,
-        0.00,
-        0.8,
-        (0.28, 0.90, 0.06, 0.25),
-        (0.60, 0.90, 0.05, 0.25),
-        0.9,
-        0.09,
-        (0.110, 0.20, 0.030),
-    ),  # fusilier
-    (
-        0.38,
-        0.37,
-        0.66,
-        0.60,
-        0.38,
-        0.24,
-        0.16,
-        0.00,
-        0.30,
-        0.7,
-        (0.27, 0.94, 0.10, 0.75),
-        (0.62, 0.90, 0.11, 0.60),
-        0.8,
-        0.12,
-        (0.150, 0.42, 0.030),
-    ),  # grouper
-    (
-        0.37,
-        0.34,
-        0.62,
-        0.80,
-        0.26,
-        0.28,
-        0.18,
-        0.36,
-        0.00,
-        0.9,
-        (0.26, 0.92, 0.09, 0.22),
-        (0.64, 0.88, 0.09, 0.30),
-        0.8,
-        0.13,
-        (0.170, 0.45, 0.034),
-    ),  # snapper
-    (
-        0.38,
-        0.40,
-        0.60,
-        0.62,
-        0.34,
-        0.25,
-        0.14,
-        0.42,
-        0.08,
-        0.9,
-        (0.32, 0.62, 0.15, 0.30),
-        (0.56, 0.84, 0.13, 0.30),
-        0.9,
-        0.13,
-        (0.125, 0.22, 0.052),
-    ),  # cardinal
-    (
-        0.53,
-        0.50,
-        0.92,
-        0.88,
-        0.20,
-        0.22,
-        0.15,
-        0.10,
-        0.04,
-        0.8,
-        (0.58, 0.95, 0.16, 0.25),
-        (0.58, 0.94, 0.15, 0.25),
-        0.6,
-        0.05,
-        (0.230, 0.55, 0.026),
-    ),  # trigger
-    (
-        0.30,
-        0.36,
-        0.56,
-        0.60,
-        0.40,
-        0.23,
-        0.15,
-        0.20,
-        0.10,
-        0.8,
-        (0.22, 0.90, 0.16, 0.12),
-        (0.58, 0.88, 0.10, 0.40),
-        1.0,
-        0.12,
-        (0.120, 0.35, 0.036),
-    ),  # hawk
+    # damsel, butterflyfish, angelfish, wrasse
+    (0.50, 0.42, 0.58, 0.58, 0.27, 0.30, 0.19, 0.50, 0.05, 0.9, (0.24, 0.92, 0.12, 0.72), (0.55, 0.92, 0.12, 0.55), 0.7, 0.15, (0.145, 0.22, 0.042)),
+    (0.66, 0.50, 0.95, 0.90, 0.17, 0.18, 0.13, 0.04, 0.10, 0.8, (0.30, 0.97, 0.13, 0.70), (0.56, 0.96, 0.14, 0.60), 0.5, 0.14, (0.165, 0.30, 0.036)),
+    (0.60, 0.47, 0.66, 0.68, 0.22, 0.22, 0.15, 0.02, 0.18, 0.8, (0.26, 0.98, 0.20, 0.90), (0.55, 0.97, 0.20, 0.85), 1.0, 0.18, (0.140, 0.28, 0.034)),
+    (0.27, 0.40, 0.70, 0.68, 0.44, 0.20, 0.11, 0.00, 0.32, 0.7, (0.26, 0.95, 0.07, 0.60), (0.52, 0.94, 0.06, 0.60), 0.6, 0.09, (0.140, 0.24, 0.024)),
+    # surgeonfish, goby, fusilier, grouper
+    (0.52, 0.45, 0.52, 0.60, 0.15, 0.27, 0.24, 0.66, 0.00, 0.6, (0.20, 0.97, 0.09, 0.65), (0.42, 0.96, 0.08, 0.60), 0.7, 0.11, (0.150, 0.42, 0.032)),
+    (0.19, 0.28, 0.48, 0.52, 0.52, 0.22, 0.10, 0.00, 0.42, 0.7, (0.30, 0.90, 0.11, 0.22), (0.55, 0.90, 0.08, 0.50), 0.7, 0.09, (0.100, 0.45, 0.030)),
+    (0.29, 0.42, 0.62, 0.64, 0.17, 0.30, 0.20, 0.76, 0.00, 0.8, (0.28, 0.90, 0.06, 0.25), (0.60, 0.90, 0.05, 0.25), 0.9, 0.09, (0.110, 0.20, 0.030)),
+    (0.38, 0.37, 0.66, 0.60, 0.38, 0.24, 0.16, 0.00, 0.30, 0.7, (0.27, 0.94, 0.10, 0.75), (0.62, 0.90, 0.11, 0.60), 0.8, 0.12, (0.150, 0.42, 0.030)),
+    # snapper, cardinalfish, triggerfish, hawkfish
+    (0.37, 0.34, 0.62, 0.80, 0.26, 0.28, 0.18, 0.36, 0.00, 0.9, (0.26, 0.92, 0.09, 0.22), (0.64, 0.88, 0.09, 0.30), 0.8, 0.13, (0.170, 0.45, 0.034)),
+    (0.38, 0.40, 0.60, 0.62, 0.34, 0.25, 0.14, 0.42, 0.08, 0.9, (0.32, 0.62, 0.15, 0.30), (0.56, 0.84, 0.13, 0.30), 0.9, 0.13, (0.125, 0.22, 0.052)),
+    (0.53, 0.50, 0.92, 0.88, 0.20, 0.22, 0.15, 0.10, 0.04, 0.8, (0.58, 0.95, 0.16, 0.25), (0.58, 0.94, 0.15, 0.25), 0.6, 0.05, (0.230, 0.55, 0.026)),
+    (0.30, 0.36, 0.56, 0.60, 0.40, 0.23, 0.15, 0.20, 0.10, 0.8, (0.22, 0.90, 0.16, 0.12), (0.58, 0.88, 0.10, 0.40), 1.0, 0.12, (0.120, 0.35, 0.036)),
 )
+# fmt: on
 
 _COLOURS: tuple[Colour, ...] = (
     (0.96, 0.82, 0.16), (0.95, 0.52, 0.14), (0.78, 0.22, 0.18), (0.90, 0.58, 0.54), (0.16, 0.38, 0.82), (0.08, 0.12, 0.34), (0.22, 0.64, 0.70),
     (0.36, 0.56, 0.26), (0.52, 0.48, 0.25), (0.44, 0.30, 0.19), (0.72, 0.76, 0.79), (0.94, 0.94, 0.90), (0.08, 0.08, 0.09), (0.44, 0.28, 0.56),
     (0.80, 0.68, 0.48))  # fmt: skip
 _MOTIFS = ("bars", "stripes", "spots", "net", "plain")
+_DEALT_MOTIFS = ("bars",) * 4 + ("stripes",) * 3 + ("spots",) * 2 + ("net",) + ("plain",) * 2  # one for each of a dozen genera
 _TRAITS = ("count", "width", "mark", "eye_stripe", "tail_colour", "two_tone", "hue", "fin_edge", "proportions", "slant")
 
 _GENUS_START = ("Picto", "Graphi", "Ficti", "Penicillo", "Chromo", "Imagino", "Signo", "Umbro", "Lineo", "Maculo", "Colori", "Phanto")
@@ -376,20 +190,19 @@ def species_parameters(seed: int, number: int) -> Species:
 @lru_cache(maxsize=2048)
 def _genus(seed: int, genus: int) -> tuple[Species, tuple[str, ...]]:
     rng = np.random.default_rng([seed, _GENUS, genus])
-    block, place = divmod(genus, len(_PLANS))  # every dozen genera has every body plan once
-    plan = _PLANS[int(np.random.default_rng([seed, _GENUS, block, 0]).permutation(len(_PLANS))[place])]
+    block, place = divmod(genus, len(_PLANS))  # every dozen genera has every body plan once, and every motif
+    deal = np.random.default_rng([seed, _GENUS, block, 0])
+    plan, motif = _PLANS[int(deal.permutation(len(_PLANS))[place])], _DEALT_MOTIFS[int(deal.permutation(len(_DEALT_MOTIFS))[place])]
+    base = _COLOURS[int(deal.permutation(len(_COLOURS))[place])]
 
     def about(value: float, spread: float = 0.08) -> float:
         return float(value * np.exp(rng.normal(0, spread)))
 
-    base = _COLOURS[int(rng.integers(len(_COLOURS)))]
     pattern = _contrasting(rng, base, 0.55)
     accent = _contrasting(rng, pattern, 0.5)
     white = (0.90, 0.91, 0.88)
-    motif = _MOTIFS[int(rng.choice(5, p=(0.32, 0.26, 0.18, 0.12, 0.12)))]
-    count = int(
-        {"bars": rng.integers(2, 8), "stripes": rng.integers(1, 7), "spots": rng.integers(6, 14), "net": rng.integers(10, 18), "plain": 3}[motif]
-    )
+    ranges = {"bars": (2, 8), "stripes": (1, 7), "spots": (6, 14), "net": (10, 18), "plain": (3, 4)}
+    count = int(rng.integers(*ranges[motif]))
     start, stop = (rng.uniform(0.12, 0.32), rng.uniform(0.86, 1.02)) if motif == "bars" else (rng.uniform(-0.8, -0.1), rng.uniform(0.6, 0.95))
     fin = _mix(base, (pattern, white, accent, base)[int(rng.integers(4))], rng.uniform(0.2, 0.8))
     two_tone = (float(rng.uniform(0.45, 0.8)), float(rng.uniform(0.02, 0.25))) if rng.random() < (0.6 if motif == "plain" else 0.18) else None
@@ -426,7 +239,8 @@ def _jitter(species: Species, rng: np.random.Generator) -> Species:
     def shade(colour: Colour, spread: float = 0.03) -> Colour:
         return _colour(np.asarray(colour) + rng.normal(0, spread, 3))
 
-    return replace(species, depth=about(species.depth), peduncle=about(species.peduncle), tail_length=about(species.tail_length), fork=about(species.fork),
+    return replace(species, depth=about(species.depth), peduncle=about(species.peduncle), tail_length=about(species.tail_length),
+                   fork=about(species.fork),
                    width=about(species.width, 0.05), base=shade(species.base), belly=shade(species.belly), pattern=shade(species.pattern),
                    fin=shade(species.fin), tail_colour=shade(species.tail_colour))  # fmt: skip
 

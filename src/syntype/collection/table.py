@@ -105,8 +105,16 @@ class Collection:
         return cls(root, conform(table), species, info)
 
     @classmethod
-    def create(cls, folder: Path | str, table: pd.DataFrame, *, name: str | None = None, species: Iterable[str] | None = None,
-               sources: Sequence[Any] = (), history: Sequence[Any] = ()) -> Collection:  # fmt: skip
+    def create(
+        cls,
+        folder: Path | str,
+        table: pd.DataFrame,
+        *,
+        name: str | None = None,
+        species: Iterable[str] | None = None,
+        sources: Sequence[Any] = (),
+        history: Sequence[Any] = (),
+    ) -> Collection:
         """Write the table and ``collection.json`` of a collection whose images already lie in ``folder``.
 
         Args:
@@ -166,7 +174,9 @@ class Collection:
         return {name: int(found.get(name, 0)) for name in self.species}
 
     def where(self, mask: np.ndarray | pd.Series) -> Collection:
-        """The view of the rows where ``mask`` (bool, one a row) holds."""
+        """The view of the rows where ``mask`` (bool, one a row) holds; a null does not."""
+        if isinstance(mask, pd.Series):
+            mask = mask.fillna(False)
         return replace(self, table=self.table[np.asarray(mask, dtype=bool)].reset_index(drop=True))
 
     def select(self, *, split: str | Sequence[str] | None = None, species: str | Sequence[str] | None = None, usable: bool = False) -> Collection:

@@ -40,7 +40,7 @@ less than a pixel apart, so one of them lies near enough to any small crop and t
 
 def downscale(images: np.ndarray, side: int) -> Tensor:
     """uint8 NHWC -> float32 (N, 3, side, side) in [0, 1], antialiased."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(255)
+    tensor = torch.from_numpy(np.require(images, requirements=["C", "W"])).permute(0, 3, 1, 2).float().div_(255)
     return F.interpolate(tensor, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 

@@ -66,8 +66,8 @@ class CopyDetector:
         CollectionError: there are no photographs.
     """
 
-    def __init__(self, images: np.ndarray, image_ids: Sequence[str], groups: Sequence[str], labels: np.ndarray, *, quantile: float = 0.015,
-                 seed: int = 0, num_calibration: int = 500, progress: Advance | None = None) -> None:  # fmt: skip
+    def __init__(self, images: np.ndarray, image_ids: Sequence[str], groups: Sequence[str] | np.ndarray, labels: np.ndarray, *,
+                 quantile: float = 0.015, seed: int = 0, num_calibration: int = 500, progress: Advance | None = None) -> None:  # fmt: skip
         if not len(images):
             raise CollectionError("copy detection: there are no training photographs to compare with. Give a collection that has a split 'train'.")
         self._ids = np.asarray(image_ids, dtype=object)

@@ -108,7 +108,7 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
     margins = species.margin(features, labels)
     table = _judged(synthetic.table, objections, nearest, np.where(np.isfinite(margins), margins, np.nan), typical.typicality(features))
     step = {
-        "step": "curate",
+        "stage": "curate",
         "settings": config.model_dump(),
         "synthetic": synthetic.fingerprint,
         "real": real.fingerprint,

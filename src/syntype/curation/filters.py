@@ -36,9 +36,11 @@ class SpeciesMargin:
         seed: of the folds.
 
     Attributes:
-        thresholds: smallest accepted margin of each label seen, ``{label: log-odds}``. A species with fewer than three groups or ten
-            photographs takes the pooled threshold; where there are no held-out margins at all, 0 (nearer to its own than to any other).
-        pooled: threshold over all held-out photographs, every species of equal weight.
+        thresholds: smallest accepted margin of each label seen, ``{label: log-odds}``: the species' own, but never below the pooled one,
+            which stands alone for species with fewer than three groups or ten photographs.
+        pooled: threshold over all held-out photographs, every species of equal weight; 0 (nearer to its own species than to any
+            other) where none could be held out. It may be negative: rare species are told apart with difficulty, and a filter that
+            refuses most of their real photographs would refuse good synthetic ones too.
     """
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, quantile: float = 0.1, seed: int = 0) -> None:
@@ -52,7 +54,7 @@ class SpeciesMargin:
         for label in np.unique(labels):
             own = held_out[(labels == label) & measured]
             enough = len(own) >= MIN_IMAGES and len(np.unique(groups[labels == label])) >= MIN_GROUPS
-            self.thresholds[int(label)] = float(np.quantile(own, quantile)) if enough else self.pooled
+            self.thresholds[int(label)] = max(float(np.quantile(own, quantile)), self.pooled) if enough else self.pooled
         self._model = _Classifier(features, labels, seed)
 
     def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -182,7 +184,8 @@ def _balanced_quantile(values: np.ndarray, labels: np.ndarray, quantile: float) 
     weights = 1 / counts[codes]
     order = np.argsort(values)
     cumulative = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(np.searchsorted(cumulative, quantile, side="right"), len(values) - 1)])
+    position = min(int(np.searchsorted(cumulative, quantile, side="right")), len(values) - 1)
+    return float(values[order[position]])
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

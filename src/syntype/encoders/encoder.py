@@ -71,7 +71,9 @@ def load_encoder(name: str) -> Encoder:
     return Encoder(build_backbone(name))
 
 
-def encode_collection(encoder: Encoder, collection: Collection, *, pixels: int, size: int = 128, progress: Callable[[int], None] | None = None) -> np.ndarray:
+def encode_collection(
+    encoder: Encoder, collection: Collection, *, pixels: int, size: int = 128, progress: Callable[[int], None] | None = None
+) -> np.ndarray:
     """Features of a collection's images; images that were encoded before come from ``.cache`` in its folder.
 
     Args:

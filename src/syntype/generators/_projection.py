@@ -11,6 +11,8 @@ its latent is found out by that alone.
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ class FrozenFeatures(nn.Module):
     def __init__(self, backbone: Backbone, size: int, channels: int, seed: int) -> None:
         super().__init__()
         self.size = size
-        network = backbone.network
+        network: Any = backbone.network  # an EfficientNet, whose parts timm does not type
         fold_batch_norm(network)
         self.stem = nn.Sequential(network.conv_stem, network.bn1)
         self.blocks = network.blocks
@@ -51,15 +53,26 @@ class FrozenFeatures(nn.Module):
             for conv in [*self.mix_channels, *self.mix_scales]:
                 nn.init.kaiming_normal_(conv.weight, a=1.0)
                 nn.init.zeros_(conv.bias)
+        for index, width in enumerate(widths):
+            self.register_buffer(f"mean_{index}", torch.zeros(1, width, 1, 1))
+            self.register_buffer(f"gain_{index}", torch.ones(1, width, 1, 1))
         self.requires_grad_(False)
         self.eval()
+
+    @torch.no_grad()
+    def standardise(self, images_NCHW: Tensor) -> None:
+        """Bring every channel of the network's maps to zero mean and unit variance over these photographs, so that no resolution
+        speaks louder than another."""
+        for index, tap in enumerate(self._maps(images_NCHW)):
+            self.get_buffer(f"mean_{index}").copy_(tap.mean(dim=(0, 2, 3), keepdim=True))
+            self.get_buffer(f"gain_{index}").copy_(1 / (tap.std(dim=(0, 2, 3), keepdim=True) + 1e-3))
 
     def train(self, mode: bool = True) -> FrozenFeatures:
         """Stay frozen whatever the training mode."""
         return super().train(False)
 
-    def forward(self, images_NCHW: Tensor) -> list[Tensor]:
-        """Mixed maps, coarsest first: shape (N, channels, size/32, size/32) up to (N, channels, size/4, size/4)."""
+    def _maps(self, images_NCHW: Tensor) -> list[Tensor]:
+        """The network's own maps, finest first."""
         x = F.interpolate(images_NCHW, size=(self.size, self.size), mode="bilinear", align_corners=False)
         x = (x * 0.5 + 0.5 - x.new_tensor(self._mean).view(1, 3, 1, 1)) / x.new_tensor(self._std).view(1, 3, 1, 1)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
@@ -70,9 +83,14 @@ class FrozenFeatures(nn.Module):
                 taps.append(x)
             if len(taps) == len(self._taps):
                 break
+        return taps
+
+    def forward(self, images_NCHW: Tensor) -> list[Tensor]:
+        """Mixed maps, coarsest first: shape (N, channels, size/32, size/32) up to (N, channels, size/4, size/4)."""
         mixed: list[Tensor] = []
-        for tap, across, scales in zip(reversed(taps), reversed(self.mix_channels), reversed(self.mix_scales), strict=True):
-            y = across(tap)
+        for index, tap in reversed(list(enumerate(self._maps(images_NCHW)))):
+            across, scales = self.mix_channels[index], self.mix_scales[index]
+            y = across((tap - self.get_buffer(f"mean_{index}")) * self.get_buffer(f"gain_{index}"))
             if mixed:
                 y = (y + F.interpolate(mixed[-1], size=y.shape[-2:], mode="bilinear", align_corners=False)) * 0.5**0.5
             mixed.append(scales(y))
@@ -85,7 +103,7 @@ def fold_batch_norm(module: nn.Module) -> None:
     for child in children.values():
         fold_batch_norm(child)
     names = list(children)
-    for conv_name, norm_name in zip(names, names[1:], strict=False):
+    for conv_name, norm_name in pairwise(names):
         conv, norm = children[conv_name], children[norm_name]
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
@@ -105,14 +123,15 @@ class _Head(nn.Module):
         self.logit = spectral_norm(nn.Conv2d(channels, 1, 1))
         self.species = spectral_norm(nn.Embedding(num_species, channels))
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor, strength: Tensor) -> Tensor:
         x = self.body(x)
         if self.pair_statistics:
             pairs = x.view(-1, 2, *x.shape[1:])
             difference = (pairs[:, 0] - pairs[:, 1]).abs().mean(dim=1, keepdim=True)
             x = torch.cat([x, difference.repeat_interleave(2, dim=0)], dim=1)
         x = self.last(x)
-        return (self.logit(x) + torch.einsum("nchw,nc->nhw", x, self.species(labels)).unsqueeze(1)).flatten(1)
+        match = torch.einsum("nchw,nc->nhw", x, self.species(labels)).unsqueeze(1)
+        return (self.logit(x) + strength * match).flatten(1)
 
 
 class ProjectedHeads(nn.Module):
@@ -128,6 +147,6 @@ class ProjectedHeads(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(_Head(channels, num_species, index, pair_statistics) for index in range(num_maps))
 
-    def forward(self, maps: list[Tensor], labels: Tensor) -> list[Tensor]:
-        """Logits of each head, shape (N, positions); positive means real."""
-        return [head(x, labels) for head, x in zip(self.heads, maps, strict=True)]
+    def forward(self, maps: list[Tensor], labels: Tensor, strength: Tensor) -> list[Tensor]:
+        """Logits of each head, shape (N, positions); positive means real. ``strength`` 0 leaves the species out."""
+        return [head(x, labels, strength) for head, x in zip(self.heads, maps, strict=True)]

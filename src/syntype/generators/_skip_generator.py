@@ -2,13 +2,14 @@
 
 Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis"
 (arXiv 2101.04775): gated linear units, and feature maps of low resolution that gate those of high resolution (eq. 1).
-Latent and species embedding are joined and modulate every convolution (Karras et al. 2020, arXiv 1912.04958), so that the latent
-reaches every resolution. This replaces the original's batch normalisation: an image then depends on no other in its batch, neither in training
-nor afterwards, which six photographs of one species would upset.
-The per-pixel noise of the original is left out: an image is a function of its latent and species alone.
+The latent enters at 4x4 alone and decides the layout; the species enters as scale and shift of every normalisation layer
+(conditional batch normalisation, Dumoulin et al. 2017). A latent that also set scales and shifts was seen to vary light and contrast
+only: one picture a species. The per-pixel noise of the original is left out: an image is a function of latent and species.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,31 +25,19 @@ def channels_at(resolution: int, width: int) -> int:
     return max(8, int(_MULTIPLES[resolution] * width))
 
 
-class _ModulatedConv(nn.Module):
-    """3x3 convolution whose input channels are scaled by the condition and whose output keeps unit variance.
+class _ConditionalNorm(nn.Module):
+    """Batch normalisation whose scale and shift are linear in the condition."""
 
-    Karras et al. 2020 (arXiv 1912.04958), eq. 1 and 3, with the scales applied to the feature maps instead of the weights, so that
-    one convolution serves the whole batch. Unlike batch normalisation it treats every image alone.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, condition_dim: int) -> None:
+    def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels_out, channels_in, 3, 3) / (9 * channels_in) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(channels_out))
-        self.style = nn.Linear(condition_dim, channels_in)
-        nn.init.normal_(self.style.weight, std=0.5 / condition_dim**0.5)
-        nn.init.ones_(self.style.bias)
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.affine = nn.Linear(condition_dim, 2 * channels)
+        nn.init.normal_(self.affine.weight, std=0.5 / condition_dim**0.5)
+        nn.init.zeros_(self.affine.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        style = self.style(condition)
-        x = F.conv2d(x * style[:, :, None, None], self.weight, padding=1)
-        scale = torch.rsqrt(style.square() @ self.weight.square().sum((2, 3)).T + 1e-8)
-        return torch.addcmul(self.bias[None, :, None, None], x, scale[:, :, None, None])
-
-
-def _gated(x: Tensor) -> Tensor:
-    """Gated linear unit that keeps unit variance: E[(a sigmoid(b))^2] = 0.293 for standard normal a and b."""
-    return F.glu(x, dim=1) * 1.85
+        scale, shift = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, self.norm(x), 1 + scale)
 
 
 class _Block(nn.Module):
@@ -57,12 +46,13 @@ class _Block(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, condition_dim: int, convolutions: int) -> None:
         super().__init__()
         sizes = [channels_in, *[channels_out] * convolutions]
-        self.convs = nn.ModuleList(_ModulatedConv(a, 2 * b, condition_dim) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.convs = nn.ModuleList(nn.Conv2d(a, 2 * b, 3, padding=1, bias=False) for a, b in pairwise(sizes))
+        self.norms = nn.ModuleList(_ConditionalNorm(2 * b, condition_dim) for b in sizes[1:])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
-        for conv in self.convs:
-            x = _gated(conv(x, condition))
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.glu(norm(conv(x), condition), dim=1)
         return x
 
 
@@ -72,11 +62,15 @@ class _SkipExcitation(nn.Module):
     def __init__(self, channels_low: int, channels_high: int) -> None:
         super().__init__()
         self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(4), nn.Conv2d(channels_low, channels_high, 4), nn.LeakyReLU(0.1), nn.Conv2d(channels_high, channels_high, 1)
+            nn.AdaptiveAvgPool2d(4),
+            nn.Conv2d(channels_low, channels_high, 4),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(channels_high, channels_high, 1),
+            nn.Sigmoid(),
         )
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        return high * (2 * torch.sigmoid(self.gate(low)))
+        return high * self.gate(low)
 
 
 class SkipGenerator(nn.Module):
@@ -94,8 +88,11 @@ class SkipGenerator(nn.Module):
         super().__init__()
         self.size, self.latent_dim = size, latent_dim
         self.embedding = nn.Embedding(num_species, embedding_dim)
-        condition = latent_dim + embedding_dim
-        self.start = nn.Linear(condition, 2 * channels_at(4, width) * 16)
+        self.strength: Tensor
+        self.register_buffer("strength", torch.zeros(1))
+        condition = embedding_dim
+        self.start = nn.Linear(latent_dim, 2 * channels_at(4, width) * 16, bias=False)
+        self.start_norm = _ConditionalNorm(2 * channels_at(4, width), condition)
         resolutions = [r for r in _MULTIPLES if 8 <= r <= size]
         self.blocks = nn.ModuleList(
             _Block(channels_at(r // 2, width), channels_at(r, width), condition, 2 if r in (16, 32, 128, 512) else 1) for r in resolutions
@@ -105,21 +102,23 @@ class SkipGenerator(nn.Module):
         self.skips = nn.ModuleDict({str(high): _SkipExcitation(channels_at(low, width), channels_at(high, width)) for high, low in skips.items()})
         self._skip_from = skips
         self.to_rgb = nn.Conv2d(channels_at(size, width), 3, 3, padding=1)
-        nn.init.normal_(self.start.weight, std=condition**-0.5)
-        nn.init.kaiming_normal_(self.to_rgb.weight, a=1.0)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, a=1.0)
 
-    def condition(self, latents: Tensor, embeddings: Tensor) -> Tensor:
-        """Join latents (N, latent_dim) and species embeddings (N, embedding_dim), both brought to unit mean square."""
-        return torch.cat([latents, F.normalize(embeddings, dim=1) * embeddings.shape[1] ** 0.5], dim=1)
+    def species_code(self, labels: Tensor) -> Tensor:
+        """Embeddings brought to unit mean square, times ``strength`` (0: every species alike): shape (N, embedding_dim)."""
+        embeddings = self.embedding(labels)
+        return F.normalize(embeddings, dim=1) * (embeddings.shape[1] ** 0.5 * self.strength)
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Images, shape (N, 3, size, size), in [-1, 1]."""
-        return self.synthesise(self.condition(latents, self.embedding(labels)))
+        return self.synthesise(latents, self.species_code(labels))
 
-    def synthesise(self, condition: Tensor) -> Tensor:
-        """Images from conditions as ``condition`` makes them."""
-        x = self.start(condition).view(len(condition), -1, 4, 4).to(memory_format=torch.channels_last)
-        x = _gated(x)
+    def synthesise(self, latents: Tensor, condition: Tensor) -> Tensor:
+        """Images from latents, shape (N, latent_dim), and species codes as ``species_code`` makes them."""
+        x = self.start(latents).view(len(latents), -1, 4, 4).to(memory_format=torch.channels_last)
+        x = F.glu(self.start_norm(x, condition), dim=1)
         maps = {4: x}
         for block in self.blocks:
             x = block(x, condition)

@@ -47,7 +47,11 @@ def augment(images_NCHW: Tensor, *, colour: float = 1.0, translation: float = 0.
         rows = torch.arange(height, device=x.device)[None] + shift[:, :1]
         columns = torch.arange(width, device=x.device)[None] + shift[:, 1:]
         inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
-        index = (rows.clamp(0, height - 1).long()[:, :, None] * width + columns.clamp(0, width - 1).long()[:, None]).view(n, 1, -1).expand(-1, x.shape[1], -1)
+        index = (
+            (rows.clamp(0, height - 1).long()[:, :, None] * width + columns.clamp(0, width - 1).long()[:, None])
+            .view(n, 1, -1)
+            .expand(-1, x.shape[1], -1)
+        )
         x = (x.flatten(2).gather(2, index).view_as(x) * inside[:, None]).contiguous(memory_format=torch.channels_last)
     if cutout > 0:
         on = chosen().view(n, 1)

@@ -1,12 +1,12 @@
 """Generators on disk, and the trained generator as later stages see it.
 
-    GENERATOR/
-      generator.json         family, settings, species, provenance; for an adapted one: its base and its adapters
-      weights.safetensors    the averaged weights that sampling uses (an adapted generator has none of its own)
-      training_images.txt    sha256 of every image it was trained on
-      adapters/              one .safetensors a species that was added, holding only what changed
-      training/state.pt      everything for an exact resume (tensors and plain values; loaded with weights_only)
-      previews/  tensorboard/  run.json  recipe.yaml  progress.jsonl
+GENERATOR/
+  generator.json         family, settings, species, provenance; for an adapted one: its base and its adapters
+  weights.safetensors    the averaged weights that sampling uses (an adapted generator has none of its own)
+  training_images.txt    sha256 of every image it was trained on
+  adapters/              one .safetensors a species that was added, holding only what changed
+  training/state.pt      everything for an exact resume (tensors and plain values; loaded with weights_only)
+  previews/  tensorboard/  run.json  recipe.yaml  progress.jsonl
 """
 
 from __future__ import annotations
@@ -164,7 +164,9 @@ def load_generator(folder: Path | str) -> Generator:
         return Generator(folder, model, info, trained_on)
     base = load_generator(base_folder(folder, info))
     if base.info["weights_sha256"] != info["base"]["weights_sha256"]:
-        raise CollectionError(f"{folder}: its base generator at {base.folder} has been trained further since. Adapt again with: syntype adapt {base.folder}")
+        raise CollectionError(
+            f"{folder}: its base generator at {base.folder} has been trained further since. Adapt again with: syntype adapt {base.folder}"
+        )
     result = Generator(folder, base.model, info, trained_on)
     for adapter in info["adapters"]:
         result.add_adapter(adapter["species"], load_file(folder / adapter["file"]))
@@ -182,7 +184,9 @@ def base_folder(folder: Path, info: dict[str, Any]) -> Path:
     for path in (folder / info["base"]["relative"], Path(info["base"]["absolute"])):
         if (path / "generator.json").is_file():
             return path
-    raise CollectionError(f"{folder}: its base generator is not at {info['base']['absolute']}. Move it back there, or adapt again from where it is now.")
+    raise CollectionError(
+        f"{folder}: its base generator is not at {info['base']['absolute']}. Move it back there, or adapt again from where it is now."
+    )
 
 
 def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -192,7 +196,9 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
         CollectionError: the folder is not a generator, or of another schema.
     """
     if not (folder / "generator.json").is_file():
-        raise CollectionError(f"{folder}: is not a trained generator (no generator.json). Train one with: syntype train FAMILY COLLECTION --out {folder}")
+        raise CollectionError(
+            f"{folder}: is not a trained generator (no generator.json). Train one with: syntype train FAMILY COLLECTION --out {folder}"
+        )
     info = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
     if info.get("schema_version") != SCHEMA_VERSION:
         raise CollectionError(f"{folder}: has schema version {info.get('schema_version')}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")

@@ -85,6 +85,8 @@ class GenerativeModel(nn.Module, ABC):
     Config: ClassVar[type[GeneratorConfig]]
     learns: ClassVar[bool] = True
     """False for families without a training loop: ``prepare`` does all."""
+    digital_source_type: ClassVar[str] = "trainedAlgorithmicMedia"
+    """How the images came about, a term of IPTC's Digital Source Type vocabulary."""
 
     generator: nn.Module
     """Everything that ``sample`` needs, and nothing else."""

@@ -6,9 +6,10 @@ Code: written for Syntype from the papers. Weights: EfficientNet-Lite1 (ImageNet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +18,7 @@ from syntype.encoders import build_backbone
 from syntype.generators._projection import FrozenFeatures, ProjectedHeads
 from syntype.generators._skip_generator import SkipGenerator
 from syntype.generators.augment import augment
-from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal
+from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, to_tensor
 from syntype.generators.runtime import Runtime
 
 __all__ = ["ProjectedConfig", "ProjectedGAN"]
@@ -30,7 +31,7 @@ class ProjectedConfig(GeneratorConfig):
     """Length of the latent vector."""
     embedding_dim: int = 64
     """Length of a species' embedding."""
-    width: int = 32
+    width: int = 24
     """Channels of the generator at 64 px; all others follow."""
     backbone: str = "lite1"
     """Frozen network behind the discriminator (an EfficientNet)."""
@@ -46,15 +47,21 @@ class ProjectedConfig(GeneratorConfig):
     """Weight of the term that keeps two images of a species as far apart as its photographs are; 0 leaves it out."""
     pair_statistics: bool = True
     """Let the discriminators see how much two images of one species differ."""
+    augmentation: float = 0.5
+    """Probability with which the discriminators see an image with other colours, shifted, or with a part blanked (each of the three)."""
     flip: bool = True
     """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
+    species_from: int = 200
+    """Until this step all species are learnt as one, so that the latent has to matter (Shahbazi et al. 2022, arXiv 2201.06578)."""
+    species_full: int = 800
+    """From this step on the species counts fully; in between it comes in linearly."""
     mixing_seed: int = 0
     """Seed of the frozen random mixing."""
 
     @classmethod
     def tiny(cls, size: int = 32) -> ProjectedConfig:
         """A model that trains in seconds."""
-        return cls(size=size, latent_dim=16, embedding_dim=8, width=4, backbone_size=64, head_channels=16)
+        return cls(size=size, latent_dim=16, embedding_dim=8, width=4, backbone_size=64, head_channels=16, species_from=0, species_full=1)
 
 
 class ProjectedGAN(GenerativeModel):
@@ -74,8 +81,10 @@ class ProjectedGAN(GenerativeModel):
         self.runtime = runtime
         self.features = FrozenFeatures(build_backbone(c.backbone), c.backbone_size, c.head_channels, c.mixing_seed)
         self.heads = ProjectedHeads(4, c.head_channels, len(self.species), c.pair_statistics)
-        self.spread = SpreadTarget(len(self.species), 4)
-        self.to(runtime.device, memory_format=torch.channels_last)
+        self.spread = SpreadTarget(len(self.species), 6)
+        self.to(runtime.device).to(memory_format=torch.channels_last)
+        rows = np.random.default_rng([c.mixing_seed, len(data.images)]).choice(len(data.images), min(256, len(data.images)), replace=False)
+        self.features.standardise(to_tensor(data.images[np.sort(rows)]).to(runtime.device))
         self.optimisers = {
             "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_rate, betas=(0.0, 0.99), fused=True),
             "heads": torch.optim.Adam(self.heads.parameters(), lr=c.discriminator_rate, betas=(0.0, 0.99), fused=True),
@@ -84,6 +93,8 @@ class ProjectedGAN(GenerativeModel):
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
         """One step of the discriminators, one of the generator, on the same generated images (hinge loss, Sauer et al. 2021 eq. 4)."""
         c, labels, real = self.config, batch.labels, batch.images_NCHW
+        ramp = (batch.step - c.species_from) / max(1, c.species_full - c.species_from)
+        strength = self.generator.strength.clamp_(min=min(ramp, 1.0))  # never falls: an adapted generator has it from its base
         if c.flip:
             mirrored = torch.rand(len(real), 1, 1, 1, device=real.device) < 0.5
             real = torch.where(mirrored, real.flip(3), real)
@@ -91,26 +102,26 @@ class ProjectedGAN(GenerativeModel):
         with self.runtime.autocast():
             fake = self.generator(latents, labels).float()
         with torch.no_grad():
-            real_maps = self.features(augment(real))
-        fake_maps = self.features(augment(fake))
+            real_maps = self.features(augment(real, probability=c.augmentation))
+        fake_maps = self.features(augment(fake, probability=c.augmentation))
 
         with self.runtime.autocast():
-            on_real = self.heads(real_maps, labels)
-            on_fake = self.heads([x.detach() for x in fake_maps], labels)
-        loss_d = sum(F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean() for r, f in zip(on_real, on_fake, strict=True))
+            on_real = self.heads(real_maps, labels, strength)
+            on_fake = self.heads([x.detach() for x in fake_maps], labels, strength)
+        loss_d = total(F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean() for r, f in zip(on_real, on_fake, strict=True))
         stepped = self.runtime.update(loss_d, self.heads.parameters(), self.optimisers["heads"])
 
         with self.runtime.autocast():
-            judged = self.heads(fake_maps, labels)
-        loss_g = -sum(x.float().mean() for x in judged)
-        spread = self.spread(pair_distance(fake_maps), pair_distance(real_maps), labels[::2])
+            judged = self.heads(fake_maps, labels, strength)
+        loss_g = -total(x.float().mean() for x in judged)
+        spread = self.spread(pair_distance([*coarse(fake), *fake_maps]), pair_distance([*coarse(real), *real_maps]), labels[::2])
         missing = F.relu(1 - spread).mean()
         stepped &= self.runtime.update(loss_g + c.spread_weight * missing, self.generator.parameters(), self.optimisers["generator"])
         return {
             "loss_discriminator": loss_d.detach(),
             "loss_generator": loss_g.detach(),
-            "logit_real": sum(x.float().mean() for x in on_real).detach() / len(on_real),
-            "logit_fake": sum(x.float().mean() for x in on_fake).detach() / len(on_fake),
+            "logit_real": total(x.float().mean() for x in on_real).detach() / len(on_real),
+            "logit_fake": total(x.float().mean() for x in on_fake).detach() / len(on_fake),
             "spread": spread.mean().detach(),
             "skipped": float(not stepped),
         }
@@ -156,15 +167,26 @@ class ProjectedGAN(GenerativeModel):
         return dict(self.generator.named_parameters())
 
 
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """Sum of scalars."""
+    return torch.stack(list(terms)).sum()
+
+
+def coarse(images_NCHW: Tensor) -> list[Tensor]:
+    """The images at a quarter and an eighth of their side: where things are and how light, without texture."""
+    return [F.avg_pool2d(images_NCHW, 4), F.avg_pool2d(images_NCHW, 8)]
+
+
 def pair_distance(maps: list[Tensor]) -> Tensor:
     """Mean absolute difference between the feature maps of the images 2i and 2i + 1 of a batch: shape (N / 2, len(maps))."""
     return torch.stack([(x[::2] - x[1::2]).abs().mean(dim=(1, 2, 3)) for x in maps], dim=1)
 
 
 class SpreadTarget(nn.Module):
-    """How far apart two images of a species are, relative to two of its photographs, in the discriminator's frozen features.
+    """How far apart two images of a species are, relative to two of its photographs, in coarse pixels and in the frozen features.
 
-    Photographs and generated images go through the same random augmentation, so that the ratio is 1 when they vary alike.
+    Photographs and generated images go through the same random augmentation, so that the ratio is 1 when they vary alike. Coarse pixels
+    alone can be satisfied by light and background, features alone by texture: each counts for itself.
     The distance between photographs is a running mean a species; a species with few of them leans on the mean of all.
 
     Args:
@@ -182,10 +204,10 @@ class SpreadTarget(nn.Module):
         self.weight_of_all = weight_of_all
 
     def forward(self, generated: Tensor, photographed: Tensor, labels: Tensor) -> Tensor:
-        """Ratio of distances, averaged over the maps: shape (pairs,); both distances have shape (pairs, num_maps)."""
+        """Ratio of distances; both, and the result, have shape (pairs, num_maps)."""
         with torch.no_grad():
             self.total.index_add_(0, labels, photographed)
             self.count.index_add_(0, labels, torch.ones_like(photographed[:, :1]))
             of_all = self.total.sum(0) / self.count.sum()
             target = (self.total[labels] + self.weight_of_all * of_all) / (self.count[labels] + self.weight_of_all)
-        return (generated / target).mean(dim=1)
+        return generated / target

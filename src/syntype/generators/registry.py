@@ -47,9 +47,13 @@ def family(name: str) -> type[GenerativeModel]:
         raise UnknownNameError("generator family", name, list_families())
     module = _load(name)
     models = [
-        value for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, GenerativeModel) and value.__module__ == module.__name__ and not value.__name__.startswith("_")
-    ]  # fmt: skip
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, GenerativeModel)
+        and value.__module__ == module.__name__
+        and not value.__name__.startswith("_")
+    ]
     if len(models) != 1:
         raise TypeError(f"generators/{name}.py must define exactly one public GenerativeModel; it defines {len(models)}")
     return models[0]

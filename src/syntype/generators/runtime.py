@@ -75,7 +75,7 @@ class Runtime:
         Returns:
             whether the step was taken.
         """
-        chosen = list(parameters)
+        chosen = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = torch.autograd.grad(loss, chosen, allow_unused=True)
         flat = torch.stack([torch.zeros((), device=self.device) if g is None else g.float().norm() for g in gradients])
         finite = bool(torch.isfinite(flat).all().item()) and bool(torch.isfinite(loss.detach()).item())

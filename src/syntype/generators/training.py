@@ -30,7 +30,7 @@ from syntype.generators.ema import MovingAverage
 from syntype.generators.previews import preview_species, save_grid
 from syntype.generators.registry import family
 from syntype.generators.runtime import Precision, Runtime
-from syntype.recipe import Settings
+from syntype.recipe import Settings, write_yaml
 from syntype.run import Run
 
 __all__ = ["Loop", "TrainConfig", "TrainResult", "select_training", "train"]
@@ -131,11 +131,15 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     kind = family(config.family)
     if kind.learns and config.minutes is None and config.steps is None:
         raise InputError("nothing says how long to train", "Add --minutes 20 or --steps 2000.")
+    out.mkdir(parents=True, exist_ok=True)
     images = select_training(collection, config)
     data = training_data(images, config.size)
     runtime = Runtime(config.device, config.precision)
+    settings = kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}")
+    if run.folder is not None and runtime.is_main:
+        write_yaml(run.folder / "recipe.yaml", config.model_copy(update={"model": settings.model_dump(exclude={"size"})}))
     torch.manual_seed(config.seed)
-    model = kind(kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}"), data.species)
+    model = kind(settings, data.species)
     model.prepare(data, runtime)
     loop = Loop(model, data, runtime, config, out, run)
     status = loop.run_until_done()
@@ -152,8 +156,18 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     else:
         generator_id = ""
     runtime.wait()
-    return TrainResult(out, config.family, generator_id, loop.step, round(loop.images_per_second, 1), sum(p.numel() for p in model.generator.parameters()),
-                       round(loop.seconds / 60, 2), len(images), len(data.species), status)  # fmt: skip
+    return TrainResult(
+        out,
+        config.family,
+        generator_id,
+        loop.step,
+        round(loop.images_per_second, 1),
+        sum(p.numel() for p in model.generator.parameters()),
+        round(loop.seconds / 60, 2),
+        len(images),
+        len(data.species),
+        status,
+    )
 
 
 class Loop:
@@ -220,8 +234,10 @@ class Loop:
         rows = self._images.rows(self.config.seed, self.step, self.config.batch_size)
         share = 2 * math.ceil(len(rows) / 2 / self.runtime.world)
         rows = rows[self.runtime.rank * share : (self.runtime.rank + 1) * share]
-        torch.manual_seed(int(np.random.default_rng([self.config.seed, self.step, self.runtime.rank, 1]).integers(2**62)))
-        batch = Batch(to_tensor(self.data.images[rows]).to(self.runtime.device), torch.from_numpy(self.data.labels[rows]).to(self.runtime.device), self.step)
+        random = np.random.default_rng([self.config.seed, self.step, self.runtime.rank, 1])
+        torch.manual_seed(int(random.integers(2**62)))
+        device = self.runtime.device
+        batch = Batch(to_tensor(self.data.images[rows]).to(device), torch.from_numpy(self.data.labels[rows]).to(device), self.step)
         metrics = self.model.training_step(batch)
         self.average.update(self.step)
         self.step += 1
@@ -256,10 +272,18 @@ class Loop:
     def checkpoint(self) -> None:
         """Save everything that an exact resume needs."""
         if self.runtime.is_main:
-            save_state(self.out, {
-                "step": self.step, "seconds": self.seconds, "skipped": self._skipped, "settings": self._identity(),
-                "model": self.model.state_dict(), "average": self.average.average, "training": self.model.training_state(),
-            })  # fmt: skip
+            save_state(
+                self.out,
+                {
+                    "step": self.step,
+                    "seconds": self.seconds,
+                    "skipped": self._skipped,
+                    "settings": self._identity(),
+                    "model": self.model.state_dict(),
+                    "average": self.average.average,
+                    "training": self.model.training_state(),
+                },
+            )
         self.runtime.wait()
 
     def _identity(self) -> dict[str, Any]:
@@ -275,7 +299,8 @@ class Loop:
         mine = self._identity()
         different = sorted(key for key in mine if state["settings"].get(key) != mine[key])
         if different:
-            raise InputError(f"holds a training run with other settings ({', '.join(different)})", "Resume it with the same ones, or give a new --out.", file=self.out)
+            reason = f"holds a training run with other settings ({', '.join(different)})"
+            raise InputError(reason, "Resume it with the same ones, or give a new --out.", file=self.out)
         self.model.load_state_dict(state["model"])
         self.average.load(state["average"])
         self.model.load_training_state(state["training"])
@@ -294,7 +319,7 @@ def _stop_on_signal() -> Iterator[threading.Event]:
 
     def ask(number: int, _frame: Any) -> None:
         stop.set()
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[signal.Signals(number)])
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

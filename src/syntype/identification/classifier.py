@@ -44,7 +44,7 @@ class ClassifierConfig(Settings):
     """Side of the collection's decoded images, in pixels."""
     encoder_size: int = Field(default=128, ge=32)
     """Side to which images are scaled for a pre-trained backbone; ``scratch`` takes them as they are."""
-    views: int = Field(default=6, ge=1)
+    views: int = Field(default=4, ge=1)
     """Views of each training image that a head learns from: itself, its mirror image, and augmented versions."""
     augment: AugmentConfig = AugmentConfig()
     synthetic_share: float = Field(default=0.5, ge=0, le=1)

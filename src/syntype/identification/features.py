@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -109,9 +111,14 @@ class FeatureCache:
         if tag not in self._rows:
             keys, parts = [], [np.empty((0, dim), np.float16)]
             for file in sorted((self.folder / tag).glob("*.npz")) if self.folder else []:
-                with np.load(file, allow_pickle=False) as archive:
-                    keys.extend(archive["keys"].tolist())
-                    parts.append(archive["features"])
+                try:
+                    with np.load(file, allow_pickle=False) as archive:
+                        found, features = archive["keys"].tolist(), archive["features"]
+                except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # damaged from outside: compute it again
+                    continue
+                if features.shape == (len(found), dim):
+                    keys.extend(found)
+                    parts.append(features)
             self._rows[tag] = {key: row for row, key in enumerate(keys)}
             self._stored[tag] = np.concatenate(parts)
         return self._rows[tag]
@@ -125,10 +132,14 @@ class FeatureCache:
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
         file = self.folder / tag / f"{name}.npz"
         temporary = file.with_name(f"{name}.{os.getpid()}.tmp")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as handle:
-            np.savez(handle, keys=np.array(digests), features=fresh)
-        os.replace(temporary, file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as handle:
+                np.savez(handle, keys=np.array(digests), features=fresh)
+            os.replace(temporary, file)
+        except OSError:  # a folder that cannot be written, or a full disk: they are computed again next time
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def _tag(backbone: Backbone, view: int, size: int, config: AugmentConfig, precision: str) -> str:

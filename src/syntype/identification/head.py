@@ -30,7 +30,7 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
              val: LabelledImages | None, runtime: Runtime, run: Run, cache: FeatureCache) -> FittedClassifier:  # fmt: skip
     """Fit the head; see ``fit`` for the arguments.
 
-    The features are scaled to mean 0 and standard deviation 1 over the real training images; the scaling is folded into the head,
+    The features are scaled to mean 0 and standard deviation 1 over all views of the real training images; the scaling is folded into the head,
     so that the result applies to raw features. Mixup mixes features (manifold mixup, Verma et al. 2019, arXiv 1806.05236, at the last
     layer); CutMix mixes pixels before encoding. When everything is to be trained afterwards, this is a first phase of a fifth of the
     steps on two views (linear probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054).
@@ -46,9 +46,7 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
     pool = _Pool([encode(train.images, view) for view in range(num_views)], train, num_species)
     if config.mix == "cutmix":
         pool.add_composites(encode)
-    real = pool.features[0][torch.from_numpy(~train.synthetic)].float() if not train.synthetic.all() else pool.features[0].float()
-    mean, scale = real.mean(dim=0), real.std(dim=0, correction=0)
-    scale = scale.clamp_min(1e-3 * float(scale.mean()) + 1e-6)  # a feature that never varies must not be blown up
+    mean, scale = pool.moments()
     val_features = None if val is None else (encode(val.images, 0).float() - mean) / scale
 
     batches = schedule(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
@@ -83,6 +81,15 @@ class _Pool:
         self.train, self.num_species = train, num_species
         self.labels = torch.from_numpy(np.asarray(train.labels, np.int64))
         self.composites: Tensor | None = None
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of every feature over all views of the real images (of all, where none is real): (D,) each."""
+        chosen = torch.from_numpy(~self.train.synthetic if not self.train.synthetic.all() else self.train.synthetic)
+        views = [view[chosen].float() for view in self.features]
+        mean = torch.stack([view.mean(dim=0) for view in views]).mean(dim=0)
+        variance = torch.stack([(view - mean).square().mean(dim=0) for view in views]).mean(dim=0)
+        scale = variance.sqrt()
+        return mean, scale.clamp_min(1e-2 * float(scale.mean()) + 1e-6)  # a feature that hardly varies must not be blown up
 
     def add_composites(self, encode: _Encode) -> None:
         """CutMix pictures of every image; a function of the images alone, so that all seeds share their features."""

@@ -13,6 +13,7 @@ import numpy as np
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError, LeakageError
 from syntype.identification.classifier import ClassifierConfig, LabelledImages
+from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.pictures import plot_confusion
@@ -64,7 +65,7 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     train = labelled(real, config.size, collection.species, added)
     counts = np.array(list(real.counts().values()), np.int64)
     held_out = LabelledImages(val.pixels(config.size), val.labels()) if len(val) else None
-    fitted = fit(train, counts, len(collection.species), config, config.seed, held_out, run)
+    fitted = fit(train, counts, len(collection.species), config, config.seed, held_out, run, FeatureCache(collection.root / ".cache" / "views"))
     tested = measure(test.labels(), fitted.predict_logits(test.pixels(config.size)).argmax(axis=1), counts)
     result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, len(real), len(train) - len(real), len(test))
     record = {

@@ -185,8 +185,8 @@ def _mask(length: int, rows: np.ndarray) -> np.ndarray:
 def _same_mix(first: Collection, second: Collection, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of both, with equally many of every species: the smaller number of the two."""
     rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    names = [collection.table["species"].to_numpy(dtype=object, na_value=None) for collection in (first, second)]
-    for number, species in enumerate(sorted(set(names[0]) & set(names[1]) - {None})):
+    names = [np.array(collection.table["species"].fillna("").tolist(), dtype=object) for collection in (first, second)]
+    for number, species in enumerate(sorted(set(names[0]) & set(names[1]) - {""})):
         here = [np.flatnonzero(column == species) for column in names]
         count = min(len(found) for found in here)
         for side, found in enumerate(here):

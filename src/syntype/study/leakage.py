@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from syntype.collection import Collection
-from syntype.collection.duplicates import SURE_CORRELATION, THUMBNAIL
+from syntype.collection.duplicates import THUMBNAIL, near_duplicates
+from syntype.collection.pixels import iterate_pixels
 from syntype.errors import LeakageError
 
 __all__ = ["check_leakage", "check_synthetic"]
@@ -38,8 +39,9 @@ def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> Non
             row = straddling[0]
             other = table.index[table[column] == table[column][row]][0]
             raise _straddles(collection, table, int(other), int(row), table.loc[straddling, column].nunique(), f"the same {what}")
-    pairs = _look_alikes(held, held)
-    straddling = pairs[(table["split"].to_numpy()[pairs] != table["split"].to_numpy()[pairs[:, :1]]).any(axis=1)]
+    pairs = _look_alikes([held])
+    splits = table["split"].to_numpy(dtype=object)
+    straddling = pairs[splits[pairs[:, 0]] != splits[pairs[:, 1]]]
     if len(straddling):
         raise _straddles(collection, table, *map(int, straddling[0]), len(straddling), "photographs that look the same")
     learned = table[(table["split"] == "test") & table["sha256"].isin(list(trained_on))]
@@ -58,9 +60,10 @@ def check_synthetic(synthetic: Collection, real: Collection) -> None:
     """
     test, table = real.select(split="test"), synthetic.table
     ids = set(test.table["image_id"])
-    guilty = table["sha256"].isin(test.table["sha256"].dropna()).to_numpy(dtype=bool)
+    guilty = table["sha256"].isin(test.table["sha256"].dropna()).to_numpy(dtype=bool, copy=True)
     guilty |= table["parents"].map(lambda text: _mentions(text, ids)).to_numpy(dtype=bool)
-    guilty[_look_alikes(synthetic, test)[:, 0]] = True
+    pairs = _look_alikes([synthetic, test])
+    guilty[pairs[(pairs[:, 0] < len(synthetic)) & (pairs[:, 1] >= len(synthetic)), 0]] = True
     if guilty.any():
         raise LeakageError(
             f"{synthetic.root}: {int(guilty.sum())} synthetic images are, or were made from, test photographs of {real.root} "
@@ -68,39 +71,26 @@ def check_synthetic(synthetic: Collection, real: Collection) -> None:
         )
 
 
-def _look_alikes(a: Collection, b: Collection) -> np.ndarray:
-    """Pairs of rows of ``a`` and ``b`` with the same perceptual hash whose thumbnails agree as well: int64, shape (P, 2).
+def _look_alikes(collections: list[Collection]) -> np.ndarray:
+    """Pairs of images (rows of the collections laid end to end, the first the smaller) that look the same: int64, shape (P, 2).
 
-    Two pictures with little in them can share a hash by chance; the importer asks the same correlation of the thumbnails.
+    The importer's own test for near duplicates, and the same perceptual hash besides: a refusal has to be beyond doubt.
     """
-    left = pd.DataFrame({"phash": a.table["phash"], "left": np.arange(len(a))}).dropna()
-    right = pd.DataFrame({"phash": b.table["phash"], "right": np.arange(len(b))}).dropna()
-    if a is b:  # compare each with the first of its hash: enough to find out whether all lie in one split
-        right = right.drop_duplicates("phash")
-    pairs = left.merge(right, on="phash")[["right", "left"] if a is b else ["left", "right"]].to_numpy(dtype=np.int64)
-    if a is b:
-        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    alike = []
-    for start in range(0, len(pairs), 1000):
-        part = pairs[start : start + 1000]
-        rows_a, rows_b = (collection.where(_mask(len(collection), rows)) for collection, rows in ((a, part[:, 0]), (b, part[:, 1])))
-        x = _standard(rows_a.pixels(THUMBNAIL))[np.unique(part[:, 0], return_inverse=True)[1]]
-        y = _standard(rows_b.pixels(THUMBNAIL))[np.unique(part[:, 1], return_inverse=True)[1]]
-        alike.append((x * y).mean(axis=1) >= SURE_CORRELATION)
-    return pairs[np.concatenate(alike)] if alike else pairs
+    wholes = [collection.where(np.ones(len(collection), dtype=bool)) for collection in collections]
+    for whole in wholes:
+        whole.table["box"] = None  # a box shows one animal of a picture; copies are a matter of the whole
+    ends = np.cumsum([len(whole) for whole in wholes])
 
+    def thumbnails(rows: np.ndarray) -> np.ndarray:
+        parts = []
+        for whole, end in zip(wholes, ends, strict=True):
+            inside = rows[(rows >= end - len(whole)) & (rows < end)] - (end - len(whole))
+            parts.extend(iterate_pixels(whole, THUMBNAIL, inside))
+        return np.stack(parts)  # the rows asked for come in rising order
 
-def _mask(length: int, rows: np.ndarray) -> np.ndarray:
-    mask = np.zeros(length, dtype=bool)
-    mask[rows] = True
-    return mask
-
-
-def _standard(images: np.ndarray) -> np.ndarray:
-    """Images as rows with mean 0 and variance 1 (flat ones as zeros), so that the mean of products is the correlation."""
-    flat = images.reshape(len(images), -1).astype(np.float64)
-    flat -= flat.mean(axis=1, keepdims=True)
-    return flat / np.maximum(flat.std(axis=1, keepdims=True), 1e-9)
+    table = pd.concat([whole.table[["sha256", "phash"]] for whole in wholes], ignore_index=True)
+    pairs = near_duplicates(table, thumbnails)
+    return pairs.loc[pairs["bits"] == 0, ["first", "second"]].to_numpy(dtype=np.int64)
 
 
 def _straddles(collection: Collection, table: pd.DataFrame, first: int, second: int, number: int, what: str) -> LeakageError:

@@ -67,14 +67,17 @@ class Materials:
         """Is the generator trained inside the study?"""
         return self.external is None and not Path(self.config.generator).is_dir()
 
+    @property
+    def num_trainings(self) -> int:
+        """Trainings of the generator that the study's repetitions share out."""
+        return min(self.config.generator_seeds, self.config.seeds) if self.is_family else 1
+
     @cached_property
     def generators(self) -> list[Generator]:
         """The generators under study; repetition s uses number s modulo their number."""
         if not self.is_family:
             return [load_generator(Path(self.config.generator))]
-        return [
-            self._family(self.config.generator, f"generator-{number}", number, self.config.minutes) for number in range(self.config.generator_seeds)
-        ]
+        return [self._family(self.config.generator, f"generator-{number}", number, self.config.minutes) for number in range(self.num_trainings)]
 
     @property
     def source_words(self) -> str:
@@ -82,7 +85,7 @@ class Materials:
         if self.external is not None:
             return f"ready synthetic collection “{self.external.name}” ({self.external.root})"
         made = ", ".join(f"{generator.generator_id}" for generator in self.generators)
-        how = f"trained inside the study, {self.config.generator_seeds} time(s)" if self.is_family else f"trained before, {self.config.generator}"
+        how = f"trained inside the study, {self.num_trainings} time(s)" if self.is_family else f"trained before, {self.config.generator}"
         return f"generator family “{self.generators[0].family}” ({how}), id {made}"
 
     @property

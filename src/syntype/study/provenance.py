@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["limits", "provenance"]
 
 
-def limits(results: dict[str, Any], config: StudyConfig, *, is_external: bool, is_family: bool) -> list[str]:
+def limits(results: dict[str, Any], config: StudyConfig, *, is_external: bool, num_trainings: int) -> list[str]:
     """What the study cannot say, a sentence each, for a biologist."""
     untested = sum(1 for entry in results["species"] if entry["offered"] and not entry["num_test"])
     sentences = [
@@ -35,10 +35,10 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_external: bool, i
             "Whether whoever made these synthetic images had seen the test photographs: Syntype has looked for copies of them, but cannot know more. "
             "If so, the verdict is worth nothing."
         )
-    if is_external or not (is_family and config.generator_seeds > 1):
+    if num_trainings == 1:
         sentences.append("How another training of the generator would fare: it was trained once, and its luck is not part of the intervals.")
     else:
-        sentences.append(f"Much about the generator's own luck: it was trained {config.generator_seeds} times.")
+        sentences.append(f"Much about the generator's own luck: it was trained {num_trainings} times.")
     sentences.append("Whether a synthetic image is right in the details that tell the species apart: that takes an expert's eye.")
     return sentences
 

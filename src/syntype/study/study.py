@@ -112,7 +112,7 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
     results = analyse(
         outcomes, arms, test, val, species=collection.species, counts_real=materials.counts_real, offered=offered, accepted=accepted,
         rules=Rules(config.worthwhile, config.head_tolerance), head_above=config.head_above, draws=config.draws, seed=config.seed,
-        generator_varies=config.generator_seeds > 1,
+        generator_varies=materials.num_trainings > 1,
     )  # fmt: skip
     affected = sorted((label for label in np.flatnonzero(offered)), key=lambda label: (materials.counts_real[label], collection.species[label]))
     shown = [collection.species[label] for label in affected[:_SHOWN_SPECIES]]
@@ -124,7 +124,7 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
         "curation": {"offered": int(offered.sum()), "accepted": int(accepted.sum()), "refused": refused},
         "minutes": materials.minutes() + sum(outcome.seconds for outcome in outcomes.values()) / 60,
         "species_not_shown": len(affected) - len(shown),
-        "limits": limits(results, config, is_external=materials.external is not None, is_family=materials.is_family),
+        "limits": limits(results, config, is_external=materials.external is not None, num_trainings=materials.num_trainings),
         "provenance": provenance(collection, materials, config),
     }
     collect_gallery(collection, judged[0], shown, config.size).save(out)

@@ -163,7 +163,7 @@ def _collect(pending: deque[tuple[int, Future[dict[str, Any]]]], rows: dict[int,
 
 def _jobs(generator: Generator, config: GenerateConfig, names: Sequence[str]) -> Iterator[_Job]:
     suffix = "png" if config.format == "png" else "jpg"
-    term = getattr(family(generator.family), "digital_source_type", TRAINED)
+    term = family(generator.family).digital_source_type
     software = f"Syntype {metadata.version('syntype')}"
     controls = json.loads(json.dumps(config.controls))
     licence = "; ".join(generator.licences) or None  # whatever it learnt from, its images are used under no milder terms

@@ -1,0 +1,122 @@
+"""A new species from a few photographs: what is learnt, what is saved, and what stays untouched."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_collection
+from safetensors.torch import load_file
+
+from syntype.adaptation import AdaptConfig, adapt
+from syntype.adaptation.adapt import choose_photographs
+from syntype.collection import Collection
+from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
+from syntype.generators import TrainConfig, family, load_generator, train
+from syntype.run import Run
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    counts = {"Aus primus": 16, "Aus secundus": 12, "Bus tertius": 8, "Cus novus": 14, "Cus ultimus": 14, "Dus solus": 2}
+    return make_collection(tmp_path_factory.mktemp("adaptation") / "collection", counts)
+
+
+@pytest.fixture(scope="module")
+def base(collection: Collection) -> Path:
+    return trained(collection, "projected", collection.root.parent / "base", steps=3)
+
+
+def trained(collection: Collection, name: str, out: Path, steps: int) -> Path:
+    model = family(name).Config.tiny(32).model_dump(exclude={"size"})
+    config = TrainConfig.parse(
+        {
+            "family": name,
+            "size": 32,
+            "batch_size": 4,
+            "steps": steps,
+            "precision": "fp32",
+            "device": "cpu",
+            "model": model,
+            "only": ("Aus primus", "Aus secundus", "Bus tertius"),
+        }
+    )
+    with Run.start(out, "train", config, seed=0, quiet=True) as run:
+        train(collection, config, out, run)
+    return out
+
+
+def adapted(collection: Collection, base: Path, species: str, out: Path, **settings: object):
+    config = AdaptConfig.parse({"species": species, "steps": 3, "batch_size": 4, "precision": "fp32", "device": "cpu", **settings})
+    with Run.start(out, "adapt", config, seed=0, quiet=True, resume=True) as run:
+        return adapt(load_generator(base), collection, config, out, run)
+
+
+def test_the_new_species_is_learnt_and_the_others_are_untouched(collection: Collection, base: Path, tmp_path: Path) -> None:
+    result = adapted(collection, base, "Cus novus", tmp_path / "one")
+    assert result.shots == 6 and result.relative in ("Aus primus", "Aus secundus", "Bus tertius")
+    second = adapted(collection, tmp_path / "one", "Cus ultimus", tmp_path / "two")
+    plain, one, two = load_generator(base), load_generator(tmp_path / "one"), load_generator(tmp_path / "two")
+    assert two.species == (*plain.species, "Cus novus", "Cus ultimus") and second.generator_id == two.generator_id
+    old = list(plain.species)
+    assert torch.equal(plain.sample(old, [0, 1, 2]), two.sample(old, [0, 1, 2]))
+    assert torch.equal(one.sample(["Cus novus"], [5]), two.sample(["Cus novus", "Cus ultimus"], [5, 5])[:1])
+    start = plain.sample([result.relative], [5])
+    assert not torch.equal(one.sample(["Cus novus"], [5]), start)
+    assert len(one.trained_on) == len(plain.trained_on) + 6 and one.trained_on > plain.trained_on
+
+
+def test_only_what_changed_is_saved(collection: Collection, base: Path, tmp_path: Path) -> None:
+    adapted(collection, base, "Cus novus", tmp_path / "one")
+    assert not (tmp_path / "one/weights.safetensors").exists()
+    saved, original = load_file(tmp_path / "one/adapters/0000.safetensors"), load_file(base / "weights.safetensors")
+    assert saved["new_row.embedding.weight"].shape == (1, original["embedding.weight"].shape[1])
+    assert all(not torch.equal(tensor, original[name]) for name, tensor in saved.items() if not name.startswith("new_row."))
+
+
+def test_adaptation_resumes_to_the_same_weights(collection: Collection, base: Path, tmp_path: Path) -> None:
+    adapted(collection, base, "Cus novus", tmp_path / "whole", steps=4)
+    adapted(collection, base, "Cus novus", tmp_path / "parts", steps=2)
+    adapted(collection, base, "Cus novus", tmp_path / "parts", steps=4)
+    name = "adapters/0000.safetensors"
+    assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+def test_photographs_come_from_many_groups_and_from_training_alone(collection: Collection) -> None:
+    chosen = choose_photographs(collection, "Cus novus", 4, seed=3)
+    assert len(chosen) == 4 and chosen.table["group"].nunique() == 4 and set(chosen.table["split"]) == {"train"}
+    assert choose_photographs(collection, "Cus novus", 4, seed=3).table["image_id"].tolist() == chosen.table["image_id"].tolist()
+
+
+def test_fewer_photographs_than_asked_for_are_enough(collection: Collection, base: Path, tmp_path: Path) -> None:
+    result = adapted(collection, base, "Dus solus", tmp_path / "few")
+    assert result.shots == 2
+    assert load_generator(tmp_path / "few").sample(["Dus solus"], [0]).shape == (1, 3, 32, 32)
+
+
+def test_mistakes_are_explained(collection: Collection, base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="knows Aus primus already"):
+        adapted(collection, base, "Aus primus", tmp_path / "a")
+    with pytest.raises(UnknownNameError, match="Cus novus"):
+        adapted(collection, base, "Cus novvs", tmp_path / "b")
+    with pytest.raises(UnknownNameError, match="finetune"):
+        adapted(collection, base, "Cus novus", tmp_path / "c", method="magic")
+    copies = trained(collection, "copies", tmp_path / "copies", steps=1)
+    with pytest.raises(UnsupportedError, match="copies cannot be adapted"):
+        adapted(collection, copies, "Cus novus", tmp_path / "d")
+
+
+def test_a_base_that_is_gone_or_changed_is_noticed(collection: Collection, base: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "base"
+    shutil.copytree(base, moved)
+    adapted(collection, moved, "Cus novus", tmp_path / "one")
+    moved.rename(tmp_path / "elsewhere")
+    with pytest.raises(CollectionError, match="is not at"):
+        load_generator(tmp_path / "one")
+    (tmp_path / "elsewhere").rename(moved)
+    text = (moved / "generator.json").read_text()
+    (moved / "generator.json").write_text(text.replace('"weights_sha256": "', '"weights_sha256": "0'))
+    with pytest.raises(CollectionError, match="trained further"):
+        load_generator(tmp_path / "one")

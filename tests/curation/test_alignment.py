@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from syntype.curation.alignment import WINDOWS, align, downscale, frame_weights, unit_vectors, usable_pixels, warp
+
+
+def smooth_picture(seed: int, side: int = 64) -> np.ndarray:
+    """A picture with forms of several sizes, uint8 (side, side, 3)."""
+    rng = np.random.default_rng([seed, 3])
+    total = np.zeros((side, side, 3))
+    for cells in (4, 8, 16):
+        coarse = torch.from_numpy(rng.normal(size=(1, 3, cells, cells)))
+        total += torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic")[0].permute(1, 2, 0).numpy()
+    return np.clip(128 + 30 * total, 5, 245).astype(np.uint8)
+
+
+def test_alignment_recovers_a_known_pose() -> None:
+    real = downscale(smooth_picture(0)[None], 32)
+    angle = np.deg2rad(5.0)
+    pose = torch.tensor([[0.9 * np.cos(angle), 0.9 * np.sin(angle), 0.06, -0.04]], dtype=torch.float32)
+    query = warp(real, pose, 32) * 0.7 + 0.1
+    found, agreement = align(query, real, torch.tensor([[0.85, 0.0, 0.0, 0.0]]), frame_weights(32).expand(1, 3, 32, 32), iterations=10)
+    torch.testing.assert_close(found, pose, atol=5e-3, rtol=0)
+    assert agreement.item() > 0.95
+
+
+def test_different_pictures_do_not_agree() -> None:
+    pictures = downscale(np.stack([smooth_picture(seed) for seed in range(20)]), 32)
+    start = WINDOWS[0].expand(10, 4)
+    same = torch.tensor([[1.0, 0, 0, 0]]).expand(10, 4)
+    weights = frame_weights(32).expand(10, 3, 32, 32)
+    assert align(pictures[:10], pictures[10:], start, weights, iterations=5)[1].max() < 0.5
+    assert align(pictures[:10], pictures[:10], same, weights, iterations=0)[1].min() > 0.999
+
+
+def test_inner_product_is_the_weighted_correlation() -> None:
+    pictures = downscale(np.stack([smooth_picture(1), smooth_picture(2)]), 12)
+    vectors = unit_vectors(pictures)
+    weights = np.broadcast_to(frame_weights(12).numpy(), (3, 12, 12)).astype(np.float64)
+    a, b = (picture.numpy().astype(np.float64) for picture in pictures)
+    a, b = (x - ((x * weights).sum((1, 2)) / weights.sum((1, 2)))[:, None, None] for x in (a, b))
+    expected = (weights * a * b).sum() / np.sqrt((weights * a * a).sum() * (weights * b * b).sum())
+    np.testing.assert_allclose((vectors[0] @ vectors[1]).item(), expected, atol=1e-5)
+
+
+def test_burnt_out_pixels_have_no_weight_unless_nothing_else_is_left() -> None:
+    images = np.full((2, 32, 32, 3), 120, np.uint8)
+    images[0, :16] = 255
+    images[1] = 255
+    weights = usable_pixels(images, 16)
+    assert weights[0, :, :8].abs().max() == 0
+    assert weights[0, :, 8:].min() > 0
+    assert weights[1].min() > 0

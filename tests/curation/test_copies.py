@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageFilter
+
+from syntype.collection.pixels import crop_square
+from syntype.curation.copies import CopyDetector
+from syntype.errors import CollectionError
+
+
+def picture(number: int) -> np.ndarray:
+    """A drawn animal on a ground, uint8 (64, 64, 3); frames of one animal differ little."""
+    rng = np.random.default_rng([number, 8])
+    ground = Image.fromarray(rng.integers(60, 200, (6, 6, 3), dtype=np.uint8)).resize((64, 64), Image.Resampling.BICUBIC)
+    body = Image.fromarray(rng.integers(20, 235, (9, 9, 3), dtype=np.uint8)).resize((40, 28), Image.Resampling.BICUBIC)
+    ground.paste(body, (int(rng.integers(4, 20)), int(rng.integers(6, 28))))
+    return np.asarray(ground)
+
+
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def crop(image: np.ndarray, left: int, top: int) -> np.ndarray:
+    side = round(0.85 * len(image))
+    return np.asarray(Image.fromarray(image[top : top + side, left : left + side]).resize((64, 64), Image.Resampling.BICUBIC))
+
+
+def turn(image: np.ndarray, degrees: float) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).rotate(degrees, Image.Resampling.BICUBIC, fillcolor=(120, 120, 120)))
+
+
+DISGUISES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda image: image,
+    "mirror": lambda image: image[:, ::-1].copy(),
+    "crop": lambda image: crop(image, 2, 7),
+    "darker": lambda image: (image * 0.6).astype(np.uint8),
+    "brighter": lambda image: np.clip(image * 1.3, 0, 255).astype(np.uint8),
+    "blur": lambda image: np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(1.2))),
+    "jpeg": lambda image: jpeg(image, 40),
+    "turn": lambda image: turn(image, 7),
+    "several": lambda image: jpeg(crop(image[:, ::-1].copy(), 6, 3), 60),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[np.ndarray, CopyDetector]:
+    images = np.stack([picture(number) for number in range(60)])
+    labels = np.arange(60) % 3
+    return images, CopyDetector(images, [f"p{n}" for n in range(60)], [f"g{n}" for n in range(60)], labels)
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_disguised_copies_are_found_and_named(drawn: tuple[np.ndarray, CopyDetector], disguise: str) -> None:
+    images, detector = drawn
+    found = detector.nearest(np.stack([DISGUISES[disguise](image) for image in images[::3]]))
+    assert found.is_copy.all()
+    assert found.ids.tolist() == [f"p{n}" for n in range(0, 60, 3)]
+
+
+def test_new_pictures_are_no_copies(drawn: tuple[np.ndarray, CopyDetector]) -> None:
+    found = drawn[1].nearest(np.stack([picture(number) for number in range(1000, 1030)]))
+    assert not found.is_copy.any()
+    assert (found.distances <= 2).all()
+
+
+def test_an_exact_copy_is_at_distance_zero(drawn: tuple[np.ndarray, CopyDetector]) -> None:
+    np.testing.assert_allclose(drawn[1].nearest(drawn[0][:5]).distances, 0, atol=2e-3)
+
+
+def test_frames_of_one_track_do_not_loosen_or_tighten_the_threshold() -> None:
+    """Twenty animals, four nearly equal frames each: by group, the frames are passed over in calibration."""
+    rng = np.random.default_rng(0)
+    images = np.stack([np.clip(picture(n // 4).astype(int) + rng.integers(-6, 7, (64, 64, 3)), 0, 255).astype(np.uint8) for n in range(80)])
+    ids, labels = [str(n) for n in range(80)], np.zeros(80, dtype=np.int64)
+    by_track = CopyDetector(images, ids, [str(n // 4) for n in range(80)], labels)
+    by_image = CopyDetector(images, ids, ids, labels)
+    assert by_image.threshold < 0.1 < by_track.threshold
+
+
+def test_flat_images_are_no_copies_and_make_no_trouble(drawn: tuple[np.ndarray, CopyDetector]) -> None:
+    flat = np.stack([np.full((64, 64, 3), value, np.uint8) for value in (0, 128, 255)])
+    found = drawn[1].nearest(flat)
+    assert np.isfinite(found.distances).all()
+    assert not found.is_copy.any()
+    assert len(drawn[1].nearest(flat[:0]).ids) == 0
+
+
+def test_one_photograph_is_enough_and_none_is_an_error() -> None:
+    one = CopyDetector(picture(0)[None], ["only"], ["g"], np.zeros(1, dtype=np.int64))
+    found = one.nearest(np.stack([picture(0), picture(1)]))
+    assert found.is_copy.tolist() == [True, False]
+    with pytest.raises(CollectionError, match="no training photographs"):
+        CopyDetector(np.empty((0, 64, 64, 3), np.uint8), [], [], np.empty(0, dtype=np.int64))
+
+
+def test_the_answer_does_not_depend_on_the_company(drawn: tuple[np.ndarray, CopyDetector]) -> None:
+    queries = np.stack([picture(n) for n in range(40, 75)])
+    together, alone = drawn[1].nearest(queries), drawn[1].nearest(queries[3:4])
+    np.testing.assert_allclose(together.distances[3], alone.distances[0], atol=1e-4)
+    assert together.ids[3] == alone.ids[0]
+
+
+@pytest.mark.slow
+def test_rates_on_photographs(fish4knowledge: Path) -> None:
+    table = pd.read_csv(fish4knowledge / "classification.csv", dtype=str)
+    rows = np.sort(np.random.default_rng(0).permutation(len(table))[:800])
+    table = table.iloc[rows]
+    images = np.stack([crop_square(np.array(Image.open(fish4knowledge / name).convert("RGB")), 64) for name in table["file_name"]])
+    tracks = table["trajectory"].to_numpy(dtype=str)
+    held_out = np.isin(tracks, np.unique(tracks)[::4])
+    labels = pd.factorize(table["standardized_species"])[0]
+    ids = table["file_name"].to_numpy()
+    detector = CopyDetector(images[~held_out], ids[~held_out].tolist(), tracks[~held_out], labels[~held_out])
+    assert detector.nearest(images[held_out]).is_copy.mean() < 0.05
+    originals = images[~held_out][::10]
+    for name, disguise in DISGUISES.items():
+        rate = detector.nearest(np.stack([disguise(image) for image in originals])).is_copy.mean()
+        assert rate >= 0.95, f"{name}: {rate:.3f} of the copies found"

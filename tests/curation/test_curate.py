@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from syntype.collection import Collection
+from syntype.collection.reef import ReefConfig, draw_images, draw_reef
+from syntype.curation import CurateConfig, curate
+from syntype.errors import CollectionError, UnknownNameError
+from syntype.run import Run
+
+
+REEF = ReefConfig(num_species=3, size=64, max_images=24, min_images=12, num_val=3, num_test=2)
+NUM_FRESH = 18
+
+
+@pytest.fixture(scope="module")
+def reef(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    return draw_reef(REEF, tmp_path_factory.mktemp("curate") / "reef", Run.silent()).collection
+
+
+def write(folder: Path, images: list[np.ndarray | bytes], species: list[str], **columns: list[str | None]) -> Collection:
+    """A synthetic collection of arrays, or of the bytes of files."""
+    import hashlib
+
+    (folder / "images").mkdir(parents=True)
+    names, digests = [], []
+    for number, image in enumerate(images):
+        path = folder / "images" / f"{number:03}.png"
+        if isinstance(image, bytes):
+            path.write_bytes(image)
+        else:
+            Image.fromarray(image).save(path)
+        names.append(f"images/{number:03}.png")
+        digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    table = pd.DataFrame({"image_id": [f"s{n}" for n in range(len(images))], "file_name": names, "species": species, "sha256": digests, **columns})
+    return Collection.create(folder, table.assign(origin="synthetic"), history=[{"stage": "generate"}])
+
+
+@pytest.fixture(scope="module")
+def judged(reef: Collection, tmp_path_factory: pytest.TempPathFactory) -> tuple[Collection, Collection]:
+    """Fresh fish, mirrored copies, the same fish under another name, noise, and a file of the test split; then curated."""
+    train, val = reef.training(), reef.select(split="val")
+    labels = np.arange(NUM_FRESH) % 3
+    fresh = list(draw_images(REEF, labels, np.arange(NUM_FRESH) + 1, 64))
+    copies = [image[:, ::-1].copy() for image in train.pixels(64)[:8]]
+    noise = list(np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8))
+    images = [*fresh, *copies, *noise, val.path(0).read_bytes(), fresh[0]]
+    names = [reef.species[label] for label in labels]
+    species = [*names, *train.table["species"].tolist()[:8], *[reef.species[0]] * 6, val.table["species"].iloc[0], names[0]]
+    last = [None] * (len(images) - 1)
+    folder = tmp_path_factory.mktemp("judged")
+    synthetic = write(folder / "synthetic", images, species, verdict=[*last, "refused"], reason=[*last, "expert"], reviewer=[*last, "somebody"])
+    return synthetic, curate(synthetic, reef, CurateConfig(), folder / "curated", Run.silent()).collection
+
+
+def test_every_image_stays_and_opens(judged: tuple[Collection, Collection]) -> None:
+    synthetic, curated = judged
+    again = Collection.open(curated.root)
+    assert again.table["image_id"].tolist() == synthetic.table["image_id"].tolist()
+    np.testing.assert_array_equal(again.pixels(64), synthetic.pixels(64))
+
+
+def test_copies_and_noise_are_refused_and_fresh_ones_mostly_not(judged: tuple[Collection, Collection], reef: Collection) -> None:
+    table = judged[1].table
+    fresh, copies, noise = table.iloc[:NUM_FRESH], table.iloc[NUM_FRESH : NUM_FRESH + 8], table.iloc[NUM_FRESH + 8 : NUM_FRESH + 14]
+    assert (fresh["reason"] != "copy").fillna(True).all()
+    assert (fresh["verdict"] == "accepted").mean() > 0.5
+    assert (copies["reason"] == "copy").all()
+    assert copies["nearest_real_id"].tolist() == reef.training().table["image_id"].tolist()[:8]
+    assert (noise["verdict"] == "refused").all()
+    assert table["nearest_real_distance"].notna().all()
+
+
+def test_a_file_of_the_held_back_splits_is_a_copy(judged: tuple[Collection, Collection], reef: Collection) -> None:
+    row = judged[1].table.iloc[-2]
+    assert (row["verdict"], row["reason"], row["nearest_real_distance"]) == ("refused", "copy", 0)
+    assert row["nearest_real_id"] == reef.select(split="val").table["image_id"].iloc[0]
+
+
+def test_an_expert_is_not_overruled(judged: tuple[Collection, Collection]) -> None:
+    row = judged[1].table.iloc[-1]
+    assert (row["verdict"], row["reason"], row["reviewer"]) == ("refused", "expert", "somebody")
+
+
+def test_each_refusal_is_explained_by_number_and_threshold(judged: tuple[Collection, Collection]) -> None:
+    table = judged[1].table
+    history = json.loads((judged[1].root / "collection.json").read_text())["history"]
+    assert [step["stage"] for step in history] == ["generate", "curate"]
+    thresholds = history[1]["thresholds"]
+    held_back = len(table) - 2
+    for number, row in enumerate(table.itertuples()):
+        if row.reason == "expert" or number == held_back:
+            continue
+        copy = row.nearest_real_distance <= thresholds["nearest_real_distance"]["copy_at_or_below"]
+        species = row.margin < thresholds["margin"]["accepted_from"][row.species]
+        distribution = row.typicality < thresholds["typicality"]["accepted_from"]
+        reason = "copy" if copy else "species" if species else "distribution" if distribution else None
+        assert (None if pd.isna(row.reason) else row.reason) == reason
+        assert row.verdict == ("accepted" if reason is None else "refused")
+
+
+def test_summary_adds_up_and_curating_again_gives_the_same(judged: tuple[Collection, Collection], reef: Collection, tmp_path: Path) -> None:
+    result = curate(judged[1], reef, CurateConfig(), tmp_path / "again", Run.silent())
+    summary = result.summary()
+    assert summary["num_images"] == summary["num_accepted"] + sum(summary["refused"].values()) + summary["num_refused_by_expert"]
+    assert list(summary["refused"]) == ["copy", "species", "distribution"]
+    pd.testing.assert_series_equal(result.collection.table["reason"], judged[1].table["reason"])
+
+
+def test_test_images_teach_nothing(judged: tuple[Collection, Collection], reef: Collection, tmp_path: Path) -> None:
+    """Without its test split the same thresholds come out."""
+    blind = Collection(reef.root, reef.table[reef.table["split"] == "train"].reset_index(drop=True), reef.species, reef.info)
+    result = curate(judged[0], blind, CurateConfig(), tmp_path / "blind", Run.silent())
+    assert result.collection.info["history"][-1]["thresholds"] == judged[1].info["history"][-1]["thresholds"]
+
+
+def test_what_cannot_be_judged_is_said_clearly(reef: Collection, tmp_path: Path) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    unknown = write(tmp_path / "unknown", [image], ["Nemo nemo"])
+    with pytest.raises(UnknownNameError, match="Nemo nemo"):
+        curate(unknown, reef, CurateConfig(), tmp_path / "out", Run.silent())
+    unnamed = write(tmp_path / "unnamed", [image], [None])  # type: ignore[list-item]
+    with pytest.raises(CollectionError, match="no species"):
+        curate(unnamed, reef, CurateConfig(), tmp_path / "out", Run.silent())
+    with pytest.raises(CollectionError, match="holds no images"):
+        curate(unnamed.where(np.zeros(1, bool)), reef, CurateConfig(), tmp_path / "out", Run.silent())
+    without = Collection(
+        reef.root, reef.table[(reef.table["species"] != reef.species[0]) | (reef.table["split"] != "train")].reset_index(drop=True), reef.species
+    )
+    with pytest.raises(CollectionError, match="no training photographs"):
+        curate(write(tmp_path / "one", [image], [reef.species[0]]), without, CurateConfig(), tmp_path / "out", Run.silent())
+    with pytest.raises(CollectionError, match="new folder"):
+        curate(unknown, reef, CurateConfig(), unknown.root, Run.silent())

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from syntype.curation.filters import SpeciesMargin, Typicality
+from syntype.errors import CollectionError
+
+
+def clusters(counts: list[int], spread: float = 1.0, dim: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, labels and groups (two images a group) of species that lie apart."""
+    centres = np.random.default_rng([7, 1]).normal(size=(len(counts), dim)) * 2
+    rng = np.random.default_rng([seed, 2])
+    labels = np.repeat(np.arange(len(counts)), counts)
+    features = centres[labels] + spread * rng.normal(size=(len(labels), dim)) + 3
+    groups = np.array([f"{label}-{number // 2}" for label, count in enumerate(counts) for number in range(count)])
+    return features.astype(np.float32), labels, groups
+
+
+def test_own_species_pass_and_others_do_not() -> None:
+    margin = SpeciesMargin(*clusters([60, 40, 30]))
+    features, labels, _ = clusters([200, 200, 200], seed=5)
+    accepted = margin.accepts(features, labels)
+    assert 0.8 < accepted.mean() <= 1
+    assert margin.accepts(features, (labels + 1) % 3).mean() < 0.02
+
+
+def test_nine_in_ten_held_out_photographs_pass_by_construction() -> None:
+    features, labels, groups = clusters([300, 300, 300], spread=4.0)
+    margin = SpeciesMargin(features, labels, groups, quantile=0.1)
+    fresh, fresh_labels, _ = clusters([2000, 2000, 2000], spread=4.0, seed=9)
+    accepted = margin.accepts(fresh, fresh_labels)
+    for label in range(3):
+        assert accepted[fresh_labels == label].mean() == pytest.approx(0.9, abs=0.06)
+
+
+def test_a_species_with_six_photographs_is_recognised_and_takes_the_pooled_threshold() -> None:
+    margin = SpeciesMargin(*clusters([80, 80, 6]))
+    assert margin.thresholds[2] == margin.pooled
+    assert margin.thresholds[0] != margin.pooled
+    features, labels, _ = clusters([0, 0, 100], seed=3)
+    assert margin.accepts(features, labels).mean() > 0.8
+    assert margin.accepts(features, np.zeros_like(labels)).mean() < 0.05
+
+
+def test_margins_are_log_odds() -> None:
+    """Two species of one feature each: the margin of one is minus that of the other, and zero half-way."""
+    features, labels, groups = clusters([40, 40])
+    margin = SpeciesMargin(features, labels, groups)
+    a, b = margin.margin(features, np.zeros(80, dtype=np.int64)), margin.margin(features, np.ones(80, dtype=np.int64))
+    np.testing.assert_allclose(a, -b, atol=1e-9)
+    middle = (features[labels == 0].mean(0) + features[labels == 1].mean(0))[None] / 2
+    assert abs(margin.margin(middle, np.zeros(1, dtype=np.int64))[0]) < 0.1 * np.abs(a).mean()
+
+
+def test_one_species_alone_accepts_everything() -> None:
+    features, labels, groups = clusters([12])
+    assert SpeciesMargin(features, labels, groups).accepts(features, labels).all()
+
+
+def test_species_of_one_group_each_still_have_a_threshold() -> None:
+    features, labels, _ = clusters([4, 4, 4])
+    margin = SpeciesMargin(features, labels, labels.astype(str))
+    assert set(margin.thresholds.values()) == {0.0}
+    assert margin.accepts(features, labels).all()
+
+
+def test_the_same_seed_gives_the_same_thresholds() -> None:
+    data = clusters([30, 20, 10], spread=3.0)
+    assert SpeciesMargin(*data, seed=4).thresholds == SpeciesMargin(*data, seed=4).thresholds
+
+
+def test_an_unknown_label_and_no_photographs_are_errors() -> None:
+    features, labels, groups = clusters([12, 12])
+    with pytest.raises(CollectionError, match="no training photograph"):
+        SpeciesMargin(features, labels, groups).margin(features[:1], np.array([5]))
+    with pytest.raises(CollectionError, match="no training photographs"):
+        SpeciesMargin(features[:0], labels[:0], groups[:0])
+    with pytest.raises(CollectionError, match="no training photographs"):
+        Typicality(features[:0], groups[:0])
+
+
+def test_typicality_is_the_mean_cosine_to_three_neighbours() -> None:
+    features, _, groups = clusters([20, 20])
+    queries = clusters([5, 5], seed=8)[0]
+    unit = [x.astype(np.float64) / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, features)]
+    expected = np.sort(unit[0] @ unit[1].T, axis=1)[:, -3:].mean(1)
+    np.testing.assert_allclose(Typicality(features, groups).typicality(queries), expected, atol=1e-5)
+
+
+def test_typical_images_pass_and_far_ones_do_not() -> None:
+    features, _, groups = clusters([150, 150])
+    typical = Typicality(features, groups, quantile=0.02)
+    fresh = clusters([500, 500], seed=6)[0]
+    assert typical.accepts(fresh).mean() > 0.95
+    assert not typical.accepts(-fresh).any()
+    assert not typical.accepts(np.random.default_rng(0).normal(size=(50, 40)).astype(np.float32) * 5).any()
+
+
+def test_own_group_does_not_make_a_photograph_typical() -> None:
+    """Two equal frames a group: their mutual similarity of 1 must not push the threshold up."""
+    features, _, groups = clusters([60, 60], spread=2.0)
+    doubled, twice = np.repeat(features, 2, axis=0), np.repeat(groups, 2)
+    fresh = clusters([500, 500], spread=2.0, seed=6)[0]
+    assert Typicality(doubled, twice).accepts(fresh).mean() > 0.93
+
+
+def test_typicality_of_one_photograph_or_one_group() -> None:
+    features, _, groups = clusters([6])
+    assert Typicality(features[:1], groups[:1]).accepts(features[:1]).all()
+    assert Typicality(features, np.array(["same"] * 6)).threshold < 1
