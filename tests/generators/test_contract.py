@@ -107,7 +107,8 @@ def test_a_gradient_that_is_not_finite_stops_training_with_advice(
 
 def test_killed_in_the_middle_of_training_and_resumed(small_collection: Collection, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]); from test_contract import trained; from syntype.collection import Collection\n"
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3])\n"
+        "from test_contract import trained; from syntype.collection import Collection\n"
         "trained('projected', Collection.open(sys.argv[1]), Path(sys.argv[2]), steps=40, checkpoint_minutes=1e-6)\n"
     )
     arguments = [sys.executable, "-c", script, str(small_collection.root), str(tmp_path / "killed"), str(Path(__file__).parent)]

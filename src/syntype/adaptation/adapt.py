@@ -198,9 +198,9 @@ def _changes(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, T
     for name, tensor in after.items():
         tensor = tensor.detach().cpu()
         if tensor.shape != before[name].shape:
-            changed[NEW_ROW + name] = tensor[-1:].clone()
+            changed[NEW_ROW + name] = tensor[-1:].clone().contiguous()
         elif not torch.equal(tensor, before[name].cpu()):
-            changed[name] = tensor.clone()
+            changed[name] = tensor.clone(memory_format=torch.contiguous_format)
     return changed
 
 

@@ -40,8 +40,12 @@ less than a pixel apart, so one of them lies near enough to any small crop and t
 
 def downscale(images: np.ndarray, side: int) -> Tensor:
     """uint8 NHWC -> float32 (N, 3, side, side) in [0, 1], antialiased."""
-    tensor = torch.from_numpy(np.require(images, requirements=["C", "W"])).permute(0, 3, 1, 2).float().div_(255)
-    return F.interpolate(tensor, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    parts = [torch.empty((0, 3, side, side))]
+    for start in range(0, len(images), 1024):  # in float, large images take twelve times their room
+        part = np.require(images[start : start + 1024], requirements=["C", "W"])
+        tensor = torch.from_numpy(part).permute(0, 3, 1, 2).float().div_(255)
+        parts.append(F.interpolate(tensor, size=(side, side), mode="bilinear", antialias=True, align_corners=False))
+    return torch.cat(parts)
 
 
 def frame_weights(side: int) -> Tensor:

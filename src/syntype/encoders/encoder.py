@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from syntype.collection.table import Collection
-from syntype.encoders.backbones import Backbone, build_backbone
+from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
 
 __all__ = ["Encoder", "encode_collection", "load_encoder"]
 
@@ -29,6 +29,8 @@ class Encoder:
     def __init__(self, backbone: Backbone, batch_size: int = 64) -> None:
         self.backbone = backbone
         self.batch_size = batch_size
+        if backbone.name in BUNDLED:
+            fold_batch_norm(backbone.network)
         self._network = backbone.network.eval().to(memory_format=torch.channels_last)
 
     @property

@@ -10,17 +10,14 @@ its latent is found out by that alone.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 
-from syntype.encoders import Backbone
+from syntype.encoders import Backbone, fold_batch_norm
 
 __all__ = ["FrozenFeatures", "ProjectedHeads"]
 
@@ -95,19 +92,6 @@ class FrozenFeatures(nn.Module):
                 y = (y + F.interpolate(mixed[-1], size=y.shape[-2:], mode="bilinear", align_corners=False)) * 0.5**0.5
             mixed.append(scales(y))
         return mixed
-
-
-def fold_batch_norm(module: nn.Module) -> None:
-    """Fold every batch normalisation of a timm EfficientNet in evaluation mode into the convolution before it."""
-    children = OrderedDict(module.named_children())
-    for child in children.values():
-        fold_batch_norm(child)
-    names = list(children)
-    for conv_name, norm_name in pairwise(names):
-        conv, norm = children[conv_name], children[norm_name]
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
-            setattr(module, norm_name, getattr(norm, "act", nn.Identity()))
 
 
 class _Head(nn.Module):

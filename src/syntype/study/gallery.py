@@ -104,4 +104,4 @@ def _spread(rows: np.ndarray, count: int) -> list[int]:
 
 def _notices(table: pd.DataFrame) -> list[dict[str, str]]:
     distinct = table[[column for column in ("licence", "terms", "rights_holder") if column in table]].drop_duplicates()
-    return [{column: str(value) for column, value in row.items() if not pd.isna(value)} for row in distinct.to_dict("records")][:50]
+    return [{str(column): str(value) for column, value in row.items() if not pd.isna(value)} for row in distinct.to_dict("records")][:50]

@@ -43,7 +43,7 @@ def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> Non
     splits = table["split"].to_numpy(dtype=object)
     straddling = pairs[splits[pairs[:, 0]] != splits[pairs[:, 1]]]
     if len(straddling):
-        raise _straddles(collection, table, *map(int, straddling[0]), len(straddling), "photographs that look the same")
+        raise _straddles(collection, table, int(straddling[0, 0]), int(straddling[0, 1]), len(straddling), "photographs that look the same")
     learned = table[(table["split"] == "test") & table["sha256"].isin(list(trained_on))]
     if len(learned):
         raise LeakageError(
@@ -82,7 +82,7 @@ def _look_alikes(collections: list[Collection]) -> np.ndarray:
     ends = np.cumsum([len(whole) for whole in wholes])
 
     def thumbnails(rows: np.ndarray) -> np.ndarray:
-        parts = []
+        parts: list[np.ndarray] = []
         for whole, end in zip(wholes, ends, strict=True):
             inside = rows[(rows >= end - len(whole)) & (rows < end)] - (end - len(whole))
             parts.extend(iterate_pixels(whole, THUMBNAIL, inside))

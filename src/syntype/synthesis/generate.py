@@ -27,7 +27,7 @@ from syntype.errors import InputError, TrainingError, UnknownNameError
 from syntype.generators import Generator, family
 from syntype.recipe import Settings
 from syntype.run import Run
-from syntype.synthesis.provenance import NOTICE, TRAINED, Mark, read_mark, write_image
+from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image
 
 __all__ = ["GenerateConfig", "GenerateResult", "generate", "image_seed"]
 
