@@ -289,3 +289,19 @@ def test_a_wrong_ending_is_put_right_and_the_bytes_kept(tmp_path: Path) -> None:
     table = imported(tmp_path / "Naso", tmp_path / "out").collection.table
     assert table["file_name"].tolist() == ["images/Naso/a.png"]
     assert (tmp_path / "out" / "images" / "Naso" / "a.png").read_bytes() == path.read_bytes()
+
+
+def test_a_folder_with_one_table_beside_its_images(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "pictures").mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (20, 20), (80 * number, 10, 10)).save(source / "pictures" / f"{number}.png")
+    (source / "fish.csv").write_text("file,name\n" + "".join(f"pictures/{number}.png,Aus primus\n" for number in range(3)))
+    with_columns = collect(source, CollectConfig(species_column="name"), tmp_path / "by-table", Run.silent())
+    assert with_columns.collection.species == ("Aus primus",)
+    by_folder = collect(
+        source, CollectConfig(), tmp_path / "by-folder", run := Run.start(tmp_path / "run", "collect", CollectConfig(), seed=0, quiet=True)
+    )
+    run.finish()
+    assert by_folder.collection.species == ("pictures",)
+    assert "fish.csv" in (tmp_path / "run/progress.jsonl").read_text()

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from syntype.collection.importers import CollectConfig, collect
-from syntype.collection.inspection import BINS, bin_of, inspect, plot_long_tail
+from syntype.collection.inspection import inspect, plot_long_tail
 from syntype.collection.table import Collection
-from syntype.identification import bins as other
 from syntype.run import Run
 
 
@@ -94,14 +93,6 @@ def test_real_photographs(fish4knowledge: Path, tmp_path: Path) -> None:
     near = result.counts["near_duplicates"]
     assert near["within_group"] > near["across_groups"]
     assert not any("more than one split" in problem for problem in result.problems)
-
-
-def test_bins_are_those_of_the_classifier() -> None:
-    assert [bin_of(count) for count in (0, 1, 2, 10, 11, 100, 101, 500, 501, 10**6)] == [
-        "2-10", "2-10", "2-10", "2-10", "11-100", "11-100", "101-500", "101-500", ">500", ">500",
-    ]  # fmt: skip
-    assert all(bin_of(count) == other.bin_of(count) for count in range(600))
-    assert tuple(BINS) == tuple(other.BINS)
 
 
 @pytest.mark.parametrize("number", [1, 23, 10_000])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from syntype.identification.bins import BINS, bin_of, bins_of
+from syntype.collection.bins import BINS, bin_of, bins_of
 from syntype.identification.metrics import measure
 
 

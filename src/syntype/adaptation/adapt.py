@@ -87,8 +87,8 @@ def choose_photographs(collection: Collection, species: str, shots: int, seed: i
     if not len(photographs):
         raise CollectionError(f"{collection.root}: has no training photograph of {species}. Add some, and import again with: syntype collect")
     order = np.random.default_rng([seed, len(photographs)]).permutation(len(photographs))
-    groups = photographs.table["group"].fillna(photographs.table["image_id"]).to_numpy(dtype=object)
-    seen: dict[Any, int] = {}
+    groups = photographs.groups().tolist()
+    seen: dict[int, int] = {}
     turn = np.zeros(len(photographs), dtype=int)  # first photographs of every group come before the second ones
     for row in order:
         turn[row] = seen[groups[row]] = seen.get(groups[row], -1) + 1

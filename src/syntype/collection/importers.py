@@ -111,7 +111,7 @@ def collect(source: Path, config: CollectConfig, out: Path, run: Run) -> Collect
     source, out = Path(source), Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)
-    items = _list(source, config, out)
+    items = _list(source, config, out, run)
     out.mkdir(parents=True, exist_ok=True)
     entries = [item for item in items if isinstance(item, Entry)]
     refused = [item for item in items if isinstance(item, Refused)]
@@ -145,16 +145,21 @@ def collect(source: Path, config: CollectConfig, out: Path, run: Run) -> Collect
     )
 
 
-def _list(source: Path, config: CollectConfig, out: Path) -> list[Entry | Refused]:
+def _list(source: Path, config: CollectConfig, out: Path, run: Run) -> list[Entry | Refused]:
     columns = {"file": config.file_column, "species": config.species_column, "group": config.group_column,
                "licence": config.licence_column, "box": config.box_column}  # fmt: skip
     if source.is_dir():
         for name in ("metadata.parquet", "metadata.csv"):
             if (source / name).is_file():
                 return list_table(source / name, columns)
+        tables = sorted(path for path in source.iterdir() if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
         asked = [name for name in columns.values() if name]
+        if asked and len(tables) == 1:
+            return list_table(tables[0], columns)
         if asked:
             raise InputError(f"is a folder: it has no column {asked[0]!r}", "Give the CSV file itself, or leave the column options out.", file=source)
+        if tables:
+            run.say(f"{source} holds {tables[0].name}, which is not read: species come from the folders. To use the table, give its path as SOURCE.")
         return list_folder(source, skip=out)
     if not source.exists():
         raise InputError("does not exist", "Give a folder with one sub-folder a species, or a CSV file.", file=source)

@@ -15,23 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from syntype.collection.bins import BINS, bin_of
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
 from syntype.collection.pixels import iterate_pixels
 from syntype.collection.table import SPLITS, Collection
 from syntype.run import Run
 
-__all__ = ["BINS", "InspectResult", "bin_of", "inspect", "plot_long_tail"]
-
-BINS: dict[str, tuple[int, float]] = {"2-10": (0, 10), "11-100": (11, 100), "101-500": (101, 500), ">500": (501, float("inf"))}
-"""Bins of training images a species, both ends included; a species with fewer than two falls into the first."""
+__all__ = ["InspectResult", "inspect", "plot_long_tail"]
 
 _COLOURS = ("#b2182b", "#ef8a62", "#67a9cf", "#2166ac")  # red is rare; told apart by the colour-blind too
 _SHOWN = 8
-
-
-def bin_of(count: int) -> str:
-    """The bin of a species with ``count`` training images."""
-    return next(name for name, (low, high) in BINS.items() if low <= count <= high)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ def training_data(collection: Collection, size: int) -> TrainingData:
         raise CollectionError(f"{collection.root}: no training image has a species. Import it again with --species-column.")
     species = tuple(name for name, there in zip(named.species, present, strict=True) if there)
     labels = (np.cumsum(present) - 1)[named.labels()].astype(np.int64)
-    groups = named.table["group"].fillna(named.table["image_id"]).astype(str).to_numpy(dtype=str)
-    return TrainingData(named.pixels(size), labels, np.unique(groups, return_inverse=True)[1].astype(np.int64), species)
+    return TrainingData(named.pixels(size), labels, named.groups(), species)
 
 
 class BatchSampler:

@@ -290,6 +290,7 @@ class Loop:
         """What must be the same for a state to be continued; how long to train and how often to report may change."""
         free = {"minutes", "steps", "checkpoint_minutes", "preview_every", "device", "precision", "only", "except_"}
         settings = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in free}
+        settings["model"] = self.model.config.model_dump(mode="json")
         return {**settings, "precision": self.runtime.precision, "species": list(self.model.species), "num_images": len(self.data.images)}
 
     def _restore(self) -> None:

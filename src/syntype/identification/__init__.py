@@ -1,7 +1,6 @@
 """Identification of species under a long tail: backbones, losses, samplers, bins."""
 
 from syntype.identification.augment import AugmentConfig
-from syntype.identification.bins import BINS, bin_of, bins_of
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit
@@ -11,7 +10,6 @@ from syntype.identification.storage import Classifier, load_classifier, save_cla
 from syntype.identification.train import ClassifierResult, labelled, train_classifier
 
 __all__ = [
-    "BINS",
     "AugmentConfig",
     "Classifier",
     "ClassifierConfig",
@@ -21,8 +19,6 @@ __all__ = [
     "LabelledImages",
     "Metrics",
     "PredictResult",
-    "bin_of",
-    "bins_of",
     "fit",
     "labelled",
     "load_classifier",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from syntype.identification.bins import BINS, bins_of
+from syntype.collection.bins import BINS, bins_of
 
 __all__ = ["Metrics", "measure"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from syntype.identification.bins import BINS, bins_of
+from syntype.collection.bins import BINS, bins_of
 from syntype.study.arms import ARMS, CURATED, Arm
 from syntype.study.statistics import Effect, mean_recall, paired_effect, species_recall
 from syntype.study.verdict import Rules, explain

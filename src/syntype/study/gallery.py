@@ -23,7 +23,7 @@ class Gallery:
 
     Attributes:
         images: uint8, shape (M, size, size, 3).
-        species: one entry a species: name, ``real`` (positions in ``images``), ``synthetic`` (dicts: image, nearest, distance, seed).
+        species: one entry a species: name, ``real`` (positions in ``images``), ``synthetic`` (dicts: image, nearest, nearest_species, distance, seed).
         refused: per reason: a list of dicts (image, species).
         notices: distinct licences and terms of the photographs shown.
         sources: where the collections say they come from.
@@ -82,6 +82,7 @@ def collect_gallery(real: Collection, judged: Collection, species: Sequence[str]
             made.append({
                 "image": put(made_pixels[row]),
                 "nearest": None if nearest is None else put_real(nearest),
+                "nearest_species": None if nearest is None else str(train.table["species"].iloc[nearest]),
                 "distance": None if pd.isna(record["nearest_real_distance"]) else float(record["nearest_real_distance"]),
                 "seed": None if pd.isna(record["seed"]) else int(record["seed"]),
             })  # fmt: skip

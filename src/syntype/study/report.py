@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from syntype.collection.bins import BINS
 from syntype.errors import InputError
-from syntype.identification.bins import BINS
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
 from syntype.study.pictures import data_uri, plot_forest, plot_tail

@@ -172,9 +172,8 @@ def _run_arms(materials: Materials, arms: tuple[Arm, ...], run: Run) -> tuple[di
 def _photographs(collection: Collection, split: str, size: int) -> _Photographs:
     chosen = collection.training() if split == "train" else collection.select(split=split, usable=True)
     chosen = chosen.where(chosen.table["species"].notna())
-    groups = chosen.table["group"].fillna(chosen.table["image_id"]).astype(str).to_numpy(dtype=str)
     labels = chosen.labels()
-    return _Photographs(LabelledImages(chosen.pixels(size), labels), Split(labels, np.unique(groups, return_inverse=True)[1]))
+    return _Photographs(LabelledImages(chosen.pixels(size), labels), Split(labels, chosen.groups()))
 
 
 def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> LabelledImages:

@@ -115,7 +115,7 @@ def explain(primary: Effect | None, others: Effect | None, num_accepted: int, ru
         f"Recall of the rare species with curated synthetic images, minus their recall with “{competitor}”: {size}.",
     ]
     if others is not None:
-        hurt = "more than is put up with" if damages_others(others, rules) else "not more than is put up with" if others.value < 0 else "no damage"
+        hurt = _judge_others(others, rules)
         reasons.append(
             f"The {others.num_species} other species changed by {points(others.value)} points ({points(others.low)} to {points(others.high)}): "
             f"{hurt} (limit {points(-rules.head_tolerance)})."
@@ -139,6 +139,14 @@ def explain(primary: Effect | None, others: Effect | None, num_accepted: int, ru
         change = "Test photographs of more individuals of the rare species (the surest way), more seeds, or better synthetic images."
     luck = () if generator_varies else ("Another training of the generator: it was trained once, so its luck is not part of the interval.",)
     return Verdict(word, f"{_LEAD[word]}: {core}", tuple(reasons), (change, *luck))
+
+
+def _judge_others(others: Effect, rules: Rules) -> str:
+    if damages_others(others, rules):
+        return "more than is put up with"
+    if others.value < -rules.head_tolerance:
+        return "more than is put up with, but chance alone could explain it"
+    return "less than is put up with" if others.value < 0 else "no damage"
 
 
 def _none_accepted(num_offered: int) -> str:
