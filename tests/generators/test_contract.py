@@ -109,7 +109,7 @@ def test_killed_in_the_middle_of_training_and_resumed(small_collection: Collecti
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3])\n"
         "from test_contract import trained; from syntype.collection import Collection\n"
-        "trained('projected', Collection.open(sys.argv[1]), Path(sys.argv[2]), steps=40, checkpoint_minutes=1e-6)\n"
+        "trained('projected', Collection.open(sys.argv[1]), Path(sys.argv[2]), steps=16, checkpoint_minutes=1e-6)\n"
     )
     arguments = [sys.executable, "-c", script, str(small_collection.root), str(tmp_path / "killed"), str(Path(__file__).parent)]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -23,7 +23,8 @@ class Gallery:
 
     Attributes:
         images: uint8, shape (M, size, size, 3).
-        species: one entry a species: name, ``real`` (positions in ``images``), ``synthetic`` (dicts: image, nearest, nearest_species, distance, seed).
+        species: a dict a species: name, ``real`` (positions in ``images``), ``synthetic`` (dicts: image, nearest, nearest_species,
+            distance, seed).
         refused: per reason: a list of dicts (image, species).
         notices: distinct licences and terms of the photographs shown.
         sources: where the collections say they come from.
