@@ -50,19 +50,16 @@ class FrozenFeatures(nn.Module):
             for conv in [*self.mix_channels, *self.mix_scales]:
                 nn.init.kaiming_normal_(conv.weight, a=1.0)
                 nn.init.zeros_(conv.bias)
-        for index, width in enumerate(widths):
-            self.register_buffer(f"mean_{index}", torch.zeros(1, width, 1, 1))
-            self.register_buffer(f"gain_{index}", torch.ones(1, width, 1, 1))
+        self.gain: Tensor
+        self.register_buffer("gain", torch.ones(len(widths)))
         self.requires_grad_(False)
         self.eval()
 
     @torch.no_grad()
     def standardise(self, images_NCHW: Tensor) -> None:
-        """Bring every channel of the network's maps to zero mean and unit variance over these photographs, so that no resolution
-        speaks louder than another."""
-        for index, tap in enumerate(self._maps(images_NCHW)):
-            self.get_buffer(f"mean_{index}").copy_(tap.mean(dim=(0, 2, 3), keepdim=True))
-            self.get_buffer(f"gain_{index}").copy_(1 / (tap.std(dim=(0, 2, 3), keepdim=True) + 1e-3))
+        """Bring each of the network's maps to unit mean square over these photographs, so that no resolution speaks louder than
+        another. Channels keep their proportions: to raise a silent one would raise its noise."""
+        self.gain.copy_(torch.stack([tap.square().mean().rsqrt() for tap in self._maps(images_NCHW)]))
 
     def train(self, mode: bool = True) -> FrozenFeatures:
         """Stay frozen whatever the training mode."""
@@ -87,7 +84,7 @@ class FrozenFeatures(nn.Module):
         mixed: list[Tensor] = []
         for index, tap in reversed(list(enumerate(self._maps(images_NCHW)))):
             across, scales = self.mix_channels[index], self.mix_scales[index]
-            y = across((tap - self.get_buffer(f"mean_{index}")) * self.get_buffer(f"gain_{index}"))
+            y = across(tap * self.gain[index])
             if mixed:
                 y = (y + F.interpolate(mixed[-1], size=y.shape[-2:], mode="bilinear", align_corners=False)) * 0.5**0.5
             mixed.append(scales(y))

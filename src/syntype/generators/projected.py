@@ -154,6 +154,7 @@ class ProjectedGAN(GenerativeModel):
 
     def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
         """Take over trained discriminators; tensors with a row a species gain one for the species added last."""
+        self.features.gain.copy_(state["features.gain"])
         own = self.heads.state_dict()
         for name, tensor in own.items():
             trained = state[f"heads.{name}"]
