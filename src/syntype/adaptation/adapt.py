@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from syntype.collection.table import Collection
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
-from syntype.generators.checkpoint import NEW_ROW, Generator, base_folder, load_generator, read_state
+from syntype.generators.checkpoint import NEW_ROW, Generator, base_folder, load_generator, read_generator_info, read_state
 from syntype.generators.contract import Adapts
 from syntype.generators.data import training_data
 from syntype.generators.runtime import Precision, Runtime
@@ -128,7 +128,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
 
     model.add_species(config.species, relative)
     data = training_data(photographs, generator.size)
-    data = type(data)(data.images, np.full(len(data.labels), len(model.species) - 1), data.groups, model.species)
+    data = replace(data, labels=np.full(len(data.labels), len(model.species) - 1), species=model.species)
     runtime = Runtime(config.device, config.precision)
     torch.manual_seed(config.seed)
     model.prepare(data, runtime)
@@ -158,7 +158,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     file = _save(generator, base, config, relative, changed, photographs, loop, out)
     if run.folder is not None:
         loop.preview(f"final-{loop.step:06d}", [config.species])
-    adapted = load_generator(out)
+    info, _ = read_generator_info(out)
     return AdaptResult(
         out,
         config.species,
@@ -168,7 +168,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         loop.step,
         round(loop.seconds / 60, 2),
         round(file.stat().st_size / 1e6, 2),
-        adapted.generator_id,
+        str(info["generator_id"]),
         status,
     )
 

@@ -19,7 +19,7 @@ from syntype.errors import UnknownNameError
 from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 
-__all__ = ["Adapts", "Batch", "GenerativeModel", "GeneratorConfig", "TrainingData", "seeded_normal", "to_tensor"]
+__all__ = ["Adapts", "Batch", "GenerativeModel", "GeneratorConfig", "TrainingData", "seeded_normal", "to_tensor", "to_uint8"]
 
 
 @dataclass(frozen=True)
@@ -168,3 +168,8 @@ def to_tensor(images: np.ndarray) -> Tensor:
     """uint8 NHWC -> float32 NCHW in [-1, 1], channels-last in memory (no copy of the layout)."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
     return tensor.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images_NCHW: Tensor) -> np.ndarray:
+    """[-1, 1] NCHW -> uint8 NHWC, rounded to the nearest level."""
+    return images_NCHW.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()

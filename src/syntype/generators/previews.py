@@ -6,16 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from syntype.generators.contract import GenerativeModel
+from syntype.generators.contract import GenerativeModel, to_uint8
 
-__all__ = ["preview_species", "save_grid", "to_uint8"]
-
-
-def to_uint8(images_NCHW: Tensor) -> np.ndarray:
-    """[-1, 1] NCHW -> uint8 NHWC, rounded to the nearest level."""
-    return images_NCHW.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+__all__ = ["preview_species", "save_grid"]
 
 
 def preview_species(species: tuple[str, ...], counts: np.ndarray, rows: int = 12) -> list[str]:

@@ -115,9 +115,10 @@ class ProjectedGAN(GenerativeModel):
         with self.runtime.autocast():
             judged = self.heads(fake_maps, labels, strength)
         loss_g = -total(x.float().mean() for x in judged)
-        spread = self.spread(pair_distance([*coarse(fake), *fake_maps]), pair_distance([*coarse(real), *real_maps]), labels[::2])
-        missing = F.relu(1 - spread).mean()
-        stepped &= self.runtime.update(loss_g + c.spread_weight * missing, self.generator.parameters(), self.optimisers["generator"])
+        with torch.set_grad_enabled(c.spread_weight > 0):
+            spread = self.spread(pair_distance([*coarse(fake), *fake_maps]), pair_distance([*coarse(real), *real_maps]), labels[::2])
+            missing = c.spread_weight * F.relu(1 - spread).mean()
+        stepped &= self.runtime.update(loss_g + missing, self.generator.parameters(), self.optimisers["generator"])
         return {
             "loss_discriminator": loss_d.detach(),
             "loss_generator": loss_g.detach(),

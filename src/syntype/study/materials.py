@@ -24,6 +24,7 @@ from syntype.collection.reef import draw_images, reef_config, species_names
 from syntype.curation import curate
 from syntype.errors import CollectionError, UnknownNameError
 from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
+from syntype.generators.contract import to_uint8
 from syntype.run import Run, write_json
 from syntype.study.arms import Arm, Pool
 from syntype.study.config import StudyConfig
@@ -166,8 +167,7 @@ class Materials:
         known = {label for label, name in enumerate(self.species) if name in generator.species}
         labels = np.array([label for label in np.repeat(np.arange(len(made)), made) if label in known], dtype=np.int64)
         images = generator.sample([self.species[label] for label in labels], self._image_seeds(number, len(labels)))
-        levels = images.add(1).mul(127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy().astype(np.uint8)
-        return levels, labels
+        return to_uint8(images), labels
 
     def _oracle(self, made: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
         reef = reef_config(self.collection)

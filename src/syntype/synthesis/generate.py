@@ -25,6 +25,7 @@ from syntype.collection.decoding import decode
 from syntype.collection.duplicates import perceptual_hash
 from syntype.errors import InputError, TrainingError, UnknownNameError
 from syntype.generators import Generator, family
+from syntype.generators.contract import to_uint8
 from syntype.recipe import Settings
 from syntype.run import Run
 from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image
@@ -190,8 +191,7 @@ def _draw(generator: Generator, jobs: Sequence[_Job], controls: dict[str, Any]) 
         raise TrainingError(
             f"generator {generator.generator_id}: gives values that are not finite. Go back to an earlier checkpoint, or train again."
         )
-    levels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).cpu().numpy()
+    return to_uint8(images)
 
 
 def _write(image: np.ndarray, out: Path, job: _Job, quality: int) -> dict[str, Any]:
