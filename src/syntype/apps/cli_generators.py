@@ -156,19 +156,23 @@ def train(
 @click.option("--method", help="How to adapt.  [default: finetune]")
 @click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to learn from.  [default: 6]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
+@resume_option
 @seed_option
 @device_option
 @set_option
 @dry_run_option
 @output_options
-def adapt(generator: Path, collection: Path, out: Path, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
+def adapt(
+    generator: Path, collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
+) -> None:
     """Teach a trained GENERATOR one more species from a few training photographs in COLLECTION."""
     from syntype.adaptation import AdaptConfig
     from syntype.adaptation import adapt as stage
     from syntype.adaptation.adapt import choose_photographs
     from syntype.generators import load_generator
 
-    config = settings(AdaptConfig, flags, overrides=overrides)
+    started = out / "recipe.yaml"  # the settings of the run to go on with; flags given again win over them
+    config = settings(AdaptConfig, flags, recipe=str(started) if resume and started.is_file() else None, overrides=overrides)
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
         photographs = choose_photographs(opened, config.species, config.shots, config.seed)
@@ -182,7 +186,9 @@ def adapt(generator: Path, collection: Path, out: Path, overrides: tuple[str, ..
         config,
         seed=config.seed,
         inputs={"generator": str(generator), "collection": str(collection)},
-        kept=f"{generator} is unchanged; {out} holds what was learnt so far, delete it to adapt again.",
+        kept=f"{generator} is unchanged; {out} holds what was learnt so far: continue with --resume.",
+        resumable=True,
+        resume=resume,
         quiet=quiet,
     )
     show(result.summary(), as_json, f"Next: syntype generate {out} --species '{flags['species']}' --num 20 --out out/synthetic")

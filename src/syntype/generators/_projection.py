@@ -3,13 +3,13 @@
 Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007): features of four resolutions of a pre-trained
 network are mixed across channels by random 1x1 convolutions (CCM, section 3.2) and across scales by random 3x3 convolutions
 with up-sampling (CSM); none of that is trained. One small discriminator looks at each resolution.
-Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3). A head also sees how much the two images of a
-pair differ (minibatch standard deviation of Karras et al. 2018, in groups of two of one species): a generator that ignores
-its latent is found out by that alone.
+Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3). One more head looks at the image itself, at 32 px: a network
+trained to recognise things through changes of light says little about colour, and without that head colours drift.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +20,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 from syntype.encoders import Backbone, fold_batch_norm
 
 __all__ = ["FrozenFeatures", "ProjectedHeads"]
+
+PIXELS = 32
+"""Side at which the head on the image sees it: enough for colours and where they are; texture is left to the frozen network."""
 
 
 class FrozenFeatures(nn.Module):
@@ -92,42 +95,47 @@ class FrozenFeatures(nn.Module):
 
 
 class _Head(nn.Module):
-    def __init__(self, channels: int, num_species: int, halvings: int, pair_statistics: bool) -> None:
+    """Halvings, one or two more convolutions, then a logit a position."""
+
+    def __init__(self, widths: list[int], num_species: int) -> None:
         super().__init__()
         body: list[nn.Module] = []
-        for _ in range(halvings):
-            body += [spectral_norm(nn.Conv2d(channels, channels, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
-        body += [spectral_norm(nn.Conv2d(channels, channels, 3, padding=1)), nn.LeakyReLU(0.2)]
+        for a, b in pairwise(widths):
+            body += [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+        channels = widths[-1]
+        for _ in range(2):
+            body += [spectral_norm(nn.Conv2d(channels, channels, 3, padding=1)), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*body)
-        self.pair_statistics = pair_statistics
-        self.last = nn.Sequential(spectral_norm(nn.Conv2d(channels + int(pair_statistics), channels, 3, padding=1)), nn.LeakyReLU(0.2))
         self.logit = spectral_norm(nn.Conv2d(channels, 1, 1))
         self.species = spectral_norm(nn.Embedding(num_species, channels))
 
-    def forward(self, x: Tensor, labels: Tensor, strength: Tensor) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         x = self.body(x)
-        if self.pair_statistics:
-            pairs = x.view(-1, 2, *x.shape[1:])
-            difference = (pairs[:, 0] - pairs[:, 1]).abs().mean(dim=1, keepdim=True)
-            x = torch.cat([x, difference.repeat_interleave(2, dim=0)], dim=1)
-        x = self.last(x)
         match = torch.einsum("nchw,nc->nhw", x, self.species(labels)).unsqueeze(1)
-        return (self.logit(x) + strength * match).flatten(1)
+        return (self.logit(x) + match).flatten(1)
 
 
 class ProjectedHeads(nn.Module):
-    """One trained discriminator a resolution.
+    """One trained discriminator a resolution, and one on the image.
 
     Args:
         num_maps: maps that ``FrozenFeatures`` gives, coarsest first.
         channels: of each map.
-        pair_statistics: let each head see how much the images 2i and 2i+1 of a batch differ.
+        num_species: rows of the species' embeddings.
     """
 
-    def __init__(self, num_maps: int, channels: int, num_species: int, pair_statistics: bool) -> None:
+    def __init__(self, num_maps: int, channels: int, num_species: int) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(_Head(channels, num_species, index, pair_statistics) for index in range(num_maps))
+        on_maps = [_Head([channels] * (index + 1), num_species) for index in range(num_maps)]
+        self.heads = nn.ModuleList([*on_maps, _Head([3, channels // 2, channels, channels], num_species)])
 
-    def forward(self, maps: list[Tensor], labels: Tensor, strength: Tensor) -> list[Tensor]:
-        """Logits of each head, shape (N, positions); positive means real. ``strength`` 0 leaves the species out."""
-        return [head(x, labels, strength) for head, x in zip(self.heads, maps, strict=True)]
+    def forward(self, maps: list[Tensor], images_NCHW: Tensor, labels: Tensor) -> list[Tensor]:
+        """Logits of each head, shape (N, positions); positive means real.
+
+        Args:
+            maps: of the images, as ``FrozenFeatures`` gives them.
+            images_NCHW: the images themselves, in [-1, 1].
+            labels: int64, shape (N,).
+        """
+        small = F.avg_pool2d(images_NCHW, max(1, images_NCHW.shape[-1] // PIXELS))
+        return [head(x, labels) for head, x in zip(self.heads, [*maps, small], strict=True)]

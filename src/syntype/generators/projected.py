@@ -23,6 +23,9 @@ from syntype.generators.runtime import Runtime
 
 __all__ = ["ProjectedConfig", "ProjectedGAN"]
 
+OUTSIDE_WEIGHT = 10.0
+"""Weight of the mean square by which pixels lie outside [-1, 1]: enough to keep nearly all of them inside."""
+
 
 class ProjectedConfig(GeneratorConfig):
     """Settings of ``projected``."""
@@ -39,30 +42,21 @@ class ProjectedConfig(GeneratorConfig):
     """Side to which images are scaled for it, in pixels."""
     head_channels: int = 64
     """Channels of the mixed feature maps and of the discriminators on them."""
-    generator_rate: float = 2e-4
+    generator_rate: float = 6e-4
     """Adam's learning rate of the generator."""
     discriminator_rate: float = 2e-4
-    """Adam's learning rate of the discriminators."""
-    spread_weight: float = 0.0
-    """Weight of a term that pulls two images of a species as far apart as its photographs are. The progress log shows the ratio (``spread``);
-    raise the weight only where it stays far below 1: at 2 it was seen to saturate colours."""
-    pair_statistics: bool = True
-    """Let the discriminators see how much two images of one species differ."""
-    augmentation: float = 0.5
+    """Adam's learning rate of the discriminators: at the generator's own they were seen to win within fifty steps, and little was learnt."""
+    augmentation: float = 1.0
     """Probability with which the discriminators see an image with other colours, shifted, or with a part blanked (each of the three)."""
     flip: bool = True
     """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
-    species_from: int = 200
-    """Until this step all species are learnt as one, so that the latent has to matter (Shahbazi et al. 2022, arXiv 2201.06578)."""
-    species_full: int = 800
-    """From this step on the species counts fully; in between it comes in linearly."""
     mixing_seed: int = 0
     """Seed of the frozen random mixing."""
 
     @classmethod
     def tiny(cls, size: int = 32) -> ProjectedConfig:
         """A model that trains in seconds."""
-        return cls(size=size, latent_dim=16, embedding_dim=8, width=4, backbone_size=64, head_channels=16, species_from=0, species_full=1)
+        return cls(size=size, latent_dim=16, embedding_dim=8, width=4, backbone_size=64, head_channels=16)
 
 
 class ProjectedGAN(GenerativeModel):
@@ -81,8 +75,7 @@ class ProjectedGAN(GenerativeModel):
         c = self.config
         self.runtime = runtime
         self.features = FrozenFeatures(build_backbone(c.backbone), c.backbone_size, c.head_channels, c.mixing_seed)
-        self.heads = ProjectedHeads(4, c.head_channels, len(self.species), c.pair_statistics)
-        self.spread = SpreadTarget(len(self.species), 6)
+        self.heads = ProjectedHeads(4, c.head_channels, len(self.species))
         self.to(runtime.device).to(memory_format=torch.channels_last)
         rows = np.random.default_rng([c.mixing_seed, len(data.images)]).choice(len(data.images), min(256, len(data.images)), replace=False)
         self.features.standardise(to_tensor(data.images[np.sort(rows)]).to(runtime.device))
@@ -92,39 +85,39 @@ class ProjectedGAN(GenerativeModel):
         }
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
-        """One step of the discriminators, one of the generator, on the same generated images (hinge loss, Sauer et al. 2021 eq. 4)."""
+        """One step of generator and discriminators on the same images (hinge loss, Sauer et al. 2021 eq. 4).
+
+        Both are judged once and step from there (simultaneous, not alternating, gradients): a pass through the discriminators less.
+        """
         c, labels, real = self.config, batch.labels, batch.images_NCHW
-        ramp = (batch.step - c.species_from) / max(1, c.species_full - c.species_from)
-        strength = self.generator.strength.clamp_(min=min(ramp, 1.0))  # never falls: an adapted generator has it from its base
         if c.flip:
             mirrored = torch.rand(len(real), 1, 1, 1, device=real.device) < 0.5
             real = torch.where(mirrored, real.flip(3), real)
         latents = torch.randn(len(labels), c.latent_dim, device=real.device)
         with self.runtime.autocast():
             fake = self.generator(latents, labels).float()
+        seen_real = augment(real, probability=c.augmentation)
+        seen_fake = augment(fake, probability=c.augmentation)
         with torch.no_grad():
-            real_maps = self.features(augment(real, probability=c.augmentation))
-        fake_maps = self.features(augment(fake, probability=c.augmentation))
-
+            real_maps = self.features(seen_real)
+        fake_maps = self.features(seen_fake)
         with self.runtime.autocast():
-            on_real = self.heads(real_maps, labels, strength)
-            on_fake = self.heads([x.detach() for x in fake_maps], labels, strength)
-        loss_d = total(F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean() for r, f in zip(on_real, on_fake, strict=True))
-        stepped = self.runtime.update(loss_d, self.heads.parameters(), self.optimisers["heads"])
+            maps = [torch.cat(pair) for pair in zip(real_maps, fake_maps, strict=True)]
+            judged = self.heads(maps, torch.cat([seen_real, seen_fake]), labels.repeat(2))
+        on_real, on_fake = zip(*(x.float().chunk(2) for x in judged), strict=True)
 
-        with self.runtime.autocast():
-            judged = self.heads(fake_maps, labels, strength)
-        loss_g = -total(x.float().mean() for x in judged)
-        with torch.set_grad_enabled(c.spread_weight > 0):
-            spread = self.spread(pair_distance([*coarse(fake), *fake_maps]), pair_distance([*coarse(real), *real_maps]), labels[::2])
-            missing = c.spread_weight * F.relu(1 - spread).mean()
-        stepped &= self.runtime.update(loss_g + missing, self.generator.parameters(), self.optimisers["generator"])
+        loss_d = total(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(on_real, on_fake, strict=True))
+        loss_g = -total(x.mean() for x in on_fake)
+        outside = F.relu(fake.abs() - 1).square().mean()
+        # the generator first: its gradient runs through the discriminators' weights, which must still be those that judged
+        stepped = self.runtime.update(loss_g + OUTSIDE_WEIGHT * outside, self.generator.parameters(), self.optimisers["generator"], keep_graph=True)
+        stepped &= self.runtime.update(loss_d, self.heads.parameters(), self.optimisers["heads"])
         return {
             "loss_discriminator": loss_d.detach(),
             "loss_generator": loss_g.detach(),
-            "logit_real": total(x.float().mean() for x in on_real).detach() / len(on_real),
-            "logit_fake": total(x.float().mean() for x in on_fake).detach() / len(on_fake),
-            "spread": spread.mean().detach(),
+            "logit_real": total(x.mean() for x in on_real).detach() / len(on_real),
+            "logit_fake": total(x.mean() for x in on_fake).detach() / len(on_fake),
+            "spread": (pair_distance(fake) / pair_distance(real)).detach(),
             "skipped": float(not stepped),
         }
 
@@ -135,7 +128,7 @@ class ProjectedGAN(GenerativeModel):
         self.generator.eval()
         device = next(self.generator.parameters()).device
         latents = seeded_normal(seeds, (self.config.latent_dim,))
-        return self.generator(latents.to(device), labels.to(device)).float().cpu()
+        return self.generator(latents.to(device), labels.to(device)).float().clamp_(-1, 1).cpu()
 
     def training_state(self) -> dict[str, Any]:
         """State of both optimisers."""
@@ -175,42 +168,7 @@ def total(terms: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(terms)).sum()
 
 
-def coarse(images_NCHW: Tensor) -> list[Tensor]:
-    """The images at a quarter and an eighth of their side: where things are and how light, without texture."""
-    return [F.avg_pool2d(images_NCHW, 4), F.avg_pool2d(images_NCHW, 8)]
-
-
-def pair_distance(maps: list[Tensor]) -> Tensor:
-    """Mean absolute difference between the feature maps of the images 2i and 2i + 1 of a batch: shape (N / 2, len(maps))."""
-    return torch.stack([(x[::2] - x[1::2]).abs().mean(dim=(1, 2, 3)) for x in maps], dim=1)
-
-
-class SpreadTarget(nn.Module):
-    """How far apart two images of a species are, relative to two of its photographs, in coarse pixels and in the frozen features.
-
-    Photographs and generated images go through the same random augmentation, so that the ratio is 1 when they vary alike. Coarse pixels
-    alone can be satisfied by light and background, features alone by texture: each counts for itself.
-    The distance between photographs is a running mean a species; a species with few of them leans on the mean of all.
-
-    Args:
-        num_species: rows.
-        num_maps: feature maps compared.
-        weight_of_all: how many pairs of photographs the mean of all species counts for.
-    """
-
-    def __init__(self, num_species: int, num_maps: int, weight_of_all: float = 10.0) -> None:
-        super().__init__()
-        self.total: Tensor
-        self.count: Tensor
-        self.register_buffer("total", torch.zeros(num_species, num_maps))
-        self.register_buffer("count", torch.zeros(num_species, 1))
-        self.weight_of_all = weight_of_all
-
-    def forward(self, generated: Tensor, photographed: Tensor, labels: Tensor) -> Tensor:
-        """Ratio of distances; both, and the result, have shape (pairs, num_maps)."""
-        with torch.no_grad():
-            self.total.index_add_(0, labels, photographed)
-            self.count.index_add_(0, labels, torch.ones_like(photographed[:, :1]))
-            of_all = self.total.sum(0) / self.count.sum()
-            target = (self.total[labels] + self.weight_of_all * of_all) / (self.count[labels] + self.weight_of_all)
-        return generated / target
+def pair_distance(images_NCHW: Tensor) -> Tensor:
+    """Mean absolute difference of the images 2i and 2i + 1, which show one species, at an eighth of their side: layout and light."""
+    small = F.avg_pool2d(images_NCHW, 8)
+    return (small[::2] - small[1::2]).abs().mean()

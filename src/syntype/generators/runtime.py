@@ -69,14 +69,17 @@ class Runtime:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def update(self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer) -> bool:
+    def update(self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer, *, keep_graph: bool = False) -> bool:
         """Backward, average over processes, and step. A gradient that is not finite skips the step.
+
+        Args:
+            keep_graph: another loss with the same graph follows.
 
         Returns:
             whether the step was taken.
         """
         chosen = [parameter for parameter in parameters if parameter.requires_grad]
-        gradients = torch.autograd.grad(loss, chosen, allow_unused=True)
+        gradients = torch.autograd.grad(loss, chosen, allow_unused=True, retain_graph=keep_graph)
         flat = torch.stack([torch.zeros((), device=self.device) if g is None else g.float().norm() for g in gradients])
         finite = bool(torch.isfinite(flat).all().item()) and bool(torch.isfinite(loss.detach()).item())
         if self.agree(not finite):
