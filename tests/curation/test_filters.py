@@ -35,12 +35,21 @@ def test_nine_in_ten_held_out_photographs_pass_by_construction() -> None:
         assert 0.75 < accepted[fresh_labels == label].mean() < 0.97
 
 
-def test_a_species_with_six_photographs_is_recognised_and_takes_the_pooled_threshold() -> None:
+def test_a_species_with_six_photographs_is_recognised_and_judged_among_its_like() -> None:
     margin = SpeciesMargin(*clusters([80, 80, 6]))
-    assert margin.thresholds[2] == margin.pooled
+    assert margin.thresholds[2] == margin.rare <= margin.pooled
     features, labels, _ = clusters([0, 0, 100], seed=3)
     assert margin.accepts(features, labels).mean() > 0.8
     assert margin.accepts(features, np.zeros_like(labels)).mean() < 0.05
+
+
+def test_most_real_photographs_of_rare_species_pass() -> None:
+    """Where species overlap, margins of those known from six photographs lie far below the others': they have a threshold of their own."""
+    counts = [150] * 8 + [6] * 4
+    margin = SpeciesMargin(*clusters(counts, spread=5.0))
+    fresh, labels, _ = clusters([0] * 8 + [500] * 4, spread=5.0, seed=9)
+    assert margin.accepts(fresh, labels).mean() > 0.75
+    assert margin.accepts(fresh, labels - 8).mean() < 0.25
 
 
 def test_margins_are_log_odds() -> None:

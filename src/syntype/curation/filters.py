@@ -36,11 +36,12 @@ class SpeciesMargin:
         seed: of the folds.
 
     Attributes:
-        thresholds: smallest accepted margin of each label seen, ``{label: log-odds}``: the species' own, but never below the pooled one,
-            which stands alone for species with fewer than three groups or ten photographs.
+        thresholds: smallest accepted margin of each label seen, ``{label: log-odds}``: the species' own, but never below the pooled one;
+            for species with fewer than three groups or ten photographs, ``rare``.
         pooled: threshold over all held-out photographs, every species of equal weight; 0 (nearer to its own species than to any
-            other) where none could be held out. It may be negative: rare species are told apart with difficulty, and a filter that
-            refuses most of their real photographs would refuse good synthetic ones too.
+            other) where none could be held out. It may be negative.
+        rare: the same over the photographs of those rare species alone, where that is lower. Margins shrink with the number of
+            photographs learnt from, and a filter that refuses most real photographs of a rare species would refuse good synthetic ones too.
     """
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, quantile: float = 0.1, seed: int = 0) -> None:
@@ -50,11 +51,17 @@ class SpeciesMargin:
         held_out = _held_out_margins(features, labels, groups, seed)
         measured = np.isfinite(held_out)
         self.pooled = _balanced_quantile(held_out[measured], labels[measured], quantile)
-        self.thresholds: dict[int, float] = {}
-        for label in np.unique(labels):
-            own = held_out[(labels == label) & measured]
-            enough = len(own) >= MIN_IMAGES and len(np.unique(groups[labels == label])) >= MIN_GROUPS
-            self.thresholds[int(label)] = max(float(np.quantile(own, quantile)), self.pooled) if enough else self.pooled
+        labels_seen = np.unique(labels).tolist()
+        rich = {
+            label: len(np.unique(groups[labels == label])) >= MIN_GROUPS and ((labels == label) & measured).sum() >= MIN_IMAGES
+            for label in labels_seen
+        }
+        few = measured & ~np.isin(labels, [label for label in labels_seen if rich[label]])
+        self.rare = min(self.pooled, _balanced_quantile(held_out[few], labels[few], quantile)) if few.any() else self.pooled
+        self.thresholds: dict[int, float] = {
+            label: max(float(np.quantile(held_out[(labels == label) & measured], quantile)), self.pooled) if rich[label] else self.rare
+            for label in labels_seen
+        }
         self._model = _Classifier(features, labels, seed)
 
     def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -3,7 +3,9 @@
 Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007): features of four resolutions of a pre-trained
 network are mixed across channels by random 1x1 convolutions (CCM, section 3.2) and across scales by random 3x3 convolutions
 with up-sampling (CSM); none of that is trained. One small discriminator looks at each resolution.
-Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3). One more head looks at the image itself, at 32 px: a network
+Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3). Every head also sees, place by place, how much the two
+images of a pair differ (minibatch standard deviation of Karras et al. 2018, arXiv 1710.10196, section 3, in groups of two of one species):
+without it each species was seen to settle on one background. One more head looks at the image itself, at 32 px: a network
 trained to recognise things through changes of light says little about colour, and without that head colours drift.
 """
 
@@ -95,7 +97,7 @@ class FrozenFeatures(nn.Module):
 
 
 class _Head(nn.Module):
-    """Halvings, one or two more convolutions, then a logit a position."""
+    """Halvings, a convolution, the difference within pairs as one more channel, a convolution, then a logit a position."""
 
     def __init__(self, widths: list[int], num_species: int) -> None:
         super().__init__()
@@ -103,14 +105,15 @@ class _Head(nn.Module):
         for a, b in pairwise(widths):
             body += [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
         channels = widths[-1]
-        for _ in range(2):
-            body += [spectral_norm(nn.Conv2d(channels, channels, 3, padding=1)), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*body)
+        self.body = nn.Sequential(*body, spectral_norm(nn.Conv2d(channels, channels, 3, padding=1)), nn.LeakyReLU(0.2))
+        self.last = nn.Sequential(spectral_norm(nn.Conv2d(channels + 1, channels, 3, padding=1)), nn.LeakyReLU(0.2))
         self.logit = spectral_norm(nn.Conv2d(channels, 1, 1))
         self.species = spectral_norm(nn.Embedding(num_species, channels))
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         x = self.body(x)
+        difference = (x[::2] - x[1::2]).abs().mean(dim=1, keepdim=True).repeat_interleave(2, dim=0)
+        x = self.last(torch.cat([x, difference], dim=1))
         match = torch.einsum("nchw,nc->nhw", x, self.species(labels)).unsqueeze(1)
         return (self.logit(x) + match).flatten(1)
 
@@ -135,7 +138,7 @@ class ProjectedHeads(nn.Module):
         Args:
             maps: of the images, as ``FrozenFeatures`` gives them.
             images_NCHW: the images themselves, in [-1, 1].
-            labels: int64, shape (N,).
+            labels: int64, shape (N,); N is even, and images 2i and 2i + 1 are of one species.
         """
         small = F.avg_pool2d(images_NCHW, max(1, images_NCHW.shape[-1] // PIXELS))
         return [head(x, labels) for head, x in zip(self.heads, [*maps, small], strict=True)]
