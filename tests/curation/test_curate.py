@@ -98,7 +98,7 @@ def test_each_refusal_is_explained_by_number_and_threshold(judged: tuple[Collect
             continue
         copy = row.nearest_real_distance <= thresholds["nearest_real_distance"]["copy_at_or_below"]
         species = row.margin < thresholds["margin"]["accepted_from"][row.species]
-        distribution = row.typicality < thresholds["typicality"]["accepted_from"]
+        distribution = row.typicality < thresholds["typicality"]["accepted_from"][row.species]
         reason = "copy" if copy else "species" if species else "distribution" if distribution else None
         assert (None if pd.isna(row.reason) else row.reason) == reason
         assert row.verdict == ("accepted" if reason is None else "refused")

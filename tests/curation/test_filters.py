@@ -86,35 +86,44 @@ def test_an_unknown_label_and_no_photographs_are_errors() -> None:
     with pytest.raises(CollectionError, match="no training photographs"):
         SpeciesMargin(features[:0], labels[:0], groups[:0])
     with pytest.raises(CollectionError, match="no training photographs"):
-        Typicality(features[:0], groups[:0])
+        Typicality(features[:0], labels[:0], groups[:0])
 
 
-def test_typicality_is_the_mean_cosine_to_three_neighbours() -> None:
-    features, _, groups = clusters([20, 20])
-    queries = clusters([5, 5], seed=8)[0]
-    unit = [x.astype(np.float64) / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, features)]
-    expected = np.sort(unit[0] @ unit[1].T, axis=1)[:, -3:].mean(1)
-    np.testing.assert_allclose(Typicality(features, groups).typicality(queries), expected, atol=1e-5)
+def test_typicality_is_the_mean_cosine_to_three_neighbours_of_the_species() -> None:
+    data = clusters([20, 20])
+    queries, labels, _ = clusters([5, 5], seed=8)
+    unit = [x.astype(np.float64) / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, data[0])]
+    similar = np.where(labels[:, None] == data[1][None], unit[0] @ unit[1].T, -1)
+    np.testing.assert_allclose(Typicality(*data).typicality(queries, labels), np.sort(similar, axis=1)[:, -3:].mean(1), atol=1e-5)
 
 
 def test_typical_images_pass_and_far_ones_do_not() -> None:
-    features, _, groups = clusters([150, 150])
-    typical = Typicality(features, groups, quantile=0.02)
-    fresh = clusters([500, 500], seed=6)[0]
-    assert typical.accepts(fresh).mean() > 0.95
-    assert not typical.accepts(-fresh).any()
-    assert not typical.accepts(np.random.default_rng(0).normal(size=(50, 40)).astype(np.float32) * 5).any()
+    typical = Typicality(*clusters([150, 150]), quantile=0.02)
+    fresh, labels, _ = clusters([500, 500], seed=6)
+    assert typical.accepts(fresh, labels).mean() > 0.95
+    assert not typical.accepts(-fresh, labels).any()
+    assert not typical.accepts(np.random.default_rng(0).normal(size=fresh.shape).astype(np.float32) * 5, labels).any()
+    assert typical.accepts(fresh, 1 - labels).mean() < 0.05, "a photograph of another species is not typical of this one"
 
 
 def test_own_group_does_not_make_a_photograph_typical() -> None:
     """Two equal frames a group: their mutual similarity of 1 must not push the threshold up."""
-    features, _, groups = clusters([60, 60], spread=2.0)
-    doubled, twice = np.repeat(features, 2, axis=0), np.repeat(groups, 2)
-    fresh = clusters([500, 500], spread=2.0, seed=6)[0]
-    assert Typicality(doubled, twice).accepts(fresh).mean() > 0.93
+    features, labels, groups = clusters([60, 60], spread=2.0)
+    fresh, fresh_labels, _ = clusters([500, 500], spread=2.0, seed=6)
+    doubled = Typicality(*(np.repeat(x, 2, axis=0) for x in (features, labels, groups)))
+    assert doubled.accepts(fresh, fresh_labels).mean() > 0.9
 
 
-def test_typicality_of_one_photograph_or_one_group() -> None:
-    features, _, groups = clusters([6])
-    assert Typicality(features[:1], groups[:1]).accepts(features[:1]).all()
-    assert Typicality(features, np.array(["same"] * 6)).threshold < 1
+def test_rare_species_share_a_threshold_that_lets_their_photographs_pass() -> None:
+    typical = Typicality(*clusters([150, 150, 6, 6, 6], spread=2.0))
+    assert typical.thresholds[2] == typical.thresholds[3] == typical.thresholds[4] < typical.thresholds[0]
+    fresh, labels, _ = clusters([0, 0, 300, 300, 300], spread=2.0, seed=6)
+    assert typical.accepts(fresh, labels).mean() > 0.85
+
+
+def test_typicality_of_one_photograph_one_group_and_an_unknown_species() -> None:
+    features, labels, groups = clusters([6])
+    assert Typicality(features[:1], labels[:1], groups[:1]).accepts(features[:1], labels[:1]).all()
+    assert Typicality(features, labels, np.array(["same"] * 6)).thresholds[0] < 1
+    with pytest.raises(CollectionError, match="no training photograph"):
+        Typicality(features, labels, groups).typicality(features, labels + 1)

@@ -39,8 +39,8 @@ class CurateConfig(Settings):
     """Share of different real photographs that would be called copies."""
     margin_quantile: float = Field(0.1, ge=0, lt=1)
     """Share of held-out real photographs that would fail the species margin."""
-    distribution_quantile: float = Field(0.02, ge=0, lt=1)
-    """Share of real photographs that would be called untypical."""
+    distribution_quantile: float = Field(0.05, ge=0, lt=1)
+    """Share of real photographs that would be called untypical of their species."""
     seed: int = 0
     """Of the folds and of the photographs that calibrate."""
 
@@ -102,11 +102,11 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
         nearest = _with_held_back(detector.nearest(synthetic.pixels(config.size), progress=bar.advance), synthetic, real)
     run.say("Calibrating the species margin on held-out groups")
     species = SpeciesMargin(known, reference_labels, groups, quantile=config.margin_quantile, seed=config.seed)
-    typical = Typicality(known, groups, quantile=config.distribution_quantile)
+    typical = Typicality(known, reference_labels, groups, quantile=config.distribution_quantile)
 
-    objections = [nearest.is_copy, ~species.accepts(features, labels), ~typical.accepts(features)]
+    objections = [nearest.is_copy, ~species.accepts(features, labels), ~typical.accepts(features, labels)]
     margins = species.margin(features, labels)
-    table = _judged(synthetic.table, objections, nearest, np.where(np.isfinite(margins), margins, np.nan), typical.typicality(features))
+    table = _judged(synthetic.table, objections, nearest, np.where(np.isfinite(margins), margins, np.nan), typical.typicality(features, labels))
     step = {
         "stage": "curate",
         "settings": config.model_dump(),
@@ -116,7 +116,7 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
         "thresholds": {
             "nearest_real_distance": {"copy_at_or_below": detector.threshold},
             "margin": {"accepted_from": {real.species[label]: value for label, value in species.thresholds.items()}},
-            "typicality": {"accepted_from": typical.threshold},
+            "typicality": {"accepted_from": {real.species[label]: value for label, value in typical.thresholds.items()}},
         },
     }
     _link_images(synthetic, out, run)

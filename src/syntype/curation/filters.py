@@ -1,4 +1,4 @@
-"""Two filters on encoder features: is the image nearer to its species than to any other, and is it like a photograph at all?
+"""Two filters on encoder features: is the image nearer to its species than to any other, and is it like a photograph of it at all?
 
 Both learn from real training photographs and set their thresholds on photographs that they did not learn from: groups (video tracks,
 specimens) are held out, never single images, since two frames of one track are no test of anything.
@@ -51,17 +51,12 @@ class SpeciesMargin:
         held_out = _held_out_margins(features, labels, groups, seed)
         measured = np.isfinite(held_out)
         self.pooled = _balanced_quantile(held_out[measured], labels[measured], quantile)
-        labels_seen = np.unique(labels).tolist()
-        rich = {
-            label: len(np.unique(groups[labels == label])) >= MIN_GROUPS and ((labels == label) & measured).sum() >= MIN_IMAGES
-            for label in labels_seen
-        }
-        few = measured & ~np.isin(labels, [label for label in labels_seen if rich[label]])
+        rich = _rich(labels[measured], groups[measured])
+        few = measured & ~np.isin(labels, rich)
         self.rare = min(self.pooled, _balanced_quantile(held_out[few], labels[few], quantile)) if few.any() else self.pooled
-        self.thresholds: dict[int, float] = {
-            label: max(float(np.quantile(held_out[(labels == label) & measured], quantile)), self.pooled) if rich[label] else self.rare
-            for label in labels_seen
-        }
+        self.thresholds: dict[int, float] = dict.fromkeys(np.unique(labels).tolist(), self.rare)
+        for label in rich:
+            self.thresholds[label] = max(float(np.quantile(held_out[(labels == label) & measured], quantile)), self.pooled)
         self._model = _Classifier(features, labels, seed)
 
     def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -79,47 +74,68 @@ class SpeciesMargin:
 
 
 class Typicality:
-    """Mean cosine similarity to the three nearest real photographs.
+    """Mean cosine similarity to the three nearest real photographs of the species.
+
+    Of its own species, not of all: blurred and empty pictures resemble some photograph of some species. (On underwater photographs, with a
+    threshold that refuses one real photograph in twenty, this refused half as many again of a young generator's images.)
 
     Args:
         features: of real training photographs, float32, shape (N, D).
-        groups: N names; a photograph is not compared with its own group when the threshold is set.
-        quantile: share of real photographs that the threshold may refuse, in [0, 1).
+        labels: int64, shape (N,), positions in a vocabulary.
+        groups: N names; a photograph is not compared with its own group when the thresholds are set.
+        quantile: share of real photographs that a threshold may refuse, in [0, 1).
 
     Attributes:
-        threshold: smallest accepted typicality.
+        thresholds: smallest accepted typicality of each label seen, ``{label: cosine}``; species with fewer than three groups or ten
+            photographs share one, set over their photographs together.
     """
 
-    def __init__(self, features: np.ndarray, groups: np.ndarray, *, quantile: float = 0.02) -> None:
+    def __init__(self, features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, quantile: float = 0.05) -> None:
         if not len(features):
             raise CollectionError("typicality: there are no training photographs to compare with. Give a collection that has a split 'train'.")
-        self._reference = _unit(features)
-        codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-        if codes.max() == 0:  # one group: nothing else to compare with
-            codes = np.arange(len(features))
-        values = self._similarity(self._reference, codes)
-        values = values[np.isfinite(values)]
-        self.threshold = float(np.quantile(values, quantile)) if len(values) else 0.0
+        self._reference, self._labels = _unit(features), np.asarray(labels)
+        groups = np.asarray(groups, dtype=str)
+        held_out = self._similarity(self._reference, self._labels, groups)
+        if not np.isfinite(held_out).any():  # one group a species: nothing else to compare with than its other photographs
+            held_out = self._similarity(self._reference, self._labels, np.arange(len(features)))
+        measured = np.isfinite(held_out)
+        rich = _rich(self._labels[measured], groups[measured])
+        few = measured & ~np.isin(self._labels, rich)
+        common = few if few.any() else measured
+        shared = _balanced_quantile(held_out[common], self._labels[common], quantile)
+        self.thresholds: dict[int, float] = dict.fromkeys(np.unique(self._labels).tolist(), shared)
+        for label in rich:
+            self.thresholds[label] = float(np.quantile(held_out[(self._labels == label) & measured], quantile))
 
-    def typicality(self, features: np.ndarray) -> np.ndarray:
-        """Mean cosine similarity of each image to its three nearest real photographs: float64, shape (N,), in [-1, 1]."""
-        return self._similarity(_unit(features), None)
+    def typicality(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Mean cosine similarity of each image to the three nearest photographs of its species: float64, shape (N,), in [-1, 1].
 
-    def accepts(self, features: np.ndarray) -> np.ndarray:
-        """Whether the typicality reaches the threshold: bool, shape (N,)."""
-        return self.typicality(features) >= self.threshold
+        Raises:
+            CollectionError: a label of which there was no training photograph.
+        """
+        unknown = sorted(set(np.unique(labels).tolist()) - self.thresholds.keys())
+        if unknown:
+            raise CollectionError(f"typicality: no training photograph of label(s) {unknown}.")
+        return self._similarity(_unit(features), np.asarray(labels), None)
 
-    def _similarity(self, queries: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        result = np.empty(len(queries), dtype=np.float64)
-        for start in range(0, len(queries), CHUNK):
-            part = slice(start, start + CHUNK)
-            cosine = (queries[part] @ self._reference.T).astype(np.float64)
-            if codes is not None:
-                cosine[codes[part, None] == codes[None]] = -np.inf
-            nearest = np.partition(cosine, -min(NUM_NEIGHBOURS, cosine.shape[1]), axis=1)[:, -NUM_NEIGHBOURS:]
-            known = np.isfinite(nearest)
-            total, number = np.where(known, nearest, 0).sum(1), known.sum(1)
-            result[part] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
+    def accepts(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Whether the typicalities reach the thresholds of their species: bool, shape (N,)."""
+        return self.typicality(features, labels) >= np.array([self.thresholds[int(label)] for label in labels], dtype=np.float64)
+
+    def _similarity(self, queries: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+        """Similarity to the species' photographs; with ``groups``, which are then the reference's own, of other groups alone (NaN: none)."""
+        result = np.full(len(queries), np.nan)
+        for label in np.unique(labels):
+            rows, own = np.flatnonzero(labels == label), np.flatnonzero(self._labels == label)
+            for start in range(0, len(rows), CHUNK):
+                part = rows[start : start + CHUNK]
+                cosine = (queries[part] @ self._reference[own].T).astype(np.float64)
+                if groups is not None:
+                    cosine[groups[part, None] == groups[own][None]] = -np.inf
+                nearest = np.partition(cosine, -min(NUM_NEIGHBOURS, cosine.shape[1]), axis=1)[:, -NUM_NEIGHBOURS:]
+                known = np.isfinite(nearest)
+                total, number = np.where(known, nearest, 0).sum(1), known.sum(1)
+                result[part] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
         return result
 
 
@@ -152,6 +168,13 @@ class _Classifier:
         own = scores[every, positions]
         scores[every, positions] = -np.inf
         return own - scores.max(1)
+
+
+def _rich(labels: np.ndarray, groups: np.ndarray) -> list[int]:
+    """Labels with enough photographs, of enough groups, for a threshold of their own."""
+    return [
+        int(label) for label in np.unique(labels) if (labels == label).sum() >= MIN_IMAGES and len(np.unique(groups[labels == label])) >= MIN_GROUPS
+    ]
 
 
 def _held_out_margins(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
