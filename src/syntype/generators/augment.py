@@ -1,8 +1,9 @@
 """Differentiable augmentation of what a discriminator sees.
 
 Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738): real and generated images
-go through the same random colour change, translation and cut-out, through which gradients flow. As no image reaches the discriminator
-unaugmented by design and the changes are of limited strength, they do not leak into what is generated.
+go through the same random colour change, translation and cut-out, through which gradients flow. With a probability well below 1 the
+undisturbed look stays the commonest, so that a generator cannot pass by imitating disturbed images (Karras et al. 2020, arXiv 2006.06676,
+section 2.2): with probability 1 saturated colours were seen to leak.
 Everything is done for the whole batch at once; randomness comes from torch's global generator.
 """
 
