@@ -129,8 +129,20 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
     return CurateResult(collection, len(table), accepted, {name: int((reasons == name).sum()) for name in REASONS}, int((reasons == "expert").sum()))
 
 
+_detectors: dict[tuple[object, ...], CopyDetector] = {}
+"""The detector made last, by what it was made from: a study asks for the same one in every repetition, and calibration takes half a minute."""
+
+
 def copy_detector(reference: Collection, size: int, quantile: float, seed: int, run: Run) -> CopyDetector:
     """A ``CopyDetector`` for the photographs of ``reference``, which must be of the training split."""
+    key = (reference.fingerprint, len(reference), size, quantile, seed)
+    if key not in _detectors:
+        _detectors.clear()
+        _detectors[key] = _calibrated(reference, size, quantile, seed, run)
+    return _detectors[key]
+
+
+def _calibrated(reference: Collection, size: int, quantile: float, seed: int, run: Run) -> CopyDetector:
     images, ids = reference.pixels(size), reference.table["image_id"].tolist()
     with run.progress("Calibrating the copy detector", CopyDetector.num_calibrating(len(reference))) as bar:
         return CopyDetector(images, ids, group_names(reference), reference.labels(), quantile=quantile, seed=seed, progress=bar.advance)

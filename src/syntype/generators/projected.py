@@ -48,7 +48,7 @@ class ProjectedConfig(GeneratorConfig):
     """Adam's learning rate of the discriminators. At the generator's own rate they win within fifty steps, and little is learnt."""
     augmentation: float = 0.5
     """Probability with which the discriminators see an image with other colours, shifted, or with a part blanked (each of the three).
-    At 1 no image shows its true colours, and those generated were seen to come out too saturated (Karras et al. 2020, arXiv 2006.06676, section 2.2)."""
+    At 1 no image shows its true colours, and generated ones were seen to be too saturated (Karras et al. 2020, arXiv 2006.06676, section 2.2)."""
     flip: bool = True
     """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
     mixing_seed: int = 0
