@@ -135,7 +135,8 @@ _detectors: dict[tuple[object, ...], CopyDetector] = {}
 
 def copy_detector(reference: Collection, size: int, quantile: float, seed: int, run: Run) -> CopyDetector:
     """A ``CopyDetector`` for the photographs of ``reference``, which must be of the training split."""
-    key = (reference.fingerprint, len(reference), size, quantile, seed)
+    groups = tuple(group_names(reference))
+    key = (reference.fingerprint, tuple(reference.table["image_id"]), groups, size, quantile, seed)
     if key not in _detectors:
         _detectors.clear()
         _detectors[key] = _calibrated(reference, size, quantile, seed, run)
