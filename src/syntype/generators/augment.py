@@ -1,9 +1,12 @@
 """Differentiable augmentation of what a discriminator sees.
 
 Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738): real and generated images
-go through the same random colour change, translation and cut-out, through which gradients flow. As no image reaches the discriminator
-unaugmented by design and the changes are of limited strength, they do not leak into what is generated.
+go through the same random colour change, translation and cut-out, through which gradients flow.
 Everything is done for the whole batch at once; randomness comes from torch's global generator.
+
+An augmentation does not leak into what is generated if it is invertible: if no two distributions of images look alike after it (Karras et al.
+2020, arXiv 2006.06676, section 2.2). With a probability below one half any augmentation is, as most images pass untouched; with probability 1 the
+colour change and the translation (which its grey margin betrays) still are, but the cut-out is not, as nobody then ever sees a whole image.
 """
 
 from __future__ import annotations
