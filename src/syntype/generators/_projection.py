@@ -132,6 +132,11 @@ class ProjectedHeads(nn.Module):
         on_maps = [_Head([channels] * (index + 1), num_species) for index in range(num_maps)]
         self.heads = nn.ModuleList([*on_maps, _Head([3, channels // 2, channels, channels], num_species)])
 
+    def lower_parameters(self) -> list[nn.Parameter]:
+        """All but the last 3x3 convolution of each head, its logit and its species."""
+        bodies = [head.body for head in self.heads if isinstance(head, _Head)]
+        return [parameter for body in bodies for layer in body[:-2] for parameter in layer.parameters()]  # the last two: convolution, rectifier
+
     def forward(self, maps: list[Tensor], images_NCHW: Tensor, labels: Tensor) -> list[Tensor]:
         """Logits of each head, shape (N, positions); positive means real.
 

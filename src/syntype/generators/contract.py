@@ -154,6 +154,15 @@ class Adapts(Protocol):
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that a few-shot adapter may change, by their name in ``generator.state_dict()``."""
 
+    def lower_critic(self) -> list[nn.Parameter]:
+        """After ``prepare``: the trained layers of the discriminators that lie nearest to the image, which may be frozen."""
+
+    def log_likelihood(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """After ``restore_critic``: how real the discriminators find the images that ``sample`` draws, float32, shape (N,), at most 0.
+
+        Differentiable in the parameters of ``generator``. Each image is judged by itself (evaluation mode), in float32.
+        """
+
 
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Standard normal numbers, one independent draw a seed: float32, shape (len(seeds), *shape), on the CPU."""
