@@ -5,7 +5,8 @@
 One base generator is trained without the six rarest species of Fish4Knowledge that have photographs enough to judge by; then each method
 of ``syntype adapt`` teaches it each of them from six photographs, and 100 images are compared with those photographs of the species whose
 group (video track) none of the six belongs to. ``unadapted`` is what the base draws for the species' nearest relative. A call that was
-stopped goes on where it was. The result is written to docs/benchmarks/adaptation.md. Without the photographs nothing is measured.
+stopped goes on where it was; other settings need another --out. The result is written to docs/benchmarks/adaptation.md. Without the
+photographs nothing is measured.
 """
 
 from __future__ import annotations

@@ -21,29 +21,40 @@ METHODS = {
 
 FISHER_IMAGES = 128
 """Images from which the Fisher information is estimated."""
+JUDGED_TOGETHER = 16
+"""Images of them that the discriminators see at a time."""
 
 
 def fisher_information(model: Adapts, generator: nn.Module, species: Sequence[str], num_images: int) -> dict[str, Tensor]:
     """Diagonal of the Fisher information of the generator's weights, estimated on images that the model itself draws.
 
-    As Li et al. 2020 estimate it: the mean over images of the square of the gradient of the log-likelihood, which is the discriminators' belief
-    that the image is real. Squares are taken image by image: the square of a batch's mean gradient would shrink with the batch.
+    As Li et al. 2020 estimate it: the mean over images of the square of the gradient of the log-likelihood, which is the discriminators'
+    belief that the image is real. Squares are taken image by image: the square of a batch's mean gradient would shrink with the batch.
+    Discriminators may compare the images of a batch, so images are judged together; an image's gradient is what it adds to the batch's.
 
     Args:
         model: as it was trained, with its discriminators.
         generator: the model's own; its parameters are meant.
-        species: drawn in turn, image ``i`` with seed ``i``.
+        species: drawn in turn, two images each; image ``i`` has seed ``i``.
+        num_images: even.
 
     Returns:
         by name, for every parameter of ``generator`` that requires a gradient: the shape of the parameter, nowhere negative.
     """
     parameters = {name: parameter for name, parameter in generator.named_parameters() if parameter.requires_grad}
     information = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    for seed in range(num_images):
-        belief = model.log_likelihood([species[seed % len(species)]], [seed]).sum()
-        for name, gradient in zip(parameters, torch.autograd.grad(belief, list(parameters.values()), allow_unused=True), strict=True):
-            if gradient is not None:
-                information[name].addcmul_(gradient, gradient, value=1 / num_images)
+    names = [species[index // 2 % len(species)] for index in range(num_images)]
+    for start in range(0, num_images, JUDGED_TOGETHER):
+        seeds = range(start, min(start + JUDGED_TOGETHER, num_images))
+        drawn = [names[seed] for seed in seeds]
+        images = model.draw(drawn, seeds).detach().requires_grad_()
+        (wanted,) = torch.autograd.grad(model.log_likelihood(images, drawn).sum(), images)
+        for row, seed in enumerate(seeds):
+            alone = model.draw([names[seed]], [seed])
+            gradients = torch.autograd.grad(alone, list(parameters.values()), wanted[row : row + 1], allow_unused=True)
+            for name, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    information[name].addcmul_(gradient, gradient, value=1 / num_images)
     return information
 
 

@@ -133,9 +133,8 @@ class ProjectedHeads(nn.Module):
         self.heads = nn.ModuleList([*on_maps, _Head([3, channels // 2, channels, channels], num_species)])
 
     def lower_parameters(self) -> list[nn.Parameter]:
-        """All but the last 3x3 convolution of each head, its logit and its species."""
-        bodies = [head.body for head in self.heads if isinstance(head, _Head)]
-        return [parameter for body in bodies for layer in body[:-2] for parameter in layer.parameters()]  # the last two: convolution, rectifier
+        """Of each head, what comes before the difference within pairs."""
+        return [parameter for head in self.heads if isinstance(head, _Head) for parameter in head.body.parameters()]
 
     def forward(self, maps: list[Tensor], images_NCHW: Tensor, labels: Tensor) -> list[Tensor]:
         """Logits of each head, shape (N, positions); positive means real.

@@ -157,10 +157,13 @@ class Adapts(Protocol):
     def lower_critic(self) -> list[nn.Parameter]:
         """After ``prepare``: the trained layers of the discriminators that lie nearest to the image, which may be frozen."""
 
-    def log_likelihood(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """After ``restore_critic``: how real the discriminators find the images that ``sample`` draws, float32, shape (N,), at most 0.
+    def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """What ``sample`` draws, differentiable in the parameters of ``generator``; not clamped, and on the generator's device."""
 
-        Differentiable in the parameters of ``generator``. Each image is judged by itself (evaluation mode), in float32.
+    def log_likelihood(self, images_NCHW: Tensor, species: Sequence[str]) -> Tensor:
+        """After ``restore_critic``: how real the discriminators find these images, shape (N,), at most 0; differentiable in them.
+
+        N is even, and images 2i and 2i + 1 are of one species, as in training: discriminators may compare the images of a batch.
         """
 
 
