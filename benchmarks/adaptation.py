@@ -122,7 +122,7 @@ class Referee:
     """Compares what a generator draws with held-out photographs."""
 
     def __init__(self, collection: Collection) -> None:
-        self.collection, self.encoder, self.detector = collection, load_encoder("lite0"), None
+        self.collection, self.encoder = collection, load_encoder("lite0")
 
     def judge(self, folder: Path, species: str, drawn: str) -> dict:
         """Figures of ``IMAGES`` images of ``drawn`` against the photographs of ``species``, unless they are known."""
@@ -134,13 +134,12 @@ class Referee:
         fake, real = self.encoder.encode(images), encode_collection(self.encoder, photographs, pixels=SIZE)
         number = min(len(fake), len(real))  # coverage and variety depend on how many images are looked at: as many on both sides
         some = real[np.random.default_rng(0).permutation(len(real))[:number]]
-        if self.detector is None:
-            self.detector = copy_detector(self.collection.training(), SIZE, EvaluateConfig().copy_quantile, 0, Run.silent())
+        detector = copy_detector(self.collection.training(), SIZE, EvaluateConfig().copy_quantile, 0, Run.silent())  # calibrated once
         result = {
             "kid": kid(real, fake),
             "coverage": density_coverage(some, fake[:number], min(5, number - 1))[1],
             "vendi_ratio": vendi_score(fake[:number]) / vendi_score(some),
-            "copy_rate": float(self.detector.nearest(images).is_copy.mean()),
+            "copy_rate": float(detector.nearest(images).is_copy.mean()),
             "held_out": len(photographs),
         }
         write_json(kept, result)

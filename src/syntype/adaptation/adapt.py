@@ -110,7 +110,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     Raises:
         UnsupportedError: the family cannot adapt.
         UnknownNameError: unknown method or species.
-        InputError: the generator knows the species already.
+        InputError: the generator knows the species already, or its base lacks the discriminators that the method builds on.
     """
     if config.method not in METHODS:
         raise UnknownNameError("adaptation method", config.method, METHODS)
