@@ -105,6 +105,10 @@ class AutoencodingDiscriminator(nn.Module):
         self.whole = _decoder(channels, width, min(size, REDRAWN))
         self.part = _decoder(channels_at(16, width), width, min(size // 2, REDRAWN))
 
+    def lower_parameters(self) -> list[nn.Parameter]:
+        """Of the layers from the image to the map of 16x16."""
+        return [*self.stem.parameters(), *(parameter for block in list(self.blocks)[:-1] for parameter in block.parameters())]
+
     def forward(self, images_NCHW: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Judge images.
 

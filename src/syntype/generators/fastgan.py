@@ -124,11 +124,7 @@ class FastGAN(GenerativeModel):
     @torch.inference_mode()
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """Draw images; the latent of an image is a function of its seed alone."""
-        labels = self.labels_of(species)
-        self.generator.eval()
-        device = next(self.generator.parameters()).device
-        latents = seeded_normal(seeds, (self.config.latent_dim,))
-        return self.generator(latents.to(device), self._rows(labels).to(device)).float().clamp_(-1, 1).cpu()
+        return self.draw(species, seeds).clamp_(-1, 1).cpu()
 
     def training_state(self) -> dict[str, Any]:
         """State of both optimisers."""
@@ -160,6 +156,24 @@ class FastGAN(GenerativeModel):
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that the generator learns."""
         return dict(self.generator.named_parameters())
+
+    def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """The images of ``sample``, neither clamped nor cut off from the weights."""
+        labels = self.labels_of(species)
+        self.generator.eval()
+        device = next(self.generator.parameters()).device
+        latents = seeded_normal(seeds, (self.config.latent_dim,))
+        return self.generator(latents.to(device), self._rows(labels).to(device)).float()
+
+    def lower_critic(self) -> list[nn.Parameter]:
+        """The discriminator down to its 16x16 map: all but the last halving, what judges, and what redraws."""
+        return self.discriminator.lower_parameters()
+
+    def log_likelihood(self, images_NCHW: Tensor, species: Sequence[str]) -> Tensor:
+        """Binary cross-entropy's log D(x): mean over the positions."""
+        self.discriminator.eval()  # or its running statistics would move
+        rows = self._rows(self.labels_of(species)).to(images_NCHW.device)
+        return F.logsigmoid(self.discriminator(images_NCHW, rows)[0]).mean(1)
 
 
 def pair_distance(images_NCHW: Tensor) -> Tensor:
