@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ import torch
 from conftest import make_collection
 from safetensors.torch import load_file
 
-from syntype.adaptation import AdaptConfig, adapt
+from syntype.adaptation import METHODS, AdaptConfig, adapt
 from syntype.adaptation.adapt import choose_photographs
 from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
 from syntype.generators import TrainConfig, family, load_generator, train
+from syntype.generators.checkpoint import read_state
 from syntype.run import Run
 
 
@@ -22,6 +24,11 @@ from syntype.run import Run
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     counts = {"Aus primus": 16, "Aus secundus": 12, "Bus tertius": 8, "Cus novus": 14, "Cus ultimus": 14, "Dus solus": 2}
     return make_collection(tmp_path_factory.mktemp("adaptation") / "collection", counts)
+
+
+@pytest.fixture(autouse=True)
+def _few_images_for_the_fisher_information(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("syntype.adaptation.adapt"), "FISHER_IMAGES", 4)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +61,9 @@ def adapted(collection: Collection, base: Path, species: str, out: Path, **setti
         return adapt(load_generator(base), collection, config, out, run)
 
 
-def test_the_new_species_is_learnt_and_the_others_are_untouched(collection: Collection, base: Path, tmp_path: Path) -> None:
-    result = adapted(collection, base, "Cus novus", tmp_path / "one")
+@pytest.mark.parametrize("method", METHODS)
+def test_the_new_species_is_learnt_and_the_others_are_untouched(method: str, collection: Collection, base: Path, tmp_path: Path) -> None:
+    result = adapted(collection, base, "Cus novus", tmp_path / "one", method=method)
     assert result.shots == 6 and result.relative in ("Aus primus", "Aus secundus", "Bus tertius")
     second = adapted(collection, tmp_path / "one", "Cus ultimus", tmp_path / "two")
     plain, one, two = load_generator(base), load_generator(tmp_path / "one"), load_generator(tmp_path / "two")
@@ -76,12 +84,72 @@ def test_only_what_changed_is_saved(collection: Collection, base: Path, tmp_path
     assert all(not torch.equal(tensor, original[name]) for name, tensor in saved.items() if not name.startswith("new_row."))
 
 
-def test_adaptation_resumes_to_the_same_weights(collection: Collection, base: Path, tmp_path: Path) -> None:
-    adapted(collection, base, "Cus novus", tmp_path / "whole", steps=4)
-    adapted(collection, base, "Cus novus", tmp_path / "parts", steps=2)
-    adapted(collection, base, "Cus novus", tmp_path / "parts", steps=4)
+@pytest.mark.parametrize("method", METHODS)
+def test_adaptation_resumes_to_the_same_weights(method: str, collection: Collection, base: Path, tmp_path: Path) -> None:
+    adapted(collection, base, "Cus novus", tmp_path / "whole", method=method, steps=4)
+    adapted(collection, base, "Cus novus", tmp_path / "parts", method=method, steps=2)
+    adapted(collection, base, "Cus novus", tmp_path / "parts", method=method, steps=4)
     name = "adapters/0000.safetensors"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+def test_an_adaptation_is_not_continued_with_another_method(collection: Collection, base: Path, tmp_path: Path) -> None:
+    adapted(collection, base, "Cus novus", tmp_path / "one", method="ewc", steps=1)
+    with pytest.raises(InputError, match="method"):
+        adapted(collection, base, "Cus novus", tmp_path / "one", method="finetune")
+    with pytest.raises(InputError, match="ewc_weight"):
+        adapted(collection, base, "Cus novus", tmp_path / "one", method="ewc", ewc_weight=3.0)
+
+
+def test_freeze_d_holds_the_lower_layers_of_the_discriminators_alone(collection: Collection, base: Path, tmp_path: Path) -> None:
+    adapted(collection, base, "Cus novus", tmp_path / "frozen", method="freeze-d")
+    before, after = read_state(base)["model"], read_state(tmp_path / "frozen")["model"]
+    heads = [name for name in before if name.startswith("heads.") and name.endswith(".original") and "species" not in name]
+    same = {name.rpartition(".parametrizations")[0] for name in heads if torch.equal(before[name], after[name])}
+    assert {name.rpartition(".parametrizations")[0] for name in heads if ".body." in name} == same and same
+    assert not torch.equal(before["generator.start.weight"], after["generator.start.weight"])
+
+
+def test_ewc_stays_nearer_to_the_base_the_greater_its_weight(collection: Collection, base: Path, tmp_path: Path) -> None:
+    original = load_file(base / "weights.safetensors")
+    moved = {}
+    for weight in (1e-6, 1e6):
+        adapted(collection, base, "Cus novus", tmp_path / f"{weight}", method="ewc", ewc_weight=weight, steps=8)
+        saved = load_file(tmp_path / f"{weight}/adapters/0000.safetensors")
+        names = [name for name in saved if name in original and name.endswith("convs.0.weight")]
+        moved[weight] = sum(float((saved[name] - original[name]).square().sum()) for name in names)
+    assert 0 < moved[1e6] < 0.5 * moved[1e-6]
+
+
+def test_modulate_keeps_factors_not_kernels(collection: Collection, base: Path, tmp_path: Path) -> None:
+    adapted(collection, base, "Cus novus", tmp_path / "one", method="modulate", steps=6)
+    saved, original = load_file(tmp_path / "one/adapters/0000.safetensors"), load_file(base / "weights.safetensors")
+    assert all(tensor.ndim <= 1 or name.startswith("new_row.") for name, tensor in saved.items())
+    kernels = {name for name, tensor in original.items() if tensor.shape[2:] == (3, 3)}
+    assert {name.removeprefix("factor_out.") for name in saved if name.startswith("factor_out.")} == kernels
+    assert all(saved[f"factor_out.{name}"].abs().max() > 0 for name in kernels)
+
+    by_hand = load_generator(base)  # the same image with kernels multiplied here
+    by_hand.model.add_species("Cus novus", None)
+    weights = by_hand.model.generator.state_dict()
+    for name, tensor in saved.items():
+        if name.startswith("new_row."):
+            weights[name.removeprefix("new_row.")][-1] = tensor[0]
+        elif not name.startswith("factor_"):
+            weights[name].copy_(tensor)
+    for name in kernels:
+        weights[name].mul_(1 + torch.einsum("o,i->oi", saved[f"factor_out.{name}"], saved[f"factor_into.{name}"])[:, :, None, None])
+    expected = by_hand.model.sample(["Cus novus"] * 2, [3, 4])
+    torch.testing.assert_close(load_generator(tmp_path / "one").sample(["Cus novus"] * 2, [3, 4]), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_methods_that_need_the_discriminators_say_so(collection: Collection, base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    (tmp_path / "base/training/state.pt").unlink()
+    for method in ("freeze-d", "ewc"):
+        with pytest.raises(InputError, match=r"training/state\.pt"):
+            adapted(collection, tmp_path / "base", "Cus novus", tmp_path / method, method=method)
+    assert adapted(collection, tmp_path / "base", "Cus novus", tmp_path / "modulate", method="modulate").steps == 3
 
 
 def test_photographs_come_from_many_groups_and_from_training_alone(collection: Collection) -> None:

@@ -19,21 +19,20 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
 
+from syntype.adaptation.methods import FISHER_IMAGES, METHODS, fisher_information, hold
 from syntype.collection.table import Collection
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
 from syntype.generators.checkpoint import NEW_ROW, Generator, base_folder, load_generator, read_generator_info, read_state
 from syntype.generators.contract import Adapts
 from syntype.generators.data import training_data
+from syntype.generators.modulation import modulate, saved_weights
 from syntype.generators.runtime import Precision, Runtime
 from syntype.generators.training import Loop, TrainConfig
 from syntype.recipe import Settings
 from syntype.run import Run, write_json
 
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs"]
-
-METHODS = {"finetune": "every weight of the generator may change; the discriminators go on from where they stood"}
-"""Ways to adapt, and what each does."""
 
 
 class AdaptConfig(Settings):
@@ -43,6 +42,8 @@ class AdaptConfig(Settings):
     """The species to learn."""
     method: str = "finetune"
     """One of ``METHODS``."""
+    ewc_weight: float = Field(1.0, gt=0)
+    """Weight of the penalty of ``ewc``; the Fisher information that it multiplies has mean 1."""
     shots: int = Field(6, ge=1)
     """Photographs to learn from."""
     steps: int = Field(300, ge=1)
@@ -109,7 +110,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     Raises:
         UnsupportedError: the family cannot adapt.
         UnknownNameError: unknown method or species.
-        InputError: the generator knows the species already.
+        InputError: the generator knows the species already, or its base lacks the discriminators that the method builds on.
     """
     if config.method not in METHODS:
         raise UnknownNameError("adaptation method", config.method, METHODS)
@@ -127,6 +128,9 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
 
     model.add_species(config.species, relative)
+    changeable = set(model.adaptable_parameters())
+    if config.method == "modulate":
+        changeable = modulate(model.generator, changeable, config.seed)
     data = training_data(photographs, generator.size)
     data = replace(data, labels=np.full(len(data.labels), len(model.species) - 1), species=model.species)
     runtime = Runtime(config.device, config.precision)
@@ -135,11 +139,18 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     state = read_state(base_path)
     if state is not None:
         model.restore_critic(state["model"], relative)
+    elif config.method in ("freeze-d", "ewc"):
+        reason = f"has no training state, and so not the discriminators that {config.method} builds on"
+        raise InputError(reason, "Bring back training/state.pt, or use --method finetune or modulate.", file=base_path)
     else:
         run.say("The base generator has no training state: its discriminators start anew, which costs quality.")
-    changeable = model.adaptable_parameters()
     for name, parameter in model.generator.named_parameters():
         parameter.requires_grad_(name in changeable)
+    if config.method == "freeze-d":
+        for parameter in model.lower_critic():
+            parameter.requires_grad_(False)
+    if config.method == "ewc":
+        hold(model.generator, fisher_information(model, model.generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
     settings = TrainConfig(
         family=generator.family,
         size=generator.size,
@@ -151,10 +162,11 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         device=config.device,
         preview_every=max(1, config.steps // 5),
     )
-    loop = Loop(model, data, runtime, settings, out, run)
+    method = {"method": config.method, **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {})}
+    loop = Loop(model, data, runtime, settings, out, run, identity=method)
     status = loop.run_until_done()
 
-    changed = _changes(before, loop.average.average)
+    changed = _changes(before, saved_weights(loop.average.average))
     file = _save(generator, base, config, relative, changed, photographs, loop, out)
     if run.folder is not None:
         loop.preview(f"final-{loop.step:06d}", [config.species])
@@ -193,13 +205,13 @@ def _nearest_relative(collection: Collection, photographs: Collection, known: tu
 
 
 def _changes(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that differ; of those that gained a row for the new species, the row alone."""
+    """Tensors that differ or are new; of those that gained a row for the new species, the row alone."""
     changed = {}
     for name, tensor in after.items():
         tensor = tensor.detach().cpu()
-        if tensor.shape != before[name].shape:
+        if name in before and tensor.shape != before[name].shape:
             changed[NEW_ROW + name] = tensor[-1:].clone().contiguous()
-        elif not torch.equal(tensor, before[name].cpu()):
+        elif name not in before or not torch.equal(tensor, before[name].cpu()):
             changed[name] = tensor.clone(memory_format=torch.contiguous_format)
     return changed
 

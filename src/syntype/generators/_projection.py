@@ -132,6 +132,10 @@ class ProjectedHeads(nn.Module):
         on_maps = [_Head([channels] * (index + 1), num_species) for index in range(num_maps)]
         self.heads = nn.ModuleList([*on_maps, _Head([3, channels // 2, channels, channels], num_species)])
 
+    def lower_parameters(self) -> list[nn.Parameter]:
+        """Of each head, what comes before the difference within pairs."""
+        return [parameter for head in self.heads if isinstance(head, _Head) for parameter in head.body.parameters()]
+
     def forward(self, maps: list[Tensor], images_NCHW: Tensor, labels: Tensor) -> list[Tensor]:
         """Logits of each head, shape (N, positions); positive means real.
 

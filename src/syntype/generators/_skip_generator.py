@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["SkipGenerator", "channels_at"]
+__all__ = ["SkipExcitation", "SkipGenerator", "channels_at", "gated"]
 
 _MULTIPLES = {4: 16.0, 8: 8.0, 16: 4.0, 32: 2.0, 64: 1.0, 128: 1.0, 256: 0.5, 512: 0.25, 1024: 0.125}
 
@@ -26,7 +26,7 @@ def channels_at(resolution: int, width: int) -> int:
     return max(8, int(_MULTIPLES[resolution] * width))
 
 
-def _gated(x: Tensor) -> Tensor:
+def gated(x: Tensor) -> Tensor:
     """Gated linear unit over channels, as ``F.glu`` computes it; on channels-last tensors its backward pass is several times faster."""
     value, gate = x.chunk(2, dim=1)
     return value * torch.sigmoid(gate)
@@ -59,25 +59,27 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = _gated(norm(conv(x), condition))
+            x = gated(norm(conv(x), condition))
         return x
 
 
-class _SkipExcitation(nn.Module):
-    """Skip-layer excitation, Liu et al. 2021 eq. 1: a low-resolution map gates the channels of a high-resolution one."""
+class SkipExcitation(nn.Module):
+    """Skip-layer excitation, Liu et al. 2021 eq. 1: one map, pooled to 4x4, gates the channels of another far from it in resolution.
 
-    def __init__(self, channels_low: int, channels_high: int) -> None:
+    Args:
+        channels_from: of the map that gates; shape (N, channels_from, any, any).
+        channels_to: of the map that is gated; shape (N, channels_to, any, any).
+    """
+
+    def __init__(self, channels_from: int, channels_to: int) -> None:
         super().__init__()
         self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(4),
-            nn.Conv2d(channels_low, channels_high, 4),
-            nn.LeakyReLU(0.1),
-            nn.Conv2d(channels_high, channels_high, 1),
-            nn.Sigmoid(),
+            nn.AdaptiveAvgPool2d(4), nn.Conv2d(channels_from, channels_to, 4), nn.LeakyReLU(0.1), nn.Conv2d(channels_to, channels_to, 1), nn.Sigmoid()
         )
 
-    def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        return high * self.gate(low)
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """``target`` with each channel scaled by a number in (0, 1) that follows from ``source``."""
+        return target * self.gate(source)
 
 
 class SkipGenerator(nn.Module):
@@ -103,7 +105,7 @@ class SkipGenerator(nn.Module):
         )
         # 4 -> 64, 8 -> 128, 16 -> 256, 32 -> 512 as in the paper; smaller images gate their last block
         skips = {min(low * 16, size): low for low in (32, 16, 8, 4) if low * 4 <= size}
-        self.skips = nn.ModuleDict({str(high): _SkipExcitation(channels_at(low, width), channels_at(high, width)) for high, low in skips.items()})
+        self.skips = nn.ModuleDict({str(high): SkipExcitation(channels_at(low, width), channels_at(high, width)) for high, low in skips.items()})
         self._skip_from = skips
         self.to_rgb = nn.Conv2d(channels_at(size, width), 3, 3, padding=1)
         for module in self.modules():
@@ -123,7 +125,7 @@ class SkipGenerator(nn.Module):
     def synthesise(self, latents: Tensor, condition: Tensor) -> Tensor:
         """Images from latents, shape (N, latent_dim), and species codes as ``species_code`` makes them."""
         x = self.start(latents).view(len(latents), -1, 4, 4).to(memory_format=torch.channels_last)
-        x = _gated(self.start_norm(x, condition))
+        x = gated(self.start_norm(x, condition))
         maps = {4: x}
         for block in self.blocks:
             x = block(x, condition)

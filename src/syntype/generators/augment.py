@@ -1,10 +1,13 @@
 """Differentiable augmentation of what a discriminator sees.
 
 Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738): real and generated images
-go through the same random colour change, translation and cut-out, through which gradients flow. With a probability well below 1 the
-undisturbed look stays the commonest, so that a generator cannot pass by imitating disturbed images (Karras et al. 2020, arXiv 2006.06676,
-section 2.2): with probability 1 saturated colours were seen to leak.
+go through the same random colour change, translation and cut-out, through which gradients flow.
 Everything is done for the whole batch at once; randomness comes from torch's global generator.
+
+An augmentation does not leak into what is generated if it is invertible: if no two distributions of images look alike after it (Karras et al.
+2020, arXiv 2006.06676, section 2.2). With a probability below one half any augmentation is, as most images pass untouched; with probability 1 the
+colour change and the translation (which its grey margin betrays) still are, but the cut-out is not, as nobody then ever sees a whole image.
+That is theory: in short trainings with probability 1, images with more saturated colours than any photograph were seen.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from syntype.errors import CollectionError, UnknownNameError
 from syntype.generators.contract import Adapts, GenerativeModel
+from syntype.generators.modulation import plain_weights
 from syntype.generators.registry import family
 from syntype.run import write_json
 
@@ -116,8 +117,11 @@ class Generator:
                 self._swap_in(replaced)
         return result
 
-    def _swap_in(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _swap_in(self, changed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Put an adapter's weights in place; returns those that were there. Kernels are made of their factors only now, so that
+        thousands of adapters fit into memory."""
         own = self.model.generator.state_dict()
+        tensors = plain_weights(changed, own)
         replaced = {name: own[name].clone() for name in tensors}
         for name, tensor in tensors.items():
             own[name].copy_(tensor)

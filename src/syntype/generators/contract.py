@@ -154,6 +154,18 @@ class Adapts(Protocol):
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that a few-shot adapter may change, by their name in ``generator.state_dict()``."""
 
+    def lower_critic(self) -> list[nn.Parameter]:
+        """After ``prepare``: the trained layers of the discriminators that lie nearest to the image, which may be frozen."""
+
+    def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """What ``sample`` draws, differentiable in the parameters of ``generator``; not clamped, and on the generator's device."""
+
+    def log_likelihood(self, images_NCHW: Tensor, species: Sequence[str]) -> Tensor:
+        """After ``restore_critic``: how real the discriminators find these images, shape (N,), at most 0; differentiable in them.
+
+        N is even, and images 2i and 2i + 1 are of one species, as in training: discriminators may compare the images of a batch.
+        """
+
 
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Standard normal numbers, one independent draw a seed: float32, shape (len(seeds), *shape), on the CPU."""

@@ -125,11 +125,7 @@ class ProjectedGAN(GenerativeModel):
     @torch.inference_mode()
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """Draw images; the latent of an image is a function of its seed alone."""
-        labels = self.labels_of(species)
-        self.generator.eval()
-        device = next(self.generator.parameters()).device
-        latents = seeded_normal(seeds, (self.config.latent_dim,))
-        return self.generator(latents.to(device), labels.to(device)).float().clamp_(-1, 1).cpu()
+        return self.draw(species, seeds).clamp_(-1, 1).cpu()
 
     def training_state(self) -> dict[str, Any]:
         """State of both optimisers."""
@@ -162,6 +158,24 @@ class ProjectedGAN(GenerativeModel):
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that the generator learns."""
         return dict(self.generator.named_parameters())
+
+    def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """The images of ``sample``, neither clamped nor cut off from the weights."""
+        labels = self.labels_of(species)
+        self.generator.eval()
+        device = next(self.generator.parameters()).device
+        latents = seeded_normal(seeds, (self.config.latent_dim,))
+        return self.generator(latents.to(device), labels.to(device)).float()
+
+    def lower_critic(self) -> list[nn.Parameter]:
+        """The lower part of each head; the network below is frozen anyway."""
+        return self.heads.lower_parameters()
+
+    def log_likelihood(self, images_NCHW: Tensor, species: Sequence[str]) -> Tensor:
+        """Binary cross-entropy's log D(x): mean over the positions of a head, sum over the heads, as in the loss."""
+        self.heads.eval()  # or its spectral norms would move
+        logits = self.heads(self.features(images_NCHW), images_NCHW, self.labels_of(species).to(images_NCHW.device))
+        return torch.stack([F.logsigmoid(x).mean(1) for x in logits]).sum(0)
 
 
 def total(terms: Iterable[Tensor]) -> Tensor:

@@ -21,7 +21,7 @@ __all__ = ["family", "family_folders", "list_families"]
 family_folders: list[Path] = [Path(__file__).parent]
 """Folders that are searched for families; append one to add families of your own."""
 
-_MACHINERY = {"augment", "checkpoint", "contract", "data", "ema", "previews", "registry", "runtime", "training"}
+_MACHINERY = {"augment", "checkpoint", "contract", "data", "ema", "modulation", "previews", "registry", "runtime", "training"}
 
 
 def list_families() -> dict[str, str]:

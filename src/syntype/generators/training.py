@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,14 +175,28 @@ class Loop:
 
     Where ``out`` holds a training state of the same settings, the loop goes on from there.
 
+    Args:
+        identity: further settings, of whoever set the model up, that a state must share to be continued; JSON-able.
+
     Attributes:
         step: steps taken so far.
         seconds: training time so far, over all sessions.
         average: moving average of the generator's weights.
     """
 
-    def __init__(self, model: GenerativeModel, data: TrainingData, runtime: Runtime, config: TrainConfig, out: Path, run: Run) -> None:
+    def __init__(
+        self,
+        model: GenerativeModel,
+        data: TrainingData,
+        runtime: Runtime,
+        config: TrainConfig,
+        out: Path,
+        run: Run,
+        *,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
         self.model, self.data, self.runtime, self.config, self.out, self.run = model, data, runtime, config, out, run
+        self._further = dict(identity or {})
         model.to(runtime.device)
         self.average = MovingAverage(model.generator, config.ema)
         self.step, self.seconds, self._skipped = 0, 0.0, 0
@@ -291,6 +305,7 @@ class Loop:
         free = {"minutes", "steps", "checkpoint_minutes", "preview_every", "device", "precision", "only", "except_"}
         settings = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in free}
         settings["model"] = self.model.config.model_dump(mode="json")
+        settings |= self._further
         return {**settings, "precision": self.runtime.precision, "species": list(self.model.species), "num_images": len(self.data.images)}
 
     def _restore(self) -> None:

@@ -1,0 +1,195 @@
+"""How well does a generator learn a species that it never saw from six photographs? Every method, species left out one and all.
+
+    python benchmarks/adaptation.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--minutes 45] [--steps 300]
+
+One base generator is trained without the six rarest species of Fish4Knowledge that have photographs enough to judge by; then each method
+of ``syntype adapt`` teaches it each of them from six photographs, and 100 images are compared with those photographs of the species whose
+group (video track) none of the six belongs to. ``unadapted`` is what the base draws for the species' nearest relative. A call that was
+stopped goes on where it was; other settings need another --out. The result is written to docs/benchmarks/adaptation.md. Without the
+photographs nothing is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from syntype.adaptation import METHODS
+from syntype.adaptation.adapt import choose_photographs
+from syntype.collection import Collection
+from syntype.curation.curate import copy_detector
+from syntype.encoders import encode_collection, load_encoder
+from syntype.generators import load_generator
+from syntype.generators.contract import to_uint8
+from syntype.run import Run, write_json
+from syntype.study.fidelity import EvaluateConfig, density_coverage, kid, vendi_score
+
+ROOT = Path(__file__).parents[1]
+SHOTS, IMAGES, SIZE = 6, 100, 64
+LEAST_PHOTOGRAPHS, LEAST_HELD_OUT = 20, 10
+MEASURES = {"kid": "KID", "coverage": "coverage", "vendi_ratio": "Vendi ratio", "copy_rate": "copy rate", "minutes": "minutes", "megabytes": "MB"}
+NOTICE = (
+    "Photographs: Fish4Knowledge ground-truth data, P. X. Huang, B. J. Boom and R. B. Fisher, University of Edinburgh; the original data are "
+    "available from groups.inf.ed.ac.uk/vision/DATASETS/FISH4KNOWLEDGE/WEBSITE/GROUNDTRUTH/RECOG; see B. J. Boom et al., cited on that page."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = os.environ.get("SYNTYPE_FISH4KNOWLEDGE", ROOT.parent / "shared" / "data" / "fish4knowledge")
+    parser.add_argument("--data", type=Path, default=Path(default), help="folder of the Fish4Knowledge photographs")
+    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "adaptation")
+    parser.add_argument("--minutes", type=float, default=45, help="training time of the base")
+    parser.add_argument("--steps", type=int, default=300, help="steps of each adaptation")
+    parser.add_argument("--species", type=int, default=6, help="number of species to leave out")
+    parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "adaptation.md")
+    arguments = parser.parse_args()
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    folder = arguments.collection or out / "collection"
+    if arguments.collection is None:
+        table = arguments.data / "classification.csv"
+        if not table.is_file():
+            print(f"{table} is not there: nothing measured. Give --data or set SYNTYPE_FISH4KNOWLEDGE.", file=sys.stderr)
+            return
+        command(["collect", table, "--species-column", "standardized_species", "--group-column", "trajectory"], out / "collection")
+    collection = Collection.open(folder)
+    species = left_out(collection, arguments.species)
+    if not species:
+        print(f"{folder}: no species has photographs enough to be left out: nothing measured.", file=sys.stderr)
+        return
+    base = out / "base"
+    except_ = [word for name in species for word in ("--except", name)]
+    trained = command(["train", "projected", folder, *except_, "--minutes", arguments.minutes], base, resume=True)
+    referee = Referee(collection)
+    rows = []
+    for name in species:
+        for method in METHODS:
+            adapted = out / f"{method}-{name.replace(' ', '-')}"
+            words = ["adapt", base, folder, "--species", name, "--method", method, "--shots", SHOTS, "--steps", arguments.steps]
+            result = command(words, adapted)
+            rows.append({"method": method, "species": name, **result, **referee.judge(adapted, name, name), "minutes": result["wall_minutes"]})
+        rows.append({"method": "unadapted", "species": name, **referee.judge(base, name, rows[-1]["relative"])})
+    arguments.record.parent.mkdir(parents=True, exist_ok=True)
+    arguments.record.write_text(report(rows, trained, arguments.steps), encoding="utf-8")
+    print(f"wrote {arguments.record}")
+
+
+def command(words: list[object], out: Path, *, resume: bool = False) -> dict:
+    """Run one command unless its result is known; keep its result, and how long it took in all, beside its folder."""
+    kept = out.with_name(out.name + ".json")
+    if kept.exists():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    if not resume:
+        shutil.rmtree(out, ignore_errors=True)  # begun and not finished: its time would be wrong
+    full = [str(word) for word in [*words, "--out", out, *(["--resume"] if resume else [])]]
+    print("$ " + " ".join(["syntype", *full]), file=sys.stderr, flush=True)
+    began = time.monotonic()
+    done = subprocess.run([str(Path(sys.executable).with_name("syntype")), *full, "--json"], check=True, stdout=subprocess.PIPE, text=True)
+    result = {**json.loads(done.stdout), "wall_minutes": (time.monotonic() - began) / 60}
+    if result.get("status") == "interrupted":
+        sys.exit("stopped; the same command goes on from here")
+    write_json(kept, result)
+    return result
+
+
+def left_out(collection: Collection, number: int) -> list[str]:
+    """The rarest species with photographs enough to learn from and to judge by."""
+    counts, training = collection.counts(), collection.training().counts()
+    names = [name for name in sorted(counts, key=lambda name: (counts[name], name)) if counts[name] >= LEAST_PHOTOGRAPHS and training[name] >= SHOTS]
+    return [name for name in names if len(held_out(collection, name)) >= LEAST_HELD_OUT][:number]
+
+
+def held_out(collection: Collection, species: str) -> Collection:
+    """Photographs of a species, of any split, that share no group with those that adaptation learns from: no generator has seen them."""
+    shots = choose_photographs(collection, species, SHOTS, seed=0).table
+    table = collection.table
+    mine = table["species"].eq(species) & ~table["image_id"].isin(shots["image_id"]) & ~table["group"].isin(shots["group"].dropna())
+    return collection.where(mine)
+
+
+class Referee:
+    """Compares what a generator draws with held-out photographs."""
+
+    def __init__(self, collection: Collection) -> None:
+        self.collection, self.encoder = collection, load_encoder("lite0")
+
+    def judge(self, folder: Path, species: str, drawn: str) -> dict:
+        """Figures of ``IMAGES`` images of ``drawn`` against the photographs of ``species``, unless they are known."""
+        kept = folder.with_name(f"{folder.name}.{species.replace(' ', '-')}.judged.json")
+        if kept.exists():
+            return json.loads(kept.read_text(encoding="utf-8"))
+        images = to_uint8(load_generator(folder).sample([drawn] * IMAGES, range(IMAGES)))
+        photographs = held_out(self.collection, species)
+        fake, real = self.encoder.encode(images), encode_collection(self.encoder, photographs, pixels=SIZE)
+        number = min(len(fake), len(real))  # coverage and variety depend on how many images are looked at: as many on both sides
+        some = real[np.random.default_rng(0).permutation(len(real))[:number]]
+        detector = copy_detector(self.collection.training(), SIZE, EvaluateConfig().copy_quantile, 0, Run.silent())  # calibrated once
+        result = {
+            "kid": kid(real, fake),
+            "coverage": density_coverage(some, fake[:number], min(5, number - 1))[1],
+            "vendi_ratio": vendi_score(fake[:number]) / vendi_score(some),
+            "copy_rate": float(detector.nearest(images).is_copy.mean()),
+            "held_out": len(photographs),
+        }
+        write_json(kept, result)
+        return result
+
+
+def interval(values: list[float]) -> str:
+    """Mean over species and its 95 % bootstrap interval (species drawn again)."""
+    data = np.array(values, dtype=np.float64)
+    draws = data[np.random.default_rng(0).integers(0, len(data), (4000, len(data)))].mean(1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return f"{data.mean():.3f} ({low:.3f} to {high:.3f})"
+
+
+def report(rows: list[dict], trained: dict, steps: int) -> str:
+    """What was measured, as Markdown."""
+    methods, species = [*METHODS, "unadapted"], list(dict.fromkeys(row["species"] for row in rows))
+    found = {(row["method"], row["species"]): row for row in rows}
+    heading = lambda first: [f"| {first} | {' | '.join(MEASURES.values())} |", "| --- |" + " --- |" * len(MEASURES)]  # noqa: E731
+    lines = ["# Adaptation to a species never seen", "", "Written by `python benchmarks/adaptation.py`.", ""]
+    lines += [
+        f"Machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, no GPU, {platform.system()}. "
+        f"One base for all, trained for {trained['minutes']} minutes ({trained['steps']} steps) without the {len(species)} species below; "
+        f"{SHOTS} photographs and {steps} steps a species, seed 0; {IMAGES} images each against held-out photographs of other groups, "
+        "Lite0 features. KID: 0 is best. Coverage (k = 5) and Vendi ratio with as many images as photographs: 1 is best. "
+        "Minutes: the whole command. `unadapted`: the nearest relative as the base draws it.",
+        "",
+        NOTICE,
+        "",
+        f"## Mean over species (95 % interval, bootstrap over {len(species)} species)",
+        "",
+        *heading("method"),
+    ]
+    for method in methods:
+        cells = [[found[method, name].get(key) for name in species] for key in MEASURES]
+        lines.append(f"| {method} | " + " | ".join("" if None in values else interval(values) for values in cells) + " |")
+    lines += ["", "## Difference from finetune, species by species", "", *heading("method")]
+    for method in methods:
+        if method != "finetune":
+            pairs = [[(found[method, name].get(key), found["finetune", name][key]) for name in species] for key in MEASURES]
+            cells = ["" if any(a is None for a, _ in values) else interval([a - b for a, b in values]) for values in pairs]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    for name in species:
+        row = found["finetune", name]
+        lines += ["", f"## {name} ({row['held_out']} held-out photographs, nearest relative {row['relative']})", "", *heading("method")]
+        for method in methods:
+            values = [found[method, name].get(key) for key in MEASURES]
+            lines.append(f"| {method} | " + " | ".join("" if value is None else f"{value:.3f}" for value in values) + " |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()
