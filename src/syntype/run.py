@@ -103,7 +103,6 @@ class Run:
     def __init__(self, folder: Path | None, *, quiet: bool = False) -> None:
         self.folder, self.quiet = folder, quiet
         self.manifest: dict[str, Any] = {}
-        self._events: Any = None
 
     @classmethod
     def silent(cls) -> Run:
@@ -163,17 +162,15 @@ class Run:
         return self.folder
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Append one event to ``progress.jsonl`` and flush it."""
+        """Append one event to ``progress.jsonl``."""
         if self.folder is None:
             return
-        if self._events is None:
-            self._events = (self.folder / "progress.jsonl").open("a", encoding="utf-8")
-        self._events.write(json.dumps({"time": _now(), "event": kind, **fields}, ensure_ascii=False) + "\n")
-        self._events.flush()
+        with (self.folder / "progress.jsonl").open("a", encoding="utf-8") as file:  # events are seldom: nothing stays open
+            file.write(json.dumps({"time": _now(), "event": kind, **fields}, ensure_ascii=False) + "\n")
 
     def forget(self, unwanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drop events from ``progress.jsonl``: those of steps that a resumed run takes again."""
-        if self.folder is None or self._events is not None or not (self.folder / "progress.jsonl").exists():
+        if self.folder is None or not (self.folder / "progress.jsonl").exists():
             return
         kept = [event for event in read_events(self.folder) if not unwanted(event)]
         temporary = self.folder / "progress.jsonl.tmp"
@@ -208,9 +205,6 @@ class Run:
         """Record how the run ended (``finished``, ``interrupted`` or ``failed``) and its result."""
         self.manifest.update(status=status, ended=_now(), result=result)
         self._save()
-        if self._events is not None:
-            self._events.close()
-            self._events = None
 
     def __enter__(self) -> Run:
         return self
