@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from fish4knowledge import DATA, NOTICE, ROOT, collecting, machine, syntype
 
 from syntype.adaptation import METHODS
 from syntype.adaptation.adapt import choose_photographs
@@ -33,20 +31,14 @@ from syntype.generators.contract import to_uint8
 from syntype.run import Run, write_json
 from syntype.study.fidelity import EvaluateConfig, density_coverage, kid, vendi_score
 
-ROOT = Path(__file__).parents[1]
 SHOTS, IMAGES, SIZE = 6, 100, 64
 LEAST_PHOTOGRAPHS, LEAST_HELD_OUT = 20, 10
 MEASURES = {"kid": "KID", "coverage": "coverage", "vendi_ratio": "Vendi ratio", "copy_rate": "copy rate", "minutes": "minutes", "megabytes": "MB"}
-NOTICE = (
-    "Photographs: Fish4Knowledge ground-truth data, P. X. Huang, B. J. Boom and R. B. Fisher, University of Edinburgh; the original data are "
-    "available from groups.inf.ed.ac.uk/vision/DATASETS/FISH4KNOWLEDGE/WEBSITE/GROUNDTRUTH/RECOG; see B. J. Boom et al., cited on that page."
-)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = os.environ.get("SYNTYPE_FISH4KNOWLEDGE", ROOT.parent / "shared" / "data" / "fish4knowledge")
-    parser.add_argument("--data", type=Path, default=Path(default), help="folder of the Fish4Knowledge photographs")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
     parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "adaptation")
     parser.add_argument("--minutes", type=float, default=45, help="training time of the base")
@@ -58,11 +50,10 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     folder = arguments.collection or out / "collection"
     if arguments.collection is None:
-        table = arguments.data / "classification.csv"
-        if not table.is_file():
-            print(f"{table} is not there: nothing measured. Give --data or set SYNTYPE_FISH4KNOWLEDGE.", file=sys.stderr)
+        collect = collecting(arguments.data)
+        if collect is None:
             return
-        command(["collect", table, "--species-column", "standardized_species", "--group-column", "trajectory"], out / "collection")
+        command(collect, out / "collection")
     collection = Collection.open(folder)
     species = left_out(collection, arguments.species)
     if not species:
@@ -92,13 +83,9 @@ def command(words: list[object], out: Path, *, resume: bool = False) -> dict:
         return json.loads(kept.read_text(encoding="utf-8"))
     if not resume:
         shutil.rmtree(out, ignore_errors=True)  # begun and not finished: its time would be wrong
-    full = [str(word) for word in [*words, "--out", out, *(["--resume"] if resume else [])]]
-    print("$ " + " ".join(["syntype", *full]), file=sys.stderr, flush=True)
     began = time.monotonic()
-    done = subprocess.run([str(Path(sys.executable).with_name("syntype")), *full, "--json"], check=True, stdout=subprocess.PIPE, text=True)
-    result = {**json.loads(done.stdout), "wall_minutes": (time.monotonic() - began) / 60}
-    if result.get("status") == "interrupted":
-        sys.exit("stopped; the same command goes on from here")
+    result = syntype([*words, "--out", out, *(["--resume"] if resume else [])])
+    result["wall_minutes"] = (time.monotonic() - began) / 60
     write_json(kept, result)
     return result
 
@@ -161,7 +148,7 @@ def report(rows: list[dict], trained: dict, steps: int) -> str:
     heading = lambda first: [f"| {first} | {' | '.join(MEASURES.values())} |", "| --- |" + " --- |" * len(MEASURES)]  # noqa: E731
     lines = ["# Adaptation to a species never seen", "", "Written by `python benchmarks/adaptation.py`.", ""]
     lines += [
-        f"Machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores, no GPU, {platform.system()}. "
+        f"Machine: {machine()}. "
         f"One base for all, trained for {trained['minutes']} minutes ({trained['steps']} steps) without the {len(species)} species below; "
         f"{SHOTS} photographs and {steps} steps a species, seed 0; {IMAGES} images each against held-out photographs of other groups, "
         "Lite0 features. KID: 0 is best. Coverage (k = 5) and Vendi ratio with as many images as photographs: 1 is best. "

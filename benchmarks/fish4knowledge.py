@@ -22,8 +22,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from syntype.collection import Collection
+from syntype.generators.previews import tile
+from syntype.run import write_json
 
 ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("SYNTYPE_FISH4KNOWLEDGE", ROOT.parent / "shared" / "data" / "fish4knowledge"))
 RECORD = ROOT / "docs" / "benchmarks" / "fish4knowledge.md"
 IMAGES = ROOT / "docs" / "images"
 SHOWN = (
@@ -50,22 +53,19 @@ NOTICE = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = os.environ.get("SYNTYPE_FISH4KNOWLEDGE", ROOT.parent / "shared" / "data" / "fish4knowledge")
-    parser.add_argument("--data", type=Path, default=Path(default))
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "fish4knowledge")
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
-    table = arguments.data / "classification.csv"
-    if not table.is_file():
-        print(f"{table} is not there: nothing measured. Give --data or set SYNTYPE_FISH4KNOWLEDGE.", file=sys.stderr)
+    collect = collecting(arguments.data)
+    if collect is None:
         return
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    columns = ["--species-column", "standardized_species", "--group-column", "trajectory"]
     minutes = str(arguments.minutes)
     steps = {
-        "collect": ["collect", table, *columns, "--out", out / "collection"],
+        "collect": [*collect, "--out", out / "collection"],
         "train": ["train", "projected", out / "collection", "--except", NEW, "--minutes", minutes, "--out", out / "generator", "--resume"],
         "adapt": ["adapt", out / "generator", out / "collection", "--species", NEW, "--out", out / "adapted"],
         "generate": ["generate", out / "adapted", "--species", NEW, "--num", "200", "--out", out / "synthetic"],
@@ -90,11 +90,31 @@ def step(name: str, command: list[object], out: Path) -> dict:
     kept = out / f"{name.replace(' ', '-')}.json"
     if kept.exists():
         return json.loads(kept.read_text(encoding="utf-8"))
-    words = [Path(sys.executable).with_name("syntype"), *command, "--json"]
-    print("$ " + " ".join(["syntype", *map(str, command)]), file=sys.stderr, flush=True)
-    done = subprocess.run([str(word) for word in words], check=True, stdout=subprocess.PIPE, text=True)
-    kept.write_text(done.stdout, encoding="utf-8")
+    result = syntype(command)
+    write_json(kept, result)
+    return result
+
+
+def collecting(data: Path) -> list[object] | None:
+    """The command that imports the photographs, but for --out; None, and a word to the user, where they are not."""
+    table = data / "classification.csv"
+    if not table.is_file():
+        print(f"{table} is not there: nothing measured. Give --data or set SYNTYPE_FISH4KNOWLEDGE.", file=sys.stderr)
+        return None
+    return ["collect", table, "--species-column", "standardized_species", "--group-column", "trajectory"]
+
+
+def syntype(command: list[object]) -> dict:
+    """Run one command of ``syntype`` and give its JSON. Raises ``CalledProcessError`` if it fails or is stopped."""
+    words = [str(word) for word in command]
+    print("$ " + " ".join(["syntype", *words]), file=sys.stderr, flush=True)
+    done = subprocess.run([str(Path(sys.executable).with_name("syntype")), *words, "--json"], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
+
+
+def machine() -> str:
+    """What it runs on, in words."""
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, no GPU, {platform.system()}"
 
 
 def rows_of(collection: Collection, species: str, number: int) -> list[np.ndarray]:
@@ -106,23 +126,21 @@ def save_grid(images: list[np.ndarray], columns: int, path: Path) -> None:
     """Save images of 64 px as a grid at twice their size, with the notice of the photographs that taught them."""
     images = images[: len(images) // columns * columns] or images
     columns = min(columns, len(images))
-    grid = np.stack(images).reshape(-1, columns, 64, 64, 3).swapaxes(1, 2).reshape(-1, columns * 64, 3)
     notice = PngInfo()
     notice.add_itxt("Description", "Synthetic images made by Syntype; not occurrence evidence.")
     notice.add_itxt("Source", NOTICE)
-    picture = Image.fromarray(grid)
+    picture = Image.fromarray(tile(np.stack(images), columns))
     picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.BICUBIC).quantize(256).save(path, pnginfo=notice, optimize=True)
 
 
 def report(results: dict[str, dict]) -> str:
     """What was measured, as Markdown."""
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, no GPU, {platform.system()}"
     found, adapted, curated, fidelity = (results[name] for name in ("study", "adapt", "curate", "evaluate all"))
     low, high = found["interval"] or (None, None)
     lines = [
         "# The whole route on real photographs",
         "",
-        f"Written by `python benchmarks/fish4knowledge.py`. Machine: {machine}.",
+        f"Written by `python benchmarks/fish4knowledge.py`. Machine: {machine()}.",
         "",
         NOTICE,
         "",

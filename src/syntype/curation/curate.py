@@ -135,18 +135,15 @@ _detectors: dict[tuple[object, ...], CopyDetector] = {}
 
 def copy_detector(reference: Collection, size: int, quantile: float, seed: int, run: Run) -> CopyDetector:
     """A ``CopyDetector`` for the photographs of ``reference``, which must be of the training split."""
-    groups = tuple(group_names(reference))
-    key = (reference.fingerprint, tuple(reference.table["image_id"]), groups, size, quantile, seed)
+    ids, groups = reference.table["image_id"].tolist(), group_names(reference)
+    boxes = reference.table["box"].fillna("").astype(str)
+    key = (reference.fingerprint, *ids, *groups, *boxes, size, quantile, seed)
     if key not in _detectors:
         _detectors.clear()
-        _detectors[key] = _calibrated(reference, size, quantile, seed, run)
+        with run.progress("Calibrating the copy detector", CopyDetector.num_calibrating(len(reference))) as bar:
+            images, labels = reference.pixels(size), reference.labels()
+            _detectors[key] = CopyDetector(images, ids, groups, labels, quantile=quantile, seed=seed, progress=bar.advance)
     return _detectors[key]
-
-
-def _calibrated(reference: Collection, size: int, quantile: float, seed: int, run: Run) -> CopyDetector:
-    images, ids = reference.pixels(size), reference.table["image_id"].tolist()
-    with run.progress("Calibrating the copy detector", CopyDetector.num_calibrating(len(reference))) as bar:
-        return CopyDetector(images, ids, group_names(reference), reference.labels(), quantile=quantile, seed=seed, progress=bar.advance)
 
 
 def group_names(collection: Collection) -> np.ndarray:

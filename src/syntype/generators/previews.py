@@ -9,7 +9,7 @@ from PIL import Image
 
 from syntype.generators.contract import GenerativeModel, to_uint8
 
-__all__ = ["preview_species", "save_grid"]
+__all__ = ["preview_species", "save_grid", "tile"]
 
 
 def preview_species(species: tuple[str, ...], counts: np.ndarray, rows: int = 12) -> list[str]:
@@ -23,6 +23,10 @@ def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: i
     """Draw and save a grid of ``len(species)`` rows and ``columns`` seeds."""
     names = [name for name in species for _ in range(columns)]
     images = to_uint8(model.sample(names, list(range(columns)) * len(species)))
+    Image.fromarray(tile(images, columns)).save(path)
+
+
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """Square images, uint8, shape (rows * columns, size, size, 3), put together row by row: shape (rows * size, columns * size, 3)."""
     size = images.shape[1]
-    grid = images.reshape(len(species), columns, size, size, 3).swapaxes(1, 2).reshape(len(species) * size, columns * size, 3)
-    Image.fromarray(grid).save(path)
+    return images.reshape(-1, columns, size, size, 3).swapaxes(1, 2).reshape(-1, columns * size, 3)

@@ -1,0 +1,161 @@
+"""What the adversarial families on ``SkipGenerator`` have in common: drawing, the hinge loss, a new species.
+
+A family adds what judges its images: ``prepare`` builds it and fills ``optimisers``, ``training_step`` asks it and hands its logits to
+``hinge_step``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from syntype.generators._skip_generator import SkipGenerator
+from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, seeded_normal
+from syntype.generators.runtime import Runtime
+
+__all__ = ["SkipGAN", "SkipGANConfig"]
+
+OUTSIDE_WEIGHT = 10.0
+"""Weight of the mean square by which pixels lie outside [-1, 1]: enough to keep nearly all of them inside."""
+
+
+class SkipGANConfig(GeneratorConfig):
+    """Settings of every family on ``SkipGenerator``."""
+
+    latent_dim: int = 128
+    """Length of the latent vector."""
+    embedding_dim: int = 64
+    """Length of a species' embedding."""
+    width: int = 24
+    """Channels of the generator at 64 px; all others follow."""
+    flip: bool = True
+    """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
+
+
+class SkipGAN(GenerativeModel):
+    """A generator of images from latents and species, and whatever judges them.
+
+    Attributes:
+        optimisers: ``generator`` and that of the family's judge; set by ``prepare``, as is ``runtime``.
+    """
+
+    config: SkipGANConfig
+    generator: SkipGenerator
+    runtime: Runtime
+    optimisers: dict[str, torch.optim.Optimizer]
+
+    def __init__(self, config: SkipGANConfig, species: Sequence[str]) -> None:
+        super().__init__(config, species)
+        self.generator = SkipGenerator(config.size, self.num_rows, config.latent_dim, config.embedding_dim, config.width)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether species are told apart."""
+        return True
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the species' embeddings."""
+        return len(self.species) if self.is_conditional else 1
+
+    def rows(self, labels: Tensor) -> Tensor:
+        """The row of each label in the embeddings."""
+        return labels if self.is_conditional else torch.zeros_like(labels)
+
+    def real_and_fake(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The batch's photographs, mirrored at random, and as many generated images of the same species."""
+        real = batch.images_NCHW
+        if self.config.flip:
+            mirrored = torch.rand(len(real), 1, 1, 1, device=real.device) < 0.5
+            real = torch.where(mirrored, real.flip(3), real)
+        latents = torch.randn(len(real), self.config.latent_dim, device=real.device)
+        with self.runtime.autocast():
+            fake = self.generator(latents, self.rows(batch.labels)).float()
+        return real, fake
+
+    def hinge_step(
+        self, real: Tensor, fake: Tensor, on_real: Sequence[Tensor], on_fake: Sequence[Tensor], judge: str, further: Tensor | float = 0.0
+    ) -> dict[str, float | Tensor]:
+        """Step both networks by the hinge loss (Lim & Ye 2017, arXiv 1705.02894), summed over the judge's outputs; figures for the progress log.
+
+        Both were judged once and step from there (simultaneous, not alternating, gradients): a pass through the discriminators less.
+
+        Args:
+            real, fake: as ``real_and_fake`` gives them.
+            on_real, on_fake: logits of each output; positive means real.
+            judge: name of the part that judged, and of its optimiser.
+            further: what else the judge is to lower.
+        """
+        loss_d = total(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(on_real, on_fake, strict=True))
+        loss_g = -total(x.mean() for x in on_fake)
+        outside = F.relu(fake.abs() - 1).square().mean()
+        # the generator first: its gradient runs through the judge's weights, which must still be those that judged
+        stepped = self.runtime.update(loss_g + OUTSIDE_WEIGHT * outside, self.generator.parameters(), self.optimisers["generator"], keep_graph=True)
+        stepped &= self.runtime.update(loss_d + further, self.get_submodule(judge).parameters(), self.optimisers[judge])
+        return {
+            "loss_discriminator": loss_d.detach(),
+            "loss_generator": loss_g.detach(),
+            "logit_real": total(x.mean() for x in on_real).detach() / len(on_real),
+            "logit_fake": total(x.mean() for x in on_fake).detach() / len(on_fake),
+            "spread": (pair_distance(fake) / pair_distance(real)).detach(),
+            "skipped": float(not stepped),
+        }
+
+    @torch.inference_mode()
+    def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Draw images; the latent of an image is a function of its seed alone."""
+        return self.draw(species, seeds).clamp_(-1, 1).cpu()
+
+    def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """The images of ``sample``, neither clamped nor cut off from the weights."""
+        labels = self.labels_of(species)
+        self.generator.eval()
+        device = next(self.generator.parameters()).device
+        latents = seeded_normal(seeds, (self.config.latent_dim,))
+        return self.generator(latents.to(device), self.rows(labels).to(device)).float()
+
+    def training_state(self) -> dict[str, Any]:
+        """State of both optimisers."""
+        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Restore both optimisers."""
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state[name])
+
+    def add_species(self, name: str, relative: str | None) -> None:
+        """Add a species whose embedding starts as its relative's (or the mean of all); an unconditional generator has one for all."""
+        if self.is_conditional:
+            old = self.generator.embedding.weight.data
+            row = old.mean(0) if relative is None else old[self._position[relative]]
+            self.generator.embedding = nn.Embedding.from_pretrained(torch.cat([old, row[None]]), freeze=False)
+        self._position[name] = len(self.species)
+        self.species = (*self.species, name)
+
+    def restore_part(self, part: str, state: dict[str, Tensor], relative: str | None) -> None:
+        """Take over a trained part; tensors with a row a species gain one for the species added last."""
+        for name, tensor in self.get_submodule(part).state_dict().items():
+            trained = state[f"{part}.{name}"]
+            if trained.shape != tensor.shape:
+                row = trained.mean(0, keepdim=True) if relative is None else trained[self._position[relative]][None]
+                trained = torch.cat([trained, row])
+            tensor.copy_(trained)
+
+    def adaptable_parameters(self) -> dict[str, nn.Parameter]:
+        """Everything that the generator learns."""
+        return dict(self.generator.named_parameters())
+
+
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """Sum of scalars."""
+    return torch.stack(list(terms)).sum()
+
+
+def pair_distance(images_NCHW: Tensor) -> Tensor:
+    """Mean absolute difference of the images 2i and 2i + 1, which show one species, at an eighth of their side: layout and light."""
+    small = F.avg_pool2d(images_NCHW, 8)
+    return (small[::2] - small[1::2]).abs().mean()
