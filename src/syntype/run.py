@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from syntype.errors import InputError
 from syntype.recipe import Settings, write_yaml
 
-__all__ = ["Progress", "Run", "read_events", "write_json"]
+__all__ = ["Progress", "Run", "is_main_process", "num_processes", "read_events", "write_json"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,16 @@ def write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
+
+
+def num_processes() -> int:
+    """How many processes ``torchrun`` or ``accelerate launch`` has started for this command; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """True in the one of these processes that writes files and speaks."""
+    return num_processes() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 class Progress:
@@ -124,11 +134,14 @@ class Run:
     ) -> Run:
         """Open ``folder`` for a run of ``stage``; write ``run.json`` and ``recipe.yaml`` at once.
 
-        A folder that a run of the same stage left unfinished is continued with ``resume=True``.
+        A folder that a run of the same stage left unfinished is continued with ``resume=True``. Of several processes the main one keeps the
+        run; the others are silent.
 
         Raises:
             InputError: the folder holds another run (or other files) and neither ``resume`` nor ``overwrite`` was asked.
         """
+        if not is_main_process():
+            return cls.silent()
         folder = Path(folder)
         earlier = folder / "run.json"
         if folder.exists() and not folder.is_dir():

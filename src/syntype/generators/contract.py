@@ -108,7 +108,8 @@ class GenerativeModel(nn.Module, ABC):
         """One step: losses, backward passes and optimiser steps. Returns scalars for the progress log.
 
         Randomness comes from torch's global generator, which the loop seeds from (seed, step): a step is a pure
-        function of the weights, the optimiser state and the step's number.
+        function of the weights, the optimiser state and the step's number. What is drawn for each image comes from ``torch.rand`` or
+        ``torch.randn`` with the batch as first dimension; so several processes, each with its share, draw as one with all of it.
         """
 
     @abstractmethod
