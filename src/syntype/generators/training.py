@@ -22,7 +22,7 @@ import torch
 from pydantic import Field, model_validator
 
 from syntype.collection.table import Collection
-from syntype.errors import InputError, TrainingError, UnknownNameError
+from syntype.errors import InputError, TrainingError, require_known
 from syntype.generators._processes import synchronise_batch_norm
 from syntype.generators.checkpoint import read_state, save_generator, save_state
 from syntype.generators.contract import Batch, GenerativeModel, TrainingData, to_tensor
@@ -111,9 +111,7 @@ def select_training(collection: Collection, config: TrainConfig) -> Collection:
         UnknownNameError: a species that the collection does not have.
     """
     train = collection.training()
-    for name in (*config.only, *config.except_):
-        if name not in collection.species:
-            raise UnknownNameError("species", name, collection.species)
+    require_known("species", (*config.only, *config.except_), collection.species)
     if config.only:
         return train.select(species=config.only)
     return train.where(~train.table["species"].isin(config.except_).to_numpy(dtype=bool))
@@ -154,8 +152,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
         }
         generator_id = save_generator(out, model, loop.average.average, info, images.table["sha256"].dropna())
-        if kind.learns or len(data.species) <= 200:
-            loop.preview(f"final-{loop.step:06d}")
+        loop.preview(f"final-{loop.step:06d}")
     else:
         generator_id = ""
     runtime.wait()
