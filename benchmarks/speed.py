@@ -120,7 +120,7 @@ def theirs(name: str, peer: Peer) -> Contestant:
     (peer.folder / "state.pt").unlink(missing_ok=True)
     found = peer.train(0)
     contestant = Contestant(name, lambda seconds: peer.train(seconds)["images_per_second_now"], found["num_parameters"], found["num_trained"])
-    contestant.precision, contestant.tried = found["precision"], found["tried"]
+    contestant.precision, contestant.tried = found["arithmetic"], found["tried"]
     return contestant
 
 
