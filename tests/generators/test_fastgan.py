@@ -41,7 +41,7 @@ def photographs(size: int, count: int = 4) -> Tensor:
 
 
 def batch(size: int) -> Batch:
-    return Batch(photographs(size), torch.tensor([0, 0, 1, 1]), 0)
+    return Batch(photographs(size), torch.tensor([0, 0, 1, 1]), torch.arange(4), 0)
 
 
 SIZES = [16, 32, 64, 128, *(pytest.param(size, marks=pytest.mark.slow) for size in (256, 512, 1024))]

@@ -3,7 +3,7 @@
 Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007): features of four resolutions of a pre-trained
 network are mixed across channels by random 1x1 convolutions (CCM, section 3.2) and across scales by random 3x3 convolutions
 with up-sampling (CSM); none of that is trained. One small discriminator looks at each resolution.
-Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3). Every head also sees, place by place, how much the two
+Species and instance codes enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3). Every head also sees, place by place, how much the two
 images of a pair differ (minibatch standard deviation of Karras et al. 2018, arXiv 1710.10196, section 3, in groups of two of one species):
 without it each species was seen to settle on one background. One more head looks at the image itself, at 32 px: a network
 trained to recognise things through changes of light says little about colour, and without that head colours drift.
@@ -64,14 +64,18 @@ class FrozenFeatures(nn.Module):
     def standardise(self, images_NCHW: Tensor) -> None:
         """Bring each of the network's maps to unit mean square over these photographs, so that no resolution speaks louder than
         another. Channels keep their proportions: to raise a silent one would raise its noise."""
-        self.gain.copy_(torch.stack([tap.square().mean().rsqrt() for tap in self._maps(images_NCHW)]))
+        self.gain.copy_(torch.stack([tap.square().mean().rsqrt() for tap in self._taps_of(images_NCHW)]))
 
     def train(self, mode: bool = True) -> FrozenFeatures:
         """Stay frozen whatever the training mode."""
         return super().train(False)
 
-    def _maps(self, images_NCHW: Tensor) -> list[Tensor]:
-        """The network's own maps, finest first."""
+    @property
+    def widths(self) -> list[int]:
+        """Channels of the network's own maps, finest first."""
+        return list(self._taps.values())
+
+    def _taps_of(self, images_NCHW: Tensor) -> list[Tensor]:
         x = F.interpolate(images_NCHW, size=(self.size, self.size), mode="bilinear", align_corners=False)
         x = (x * 0.5 + 0.5 - x.new_tensor(self._mean).view(1, 3, 1, 1)) / x.new_tensor(self._std).view(1, 3, 1, 1)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
@@ -85,11 +89,15 @@ class FrozenFeatures(nn.Module):
         return taps
 
     def forward(self, images_NCHW: Tensor) -> list[Tensor]:
+        """The network's own maps, of unit mean square, finest first: shape (N, its channels, size/4, size/4) down to size/32."""
+        return [tap * gain for tap, gain in zip(self._taps_of(images_NCHW), self.gain, strict=True)]
+
+    def mix(self, maps: list[Tensor]) -> list[Tensor]:
         """Mixed maps, coarsest first: shape (N, channels, size/32, size/32) up to (N, channels, size/4, size/4)."""
         mixed: list[Tensor] = []
-        for index, tap in reversed(list(enumerate(self._maps(images_NCHW)))):
+        for index in reversed(range(len(maps))):
             across, scales = self.mix_channels[index], self.mix_scales[index]
-            y = across(tap * self.gain[index])
+            y = across(maps[index])
             if mixed:
                 y = (y + F.interpolate(mixed[-1], size=y.shape[-2:], mode="bilinear", align_corners=False)) * 0.5**0.5
             mixed.append(scales(y))
@@ -99,7 +107,7 @@ class FrozenFeatures(nn.Module):
 class _Head(nn.Module):
     """Halvings, a convolution, the difference within pairs as one more channel, a convolution, then a logit a position."""
 
-    def __init__(self, widths: list[int], num_species: int) -> None:
+    def __init__(self, widths: list[int], num_species: int, code_dim: int) -> None:
         super().__init__()
         body: list[nn.Module] = []
         for a, b in pairwise(widths):
@@ -109,12 +117,13 @@ class _Head(nn.Module):
         self.last = nn.Sequential(spectral_norm(nn.Conv2d(channels + 1, channels, 3, padding=1)), nn.LeakyReLU(0.2))
         self.logit = spectral_norm(nn.Conv2d(channels, 1, 1))
         self.species = spectral_norm(nn.Embedding(num_species, channels))
+        self.code = spectral_norm(nn.Linear(code_dim, channels, bias=False))
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor, codes: Tensor) -> Tensor:
         x = self.body(x)
         difference = (x[::2] - x[1::2]).abs().mean(dim=1, keepdim=True).repeat_interleave(2, dim=0)
         x = self.last(torch.cat([x, difference], dim=1))
-        match = torch.einsum("nchw,nc->nhw", x, self.species(labels)).unsqueeze(1)
+        match = torch.einsum("nchw,nc->nhw", x, self.species(labels) + self.code(codes)).unsqueeze(1)
         return (self.logit(x) + match).flatten(1)
 
 
@@ -125,24 +134,26 @@ class ProjectedHeads(nn.Module):
         num_maps: maps that ``FrozenFeatures`` gives, coarsest first.
         channels: of each map.
         num_species: rows of the species' embeddings.
+        code_dim: length of the instance codes.
     """
 
-    def __init__(self, num_maps: int, channels: int, num_species: int) -> None:
+    def __init__(self, num_maps: int, channels: int, num_species: int, code_dim: int) -> None:
         super().__init__()
-        on_maps = [_Head([channels] * (index + 1), num_species) for index in range(num_maps)]
-        self.heads = nn.ModuleList([*on_maps, _Head([3, channels // 2, channels, channels], num_species)])
+        widths = [[channels] * (index + 1) for index in range(num_maps)]
+        self.heads = nn.ModuleList(_Head(each, num_species, code_dim) for each in [*widths, [3, channels // 2, channels, channels]])
 
     def lower_parameters(self) -> list[nn.Parameter]:
         """Of each head, what comes before the difference within pairs."""
         return [parameter for head in self.heads if isinstance(head, _Head) for parameter in head.body.parameters()]
 
-    def forward(self, maps: list[Tensor], images_NCHW: Tensor, labels: Tensor) -> list[Tensor]:
+    def forward(self, maps: list[Tensor], images_NCHW: Tensor, labels: Tensor, codes: Tensor) -> list[Tensor]:
         """Logits of each head, shape (N, positions); positive means real.
 
         Args:
-            maps: of the images, as ``FrozenFeatures`` gives them.
+            maps: of the images, as ``FrozenFeatures.mix`` gives them.
             images_NCHW: the images themselves, in [-1, 1].
             labels: int64, shape (N,); N is even, and images 2i and 2i + 1 are of one species.
+            codes: instance codes, shape (N, code_dim).
         """
         small = F.avg_pool2d(images_NCHW, max(1, images_NCHW.shape[-1] // PIXELS))
-        return [head(x, labels) for head, x in zip(self.heads, [*maps, small], strict=True)]
+        return [head(x, labels, codes) for head, x in zip(self.heads, [*maps, small], strict=True)]

@@ -50,7 +50,12 @@ class SkipGAN(GenerativeModel):
 
     def __init__(self, config: SkipGANConfig, species: Sequence[str]) -> None:
         super().__init__(config, species)
-        self.generator = SkipGenerator(config.size, self.num_rows, config.latent_dim, config.embedding_dim, config.width)
+        self.generator = self.build_generator()
+
+    def build_generator(self) -> SkipGenerator:
+        """The generator, not yet trained."""
+        c = self.config
+        return SkipGenerator(c.size, self.num_rows, c.latent_dim, c.embedding_dim, c.width)
 
     @property
     def is_conditional(self) -> bool:
@@ -68,17 +73,29 @@ class SkipGAN(GenerativeModel):
 
     def real_and_fake(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch's photographs, mirrored at random, and as many generated images of the same species."""
-        real = batch.images_NCHW
-        if self.config.flip:
-            mirrored = torch.rand(len(real), 1, 1, 1, device=real.device) < 0.5
-            real = torch.where(mirrored, real.flip(3), real)
+        real, _ = self.mirror(batch.images_NCHW)
         latents = torch.randn(len(real), self.config.latent_dim, device=real.device)
         with self.runtime.autocast():
             fake = self.generator(latents, self.rows(batch.labels)).float()
         return real, fake
 
+    def mirror(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """The images, every other mirrored at random where the settings allow it; and which were: int64, shape (N,), 0 or 1."""
+        if not self.config.flip:
+            return images_NCHW, torch.zeros(len(images_NCHW), dtype=torch.int64, device=images_NCHW.device)
+        mirrored = torch.rand(len(images_NCHW), device=images_NCHW.device) < 0.5
+        return torch.where(mirrored[:, None, None, None], images_NCHW.flip(3), images_NCHW), mirrored.long()
+
     def hinge_step(
-        self, real: Tensor, fake: Tensor, on_real: Sequence[Tensor], on_fake: Sequence[Tensor], judge: str, further: Tensor | float = 0.0
+        self,
+        real: Tensor,
+        fake: Tensor,
+        on_real: Sequence[Tensor],
+        on_fake: Sequence[Tensor],
+        judge: str,
+        *,
+        for_generator: Tensor | float = 0.0,
+        for_judge: Tensor | float = 0.0,
     ) -> dict[str, float | Tensor]:
         """Step both networks by the hinge loss (Lim & Ye 2017, arXiv 1705.02894), summed over the judge's outputs; figures for the progress log.
 
@@ -88,14 +105,16 @@ class SkipGAN(GenerativeModel):
             real, fake: as ``real_and_fake`` gives them.
             on_real, on_fake: logits of each output; positive means real.
             judge: name of the part that judged, and of its optimiser.
-            further: what else the judge is to lower.
+            for_generator, for_judge: what else each is to lower.
         """
         loss_d = total(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(on_real, on_fake, strict=True))
         loss_g = -total(x.mean() for x in on_fake)
         outside = F.relu(fake.abs() - 1).square().mean()
         # the generator first: its gradient runs through the judge's weights, which must still be those that judged
-        stepped = self.runtime.update(loss_g + OUTSIDE_WEIGHT * outside, self.generator.parameters(), self.optimisers["generator"], keep_graph=True)
-        stepped &= self.runtime.update(loss_d + further, self.get_submodule(judge).parameters(), self.optimisers[judge])
+        stepped = self.runtime.update(
+            loss_g + OUTSIDE_WEIGHT * outside + for_generator, self.generator.parameters(), self.optimisers["generator"], keep_graph=True
+        )
+        stepped &= self.runtime.update(loss_d + for_judge, self.get_submodule(judge).parameters(), self.optimisers[judge])
         return {
             "loss_discriminator": loss_d.detach(),
             "loss_generator": loss_g.detach(),
@@ -107,7 +126,7 @@ class SkipGAN(GenerativeModel):
 
     @torch.inference_mode()
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
-        """Draw images; the latent of an image is a function of its seed alone."""
+        """Draw images; the latent of an image is a function of its species and seed alone."""
         return self.draw(species, seeds).clamp_(-1, 1).cpu()
 
     def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
@@ -115,8 +134,11 @@ class SkipGAN(GenerativeModel):
         labels = self.labels_of(species)
         self.generator.eval()
         device = next(self.generator.parameters()).device
-        latents = seeded_normal(seeds, (self.config.latent_dim,))
-        return self.generator(latents.to(device), self.rows(labels).to(device)).float()
+        return self.generator(self.seeded_latents(labels, seeds).to(device), self.rows(labels).to(device)).float()
+
+    def seeded_latents(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The latent of each image to draw, a function of its species and seed alone: shape (N, the generator's latent_dim)."""
+        return seeded_normal(seeds, (self.config.latent_dim,))
 
     def training_state(self) -> dict[str, Any]:
         """State of both optimisers."""

@@ -18,7 +18,9 @@ from torch import Tensor
 __all__ = ["augment"]
 
 
-def augment(images_NCHW: Tensor, *, colour: float = 1.0, translation: float = 0.125, cutout: float = 0.5, probability: float = 1.0) -> Tensor:
+def augment(
+    images_NCHW: Tensor, *, colour: float = 1.0, translation: float = 0.125, cutout: float = 0.5, probability: float = 1.0, versions: int = 1
+) -> Tensor:
     """Augment a batch.
 
     Args:
@@ -27,11 +29,15 @@ def augment(images_NCHW: Tensor, *, colour: float = 1.0, translation: float = 0.
         translation: largest shift, as a part of the side; what comes in is mid-grey.
         cutout: side of the blanked square, as a part of the image's side.
         probability: that an image is augmented at all, drawn for each of the three kinds.
+        versions: the batch holds so many versions of every image, all first versions first; the versions of one image are changed alike.
     """
     n = len(images_NCHW)
 
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(n // versions, *shape, device=images_NCHW.device).repeat(versions, *[1] * len(shape))
+
     def draw() -> Tensor:
-        return torch.rand(n, 1, 1, 1, device=images_NCHW.device)
+        return rand(1, 1, 1)
 
     def chosen() -> Tensor:
         return (draw() < probability).to(images_NCHW.dtype)
@@ -47,7 +53,7 @@ def augment(images_NCHW: Tensor, *, colour: float = 1.0, translation: float = 0.
     height, width = x.shape[-2:]
     if translation > 0:
         on = chosen().view(n)
-        shift = torch.round((2 * torch.rand(n, 2, device=x.device) - 1) * on[:, None] * translation * torch.tensor([height, width], device=x.device))
+        shift = torch.round((2 * rand(2) - 1) * on[:, None] * translation * torch.tensor([height, width], device=x.device))
         rows = torch.arange(height, device=x.device)[None] + shift[:, :1]
         columns = torch.arange(width, device=x.device)[None] + shift[:, 1:]
         inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
@@ -60,7 +66,7 @@ def augment(images_NCHW: Tensor, *, colour: float = 1.0, translation: float = 0.
     if cutout > 0:
         on = chosen().view(n, 1)
         side = torch.tensor([cutout * height / 2, cutout * width / 2], device=x.device)
-        centre = torch.rand(n, 2, device=x.device) * torch.tensor([height, width], device=x.device)
+        centre = rand(2) * torch.tensor([height, width], device=x.device)
         rows = (torch.arange(height, device=x.device)[None] + 0.5 - centre[:, :1]).abs() < side[0] * on
         columns = (torch.arange(width, device=x.device)[None] + 0.5 - centre[:, 1:]).abs() < side[1] * on
         x = x * ~(rows[:, None, :, None] & columns[:, None, None, :])

@@ -51,11 +51,13 @@ class Batch:
     Attributes:
         images_NCHW: float32 in [-1, 1], channels-last in memory.
         labels: int64, shape (N,).
+        rows: int64, shape (N,): which of the training images they are.
         step: number of this step, counted from 0.
     """
 
     images_NCHW: Tensor
     labels: Tensor
+    rows: Tensor
     step: int
 
 

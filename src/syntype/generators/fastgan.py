@@ -80,7 +80,7 @@ class FastGAN(SkipGAN):
             on_fake, _, _ = self.discriminator(seen_fake, rows)
             whole, part = self.discriminator.redraw(fine, coarse, (top, left))
         reconstruction = reconstruction_loss(seen_real, whole.float(), part.float(), (top, left))
-        figures = self.hinge_step(real, fake, [on_real.float()], [on_fake.float()], "discriminator", reconstruction)
+        figures = self.hinge_step(real, fake, [on_real.float()], [on_fake.float()], "discriminator", for_judge=reconstruction)
         return {**figures, "reconstruction": reconstruction.detach()}
 
     def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:

@@ -1,6 +1,7 @@
 """Projected GAN: FastGAN's generator against small discriminators on frozen, randomly mixed features. Adapts to new species.
 
-Paper: Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007); generator: Liu et al. 2021 (arXiv 2101.04775).
+Paper: Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007); generator: Liu et al. 2021 (arXiv 2101.04775);
+both are told which photograph's neighbourhood to draw: Casanova et al. 2021, "Instance-Conditioned GAN" (arXiv 2109.05070).
 Code: written for Syntype from the papers. Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), which nothing else in Syntype uses.
 """
 
@@ -10,17 +11,23 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.encoders import build_backbone
+from syntype.generators._instances import MOST_FITTED, CodeBank, InstanceEncoder, pooled
 from syntype.generators._projection import FrozenFeatures, ProjectedHeads
 from syntype.generators._skip_gan import SkipGAN, SkipGANConfig
+from syntype.generators._skip_generator import SkipGenerator
 from syntype.generators.augment import augment
-from syntype.generators.contract import Batch, TrainingData, to_tensor
+from syntype.generators.contract import Batch, TrainingData, seeded_normal, to_tensor
 from syntype.generators.runtime import Runtime
 
 __all__ = ["ProjectedConfig", "ProjectedGAN"]
+
+CHUNK = 64
+"""Photographs that are encoded at a time."""
 
 
 class ProjectedConfig(SkipGANConfig):
@@ -41,58 +48,140 @@ class ProjectedConfig(SkipGANConfig):
     At 1 no image shows its true colours, and generated ones were seen to be too saturated (Karras et al. 2020, arXiv 2006.06676, section 2.2)."""
     mixing_seed: int = 0
     """Seed of the frozen random mixing."""
+    code_dim: int = Field(96, ge=1)
+    """Length of the instance code: what the generator is told of a photograph besides its species."""
+    code_noise: float = Field(0.3, ge=0)
+    """Standard deviation of the noise on instance codes, whose own is 1: how far from a photograph its neighbourhood reaches."""
+    matching: float = Field(4.0, ge=0)
+    """Weight of the squared distance between the features of an image and of the photograph whose code it was drawn from."""
 
     @classmethod
     def tiny(cls, size: int = 32) -> ProjectedConfig:
         """A model that trains in seconds."""
-        return cls(size=size, latent_dim=16, embedding_dim=8, width=4, backbone_size=64, head_channels=16)
+        return cls(size=size, latent_dim=16, embedding_dim=8, width=4, backbone_size=64, head_channels=16, code_dim=8)
+
+
+class _Generator(SkipGenerator):
+    """Latent with instance code, and species -> image: the code enters with the latent at 4x4, and with the species everywhere."""
+
+    def __init__(self, config: ProjectedConfig, num_species: int) -> None:
+        super().__init__(config.size, num_species, config.latent_dim + config.code_dim, config.embedding_dim, config.width)
+        self.code = nn.Linear(config.code_dim, config.embedding_dim, bias=False)
+        nn.init.normal_(self.code.weight, std=config.code_dim**-0.5)
+        self.bank = CodeBank(num_species, config.code_dim)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Images, shape (N, 3, size, size); the last numbers of each latent, shape (N, latent_dim + code_dim), are the code."""
+        return self.synthesise(latents, self.species_code(labels) + self.code(latents[:, -self.code.in_features :]))
 
 
 class ProjectedGAN(SkipGAN):
-    """Class-conditional projected GAN."""
+    """Class- and instance-conditional projected GAN."""
 
     Config = ProjectedConfig
     config: ProjectedConfig
+    generator: _Generator
+
+    def build_generator(self) -> _Generator:
+        """The generator, not yet trained."""
+        return _Generator(self.config, self.num_rows)
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
-        """Build the discriminators."""
+        """Build the discriminators, and encode the photographs."""
         c = self.config
         self.runtime = runtime
         self.features = FrozenFeatures(build_backbone(c.backbone), c.backbone_size, c.head_channels, c.mixing_seed)
-        self.heads = ProjectedHeads(4, c.head_channels, len(self.species))
+        self.heads = ProjectedHeads(4, c.head_channels, len(self.species), c.code_dim)
+        self.instances = InstanceEncoder(self.features.widths, len(self.species), c.code_dim)
         self.to(runtime.device).to(memory_format=torch.channels_last)
-        rows = np.random.default_rng([c.mixing_seed, len(data.images)]).choice(len(data.images), min(256, len(data.images)), replace=False)
-        self.features.standardise(to_tensor(data.images[np.sort(rows)]).to(runtime.device))
+        order = np.random.default_rng([c.mixing_seed, len(data.images)]).permutation(len(data.images))
+        self.features.standardise(to_tensor(data.images[np.sort(order[:256])]).to(runtime.device))
+        self.photographs = data
+        some = np.sort(order[:MOST_FITTED])
+        features = self.encode(data.images[some])
+        self.instances.fit(features.flatten(0, 1), torch.from_numpy(data.labels[some]).to(runtime.device).repeat_interleave(features.shape[1]))
+        self.encode_photographs()
+        if not len(self.generator.bank.codes):  # else it was trained before: the codes of what it knows stay
+            self.generator.bank.fill(self.codes, data.labels)
         self.optimisers = {
             "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_rate, betas=(0.0, 0.99), fused=True),
             "heads": torch.optim.Adam(self.heads.parameters(), lr=c.discriminator_rate, betas=(0.0, 0.99), fused=True),
         }
 
+    @torch.no_grad()
+    def encode(self, images: np.ndarray, project: bool = False) -> Tensor:
+        """Pooled features of photographs as they are and, where the settings allow it, mirrored: shape (N, 1 or 2, their length).
+
+        Args:
+            images: uint8, shape (N, size, size, 3).
+            project: give their projections instead, one number a direction.
+        """
+        parts = []
+        for start in range(0, len(images), CHUNK):
+            photographs = to_tensor(images[start : start + CHUNK]).to(self.runtime.device)
+            ways = [photographs, photographs.flip(3)] if self.config.flip else [photographs]
+            features = torch.stack([pooled(self.features(way), way) for way in ways], dim=1)
+            parts.append(features @ self.instances.projection if project else features)
+        return torch.cat(parts)
+
+    def encode_photographs(self) -> None:
+        """Work out the codes of all training photographs: ``codes``, shape (N, 1 or 2, code_dim)."""
+        raw = self.encode(self.photographs.images, project=True)
+        labels = torch.from_numpy(self.photographs.labels).to(raw.device)
+        self.instances.centre(raw.mean(1), labels)
+        self.codes = raw - self.instances.mean[labels][:, None]
+
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
-        """One step of generator and discriminators on the same images (hinge loss, Sauer et al. 2021 eq. 4)."""
-        real, fake = self.real_and_fake(batch)
-        seen_real = augment(real, probability=self.config.augmentation)
-        seen_fake = augment(fake, probability=self.config.augmentation)
+        """One step of generator and discriminators on the same images (hinge loss, Sauer et al. 2021 eq. 4).
+
+        Each photograph and the image drawn from its code are augmented alike, so that their features can be compared.
+        """
+        c = self.config
+        real, mirrored = self.mirror(batch.images_NCHW)
+        codes = self.codes[batch.rows, mirrored]
+        codes = codes + c.code_noise * torch.randn_like(codes)
+        latents = torch.cat([torch.randn(len(real), c.latent_dim, device=real.device), codes], dim=1)
+        with self.runtime.autocast():
+            fake = self.generator(latents, batch.labels).float()
+        seen = augment(torch.cat([real, fake]), probability=c.augmentation, versions=2)
+        seen_real, seen_fake = seen.chunk(2)
         with torch.no_grad():
             real_maps = self.features(seen_real)
+            mixed_real = self.features.mix(real_maps)
         fake_maps = self.features(seen_fake)
+        mixed = [torch.cat(pair) for pair in zip(mixed_real, self.features.mix(fake_maps), strict=True)]
         with self.runtime.autocast():
-            maps = [torch.cat(pair) for pair in zip(real_maps, fake_maps, strict=True)]
-            judged = self.heads(maps, torch.cat([seen_real, seen_fake]), batch.labels.repeat(2))
+            judged = self.heads(mixed, seen, batch.labels.repeat(2), codes.repeat(2, 1))
         on_real, on_fake = zip(*(x.float().chunk(2) for x in judged), strict=True)
-        return self.hinge_step(real, fake, on_real, on_fake, "heads")
+        mismatch = (pooled(fake_maps, seen_fake) - pooled(real_maps, seen_real)).square().sum(1).mean()
+        figures = self.hinge_step(real, fake, on_real, on_fake, "heads", for_generator=c.matching * mismatch)
+        return {**figures, "mismatch": mismatch.detach()}
+
+    def seeded_latents(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
+        """A latent, and a point in the neighbourhood of a photograph that the generator remembers."""
+        normal = seeded_normal(seeds, (self.generator.latent_dim,)).to(self.generator.bank.codes.device)
+        latents, noise = normal.split([self.config.latent_dim, self.config.code_dim], dim=1)
+        return torch.cat([latents, self.generator.bank.draw(labels, seeds) + self.config.code_noise * noise], dim=1)
+
+    def add_species(self, name: str, relative: str | None) -> None:
+        """As every family here; what the new species is drawn from are the relative's codes: its poses, places and light."""
+        self.generator.bank.add_species(None if relative is None else self._position[relative])
+        super().add_species(name, relative)
 
     def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
-        """Take over the trained heads and the scale of the maps that they look at."""
+        """Take over the trained heads, the scale of the maps that they look at, and what codes mean."""
         self.features.gain.copy_(state["features.gain"])
         self.restore_part("heads", state, relative)
+        self.restore_part("instances", state, relative)
+        self.encode_photographs()
 
     def lower_critic(self) -> list[nn.Parameter]:
         """The lower part of each head; the network below is frozen anyway."""
         return self.heads.lower_parameters()
 
     def log_likelihood(self, images_NCHW: Tensor, species: Sequence[str]) -> Tensor:
-        """Binary cross-entropy's log D(x): mean over the positions of a head, sum over the heads, as in the loss."""
+        """Binary cross-entropy's log D(x): mean over the positions of a head, sum over the heads, as in the loss. The codes are the images' own."""
         self.heads.eval()  # or its spectral norms would move
-        logits = self.heads(self.features(images_NCHW), images_NCHW, self.labels_of(species).to(images_NCHW.device))
+        maps, labels = self.features(images_NCHW), self.labels_of(species).to(images_NCHW.device)
+        logits = self.heads(self.features.mix(maps), images_NCHW, labels, self.instances(pooled(maps, images_NCHW), labels))
         return torch.stack([F.logsigmoid(x).mean(1) for x in logits]).sum(0)

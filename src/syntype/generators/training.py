@@ -251,7 +251,8 @@ class Loop:
         random = np.random.default_rng([self.config.seed, self.step, self.runtime.rank, 1])
         torch.manual_seed(int(random.integers(2**62)))
         device = self.runtime.device
-        batch = Batch(to_tensor(self.data.images[rows]).to(device), torch.from_numpy(self.data.labels[rows]).to(device), self.step)
+        images, labels = to_tensor(self.data.images[rows]), torch.from_numpy(self.data.labels[rows])
+        batch = Batch(images.to(device), labels.to(device), torch.from_numpy(rows).to(device), self.step)
         metrics = self.model.training_step(batch)
         self.average.update(self.step)
         self.step += 1
