@@ -240,7 +240,7 @@ def report(known: dict[str, dict], minutes: float, number: int) -> str:
             if found := known.get(row):
                 tried = ", ".join(f"{name} {speed:.2f} images/s" for name, speed in found["tried"].items())
                 both = ", ".join(f"{name} {value:.3f}" for name, value in found["kid_of_both"].items())
-                lines.append(f"- {WHAT.get(row, f'`{row}`')}: {tried} in the trial; ran in {found['precision']}. KID by {both}.")
+                lines.append(f"- {WHAT.get(row, f'`{row}`')}: {tried} in the trial; ran in {found['arithmetic']}. KID by {both}.")
     if shown := [row for row in ("collage", *TRAINED) if row in known]:
         lines += [
             "",

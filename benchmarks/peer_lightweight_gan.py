@@ -135,7 +135,7 @@ class Session:
             "images_per_second_now": (trainer.steps - steps) * BATCH / max(self.seconds - began, 1e-9),
             "num_parameters": count(gan.G),
             "num_trained": count(gan.G) + count(gan.D),
-            "precision": self.precision,
+            "arithmetic": self.precision,
             "tried": self.tried,
         }
 

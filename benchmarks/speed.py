@@ -33,6 +33,7 @@ from torch.utils.flop_counter import flop_registry
 
 from syntype.collection import Collection
 from syntype.generators import projected, training
+from syntype.generators._projection import FrozenFeatures
 from syntype.generators.contract import TrainingData
 from syntype.generators.data import BatchSampler, training_data
 from syntype.generators.ema import MovingAverage
@@ -120,7 +121,7 @@ def theirs(name: str, peer: Peer) -> Contestant:
     (peer.folder / "state.pt").unlink(missing_ok=True)
     found = peer.train(0)
     contestant = Contestant(name, lambda seconds: peer.train(seconds)["images_per_second_now"], found["num_parameters"], found["num_trained"])
-    contestant.precision, contestant.tried = found["precision"], found["tried"]
+    contestant.precision, contestant.tried = found["arithmetic"], found["tried"]
     return contestant
 
 
@@ -207,6 +208,7 @@ def labelled(loop: Loop) -> Iterator[None]:
     """Every part of a step within a profiler's range of its name: the model's own parts, and what the loop does around them."""
     others = [
         (projected, "augment", "augmentation"),
+        (FrozenFeatures, "mix", "features"),
         (BatchSampler, "rows", "data"),
         (training, "to_tensor", "data"),
         (MovingAverage, "update", "moving average"),
@@ -239,7 +241,9 @@ def profile(loop: Loop, steps: int = 5) -> dict[str, float]:
     backward = []
     for event in events:
         if event.name.startswith("part:"):
-            times[event.name[5:] + ", forward"] = times.get(event.name[5:] + ", forward", 0.0) + event.time_range.elapsed_us()
+            label = f"{event.name[5:]}, forward"
+            if not part_above(event.cpu_parent):
+                times[label] = times.get(label, 0.0) + event.time_range.elapsed_us()
         elif event.name.startswith("Optimizer.step"):
             times["optimisers"] = times.get("optimisers", 0.0) + event.time_range.elapsed_us()
         elif event.name.startswith("autograd::engine::evaluate_function"):

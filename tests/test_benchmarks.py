@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
@@ -77,6 +78,46 @@ def test_known_rows_make_the_page_and_are_not_measured_again(
     with pytest.raises(SystemExit):
         fidelity.main()
     assert "unknown rows: rael" in capsys.readouterr().err
+
+
+class Pretender:
+    """Stands for ``lightweight-gan``; its averaged weights draw photographs, its others noise."""
+
+    images: np.ndarray
+
+    def __init__(self, *_: object) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> Pretender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def train(self, seconds: float) -> dict[str, object]:
+        self.seconds += seconds and seconds + 1
+        figures = {"steps": 4, "images_per_second": 1.5, "images_per_second_now": 1.5, "num_parameters": 1000, "num_trained": 1500}
+        return {"seconds": self.seconds, **figures, "arithmetic": "bf16", "tried": {"fp32": 1.0, "bf16": 1.5}}
+
+    def sample(self, number: int) -> dict[str, np.ndarray]:
+        noise = np.random.default_rng(0).integers(0, 256, (number, 64, 64, 3), dtype=np.uint8)
+        return {"weights": noise, "average": self.images[:number]}
+
+
+def test_the_peer_is_judged_by_what_draws_better(
+    fidelity: ModuleType, small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Pretender.images = small_collection.training().pixels(64)
+    monkeypatch.setattr(fidelity, "Peer", Pretender)
+    where = ["fidelity", "--collection", str(small_collection.root), "--out", str(tmp_path / "out"), "--docs", str(tmp_path / "docs")]
+    monkeypatch.setattr(sys, "argv", [*where, "--rows", "lightweight-gan", "--minutes", "0.1"])
+    fidelity.main()
+    page = (tmp_path / "docs" / "benchmarks" / "fidelity.md").read_text(encoding="utf-8")
+    cells = [cell.strip() for cell in next(line for line in page.splitlines() if line.startswith("| `lightweight-gan` |")).split("|")]
+    assert cells[7:-1] == ["–", "100.0%", "1.5", "4", "1,000", "0.1"]
+    assert "fp32 1.00 images/s, bf16 1.50 images/s in the trial; ran in bf16" in page
+    with Image.open(tmp_path / "docs" / "images" / "fidelity.png") as picture:
+        assert "lightweight-gan" in picture.info["Description"] and "Edinburgh" in picture.info["Source"]
 
 
 def test_the_jackknife_finds_the_spread_of_kid(fidelity: ModuleType) -> None:
