@@ -6,8 +6,8 @@ Every contestant draws as many images as there are test photographs, of the same
 judged on the mixture), and is compared with them by the referee. The trained ones see the same photographs for the same time, one after the
 other: the training split without the one species that fish4knowledge.py leaves for adaptation, so that its generator (OUT/generator there),
 copied to OUT/45-minutes/projected here, need not be trained again. A row that is known is not measured again, so that the command may be given
-in pieces (``--rows``) or go on where it was stopped; after a change of the code, give a new --out. The page docs/benchmarks/fidelity.md and the picture
-docs/images/fidelity.png are written from all rows that are known. Without the photographs nothing is measured.
+in pieces (``--rows``) or go on where it was stopped; after a change of the code, give a new --out. The page docs/benchmarks/fidelity.md and
+the picture docs/images/fidelity.png are written from all rows that are known. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
@@ -214,8 +214,8 @@ def report(known: dict[str, dict], minutes: float, number: int) -> str:
         NOTICE,
         "",
         f"{SIZE} px, batch 16; {minutes:g} minutes of training each, one after the other, on the same photographs: the training split "
-        f"but for *{NEW}*. {number} images of each contestant against {number} test photographs with the same mix of species, in features of EfficientNet-Lite0 "
-        "at 128 px, which trains nothing here. KID: all pairs, cubic kernel, 0 is best; ± is the standard error (jackknife over video tracks and "
+        f"but for *{NEW}*. {number} images of each contestant against {number} test photographs with the same mix of species, in features of "
+        "EfficientNet-Lite0 at 128 px, which trains nothing here. KID: all pairs, cubic kernel, 0 is best; ± is the standard error (jackknife over video tracks and "
         f"images), which does not hold what another seed of training would change. k = {NEIGHBOURS}. Vendi ratio: variety within species, "
         "synthetic over real. Copies: share of images that the copy detector refuses. Parameters: of the generator.",
         "",
