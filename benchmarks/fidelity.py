@@ -216,8 +216,8 @@ def report(known: dict[str, dict], minutes: float, number: int) -> str:
         f"{SIZE} px, batch 16; {minutes:g} minutes of training each, one after the other, on the same photographs: the training split "
         f"but for *{NEW}*. {number} images of each contestant against {number} test photographs with the same mix of species, in features of "
         "EfficientNet-Lite0 at 128 px, which trains nothing here. KID: all pairs, cubic kernel, 0 is best; ± is the standard error (jackknife over "
-        f"video tracks and images), which does not hold what another seed of training would change. k = {NEIGHBOURS}. Vendi ratio: variety within species, "
-        "synthetic over real. Copies: share of images that the copy detector refuses. Parameters: of the generator.",
+        f"video tracks and images), which does not hold what another seed of training would change. k = {NEIGHBOURS}. Vendi ratio: variety within "
+        "species, synthetic over real. Copies: share of images that the copy detector refuses. Parameters: of the generator.",
         "",
         "| | " + " | ".join(COLUMNS.values()) + " |",
         "| --- |" + " --- |" * len(COLUMNS),
