@@ -25,8 +25,6 @@ COLOUR_SQUARE = 0.3
 """About the mean square of the pixels of photographs."""
 MOST_KEPT = 64
 """Photographs a species whose codes a generator remembers."""
-LENT = 10
-"""A species with n codes of its own is drawn from one of all species' codes with probability LENT / (LENT + n)."""
 
 
 def pooled(maps: Sequence[Tensor], images_NCHW: Tensor) -> Tensor:
@@ -137,15 +135,12 @@ class CodeBank(nn.Module):
         self.spans = torch.cat([self.spans, span[None]])
 
     def draw(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
-        """One remembered code for each (species, seed) pair, shape (N, code_dim): the species' own, or, the more often the fewer it has, any."""
+        """One remembered code for each (species, seed) pair, shape (N, code_dim); zeros for a species that has none."""
         result = self.codes.new_zeros(len(labels), self.codes.shape[1])
         for index, (label, seed) in enumerate(zip(labels.tolist(), seeds, strict=True)):
             first, number = self.spans[label].tolist()
-            random = np.random.default_rng(seed)
-            if random.random() * (LENT + number) < LENT:
-                first, number = 0, len(self.codes)
             if number:
-                result[index] = self.codes[first + int(random.integers(number))]
+                result[index] = self.codes[first + int(np.random.default_rng(seed).integers(number))]
         return result
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: object) -> None:
