@@ -29,6 +29,7 @@ __all__ = [
     "UnknownNameError",
     "UnsupportedError",
     "UserError",
+    "require_known",
 ]
 
 
@@ -84,6 +85,15 @@ class UnknownNameError(UserError):
         shown = ", ".join(known[:30]) + (f", … ({len(known) - 30} more)" if len(known) > 30 else "")
         super().__init__(f"unknown {kind} {name!r}.{guess} Known: {shown or 'none'}.")
         self.name, self.choices = name, tuple(known)
+
+
+def require_known(kind: str, names: Iterable[str], choices: Iterable[str]) -> None:
+    """Raise ``UnknownNameError`` for the first name that is not among the choices; thousands of either are looked up at once."""
+    choices = tuple(choices)
+    known = set(choices)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(kind, name, choices)
 
 
 class UnsupportedError(UserError):

@@ -7,6 +7,7 @@ installed with the package.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -85,8 +86,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def write_yaml(path: Path, settings: Settings) -> None:
-    """Write settings as YAML, in the order in which the class declares them."""
-    path.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    """Write settings as YAML, in the order in which the class declares them; a reader sees the old file or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _recipe_folder() -> Path:

@@ -16,7 +16,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,18 +24,51 @@ from typing import Any, TypeVar
 from syntype.errors import InputError
 from syntype.recipe import Settings, write_yaml
 
-__all__ = ["Progress", "Run", "read_events", "write_json"]
+__all__ = ["Progress", "Run", "is_main_process", "num_processes", "read_events", "replacing", "write_json", "write_npz"]
 
 T = TypeVar("T")
 
 _VERSIONED = ("syntype", "torch", "torchvision", "timm", "numpy", "pillow", "pandas", "scikit-learn", "accelerate", "safetensors")
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; the file written there takes its place in the end, and is gone if an error comes first.
+
+    So a reader sees the old file or the new one, never half of one; and of processes that write at once, the last one wins.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    """Write JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    """Write arrays as ``.npz``, whole or not at all; the folder is made where it is missing."""
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def num_processes() -> int:
+    """How many processes ``torchrun`` or ``accelerate launch`` has started for this command; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """True in the one of these processes that writes files and speaks."""
+    return num_processes() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 class Progress:
@@ -124,11 +157,14 @@ class Run:
     ) -> Run:
         """Open ``folder`` for a run of ``stage``; write ``run.json`` and ``recipe.yaml`` at once.
 
-        A folder that a run of the same stage left unfinished is continued with ``resume=True``.
+        A folder that a run of the same stage left unfinished is continued with ``resume=True``. Of several processes the main one keeps the
+        run; the others are silent.
 
         Raises:
             InputError: the folder holds another run (or other files) and neither ``resume`` nor ``overwrite`` was asked.
         """
+        if not is_main_process():
+            return cls.silent()
         folder = Path(folder)
         earlier = folder / "run.json"
         if folder.exists() and not folder.is_dir():
@@ -173,9 +209,8 @@ class Run:
         if self.folder is None or not (self.folder / "progress.jsonl").exists():
             return
         kept = [event for event in read_events(self.folder) if not unwanted(event)]
-        temporary = self.folder / "progress.jsonl.tmp"
-        temporary.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept), encoding="utf-8")
-        os.replace(temporary, self.folder / "progress.jsonl")
+        with replacing(self.folder / "progress.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept), encoding="utf-8")
 
     def say(self, message: str) -> None:
         """Tell the user something on standard error, and keep it as an event."""

@@ -6,6 +6,7 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_collection
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from syntype.adaptation import METHODS, AdaptConfig, adapt
 from syntype.adaptation.adapt import choose_photographs
 from syntype.collection import Collection
+from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
 from syntype.generators import TrainConfig, family, load_generator, train
 from syntype.generators.checkpoint import read_state
@@ -156,6 +158,36 @@ def test_photographs_come_from_many_groups_and_from_training_alone(collection: C
     chosen = choose_photographs(collection, "Cus novus", 4, seed=3)
     assert len(chosen) == 4 and chosen.table["group"].nunique() == 4 and set(chosen.table["split"]) == {"train"}
     assert choose_photographs(collection, "Cus novus", 4, seed=3).table["image_id"].tolist() == chosen.table["image_id"].tolist()
+
+
+@pytest.mark.parametrize("number", [4000, 12, 1])
+def test_the_relative_is_the_species_whose_mean_photograph_is_nearest(
+    number: int, collection: Collection, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("syntype.adaptation.adapt"), "LOOKED_AT", number)
+    found = adapted(collection, base, "Cus novus", tmp_path / "one", steps=1).relative
+    chosen = {}  # of each species as many photographs, evenly spaced
+    for name in ("Aus primus", "Aus secundus", "Bus tertius"):
+        photographs = collection.training().select(species=name)
+        most = min(len(photographs), max(1, number // 3))
+        rows = [row for row in range(len(photographs)) if (row + 1) * most // len(photographs) > row * most // len(photographs)]
+        assert len(rows) == most
+        chosen[name] = encode_collection(load_encoder("lite2"), photographs, pixels=64)[rows]
+    new = encode_collection(load_encoder("lite2"), choose_photographs(collection, "Cus novus", 6, 0), pixels=64).mean(0)
+    middle = np.concatenate(list(chosen.values())).mean(0)
+    away = {name: features.mean(0) - middle for name, features in chosen.items()}
+    assert found == max(away, key=lambda name: away[name] @ (new - middle) / np.linalg.norm(away[name]))
+
+
+def test_the_rate_scales_how_far_a_step_goes(collection: Collection, base: Path, tmp_path: Path) -> None:
+    original = load_file(base / "weights.safetensors")["start.weight"]
+    moved = {}
+    for rate in (1.0, 0.25):
+        adapted(collection, base, "Cus novus", tmp_path / f"{rate}", rate=rate, steps=1)
+        moved[rate] = load_file(tmp_path / f"{rate}/adapters/0000.safetensors")["start.weight"] - original
+    torch.testing.assert_close(moved[0.25], 0.25 * moved[1.0], atol=2e-6, rtol=0.01)
+    with pytest.raises(InputError, match="rate"):
+        adapted(collection, base, "Cus novus", tmp_path / "1.0", rate=0.5)
 
 
 def test_fewer_photographs_than_asked_for_are_enough(collection: Collection, base: Path, tmp_path: Path) -> None:

@@ -75,6 +75,16 @@ def test_rescaled_brightened_and_recompressed_copies_are_near_duplicates_and_oth
     assert thumbnail(pixels[0]).shape == (THUMBNAIL, THUMBNAIL, 3)
 
 
+def test_pairs_compared_in_portions_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = [np.asarray(_scene(seed).resize((60 + shrink, 50 + shrink))) for seed in range(8) for shrink in (0, 10, 20)]
+    table = pd.DataFrame({"sha256": [str(row) for row in range(24)], "phash": [perceptual_hash(item) for item in pixels]})
+    whole = near_duplicates(table, lambda rows: np.stack([thumbnail(pixels[row]) for row in rows]))
+    monkeypatch.setattr("syntype.collection.duplicates._PORTION", 5)
+    portions = near_duplicates(table, lambda rows: np.stack([thumbnail(pixels[row]) for row in rows]))
+    assert len(whole) >= 10
+    pd.testing.assert_frame_equal(whole, portions, rtol=1e-6)
+
+
 def test_an_encoder_can_turn_pairs_down() -> None:
     images = [_scene(seed) for seed in range(20)]
     pixels = [np.asarray(image) for image in [*images, *(image.resize((96, 80)) for image in images)]]

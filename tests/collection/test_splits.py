@@ -95,6 +95,36 @@ def test_near_duplicates_never_chain_a_species_into_one_unit() -> None:
     assert len(set(two)) == 2  # or it could not be tested at all
 
 
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 14), st.integers(0, 4)), min_size=1, max_size=40),
+    same=st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=4),
+    near=st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=40),
+)
+def test_units_are_those_that_sets_of_groups_give(rows: list[tuple[int, int]], same: list[tuple[int, int]], near: list[tuple[int, int]]) -> None:
+    groups, species = np.array(rows).T
+    same, near = ([(a % len(rows), b % len(rows)) for a, b in pairs] for pairs in (same, near))
+    holds = {label: {group for group, other in rows if other == label} for label in set(species)}
+    units = [{group} for group in set(groups)]
+    for pairs, bounded in ((same, False), (near, True)):
+        for a, b in pairs:
+            one, other = (next(unit for unit in units if groups[row] in unit) for row in (a, b))
+            both = one | other
+            if one is not other and not (bounded and any(len(both & mine) > len(mine) // 2 for mine in holds.values())):
+                units = [unit for unit in units if unit is not one and unit is not other] + [both]
+    found = join_groups(groups, species, same, near)
+    assert {frozenset(groups[found == unit]) for unit in set(found)} == {frozenset(unit) for unit in units}
+
+
+def test_a_chain_through_thousands_of_species_is_joined_in_seconds() -> None:
+    groups = np.arange(30_000)
+    species = groups // 2
+    units = join_groups(groups, species, [], [(int(row), int(row) + 2) for row in groups[:-2:2]])
+    assert len(set(units)) == 15_001
+    splits = make_splits(species, units, seed=0)
+    assert len(set(splits[::2])) == 1 and all("train" in splits[2 * label : 2 * label + 2] for label in range(15_000))
+
+
 def test_many_images_are_split_in_seconds() -> None:
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 8_000, 20_000)

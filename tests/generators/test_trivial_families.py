@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import make_collection
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
 from syntype.errors import CollectionError, UnknownNameError, UnsupportedError
+from syntype.generators import TrainConfig, train
 from syntype.generators._segmentation import PLAUSIBLE_AREA, ellipse, segment
 from syntype.generators.collage import Collage, CollageConfig, pull_push
 from syntype.generators.contract import GenerativeModel, TrainingData
 from syntype.generators.copies import Copies
 from syntype.generators.runtime import Runtime
+from syntype.run import Run
 
 SPECIES = ("Chromis rubra", "Chromis nigra", "Chromis absens", "Chromis flava")  # the third has no photograph
 COLOURS = {0: (210, 40, 40), 1: (20, 20, 25), 3: (240, 210, 40)}
@@ -201,3 +204,10 @@ def test_masks_of_real_photographs_have_the_size_of_fish(fish4knowledge: Path) -
     images = np.stack([np.asarray(Image.open(file).convert("RGB").resize((64, 64))) for file in files])
     areas = segment(images).float().mean((1, 2)) / 255
     assert 0.05 < float(areas.median()) < 0.4
+
+
+def test_hundreds_of_species_have_a_preview_of_twelve_rows(tmp_path: Path) -> None:
+    collection = make_collection(tmp_path / "collection", {f"Aus no{number}": 1 for number in range(201)}, size=16, split="train")
+    train(collection, TrainConfig(family="copies", size=16, device="cpu"), tmp_path / "copies", Run.silent())
+    with Image.open(tmp_path / "copies/previews/final-000000.png") as preview:
+        assert preview.size == (8 * 16, 12 * 16)

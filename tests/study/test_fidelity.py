@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from syntype.collection import Collection
 from syntype.errors import CollectionError
 from syntype.run import Run
-from syntype.study.fidelity import EvaluateConfig, density_coverage, evaluate, kid, precision_recall, vendi_score
+from syntype.study.fidelity import EvaluateConfig, density_coverage, evaluate, kid, precision_recall, vendi_ratio, vendi_score
 
 
 def features(seed: int, number: int, dim: int = 12, shift: float = 0.0) -> np.ndarray:
@@ -49,6 +49,14 @@ def test_vendi_score_of_equal_orthogonal_and_paired_images() -> None:
     angle = np.deg2rad(60)  # eigenvalues (1 +- cos) / 2
     p, q = (1 + np.cos(angle)) / 2, (1 - np.cos(angle)) / 2
     assert vendi_score(np.array([[1, 0], [np.cos(angle), np.sin(angle)]])) == pytest.approx(np.exp(-p * np.log(p) - q * np.log(q)))
+
+
+def test_vendi_ratio_is_taken_within_species_and_averaged_over_them() -> None:
+    species = np.array(["a", "a", "a", "a", "b", "b", "c"])
+    real = np.vstack([np.eye(4), np.eye(4)[:2], np.eye(4)[:1]])
+    fake = np.vstack([np.eye(4)[[0, 0, 1, 1]], np.eye(4)[:2], np.eye(4)[:1]])  # species a has two of its four images; c has one image only
+    assert vendi_ratio(real, species, fake, species) == pytest.approx(np.sqrt(2 / 4 * 1))
+    assert vendi_ratio(real[6:], species[6:], fake[6:], species[6:]) is None
 
 
 def test_a_collection_measured_against_itself_is_perfect_and_all_copies(reef: Collection) -> None:

@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from syntype.collection import Collection
-from syntype.errors import TrainingError, UnknownNameError
+from syntype.errors import TrainingError, UnknownNameError, UnsupportedError
 from syntype.generators.checkpoint import Generator
 from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import TrainingData
+from syntype.generators.fastgan import FastGAN, FastGANConfig
 from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 from syntype.run import Run, read_events
@@ -122,6 +123,20 @@ def test_unknown_species_are_refused_before_anything_is_written(shared: Recorder
     with pytest.raises(UnknownNameError, match="Did you mean 'Chromis caerulea'"):
         draw(shared, tmp_path / "out", num=1, species=(SPECIES[0], "Chromis cerulea"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_generator_that_does_not_tell_species_apart_draws_only_what_it_was_adapted_to(tmp_path: Path) -> None:
+    model = FastGAN(FastGANConfig.tiny().model_copy(update={"conditional": False}), SPECIES)
+    generator = Generator(Path("base"), model, {"family": "fastgan", "generator_id": "fastgan-0123456789ab"}, [])
+    for asked in ((), SPECIES[:1]):
+        with pytest.raises(UnsupportedError, match=r"without telling species apart.*nothing yet.*syntype adapt.*model.conditional=true"):
+            draw(generator, tmp_path / "refused", num=1, species=asked)
+    generator.add_adapter("Cus novus", {})
+    generator.add_adapter(SPECIES[0], {})  # one that it was trained on may be learnt by name afterwards
+    with pytest.raises(UnsupportedError, match="Cus novus"):
+        draw(generator, tmp_path / "refused", num=1, species=("Cus novus", SPECIES[1]))
+    assert not (tmp_path / "refused").exists()
+    assert draw(generator, tmp_path / "out", num=2).counts() == {"Cus novus": 2, SPECIES[0]: 2}
 
 
 def test_names_that_look_alike_in_a_file_name_do_not_meet(tmp_path: Path) -> None:

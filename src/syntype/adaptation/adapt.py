@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import Field
 from safetensors.torch import save_file
@@ -34,6 +35,9 @@ from syntype.run import Run, write_json
 
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs"]
 
+LOOKED_AT = 4000
+"""Photographs of known species, at most, among which a new one's relative is looked for; one of each where there are more species."""
+
 
 class AdaptConfig(Settings):
     """Settings of ``adapt``."""
@@ -50,6 +54,8 @@ class AdaptConfig(Settings):
     """Training steps."""
     batch_size: int = Field(8, ge=2)
     """Images a step."""
+    rate: float = Field(1.0, gt=0)
+    """Factor on the learning rates that the base was trained with."""
     ema: float = Field(0.99, ge=0, lt=1)
     """Decay of the moving average of the weights."""
     seed: int = 0
@@ -136,6 +142,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     runtime = Runtime(config.device, config.precision)
     torch.manual_seed(config.seed)
     model.prepare(data, runtime)
+    model.scale_rates(config.rate)
     state = read_state(base_path)
     if state is not None:
         model.restore_critic(state["model"], relative)
@@ -162,7 +169,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         device=config.device,
         preview_every=max(1, config.steps // 5),
     )
-    method = {"method": config.method, **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {})}
+    method = {"method": config.method, "rate": config.rate, **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {})}
     loop = Loop(model, data, runtime, settings, out, run, identity=method)
     status = loop.run_until_done()
 
@@ -189,19 +196,29 @@ def _nearest_relative(collection: Collection, photographs: Collection, known: tu
     """The known species whose mean photograph is nearest to the new one's (cosine, Lite2 features), if the collection shows any."""
     encoder = load_encoder("lite2")
     train = collection.training()
-    train = train.where(train.table["species"].isin(known).to_numpy(dtype=bool))
+    train = _spread(train.where(train.table["species"].isin(known)), LOOKED_AT)
     if not len(train):
         return None
     features = encode_collection(encoder, train, pixels=64)
     target = encode_collection(encoder, photographs, pixels=64).mean(0)
-    names = train.table["species"].to_numpy(dtype=object)
     middle = features.mean(0)  # what all photographs share says nothing about kinship
-    target = target - middle
-    similarity = {}
-    for name in sorted(set(names)):
-        mean = features[names == name].mean(0) - middle
-        similarity[name] = float(mean @ target / (np.linalg.norm(mean) * np.linalg.norm(target) + 1e-12))
-    return max(similarity, key=lambda name: similarity[name])
+    numbers, names = pd.factorize(train.table["species"])
+    means = np.zeros((len(names), features.shape[1]), np.float32)
+    np.add.at(means, numbers, features)
+    means = means / np.bincount(numbers)[:, None] - middle
+    similarity = means @ (target - middle) / np.maximum(np.linalg.norm(means, axis=1), 1e-12)
+    return str(names[similarity.argmax()])
+
+
+def _spread(collection: Collection, number: int) -> Collection:
+    """About ``number`` images at most, but one of every species at least: as many of each, evenly spaced."""
+    labels = collection.labels()
+    counts = np.bincount(labels, minlength=len(collection.species))
+    most = max(1, number // max(1, np.count_nonzero(counts)))
+    place = np.empty(len(labels), np.int64)  # of each image among those of its species
+    place[np.argsort(labels, kind="stable")] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept, of = np.minimum(most, counts)[labels], counts[labels]
+    return collection.where((place + 1) * kept // of > place * kept // of)
 
 
 def _changes(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from syntype.errors import InputError, UserError
+from syntype.errors import InputError, UnsupportedError, UserError
 
 if TYPE_CHECKING:
     from syntype.collection import Collection
@@ -127,9 +127,14 @@ def run_stage(
 
     Raises:
         Stopped: the user pressed Ctrl-C, whether the stage let that through or ended early with the status ``interrupted``.
+        UnsupportedError: several processes were started for a stage that only one can do.
     """
-    from syntype.run import Run
+    from syntype.run import Run, num_processes
 
+    if num_processes() > 1 and name != "train":
+        raise UnsupportedError(
+            f"{num_processes()} processes were started for syntype {name}, which one does. Start it without torchrun or accelerate."
+        )
     if not resumable and out.is_dir() and any(out.iterdir()):
         raise InputError("already holds files", "Give --out a new folder, or delete this one first.", file=out)
     existed = out.exists()
@@ -138,12 +143,12 @@ def run_stage(
         with redirect_stdout(sys.stderr):
             result = stage(run)
     except KeyboardInterrupt:
-        if run.manifest["status"] == "running":  # a stage may have noted more than this
+        if run.manifest.get("status") == "running":  # a stage may have noted more than this
             run.finish("interrupted")
         raise Stopped(f"stopped by Ctrl-C. {kept}") from None
     except Exception as error:
         run.finish("failed", error=str(error))
-        if isinstance(error, UserError):
+        if isinstance(error, UserError) and run.folder is not None:
             _withdraw(out, existed)
         raise
     summary = plain(result.summary())
@@ -188,7 +193,12 @@ def table_json(value: Mapping[str, Any]) -> str:
 
 
 def show(summary: Mapping[str, Any], as_json: bool, then: str = "") -> None:
-    """Print a result on standard output: as one JSON object, or as aligned lines and a hint at the next command."""
+    """Print a result on standard output: as one JSON object, or as aligned lines and a hint at the next command. Of several
+    processes the main one alone does."""
+    from syntype.run import is_main_process
+
+    if not is_main_process():
+        return
     if as_json:
         click.echo(table_json(summary))
         return

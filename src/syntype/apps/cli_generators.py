@@ -156,6 +156,7 @@ def train(
 @click.option("--method", help="How to adapt: finetune, freeze-d, ewc or modulate.  [default: finetune]")
 @click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to learn from.  [default: 6]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
+@click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
 @resume_option
 @seed_option
 @device_option
@@ -163,7 +164,16 @@ def train(
 @dry_run_option
 @output_options
 def adapt(
-    generator: Path, collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
+    generator: Path,
+    collection: Path,
+    out: Path,
+    recipe: str | None,
+    resume: bool,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> None:
     """Teach a trained GENERATOR one more species from a few training photographs in COLLECTION."""
     from syntype.adaptation import AdaptConfig
@@ -171,8 +181,9 @@ def adapt(
     from syntype.adaptation.adapt import choose_photographs
     from syntype.generators import load_generator
 
-    started = out / "recipe.yaml"  # the settings of the run to go on with; flags given again win over them
-    config = settings(AdaptConfig, flags, recipe=str(started) if resume and started.is_file() else None, overrides=overrides)
+    if resume and recipe is None and (out / "recipe.yaml").is_file():
+        recipe = str(out / "recipe.yaml")  # the settings it was started with; flags given again win over them
+    config = settings(AdaptConfig, flags, recipe=recipe, overrides=overrides)
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
         photographs = choose_photographs(opened, config.species, config.shots, config.seed)

@@ -30,6 +30,7 @@ THUMBNAIL = 32
 _DETAIL_SIGMA = 2.5
 _BANDS, _WIDTH = 4, 16
 _CHUNK = 2_000_000
+_PORTION = 1000  # pairs compared at a time
 
 
 def perceptual_hash(pixels: np.ndarray) -> str:
@@ -72,23 +73,30 @@ def near_duplicates(table: pd.DataFrame, thumbnails: Callable[[np.ndarray], np.n
     if len(rows):
         small = thumbnails(rows)
         a, b = np.searchsorted(rows, first), np.searchsorted(rows, second)
-        values = small.astype(np.float32)
-        result["likeness"] = _correlation(values, a, b)
-        result["detail"] = _correlation(values - gaussian_filter(values, (0, _DETAIL_SIGMA, _DETAIL_SIGMA, 0)), a, b)
-        alike = (result["likeness"] >= MIN_LIKENESS) & (result["detail"] >= MIN_DETAIL)
+        result["likeness"] = _correlation(small, a, b, lambda values: values)
+        alike = result["likeness"].to_numpy() >= MIN_LIKENESS
         if encode is not None:
             alike &= _confirm(encode(small), a, b)
-        result = result[alike]
+        result, a, b = result[alike].copy(), a[alike], b[alike]
+        result["detail"] = _correlation(small, a, b, lambda values: values - gaussian_filter(values, (0, _DETAIL_SIGMA, _DETAIL_SIGMA, 0)))
+        result = result[result["detail"] >= MIN_DETAIL]
     return result.sort_values(["detail", "first", "second"], ascending=[False, True, True]).reset_index(drop=True)
 
 
-def _correlation(values: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    flat = values.reshape(len(values), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(flat, axis=1)
-    scale = np.maximum(length[a] * length[b], 1e-6)
-    blank = (length[a] < 1) & (length[b] < 1)  # two blank images are alike
-    return np.where(blank, 1.0, np.einsum("ij,ij->i", flat[a], flat[b]) / scale)
+def _correlation(images: np.ndarray, a: np.ndarray, b: np.ndarray, aspect: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Correlation of an aspect (float32 NHWC -> the same) of images a and b, pair by pair; a portion of the pairs at a time."""
+    result = np.empty(len(a))
+    for start in range(0, len(a), _PORTION):
+        part = slice(start, start + _PORTION)
+        rows, place = np.unique(np.concatenate([a[part], b[part]]), return_inverse=True)
+        flat = aspect(images[rows].astype(np.float32)).reshape(len(rows), -1)
+        flat -= flat.mean(axis=1, keepdims=True)
+        length = np.linalg.norm(flat, axis=1)
+        one, other = np.split(place, 2)
+        scale = np.maximum(length[one] * length[other], 1e-6)
+        blank = (length[one] < 1) & (length[other] < 1)  # two blank images are alike
+        result[part] = np.where(blank, 1.0, np.einsum("ij,ij->i", flat[one], flat[other]) / scale)
+    return result
 
 
 def _confirm(features: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -142,10 +142,9 @@ def list_table(source: Path, columns: Mapping[str, str | None]) -> list[Entry | 
     found = {key: _find_column(source, list(table.columns), key, columns.get(key)) for key in SYNONYMS}
     items: list[Entry | Refused] = []
     seen: dict[tuple[str, ...], int] = {}
-    for position in range(len(table)):
-        row = position + 1
-        value = {key: _value(table[column].iat[position]) if column else None for key, column in found.items()}
-        items.append(_entry(source, row, value, seen))
+    columns_of_cells = [table[column].tolist() if column else [None] * len(table) for column in found.values()]
+    for row, cells in enumerate(zip(*columns_of_cells, strict=True), start=1):
+        items.append(_entry(source, row, dict(zip(found, map(_value, cells), strict=True)), seen))
     if not items:
         raise InputError("has a header but no rows", "Give a table with one row an image.", file=source)
     return items

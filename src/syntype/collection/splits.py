@@ -37,6 +37,7 @@ def join_groups(groups: np.ndarray, species: np.ndarray, same: Iterable[tuple[in
         for label in unit:
             limit[label] += 1
     limit //= 2
+    over = [any(count > limit[label] for label, count in unit.items()) for unit in held]
     parent = list(range(len(held)))
 
     def root(unit: int) -> int:
@@ -49,10 +50,14 @@ def join_groups(groups: np.ndarray, species: np.ndarray, same: Iterable[tuple[in
             one, other = root(int(groups[a])), root(int(groups[b]))
             if one == other:
                 continue
-            merged = {label: held[one].get(label, 0) + held[other].get(label, 0) for label in held[one] | held[other]}
-            if bounded and any(count > limit[label] for label, count in merged.items()):
+            if len(held[one]) > len(held[other]):
+                one, other = other, one  # the smaller goes into the larger: a unit of thousands of species is not gone through again and again
+            merged = {label: count + held[other].get(label, 0) for label, count in held[one].items()}
+            exceeds = over[one] or over[other] or any(count > limit[label] for label, count in merged.items())
+            if bounded and exceeds:
                 continue
-            parent[one], held[other] = other, merged
+            parent[one], over[other] = other, exceeds
+            held[other].update(merged)
     roots = np.array([root(int(group)) for group in groups], dtype=np.int64)
     _, first, units = np.unique(roots, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first, kind="stable"), kind="stable")[units].astype(np.int64)

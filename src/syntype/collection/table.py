@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from syntype.errors import CollectionError, UnknownNameError
-from syntype.run import write_json
+from syntype.errors import CollectionError, require_known
+from syntype.run import replacing, write_json
 
 __all__ = ["COLUMNS", "SCHEMA_VERSION", "SPLITS", "Collection", "conform", "number_groups"]
 
@@ -132,9 +131,8 @@ class Collection:
 
     def save(self) -> None:
         """Write ``metadata.parquet`` and ``collection.json``; a crash leaves the old files or the new ones."""
-        temporary = self.root / "metadata.parquet.tmp"
-        self.table.to_parquet(temporary, index=False)
-        os.replace(temporary, self.root / "metadata.parquet")
+        with replacing(self.root / "metadata.parquet") as temporary:
+            self.table.to_parquet(temporary, index=False)
         write_json(self.root / "collection.json", {"schema_version": SCHEMA_VERSION, "species": list(self.species), **self.info})
 
     def __len__(self) -> int:
@@ -153,8 +151,8 @@ class Collection:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with the images, species or splits of this (view of the) collection."""
-        rows = self.table[["sha256", "species", "split"]].fillna("").astype(str).agg("|".join, axis=1)
-        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
+        columns = (self.table[name].fillna("").tolist() for name in ("sha256", "species", "split"))
+        return hashlib.sha256("\n".join(sorted(map("|".join, zip(*columns, strict=True)))).encode()).hexdigest()[:16]
 
     def path(self, row: int) -> Path:
         """The image file of a row (0-based position)."""
@@ -193,9 +191,7 @@ class Collection:
             if asked is None:
                 continue
             names = [asked] if isinstance(asked, str) else list(asked)
-            for name in names:
-                if name not in known:
-                    raise UnknownNameError(kind, name, known)
+            require_known(kind, names, known)
             mask &= self.table[column].isin(names).to_numpy(dtype=bool)
         if usable:
             mask &= (self.table["verdict"].fillna("accepted") != "refused").to_numpy(dtype=bool)

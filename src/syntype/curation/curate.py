@@ -19,7 +19,7 @@ from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector, NearestReal
 from syntype.curation.filters import SpeciesMargin, Typicality
 from syntype.encoders import encode_collection, load_encoder
-from syntype.errors import CollectionError, UnknownNameError
+from syntype.errors import CollectionError, require_known
 from syntype.recipe import Settings
 from syntype.run import Run
 
@@ -162,9 +162,8 @@ def _labels(synthetic: Collection, real: Collection, reference: Collection) -> n
             f"{synthetic.root}: {int(names.isna().sum())} images have no species. Import them again with --species-column or a folder a species."
         )
     learnt = {name for name, count in reference.counts().items() if count}
+    require_known(f"species of {real.root}", names.unique(), real.species)
     for name in names.unique():
-        if name not in real.species:
-            raise UnknownNameError(f"species of {real.root}", name, real.species)
         if name not in learnt:
             raise CollectionError(
                 f"{real.root}: has no training photographs of {name!r}, so synthetic images of it cannot be judged. Add photographs, or leave it out."

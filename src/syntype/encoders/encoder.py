@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 
 from syntype.collection.table import Collection
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
+from syntype.run import write_npz
 
 __all__ = ["Encoder", "encode_collection", "load_encoder"]
 
@@ -96,20 +96,11 @@ def encode_collection(
             stored = archive["features"]
     new = [row for row, key in enumerate(keys) if key not in known]
     if new:
-        fresh = encoder.encode(collection.pixels(pixels)[new], size=size, progress=progress)
+        images = collection.pixels(pixels)
+        fresh = encoder.encode(images if len(new) == len(images) else images[new], size=size, progress=progress)
         for offset, row in enumerate(new):
             known[keys[row]] = len(stored) + offset
         stored = np.concatenate([stored, fresh])
-        _save(file, np.array(list(known), dtype=str), np.array(list(known.values())), stored)
+        with suppress(OSError):  # a read-only collection: the features are computed again next time
+            write_npz(file, keys=np.array(list(known), dtype=str), features=stored[list(known.values())])
     return stored[[known[key] for key in keys]]
-
-
-def _save(file: Path, keys: np.ndarray, rows: np.ndarray, features: np.ndarray) -> None:
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        file.parent.mkdir(exist_ok=True)
-        with temporary.open("wb") as handle:
-            np.savez(handle, keys=keys, features=features[rows])
-        os.replace(temporary, file)
-    except OSError:  # a read-only collection: the features are computed again next time
-        return

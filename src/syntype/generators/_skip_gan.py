@@ -58,11 +58,6 @@ class SkipGAN(GenerativeModel):
         return SkipGenerator(c.size, self.num_rows, c.latent_dim, c.embedding_dim, c.width)
 
     @property
-    def is_conditional(self) -> bool:
-        """Whether species are told apart."""
-        return True
-
-    @property
     def num_rows(self) -> int:
         """Rows of the species' embeddings."""
         return len(self.species) if self.is_conditional else 1
@@ -166,6 +161,12 @@ class SkipGAN(GenerativeModel):
                 row = trained.mean(0, keepdim=True) if relative is None else trained[self._position[relative]][None]
                 trained = torch.cat([trained, row])
             tensor.copy_(trained)
+
+    def scale_rates(self, factor: float) -> None:
+        """Multiply the learning rates of both optimisers."""
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] *= factor
 
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that the generator learns."""

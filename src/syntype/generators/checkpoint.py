@@ -22,11 +22,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from syntype.errors import CollectionError, UnknownNameError
+from syntype.errors import CollectionError, require_known
 from syntype.generators.contract import Adapts, GenerativeModel
 from syntype.generators.modulation import plain_weights
 from syntype.generators.registry import family
-from syntype.run import write_json
+from syntype.run import replacing, write_json
 
 __all__ = ["NEW_ROW", "Generator", "base_folder", "load_generator", "read_generator_info", "read_state", "save_generator", "save_state"]
 
@@ -59,8 +59,8 @@ class Generator:
 
     @property
     def species(self) -> tuple[str, ...]:
-        """Species that it can draw."""
-        return self.model.species
+        """Species that it can draw; of a model that does not tell species apart, those that it was adapted to."""
+        return self.model.species if self.model.is_conditional else tuple(self._adapters)
 
     @property
     def size(self) -> int:
@@ -98,9 +98,7 @@ class Generator:
         Raises:
             UnknownNameError: a species that the generator does not know.
         """
-        for name in species:
-            if name not in self.model.species:
-                raise UnknownNameError("species of this generator", name, self.species)
+        require_known("species of this generator", species, self.model.species)
         result = torch.empty(len(species), 3, self.size, self.size)
         adapted: dict[str | None, list[int]] = {}
         for row, name in enumerate(species):
@@ -131,10 +129,9 @@ class Generator:
 def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tensor], info: dict[str, Any], trained_on: Iterable[str]) -> str:
     """Write ``generator.json``, ``weights.safetensors`` and ``training_images.txt``; returns the generator_id."""
     family_name = type(model).__module__.rpartition(".")[2]
-    temporary = folder / "weights.safetensors.tmp"
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
-    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    os.replace(temporary, folder / "weights.safetensors")
+    with replacing(folder / "weights.safetensors") as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     (folder / "training_images.txt").write_text("".join(f"{sha}\n" for sha in sorted(trained_on)), encoding="utf-8")
     generator_id = f"{family_name}-{digest[:12]}"
     write_json(
@@ -213,12 +210,10 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write the training state so that a crash leaves the old one or the new one."""
     path = folder / "training" / "state.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as handle:
+    with replacing(path) as temporary, temporary.open("wb") as handle:
         torch.save(state, handle)
         handle.flush()
         os.fsync(handle.fileno())
-    os.replace(temporary, path)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:

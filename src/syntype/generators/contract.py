@@ -99,6 +99,11 @@ class GenerativeModel(nn.Module, ABC):
         self.species = tuple(species)
         self._position = {name: position for position, name in enumerate(self.species)}
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether species are told apart. If not, an image shows any of them, whatever name it was asked for by."""
+        return True
+
     @abstractmethod
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Get ready to train: optimisers, statistics of the training data. Called before a state is restored."""
@@ -108,7 +113,8 @@ class GenerativeModel(nn.Module, ABC):
         """One step: losses, backward passes and optimiser steps. Returns scalars for the progress log.
 
         Randomness comes from torch's global generator, which the loop seeds from (seed, step): a step is a pure
-        function of the weights, the optimiser state and the step's number.
+        function of the weights, the optimiser state and the step's number. What is drawn for each image comes from ``torch.rand`` or
+        ``torch.randn`` with the batch as first dimension; so several processes, each with its share, draw as one with all of it.
         """
 
     @abstractmethod
@@ -152,6 +158,9 @@ class Adapts(Protocol):
     def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
         """After ``prepare``: take over from a training state of the base (``state_dict()`` of the model before the species was
         added) what judged its images, with the new species starting as ``relative``."""
+
+    def scale_rates(self, factor: float) -> None:
+        """After ``prepare``: multiply all learning rates."""
 
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that a few-shot adapter may change, by their name in ``generator.state_dict()``."""

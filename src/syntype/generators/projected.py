@@ -139,7 +139,7 @@ class ProjectedGAN(SkipGAN):
         c = self.config
         real, mirrored = self.mirror(batch.images_NCHW)
         codes = self.codes[batch.rows, mirrored]
-        codes = codes + c.code_noise * torch.randn_like(codes)
+        codes = codes + c.code_noise * torch.randn(codes.shape, device=codes.device)
         latents = torch.cat([torch.randn(len(real), c.latent_dim, device=real.device), codes], dim=1)
         with self.runtime.autocast():
             fake = self.generator(latents, batch.labels).float()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syntype.errors import UnsupportedError
+from syntype.errors import InputError, UnsupportedError
+from syntype.generators._processes import WholeBatchDraws
+from syntype.run import num_processes
 
 __all__ = ["Precision", "Runtime"]
 
@@ -34,9 +37,15 @@ class Runtime:
         if device == "mps" and not torch.backends.mps.is_available():
             raise UnsupportedError("--device mps: this machine has no Apple GPU that PyTorch can use. Choose --device auto or cpu.")
         _keep_freed_memory()
-        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        # Accelerate shares work out on the CPU only if told that it is to be the CPU.
+        on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.device: torch.device = self.accelerator.device
-        self.precision: str = _resolve(precision, self.device)
+        if self.world != num_processes():
+            raise UnsupportedError(
+                f"{num_processes()} processes were started, but on {self.device} they cannot work together. Start one, or add --device cpu."
+            )
+        self.precision: str = "fp32" if self.agree(_resolve(precision, self.device) == "fp32") else "bf16"
 
     @property
     def is_main(self) -> bool:
@@ -62,6 +71,34 @@ class Runtime:
         if self.world == 1:
             return flag
         return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item() > 0)
+
+    def main_first(self) -> AbstractContextManager[Any]:
+        """What stands inside is done by the main process before the others: they find the files that it wrote."""
+        return self.accelerator.main_process_first()
+
+    def share(self, rows: np.ndarray) -> np.ndarray:
+        """This process's share of a batch, whose rows come in pairs that are not parted: the shares of all, end to end, are the batch.
+
+        Raises:
+            InputError: the pairs cannot be shared out evenly.
+        """
+        if len(rows) % (2 * self.world):
+            raise InputError(
+                f"a batch of {len(rows)} images cannot be shared out evenly, in pairs, among {self.world} processes",
+                f"Give batch_size a multiple of {2 * self.world}.",
+            )
+        return np.split(rows, self.world)[self.rank]
+
+    def draws(self, count: int) -> AbstractContextManager[Any]:
+        """Random numbers of this process's ``count`` images of a batch are those that they would have in one process."""
+        return nullcontext() if self.world == 1 else WholeBatchDraws(count, self.rank, self.world)
+
+    def mean(self, figures: Mapping[str, float | Tensor]) -> dict[str, float]:
+        """Figures that every process has, averaged over processes."""
+        values = torch.stack([torch.as_tensor(value, dtype=torch.float32, device=self.device) for value in figures.values()])
+        if self.world > 1:
+            values = self.accelerator.reduce(values, "mean")
+        return dict(zip(figures, values.tolist(), strict=True))
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 for matrix products and convolutions where ``precision`` is ``bf16``."""

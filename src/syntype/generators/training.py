@@ -2,12 +2,12 @@
 
 A step is a pure function of (weights, optimiser state, seed, step): which images it sees and every random draw follow from the
 seed and the step's number. So a run that was killed and resumed ends, on the same machine and thread count, with the very
-weights of an uninterrupted one.
+weights of an uninterrupted one. Several processes share out the batch and average what follows from it, so that they train as one
+does but for rounding; the main one alone writes.
 """
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
@@ -22,7 +22,8 @@ import torch
 from pydantic import Field, model_validator
 
 from syntype.collection.table import Collection
-from syntype.errors import InputError, TrainingError, UnknownNameError
+from syntype.errors import InputError, TrainingError, require_known
+from syntype.generators._processes import synchronise_batch_norm
 from syntype.generators.checkpoint import read_state, save_generator, save_state
 from syntype.generators.contract import Batch, GenerativeModel, TrainingData, to_tensor
 from syntype.generators.data import BatchSampler, training_data
@@ -110,9 +111,7 @@ def select_training(collection: Collection, config: TrainConfig) -> Collection:
         UnknownNameError: a species that the collection does not have.
     """
     train = collection.training()
-    for name in (*config.only, *config.except_):
-        if name not in collection.species:
-            raise UnknownNameError("species", name, collection.species)
+    require_known("species", (*config.only, *config.except_), collection.species)
     if config.only:
         return train.select(species=config.only)
     return train.where(~train.table["species"].isin(config.except_).to_numpy(dtype=bool))
@@ -133,10 +132,12 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
         raise InputError("nothing says how long to train", "Add --minutes 20 or --steps 2000.")
     out.mkdir(parents=True, exist_ok=True)
     images = select_training(collection, config)
-    data = training_data(images, config.size)
     runtime = Runtime(config.device, config.precision)
+    run = run if runtime.is_main else Run.silent()  # one writer
+    with runtime.main_first():
+        data = training_data(images, config.size)
     settings = kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}")
-    if run.folder is not None and runtime.is_main:
+    if run.folder is not None:
         write_yaml(run.folder / "recipe.yaml", config.model_copy(update={"model": settings.model_dump(exclude={"size"})}))
     torch.manual_seed(config.seed)
     model = kind(settings, data.species)
@@ -151,8 +152,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
         }
         generator_id = save_generator(out, model, loop.average.average, info, images.table["sha256"].dropna())
-        if kind.learns or len(data.species) <= 200:
-            loop.preview(f"final-{loop.step:06d}")
+        loop.preview(f"final-{loop.step:06d}")
     else:
         generator_id = ""
     runtime.wait()
@@ -198,6 +198,8 @@ class Loop:
         self.model, self.data, self.runtime, self.config, self.out, self.run = model, data, runtime, config, out, run
         self._further = dict(identity or {})
         model.to(runtime.device)
+        if runtime.world > 1:
+            synchronise_batch_norm(model, runtime.world)
         self.average = MovingAverage(model.generator, config.ema)
         self.step, self.seconds, self._skipped = 0, 0.0, 0
         self._images = BatchSampler(data, config.balance)
@@ -245,15 +247,14 @@ class Loop:
 
     def _one_step(self) -> dict[str, Any]:
         self.model.train()
-        rows = self._images.rows(self.config.seed, self.step, self.config.batch_size)
-        share = 2 * math.ceil(len(rows) / 2 / self.runtime.world)
-        rows = rows[self.runtime.rank * share : (self.runtime.rank + 1) * share]
-        random = np.random.default_rng([self.config.seed, self.step, self.runtime.rank, 1])
+        rows = self.runtime.share(self._images.rows(self.config.seed, self.step, self.config.batch_size))
+        random = np.random.default_rng([self.config.seed, self.step, 0, 1])
         torch.manual_seed(int(random.integers(2**62)))
         device = self.runtime.device
         images, labels = to_tensor(self.data.images[rows]), torch.from_numpy(self.data.labels[rows])
         batch = Batch(images.to(device), labels.to(device), torch.from_numpy(rows).to(device), self.step)
-        metrics = self.model.training_step(batch)
+        with self.runtime.draws(len(rows)):
+            metrics = self.model.training_step(batch)
         self.average.update(self.step)
         self.step += 1
         self._skipped = self._skipped + 1 if float(metrics.get("skipped", 0.0)) else 0
@@ -265,7 +266,7 @@ class Loop:
         return metrics
 
     def _log(self, metrics: dict[str, Any], writer: Any, bar: Any) -> None:
-        values = {name: round(float(value), 5) for name, value in metrics.items()}
+        values = {name: round(value, 5) for name, value in self.runtime.mean(metrics).items()}
         bar.set(self.step if self.config.steps else self.seconds, f"step {self.step}, {self.images_per_second:.0f} images/s")
         if not self.runtime.is_main:
             return

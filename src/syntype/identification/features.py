@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,7 +15,7 @@ from syntype.encoders import Backbone
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Runtime
 from syntype.identification.augment import NUM_UNIFORM, AugmentConfig, augment
-from syntype.run import Run
+from syntype.run import Run, write_npz
 
 __all__ = ["FeatureCache", "digest_images", "embed", "view_of"]
 
@@ -130,16 +129,8 @@ class FeatureCache:
         if self.folder is None:
             return
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-        file = self.folder / tag / f"{name}.npz"
-        temporary = file.with_name(f"{name}.{os.getpid()}.tmp")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as handle:
-                np.savez(handle, keys=np.array(digests), features=fresh)
-            os.replace(temporary, file)
-        except OSError:  # a folder that cannot be written, or a full disk: they are computed again next time
-            with suppress(OSError):
-                temporary.unlink()
+        with suppress(OSError):  # a folder that cannot be written, or a full disk: they are computed again next time
+            write_npz(self.folder / tag / f"{name}.npz", keys=np.array(digests), features=fresh)
 
 
 def _tag(backbone: Backbone, view: int, size: int, config: AugmentConfig, precision: str) -> str:

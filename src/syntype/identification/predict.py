@@ -17,7 +17,7 @@ from syntype.collection.pixels import crop_square
 from syntype.collection.sources import SIDECARS
 from syntype.errors import InputError
 from syntype.identification.storage import Classifier
-from syntype.run import Run
+from syntype.run import Run, replacing
 
 __all__ = ["PredictResult", "predict"]
 
@@ -66,9 +66,12 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run) -> Pr
         name for place in range(top) for name in (("species", "probability") if place == 0 else (f"species_{place + 1}", f"probability_{place + 1}"))
     ]
     out_csv.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out_csv.with_name(out_csv.name + ".tmp")
     found, errors = np.zeros(len(classifier.species), np.int64), 0
-    with temporary.open("w", encoding="utf-8", newline="", errors="backslashreplace") as handle, run.progress("identifying", len(files)) as bar:
+    with (
+        replacing(out_csv) as temporary,
+        temporary.open("w", encoding="utf-8", newline="", errors="backslashreplace") as handle,
+        run.progress("identifying", len(files)) as bar,
+    ):
         writer = csv.writer(handle)
         writer.writerow(["file_name", *columns, "error"])
         decoded = in_threads(lambda file: _read(file, classifier.size), files)
@@ -87,7 +90,6 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run) -> Pr
                 found[order[0]] += 1
                 writer.writerow([name, *(cell for i in order for cell in (classifier.species[i], f"{probabilities[i]:.4f}")), ""])
             bar.advance(len(chunk))
-    os.replace(temporary, out_csv)
     ranked = [int(i) for i in np.argsort(-found, kind="stable") if found[i]]
     return PredictResult(out_csv, int(found.sum()), errors, {classifier.species[i]: int(found[i]) for i in ranked})
 

@@ -24,7 +24,7 @@ from syntype.errors import CollectionError
 from syntype.recipe import Settings
 from syntype.run import Run
 
-__all__ = ["EvaluateConfig", "EvaluateResult", "density_coverage", "evaluate", "kid", "precision_recall", "vendi_score"]
+__all__ = ["EvaluateConfig", "EvaluateResult", "density_coverage", "evaluate", "kid", "precision_recall", "vendi_ratio", "vendi_score"]
 
 ENCODER = "lite0"
 
@@ -117,7 +117,7 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         recall=recall,
         density=density,
         coverage=coverage,
-        vendi_ratio=_vendi_ratio(x, photographs, y, fake),
+        vendi_ratio=vendi_ratio(x, photographs.table["species"].to_numpy(), y, fake.table["species"].to_numpy()),
         copy_rate=float(copies.mean()),
         num_synthetic=len(fake),
         num_real=len(photographs),
@@ -175,6 +175,24 @@ def vendi_score(features: np.ndarray) -> float:
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
+def vendi_ratio(real: np.ndarray, real_species: np.ndarray, fake: np.ndarray, fake_species: np.ndarray) -> float | None:
+    """Variety within species: the geometric mean over species of the ratio of Vendi scores, synthetic over real.
+
+    Args:
+        real, fake: features, shapes (N, D) and (M, D).
+        real_species, fake_species: name of each row, shapes (N,) and (M,); as many rows of a species in both, as the score grows with them.
+
+    Returns:
+        1 for the same variety; None if no species has two images.
+    """
+    logs = []
+    for species in np.unique(real_species):
+        a, b = real[real_species == species], fake[fake_species == species]
+        if len(a) >= 2:
+            logs.append(np.log(vendi_score(b) / vendi_score(a)))
+    return float(np.exp(np.mean(logs))) if logs else None
+
+
 def _mask(length: int, rows: np.ndarray) -> np.ndarray:
     """Bool mask, shape (length,), true at ``rows``."""
     mask = np.zeros(length, dtype=bool)
@@ -193,16 +211,6 @@ def _same_mix(first: Collection, second: Collection, seed: int) -> tuple[np.ndar
             rows[side].append(np.random.default_rng([seed, side, number]).permutation(found)[:count])
     empty = np.empty(0, dtype=np.int64)
     return np.sort(np.concatenate([empty, *rows[0]])), np.sort(np.concatenate([empty, *rows[1]]))
-
-
-def _vendi_ratio(x: np.ndarray, real: Collection, y: np.ndarray, fake: Collection) -> float | None:
-    """Geometric mean over species of the ratio of Vendi scores; both sides have equally many images of a species."""
-    logs = []
-    for species in real.table["species"].unique():
-        a, b = (features[(side.table["species"] == species).to_numpy(dtype=bool)] for features, side in ((x, real), (y, fake)))
-        if len(a) >= 2:
-            logs.append(np.log(vendi_score(b) / vendi_score(a)))
-    return float(np.exp(np.mean(logs))) if logs else None
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from markupsafe import Markup
 
 from syntype.collection.bins import BINS
 from syntype.errors import InputError
+from syntype.run import replacing
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
 from syntype.study.pictures import data_uri, plot_forest, plot_tail
@@ -60,9 +60,8 @@ def write_report(study_folder: Path | str) -> Path:
         affected=sorted((entry for entry in results["species"] if entry["offered"]), key=lambda entry: (entry["num_train"], entry["name"])),
     )
     path = folder / "report.html"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return path
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.errors import CollectionError, InputError
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
-from syntype.run import Run, write_json
+from syntype.run import Run, write_json, write_npz
 from syntype.study.analysis import Outcome, Split, analyse
 from syntype.study.arms import Arm, added_images, choose_arms
 from syntype.study.config import StudyConfig
@@ -163,7 +162,7 @@ def _run_arms(materials: Materials, arms: tuple[Arm, ...], run: Run) -> tuple[di
                              Run(None, quiet=True), cache)  # fmt: skip
                 predictions = {name: fitted.predict_logits(part.labelled.images).argmax(axis=1) for name, part in (("val", val), ("test", test))}
                 seconds = time.monotonic() - start
-                _save(_file(folder, arm, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predictions)
+                write_npz(_file(folder, arm, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predictions)
                 run.event("arm", name=arm.name, seed=number, num_added=len(labels), seconds=round(seconds, 1))
                 bar.advance()
     return {arm.name: _load(folder, arm, config.seeds) for arm in arms}, val.split, test.split
@@ -208,13 +207,6 @@ def _claim(out: Path, collection: Collection, config: StudyConfig) -> None:
 
 def _file(folder: Path, arm: Arm, number: int) -> Path:
     return folder / f"{re.sub('[^a-z]+', '-', arm.name)}-{number}.npz"
-
-
-def _save(path: Path, **values: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as handle:
-        np.savez(handle, **values)
-    os.replace(temporary, path)
 
 
 def _load(folder: Path, arm: Arm, seeds: int) -> Outcome:

@@ -23,7 +23,7 @@ from pydantic import Field
 from syntype.collection import Collection
 from syntype.collection.decoding import decode
 from syntype.collection.duplicates import perceptual_hash
-from syntype.errors import InputError, TrainingError, UnknownNameError
+from syntype.errors import InputError, TrainingError, UnsupportedError, require_known
 from syntype.generators import Generator, family
 from syntype.generators.contract import to_uint8
 from syntype.recipe import Settings
@@ -107,14 +107,19 @@ def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) 
 
     Raises:
         UnknownNameError: a species that the generator does not know.
+        UnsupportedError: the generator does not tell species apart, and was not adapted to one that is asked for.
         TrainingError: the generator gives values that are not finite.
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
-    names = tuple(dict.fromkeys(config.species)) or tuple(generator.species)
-    for name in names:
-        if name not in generator.species:
-            raise UnknownNameError("species of this generator", name, generator.species)
+    names = tuple(dict.fromkeys(config.species or generator.species))
+    if not generator.model.is_conditional and (not names or set(names) - set(generator.species)):
+        raise UnsupportedError(
+            f"{generator.folder}: was trained without telling species apart, so it draws by name only what it was adapted to "
+            f"({', '.join(generator.species) or 'nothing yet'}). Adapt it with: syntype adapt {generator.folder} COLLECTION --species NAME; "
+            "or train again with --set model.conditional=true."
+        )
+    require_known("species of this generator", names, generator.species)
     jobs = list(_jobs(generator, config, names))
     for folder in {(out / job.file_name).parent for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from syntype.errors import InputError
+from syntype.run import replacing
 
 __all__ = ["NOTICE", "TRAINED", "Mark", "read_mark", "write_image"]
 
@@ -93,10 +93,9 @@ def write_image(image: np.ndarray, path: Path, mark: Mark, *, quality: int = 95)
             picture.save(buffer, "JPEG", quality=quality, subsampling=0, xmp=packet.encode("utf-8"))
         case _:
             raise InputError(f"has the suffix {path.suffix!r}", "Synthetic images are written as .png or .jpg.", file=path)
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", "Check the disk's free space and the folder's permissions.", file=path) from None
     return buffer.getvalue()

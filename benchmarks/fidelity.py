@@ -1,0 +1,287 @@
+"""How like photographs, and how varied, is what each generator draws after the same time on the same photographs? At 64 px.
+
+    python benchmarks/fidelity.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--minutes 45] [--rows real,noise,...]
+
+Every contestant draws as many images as there are test photographs, of the same species (``lightweight-gan`` knows no species and is
+judged on the mixture), and is compared with them by the referee. The trained ones see the same photographs for the same time, one after the
+other: the training split without the one species that fish4knowledge.py leaves for adaptation, so that its generator (OUT/generator there),
+copied to OUT/45-minutes/projected here, need not be trained again. A row that is known is not measured again, so that the command may be given
+in pieces (``--rows``) or go on where it was stopped; after a change of the code, give a new --out. The page docs/benchmarks/fidelity.md and
+the picture docs/images/fidelity.png are written from all rows that are known. Without the photographs nothing is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from fish4knowledge import DATA, NEW, NOTICE, ROOT, SHOWN, collecting, machine, save_grid, syntype
+from peer_lightweight_gan import SMALL, VERSION, Peer, save_photographs
+
+from syntype.collection import Collection
+from syntype.curation.curate import copy_detector
+from syntype.encoders import encode_collection, load_encoder
+from syntype.generators import load_generator
+from syntype.generators.contract import to_uint8
+from syntype.run import Run, write_json
+from syntype.study.fidelity import EvaluateConfig, density_coverage, kid, precision_recall, vendi_ratio
+
+SIZE, NEIGHBOURS, FOLDS = 64, 5, 20
+PEERS = {"lightweight-gan": 512, "lightweight-gan-small": SMALL}
+"""Its most channels of a feature map: its default, and fewer."""
+TRAINED = ("fastgan", "projected", *PEERS)
+ROWS = ("real", "copies", "collage", *TRAINED, "noise")
+WHAT = {"real": "training photographs", "copies": "training photographs as `copies` gives them", "noise": "every pixel drawn evenly from all colours"}
+COLUMNS = {
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "vendi_ratio": "Vendi ratio",
+    "copy_rate": "copies",
+    "images_per_second": "images/s",
+    "steps": "steps",
+    "num_parameters": "parameters",
+    "minutes": "minutes",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
+    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "fidelity")
+    parser.add_argument("--minutes", type=float, default=45, help="training time of each trained contestant")
+    parser.add_argument("--rows", default=",".join(ROWS), help="contestants to measure now, if they are not known (all: %(default)s)")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where benchmarks/fidelity.md and images/fidelity.png are written")
+    arguments = parser.parse_args()
+    wanted = arguments.rows.split(",")
+    if unknown := set(wanted) - set(ROWS):
+        parser.error(f"unknown rows: {', '.join(sorted(unknown))}. There are {', '.join(ROWS)}.")
+    out, minutes = arguments.out, arguments.minutes
+    out.mkdir(parents=True, exist_ok=True)
+    folder = arguments.collection or out / "collection"
+    if arguments.collection is None:
+        collect = collecting(arguments.data)
+        if collect is None:
+            return
+        if not (folder / "collection.json").exists():
+            syntype([*collect, "--out", folder])
+    collection = Collection.open(folder)
+    referee = Referee(collection.where(collection.table["species"].ne(NEW)))
+    known = {}
+    for row in ROWS:
+        place = out / f"{minutes:g}-minutes" if row in TRAINED else out
+        kept = place / f"{row}.json"
+        if row in wanted and not kept.exists():
+            place.mkdir(exist_ok=True)
+            images, result = contestant(row, referee, place, minutes)
+            np.savez_compressed(kept.with_suffix(".npz"), images=images)
+            write_json(kept, {**result, "threads": torch.get_num_threads()})
+        if kept.exists():
+            with np.load(kept.with_suffix(".npz")) as file:
+                known[row] = (file["images"], json.loads(kept.read_text(encoding="utf-8")))
+    page = arguments.docs / "benchmarks" / "fidelity.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(report({row: result for row, (_, result) in known.items()}, minutes, len(referee.test)), encoding="utf-8")
+    print(f"wrote {page}")
+    if shown := [row for row in ("collage", *TRAINED) if row in known]:
+        picture(shown, {row: known[row][0] for row in shown}, referee.species, arguments.docs / "images" / "fidelity.png")
+
+
+class Referee:
+    """Compares images with the test photographs of a collection."""
+
+    def __init__(self, collection: Collection) -> None:
+        self.collection, self.training, self.test = collection, collection.training(), collection.select(split="test")
+        self.species = self.test.table["species"].to_numpy(dtype=object)
+        self.groups = self.test.table["group"].to_numpy(dtype=object)
+        self.seeds = self.test.table.groupby("species").cumcount().tolist()  # no two images of a species have the same one
+        self.encoder = load_encoder("lite0")
+        self.features = encode_collection(self.encoder, self.test, pixels=SIZE)
+
+    def judge(self, images: np.ndarray, *, with_species: bool = True) -> dict:
+        """Figures of images, uint8, shape (N, 64, 64, 3), N the number of test photographs.
+
+        Args:
+            with_species: image i shows the species of test photograph i.
+        """
+        real, fake = self.features, self.encoder.encode(images)
+        k = min(NEIGHBOURS, len(real) - 1)
+        precision, recall = precision_recall(real, fake, k)
+        density, coverage = density_coverage(real, fake, k)
+        detector = copy_detector(self.training, SIZE, EvaluateConfig().copy_quantile, 0, Run.silent())  # calibrated once
+        return {
+            "kid": kid(real, fake),
+            "kid_error": kid_error(real, self.groups, fake),
+            "precision": precision,
+            "recall": recall,
+            "density": density,
+            "coverage": coverage,
+            "vendi_ratio": vendi_ratio(real, self.species, fake, self.species) if with_species else None,
+            "copy_rate": float(detector.nearest(images).is_copy.mean()),
+        }
+
+
+def kid_error(real: np.ndarray, groups: np.ndarray, fake: np.ndarray) -> float:
+    """Standard error of ``kid`` by the jackknife over ``FOLDS`` parts of either side (Efron & Tibshirani 1993, equation 11.5).
+
+    Photographs of one group (video track) fall into one part, as they are not independent. How much the training itself varies from
+    seed to seed is not in it.
+    """
+    _, tracks = np.unique(groups.astype(str), return_inverse=True)
+    variance = 0.0
+    for units, without in (
+        (tracks, lambda left_out: kid(real[~left_out], fake)),
+        (np.arange(len(fake)), lambda left_out: kid(real, fake[~left_out])),
+    ):
+        number = units.max() + 1
+        folds = min(FOLDS, number)
+        fold = np.random.default_rng(0).permutation(number)[units] % folds
+        variance += (folds - 1) * np.var([without(fold == part) for part in range(folds)])
+    return float(np.sqrt(variance))
+
+
+def contestant(row: str, referee: Referee, place: Path, minutes: float) -> tuple[np.ndarray, dict]:
+    """The images of a contestant, in the order of the test photographs, and its figures."""
+    number = len(referee.test)
+    if row == "real":
+        images = referee.training.pixels(SIZE)[drawn_like(referee.species, referee.training)]
+        return images, referee.judge(images)
+    if row == "noise":
+        images = np.random.default_rng(0).integers(0, 256, (number, SIZE, SIZE, 3), dtype=np.uint8)
+        return images, referee.judge(images)
+    if row in PEERS:
+        return peer(row, referee, place, minutes)
+    learning = ["--minutes", minutes, "--resume"] if row in TRAINED else []
+    leaving = ["--except", NEW] if NEW in referee.collection.species else []
+    result = syntype(["train", row, referee.collection.root, *leaving, "--size", SIZE, *learning, "--out", place / row])
+    images = to_uint8(load_generator(place / row).sample(referee.species.tolist(), referee.seeds))
+    speed = {key: result[key] for key in ("images_per_second", "steps", "num_parameters", "minutes")} if row in TRAINED else {}
+    return images, {**referee.judge(images), **speed}
+
+
+def drawn_like(species: np.ndarray, collection: Collection) -> np.ndarray:
+    """Rows of a collection, one of each species given, none twice as long as there are enough."""
+    names, rows = collection.table["species"].to_numpy(dtype=object), np.empty(len(species), dtype=np.int64)
+    for number, name in enumerate(np.unique(species)):
+        places, found = np.flatnonzero(species == name), np.flatnonzero(names == name)
+        rows[places] = np.resize(np.random.default_rng([0, number]).permutation(found), len(places))
+    return rows
+
+
+def peer(row: str, referee: Referee, place: Path, minutes: float) -> tuple[np.ndarray, dict]:
+    """``lightweight-gan``, judged by its weights or by their average, whichever has the lower KID."""
+    save_photographs(referee.training.pixels(SIZE), place / "photographs")
+    with Peer(place / row, place / "photographs", PEERS[row]) as trainer:
+        result = trainer.train(0)
+        while result["seconds"] < 60 * minutes:
+            result = trainer.train(min(120, 60 * minutes - result["seconds"]))  # its state is kept after every call
+        drawn = trainer.sample(len(referee.test))
+    judged = {name: referee.judge(images, with_species=False) for name, images in drawn.items()}
+    best = min(judged, key=lambda name: judged[name]["kid"])
+    others = {"drawn_by": best, "kid_of_both": {name: figures["kid"] for name, figures in judged.items()}}
+    return drawn[best], {**judged[best], **result, "minutes": result["seconds"] / 60, **others}
+
+
+def picture(rows: list[str], images: dict[str, np.ndarray], species: np.ndarray, path: Path) -> None:
+    """Two lines of images a contestant, its first: a species a column, but for the one that knows none. No photographs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = [name for name in SHOWN if (species == name).sum() >= 2] or list(np.unique(species))[:12]
+    shown = []
+    for row in rows:
+        if row in PEERS:
+            shown += list(images[row][: 2 * len(columns)])
+        else:
+            shown += [images[row][np.flatnonzero(species == name)[line]] for line in range(2) for name in columns]
+    save_grid(shown, len(columns), path, f"Synthetic images, two lines a contestant: {', '.join(rows)}; not occurrence evidence.")
+
+
+def report(known: dict[str, dict], minutes: float, number: int) -> str:
+    """What was measured, as Markdown."""
+    missing = [row for row in ROWS if row not in known]
+    threads = sorted({result["threads"] for result in known.values()})
+    lines = [
+        "# Fidelity and variety, side by side",
+        "",
+        f"Written by `python benchmarks/fidelity.py --minutes {minutes:g}`. "
+        f"Machine: {machine()}; {' or '.join(map(str, threads))} thread(s); PyTorch {torch.__version__}. One run of each, seed 0.",
+        "",
+        NOTICE,
+        "",
+        f"{SIZE} px, batch 16; {minutes:g} minutes of training each, one after the other, on the same photographs: the training split "
+        f"but for *{NEW}*. {number} images of each contestant against {number} test photographs with the same mix of species, in features of "
+        "EfficientNet-Lite0 at 128 px, which trains nothing here. KID: all pairs, cubic kernel, 0 is best; ± is the standard error (jackknife over "
+        f"video tracks and images), which does not hold what another seed of training would change. k = {NEIGHBOURS}. Vendi ratio: variety within "
+        "species, synthetic over real. Copies: share of images that the copy detector refuses. Parameters: of the generator.",
+        "",
+        "| | " + " | ".join(COLUMNS.values()) + " |",
+        "| --- |" + " --- |" * len(COLUMNS),
+    ]
+    lines += [f"| {WHAT.get(row, f'`{row}`')} | " + " | ".join(cell(known[row], key) for key in COLUMNS) + " |" for row in ROWS if row in known]
+    if missing:
+        lines += ["", f"Not measured yet: {', '.join(f'`{row}`' for row in missing)}."]
+    lines += ["", "## Aims", "", *aims(known)]
+    if any(row in known for row in PEERS):
+        lines += [
+            "",
+            "## How the peer was run",
+            "",
+            f"`lightweight-gan` {VERSION}, its own `Trainer` taking every step with the defaults of its command line, but for size, batch, one "
+            "batch a step and, in the row that says so, the most channels of a feature map; on the CPU, from a folder of the same photographs at "
+            f"{SIZE} px; its previews and checkpoints left out of the time. It knows no species, so it was judged on the mixture as it draws it. "
+            "It ran in the faster of two precisions in a trial before training (bf16: all of a step within PyTorch's autocast). "
+            "Its averaged weights are until step 20,000 a copy taken every 1,000 steps: of these and the weights in training, the table has those "
+            "with the lower KID.",
+            "",
+        ]
+        for row in PEERS:
+            if found := known.get(row):
+                tried = ", ".join(f"{name} {speed:.2f} images/s" for name, speed in found["tried"].items())
+                both = ", ".join(f"{name} {value:.3f}" for name, value in found["kid_of_both"].items())
+                lines.append(f"- {WHAT.get(row, f'`{row}`')}: {tried} in the trial; ran in {found['arithmetic']}. KID by {both}.")
+    if shown := [row for row in ("collage", *TRAINED) if row in known]:
+        lines += [
+            "",
+            "![Rows of synthetic fish](../images/fidelity.png)",
+            "",
+            f"Two lines each, from the top: {', '.join(f'`{row}`' for row in shown)}. The first images, not the best; a species a column"
+            + (", but for `lightweight-gan`." if set(shown) & set(PEERS) else "."),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def cell(result: dict, key: str) -> str:
+    value = result.get(key)
+    if value is None:
+        return "–"
+    if key == "kid":
+        return f"{value:.3f} ± {result['kid_error']:.3f}"
+    if key == "copy_rate":
+        return f"{value:.1%}"
+    if key in ("steps", "num_parameters"):
+        return f"{value:,}"
+    return f"{value:.1f}" if key in ("images_per_second", "minutes") else f"{value:.2f}"
+
+
+def aims(known: dict[str, dict]) -> list[str]:
+    """Whether ``projected`` is where it is meant to be, line by line."""
+    ours, theirs = known.get("projected"), min((known[row]["kid"] for row in PEERS if row in known), default=None)
+    if ours is None:
+        return ["`projected` has not been measured yet."]
+    found = [("KID at most 0.06", ours["kid"], 0.06 - ours["kid"])]
+    if theirs is not None:
+        found.append((f"KID at most a third of the (better) peer's, {theirs / 3:.3f}", ours["kid"], theirs / 3 - ours["kid"]))
+    found += [
+        ("coverage at least 0.6", ours["coverage"], ours["coverage"] - 0.6),
+        ("Vendi ratio at least 0.5", ours["vendi_ratio"], ours["vendi_ratio"] - 0.5),
+    ]
+    return [f"- {aim}: {value:.3f}, " + ("**met**." if margin >= 0 else f"**missed by {-margin:.3f}**.") for aim, value, margin in found]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What makes several processes train as one process does: shared batch statistics, and random numbers of the whole batch.
+
+Each process sees a share of the batch. Left alone, batch normalisation would take the statistics of that share (Ioffe & Szegedy 2015, arXiv
+1502.03167, algorithm 1), and random numbers would depend on how many processes there are.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["WholeBatchDraws", "synchronise_batch_norm"]
+
+
+class WholeBatchDraws(TorchFunctionMode):
+    """Within it, ``torch.rand`` and ``torch.randn`` with one row an image of the share draw for the whole batch, and give the share's rows.
+
+    So an image has the random numbers that it would have in one process. What is drawn with any other first dimension is the same in all.
+
+    Args:
+        count: images of this process.
+        rank: its number; its images come after those of the processes before it.
+        world: number of processes.
+    """
+
+    def __init__(self, count: int, rank: int, world: int) -> None:
+        super().__init__()
+        self.count, self.total, self.first = count, count * world, count * rank
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Stand between the caller and ``function``."""
+        kwargs = kwargs or {}
+        if function in (torch.rand, torch.randn):
+            shape = args if not args or isinstance(args[0], int) else args[0]
+            if shape and shape[0] == self.count:
+                return function((self.total, *shape[1:]), **kwargs)[self.first : self.first + self.count]
+        return function(*args, **kwargs)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; a gradient is summed over them likewise."""
+
+    @staticmethod
+    def forward(_context: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Any:
+        return _Sum.apply(gradient)
+
+
+def synchronise_batch_norm(model: nn.Module, world: int) -> None:
+    """Let every batch normalisation in ``model`` take its statistics over all ``world`` processes, each of which has an equal share.
+
+    (torch's own ``SyncBatchNorm`` does not run on the CPU.)
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.forward = MethodType(lambda norm, x: _normalise(norm, x, world), module)  # type: ignore[method-assign]
+
+
+def _normalise(norm: _BatchNorm, x: Tensor, world: int) -> Tensor:
+    """Batch normalisation of x, shape (N, C, ...); gradients flow through the statistics to the images of every process."""
+    if not norm.training:
+        return type(norm).forward(norm, x)
+    values, others = x.float(), [0, *range(2, x.dim())]
+    mean = values.mean(others)
+    square = values.var(others, correction=0) + mean.square()
+    mean, square = (_Sum.apply(torch.stack([mean, square])) / world).unbind()
+    variance = square - mean.square()
+    if norm.track_running_stats:
+        number = x.numel() // x.shape[1] * world
+        for running, now in ((norm.running_mean, mean), (norm.running_var, variance * (number / (number - 1)))):
+            running.lerp_(now.detach(), norm.momentum)
+        norm.num_batches_tracked.add_(1)
+    shape = [1, -1, *[1] * (x.dim() - 2)]
+    values = (values - mean.view(shape)) * (variance + norm.eps).rsqrt().view(shape)
+    if norm.affine:
+        values = values * norm.weight.view(shape) + norm.bias.view(shape)
+    return values.to(x.dtype)

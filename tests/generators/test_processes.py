@@ -1,0 +1,178 @@
+"""Several processes train as one does: the same images and random numbers, the same losses but for rounding, one writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from syntype.collection import Collection
+from syntype.errors import InputError
+from syntype.generators import family, load_generator
+from syntype.generators._processes import WholeBatchDraws, synchronise_batch_norm
+from syntype.generators.data import BatchSampler, training_data
+from syntype.generators.runtime import Runtime
+from syntype.run import read_events
+
+BIN = Path(sys.executable).parent
+TOLERANCE = 1e-3
+"""Of every figure in the progress log, over 20 steps. The only difference is the order in which 32-bit numbers are added up, which the two
+networks' game amplifies from step to step."""
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_shares_end_to_end_are_the_batch_of_one_process(world: int, small_collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime("cpu", "fp32")
+    sampler = BatchSampler(training_data(small_collection.training(), 32), 0.5)
+    monkeypatch.setattr(Runtime, "world", world)
+    for step in range(20):
+        rows, shares = sampler.rows(0, step, 8), []
+        for rank in range(world):
+            monkeypatch.setattr(Runtime, "rank", rank)
+            shares.append(runtime.share(rows))
+        assert all(len(share) == 8 // world for share in shares)
+        np.testing.assert_array_equal(np.concatenate(shares), rows)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime("cpu", "fp32")
+    monkeypatch.setattr(Runtime, "world", 3)
+    with pytest.raises(InputError, match="multiple of 6"):
+        runtime.share(np.arange(8))
+
+
+def test_random_numbers_of_a_share_are_those_of_the_whole_batch() -> None:
+    def drawn(count: int) -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        return [torch.rand(count, 1, 1, 1), torch.randn((count, 5)), torch.randint(0, 9, (2,)), torch.rand(count, 2)]
+
+    whole = drawn(8)
+    shares = []
+    for rank in range(2):
+        with WholeBatchDraws(4, rank, 2):
+            shares.append(drawn(4))
+    for one, first, second in zip(whole, *shares, strict=True):
+        assert_close(torch.cat([first, second]) if len(one) == 8 else first, one, rtol=0, atol=0)
+
+
+def _normalise_a_share(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    images, weights = torch.randn(8, 3, 4, 4) * 2 + 5, torch.randn(8, 3, 4, 4)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Tanh(), torch.nn.BatchNorm2d(3, affine=False))
+    synchronise_batch_norm(model, 2)
+    mine = slice(4 * rank, 4 * rank + 4)
+    share = images[mine].contiguous(memory_format=torch.channels_last).requires_grad_()
+    result = model(share)
+    # what each image does to the loss of the other process comes back through the statistics
+    (gradient,) = torch.autograd.grad((result * weights[mine]).sum(), share)
+    torch.save([result.detach(), gradient, model.state_dict()], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_batch_normalisation_over_two_processes_is_that_over_the_whole_batch(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_normalise_a_share, (str(tmp_path),), nprocs=2)
+    torch.manual_seed(0)
+    images, weights = (torch.randn(8, 3, 4, 4) * 2 + 5).requires_grad_(), torch.randn(8, 3, 4, 4)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Tanh(), torch.nn.BatchNorm2d(3, affine=False))
+    result = model(images)
+    (gradient,) = torch.autograd.grad((result * weights).sum(), images)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert_close(torch.cat([first[0], second[0]]), result.detach())
+    assert_close(torch.cat([first[1], second[1]]), gradient, rtol=1e-4, atol=1e-5)
+    for one in (first[2], second[2]):
+        assert_close(one, model.state_dict())
+
+
+def command(collection: Path, out: Path, *more: object) -> list[str]:
+    model = family("projected").Config.tiny(32).model_dump(exclude={"size"})
+    words: list[object] = ["train", "projected", collection, "--out", out, "--size", 32, "--device", "cpu", "--json", *more]
+    values = {"batch_size": 8, "precision": "fp32", "preview_every": 1000, **{f"model.{key}": value for key, value in model.items()}}
+    return [str(word) for word in words] + [part for key, value in values.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+
+
+def launch(processes: int, words: list[str]) -> subprocess.Popen[str]:
+    launcher = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", str(processes), "--no-python"] if processes > 1 else []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launcher, str(BIN / "syntype"), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+
+
+def run(processes: int, words: list[str]) -> dict[str, object]:
+    """The one JSON object that the command prints, however many processes there are."""
+    process = launch(processes, words)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert len(output.splitlines()) == 1
+    result: dict[str, object] = json.loads(output)
+    return result
+
+
+@pytest.fixture
+def group() -> Iterator[list[subprocess.Popen[str]]]:
+    """Ends what a test has launched, with all that belongs to it."""
+    launched: list[subprocess.Popen[str]] = []
+    yield launched
+    for process in launched:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def steps(folder: Path) -> dict[int, dict[str, float]]:
+    events = [event for event in read_events(folder) if event["event"] == "step"]
+    assert len({event["step"] for event in events}) == len(events), "a step was logged twice"
+    return {event["step"]: {key: value for key, value in event.items() if isinstance(value, float) and "second" not in key} for event in events}
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_resume(small_collection: Collection, tmp_path: Path) -> None:
+    one, two, parts = tmp_path / "one", tmp_path / "two", tmp_path / "parts"
+    run(1, command(small_collection.root, one, "--steps", 20))
+    result = run(2, command(small_collection.root, two, "--steps", 20))
+    run(2, command(small_collection.root, parts, "--steps", 11))
+    run(2, command(small_collection.root, parts, "--steps", 20, "--resume"))
+
+    expected, found = steps(one), steps(two)
+    assert list(expected) == list(found) == list(steps(parts)) == [1, 10, 20]
+    for step in expected:
+        assert_close(found[step], expected[step], rtol=TOLERANCE, atol=TOLERANCE)
+    assert (parts / "weights.safetensors").read_bytes() == (two / "weights.safetensors").read_bytes()
+    alike, reference = load_generator(two).model.generator.state_dict(), load_generator(one).model.generator.state_dict()
+    for name, tensor in reference.items():
+        assert_close(alike[name], tensor, rtol=0.05, atol=TOLERANCE)
+
+    assert result["steps"] == 20 and result["generator_id"] == json.loads((two / "generator.json").read_text())["generator_id"]
+    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
+    assert [path.name for path in (two / "training").iterdir()] == ["state.pt"] and len(list((two / "tensorboard").iterdir())) == 1
+    assert len(json.loads((parts / "run.json").read_text())["sessions"]) == 2
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_takes_the_other_with_it(small_collection: Collection, tmp_path: Path, group: list[subprocess.Popen[str]]) -> None:
+    out = tmp_path / "out"
+    process = launch(2, command(small_collection.root, out, "--steps", 100_000, "--set", "checkpoint_minutes=0.001"))
+    group.append(process)
+    deadline = time.monotonic() + 240
+    while not (out / "training" / "state.pt").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        pytest.skip("this system does not tell which processes another has started")
+    os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
+    assert process.wait(timeout=90) != 0
+    reached = json.loads((out / "run.json").read_text())
+    assert reached["status"] in ("failed", "running")
+    run(1, command(small_collection.root, out, "--steps", max(steps(out)) + 1, "--resume"))
