@@ -51,7 +51,7 @@ def test_what_a_training_recipe_asks_for_is_built_steps_and_draws(name: str) -> 
     labels = np.array([0, 0, 1, 1])
     model.prepare(TrainingData(images, labels, np.arange(4), species), Runtime("cpu", "fp32"))
     torch.manual_seed(0)
-    figures = model.training_step(Batch(to_tensor(images), torch.from_numpy(labels), 0))
+    figures = model.training_step(Batch(to_tensor(images), torch.from_numpy(labels), torch.arange(len(labels)), 0))
     assert all(np.isfinite(float(value)) for value in figures.values()) and not figures["skipped"]
     assert model.sample(species, [0, 1]).shape == (2, 3, config.size, config.size)
 

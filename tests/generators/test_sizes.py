@@ -22,7 +22,7 @@ def step_and_sample(name: str, config: GeneratorConfig) -> None:
     labels = np.array([1, 1])
     model.prepare(TrainingData(images, labels, np.arange(2), SPECIES), Runtime("cpu", "fp32"))
     before = [parameter.detach().clone() for parameter in model.generator.parameters()]
-    figures = model.training_step(Batch(to_tensor(images), torch.from_numpy(labels), 0))
+    figures = model.training_step(Batch(to_tensor(images), torch.from_numpy(labels), torch.arange(len(labels)), 0))
     assert all(np.isfinite(float(value)) for value in figures.values()) and not figures["skipped"]
     assert sum(not torch.equal(old, new) for old, new in zip(before, model.generator.parameters(), strict=True)) > len(before) / 2
     drawn = model.sample(SPECIES, [0, 1])

@@ -214,7 +214,7 @@ def _spread(collection: Collection, number: int) -> Collection:
     """About ``number`` images at most, but one of every species at least: as many of each, evenly spaced."""
     labels = collection.labels()
     counts = np.bincount(labels, minlength=len(collection.species))
-    most = max(1, number // max(1, np.count_nonzero(counts)))
+    most = max(1, number // max(1, int(np.count_nonzero(counts))))
     place = np.empty(len(labels), np.int64)  # of each image among those of its species
     place[np.argsort(labels, kind="stable")] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     kept, of = np.minimum(most, counts)[labels], counts[labels]

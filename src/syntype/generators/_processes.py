@@ -75,7 +75,7 @@ def _normalise(norm: _BatchNorm, x: Tensor, world: int) -> Tensor:
     square = values.var(others, correction=0) + mean.square()
     mean, square = (_Sum.apply(torch.stack([mean, square])) / world).unbind()
     variance = square - mean.square()
-    if norm.track_running_stats:
+    if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None and norm.momentum is not None:
         number = x.numel() // x.shape[1] * world
         for running, now in ((norm.running_mean, mean), (norm.running_var, variance * (number / (number - 1)))):
             running.lerp_(now.detach(), norm.momentum)
