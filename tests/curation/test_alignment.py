@@ -21,7 +21,7 @@ def test_alignment_recovers_a_known_pose() -> None:
     angle = np.deg2rad(5.0)
     pose = torch.tensor([[0.9 * np.cos(angle), 0.9 * np.sin(angle), 0.06, -0.04]], dtype=torch.float32)
     query = warp(real, pose, 32) * 0.7 + 0.1
-    found, agreement = align(query, real, torch.tensor([[0.85, 0.0, 0.0, 0.0]]), frame_weights(32).expand(1, 3, 32, 32), iterations=10)
+    found, agreement = align(query, real, torch.tensor([[0.85, 0.0, 0.0, 0.0]]), torch.ones(1, 3, 32, 32), iterations=10)
     torch.testing.assert_close(found, pose, atol=5e-3, rtol=0)
     assert agreement.item() > 0.95
 
@@ -30,9 +30,9 @@ def test_different_pictures_do_not_agree() -> None:
     pictures = downscale(np.stack([smooth_picture(seed) for seed in range(20)]), 32)
     start = WINDOWS[0].expand(10, 4)
     same = torch.tensor([[1.0, 0, 0, 0]]).expand(10, 4)
-    weights = frame_weights(32).expand(10, 3, 32, 32)
-    assert align(pictures[:10], pictures[10:], start, weights, iterations=5)[1].max() < 0.5
-    assert align(pictures[:10], pictures[:10], same, weights, iterations=0)[1].min() > 0.999
+    usable = torch.ones(10, 3, 32, 32)
+    assert align(pictures[:10], pictures[10:], start, usable, iterations=5)[1].max() < 0.5
+    assert align(pictures[:10], pictures[:10], same, usable, iterations=0)[1].min() > 0.999
 
 
 def test_inner_product_is_the_weighted_correlation() -> None:
@@ -45,11 +45,23 @@ def test_inner_product_is_the_weighted_correlation() -> None:
     np.testing.assert_allclose((vectors[0] @ vectors[1]).item(), expected, atol=1e-5)
 
 
-def test_burnt_out_pixels_have_no_weight_unless_nothing_else_is_left() -> None:
+def test_burnt_out_pixels_are_not_believed_unless_nothing_else_is_left() -> None:
     images = np.full((2, 32, 32, 3), 120, np.uint8)
     images[0, :16] = 255
     images[1] = 255
-    weights = usable_pixels(images, 16)
-    assert weights[0, :, :8].abs().max() == 0
-    assert weights[0, :, 8:].min() > 0
-    assert weights[1].min() > 0
+    usable = usable_pixels(images, 16)
+    assert usable[0, :, :8].abs().max() == 0
+    assert usable[0, :, 8:].min() > 0
+    assert usable[1].min() == 1
+
+
+def test_what_is_burnt_out_or_black_does_not_count_against_a_copy() -> None:
+    original = smooth_picture(4)
+    damaged = original.copy()
+    damaged[:14, :20], damaged[50:, 40:] = 255, 0
+    pose = torch.tensor([[1.0, 0, 0, 0]])
+    real, query = downscale(original[None], 32), downscale(damaged[None], 32)
+    believed = align(query, real, pose, torch.ones(1, 3, 32, 32), iterations=0)[1].item()
+    disbelieved = align(query, real, pose, usable_pixels(damaged[None], 32), iterations=0)[1].item()
+    assert believed < 0.9
+    assert disbelieved > 0.99

@@ -3,7 +3,8 @@
 A disguised copy is its original after a flip, a crop, a small turn, and a change of light, sharpness or compression. So a pair is
 laid over one another by the best similarity transform (Gauss-Newton on the weighted squared difference with a free gain and a free
 bias a channel: Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2), and then compared by normalised cross-correlation, which no
-change of gain or bias alters. Pixels that are burnt out or black in the query carry no information and get no weight.
+change of gain or bias alters. Pixels that are burnt out or black in the query carry no information: they get no weight, and are
+painted with what the real image has there, lest filters carry them into their neighbourhood.
 
 Coordinates are those of ``torch.nn.functional.grid_sample``: [-1, 1] from edge to edge. A pose maps the query's frame into the
 real image: x' = a x - b y + u, y' = b x + a y + v, with a = scale cos(angle), b = scale sin(angle).
@@ -55,16 +56,15 @@ def frame_weights(side: int) -> Tensor:
 
 
 def usable_pixels(images: np.ndarray, side: int) -> Tensor:
-    """Weights (N, 3, side, side) that leave out burnt-out (>= 250) and black (<= 2) values of uint8 NHWC ``images``.
+    """How far to believe each value of uint8 NHWC ``images``: (N, 3, side, side) in [0, 1], 0 where it is burnt out (>= 250) or black (<= 2).
 
-    An image that would lose more than 85 % of its weight (a line drawing on white) keeps all of it.
+    An image that would lose more than 85 % of its weight (a line drawing on white) is believed throughout.
     """
     lost = torch.from_numpy(((images >= 250) | (images <= 2)).astype(np.float32)).permute(0, 3, 1, 2)
-    kept = (1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4
-    weights = frame_weights(side).expand_as(kept)
-    masked = weights * kept
-    enough = masked.sum((1, 2, 3), keepdim=True) > 0.15 * weights.sum((1, 2, 3), keepdim=True)
-    return torch.where(enough, masked, weights)
+    usable = (1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4
+    weights = frame_weights(side)
+    enough = (usable * weights).sum((1, 2, 3), keepdim=True) > 0.15 * 3 * weights.sum()
+    return torch.where(enough, usable, torch.ones_like(usable))
 
 
 def warp(images: Tensor, poses: Tensor, side: int) -> Tensor:
@@ -88,31 +88,32 @@ def window_vectors(images: Tensor, side: int) -> Tensor:
     return torch.stack([unit_vectors(warp(images, pose.expand(len(images), 4), side)) for pose in WINDOWS], 1)
 
 
-def align(queries: Tensor, reals: Tensor, poses: Tensor, weights: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
+def align(queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
     """Refine the poses of pairs and compare them.
 
     Args:
         queries, reals: float32, shape (N, 3, s, s), in [0, 1]; pair i is ``queries[i]``, ``reals[i]``.
         poses: where to start, shape (N, 4).
-        weights: of the query's values, shape (N, 3, s, s).
+        usable: how far to believe the query's values, in [0, 1], shape (N, 3, s, s).
 
     Returns:
         The poses, shape (N, 4), and the agreement of each pair, in [-1, 1]: 1 is the same picture, 0 unrelated ones.
     """
     side = queries.shape[-1]
+    weights = usable * frame_weights(side)
     weights = weights / weights.sum((2, 3), keepdim=True).clamp_min(EPSILON)
     smooth = _smooth(reals)
     padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")
     slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * side / 4  # a pixel is 2 / side wide
     slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * side / 4
     layers = torch.cat([smooth, slope_x, slope_y], 1)
-    target = _centred(_smooth(queries), weights)
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     best_poses, best = poses, torch.full((len(poses),), -2.0)
     low, high = torch.tensor([0.7, -REACH, -REACH, -REACH]), torch.tensor([1.15, REACH, REACH, REACH])
     for iteration in range(iterations + 1):
         warped, gx, gy = warp(layers, poses, side).chunk(3, 1)
+        target = _centred(_smooth(_painted(queries, warped, usable, weights)), weights)
         warped = _centred(warped, weights)
         agreement = _correlation(target, warped, weights)
         better = agreement > best
@@ -127,7 +128,15 @@ def align(queries: Tensor, reals: Tensor, poses: Tensor, weights: Tensor, *, ite
         solution = torch.linalg.solve(normal, weighted @ target.flatten(1)[..., None])[..., 0]
         step = (solution[:, 1:] / solution[:, :1].clamp_min(0.2)).clamp(-0.1, 0.1)
         poses = (poses + step).clamp(low, high)
-    return best_poses, _agreement(queries, warp(reals, best_poses, side), weights)
+    warped = warp(reals, best_poses, side)
+    return best_poses, _agreement(_painted(queries, warped, usable, weights), warped, weights)
+
+
+def _painted(queries: Tensor, warped: Tensor, usable: Tensor, weights: Tensor) -> Tensor:
+    """The queries with what is not usable replaced by the real image in the query's light (least squares: one gain, a bias a channel)."""
+    mean, real = (queries * weights).sum((2, 3), keepdim=True), _centred(warped, weights)
+    gain = (weights * queries * real).sum((1, 2, 3), keepdim=True) / ((weights * real**2).sum((1, 2, 3), keepdim=True) + EPSILON)
+    return usable * queries + (1 - usable) * (mean + gain * real)
 
 
 def _agreement(queries: Tensor, warped: Tensor, weights: Tensor) -> Tensor:

@@ -15,22 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from syntype.curation.alignment import WINDOWS, align, downscale, unit_vectors, usable_pixels, window_vectors
+from syntype.curation.alignment import align, downscale, usable_pixels
+from syntype.curation.coarse import coarse_search
 from syntype.errors import CollectionError
 
 __all__ = ["CopyDetector", "NearestReal"]
 
 Advance = Callable[[int], None]
 
-COARSE, MIDDLE, FINE = 12, 16, 32
-"""Sides in pixels of the three comparisons."""
+MIDDLE, FINE = 16, 32
+"""Sides in pixels of the detailed comparisons."""
 NUM_MIDDLE, NUM_FINE = 12, 3
 """Candidates that are aligned at 16 and at 32 px."""
 STRICTEST, LAXEST = 0.05, 0.2
 """The calibrated threshold stays within: a collection full of near duplicates must still have its exact copies refused, and one
 whose photographs all differ widely must not call everything a copy: single disguises of drawn fish lie below 0.15 (99 % of those of
 underwater photographs below 0.1), fresh individuals of the drawn reef above 0.2."""
-REAL_CHUNK, QUERY_CHUNK = 512, 64
+QUERY_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class CopyDetector:
 
     Attributes:
         threshold: images at or below this distance are copies.
+        coarse: the search that finds the candidates; approximate if there are more than ``coarse.EXACT_LIMIT`` photographs.
 
     Raises:
         CollectionError: there are no photographs.
@@ -72,8 +74,8 @@ class CopyDetector:
         if not len(images):
             raise CollectionError("copy detection: there are no training photographs to compare with. Give a collection that has a split 'train'.")
         self._ids = np.asarray(image_ids, dtype=object)
-        self._middle, self._fine = downscale(images, MIDDLE), downscale(images, FINE)
-        self._coarse = downscale(images, 2 * COARSE)
+        self.coarse = coarse_search(images)
+        self._middle, self._fine = downscale(images, MIDDLE).half(), downscale(images, FINE).half()
         codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
         self.threshold = self._calibrate(images, codes, labels, quantile, seed, num_calibration, progress)
 
@@ -104,39 +106,16 @@ class CopyDetector:
         if not len(images):
             return np.empty(0, np.float32), np.empty(0, np.int64)
         with torch.inference_mode():
-            scores, rows, mirrored, poses = self._candidates(images, allowed)
+            found = self.coarse.nearest(images, min(NUM_MIDDLE, len(self._ids)), allowed)
             distances, nearest = [], []
             for start in range(0, len(images), QUERY_CHUNK):
                 part = slice(start, start + QUERY_CHUNK)
-                chunk = images[part]
-                distance, row = self._compare(chunk, scores[part], rows[part], mirrored[part], poses[part])
+                distance, row = self._compare(images[part], *(values[part] for values in found))
                 distances.append(distance)
                 nearest.append(row)
                 if progress is not None:
-                    progress(len(chunk))
+                    progress(len(distance))
             return torch.cat(distances).numpy(), torch.cat(nearest).numpy()
-
-    def _candidates(self, images: np.ndarray, allowed: np.ndarray | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The NUM_MIDDLE best photographs of each image at 12 px: scores, rows, whether mirrored, and poses (M, K, 4)."""
-        small = downscale(images, COARSE)
-        queries = torch.stack([unit_vectors(small), unit_vectors(small.flip(3))], 1)  # (M, 2, D)
-        keep = min(NUM_MIDDLE, len(self._ids))
-        scores = torch.full((len(images), keep), -3.0)
-        rows, codes = torch.zeros((2, len(images), keep), dtype=torch.int64)
-        for first in range(0, len(self._ids), REAL_CHUNK):
-            bank = window_vectors(self._coarse[first : first + REAL_CHUNK], COARSE)
-            num_real, flat = len(bank), bank.flatten(0, 1).T
-            for start in range(0, len(images), QUERY_CHUNK):
-                part = slice(start, start + QUERY_CHUNK)
-                similar = (queries[part].flatten(0, 1) @ flat).view(-1, 2, num_real, len(WINDOWS))
-                score, code = similar.transpose(1, 2).flatten(2).max(2)  # code = mirrored * len(WINDOWS) + window
-                if allowed is not None:
-                    score = score.masked_fill(torch.from_numpy(~allowed[part, first : first + num_real]), -2.0)
-                joined = torch.cat([scores[part], score], 1)
-                scores[part], order = joined.topk(keep, 1)
-                codes[part] = torch.cat([codes[part], code], 1).gather(1, order)
-                rows[part] = torch.cat([rows[part], torch.arange(first, first + num_real).expand(len(score), -1)], 1).gather(1, order)
-        return scores, rows, codes >= len(WINDOWS), WINDOWS[codes % len(WINDOWS)]
 
     def _compare(self, images: np.ndarray, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
         """Align the candidates at 16 px, the best of them at 32 px; distance and row of the nearest."""
@@ -146,9 +125,9 @@ class CopyDetector:
             poses = poses.gather(1, order[..., None].expand(-1, -1, 4))
             each = order.shape[1]
             flip = mirrored.flatten()[:, None, None, None]
-            pictures, weights = (x.repeat_interleave(each, 0) for x in (downscale(images, side), usable_pixels(images, side)))
-            pictures, weights = torch.where(flip, pictures.flip(3), pictures), torch.where(flip, weights.flip(3), weights)
-            refined, agreement = align(pictures, reals[rows.flatten()], poses.flatten(0, 1), weights, iterations=iterations)
+            pictures, usable = (x.repeat_interleave(each, 0) for x in (downscale(images, side), usable_pixels(images, side)))
+            pictures, usable = torch.where(flip, pictures.flip(3), pictures), torch.where(flip, usable.flip(3), usable)
+            refined, agreement = align(pictures, reals[rows.flatten()].float(), poses.flatten(0, 1), usable, iterations=iterations)
             poses, scores = refined.view(-1, each, 4), agreement.view(-1, each).masked_fill(barred, -2.0)
         best, position = scores.max(1)
         return (1 - best).clamp(0, 2), rows.gather(1, position[:, None])[:, 0]

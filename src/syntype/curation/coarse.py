@@ -1,0 +1,95 @@
+"""The first stage of copy detection: which training photographs have a window that looks like the query at 12 px?
+
+Every photograph is represented by its windows (``alignment.WINDOWS``), every query by itself and its mirror image. Two ways to the
+same answer: ``ExactSearch`` multiplies every query with every window; ``ApproximateSearch`` keeps an inverted file of shortened
+window vectors (Jégou, Douze & Schmid 2011) and looks only into the cells near the query, so that its cost hardly grows with the bank.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from syntype.curation.alignment import WINDOWS, downscale, unit_vectors, window_vectors
+
+__all__ = ["EXACT_LIMIT", "REAL_CHUNK", "SIDE", "Candidates", "CoarseSearch", "ExactSearch", "coarse_search", "query_vectors"]
+
+SIDE = 12
+"""Side in pixels of the comparison."""
+EXACT_LIMIT = 10_000
+"""Largest number of photographs that are searched exactly."""
+REAL_CHUNK, QUERY_CHUNK = 512, 64
+
+
+class Candidates(NamedTuple):
+    """The photographs most like each of M queries, best first.
+
+    Attributes:
+        scores: correlation at 12 px, shape (M, K); -2 or less for a place that is empty.
+        rows: positions of the photographs, int64, shape (M, K).
+        mirrored: whether the query's mirror image is meant, bool, shape (M, K).
+        poses: where in the photograph, shape (M, K, 4).
+    """
+
+    scores: Tensor
+    rows: Tensor
+    mirrored: Tensor
+    poses: Tensor
+
+
+class CoarseSearch(Protocol):
+    """A bank of photographs that can be searched."""
+
+    def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None) -> Candidates:
+        """The ``keep`` photographs most like each image, among those ``allowed``.
+
+        Args:
+            images: uint8, shape (M, size, size, 3).
+            keep: number of candidates; not more than there are photographs.
+            allowed: bool, shape (M, N); None for all.
+        """
+
+
+def coarse_search(images: np.ndarray) -> CoarseSearch:
+    """A search of the photographs ``images`` (uint8, shape (N, size, size, 3)): exact up to ``EXACT_LIMIT`` of them."""
+    if len(images) <= EXACT_LIMIT:
+        return ExactSearch(images)
+    from syntype.curation.approximate import ApproximateSearch  # a small bank does without loading faiss
+
+    return ApproximateSearch(images)
+
+
+class ExactSearch:
+    """Every query against every window of every photograph: one matrix product. It keeps 3.5 kB a photograph."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self._pictures = downscale(images, 2 * SIDE).half()
+
+    def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None) -> Candidates:
+        """See ``CoarseSearch.nearest``."""
+        queries = query_vectors(images)
+        scores = torch.full((len(images), keep), -3.0)
+        rows, codes = torch.zeros((2, len(images), keep), dtype=torch.int64)
+        for first in range(0, len(self._pictures), REAL_CHUNK):
+            bank = window_vectors(self._pictures[first : first + REAL_CHUNK].float(), SIDE)
+            num_real, flat = len(bank), bank.flatten(0, 1).T
+            for start in range(0, len(images), QUERY_CHUNK):
+                part = slice(start, start + QUERY_CHUNK)
+                similar = (queries[part].flatten(0, 1) @ flat).view(-1, 2, num_real, len(WINDOWS))
+                score, code = similar.transpose(1, 2).flatten(2).max(2)  # code = mirrored * len(WINDOWS) + window
+                if allowed is not None:
+                    score = score.masked_fill(torch.from_numpy(~allowed[part, first : first + num_real]), -2.0)
+                joined = torch.cat([scores[part], score], 1)
+                scores[part], order = joined.topk(keep, 1)
+                codes[part] = torch.cat([codes[part], code], 1).gather(1, order)
+                rows[part] = torch.cat([rows[part], torch.arange(first, first + num_real).expand(len(score), -1)], 1).gather(1, order)
+        return Candidates(scores, rows, codes >= len(WINDOWS), WINDOWS[codes % len(WINDOWS)])
+
+
+def query_vectors(images: np.ndarray) -> Tensor:
+    """The images and their mirror images as vectors: (M, 2, 3 * SIDE * SIDE)."""
+    small = downscale(images, SIDE)
+    return torch.stack([unit_vectors(small), unit_vectors(small.flip(3))], 1)
