@@ -122,7 +122,16 @@ def report(arguments: argparse.Namespace, found: dict[int, dict[str, dict]]) -> 
     ]
     if len(numbers) > 1:
         times = f"{numbers[-1] / numbers[-2]:.0f}"
+        faster = [
+            f"`{name}` in {title} ({ratio:.1f})"
+            for name in STAGES
+            for key, title in MEASURES.items()
+            if (ratio := found[numbers[-1]][name][key] / found[numbers[-2]][name][key]) > numbers[-1] / numbers[-2]
+        ]
         lines += [
+            f"**Aim: from {numbers[-2]:,} to {numbers[-1]:,} species nothing grows more than {times} times. "
+            f"{'Missed by: ' + ', '.join(faster) if faster else 'It is met by every stage'}.**",
+            "",
             f"*Growth*: {numbers[-1]:,} species over {numbers[-2]:,}; linear is {times}, and less where most of it is fixed cost. *Without the fixed "
             f"cost*: the same for what species add, from the differences between the three columns; linear is {times} again; no figure "
             f"where {numbers[-2]:,} species cost no more than 5 % over {numbers[0]:,}.",

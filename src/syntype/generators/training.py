@@ -124,7 +124,8 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
         out: the generator's folder. Where it holds a training state of the same settings, training goes on from there.
 
     Raises:
-        TrainingError: the losses stay not finite.
+        TrainingError: the losses stay not finite, or one of several processes has ended.
+        InputError: nothing says how long to train, or several processes cannot share out the batch.
         UnknownNameError: an unknown family or species.
     """
     kind = family(config.family)
@@ -143,7 +144,15 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     model = kind(settings, data.species)
     model.prepare(data, runtime)
     loop = Loop(model, data, runtime, config, out, run)
-    status = loop.run_until_done()
+    try:
+        status = loop.run_until_done()
+    except RuntimeError as error:
+        if runtime.world == 1:
+            raise
+        raise TrainingError(
+            f"process {runtime.rank} of {runtime.world} stopped after step {loop.step}, perhaps because another one did: {error}. "
+            f"The last checkpoint is in {out}; continue with --resume."
+        ) from error
     if loop.runtime.is_main:
         info = {
             "steps": loop.step,
@@ -203,6 +212,7 @@ class Loop:
         self.average = MovingAverage(model.generator, config.ema)
         self.step, self.seconds, self._skipped = 0, 0.0, 0
         self._images = BatchSampler(data, config.balance)
+        runtime.share(self._images.rows(config.seed, 0, config.batch_size))  # refused now, before anything is written
         if model.learns:
             self._restore()
 
