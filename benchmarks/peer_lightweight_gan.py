@@ -179,9 +179,7 @@ class Session:
         return time.monotonic() - began
 
     def _speed(self, precision: str) -> float:
-        trainer = self._new_trainer()
-        self._cycle(trainer, precision)
-        return BATCH * PENALTY_EVERY / self._cycle(trainer, precision)
+        return BATCH * PENALTY_EVERY / self._cycle(self._new_trainer(), precision)
 
     def _seed(self, seed: int) -> None:
         random.seed(seed)

@@ -5,12 +5,15 @@
 They train in turns in one run, the peer in its own process, so that whatever else the machine does meets all. The peer runs with its own
 settings and with fewer channels; ``projected`` with its default width, and with the least widths at which it has at least the parameters
 of either. Between the rounds the machine's convolution peak is measured. Then: where a step's time goes, and whether ``torch.compile``
-would pay on the generator. The result is written to docs/benchmarks/speed.md. Without the photographs nothing is measured.
+would pay on the generator. It takes about twenty minutes on two cores, most of them the peer's; a call that was stopped goes on with the turn
+that it was at; other settings or other code need another --out. The result is written to docs/benchmarks/speed.md. Without the photographs
+nothing is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -18,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,7 +44,7 @@ from syntype.generators.ema import MovingAverage
 from syntype.generators.projected import ProjectedConfig, ProjectedGAN
 from syntype.generators.runtime import Runtime
 from syntype.generators.training import Loop, TrainConfig
-from syntype.run import Run
+from syntype.run import Run, write_json
 
 SIZE, BATCH = 64, 16
 SHAPES = ((16, 64, 64), (16, 128, 32), (16, 256, 16), (16, 256, 32), (32, 128, 32))
@@ -70,23 +74,22 @@ def main() -> None:
     collection = Collection.open(folder).training()
     data = training_data(collection, SIZE)
     save_photographs(data.images, out / "photographs")
-    runtime = Runtime("cpu")
+    runtime, kept = Runtime("cpu"), out / "rounds.json"
     with Peer(out / "lightweight-gan", out / "photographs") as usual, Peer(out / "lightweight-gan-small", out / "photographs", SMALL) as small:
+        if not kept.exists():
+            for peer in (usual, small):
+                (peer.folder / "state.pt").unlink(missing_ok=True)  # their precision is chosen anew
         peers = [theirs("`lightweight-gan`", usual), theirs(f"`lightweight-gan`, fmap_max {SMALL}", small)]
         default = ours(data, runtime, ProjectedConfig().width, out)
         widths = {width_of(peer, data, default.trained - default.parameters) for peer in peers} - {ProjectedConfig().width}
         mine = [default, *(ours(data, runtime, width, out) for width in sorted(widths))]
-        contestants = [*mine, *peers]
-        for contestant in contestants:
-            contestant.turn(1)  # warms up
-        peaks: dict[str, list[float]] = {"bf16": [], "fp32": []}
-        for number in range(arguments.rounds):
-            for contestant in contestants:
-                contestant.speeds.append(contestant.turn(arguments.seconds))
-                print(f"round {number + 1}: {contestant.name} {contestant.speeds[-1]:.2f} images/s", file=sys.stderr, flush=True)
-            peaks["bf16"].append(peak(torch.bfloat16))
-            peaks["fp32"].append(peak(torch.float32))
-    best = {name: max(values) for name, values in peaks.items()}
+        for contestant in mine:
+            contestant.turn(1)  # warms up; the peers did in their trial
+        turns = {one.name: partial(one.turn, arguments.seconds) for one in (*mine, *peers)}
+        found = rounds(kept, {**turns, "bf16": partial(peak, torch.bfloat16), "fp32": partial(peak, torch.float32)}, arguments.rounds)
+    for contestant in (*mine, *peers):
+        contestant.speeds = found[contestant.name]
+    best = {name: max(found[name]) for name in ("bf16", "fp32")}
     for contestant in mine:
         contestant.flops = flops_of_a_step(contestant.loop)
     parts = {contestant.name: profile(contestant.loop) for contestant in mine}
@@ -94,6 +97,19 @@ def main() -> None:
     arguments.record.parent.mkdir(parents=True, exist_ok=True)
     arguments.record.write_text(report(mine, peers, best, parts, compiled, arguments), encoding="utf-8")
     print(f"wrote {arguments.record}")
+
+
+def rounds(kept: Path, turns: dict[str, Callable[[], float]], number: int) -> dict[str, list[float]]:
+    """Figures of each, one a round; all in turn, round after round. What is in the file ``kept`` is not measured again."""
+    found: dict[str, list[float]] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    for which in range(number):
+        for name, turn in turns.items():
+            values = found.setdefault(name, [])
+            if len(values) <= which:
+                values.append(turn())
+                write_json(kept, found)
+                print(f"round {which + 1}: {name} {values[-1]:.2f}", file=sys.stderr, flush=True)
+    return found
 
 
 @dataclass
@@ -117,8 +133,7 @@ class Contestant:
 
 
 def theirs(name: str, peer: Peer) -> Contestant:
-    """The peer, from its beginning."""
-    (peer.folder / "state.pt").unlink(missing_ok=True)
+    """The peer, after its trial of precisions."""
     found = peer.train(0)
     contestant = Contestant(name, lambda seconds: peer.train(seconds)["images_per_second_now"], found["num_parameters"], found["num_trained"])
     contestant.precision, contestant.tried = found["arithmetic"], found["tried"]
@@ -313,7 +328,7 @@ def report(
         NOTICE,
         "",
         f"{SIZE} px, batch {BATCH}, {arguments.rounds} turns each of {arguments.seconds:g} s (the peer's end with a whole cycle of four steps), "
-        "one after the other in one run, after a warm-up. Images/s: median over the turns, least and most in brackets. Parameters: of the "
+        "one after the other, round after round, after a warm-up. Images/s: median over the turns, least and most in brackets. Parameters: of the "
         f"generator, and all that are trained. `lightweight-gan` {VERSION} took its own training steps with its own settings (and with fewer "
         "channels, to come nearer in size), in the faster of the precisions that were tried first: "
         + "; ".join(", ".join(f"{name} {speed:.2f}" for name, speed in peer.tried.items()) for peer in peers)

@@ -171,6 +171,22 @@ def test_a_step_is_divided_among_its_parts(speed: ModuleType, small_collection: 
     assert "forward" not in vars(model.generator)  # the labels are gone
 
 
+def test_rounds_that_were_stopped_go_on(speed: ModuleType, tmp_path: Path) -> None:
+    calls = []
+
+    def turn(name: str, stops_at: int) -> float:
+        calls.append(name)
+        if len(calls) == stops_at:
+            raise KeyboardInterrupt
+        return float(len(calls))
+
+    with pytest.raises(KeyboardInterrupt):
+        speed.rounds(tmp_path / "rounds.json", {name: lambda name=name: turn(name, 4) for name in "ab"}, 3)
+    found = speed.rounds(tmp_path / "rounds.json", {name: lambda name=name: turn(name, 99) for name in "ab"}, 3)
+    assert calls == ["a", "b", "a", "b", "b", "a", "b"]
+    assert found == {"a": [1, 3, 6], "b": [2, 5, 7]}
+
+
 def test_the_peak_is_that_of_a_convolution(speed: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "SHAPES", ((2, 8, 8),))
     assert 0 < speed.peak(torch.float32, 0.01) < 1e5
