@@ -18,11 +18,10 @@ import sys
 import time
 from pathlib import Path
 
-from fish4knowledge import ROOT, machine
-
-from syntype.collection import Collection
 from syntype.run import write_json
 
+# Nothing large is imported before all is measured: Linux counts towards a process's peak memory that of the process which started it.
+ROOT = Path(__file__).parents[1]
 SIZE, SHOTS, DRAWN, OTHERS = 64, 4, 64, 8
 STAGES = {
     "draw": "`reef`: draw the photographs' stand-ins",
@@ -56,7 +55,7 @@ def measure(arguments: argparse.Namespace, number: int) -> dict[str, dict]:
     few = [f"max_images={arguments.images}", f"min_images={arguments.images}", "tail=0", "num_val=0", "num_test=0"]
     words = ["reef", "--species", number + 1, "--size", SIZE, *(word for setting in few for word in ("--set", setting))]
     results = {"draw": stage(out / "draw", words), "collect": stage(out / "collect", ["collect", out / "draw"])}
-    names = Collection.open(out / "collect").species
+    names = json.loads((out / "collect" / "collection.json").read_text(encoding="utf-8"))["species"]
     new, others = names[-1], names[:: max(1, number // OTHERS)][:OTHERS]
     asked = [word for name in (new, *others) for word in ("--species", name)]
     learning = ["train", "projected", out / "collect", "--except", new, "--steps", arguments.steps]
@@ -108,6 +107,8 @@ def growth(values: list[float], numbers: list[int]) -> str:
 
 def report(arguments: argparse.Namespace, found: dict[int, dict[str, dict]]) -> str:
     """What was measured, as Markdown."""
+    from fish4knowledge import machine
+
     numbers = list(found)
     lines = [
         "# Ten thousand species",
