@@ -25,9 +25,11 @@ from syntype.generators.runtime import Runtime
 from syntype.run import read_events
 
 BIN = Path(sys.executable).parent
-TOLERANCE = 1e-3
-"""Of every figure in the progress log, over 20 steps. The only difference is the order in which 32-bit numbers are added up, which the two
-networks' game amplifies from step to step."""
+GRADIENT_TOLERANCE = 1e-4
+"""Of all gradients of the first step, relative to their length (6e-6 was seen): numbers of 32 bits are added up in another order, no more."""
+TOLERANCE = 0.01
+"""Of every figure in the progress log over 20 steps (0.007 was seen): Adam's first steps are of one size however small the gradient, so where it
+is nearly zero rounding decides their sign, and the two networks' game passes that on."""
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
@@ -128,6 +130,7 @@ def group() -> Iterator[list[subprocess.Popen[str]]]:
     for process in launched:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def steps(folder: Path) -> dict[int, dict[str, float]]:
@@ -136,22 +139,29 @@ def steps(folder: Path) -> dict[int, dict[str, float]]:
     return {event["step"]: {key: value for key, value in event.items() if isinstance(value, float) and "second" not in key} for event in events}
 
 
+def gradients(folder: Path) -> torch.Tensor:
+    """Of the last step, all in one vector: Adam keeps them, as its first moment forgets at once here (beta 0)."""
+    state = torch.load(folder / "training" / "state.pt", weights_only=True)["training"]
+    return torch.cat([entry["exp_avg"].flatten() for name in ("generator", "heads") for entry in state[name]["state"].values()])
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_and_resume(small_collection: Collection, tmp_path: Path) -> None:
-    one, two, parts = tmp_path / "one", tmp_path / "two", tmp_path / "parts"
+    first, one, two, parts = tmp_path / "first", tmp_path / "one", tmp_path / "two", tmp_path / "parts"
+    run(1, command(small_collection.root, first, "--steps", 1))
     run(1, command(small_collection.root, one, "--steps", 20))
     result = run(2, command(small_collection.root, two, "--steps", 20))
-    run(2, command(small_collection.root, parts, "--steps", 11))
+    run(2, command(small_collection.root, parts, "--steps", 1))
+    expected = gradients(first)
+    assert (gradients(parts) - expected).norm() < GRADIENT_TOLERANCE * expected.norm()
     run(2, command(small_collection.root, parts, "--steps", 20, "--resume"))
 
-    expected, found = steps(one), steps(two)
-    assert list(expected) == list(found) == list(steps(parts)) == [1, 10, 20]
-    for step in expected:
-        assert_close(found[step], expected[step], rtol=TOLERANCE, atol=TOLERANCE)
+    figures, found = steps(one), steps(two)
+    assert list(figures) == list(found) == list(steps(parts)) == [1, 10, 20]
+    for step in figures:
+        assert_close(found[step], figures[step], rtol=TOLERANCE, atol=TOLERANCE)
     assert (parts / "weights.safetensors").read_bytes() == (two / "weights.safetensors").read_bytes()
-    alike, reference = load_generator(two).model.generator.state_dict(), load_generator(one).model.generator.state_dict()
-    for name, tensor in reference.items():
-        assert_close(alike[name], tensor, rtol=0.05, atol=TOLERANCE)
+    assert load_generator(two).trained_on == load_generator(one).trained_on
 
     assert result["steps"] == 20 and result["generator_id"] == json.loads((two / "generator.json").read_text())["generator_id"]
     assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
@@ -172,7 +182,7 @@ def test_a_process_that_dies_takes_the_other_with_it(small_collection: Collectio
     if not children.exists():
         pytest.skip("this system does not tell which processes another has started")
     os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
-    assert process.wait(timeout=90) != 0
-    reached = json.loads((out / "run.json").read_text())
-    assert reached["status"] in ("failed", "running")
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode != 0 and "continue with --resume" in errors
+    assert json.loads((out / "run.json").read_text())["status"] == "failed"
     run(1, command(small_collection.root, out, "--steps", max(steps(out)) + 1, "--resume"))
