@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,7 +19,24 @@ from syntype.errors import UnknownNameError
 from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 
-__all__ = ["Adapts", "Batch", "GenerativeModel", "GeneratorConfig", "TrainingData", "seeded_normal", "to_tensor", "to_uint8"]
+__all__ = [
+    "Adapts",
+    "Batch",
+    "BlendOf",
+    "Blends",
+    "GenerativeModel",
+    "GeneratorConfig",
+    "Inpaints",
+    "TrainingData",
+    "Varies",
+    "seeded_normal",
+    "slerp",
+    "to_tensor",
+    "to_uint8",
+]
+
+BlendOf = Literal["latent", "species", "both"]
+"""What a blend moves: the latent (the individual), the species, or both together."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +107,11 @@ class GenerativeModel(nn.Module, ABC):
     digital_source_type: ClassVar[str] = "trainedAlgorithmicMedia"
     """How the images came about, a term of IPTC's Digital Source Type vocabulary."""
 
+    Controls: ClassVar[type[Settings]] = Settings
+    """Further keyword arguments of ``sample`` and of the abilities, with their defaults; the base class has none. ``Generator`` checks them."""
+
     generator: nn.Module
-    """Everything that ``sample`` needs, and nothing else."""
+    """Everything that ``sample`` and the abilities need, and nothing else."""
 
     def __init__(self, config: GeneratorConfig, species: Sequence[str]) -> None:
         super().__init__()
@@ -123,6 +143,9 @@ class GenerativeModel(nn.Module, ABC):
 
         One seed, one image: the same species, seed and controls give the same image whatever else is in the call.
 
+        Args:
+            controls: the fields of ``Controls``, all of them.
+
         Returns:
             float32, shape (N, 3, size, size), in [-1, 1].
 
@@ -143,6 +166,49 @@ class GenerativeModel(nn.Module, ABC):
 
     def load_training_state(self, state: dict[str, Any]) -> None:
         """Restore what ``training_state`` gave."""
+
+
+@runtime_checkable
+class Blends(Protocol):
+    """A family that draws what lies between two images."""
+
+    def blend(
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
+    ) -> Tensor:
+        """Draw one image for each pair of (species, seed): float32, shape (N, 3, size, size), in [-1, 1].
+
+        Args:
+            amounts: 0 draws the first of the pair as ``sample`` does, 1 the second; in [0, 1].
+            of: ``latent`` keeps the first's species, ``species`` keeps the first's latent, ``both`` moves both.
+        """
+
+
+@runtime_checkable
+class Varies(Protocol):
+    """A family that starts from a photograph."""
+
+    def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
+        """Draw one variation of each photograph, as the species named: float32, shape (N, 3, size, size), in [-1, 1].
+
+        One photograph, species, seed and strength give one image whatever else is in the call.
+
+        Args:
+            images_NCHW: photographs, shape (N, 3, size, size), in [-1, 1].
+            strength: 0 draws the photograph again as nearly as the family can, 1 owes it nothing but what the family says; in [0, 1].
+        """
+
+
+@runtime_checkable
+class Inpaints(Protocol):
+    """A family that fills in a part of a photograph."""
+
+    def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Draw what is masked, to go with the rest: float32, shape (N, 3, size, size), in [-1, 1]; what is not masked comes back unchanged.
+
+        Args:
+            images_NCHW: photographs, shape (N, 3, size, size), in [-1, 1]; what lies under the mask is not looked at.
+            masks_N1HW: bool, shape (N, 1, size, size), true where to draw.
+        """
 
 
 @runtime_checkable
@@ -185,6 +251,31 @@ def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
         source = torch.Generator().manual_seed(int(seed))
         rows.append(torch.randn(tuple(shape), generator=source))
     return torch.stack(rows) if rows else torch.empty((0, *shape))
+
+
+def slerp(first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
+    """Spherical interpolation of the rows of two tensors, shape (N, ...), float32; exactly ``first`` at 0 and ``second`` at 1.
+
+    Shoemake 1985, "Animating Rotation with Quaternion Curves", section 3.3, between the directions; lengths are interpolated
+    linearly. A straight line between two normal draws of many dimensions passes points shorter than any draw; the great circle does not.
+
+    Args:
+        amounts: shape (N,), in [0, 1].
+    """
+    a, b = first.flatten(1), second.flatten(1)
+    t = amounts.to(a)[:, None]
+    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    cosine = ((a * b).sum(1, keepdim=True) / (length_a * length_b).clamp(min=1e-12)).clamp(-1, 1)
+    angle = torch.arccos(cosine)
+    sine = torch.sin(angle)
+    straight = sine < 1e-4  # the same direction or opposite ones: no great circle, or every one
+    safe = torch.where(straight, torch.ones_like(sine), sine)
+    weight_a = torch.where(straight, 1 - t, torch.sin((1 - t) * angle) / safe)
+    weight_b = torch.where(straight, t, torch.sin(t * angle) / safe)
+    unit = weight_a * a / length_a.clamp(min=1e-12) + weight_b * b / length_b.clamp(min=1e-12)
+    mixed = unit * ((1 - t) * length_a + t * length_b)
+    mixed = torch.where(t == 0, a, torch.where(t == 1, b, mixed))
+    return mixed.view_as(first)
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
