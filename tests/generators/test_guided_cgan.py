@@ -52,7 +52,7 @@ def test_without_guidance_it_is_cwgan_gp_to_the_last_bit(data: TrainingData) -> 
     assert unguided.state_dict().keys() == state.keys()
     assert all(torch.equal(tensor, state[name]) for name, tensor in unguided.state_dict().items())
     assert torch.equal(unguided.sample(data.species, [0, 1, 2, 3]), twin.sample(data.species, [0, 1, 2, 3]))
-    guided = stepped(prepared("guided_cgan", data, guidance=1.0), data, 3)
+    guided = stepped(prepared("guided_cgan", data), data, 3)
     assert not torch.equal(guided.sample(data.species, [0, 1, 2, 3]), twin.sample(data.species, [0, 1, 2, 3]))
 
 

@@ -68,12 +68,12 @@ class ConvGenerator(nn.Module):
                 layers += [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(after), nn.ReLU()]
         if transposed:
-            layers += [nn.ConvTranspose2d(width, 3, 4, stride=2, padding=1)]
+            self.to_rgb: nn.Conv2d | nn.ConvTranspose2d = nn.ConvTranspose2d(width, 3, 4, stride=2, padding=1)
         else:  # one more convolution: enlarged maps seen once would keep blocks of two
             fine = max(4, width // 2)
             layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU()]
-            layers += [nn.Conv2d(fine, 3, 3, padding=1)]
-        self.layers = nn.Sequential(*layers, nn.Tanh())
+            self.to_rgb = nn.Conv2d(fine, 3, 3, padding=1)
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: Tensor, conditions: Tensor) -> Tensor:
         """Images in [-1, 1], shape (N, 3, size, size).
@@ -83,7 +83,7 @@ class ConvGenerator(nn.Module):
             conditions: what ``species`` makes of the labels, or a mixture of such, shape (N, condition_dim).
         """
         x = self.start(torch.cat([latents, conditions], dim=1)).view(len(latents), -1, 4, 4)
-        return self.layers(x.contiguous(memory_format=torch.channels_last))
+        return torch.tanh(self.to_rgb(self.layers(x.contiguous(memory_format=torch.channels_last))))
 
 
 class JoinedConv(nn.Module):

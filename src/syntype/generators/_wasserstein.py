@@ -7,7 +7,7 @@ mixed and compared with new images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from pydantic import Field
@@ -54,6 +54,11 @@ class WassersteinGAN(ConvGAN):
     transposed, normalised = False, False
     initial_std = None
     betas = (0.0, 0.9)
+
+    def __init__(self, config: WassersteinConfig, species: Sequence[str]) -> None:
+        super().__init__(config, species)
+        with torch.no_grad():
+            self.generator.to_rgb.weight.mul_(0.3)  # the first images are near grey, where no tanh saturates
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
         """``critic_steps`` steps of the critic, then one of the generator."""
