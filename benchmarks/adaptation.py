@@ -1,6 +1,6 @@
 """How well does a generator learn a species that it never saw from six photographs? Every method, species left out one and all.
 
-    python benchmarks/adaptation.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--minutes 45] [--steps 300]
+    python benchmarks/adaptation.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--base-steps 3000] [--steps 300]
 
 One base generator is trained without the six rarest species of Fish4Knowledge that have photographs enough to judge by; then each method
 of ``syntype adapt`` teaches it each of them from six photographs, and 100 images are compared with those photographs of the species whose
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
     parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "adaptation")
-    parser.add_argument("--minutes", type=float, default=45, help="training time of the base")
+    parser.add_argument("--base-steps", type=int, default=3000, help="training steps of the base")
     parser.add_argument("--steps", type=int, default=300, help="steps of each adaptation")
     parser.add_argument("--species", type=int, default=6, help="number of species to leave out")
     parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "adaptation.md")
@@ -61,7 +61,7 @@ def main() -> None:
         return
     base = out / "base"
     except_ = [word for name in species for word in ("--except", name)]
-    trained = command(["train", "projected", folder, *except_, "--minutes", arguments.minutes], base, resume=True)
+    trained = command(["train", "projected", folder, *except_, "--steps", arguments.base_steps], base, resume=True)
     referee = Referee(collection)
     rows = []
     for name in species:
@@ -149,7 +149,7 @@ def report(rows: list[dict], trained: dict, steps: int) -> str:
     lines = ["# Adaptation to a species never seen", "", "Written by `python benchmarks/adaptation.py`.", ""]
     lines += [
         f"Machine: {machine()}. "
-        f"One base for all, trained for {trained['minutes']} minutes ({trained['steps']} steps) without the {len(species)} species below; "
+        f"One base for all, trained for {trained['steps']} steps without the {len(species)} species below; "
         f"{SHOTS} photographs and {steps} steps a species, seed 0; {IMAGES} images each against held-out photographs of other groups, "
         "Lite0 features. KID: 0 is best. Coverage (k = 5) and Vendi ratio with as many images as photographs: 1 is best. "
         "Minutes: the whole command. `unadapted`: the nearest relative as the base draws it.",
