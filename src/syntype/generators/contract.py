@@ -19,7 +19,7 @@ from syntype.errors import UnknownNameError
 from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 
-__all__ = ["Adapts", "Batch", "GenerativeModel", "GeneratorConfig", "TrainingData", "seeded_normal", "to_tensor", "to_uint8"]
+__all__ = ["Adapts", "Batch", "GenerativeModel", "GeneratorConfig", "Lends", "TrainingData", "seeded_normal", "to_tensor", "to_uint8"]
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,14 @@ class Adapts(Protocol):
 
         N is even, and images 2i and 2i + 1 are of one species, as in training: discriminators may compare the images of a batch.
         """
+
+
+@runtime_checkable
+class Lends(Protocol):
+    """A family that can show a new species in what its relative's photographs hold besides the species: poses, places, light."""
+
+    def lend(self, share: float) -> None:
+        """After ``prepare``, in adaptation: draw this share of the training's images, in [0, 1], from what the relative lends."""
 
 
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
