@@ -168,7 +168,7 @@ def test_a_critic_trained_alone_is_brought_back_to_a_slope_near_one() -> None:
         torch.manual_seed(0)
         return float(model.train().training_step(batch(photographs()))["penalty"])
 
-    assert after(1) > 5 and after(60) < 1
+    assert after(60) < 0.3 * after(1)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -210,6 +210,18 @@ def test_the_discriminator_s_and_the_generator_s_losses_are_those_of_the_origina
     real, fake, judged = (torch.sigmoid(values) for values in judgements)
     assert_close(losses[0], float(-(real.log().mean() + (1 - fake).log().mean())))
     assert_close(losses[1], float(-judged.log().mean()))
+
+
+@pytest.mark.parametrize("name", ["cgan", "cwgan_gp"])
+def test_both_networks_learn_in_bfloat16_too(name: str) -> None:
+    model = prepared(name)
+    model.runtime = Runtime("cpu", "bf16")
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    stepped(model, 1)
+    still = [key for key, parameter in model.named_parameters() if torch.equal(before[key], parameter)]
+    # the critic's last bias shifts photographs and images alike
+    assert still == (["critic.layers.5.bias"] if name == "cwgan_gp" else [])
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
 # species
