@@ -17,11 +17,11 @@ from torch import Tensor
 
 from syntype.collection import Collection
 from syntype.errors import TrainingError, UnknownNameError, UnsupportedError
-from syntype.generators.checkpoint import Generator
 from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import TrainingData
 from syntype.generators.fastgan import FastGAN, FastGANConfig
 from syntype.generators.runtime import Runtime
+from syntype.generators.trained import Generator
 from syntype.recipe import Settings
 from syntype.run import Run, read_events
 from syntype.synthesis import NOTICE, GenerateConfig, generate, image_seed, read_mark

@@ -1,4 +1,4 @@
-"""What the adversarial families on ``SkipGenerator`` have in common: drawing, the hinge loss, a new species.
+"""What the adversarial families on ``SkipGenerator`` have in common: drawing and its abilities, the hinge loss, a new species.
 
 A family adds what judges its images: ``prepare`` builds it and fills ``optimisers``, ``training_step`` asks it and hands its logits to
 ``hinge_step``.
@@ -6,15 +6,16 @@ A family adds what judges its images: ``prepare`` builds it and fills ``optimise
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from syntype.generators._latent import LatentControls, fill_in, invert
 from syntype.generators._skip_generator import SkipGenerator
-from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, seeded_normal
+from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
 
 __all__ = ["SkipGAN", "SkipGANConfig"]
@@ -42,6 +43,9 @@ class SkipGAN(GenerativeModel):
     Attributes:
         optimisers: ``generator`` and that of the family's judge; set by ``prepare``, as is ``runtime``.
     """
+
+    Controls = LatentControls
+    quick_controls: ClassVar[dict[str, Any]] = {"inpaint_steps": 40}
 
     config: SkipGANConfig
     generator: SkipGenerator
@@ -123,6 +127,48 @@ class SkipGAN(GenerativeModel):
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """Draw images; the latent of an image is a function of its species and seed alone."""
         return self.draw(species, seeds).clamp_(-1, 1).cpu()
+
+    @torch.inference_mode()
+    def blend(
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
+    ) -> Tensor:
+        """Latents and species' codes move on great circles (``slerp``): where the generator was trained, all of them have about one length."""
+        sides = [(self.labels_of([pair[side] for pair in species]), [pair[side] for pair in seeds]) for side in (0, 1)]
+        t = torch.tensor(amounts, dtype=torch.float32)
+        still = torch.zeros_like(t)
+        self.generator.eval()
+        device = next(self.generator.parameters()).device
+        latents = self.between(*(self.seeded_latents(labels, own).to(device) for labels, own in sides), still if of == "species" else t)
+        first, second = (self.generator.species_code(self.rows(labels).to(device)) for labels, _ in sides)
+        codes = slerp(first, second, still if of == "latent" else t)
+        return self.generator.synthesise(latents, codes).float().clamp_(-1, 1).cpu()
+
+    def between(self, first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
+        """Latents between those of two draws, shape (N, the generator's latent_dim); exactly the first at 0 and the second at 1."""
+        return slerp(first, second, amounts)
+
+    def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
+        """Look for each photograph's latent, then go from there towards the seed's own: 1 arrives, and draws what ``sample`` does."""
+        draw, start = self.searched(species, seeds)
+        everything = torch.zeros_like(images_NCHW[:, :1], dtype=torch.bool)
+        steps = controls["inpaint_steps"] if strength < 1 else 0
+        found = invert(draw, start, images_NCHW, everything, steps=steps, rate=controls["inpaint_rate"])
+        with torch.no_grad():
+            latents = self.between(found, start, torch.full((len(found),), strength))
+            return draw(latents).clamp_(-1, 1).cpu()
+
+    def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Look for the latent whose image agrees with what is known of each photograph; another seed begins elsewhere and fills in otherwise."""
+        draw, start = self.searched(species, seeds)
+        return fill_in(draw, start, images_NCHW, masks_N1HW, steps=controls["inpaint_steps"], rate=controls["inpaint_rate"])
+
+    def searched(self, species: Sequence[str], seeds: Sequence[int]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """For a search for latents: what draws the named species from them, and the latents of the seeds, where it starts."""
+        labels = self.labels_of(species)
+        self.generator.eval()
+        device = next(self.generator.parameters()).device
+        rows = self.rows(labels).to(device)
+        return lambda latents: self.generator(latents, rows).float(), self.seeded_latents(labels, seeds).to(device)
 
     def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """The images of ``sample``, neither clamped nor cut off from the weights."""
