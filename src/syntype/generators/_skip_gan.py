@@ -6,7 +6,7 @@ A family adds what judges its images: ``prepare`` builds it and fills ``optimise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -133,14 +133,12 @@ class SkipGAN(GenerativeModel):
         self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
     ) -> Tensor:
         """Latents and species' codes move on great circles (``slerp``): where the generator was trained, all of them have about one length."""
-        sides = [(self.labels_of([pair[side] for pair in species]), [pair[side] for pair in seeds]) for side in (0, 1)]
         t = torch.tensor(amounts, dtype=torch.float32)
         still = torch.zeros_like(t)
-        self.generator.eval()
-        device = next(self.generator.parameters()).device
-        latents = self.between(*(self.seeded_latents(labels, own).to(device) for labels, own in sides), still if of == "species" else t)
-        first, second = (self.generator.species_code(self.rows(labels).to(device)) for labels, _ in sides)
-        codes = slerp(first, second, still if of == "latent" else t)
+        ends = [self.ready([pair[side] for pair in species], [pair[side] for pair in seeds]) for side in (0, 1)]
+        (first, first_rows), (second, second_rows) = ends
+        latents = self.between(first, second, still if of == "species" else t)
+        codes = slerp(self.generator.species_code(first_rows), self.generator.species_code(second_rows), still if of == "latent" else t)
         return self.generator.synthesise(latents, codes).float().clamp_(-1, 1).cpu()
 
     def between(self, first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
@@ -148,34 +146,35 @@ class SkipGAN(GenerativeModel):
         return slerp(first, second, amounts)
 
     def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
-        """Look for each photograph's latent, then go from there towards the seed's own: 1 arrives, and draws what ``sample`` does."""
-        draw, start = self.searched(species, seeds)
-        everything = torch.zeros_like(images_NCHW[:, :1], dtype=torch.bool)
-        steps = controls["inpaint_steps"] if strength < 1 else 0
-        found = invert(draw, start, images_NCHW, everything, steps=steps, rate=controls["inpaint_rate"])
+        """Go from each photograph's own latent (strength 0) to the seed's, which draws what ``sample`` does (1)."""
+        start, rows = self.ready(species, seeds)
+        own = self.latents_of(images_NCHW, species, seeds, **controls)
         with torch.no_grad():
-            latents = self.between(found, start, torch.full((len(found),), strength))
-            return draw(latents).clamp_(-1, 1).cpu()
+            latents = self.between(own, start, torch.full((len(start),), strength))
+            return self.generator(latents, rows).float().clamp_(-1, 1).cpu()
+
+    def latents_of(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """The latents that draw these photographs as nearly as can be, shape (N, the generator's latent_dim): a search from those of the seeds."""
+        start, rows = self.ready(species, seeds)
+        nowhere = torch.zeros_like(images_NCHW[:, :1], dtype=torch.bool)
+        steps, rate = controls["inpaint_steps"], controls["inpaint_rate"]
+        return invert(lambda latents: self.generator(latents, rows), start, images_NCHW, nowhere, steps=steps, rate=rate)
 
     def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """Look for the latent whose image agrees with what is known of each photograph; another seed begins elsewhere and fills in otherwise."""
-        draw, start = self.searched(species, seeds)
-        return fill_in(draw, start, images_NCHW, masks_N1HW, steps=controls["inpaint_steps"], rate=controls["inpaint_rate"])
+        start, rows = self.ready(species, seeds)
+        steps, rate = controls["inpaint_steps"], controls["inpaint_rate"]
+        return fill_in(lambda latents: self.generator(latents, rows), start, images_NCHW, masks_N1HW, steps=steps, rate=rate)
 
-    def searched(self, species: Sequence[str], seeds: Sequence[int]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-        """For a search for latents: what draws the named species from them, and the latents of the seeds, where it starts."""
-        labels = self.labels_of(species)
+    def ready(self, species: Sequence[str], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """To draw: latents of the seeds, and rows of the species in the embeddings, both on the generator's device; no statistics are gathered."""
         self.generator.eval()
-        device = next(self.generator.parameters()).device
-        rows = self.rows(labels).to(device)
-        return lambda latents: self.generator(latents, rows).float(), self.seeded_latents(labels, seeds).to(device)
+        labels, device = self.labels_of(species), next(self.generator.parameters()).device
+        return self.seeded_latents(labels, seeds).to(device), self.rows(labels).to(device)
 
     def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """The images of ``sample``, neither clamped nor cut off from the weights."""
-        labels = self.labels_of(species)
-        self.generator.eval()
-        device = next(self.generator.parameters()).device
-        return self.generator(self.seeded_latents(labels, seeds).to(device), self.rows(labels).to(device)).float()
+        return self.generator(*self.ready(species, seeds)).float()
 
     def seeded_latents(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
         """The latent of each image to draw, a function of its species and seed alone: shape (N, the generator's latent_dim)."""

@@ -186,20 +186,14 @@ class ProjectedGAN(SkipGAN):
         return torch.cat([slerp(a, b, amounts) for a, b in parts], dim=1)
 
     @torch.no_grad()
-    def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
-        """Draw around the photographs' own instance codes: pose, place and light are theirs, the rest of the latent is the seed's.
-
-        The noise on a code is ``strength`` times that of training, so that 1 reaches as far from the photograph as its neighbourhood does.
+    def latents_of(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """The photographs' own instance codes, which hold pose, place and light, without a search; the rest is the seeds'.
 
         Raises:
             UnsupportedError: the generator's weights do not say what codes mean.
         """
-        labels = self.labels_of(species)
-        codes = self.codes_of(images_NCHW, labels)
-        latents, noise = seeded_normal(seeds, (self.generator.latent_dim,)).to(codes).split([self.config.latent_dim, self.config.code_dim], dim=1)
-        latents = torch.cat([latents, codes + strength * self.config.code_noise * noise], dim=1)
-        self.generator.eval()
-        return self.generator(latents, labels.to(codes.device)).float().clamp_(-1, 1).cpu()
+        start, rows = self.ready(species, seeds)
+        return torch.cat([start[:, : self.config.latent_dim], self.codes_of(images_NCHW, rows)], dim=1)
 
     def codes_of(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
         """Instance codes of photographs, shape (N, code_dim), on the generator's device; the frozen network is fetched when first needed."""
