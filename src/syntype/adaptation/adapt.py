@@ -177,7 +177,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     changed = _changes(before, saved_weights(loop.average.average))
     file = _save(generator, base, config, relative, changed, photographs, loop, out)
     if run.folder is not None:
-        loop.preview(f"final-{loop.step:06d}", [config.species])
+        loop.last_preview([config.species])
     info, _ = read_generator_info(out)
     return AdaptResult(
         out,

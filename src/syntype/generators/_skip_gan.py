@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.generators._latent import LatentControls, fill_in, invert
+from syntype.generators._filling import join
+from syntype.generators._latent import LatentControls, invert
 from syntype.generators._skip_generator import SkipGenerator
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
@@ -164,7 +165,9 @@ class SkipGAN(GenerativeModel):
         """Look for the latent whose image agrees with what is known of each photograph; another seed begins elsewhere and fills in otherwise."""
         start, rows = self.ready(species, seeds)
         steps, rate = controls["inpaint_steps"], controls["inpaint_rate"]
-        return fill_in(lambda latents: self.generator(latents, rows), start, images_NCHW, masks_N1HW, steps=steps, rate=rate)
+        latents = invert(lambda latents: self.generator(latents, rows), start, images_NCHW, masks_N1HW, steps=steps, rate=rate)
+        with torch.no_grad():
+            return join(self.generator(latents, rows).float(), images_NCHW.to(rows.device), masks_N1HW.to(rows.device)).cpu()
 
     def ready(self, species: Sequence[str], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """To draw: latents of the seeds, and rows of the species in the embeddings, both on the generator's device; no statistics are gathered."""

@@ -6,7 +6,7 @@ GENERATOR/
   training_images.txt    sha256 of every image it was trained on
   adapters/              one .safetensors a species that was added, holding only what changed
   training/state.pt      everything for an exact resume (tensors and plain values; loaded with weights_only)
-  previews/  tensorboard/  run.json  recipe.yaml  progress.jsonl
+  previews/  losses.png  progress.webp  tensorboard/  run.json  recipe.yaml  progress.jsonl
 """
 
 from __future__ import annotations

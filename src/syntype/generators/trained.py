@@ -93,7 +93,7 @@ class Generator:
             UnknownNameError: a species that the generator does not know.
             RecipeError: a control that the family does not have.
         """
-        model, settings = self.model, self.controls(controls)
+        model, settings = self.model, self.check_controls(controls)
         self._require(species)
         return self._draw(
             [self._weights(name) for name in species],
@@ -119,7 +119,7 @@ class Generator:
             RecipeError: a control that the family does not have.
             InputError: an amount outside [0, 1].
         """
-        model, settings = self.model, self.controls(controls)
+        model, settings = self.model, self.check_controls(controls)
         if not isinstance(model, Blends):
             raise self._unable(Blends, "draw what lies between two images")
         self._require(chain.from_iterable(species))
@@ -143,7 +143,7 @@ class Generator:
             RecipeError: a control that the family does not have.
             InputError: a strength outside [0, 1].
         """
-        model, settings = self.model, self.controls(controls)
+        model, settings = self.model, self.check_controls(controls)
         if not isinstance(model, Varies):
             raise self._unable(Varies, "start from a photograph")
         self._require(species)
@@ -166,7 +166,7 @@ class Generator:
             UnknownNameError: a species that the generator does not know.
             RecipeError: a control that the family does not have.
         """
-        model, settings = self.model, self.controls(controls)
+        model, settings = self.model, self.check_controls(controls)
         if not isinstance(model, Inpaints):
             raise self._unable(Inpaints, "fill in a part of a photograph")
         self._require(species)
@@ -176,7 +176,7 @@ class Generator:
             lambda rows: model.inpaint(images_NCHW[rows], masks_N1HW[rows], [species[row] for row in rows], [seeds[row] for row in rows], **settings),
         )
 
-    def controls(self, given: dict[str, Any]) -> dict[str, Any]:
+    def check_controls(self, given: dict[str, Any]) -> dict[str, Any]:
         """All of the family's controls: those given, checked, and the defaults of the others.
 
         Raises:

@@ -44,7 +44,7 @@ def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) 
     """
     names = tuple(dict.fromkeys(config.species or generator.species))
     require_species(generator, names)
-    generator.controls(config.controls)  # refused before anything is written
+    generator.check_controls(config.controls)  # refused before anything is written
     term, licence = family(generator.family).digital_source_type, licence_of(generator.licences)
     jobs = [
         Job(
