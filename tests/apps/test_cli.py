@@ -74,7 +74,9 @@ def collection(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_the_contracts_commands_exist() -> None:
-    promised = "collect,reef,inspect,train,adapt,generate,curate,evaluate,classify train,classify predict,study,report,families,demo"
+    promised = (
+        "collect,reef,inspect,train,adapt,generate,blend,vary,inpaint,curate,evaluate,classify train,classify predict,study,report,families,demo"
+    )
     assert set(COMMANDS) == set(promised.split(","))
 
 
@@ -99,7 +101,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     assert [option for option in options if f"`{option}" not in section] == []
 
 
-@pytest.mark.parametrize("name", ["train", "adapt", "generate", "classify train", "study", "demo"])
+@pytest.mark.parametrize("name", ["train", "adapt", "generate", "blend", "vary", "inpaint", "classify train", "study", "demo"])
 def test_long_commands_have_a_dry_run_a_device_and_a_seed(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert {"--dry-run", "--device", "--seed"} <= options
@@ -130,6 +132,12 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         ["adapt", "nowhere", "nowhere", "--species", "S", "--out", "x"],
         ["generate", "nowhere", "--species", "S", "--num", "3", "--out", "x"],
         ["generate", "nowhere", "--species", "S", "--num", "0", "--out", "x"],
+        ["blend", "nowhere", "--species", "S", "--out", "x"],
+        ["blend", "nowhere", "--species", "S", "--layout", "board", "--out", "x"],
+        ["vary", "nowhere", "nowhere", "--strength", "1.5", "--out", "x"],
+        ["vary", "nowhere", "nowhere", "--out", "x"],
+        ["inpaint", "nowhere", "nowhere", "--out", "x"],
+        ["inpaint", "nowhere", "nowhere", "--box", "0", "0", "1", "--out", "x"],
         ["curate", "nowhere", "--real", "nowhere", "--out", "x"],
         ["evaluate", "nowhere", "--real", "nowhere"],
         ["classify", "train", "nowhere", "--out", "x"],

@@ -215,7 +215,7 @@ def test_controls_reach_the_generator_and_the_table(tmp_path: Path) -> None:
 
 
 def test_a_control_that_the_family_does_not_have_is_refused_before_anything_is_written(shared: Recorder, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="family collage has no control 'truncatoin'. Its controls: truncation"):
+    with pytest.raises(RecipeError, match=r"family collage has no control 'truncatoin'\. Its controls: truncation"):
         draw(shared, tmp_path / "out", num=1, controls={"truncatoin": 0.5})
     with pytest.raises(RecipeError, match="truncation"):
         draw(shared, tmp_path / "out", num=1, controls={"truncation": "much"})

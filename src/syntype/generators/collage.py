@@ -89,10 +89,8 @@ class Collage(GenerativeModel):
 
         Raises:
             UnknownNameError: a species that the generator does not know.
-            UnsupportedError: a species without a training photograph, or a control (there are none).
+            UnsupportedError: a species without a training photograph.
         """
-        if controls:
-            raise UnsupportedError(f"collage: has no control {', '.join(sorted(controls))!r}; it takes none.")
         store, size = self.generator, self.config.size
         device = store.pixels.device
         chosen = store.choose(self.labels_of(species), seeds, self.species)
