@@ -19,8 +19,8 @@ __all__ = ["NEW_ROW", "Generator"]
 
 CHUNK = 32
 """Images drawn at a time. Every chunk has this size, so that an image does not depend on how many were asked for."""
-SEARCH_CHUNK = 8
-"""The same where families may search: a single photograph would otherwise wait for 31 that nobody asked for."""
+SMALL_CHUNK = 8
+"""The same where few are asked for, or each takes long: photographs that families may have to search for, weights between two species'."""
 
 NEW_ROW = "new_row."
 """Before the name of a tensor in an adapter's file: the one row that the new species adds to it."""
@@ -150,7 +150,7 @@ class Generator:
         _require_share("strength", [strength])
         return self._draw(
             [self._weights(name) for name in species],
-            SEARCH_CHUNK,
+            SMALL_CHUNK,
             lambda rows: model.vary(images_NCHW[rows], [species[row] for row in rows], [seeds[row] for row in rows], strength, **settings),
         )
 
@@ -172,7 +172,7 @@ class Generator:
         self._require(species)
         return self._draw(
             [self._weights(name) for name in species],
-            SEARCH_CHUNK,
+            SMALL_CHUNK,
             lambda rows: model.inpaint(images_NCHW[rows], masks_N1HW[rows], [species[row] for row in rows], [seeds[row] for row in rows], **settings),
         )
 
@@ -203,17 +203,18 @@ class Generator:
         return (b, b, 0.0) if amount == 1 else (a, b, float(amount))
 
     def _draw(self, weights: Sequence[_Weights], chunk: int, draw: Callable[[list[int]], Tensor]) -> Tensor:
-        """Images of all rows, those of the same weights together, ``chunk`` at a time; the last chunk of each is filled up."""
+        """Images of all rows, those of the same weights together, ``chunk`` at a time (between weights: fewer); the last of each is filled up."""
         groups: dict[_Weights, list[int]] = {}
         for row, key in enumerate(weights):
             groups.setdefault(key, []).append(row)
         result = torch.empty(len(weights), 3, self.size, self.size)
         for key, rows in groups.items():
             replaced = self._swap_in(self._tensors(key))
+            size = chunk if key[0] == key[1] else SMALL_CHUNK
             try:
-                for start in range(0, len(rows), chunk):
-                    part = rows[start : start + chunk]
-                    images = draw(part + [part[-1]] * (chunk - len(part)) if self.model.learns else part)
+                for start in range(0, len(rows), size):
+                    part = rows[start : start + size]
+                    images = draw(part + [part[-1]] * (size - len(part)) if self.model.learns else part)
                     if images.shape[1:] != result.shape[1:]:  # a family whose images are not square
                         result = torch.empty(len(weights), *images.shape[1:])
                     result[part] = images[: len(part)].float().cpu()

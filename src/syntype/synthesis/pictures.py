@@ -17,7 +17,7 @@ def label_board(images: np.ndarray, rows: Sequence[str], columns: Sequence[str])
         images: uint8, shape (rows * columns, size, size, 3).
     """
     size = images.shape[1]
-    font = ImageFont.load_default(max(9, size // 6))
+    font = ImageFont.load_default(max(12, size // 6))
     gap = size // 8
     left = max((round(font.getlength(name)) for name in rows), default=0) + 2 * gap
     top = max((round(font.getlength(name)) for name in columns), default=0) + 2 * gap  # names above stand upright
