@@ -24,17 +24,17 @@ class MaskedPatches:
     """A few photographs, always the same, each with a patch of a third of its side masked somewhere.
 
     Args:
-        images: uint8, shape (N, size, size, 3).
+        images: uint8, shape (N, height, width, 3).
         species: of each photograph.
     """
 
     def __init__(self, images: np.ndarray, species: Sequence[str]) -> None:
         self.images_NCHW, self.species = to_tensor(images), list(species)
-        size = images.shape[1]
-        side = size // 3
-        self.masks_N1HW = torch.zeros(len(images), 1, size, size, dtype=torch.bool)
+        height, width = images.shape[1:3]
+        side = min(height, width) // 3
+        self.masks_N1HW = torch.zeros(len(images), 1, height, width, dtype=torch.bool)
         for number, mask in enumerate(self.masks_N1HW):
-            top, left = np.random.default_rng([0, number]).integers(0, size - side + 1, 2)
+            top, left = np.random.default_rng([0, number]).integers(0, [height - side + 1, width - side + 1])
             mask[:, top : top + side, left : left + side] = True
 
     @classmethod

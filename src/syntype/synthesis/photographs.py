@@ -105,8 +105,8 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
     chosen = choose_photographs(generator, collection, config)
-    generator.vary(torch.empty(0, 3, generator.size, generator.size), [], [], 0.0, **config.controls)  # refused before anything is written
     pixels = chosen.pixels(generator.size)
+    generator.vary(_photographs(pixels, []), [], [], 0.0, **config.controls)  # a family that cannot is refused before anything is written
     jobs = [
         _job(generator, config, chosen, row, index, "vary", {"strength": strength}, f"{strength:g}", strength)
         for row in range(len(chosen))
@@ -115,7 +115,7 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
     ]
 
     def draw(batch: list[_FromPhotograph]) -> Tensor:
-        images = torch.empty(len(batch), 3, generator.size, generator.size)
+        images = torch.empty_like(_photographs(pixels, batch))
         for strength in {job.strength for job in batch}:
             places = [place for place, job in enumerate(batch) if job.strength == strength]
             some = [batch[place] for place in places]
@@ -142,13 +142,12 @@ def inpaint(generator: Generator, collection: Collection, config: InpaintConfig,
         InputError: a mask that cannot be used, a box without a pixel, or a file that cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
-    size = generator.size
     chosen = choose_photographs(generator, collection, config)
-    hole, told = _hole(config, size)
-    generator.inpaint(torch.empty(0, 3, size, size), torch.empty(0, 1, size, size, dtype=torch.bool), [], [], **config.controls)
-    pixels = chosen.pixels(size)
-    jobs = [_job(generator, config, chosen, row, index, "inpaint", told, "filled") for row in range(len(chosen)) for index in range(config.num)]
+    pixels = chosen.pixels(generator.size)
+    hole, told = _hole(config, *pixels.shape[1:3])
     mask = torch.from_numpy(hole)[None, None]
+    generator.inpaint(_photographs(pixels, []), mask[:0], [], [], **config.controls)
+    jobs = [_job(generator, config, chosen, row, index, "inpaint", told, "filled") for row in range(len(chosen)) for index in range(config.num)]
 
     def draw(batch: list[_FromPhotograph]) -> Tensor:
         return generator.inpaint(_photographs(pixels, batch), mask.expand(len(batch), -1, -1, -1), *_asked(batch), **config.controls)
@@ -210,19 +209,20 @@ def _asked(jobs: Sequence[_FromPhotograph]) -> tuple[list[str], list[int]]:
     return [job.mark.species for job in jobs], [job.mark.seed for job in jobs]
 
 
-def _hole(config: InpaintConfig, size: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Where to draw: bool, shape (size, size); and what the marks say of it."""
-    hole = np.zeros((size, size), dtype=bool)
+def _hole(config: InpaintConfig, height: int, width: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Where to draw: bool, shape (height, width); and what the marks say of it."""
     if config.mask is not None:
-        grey = Image.fromarray(decode(config.mask)).convert("L").resize((size, size), Image.Resampling.BOX)
+        grey = Image.fromarray(decode(config.mask)).convert("L").resize((width, height), Image.Resampling.BOX)
         hole = np.asarray(grey) >= 128
         told: dict[str, Any] = {"mask": hashlib.sha256(read_bytes(config.mask)).hexdigest()}
-        mend, file = "Paint it white where to draw.", config.mask
+        mend, file = "Paint it white where to draw, and black where to keep.", config.mask
     else:
-        box = np.array(config.box, dtype=float)
-        left, top, right, bottom = np.rint(box * (size if box.max() <= 1 else 1)).astype(int).clip(0, size).tolist()
+        box, sides = np.array(config.box, dtype=float), np.array([width, height, width, height])
+        left, top, right, bottom = np.rint(box * (sides if box.max() <= 1 else 1)).astype(int).clip(0, sides).tolist()
+        hole = np.zeros((height, width), dtype=bool)
         hole[top:bottom, left:right] = True
-        told, mend, file = {"box": [left, top, right, bottom]}, f"The square is {size} pixels wide and high; give left, top, right, bottom.", None
+        told, file = {"box": [left, top, right, bottom]}, None
+        mend = f"The generator's images are {width} pixels wide and {height} high; give left, top, right, bottom."
     if not hole.any():
         raise InputError("leaves nothing to draw" if file else f"the box {config.box} holds no pixel", mend, file=file)
     if hole.all():
