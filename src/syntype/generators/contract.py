@@ -111,6 +111,9 @@ class GenerativeModel(nn.Module, ABC):
     Controls: ClassVar[type[Settings]] = Settings
     """Further keyword arguments of ``sample`` and of the abilities, with their defaults; the base class has none. ``Generator`` checks them."""
 
+    quick_controls: ClassVar[dict[str, Any]] = {}
+    """Controls with which ``inpaint``, if the family has it, is quick enough to be measured now and then while training."""
+
     generator: nn.Module
     """Everything that ``sample`` and the abilities need, and nothing else."""
 
