@@ -1,8 +1,9 @@
 """A U-Net that predicts noise: residual blocks told the noise level and the species, self-attention where images are small.
 
 Ronneberger et al. 2015 (arXiv 1505.04597) as Ho et al. 2020 use it (arXiv 2006.11239, appendix B); level and species scale and shift the
-second normalisation of each block (Dhariwal & Nichol 2021, arXiv 2105.05233, section 3.1). Made for few passes over memory: channels stay last
-throughout, the widths change in 1x1 and 2x2 convolutions at the lower resolution, and one skip connection joins each level.
+second normalisation of each block (Dhariwal & Nichol 2021, arXiv 2105.05233, section 3.1). Made for few multiplications and few passes over memory:
+channels stay last throughout, widths change in 1x1 and 2x2 convolutions at the lower resolution, and one skip connection a resolution is added
+(Long et al. 2015, arXiv 1411.4038) where others concatenate several, which would cost as much again in the blocks behind them.
 """
 
 from __future__ import annotations
@@ -25,23 +26,22 @@ ATTEND_AT = 16
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions beside a short cut; the condition scales and shifts between them."""
+    """Two 3x3 convolutions, added to their input; the condition scales and shifts between them."""
 
-    def __init__(self, channels_in: int, channels: int, condition_dim: int) -> None:
+    def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(channels_in // GROUP, channels_in)
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
+        self.norm1 = nn.GroupNorm(channels // GROUP, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm2 = nn.GroupNorm(channels // GROUP, channels, affine=False)
         self.affine = nn.Linear(condition_dim, 2 * channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.shortcut = nn.Conv2d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)  # each block starts as its short cut
+        nn.init.zeros_(self.conv2.weight)  # each block starts as no change
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale)))
-        return self.shortcut(x) + h
+        return x + h
 
 
 class _Attention(nn.Module):
@@ -68,10 +68,9 @@ class _Attention(nn.Module):
 class _Stage(nn.Module):
     """Blocks of one resolution, and attention after them where the resolution is low."""
 
-    def __init__(self, channels_in: int, channels: int, blocks: int, condition_dim: int, side: int) -> None:
+    def __init__(self, channels: int, blocks: int, condition_dim: int, side: int) -> None:
         super().__init__()
-        widths = [channels_in, *[channels] * (blocks - 1)]
-        self.blocks = nn.ModuleList(_Block(width, channels, condition_dim) for width in widths)
+        self.blocks = nn.ModuleList(_Block(channels, condition_dim) for _ in range(blocks))
         self.attention = _Attention(channels) if side <= ATTEND_AT else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
@@ -101,11 +100,11 @@ class UNet(nn.Module):
         self.null = nn.Parameter(torch.zeros(1, condition_dim))  # the code of no species in particular
         self.level = nn.Sequential(nn.Linear(width, condition_dim), nn.SiLU(), nn.Linear(condition_dim, condition_dim))
         self.stem = nn.Conv2d(3, width, 3, padding=1)
-        self.down = nn.ModuleList(_Stage(channels[i], channels[i], blocks[i], condition_dim, sides[i]) for i in range(low))
+        self.down = nn.ModuleList(_Stage(channels[i], blocks[i], condition_dim, sides[i]) for i in range(low))
         self.halve = nn.ModuleList(nn.Conv2d(channels[i], channels[i + 1], 2, stride=2) for i in range(low))
-        self.middle = _Stage(channels[low], channels[low], blocks[low], condition_dim, sides[low])
-        self.widen = nn.ModuleList(nn.Conv2d(channels[i + 1], channels[i], 1) for i in range(low))
-        self.up = nn.ModuleList(_Stage(2 * channels[i], channels[i], blocks[i], condition_dim, sides[i]) for i in range(low))
+        self.middle = _Stage(channels[low], blocks[low], condition_dim, sides[low])
+        self.narrow = nn.ModuleList(nn.Conv2d(channels[i + 1], channels[i], 1) for i in range(low))
+        self.up = nn.ModuleList(_Stage(channels[i], blocks[i], condition_dim, sides[i]) for i in range(low))
         self.norm = nn.GroupNorm(width // GROUP, width)
         self.out = nn.Conv2d(width, 3, 3, padding=1)
         nn.init.zeros_(self.out.weight)
@@ -127,9 +126,8 @@ class UNet(nn.Module):
             skips.append(x)
             x = halve(x)
         x = self.middle(x, condition)
-        for stage, widen, skip in zip(reversed(self.up), reversed(self.widen), reversed(skips), strict=True):
-            x = F.interpolate(widen(x), scale_factor=2, mode="nearest")
-            x = stage(torch.cat([x, skip], dim=1), condition)
+        for stage, narrow, skip in zip(reversed(self.up), reversed(self.narrow), reversed(skips), strict=True):
+            x = stage(F.interpolate(narrow(x), scale_factor=2, mode="nearest") + skip, condition)
         return self.out(F.silu(self.norm(x))).float()
 
 

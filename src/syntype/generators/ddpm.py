@@ -40,7 +40,7 @@ class DDPMConfig(GeneratorConfig):
     """Channels at full resolution."""
     multipliers: tuple[int, ...] = Field((1, 2, 4, 4), min_length=1)
     """Channels of each resolution, from full downwards, each half the one before, as multiples of ``width``."""
-    blocks: tuple[int, ...] = (1, 1, 3, 3)
+    blocks: tuple[int, ...] = (1, 1, 2, 2)
     """Residual blocks of each resolution, on the way down and again on the way up; at the lowest, once."""
     learning_rate: float = Field(3e-4, gt=0)
     """Adam's learning rate."""
