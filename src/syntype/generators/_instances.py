@@ -143,6 +143,12 @@ class CodeBank(nn.Module):
                 result[index] = self.codes[first + int(np.random.default_rng(seed).integers(number))]
         return result
 
+    def pick(self, labels: Tensor) -> Tensor:
+        """A remembered code for each label, drawn by torch's global generator: shape (N, code_dim). Each of these species must have one."""
+        first, number = self.spans[labels].unbind(1)
+        place = (torch.rand(len(labels), device=labels.device) * number).long()
+        return self.codes[first + torch.minimum(place, number - 1)]
+
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: object) -> None:
         """Make room for as many codes as there are."""
         if prefix + "codes" in state_dict:

@@ -27,6 +27,7 @@ __all__ = [
     "GenerativeModel",
     "GeneratorConfig",
     "Inpaints",
+    "Lends",
     "TrainingData",
     "Varies",
     "seeded_normal",
@@ -242,6 +243,14 @@ class Adapts(Protocol):
 
         N is even, and images 2i and 2i + 1 are of one species, as in training: discriminators may compare the images of a batch.
         """
+
+
+@runtime_checkable
+class Lends(Protocol):
+    """A family that can show a new species in what its relative's photographs hold besides the species: poses, places, light."""
+
+    def lend(self, share: float) -> None:
+        """After ``prepare``, in adaptation: draw this share of the training's images, in [0, 1], from what the relative lends."""
 
 
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:

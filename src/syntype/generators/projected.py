@@ -81,6 +81,8 @@ class ProjectedGAN(SkipGAN):
     Config = ProjectedConfig
     config: ProjectedConfig
     generator: _Generator
+    lending = 0.0
+    """Share of the images in training that are drawn from lent codes."""
 
     def build_generator(self) -> _Generator:
         """The generator, not yet trained."""
@@ -134,12 +136,18 @@ class ProjectedGAN(SkipGAN):
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
         """One step of generator and discriminators on the same images (hinge loss, Sauer et al. 2021 eq. 4).
 
-        Each photograph and the image drawn from its code are augmented alike, so that their features can be compared.
+        Each photograph and the image drawn from its code are augmented alike, so that their features can be compared. An image that is
+        drawn from a lent code has no photograph to be compared with: that it shows the species, and what the code says, is the heads' to judge.
         """
         c = self.config
         real, mirrored = self.mirror(batch.images_NCHW)
-        codes = self.codes[batch.rows, mirrored]
-        codes = codes + c.code_noise * torch.randn(codes.shape, device=codes.device)
+        codes = own = self.codes[batch.rows, mirrored]
+        matched = torch.ones(len(real), device=real.device)
+        if self.lending:
+            lent = torch.rand(len(real), device=real.device) < self.lending
+            codes, matched = torch.where(lent[:, None], self.generator.bank.pick(batch.labels), own), (~lent).float()
+        noise = c.code_noise * torch.randn(codes.shape, device=codes.device)
+        own, codes = own + noise, codes + noise
         latents = torch.cat([torch.randn(len(real), c.latent_dim, device=real.device), codes], dim=1)
         with self.runtime.autocast():
             fake = self.generator(latents, batch.labels).float()
@@ -151,9 +159,9 @@ class ProjectedGAN(SkipGAN):
         fake_maps = self.features(seen_fake)
         mixed = [torch.cat(pair) for pair in zip(mixed_real, self.features.mix(fake_maps), strict=True)]
         with self.runtime.autocast():
-            judged = self.heads(mixed, seen, batch.labels.repeat(2), codes.repeat(2, 1))
+            judged = self.heads(mixed, seen, batch.labels.repeat(2), torch.cat([own, codes]))
         on_real, on_fake = zip(*(x.float().chunk(2) for x in judged), strict=True)
-        mismatch = (pooled(fake_maps, seen_fake) - pooled(real_maps, seen_real)).square().sum(1).mean()
+        mismatch = (matched * (pooled(fake_maps, seen_fake) - pooled(real_maps, seen_real)).square().sum(1)).mean()
         figures = self.hinge_step(real, fake, on_real, on_fake, "heads", for_generator=c.matching * mismatch)
         return {**figures, "mismatch": mismatch.detach()}
 
@@ -167,6 +175,10 @@ class ProjectedGAN(SkipGAN):
         """As every family here; what the new species is drawn from are the relative's codes: its poses, places and light."""
         self.generator.bank.add_species(None if relative is None else self._position[relative])
         super().add_species(name, relative)
+
+    def lend(self, share: float) -> None:
+        """Draw this share of the training's images from the relative's codes, so that the new species is learnt in its poses and places too."""
+        self.lending = share
 
     def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
         """Take over the trained heads, the scale of the maps that they look at, and what codes mean."""

@@ -25,7 +25,7 @@ from syntype.collection.decoding import decode
 from syntype.collection.duplicates import perceptual_hash
 from syntype.errors import InputError, TrainingError, UnsupportedError, require_known
 from syntype.generators import Generator, family
-from syntype.generators.contract import to_uint8
+from syntype.generators.contract import Adapts, to_uint8
 from syntype.recipe import Settings
 from syntype.run import Run
 from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image
@@ -98,6 +98,16 @@ def image_seed(seed: int, species: str, index: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def _instead(generator: Generator) -> str:
+    """What a generator that does not tell species apart can do nevertheless, and what to do about it."""
+    if not isinstance(generator.model, Adapts):
+        return "draws none by name. Train it on one species (--only NAME), or train a family that tells species apart, such as cgan."
+    return (
+        f"draws by name only what it was adapted to ({', '.join(generator.species) or 'nothing yet'}). "
+        f"Adapt it with: syntype adapt {generator.folder} COLLECTION --species NAME; or train again with --set model.conditional=true."
+    )
+
+
 def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) -> GenerateResult:
     """Draw ``config.num`` images of each species into the collection ``out``.
 
@@ -114,11 +124,7 @@ def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) 
     """
     names = tuple(dict.fromkeys(config.species or generator.species))
     if not generator.model.is_conditional and (not names or set(names) - set(generator.species)):
-        raise UnsupportedError(
-            f"{generator.folder}: was trained without telling species apart, so it draws by name only what it was adapted to "
-            f"({', '.join(generator.species) or 'nothing yet'}). Adapt it with: syntype adapt {generator.folder} COLLECTION --species NAME; "
-            "or train again with --set model.conditional=true."
-        )
+        raise UnsupportedError(f"{generator.folder}: was trained without telling species apart, so it {_instead(generator)}")
     require_known("species of this generator", names, generator.species)
     jobs = list(_jobs(generator, config, names))
     for folder in {(out / job.file_name).parent for job in jobs}:
