@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.testing import assert_close
 
 from syntype.errors import RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators._diffusion import diffusion_strip
+from syntype.generators._processes import WholeBatchDraws
 from syntype.generators._unet import UNet
 from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData, Varies, seeded_normal, to_tensor, to_uint8
 from syntype.generators.ddpm import DDPM, DDPMConfig
@@ -158,6 +161,18 @@ def test_a_few_steps_lower_the_loss_on_flat_colours(prediction: str) -> None:
     if prediction == "eps":
         assert_close(errors[0], 1.0, rtol=0.05, atol=0)  # it starts by predicting nothing, and noise has variance 1
     assert sum(errors[-2:]) < 0.5 * sum(errors[:2])
+
+
+def test_two_processes_learn_from_the_noise_of_one() -> None:
+    def error(part: slice, draws: AbstractContextManager[object]) -> float:
+        model, batch = colours("fp32")
+        torch.manual_seed(5)
+        with draws:
+            return float(model.training_step(Batch(batch.images_NCHW[part], batch.labels[part], batch.rows[part], 0))["error"])
+
+    whole = error(slice(0, 8), nullcontext())
+    shares = [error(slice(4 * rank, 4 * rank + 4), WholeBatchDraws(4, rank, 2)) for rank in range(2)]
+    assert_close(sum(shares) / 2, whole, rtol=1e-5, atol=0)
 
 
 @pytest.mark.slow

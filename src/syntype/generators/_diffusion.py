@@ -168,6 +168,7 @@ class ReverseProcess:
             resamples: how often each stretch is gone through; 1 never goes back.
         """
         initial = x
+        stretch = jump if resamples > 1 else len(levels)  # a solver of second order starts anew with each
 
         def joined(drawn: Tensor, level: int) -> Tensor:
             # a solver without noise of its own extrapolates from step to step, so the known part must not flicker
@@ -175,8 +176,8 @@ class ReverseProcess:
             return torch.where(masks, drawn, self.diffusion.noised(images, noise, level))
 
         x = joined(x, levels[0])
-        for first in range(0, len(levels), jump):
-            ends = [*levels[first + 1 : first + 1 + jump], -1][:jump]
+        for first in range(0, len(levels), stretch):
+            ends = [*levels[first + 1 : first + 1 + stretch], -1][:stretch]
             for turn in range(resamples):
                 if turn:
                     x = joined(self.diffusion.noised_again(x, self.noise(), ends[-1], levels[first]), levels[first])

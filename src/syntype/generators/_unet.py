@@ -3,7 +3,7 @@
 Ronneberger et al. 2015 (arXiv 1505.04597) as Ho et al. 2020 use it (arXiv 2006.11239, appendix B); level and species scale and shift the
 second normalisation of each block (Dhariwal & Nichol 2021, arXiv 2105.05233, section 3.1). Made for few multiplications and few passes over memory:
 channels stay last throughout, widths change in 1x1 and 2x2 convolutions at the lower resolution, and one skip connection a resolution is added
-(Long et al. 2015, arXiv 1411.4038) where others concatenate several, which would cost as much again in the blocks behind them.
+(Long et al. 2015, arXiv 1411.4038) where others concatenate several, which costs half as much again in the blocks behind them.
 """
 
 from __future__ import annotations
