@@ -77,3 +77,12 @@ def test_the_recipes_of_the_other_adversarial_systems_keep_what_their_sources_re
         assert 9 < recipe["preview_every"] * recipe["batch_size"] / 2000 <= 10
         if "wgan" in name:
             assert (recipe["model"]["critic_steps"], recipe["model"]["penalty"]) == (5, 10.0)
+
+
+def test_the_recipes_of_pixel_diffusion_keep_what_their_sources_report() -> None:
+    fishes, seascapes = find_recipe("s1-diffusion"), find_recipe("s4-pixel")
+    assert (fishes["size"], fishes["model"]["conditional"]) == (128, True)
+    assert (seascapes["size"], seascapes["model"]["conditional"]) == (64, False)
+    for recipe in (fishes, seascapes):  # Ho et al. 2020
+        assert (recipe["family"], recipe["model"]["prediction"], recipe["model"]["min_snr"]) == ("ddpm", "eps", None)
+    assert seascapes["steps"] * seascapes["batch_size"] // 667 >= 9_900
