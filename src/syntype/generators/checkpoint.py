@@ -64,7 +64,7 @@ class Generator:
 
     @property
     def size(self) -> int:
-        """Side of its images, in pixels."""
+        """Side of its images, in pixels; the height where they are not square."""
         return self.model.config.size
 
     @property
@@ -99,7 +99,7 @@ class Generator:
             UnknownNameError: a species that the generator does not know.
         """
         require_known("species of this generator", species, self.model.species)
-        result = torch.empty(len(species), 3, self.size, self.size)
+        result = torch.empty(len(species), 3, *self.model.config.shape)
         adapted: dict[str | None, list[int]] = {}
         for row, name in enumerate(species):
             adapted.setdefault(name if name in self._adapters else None, []).append(row)
