@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -124,7 +125,7 @@ def dpm_solver(denoise: Denoiser, x: Tensor, steps: int, start: float = SIGMA_MA
     """
     from diffusers import EDMDPMSolverMultistepScheduler
 
-    scheduler = EDMDPMSolverMultistepScheduler(sigma_min=stop, sigma_max=start, sigma_data=SIGMA_DATA, rho=RHO)
+    scheduler: Any = EDMDPMSolverMultistepScheduler(sigma_min=stop, sigma_max=start, sigma_data=SIGMA_DATA, rho=RHO)
     scheduler.set_timesteps(steps)
     scheduler.set_begin_index(0)
     for sigma, time in zip(scheduler.sigmas[:-1].tolist(), scheduler.timesteps, strict=True):

@@ -40,7 +40,7 @@ def small_layout(width: int) -> dict[str, Any]:
     }
 
 
-def pretrained(name: str) -> nn.Module:
+def pretrained(name: str) -> Any:
     """A trained autoencoder.
 
     Args:
@@ -65,7 +65,7 @@ def pretrained(name: str) -> nn.Module:
         ) from None
 
 
-def layout_of(autoencoder: nn.Module) -> dict[str, Any]:
+def layout_of(autoencoder: Any) -> dict[str, Any]:
     """What an AutoencoderKL was built from: plain values, as JSON has them."""
     found = {key: value for key, value in autoencoder.config.items() if not key.startswith("_")}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
@@ -89,11 +89,11 @@ class LatentSpace(nn.Module):
     deviation: Tensor
     fitted: Tensor
 
-    def __init__(self, layout: dict[str, Any], autoencoder: nn.Module | None = None) -> None:
+    def __init__(self, layout: dict[str, Any], autoencoder: Any = None) -> None:
         super().__init__()
         from diffusers import AutoencoderKL
 
-        self.autoencoder = autoencoder or AutoencoderKL.from_config(layout)
+        self.autoencoder: Any = autoencoder or AutoencoderKL.from_config(layout)
         self.factor = 2 ** (len(layout["block_out_channels"]) - 1)
         self.channels = int(layout["latent_channels"])
         self.register_buffer("mean", torch.zeros(self.channels, 1, 1))

@@ -164,7 +164,8 @@ class LatentDiffusion(GenerativeModel):
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Keep the photographs until they are encoded; build the optimisers."""
-        self.runtime, self.data, self._encoded = runtime, data, None
+        self.runtime, self.data = runtime, data
+        self._encoded: Tensor | None = None  # every photograph's latents, float16, shape (N, 1 or 2, *latent_shape)
         self.to(runtime.device).to(memory_format=torch.channels_last)
         denoiser = [*self.generator.unet.parameters(), *self.uncertainty.parameters()]
         self.optimisers = {"denoiser": torch.optim.Adam(denoiser, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True)}
@@ -199,7 +200,7 @@ class LatentDiffusion(GenerativeModel):
     def _denoiser_step(self, batch: Batch) -> dict[str, float | Tensor]:
         c = self.config
         if self._encoded is None:
-            self._encode_photographs()
+            self._encoded = self._encode_photographs()
         n, device = len(batch.rows), batch.rows.device
         mirrored = (torch.rand(n, device=device) < 0.5).long() if c.flip else torch.zeros_like(batch.rows)
         clean = self._encoded[batch.rows, mirrored].float()
@@ -217,8 +218,8 @@ class LatentDiffusion(GenerativeModel):
         return {"loss": loss.detach(), "loss_denoiser": plain, "skipped": float(not stepped)}
 
     @torch.no_grad()
-    def _encode_photographs(self) -> None:
-        """Encode every photograph once, mirrored too: ``_encoded``, float16, shape (N, 1 or 2, *latent_shape)."""
+    def _encode_photographs(self) -> Tensor:
+        """Encode every photograph, mirrored too."""
         latents, device = self.generator.latents, self.runtime.device
         latents.requires_grad_(False)
         self.optimisers.pop("autoencoder", None)
@@ -230,7 +231,7 @@ class LatentDiffusion(GenerativeModel):
         raw = torch.cat(parts)
         if not latents.fitted:
             latents.fit(raw.flatten(0, 1))
-        self._encoded: Tensor | None = latents.scale(raw).half()
+        return latents.scale(raw).half()
 
     def average_decay(self, step: int, limit: float | None) -> float:
         """The power-function average of EDM2, from the denoiser's first step; the autoencoder is taken as it is, since latents depend on it."""
@@ -355,7 +356,7 @@ class LatentDiffusion(GenerativeModel):
         self.eval()
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
         rows, chunk = sorted(first.values()), _at_once(self.config.shape)
-        images = {}
+        images: dict[int, Tensor] = {}
         for start in range(0, len(rows), chunk):
             part = rows[start : start + chunk]
             images.update(zip(part, draw(part + [part[-1]] * (chunk - len(part))).float().cpu(), strict=False))
