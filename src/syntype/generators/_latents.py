@@ -36,7 +36,7 @@ def small_layout(width: int) -> dict[str, Any]:
         "block_out_channels": [width, 2 * width, 4 * width, 4 * width],
         "layers_per_block": 1,
         "latent_channels": CHANNELS,
-        "norm_num_groups": 8,
+        "norm_num_groups": width // 8,  # of eight channels at least: normalised one by one, they would lose how light an image is
     }
 
 
@@ -96,6 +96,9 @@ class LatentSpace(nn.Module):
         self.autoencoder: Any = autoencoder or AutoencoderKL.from_config(layout)
         self.factor = 2 ** (len(layout["block_out_channels"]) - 1)
         self.channels = int(layout["latent_channels"])
+        if autoencoder is None and self.autoencoder.quant_conv is not None:
+            # latents start with a deviation of exp(-2), not 1: in a short training the noise would be most of what the decoder sees
+            nn.init.constant_(self.autoencoder.quant_conv.bias[self.channels :], -4.0)
         self.register_buffer("mean", torch.zeros(self.channels, 1, 1))
         self.register_buffer("deviation", torch.ones(self.channels, 1, 1))
         self.register_buffer("fitted", torch.tensor(False))

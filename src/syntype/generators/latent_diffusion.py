@@ -149,6 +149,7 @@ class LatentDiffusion(GenerativeModel):
         force_unit_weights(unet)
         self.generator = _Generator(unet, latents)
         self.uncertainty = Uncertainty()
+        self.to(memory_format=torch.channels_last)
 
     @property
     def is_conditional(self) -> bool:
@@ -166,7 +167,7 @@ class LatentDiffusion(GenerativeModel):
         """Keep the photographs until they are encoded; build the optimisers."""
         self.runtime, self.data = runtime, data
         self._encoded: Tensor | None = None  # every photograph's latents, float16, shape (N, 1 or 2, *latent_shape)
-        self.to(runtime.device).to(memory_format=torch.channels_last)
+        self.to(runtime.device)
         denoiser = [*self.generator.unet.parameters(), *self.uncertainty.parameters()]
         self.optimisers = {"denoiser": torch.optim.Adam(denoiser, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True)}
         if self.first_phase:
