@@ -94,9 +94,10 @@ def test_the_denoiser_learns_standardised_latents_and_leaves_the_autoencoder_alo
             assert_close(rows_, torch.ones_like(rows_), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_autoencoder_comes_to_redraw_the_photographs() -> None:
-    first, last = (float(_distance(trained(steps, autoencoder_steps=40, autoencoder_rate=5e-3))) for steps in (1, 40))
-    assert last < 0.7 * first
+    first, last = (float(_distance(trained(steps, autoencoder_steps=400, autoencoder_rate=3e-3, autoencoder_width=16))) for steps in (1, 400))
+    assert last < 0.5 * first
 
 
 @torch.no_grad()
@@ -230,19 +231,19 @@ assert settings.shape == (640, 1024)
 torch.manual_seed(0)
 model = kind(settings, ("Cyanea capillata",))
 n = config.batch_size
-images = np.random.default_rng(0).integers(0, 256, (2, 640, 1024, 3), dtype=np.uint8)
-rows = np.arange(n) % 2
-data = TrainingData(images, np.zeros(2, dtype=np.int64), np.arange(2), model.species)
-runtime = Runtime("cpu", "bf16")
-model.prepare(data, runtime)
-for step in range(2):
+images = np.random.default_rng(0).integers(0, 256, (1, 640, 1024, 3), dtype=np.uint8)
+rows = np.zeros(n, dtype=np.int64)
+model.prepare(TrainingData(images, rows[:1], rows[:1], model.species), Runtime("cpu", "fp32"))
+def report(what):
+    print(what, sum(p.numel() for p in model.generator.unet.parameters()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, flush=True)
+for step, what in enumerate(("autoencoder", "denoiser")):
     model.train()
-    figures = model.training_step(Batch(to_tensor(images[rows]), torch.zeros(n, dtype=torch.int64), torch.from_numpy(rows), step))
-    print({name: float(value) for name, value in figures.items()}, flush=True)
-    assert not figures["skipped"]
+    figures = model.training_step(Batch(to_tensor(images[rows]), torch.from_numpy(rows), torch.from_numpy(rows), step))
+    assert not figures["skipped"] and all(np.isfinite(float(value)) for value in figures.values())
+    report(what)
 drawn = model.sample(model.species, [0], steps=2)
 assert drawn.shape == (1, 3, 640, 1024) and bool(torch.isfinite(drawn).all())
-print(sum(p.numel() for p in model.generator.unet.parameters()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+report("picture")
 """
 
 
@@ -250,5 +251,5 @@ print(sum(p.numel() for p in model.generator.unet.parameters()), resource.getrus
 def test_the_full_size_model_trains_and_draws_within_20_gibibytes() -> None:
     result = subprocess.run([sys.executable, "-c", FULL_SIZE], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    parameters, gibibytes = (float(word) for word in result.stdout.split("\n")[-2].split())
-    assert parameters > 20e6 and gibibytes < 20, result.stdout
+    parameters, gibibytes = (float(word) for word in result.stdout.split()[-2:])
+    assert parameters > 40e6 and gibibytes < 20, result.stdout
