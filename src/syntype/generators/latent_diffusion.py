@@ -107,7 +107,7 @@ class LatentDiffusionControls(Settings):
     steps: int = Field(20, ge=1, le=1000)
     """Of the sampler."""
     guidance: float = Field(1.5, ge=0)
-    """1 follows the species as learnt, 0 ignores it, more exaggerates what sets it apart. Without effect where species are not told apart."""
+    """1 follows the species as learnt, 0 ignores it, more exaggerates what sets it apart. Without effect where there is one, or they are not told apart."""
 
 
 class _Generator(nn.Module):
@@ -331,7 +331,7 @@ class LatentDiffusion(GenerativeModel):
         """The denoiser led by the species: D_none + guidance * (D_species - D_none) (Ho & Salimans 2022, arXiv 2207.12598; EDM2 eq. 4)."""
         guidance = self.Controls.parse(controls, "controls of latent_diffusion").guidance
         network = self.generator
-        if vectors is None or guidance == 1:
+        if vectors is None or guidance == 1 or len(self.species) == 1:
             return lambda x, sigma: network.denoise(x, torch.full((len(x),), sigma, device=x.device), vectors)
         nobody = self._vectors(torch.full((len(vectors),), len(self.species), device=vectors.device))
 
