@@ -47,7 +47,7 @@ class MaskedPatches:
         chosen = np.zeros(len(held), dtype=bool)
         chosen[rows[np.linspace(0, len(rows) - 1, min(len(rows), NUM_PHOTOGRAPHS)).round().astype(int)]] = True
         photographs = held.where(chosen)
-        return cls(photographs.pixels(model.config.size), photographs.table["species"].tolist())
+        return cls(photographs.pixels(model.config.shape), photographs.table["species"].tolist())
 
     def error(self, model: GenerativeModel) -> float:
         """Mean absolute error in the patches, of values in [-1, 1]: that of the images that the model now draws, seed 0, 1, ..."""

@@ -35,9 +35,9 @@ def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: i
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """Square images, uint8, shape (rows * columns, size, size, 3), put together row by row: shape (rows * size, columns * size, 3)."""
-    size = images.shape[1]
-    return images.reshape(-1, columns, size, size, 3).swapaxes(1, 2).reshape(-1, columns * size, 3)
+    """Images, uint8, shape (rows * columns, height, width, 3), put together row by row: shape (rows * height, columns * width, 3)."""
+    height, width = images.shape[1:3]
+    return images.reshape(-1, columns, height, width, 3).swapaxes(1, 2).reshape(-1, columns * width, 3)
 
 
 def save_course(folder: Path, path: Path) -> None:

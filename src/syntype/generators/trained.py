@@ -58,7 +58,7 @@ class Generator:
 
     @property
     def size(self) -> int:
-        """Side of its images, in pixels."""
+        """Side of its images, in pixels; the height where they are not square."""
         return self.model.config.size
 
     @property
@@ -207,7 +207,7 @@ class Generator:
         groups: dict[_Weights, list[int]] = {}
         for row, key in enumerate(weights):
             groups.setdefault(key, []).append(row)
-        result = torch.empty(len(weights), 3, self.size, self.size)
+        result = torch.empty(len(weights), 3, *self.model.config.shape)
         for key, rows in groups.items():
             replaced = self._swap_in(self._tensors(key))
             size = chunk if key[0] == key[1] else SMALL_CHUNK
@@ -215,8 +215,6 @@ class Generator:
                 for start in range(0, len(rows), size):
                     part = rows[start : start + size]
                     images = draw(part + [part[-1]] * (size - len(part)) if self.model.learns else part)
-                    if images.shape[1:] != result.shape[1:]:  # a family whose images are not square
-                        result = torch.empty(len(weights), *images.shape[1:])
                     result[part] = images[: len(part)].float().cpu()
             finally:
                 self._swap_in(replaced)

@@ -47,7 +47,7 @@ class TrainConfig(Settings):
     family: str
     """Name of the generator family; see ``syntype families``."""
     size: int = Field(64, ge=16, le=1024)
-    """Side of the images, in pixels."""
+    """Side of the images, in pixels; of a family that draws others than square ones, their height."""
     minutes: float | None = Field(None, gt=0)
     """Stop after this many minutes of training (all sessions of a resumed run together)."""
     steps: int | None = Field(None, gt=0)
@@ -56,8 +56,8 @@ class TrainConfig(Settings):
     """Images a step, over all processes."""
     balance: float = Field(0.5, ge=0, le=1)
     """Species are drawn with a chance proportional to (number of images) ** balance."""
-    ema: float = Field(0.999, ge=0, lt=1)
-    """Decay of the moving average of the weights, reached after a warm-up."""
+    ema: float | None = Field(None, ge=0, lt=1)
+    """Decay of the moving average of the weights, reached after a warm-up; left out, the family's own: 0.999 for most."""
     only: tuple[str, ...] = ()
     """Train on these species alone."""
     except_: tuple[str, ...] = Field((), alias="except")
@@ -76,8 +76,6 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
-        if self.size & (self.size - 1):
-            raise ValueError(f"size must be a power of two, not {self.size}")
         if self.batch_size % 2:
             raise ValueError("batch_size must be even: images are drawn in pairs of one species")
         if self.only and self.except_:
@@ -136,9 +134,9 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     images = select_training(collection, config)
     runtime = Runtime(config.device, config.precision)
     run = run if runtime.is_main else Run.silent()  # one writer
-    with runtime.main_first():
-        data = training_data(images, config.size)
     settings = kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}")
+    with runtime.main_first():
+        data = training_data(images, settings.shape)
     if run.folder is not None:
         write_yaml(run.folder / "recipe.yaml", config.model_copy(update={"model": settings.model_dump(exclude={"size"})}))
     torch.manual_seed(config.seed)
@@ -213,7 +211,7 @@ class Loop:
         model.to(runtime.device)
         if runtime.world > 1:
             synchronise_batch_norm(model, runtime.world)
-        self.average = MovingAverage(model.generator, config.ema)
+        self.average = MovingAverage(model.generator)
         self.step, self.seconds, self._skipped = 0, 0.0, 0
         self._images = BatchSampler(data, config.balance)
         runtime.share(self._images.rows(config.seed, 0, config.batch_size))  # refused now, before anything is written
@@ -269,7 +267,7 @@ class Loop:
         batch = Batch(images.to(device), labels.to(device), torch.from_numpy(rows).to(device), self.step)
         with self.runtime.draws(len(rows)):
             metrics = self.model.training_step(batch)
-        self.average.update(self.step)
+        self.average.update(self.model.average_decay(self.step, self.config.ema))
         self.step += 1
         self._skipped = self._skipped + 1 if float(metrics.get("skipped", 0.0)) else 0
         if self._skipped > MAX_SKIPPED:

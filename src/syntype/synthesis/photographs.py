@@ -105,7 +105,7 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
     chosen = choose_photographs(generator, collection, config)
-    pixels = chosen.pixels(generator.size)
+    pixels = chosen.pixels(generator.model.config.shape)
     generator.vary(_photographs(pixels, []), [], [], 0.0, **config.controls)  # a family that cannot is refused before anything is written
     jobs = [
         _job(generator, config, chosen, row, index, "vary", {"strength": strength}, f"{strength:g}", strength)
@@ -143,7 +143,7 @@ def inpaint(generator: Generator, collection: Collection, config: InpaintConfig,
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
     chosen = choose_photographs(generator, collection, config)
-    pixels = chosen.pixels(generator.size)
+    pixels = chosen.pixels(generator.model.config.shape)
     hole, told = _hole(config, *pixels.shape[1:3])
     mask = torch.from_numpy(hole)[None, None]
     generator.inpaint(_photographs(pixels, []), mask[:0], [], [], **config.controls)
