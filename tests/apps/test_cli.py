@@ -335,7 +335,7 @@ def test_hybrids_from_the_command_line(tiny_reef: Path, tiny_generator: Path, tm
     strip = [tiny_generator, "--species", names[0], "--species", names[1], "--steps", 3, "--num", 2]
     around = [tiny_generator, tiny_reef, "--photograph", photograph, "--strength", 0.2, "--strength", 0.8]
     within = [tiny_generator, tiny_reef, "--photograph", photograph, "--box", 0.25, 0.25, 0.5, 0.5, "--num", 2]
-    quick = ["--set", "controls.inpaint_steps=1"]
+    quick = ["--set", "controls.search_steps=1"]
     for command, arguments, images in (("blend", strip, 6), ("vary", [*around, *quick], 2), ("inpaint", [*within, *quick], 2)):
         out = tmp_path / command
         told = call_json(capsys, command, *arguments, "--out", out, "--dry-run")

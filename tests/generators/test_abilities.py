@@ -145,10 +145,10 @@ def made(adapters: int = 0) -> Generator:
 
 def test_controls_and_arguments_are_checked() -> None:
     generator = made()
-    with pytest.raises(RecipeError, match=r"no control 'inpaint_stepz'\. Its controls: inpaint_steps, inpaint_rate"):
+    with pytest.raises(RecipeError, match=r"no control 'inpaint_stepz'\. Its controls: search_steps, search_rate"):
         generator.sample(NAMES[:1], [0], inpaint_stepz=3)
-    with pytest.raises(RecipeError, match="inpaint_rate"):
-        generator.vary(torch.zeros(1, 3, 32, 32), NAMES[:1], [0], 0.5, inpaint_rate=-1)
+    with pytest.raises(RecipeError, match="search_rate"):
+        generator.vary(torch.zeros(1, 3, 32, 32), NAMES[:1], [0], 0.5, search_rate=-1)
     with pytest.raises(InputError, match=r"amount 1\.5"):
         generator.blend([(NAMES[0], NAMES[1])], [(0, 1)], [1.5])
     with pytest.raises(InputError, match=r"strength -0\.1"):
@@ -188,7 +188,7 @@ def test_between_adapted_species_weights_are_interpolated_and_put_back(first: st
 def test_a_variation_arrives_at_what_sample_draws() -> None:
     generator = made()
     wanted = generator.sample(NAMES[:1], [5])
-    assert_close(generator.vary(torch.zeros(1, 3, 32, 32), NAMES[:1], [5], 1.0, inpaint_steps=1), wanted, atol=1e-5, rtol=0)
+    assert_close(generator.vary(torch.zeros(1, 3, 32, 32), NAMES[:1], [5], 1.0, search_steps=1), wanted, atol=1e-5, rtol=0)
 
 
 def test_a_loaded_generator_works_out_the_codes_that_training_used(trained: Callable[[str], Generator], photographs: Collection) -> None:

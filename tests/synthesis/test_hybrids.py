@@ -28,7 +28,7 @@ from syntype.synthesis.generate import GenerateConfig
 from syntype.synthesis.provenance import EDITED, TRAINED
 
 NAMES = ("Aus primus", "Aus secundus", "Bus tertius")
-QUICK = {"inpaint_steps": 1}
+QUICK = {"search_steps": 1}
 
 
 class Counted(Generator):

@@ -190,7 +190,7 @@ def inpaint(
     """Draw a part of the training photographs in COLLECTION anew with a trained GENERATOR; the rest stays as it is, pixel by pixel.
 
     What comes out is the square that the generator sees of a photograph, at the generator's size. sheet.png shows photographs, the hole,
-    and what fills it. GANs search for what fits, `--set controls.inpaint_steps=N` says how long.
+    and what fills it. GANs search for what fits, `--set controls.search_steps=N` says how long.
     """
     from syntype.generators import load_generator
     from syntype.synthesis import InpaintConfig

@@ -50,6 +50,7 @@ class ConvGAN(GenerativeModel):
     """
 
     Controls = LatentControls
+    quick_controls: ClassVar[dict[str, Any]] = {"search_steps": 40}
     transposed: ClassVar[bool]
     """Whether the generator's side doubles by transposed convolutions."""
     normalised: ClassVar[bool]
@@ -133,8 +134,8 @@ class ConvGAN(GenerativeModel):
             self._latents(seeds),
             images_NCHW,
             masks_N1HW,
-            steps=asked.inpaint_steps,
-            rate=asked.inpaint_rate,
+            steps=asked.search_steps,
+            rate=asked.search_rate,
         )
 
     def _latents(self, seeds: Sequence[int]) -> Tensor:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.generators._filling import join
-from syntype.generators._latent import LatentControls, invert
+from syntype.generators._latent import LatentControls, fill_in, invert
 from syntype.generators._skip_generator import SkipGenerator
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
@@ -46,7 +45,7 @@ class SkipGAN(GenerativeModel):
     """
 
     Controls = LatentControls
-    quick_controls: ClassVar[dict[str, Any]] = {"inpaint_steps": 40}
+    quick_controls: ClassVar[dict[str, Any]] = {"search_steps": 40}
 
     config: SkipGANConfig
     generator: SkipGenerator
@@ -158,16 +157,14 @@ class SkipGAN(GenerativeModel):
         """The latents that draw these photographs as nearly as can be, shape (N, the generator's latent_dim): a search from those of the seeds."""
         start, rows = self.ready(species, seeds)
         nowhere = torch.zeros_like(images_NCHW[:, :1], dtype=torch.bool)
-        steps, rate = controls["inpaint_steps"], controls["inpaint_rate"]
+        steps, rate = controls["search_steps"], controls["search_rate"]
         return invert(lambda latents: self.generator(latents, rows), start, images_NCHW, nowhere, steps=steps, rate=rate)
 
     def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """Look for the latent whose image agrees with what is known of each photograph; another seed begins elsewhere and fills in otherwise."""
         start, rows = self.ready(species, seeds)
-        steps, rate = controls["inpaint_steps"], controls["inpaint_rate"]
-        latents = invert(lambda latents: self.generator(latents, rows), start, images_NCHW, masks_N1HW, steps=steps, rate=rate)
-        with torch.no_grad():
-            return join(self.generator(latents, rows).float(), images_NCHW.to(rows.device), masks_N1HW.to(rows.device)).cpu()
+        steps, rate = controls["search_steps"], controls["search_rate"]
+        return fill_in(lambda latents: self.generator(latents, rows), start, images_NCHW, masks_N1HW, steps=steps, rate=rate)
 
     def ready(self, species: Sequence[str], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """To draw: latents of the seeds, and rows of the species in the embeddings, both on the generator's device; no statistics are gathered."""
