@@ -29,7 +29,7 @@ from peer_process import PeerProcess, save_photographs
 from scale import stage
 
 from syntype.collection import Collection
-from syntype.generators import family, list_families, load_generator
+from syntype.generators import Generator, family, list_families, load_generator
 from syntype.generators.contract import to_uint8
 from syntype.run import write_json
 
@@ -120,14 +120,18 @@ def judge(row: str, referee: Referee, place: Path, training: dict) -> tuple[np.n
         images, figures = best_of(drawn, referee)
         return images, {**training, **figures, "sampled_per_second": speed}
     generator = load_generator(trained)
-    named = generator.model.is_conditional
-    seeds = referee.seeds if named else list(range(number))  # without species, equal seeds would be equal images
-    asked = referee.species.tolist()
+    asked, seeds = asked_of(generator, referee)
     generator.sample(asked[:1], seeds[:1])  # what is read and built only once
     began = time.monotonic()
     images = to_uint8(generator.sample(asked, seeds))
     speed = number / (time.monotonic() - began)
-    return images, {**training, **referee.judge(images, with_species=named), "sampled_per_second": speed}
+    return images, {**training, **referee.judge(images, with_species=generator.model.is_conditional), "sampled_per_second": speed}
+
+
+def asked_of(generator: Generator, referee: Referee) -> tuple[list[str], list[int]]:
+    """Species and seed of an image for each test photograph."""
+    # without species, equal seeds would be equal images
+    return referee.species.tolist(), referee.seeds if generator.model.is_conditional else list(range(len(referee.test)))
 
 
 def report(known: dict[str, dict], minutes: float, referee: Referee) -> str:
