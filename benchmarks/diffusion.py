@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=WIDTH, help="of `ddpm` (%(default)s)")
     parser.add_argument("--dim", type=int, default=DIM, help="width of the peer (%(default)s)")
     parser.add_argument("--images", type=int, default=300, help="to draw each time: of as many test photographs' species, drawn at random")
-    parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS, help="of the network, for each image; the last is the reference")
+    parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS, help="of the network, for each image; the most are the reference")
     arguments = parser.parse_args()
     collection = open_photographs(arguments)
     if collection is None:
@@ -170,7 +170,7 @@ def drawing(referee: Referee, arguments: argparse.Namespace) -> dict[str, dict]:
                 features[sampler, steps] = file["features"]
                 found[f"{sampler}-{steps}"] = {"sampler": sampler, "evaluations": steps, "images_per_second": float(file["images_per_second"])}
     for (sampler, steps), fake in features.items():
-        most = features[sampler, arguments.evaluations[-1]]
+        most = features[sampler, max(arguments.evaluations)]
         row = found[f"{sampler}-{steps}"]
         row |= {"kid": kid(real, fake), "share": kid(real, fake) / kid(real, most), "num_images": len(fake), "generator_id": generator.generator_id}
         row["kid_error"] = standard_error(lambda p, i, fake=fake: kid(real[p], fake[i]), groups, len(fake))
@@ -198,8 +198,8 @@ def report(steps: dict[str, dict], drawn: dict[str, dict], arguments: argparse.N
         "",
         "## A step of training",
         "",
-        f"{SIZE} px, batch {BATCH}; each in its own process, in turns, {len(theirs['speeds'])} rounds of {arguments.seconds:g} s each. `{PEER}` {VERSION} "
-        f"takes its own steps, in the faster of the precisions tried first ({tried} images/s). Images/s: median over the rounds, least and most "
+        f"{SIZE} px, batch {BATCH}; each in its own process, in turns, {len(theirs['speeds'])} rounds of {arguments.seconds:g} s each. `{PEER}` "
+        f"{VERSION} takes its own steps, in the faster of the precisions tried first ({tried} images/s). Images/s: median over the rounds, least and most "
         "in brackets. Operations of a step are those of matrix products and convolutions, forward and backward, as PyTorch counts them.",
         "",
         "| | images/s | parameters | GFLOP a step | GFLOP/s | precision |",
@@ -210,13 +210,12 @@ def report(steps: dict[str, dict], drawn: dict[str, dict], arguments: argparse.N
         cells = [one["name"], f"{speed:.3g} ({min(one['speeds']):.3g} to {max(one['speeds']):.3g})", f"{one['parameters']:,}", f"{work:,.0f}"]
         lines.append(f"| {' | '.join([*cells, f'{work * speed / BATCH:.1f}', one['precision']])} |")
     lines.append("")
-    for name, other in (("parameters", "flops"), ("operations", "parameters")):
+    for name, key, other, others in (("parameters", "parameters", "flops", "operations"), ("operations", "flops", "parameters", "parameters")):
         mine = steps[name]
-        key = "parameters" if name == "parameters" else "flops"
         ratio, low, high = interval(mine["speeds"], theirs["speeds"])
         met = f" Aim {AIM_RATIO:g} times: {verdict(ratio, AIM_RATIO, '.2f')}" if name == "parameters" else ""
         lines.append(
-            f"- The same {name} ({mine[key] / theirs[key] - 1:+.1%}; {other if other == 'parameters' else 'operations'} {mine[other] / theirs[other]:.2f} "
+            f"- The same {name} ({mine[key] / theirs[key] - 1:+.1%}; {others} {mine[other] / theirs[other]:.2f} "
             f"times the peer's): **{ratio:.2f} times** the peer's images a second, 95 % interval {low:.2f} to {high:.2f}.{met}"
         )
     lines += ["", "## Evaluations of the network to draw an image", ""]
@@ -232,18 +231,11 @@ def report(steps: dict[str, dict], drawn: dict[str, dict], arguments: argparse.N
         "| --- | --- | --- | --- | --- |",
     ]
     for row in drawn.values():
-        cells = [
-            row["sampler"],
-            str(row["evaluations"]),
-            f"{row['kid']:.4f} ± {row['kid_error']:.4f}",
-            f"{row['share']:.2f} ± {row['share_error']:.2f}",
-        ]
-        lines.append(f"| {' | '.join([*cells, format(row['images_per_second'], '.3g')])} |")
+        kids, shares = f"{row['kid']:.4f} ± {row['kid_error']:.4f}", f"{row['share']:.2f} ± {row['share_error']:.2f}"
+        lines.append(f"| {row['sampler']} | {row['evaluations']} | {kids} | {shares} | {row['images_per_second']:.3g} |")
     few = [row for row in drawn.values() if row["evaluations"] <= AIM_EVALUATIONS]
-    lines += [
-        "",
-        f"Aim: with at most {AIM_EVALUATIONS} evaluations a KID at most {AIM_KID:g} times that with {max(r['evaluations'] for r in drawn.values())}.",
-    ]
+    most = max(row["evaluations"] for row in drawn.values())
+    lines += ["", f"Aim: with at most {AIM_EVALUATIONS} evaluations a KID at most {AIM_KID:g} times that with {most}.", ""]
     for sampler in SAMPLERS:
         best = min((row for row in few if row["sampler"] == sampler), key=lambda row: row["share"], default=None)
         if best:

@@ -74,16 +74,17 @@ def outsider(collection: Collection, out: Path, given: Path | None) -> Classifie
 
 
 def refuse_partner(generator: Generator, classifier: Classifier) -> None:
-    """Stop if a generator was trained by means of the classifier's backbone, or of a classifier that may be this one.
+    """Stop if a generator was trained by means of the classifier's backbone.
 
     Raises:
         SystemExit: with what to do instead.
     """
-    guide = getattr(generator.model.config, "recogniser", None) if getattr(generator.model.config, "guidance", 0) else None
-    if guide is not None and (guide == classifier.fitted.backbone.name or (Path(guide) / "classifier.json").exists()):
-        raise SystemExit(
-            f"{generator.folder} was trained by means of {guide}, which may not judge it too: leave it out, or give another --classifier"
-        )
+    config = generator.model.config
+    guide = str(config.recogniser) if getattr(config, "guidance", 0) and hasattr(config, "recogniser") else ""
+    saved = Path(guide) / "classifier.json"
+    backbone = json.loads(saved.read_text(encoding="utf-8"))["config"]["backbone"] if guide and saved.is_file() else guide
+    if backbone == classifier.fitted.backbone.name:
+        raise SystemExit(f"{generator.folder} was trained by means of {backbone}, which may not judge it too: leave it out, or give --classifier")
 
 
 def walks(species: tuple[str, ...], known: tuple[str, ...], pairs: int, draws: int) -> list[tuple[tuple[str, str], tuple[int, int]]]:
@@ -184,10 +185,10 @@ def report(known: dict[str, dict]) -> str:
     if not known:
         return "\n".join([*lines, "No generator has been measured yet (`--generators`).", ""])
     lines += [
-        f"Walks of {STEPS} steps from an image of species A to one of B. What moves: individual and species (*both*), or the species alone. The judge "
-        "is a linear head on EfficientNet-Lite2, fitted to the photographs; it took no part in training the generators. *Rises*: Spearman's rank "
+        f"Walks of {STEPS} steps from an image of species A to one of B. What moves: individual and species (*both*), or the species alone. The "
+        "judge is a linear head on EfficientNet-Lite2, fitted to the photographs; it took no part in training the generators. *Rises*: Spearman's rank "
         "correlation of the step with the probability of B among all species, mean over walks with its 95 % interval (over walks; those that share "
-        f"a species are not independent), and the share of walks at {AIM:g} or more; *of two*: the same with the probability of B among A and B alone. "
+        f"a species are not independent), and the share of walks at {AIM:g} or more; *of two*: with the probability of B among A and B alone. "
         "*Ends*: the first image is recognised as A, the last as B. *Neither*: in the middle both species are less probable than at their own end. "
         "*Nearer end*: distance in pixels (root mean square) from the middle to the nearer end, over that between the ends; 0.5 or more.",
         "",
@@ -202,13 +203,13 @@ def report(known: dict[str, dict]) -> str:
         cells += [f"{one['starts']:.0%}, {one['ends']:.0%}", f"{one['middle_of_two']:.2f}", f"{one['neither']:.0%}", f"{one['to_nearer_end']:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     best = max(known, key=lambda name: known[name]["rises"])
-    value = known[best]["rises"]
+    value, moves = known[best]["rises"], f"`{known[best]['family']}` (*{known[best]['of']}*)"
     met = "**met**." if value >= AIM else f"**missed by {AIM - value:.3f}**."
     lines += [
         "",
         "## Aim",
         "",
-        f"- The best family's probability of B rises with Spearman at least {AIM:g}: `{known[best]['family']}` (*{known[best]['of']}*) {value:.3f}, {met}",
+        f"- The best family's probability of B rises with Spearman at least {AIM:g}: {moves} {value:.3f}, {met}",
         "",
         "![Strips of blends](../images/hybrids.png)",
         "",
