@@ -199,8 +199,8 @@ def report(steps: dict[str, dict], drawn: dict[str, dict], arguments: argparse.N
         "## A step of training",
         "",
         f"{SIZE} px, batch {BATCH}; each in its own process, in turns, {len(theirs['speeds'])} rounds of {arguments.seconds:g} s each. `{PEER}` "
-        f"{VERSION} takes its own steps, in the faster of the precisions tried first ({tried} images/s). Images/s: median over the rounds, least and most "
-        "in brackets. Operations of a step are those of matrix products and convolutions, forward and backward, as PyTorch counts them.",
+        f"{VERSION} takes its own steps, in the faster of the precisions tried first ({tried} images/s). Images/s: median over the rounds, least and "
+        "most in brackets. Operations of a step are those of matrix products and convolutions, forward and backward, as PyTorch counts them.",
         "",
         "| | images/s | parameters | GFLOP a step | GFLOP/s | precision |",
         "| --- | --- | --- | --- | --- | --- |",

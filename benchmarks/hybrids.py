@@ -186,8 +186,8 @@ def report(known: dict[str, dict]) -> str:
         return "\n".join([*lines, "No generator has been measured yet (`--generators`).", ""])
     lines += [
         f"Walks of {STEPS} steps from an image of species A to one of B. What moves: individual and species (*both*), or the species alone. The "
-        "judge is a linear head on EfficientNet-Lite2, fitted to the photographs; it took no part in training the generators. *Rises*: Spearman's rank "
-        "correlation of the step with the probability of B among all species, mean over walks with its 95 % interval (over walks; those that share "
+        "judge is a linear head on EfficientNet-Lite2, fitted to the photographs; it took no part in training the generators. *Rises*: Spearman's "
+        "rank correlation of the step with the probability of B among all species, mean over walks with its 95 % interval (over walks; those that share "
         f"a species are not independent), and the share of walks at {AIM:g} or more; *of two*: with the probability of B among A and B alone. "
         "*Ends*: the first image is recognised as A, the last as B. *Neither*: in the middle both species are less probable than at their own end. "
         "*Nearer end*: distance in pixels (root mean square) from the middle to the nearer end, over that between the ends; 0.5 or more.",
