@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fidelity import SIZE, WHAT, Referee, best_of, cell, contestant, picture, train_for, without_new
+from fidelity import SIZE, WHAT, Referee, best_of, cell, contestant, picture, without_new
 from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs, write_page
 from peer_denoising_diffusion import SAMPLING_STEPS, SMALL_DIM, DiffusionPeer
 from peer_denoising_diffusion import VERSION as DIFFUSION_VERSION
 from peer_lightweight_gan import SMALL, VERSION, Peer
-from peer_process import PeerProcess, save_photographs
+from peer_process import PeerProcess, save_photographs, train_for
 from scale import stage
 
 from syntype.collection import Collection

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from fish4knowledge import NEW, NOTICE, SHOWN, add_arguments, machine, open_photographs, save_grid, syntype, write_page
 from peer_lightweight_gan import SMALL, VERSION, Peer, save_photographs
-from peer_process import PeerProcess
+from peer_process import train_for
 
 from syntype.collection import Collection
 from syntype.curation.curate import copy_detector
@@ -186,14 +186,6 @@ def peer(row: str, referee: Referee, place: Path, minutes: float) -> tuple[np.nd
         result = train_for(trainer, minutes)
         images, figures = best_of(trainer.sample(len(referee.test)), referee)
     return images, {**result, **figures, "minutes": result["seconds"] / 60}
-
-
-def train_for(trainer: PeerProcess, minutes: float) -> dict:
-    """Let a peer train for so long in all; what it says of it."""
-    result = trainer.train(0)
-    while result["seconds"] < 60 * minutes:
-        result = trainer.train(min(120, 60 * minutes - result["seconds"]))  # its state is kept after every call
-    return result
 
 
 def best_of(drawn: dict[str, np.ndarray], referee: Referee) -> tuple[np.ndarray, dict]:

@@ -66,7 +66,8 @@ def main() -> None:
             if not kept.exists():
                 write_json(kept, trained(place / f"{weight:g}-{seed}", weight, seed, arguments.steps, referee, classifier))
     known = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*.json"))}
-    write_page(report(known, arguments.steps, len(referee.test)), "guidance", arguments.docs)
+    asked = [(weight, seed) for weight in arguments.weights for seed in range(arguments.seeds)]
+    write_page(report(known, arguments.steps, len(referee.test), asked), "guidance", arguments.docs)
 
 
 def trained(out: Path, weight: float, seed: int, steps: int, referee: Referee, classifier: Classifier) -> dict:
@@ -105,12 +106,15 @@ def differences(known: dict[str, dict], weight: float, key: str) -> list[float]:
     return [value - at[UNGUIDED, seed] for (other, seed), value in at.items() if other == weight and (UNGUIDED, seed) in at]
 
 
-def report(known: dict[str, dict], steps: int, number: int) -> str:
-    """What was measured, as Markdown."""
+def report(known: dict[str, dict], steps: int, number: int, asked: list[tuple[float, int]]) -> str:
+    """What was measured, as Markdown.
+
+    Args:
+        asked: weights and seeds that are to be known in the end.
+    """
     runs = [one for one in known.values() if "seed" in one]
     weights = sorted({one["weight"] for one in runs})
-    seeds = sorted({one["seed"] for one in runs})
-    missing = [f"{weight:g} from seed {seed}" for weight in weights for seed in seeds if f"{weight:g}-{seed}" not in known]
+    missing = [f"{weight:g} from seed {seed}" for weight, seed in asked if f"{weight:g}-{seed}" not in known]
     lines = [
         "# Guidance: what it gains and what it costs",
         "",
@@ -120,8 +124,8 @@ def report(known: dict[str, dict], steps: int, number: int) -> str:
         NOTICE,
         "",
         f"`{FAMILY}` with its default settings but for the weight of its guidance, {SIZE} px, {steps:,} steps each, from the same seeds, on the "
-        f"training split but for *{NEW}*; at weight 0 there is no guide. {number} images each, with the test photographs' mix of species. *Recognised*: "
-        "share that a linear head on EfficientNet-Lite2, fitted to the photographs, names as what was asked for; it took no part in training (the "
+        f"training split but for *{NEW}*; at weight 0 there is no guide. {number} images each, with the test photographs' mix of species. "
+        "*Recognised*: share that a linear head on EfficientNet-Lite2, fitted to the photographs, names as what was asked for; it took no part in training (the "
         "guide rests on Lite1). Coverage, Vendi ratio (variety within species, of the photographs'), KID, density and copies: in features of "
         "EfficientNet-Lite0, against the test photographs. Means over seeds ± half of the 95 % interval (Student's t).",
         "",

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fidelity import SIZE
 from fish4knowledge import NOTICE, SHOWN, add_arguments, machine, open_photographs, save_grid, syntype, write_page
+from PIL import Image
 from scipy.special import expit, log_softmax
 from scipy.stats import spearmanr
 
@@ -54,8 +56,8 @@ def main() -> None:
         for of in OF:
             kept = arguments.out / f"{generator.generator_id}-{of}.json"
             if not kept.exists():
-                write_json(kept, {"family": generator.family, "of": of, **measure(generator, classifier, of, arguments.pairs, arguments.draws)})
                 save_strips(generator, of, kept.with_suffix(".npz"))
+                write_json(kept, {"family": generator.family, "of": of, **measure(generator, classifier, of, arguments.pairs, arguments.draws)})
     known = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.out.glob("*-*.json"))}
     write_page(report(known), "hybrids", arguments.docs)
     if known:
@@ -168,8 +170,8 @@ def save_strips(generator: Generator, of: BlendOf, path: Path) -> None:
     """A few blends, of species from the commonest to the rarest."""
     names = [name for name in SHOWN if name in generator.species] or list(generator.species)
     ends = [((names[row % len(names)], names[-1 - row % len(names)]), (2 * row, 2 * row + 1)) for row in range(STRIPS)]
-    images = blended(generator, of, ends)
-    np.savez_compressed(path, strips=images.reshape(-1, *images.shape[2:]))
+    images = blended(generator, of, ends).reshape(-1, generator.size, generator.size, 3)
+    np.savez_compressed(path, strips=np.stack([np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BOX)) for image in images]))
 
 
 def report(known: dict[str, dict]) -> str:
@@ -187,8 +189,8 @@ def report(known: dict[str, dict]) -> str:
     lines += [
         f"Walks of {STEPS} steps from an image of species A to one of B. What moves: individual and species (*both*), or the species alone. The "
         "judge is a linear head on EfficientNet-Lite2, fitted to the photographs; it took no part in training the generators. *Rises*: Spearman's "
-        "rank correlation of the step with the probability of B among all species, mean over walks with its 95 % interval (over walks; those that share "
-        f"a species are not independent), and the share of walks at {AIM:g} or more; *of two*: with the probability of B among A and B alone. "
+        "rank correlation of the step with the probability of B among all species, mean over walks with its 95 % interval (over walks; those that "
+        f"share a species are not independent), and the share of walks of at least {AIM:g}; *of two*: with the probability of B among A and B alone. "
         "*Ends*: the first image is recognised as A, the last as B. *Neither*: in the middle both species are less probable than at their own end. "
         "*Nearer end*: distance in pixels (root mean square) from the middle to the nearer end, over that between the ends; 0.5 or more.",
         "",

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from PIL import Image
 
-__all__ = ["PeerProcess", "Session", "peak_megabytes", "save_photographs", "serve"]
+__all__ = ["PeerProcess", "Session", "peak_megabytes", "save_photographs", "serve", "train_for"]
 
 
 class PeerProcess:
@@ -162,6 +162,14 @@ def peak_megabytes() -> float:
     """Peak memory of this process; on Linux at least that of the process which started it, as it was then."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024)  # bytes there, kibibytes elsewhere
+
+
+def train_for(trainer: PeerProcess, minutes: float) -> dict:
+    """Let a peer train for so long in all; what it says of it."""
+    result = trainer.train(0)
+    while result["seconds"] < 60 * minutes:
+        result = trainer.train(min(120, 60 * minutes - result["seconds"]))  # its state is kept after every call
+    return result
 
 
 def save_photographs(images: np.ndarray, folder: Path) -> None:
