@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from syntype.generators._conv_networks import ConvCritic, ConvGenerator, NoSpecies, initialise
-from syntype.generators._latent import LatentControls, fill_in
+from syntype.generators._inversion import LatentControls, fill_in
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.generators._latent import LatentControls, fill_in, invert
+from syntype.generators._inversion import LatentControls, fill_in, invert
 from syntype.generators._skip_generator import SkipGenerator
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
