@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_collection
+from made import make_collection
 from PIL import Image
 from torch import Tensor
 from torch.testing import assert_close

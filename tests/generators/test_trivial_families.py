@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_collection
+from made import make_collection
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import make_collection
+from made import make_collection
 from PIL import Image
 from torch import Tensor
 
