@@ -287,14 +287,14 @@ def test_filling_in_keeps_what_is_known_and_finds_an_image_of_its_own_again(name
     masks = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
     masks[0, :, 8:24, 8:24], masks[1, :, :16] = True, True
     hidden = photographs_NCHW.masked_fill(masks, 1.0)
-    filled = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], inpaint_steps=150, inpaint_rate=0.05)
+    filled = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], search_steps=150, search_rate=0.05)
     assert filled.dtype == torch.float32 and filled.abs().max() <= 1
     assert torch.equal(filled.masked_fill(masks, 0), photographs_NCHW.masked_fill(masks, 0))
-    start = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], inpaint_steps=0)
+    start = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], search_steps=0)
 
     def error(images: Tensor) -> float:
         return float((images - photographs_NCHW).abs().mean())
 
     assert error(filled) < 0.5 * error(start)
-    assert torch.equal(filled, model.inpaint(photographs_NCHW, masks, SPECIES[:2], [7, 8], inpaint_steps=150, inpaint_rate=0.05))
-    assert_close(filled[1:], model.inpaint(hidden[1:], masks[1:], SPECIES[1:2], [8], inpaint_steps=150, inpaint_rate=0.05), atol=1e-3, rtol=0)
+    assert torch.equal(filled, model.inpaint(photographs_NCHW, masks, SPECIES[:2], [7, 8], search_steps=150, search_rate=0.05))
+    assert_close(filled[1:], model.inpaint(hidden[1:], masks[1:], SPECIES[1:2], [8], search_steps=150, search_rate=0.05), atol=1e-3, rtol=0)
