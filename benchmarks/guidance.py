@@ -1,6 +1,6 @@
 """What does a classifier's guidance give ``guided_cgan``, and what does it cost? The same GAN at several weights, at 64 px.
 
-    python benchmarks/guidance.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--weights 0 1 4] [--steps 3000] [--seeds 3]
+    python benchmarks/guidance.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--weights 0 0.05 1] [--steps 3000] [--seeds 3]
 
 Trains the family at each weight of its guidance from each seed, for the same steps on the same photographs. What it draws is named by a
 classifier on EfficientNet-Lite2, fitted to the photographs and with no part in training (the guide rests on Lite1), and compared with test
@@ -24,11 +24,12 @@ from scipy.stats import t as student
 
 from syntype.generators import load_generator
 from syntype.generators.contract import to_uint8
+from syntype.generators.guided_cgan import GuidedGANConfig
 from syntype.identification import Classifier
 from syntype.run import write_json
 
 FAMILY = "guided_cgan"
-UNGUIDED, DEFAULT = 0.0, 1.0
+UNGUIDED, DEFAULT = 0.0, GuidedGANConfig().guidance
 PHOTOGRAPHS = "photographs"
 FIGURES = {
     "recognised": "recognised",
@@ -45,7 +46,7 @@ SHARES = ("recognised", "recall", "copy_rate")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "guidance")
-    parser.add_argument("--weights", type=float, nargs="+", default=[UNGUIDED, DEFAULT, 4.0], help="of the guidance (%(default)s)")
+    parser.add_argument("--weights", type=float, nargs="+", default=[UNGUIDED, DEFAULT, 1.0], help="of the guidance (%(default)s)")
     parser.add_argument("--steps", type=int, default=3000, help="of training (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings at each weight (%(default)s)")
     parser.add_argument("--classifier", type=Path, help="a trained one with no part in training; otherwise one is trained in --out")
