@@ -176,7 +176,7 @@ def report(known: dict[str, dict], minutes: float, referee: Referee) -> str:
         "defaults, which take too few steps in the time. Their own trainers took every step, on batches of 16 of their own data loaders, with their "
         "other settings as they come, but without previews; in the faster of two precisions in a trial before training. The first drew by its "
         f"weights or by their average, whichever had the lower KID; the second by its average, as it does itself, by its own DDIM in "
-        f"{SAMPLING_STEPS} steps. Their memory is without the worker processes of their data loaders.",
+        f"{SAMPLING_STEPS} steps. Their memory includes the trial, but not the worker processes of their data loaders.",
         "",
     ]
     return "\n".join(lines)
