@@ -213,7 +213,7 @@ def advice(known: dict[str, dict]) -> list[str]:
         lines.append(f"- Most varied within species: `{varied}` (Vendi ratio {useful[varied]['vendi_ratio']:.2f}; photographs have 1).")
     if copying := [f"`{row}` ({result['copy_rate']:.1%})" for row, result in families.items() if result["copy_rate"] > 0.05]:
         lines.append(f"- More than one image in twenty is a copy of a photograph, so curate before use: {', '.join(copying)}.")
-    if "collage" in known:
+    if "collage" in known and useful:
         bar = known["collage"]["coverage"]
         below = [f"`{row}`" for row, result in useful.items() if result["coverage"] < bar]
         more = f"more than {', '.join(below)}; these must earn their time by something else." if below else "less than every family that is of use."
