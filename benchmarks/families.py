@@ -176,7 +176,7 @@ def report(known: dict[str, dict], minutes: float, referee: Referee) -> str:
         "defaults, which take too few steps in the time. Their own trainers took every step, on batches of 16 of their own data loaders, with their "
         "other settings as they come, but without previews; in the faster of two precisions in a trial before training. The first drew by its "
         f"weights or by their average, whichever had the lower KID; the second by its average, as it does itself, by its own DDIM in "
-        f"{SAMPLING_STEPS} steps. Their memory is without the worker processes of their data loaders.",
+        f"{SAMPLING_STEPS} steps. Their memory includes the trial, but not the worker processes of their data loaders.",
         "",
     ]
     return "\n".join(lines)
@@ -213,7 +213,7 @@ def advice(known: dict[str, dict]) -> list[str]:
         lines.append(f"- Most varied within species: `{varied}` (Vendi ratio {useful[varied]['vendi_ratio']:.2f}; photographs have 1).")
     if copying := [f"`{row}` ({result['copy_rate']:.1%})" for row, result in families.items() if result["copy_rate"] > 0.05]:
         lines.append(f"- More than one image in twenty is a copy of a photograph, so curate before use: {', '.join(copying)}.")
-    if "collage" in known:
+    if "collage" in known and useful:
         bar = known["collage"]["coverage"]
         below = [f"`{row}`" for row, result in useful.items() if result["coverage"] < bar]
         more = f"more than {', '.join(below)}; these must earn their time by something else." if below else "less than every family that is of use."

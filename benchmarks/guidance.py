@@ -1,6 +1,6 @@
 """What does a classifier's guidance give ``guided_cgan``, and what does it cost? The same GAN at several weights, at 64 px.
 
-    python benchmarks/guidance.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--weights 0 0.05 1] [--steps 3000] [--seeds 3]
+    python benchmarks/guidance.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--weights W ...] [--steps 3000] [--seeds 3]
 
 Trains the family at each weight of its guidance from each seed, for the same steps on the same photographs. What it draws is named by a
 classifier on EfficientNet-Lite2, fitted to the photographs and with no part in training (the guide rests on Lite1), and compared with test
@@ -22,14 +22,14 @@ from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs
 from hybrids import outsider, refuse_partner
 from scipy.stats import t as student
 
-from syntype.generators import load_generator
+from syntype.generators import family, load_generator
 from syntype.generators.contract import to_uint8
-from syntype.generators.guided_cgan import GuidedGANConfig
 from syntype.identification import Classifier
 from syntype.run import write_json
 
 FAMILY = "guided_cgan"
-UNGUIDED, DEFAULT = 0.0, GuidedGANConfig().guidance
+UNGUIDED, STRONGER = 0.0, 4.0
+"""Weights: none, and as a multiple of the family's default."""
 PHOTOGRAPHS = "photographs"
 FIGURES = {
     "recognised": "recognised",
@@ -46,7 +46,8 @@ SHARES = ("recognised", "recall", "copy_rate")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "guidance")
-    parser.add_argument("--weights", type=float, nargs="+", default=[UNGUIDED, DEFAULT, 1.0], help="of the guidance (%(default)s)")
+    usual = default_weight()
+    parser.add_argument("--weights", type=float, nargs="+", default=[UNGUIDED, usual, STRONGER * usual], help="of the guidance (%(default)s)")
     parser.add_argument("--steps", type=int, default=3000, help="of training (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings at each weight (%(default)s)")
     parser.add_argument("--classifier", type=Path, help="a trained one with no part in training; otherwise one is trained in --out")
@@ -69,6 +70,11 @@ def main() -> None:
     known = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*.json"))}
     asked = [(weight, seed) for weight in arguments.weights for seed in range(arguments.seeds)]
     write_page(report(known, arguments.steps, len(referee.test), asked), "guidance", arguments.docs)
+
+
+def default_weight() -> float:
+    """The family's own weight of its guidance."""
+    return float(family(FAMILY).Config.model_fields["guidance"].default)
 
 
 def trained(out: Path, weight: float, seed: int, steps: int, referee: Referee, classifier: Classifier) -> dict:
@@ -127,9 +133,8 @@ def report(known: dict[str, dict], steps: int, number: int, asked: list[tuple[fl
         f"`{FAMILY}` with its default settings but for the weight of its guidance, {SIZE} px, {steps:,} steps each, from the same seeds, on the "
         f"training split but for *{NEW}*; at weight 0 there is no guide. {number} images each, with the test photographs' mix of species. "
         "*Recognised*: share that a linear head on EfficientNet-Lite2, fitted to the photographs, names as what was asked for; it took no part in "
-        "training (the guide rests on Lite1). Coverage, Vendi ratio (variety within species, of the photographs'), KID, density and copies: "
-        "in features of "
-        "EfficientNet-Lite0, against the test photographs. Means over seeds ± half of the 95 % interval (Student's t).",
+        "training (the guide rests on Lite1). Coverage, Vendi ratio (variety within species, of the photographs'), KID, density and copies: in "
+        "features of EfficientNet-Lite0, against the test photographs. Means over seeds ± half of the 95 % interval (Student's t).",
         "",
         "| weight | seeds | " + " | ".join(FIGURES.values()) + " |",
         "| --- | --- |" + " --- |" * len(FIGURES),
@@ -160,7 +165,7 @@ def gains(known: dict[str, dict], weight: float) -> list[str]:
         parts.append(f"{FIGURES[key]} {signed(key, mean, half)}{sure}")
     seeds = len(differences(known, weight, "kid"))
     few = "; one seed, so no interval" if seeds == 1 else f"; {seeds} seeds"
-    return [f"- Weight {weight:g}{' (the default)' if weight == DEFAULT else ''}: {', '.join(parts)}{few}."]
+    return [f"- Weight {weight:g}{' (the default)' if weight == default_weight() else ''}: {', '.join(parts)}{few}."]
 
 
 def signed(key: str, mean: float, half: float | None) -> str:

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from peer_process import PeerProcess, Session, save_photographs, serve
 
-__all__ = ["DIM", "SAMPLING_STEPS", "SMALL_DIM", "VERSION", "DiffusionPeer", "save_photographs"]
+__all__ = ["SAMPLING_STEPS", "SMALL_DIM", "VERSION", "DiffusionPeer", "save_photographs"]
 
 VERSION = "2.3.4"
-DIM, SMALL_DIM = 64, 32
-"""``dim`` of its U-Net: as in its documentation, and of a smaller one that takes four times the steps."""
+SMALL_DIM = 32
+"""``dim`` of a U-Net that takes nearly four times the steps of that in its documentation, which has 64."""
 SAMPLING_STEPS = 20
 SIZE, DRAWN_TOGETHER = 64, 32
 

@@ -61,8 +61,8 @@ class PeerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
+        with self._process:  # closes its pipes
+            self._process.terminate()
 
     def train(self, seconds: float) -> dict[str, Any]:
         """Train for at least so long, in whole cycles of its own; gives what this call and all calls did."""
