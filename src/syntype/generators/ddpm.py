@@ -92,8 +92,8 @@ class DDPM(GenerativeModel):
 
     @property
     def is_conditional(self) -> bool:
-        """Whether species are told apart."""
-        return self.config.conditional
+        """Whether the network is told the species, or there is only one."""
+        return self.config.conditional or len(self.species) == 1
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Build the optimiser."""
@@ -203,7 +203,7 @@ class DDPM(GenerativeModel):
             UnsupportedError: guidance of a model that never learnt to draw without species.
         """
         chosen = DDPMControls.parse(controls, "controls of ddpm")
-        if self.is_conditional and chosen.guidance != 1 and self.config.label_dropout == 0:
+        if self.config.conditional and chosen.guidance != 1 and self.config.label_dropout == 0:
             raise UnsupportedError(
                 f"guidance {chosen.guidance:g}: this ddpm was trained with label_dropout 0 and never learnt to draw without species. "
                 "Use guidance 1, or train with --set model.label_dropout=0.1."
@@ -212,14 +212,14 @@ class DDPM(GenerativeModel):
 
     def _codes(self, species: Sequence[str]) -> Tensor:
         labels = self.labels_of(species).to(self._device)
-        return self.generator.codes(labels if self.is_conditional else None, len(labels))
+        return self.generator.codes(labels if self.config.conditional else None, len(labels))
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         return noise_streams(seeds, (3, self.config.size, self.config.size), self._device)
 
     def _process(self, codes: Tensor, noise: Noise, chosen: DDPMControls) -> ReverseProcess:
         self.generator.eval()
-        predict = guided(self.generator, codes, self.generator.codes(None, len(codes)), chosen.guidance if self.is_conditional else 0)
+        predict = guided(self.generator, codes, self.generator.codes(None, len(codes)), chosen.guidance if self.config.conditional else 0)
 
         def denoise(x: Tensor, level: int) -> Tensor:
             return self.diffusion.clean(x, predict(x, level), level).clamp(-1, 1)
