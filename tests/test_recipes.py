@@ -48,14 +48,15 @@ def test_every_training_recipe_can_be_planned(name: str, small_collection: Colle
 def test_what_a_training_recipe_asks_for_is_built_steps_and_draws(name: str) -> None:
     config = TrainConfig.parse(find_recipe(name), name)
     kind, species = family(config.family), ("Aus primus", "Aus secundus")
-    model = kind(kind.Config.parse({**config.model, "size": config.size}, name), species)
-    images = np.random.default_rng(0).integers(0, 256, (4, config.size, config.size, 3), dtype=np.uint8)
+    settings = kind.Config.parse({**config.model, "size": config.size}, name)
+    model = kind(settings, species)
+    images = np.random.default_rng(0).integers(0, 256, (4, *settings.shape, 3), dtype=np.uint8)
     labels = np.array([0, 0, 1, 1])
     model.prepare(TrainingData(images, labels, np.arange(4), species), Runtime("cpu", "fp32"))
     torch.manual_seed(0)
     figures = model.training_step(Batch(to_tensor(images), torch.from_numpy(labels), torch.arange(len(labels)), 0))
     assert all(np.isfinite(float(value)) for value in figures.values()) and not figures["skipped"]
-    assert model.sample(species, [0, 1]).shape == (2, 3, config.size, config.size)
+    assert model.sample(species, [0, 1]).shape == (2, 3, *settings.shape)
 
 
 def test_the_few_shot_fish_recipes_keep_the_settings_of_the_original() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_collection
+from made import make_collection
 from safetensors.torch import load_file
 
 from syntype.adaptation import METHODS, AdaptConfig, adapt

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from syntype.collection import pixels as module
 from syntype.collection.importers import CollectConfig, collect
-from syntype.collection.pixels import MARGIN, crop_square, iterate_pixels, read_pixels, square_window
+from syntype.collection.pixels import MARGIN, crop_square, crop_to, iterate_pixels, read_pixels, window
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
 from syntype.run import Run
@@ -156,7 +156,8 @@ BOXES = st.tuples(st.integers(8, 400), st.integers(8, 400)).flatmap(
 @given(BOXES)
 def test_the_window_keeps_the_whole_box_and_pads_only_where_it_must(case: tuple) -> None:
     (width, height), ((left, top), (right, bottom)) = case
-    x, y, side = square_window(width, height, [left, top, right, bottom])
+    x, y, side, same = window(width, height, [left, top, right, bottom])
+    assert side == same
     assert x <= left and y <= top and x + side >= right and y + side >= bottom
     for start, length, low, high in ((x, width, left, right), (y, height, top, bottom)):
         if side <= length:
@@ -166,8 +167,9 @@ def test_the_window_keeps_the_whole_box_and_pads_only_where_it_must(case: tuple)
 
 
 def test_a_box_gets_a_margin_where_there_is_room() -> None:
-    assert square_window(1000, 1000, [400, 450, 600, 550]) == (388, 388, round(200 * (1 + 2 * MARGIN)))
-    assert square_window(1000, 500, None) == (0, -250, 1000)
+    assert window(1000, 1000, [400, 450, 600, 550]) == (388, 388, *[round(200 * (1 + 2 * MARGIN))] * 2)
+    assert window(1000, 500, None) == (0, -250, 1000, 1000)
+    assert window(1000, 500, None, (640, 1024)) == (0, -63, 1000, 625)
 
 
 def _run(line: np.ndarray) -> int:
@@ -206,6 +208,27 @@ def test_padding_carries_on_the_edge_and_leaves_the_image_alone() -> None:
 @pytest.mark.parametrize("size", [16, 64])
 def test_extreme_shapes_give_a_square(shape: tuple[int, int], size: int) -> None:
     assert crop_square(np.full((*shape, 3), 77, dtype=np.uint8), size).shape == (size, size, 3)
+
+
+@pytest.mark.parametrize("box", [None, [300.0, 100.0, 420.0, 330.0]])
+@pytest.mark.parametrize("shape", [(32, 64), (64, 32), (40, 64)])
+def test_pictures_that_are_not_square_are_not_stretched_either(shape: tuple[int, int], box: list[float] | None) -> None:
+    image = Image.new("RGB", (600, 400), (40, 90, 120))
+    ImageDraw.Draw(image).ellipse([310, 165, 410, 265], fill=(255, 255, 255))
+    result = crop_to(shape, np.asarray(image), box)
+    assert result.shape == (*shape, 3)
+    disc = result[:, :, 0] > 150
+    tall, wide = disc.sum(0).max(), disc.sum(1).max()
+    assert abs(int(tall) - int(wide)) <= 1 and tall > 3
+
+
+def test_pixels_that_are_not_square_have_a_cache_of_their_own(collection: Collection) -> None:
+    first = read_pixels(collection, (16, 24))
+    assert first.shape == (12, 16, 24, 3) and len(list((collection.root / ".cache").glob("pixels-16x24-*.npy"))) == 1
+    again = collection.pixels((16, 24))
+    assert isinstance(again, np.memmap)
+    np.testing.assert_array_equal(first, again)
+    assert read_pixels(collection, 16).shape == (12, 16, 16, 3)
 
 
 def test_scaling_down_does_not_alias() -> None:

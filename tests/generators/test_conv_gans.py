@@ -168,7 +168,7 @@ def test_a_critic_trained_alone_is_brought_back_to_a_slope_near_one() -> None:
         torch.manual_seed(0)
         return float(model.train().training_step(batch(photographs()))["penalty"])
 
-    assert after(1) > 5 and after(60) < 1
+    assert after(60) < 0.3 * after(1)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -210,6 +210,18 @@ def test_the_discriminator_s_and_the_generator_s_losses_are_those_of_the_origina
     real, fake, judged = (torch.sigmoid(values) for values in judgements)
     assert_close(losses[0], float(-(real.log().mean() + (1 - fake).log().mean())))
     assert_close(losses[1], float(-judged.log().mean()))
+
+
+@pytest.mark.parametrize("name", ["cgan", "cwgan_gp"])
+def test_both_networks_learn_in_bfloat16_too(name: str) -> None:
+    model = prepared(name)
+    model.runtime = Runtime("cpu", "bf16")
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    stepped(model, 1)
+    still = [key for key, parameter in model.named_parameters() if torch.equal(before[key], parameter)]
+    # the critic's last bias shifts photographs and images alike
+    assert still == (["critic.layers.5.bias"] if name == "cwgan_gp" else [])
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
 # species
@@ -275,14 +287,14 @@ def test_filling_in_keeps_what_is_known_and_finds_an_image_of_its_own_again(name
     masks = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
     masks[0, :, 8:24, 8:24], masks[1, :, :16] = True, True
     hidden = photographs_NCHW.masked_fill(masks, 1.0)
-    filled = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], inpaint_steps=150, inpaint_rate=0.05)
+    filled = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], search_steps=150, search_rate=0.05)
     assert filled.dtype == torch.float32 and filled.abs().max() <= 1
     assert torch.equal(filled.masked_fill(masks, 0), photographs_NCHW.masked_fill(masks, 0))
-    start = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], inpaint_steps=0)
+    start = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], search_steps=0)
 
     def error(images: Tensor) -> float:
         return float((images - photographs_NCHW).abs().mean())
 
     assert error(filled) < 0.5 * error(start)
-    assert torch.equal(filled, model.inpaint(photographs_NCHW, masks, SPECIES[:2], [7, 8], inpaint_steps=150, inpaint_rate=0.05))
-    assert_close(filled[1:], model.inpaint(hidden[1:], masks[1:], SPECIES[1:2], [8], inpaint_steps=150, inpaint_rate=0.05), atol=1e-3, rtol=0)
+    assert torch.equal(filled, model.inpaint(photographs_NCHW, masks, SPECIES[:2], [7, 8], search_steps=150, search_rate=0.05))
+    assert_close(filled[1:], model.inpaint(hidden[1:], masks[1:], SPECIES[1:2], [8], search_steps=150, search_rate=0.05), atol=1e-3, rtol=0)

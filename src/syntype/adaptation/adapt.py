@@ -24,11 +24,12 @@ from syntype.adaptation.methods import FISHER_IMAGES, METHODS, fisher_informatio
 from syntype.collection.table import Collection
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
-from syntype.generators.checkpoint import NEW_ROW, Generator, base_folder, load_generator, read_generator_info, read_state
+from syntype.generators.checkpoint import base_folder, load_generator, read_generator_info, read_state
 from syntype.generators.contract import Adapts, Lends
 from syntype.generators.data import training_data
 from syntype.generators.modulation import modulate, saved_weights
 from syntype.generators.runtime import Precision, Runtime
+from syntype.generators.trained import NEW_ROW, Generator
 from syntype.generators.training import Loop, TrainConfig
 from syntype.recipe import Settings
 from syntype.run import Run, write_json
@@ -191,7 +192,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     changed = _changes(before, saved_weights(loop.average.average))
     file = _save(generator, base, config, relative, changed, photographs, loop, out)
     if run.folder is not None:
-        loop.preview(f"final-{loop.step:06d}", [config.species])
+        loop.last_preview([config.species])
     info, _ = read_generator_info(out)
     return AdaptResult(
         out,

@@ -208,10 +208,13 @@ class Collection:
             raise CollectionError(f"{self.root}: has no images in the split 'train'. Import it again with: syntype collect")
         return train
 
-    def pixels(self, size: int) -> np.ndarray:
-        """Decoded square images, uint8, shape (num_images, size, size, 3), RGB 0..255; decoded once and cached.
+    def pixels(self, size: int | tuple[int, int]) -> np.ndarray:
+        """Decoded images of one size, uint8, shape (num_images, height, width, 3), RGB 0..255; decoded once and cached.
 
-        The square keeps the whole box (or image); what it lacks is padded, never stretched.
+        Each keeps the whole box (or image); what it lacks is padded, never stretched.
+
+        Args:
+            size: side of square images, or height and width, in pixels.
         """
         from syntype.collection.pixels import read_pixels
 

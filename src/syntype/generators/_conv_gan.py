@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from syntype.generators._conv_networks import ConvCritic, ConvGenerator, NoSpecies, initialise
-from syntype.generators._latent import LatentControls, fill_in
+from syntype.generators._inversion import LatentControls, fill_in
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
 
@@ -50,6 +50,7 @@ class ConvGAN(GenerativeModel):
     """
 
     Controls = LatentControls
+    quick_controls: ClassVar[dict[str, Any]] = {"search_steps": 40}
     transposed: ClassVar[bool]
     """Whether the generator's side doubles by transposed convolutions."""
     normalised: ClassVar[bool]
@@ -133,8 +134,8 @@ class ConvGAN(GenerativeModel):
             self._latents(seeds),
             images_NCHW,
             masks_N1HW,
-            steps=asked.inpaint_steps,
-            rate=asked.inpaint_rate,
+            steps=asked.search_steps,
+            rate=asked.search_rate,
         )
 
     def _latents(self, seeds: Sequence[int]) -> Tensor:

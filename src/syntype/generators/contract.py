@@ -13,9 +13,11 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
+from pydantic import field_validator
 from torch import Tensor, nn
 
 from syntype.errors import UnknownNameError
+from syntype.generators.ema import warmed_up
 from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 
@@ -45,7 +47,7 @@ class TrainingData:
     """What a family may learn from: images of the training split, decoded.
 
     Attributes:
-        images: uint8, shape (N, size, size, 3), RGB.
+        images: uint8, shape (N, height, width, 3), RGB.
         labels: int64, shape (N,), positions in ``species``.
         groups: int64, shape (N,); images with the same number show the same individual, track or specimen.
         species: names, in the order of the labels.
@@ -85,6 +87,19 @@ class GeneratorConfig(Settings):
     size: int = 64
     """Side of the square images, in pixels."""
 
+    @field_validator("size")
+    @classmethod
+    def check_size(cls, size: int) -> int:
+        """Refuse what the family cannot draw."""
+        if size & (size - 1):
+            raise ValueError(f"size must be a power of two, not {size}")
+        return size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels."""
+        return self.size, self.size
+
     @classmethod
     def tiny(cls, size: int = 32) -> Self:
         """The smallest settings that still train: for tests."""
@@ -110,6 +125,9 @@ class GenerativeModel(nn.Module, ABC):
 
     Controls: ClassVar[type[Settings]] = Settings
     """Further keyword arguments of ``sample`` and of the abilities, with their defaults; the base class has none. ``Generator`` checks them."""
+
+    quick_controls: ClassVar[dict[str, Any]] = {}
+    """Controls with which ``inpaint``, if the family has it, is quick enough to be measured now and then while training."""
 
     generator: nn.Module
     """Everything that ``sample`` and the abilities need, and nothing else."""
@@ -153,6 +171,14 @@ class GenerativeModel(nn.Module, ABC):
         Raises:
             UnknownNameError: a species that the generator does not know.
         """
+
+    def average_decay(self, step: int, limit: float | None) -> float:
+        """Decay with which the moving average takes in the weights after ``step``: a limit that is reached after a warm-up.
+
+        Args:
+            limit: what the user asked for; None leaves it to the family.
+        """
+        return warmed_up(step, 0.999 if limit is None else limit)
 
     def labels_of(self, species: Sequence[str]) -> Tensor:
         """Positions of the named species: int64, shape (N,)."""

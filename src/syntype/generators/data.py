@@ -11,8 +11,11 @@ from syntype.generators.contract import TrainingData
 __all__ = ["BatchSampler", "training_data"]
 
 
-def training_data(collection: Collection, size: int) -> TrainingData:
+def training_data(collection: Collection, size: int | tuple[int, int]) -> TrainingData:
     """Decode the images of a (view of a) collection; its species are those that have an image, in the vocabulary's order.
+
+    Args:
+        size: side of square images, or height and width, in pixels.
 
     Raises:
         CollectionError: no image has a species.

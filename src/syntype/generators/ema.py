@@ -1,27 +1,27 @@
-"""Moving average of a generator's weights, with a warm-up so that short runs do not show the initial noise."""
+"""Moving average of a generator's weights, and how fast it forgets."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MovingAverage"]
+__all__ = ["MovingAverage", "power_decay", "power_exponent", "warmed_up"]
 
 
 class MovingAverage:
-    """average <- decay * average + (1 - decay) * weights, with decay = min(limit, (1 + t) / (10 + t)) at step t.
+    """average <- decay * average + (1 - decay) * weights.
 
     Floating-point buffers (running statistics) are averaged too, integer ones copied.
     """
 
-    def __init__(self, module: nn.Module, limit: float) -> None:
-        self._module, self._limit = module, limit
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
         self.average = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after ``step`` (counted from 0)."""
-        decay = min(self._limit, (1 + step) / (10 + step))
+    def update(self, decay: float) -> None:
+        """Take in the weights; a decay of 0 copies them."""
         current = self._module.state_dict()
         floating = [name for name, tensor in current.items() if tensor.is_floating_point()]
         torch._foreach_lerp_([self.average[name] for name in floating], [current[name] for name in floating], 1 - decay)
@@ -41,3 +41,30 @@ class MovingAverage:
         """Restore a saved average."""
         for name, tensor in average.items():
             self.average[name].copy_(tensor)
+
+
+def warmed_up(step: int, limit: float) -> float:
+    """Decay after ``step`` (counted from 0): min(limit, (1 + t) / (10 + t)), so that short runs do not show the initial noise."""
+    return min(limit, (1 + step) / (10 + step))
+
+
+def power_decay(updates: int, exponent: float) -> float:
+    """Decay at the t-th update (counted from 1) of the power-function average: (1 - 1/t) ** (exponent + 1).
+
+    The weights of update i then count for about i ** exponent, so that the average spans a fixed share of a training of any
+    length and owes nothing to its start (Karras et al. 2023, arXiv 2312.02696, section 3.1).
+    """
+    return (1 - 1 / updates) ** (exponent + 1)
+
+
+def power_exponent(relative_width: float) -> float:
+    """The exponent gamma of the power-function average whose profile has this standard deviation, as a share of the training's length.
+
+    Solves sqrt((gamma + 1) / ((gamma + 2)**2 * (gamma + 3))) = relative_width (Karras et al. 2023, appendix C) by its cubic.
+
+    Args:
+        relative_width: in (0, 1/sqrt(12)]; at the upper end all weights count alike.
+    """
+    # with s = relative_width**-2: (gamma + 2)**2 * (gamma + 3) - s * (gamma + 1) = 0
+    s = relative_width**-2
+    return float(np.roots([1.0, 7.0, 16.0 - s, 12.0 - s]).real.max())

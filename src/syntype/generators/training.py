@@ -23,16 +23,17 @@ from pydantic import Field, model_validator
 
 from syntype.collection.table import Collection
 from syntype.errors import InputError, TrainingError, require_known
+from syntype.generators._masked_patches import MaskedPatches
 from syntype.generators._processes import synchronise_batch_norm
 from syntype.generators.checkpoint import read_state, save_generator, save_state
 from syntype.generators.contract import Batch, GenerativeModel, TrainingData, to_tensor
 from syntype.generators.data import BatchSampler, training_data
 from syntype.generators.ema import MovingAverage
-from syntype.generators.previews import preview_species, save_grid
+from syntype.generators.previews import plot_curves, preview_species, save_course, save_grid
 from syntype.generators.registry import family
 from syntype.generators.runtime import Precision, Runtime
 from syntype.recipe import Settings, write_yaml
-from syntype.run import Run
+from syntype.run import Run, read_events
 
 __all__ = ["Loop", "TrainConfig", "TrainResult", "select_training", "train"]
 
@@ -46,7 +47,7 @@ class TrainConfig(Settings):
     family: str
     """Name of the generator family; see ``syntype families``."""
     size: int = Field(64, ge=16, le=1024)
-    """Side of the images, in pixels."""
+    """Side of the images, in pixels; of a family that draws others than square ones, their height."""
     minutes: float | None = Field(None, gt=0)
     """Stop after this many minutes of training (all sessions of a resumed run together)."""
     steps: int | None = Field(None, gt=0)
@@ -55,8 +56,8 @@ class TrainConfig(Settings):
     """Images a step, over all processes."""
     balance: float = Field(0.5, ge=0, le=1)
     """Species are drawn with a chance proportional to (number of images) ** balance."""
-    ema: float = Field(0.999, ge=0, lt=1)
-    """Decay of the moving average of the weights, reached after a warm-up."""
+    ema: float | None = Field(None, ge=0, lt=1)
+    """Decay of the moving average of the weights, reached after a warm-up; left out, the family's own: 0.999 for most."""
     only: tuple[str, ...] = ()
     """Train on these species alone."""
     except_: tuple[str, ...] = Field((), alias="except")
@@ -75,8 +76,6 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
-        if self.size & (self.size - 1):
-            raise ValueError(f"size must be a power of two, not {self.size}")
         if self.batch_size % 2:
             raise ValueError("batch_size must be even: images are drawn in pairs of one species")
         if self.only and self.except_:
@@ -135,15 +134,16 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     images = select_training(collection, config)
     runtime = Runtime(config.device, config.precision)
     run = run if runtime.is_main else Run.silent()  # one writer
-    with runtime.main_first():
-        data = training_data(images, config.size)
     settings = kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}")
+    with runtime.main_first():
+        data = training_data(images, settings.shape)
     if run.folder is not None:
         write_yaml(run.folder / "recipe.yaml", config.model_copy(update={"model": settings.model_dump(exclude={"size"})}))
     torch.manual_seed(config.seed)
     model = kind(settings, data.species)
     model.prepare(data, runtime)
-    loop = Loop(model, data, runtime, config, out, run)
+    patches = MaskedPatches.of(collection, model) if run.folder is not None else None
+    loop = Loop(model, data, runtime, config, out, run, patches=patches)
     try:
         status = loop.run_until_done()
     except RuntimeError as error:
@@ -161,7 +161,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
         }
         generator_id = save_generator(out, model, loop.average.average, info, images.table["sha256"].dropna())
-        loop.preview(f"final-{loop.step:06d}")
+        loop.last_preview()
     else:
         generator_id = ""
     runtime.wait()
@@ -186,6 +186,7 @@ class Loop:
 
     Args:
         identity: further settings, of whoever set the model up, that a state must share to be continued; JSON-able.
+        patches: what to measure at each preview, if anything.
 
     Attributes:
         step: steps taken so far.
@@ -203,13 +204,14 @@ class Loop:
         run: Run,
         *,
         identity: Mapping[str, Any] | None = None,
+        patches: MaskedPatches | None = None,
     ) -> None:
         self.model, self.data, self.runtime, self.config, self.out, self.run = model, data, runtime, config, out, run
-        self._further = dict(identity or {})
+        self._further, self._patches = dict(identity or {}), patches
         model.to(runtime.device)
         if runtime.world > 1:
             synchronise_batch_norm(model, runtime.world)
-        self.average = MovingAverage(model.generator, config.ema)
+        self.average = MovingAverage(model.generator)
         self.step, self.seconds, self._skipped = 0, 0.0, 0
         self._images = BatchSampler(data, config.balance)
         runtime.share(self._images.rows(config.seed, 0, config.batch_size))  # refused now, before anything is written
@@ -265,7 +267,7 @@ class Loop:
         batch = Batch(images.to(device), labels.to(device), torch.from_numpy(rows).to(device), self.step)
         with self.runtime.draws(len(rows)):
             metrics = self.model.training_step(batch)
-        self.average.update(self.step)
+        self.average.update(self.model.average_decay(self.step, self.config.ema))
         self.step += 1
         self._skipped = self._skipped + 1 if float(metrics.get("skipped", 0.0)) else 0
         if self._skipped > MAX_SKIPPED:
@@ -286,14 +288,23 @@ class Loop:
                 writer.add_scalar(name, value, self.step)
 
     def preview(self, name: str, species: list[str] | None = None) -> None:
-        """Save a grid drawn with the averaged weights to ``previews/``."""
+        """Save a grid drawn with the averaged weights to ``previews/``, measure how they fill in photographs, and draw the curves so far."""
         folder = self.out / "previews"
         folder.mkdir(parents=True, exist_ok=True)
         self.average.swap()
         try:
             save_grid(self.model, species or preview_species(self.data.species, self.data.counts), folder / f"{name}.png")
+            if self._patches is not None:
+                self.run.event("validation", step=self.step, masked_patch_error=round(self._patches.error(self.model), 5))
         finally:
             self.average.swap()
+        if self.run.folder is not None:
+            plot_curves(read_events(self.run.folder), self.out / "losses.png")
+
+    def last_preview(self, species: list[str] | None = None) -> None:
+        """The preview of a finished model, and the course of all previews."""
+        self.preview(f"final-{self.step:06d}", species)
+        save_course(self.out / "previews", self.out / "progress.webp")
 
     def checkpoint(self) -> None:
         """Save everything that an exact resume needs."""
@@ -333,7 +344,7 @@ class Loop:
         self.average.load(state["average"])
         self.model.load_training_state(state["training"])
         self.step, self.seconds, self._skipped = state["step"], state["seconds"], state["skipped"]
-        self.run.forget(lambda event: event["event"] == "step" and event["step"] > self.step)
+        self.run.forget(lambda event: event.get("step", 0) > self.step)
         self.run.say(f"Resuming {self.config.family} at step {self.step} ({self.seconds / 60:.1f} min of training so far).")
 
 

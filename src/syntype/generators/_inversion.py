@@ -1,4 +1,4 @@
-"""The latent of a photograph, found by gradient descent: how families that draw from latents fill in a part of one.
+"""The latent of a photograph, found by gradient descent: how families that draw from latents vary one and fill it in.
 
 Yeh et al. 2017, "Semantic Image Inpainting with Deep Generative Models" (arXiv 1607.07539): look for the latent whose image agrees with what
 is known of the photograph (the context loss, eq. 4) and is likely in itself; then take from that image what is not known. For the second, the
@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from syntype.generators._filling import join
 from syntype.recipe import Settings
 
 __all__ = ["LatentControls", "fill_in", "invert"]
@@ -26,11 +27,11 @@ PRIOR_WEIGHT = 0.1
 
 
 class LatentControls(Settings):
-    """Controls of families that fill in photographs by looking for their latents."""
+    """Controls of families that vary photographs or fill them in by looking for their latents."""
 
-    inpaint_steps: int = Field(200, ge=0)
+    search_steps: int = Field(200, ge=0)
     """Steps of the search; 0 takes what the seed draws."""
-    inpaint_rate: float = Field(0.05, gt=0)
+    search_rate: float = Field(0.05, gt=0)
     """Adam's learning rate of the search at its start; it falls to 0 in a straight line."""
 
 
@@ -67,11 +68,12 @@ def invert(draw: Callable[[Tensor], Tensor], start: Tensor, images_NCHW: Tensor,
 
 
 def fill_in(draw: Callable[[Tensor], Tensor], start: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor, *, steps: int, rate: float) -> Tensor:
-    """The photographs, what is masked drawn from the latents that ``invert`` finds: float32, shape (N, 3, size, size), in [-1, 1], on the CPU.
+    """The photographs, what is masked drawn from the latents that ``invert`` finds and joined to the rest without a seam: float32, shape
+    (N, 3, size, size), in [-1, 1], on the CPU.
 
     What is not masked comes back unchanged. The arguments are those of ``invert``.
     """
     latents = invert(draw, start, images_NCHW, masks_N1HW, steps=steps, rate=rate)
     with torch.no_grad():
-        drawn = draw(latents).float().clamp(-1, 1).cpu()
-    return torch.where(masks_N1HW.cpu(), drawn, images_NCHW.cpu().float())
+        drawn = draw(latents).float().cpu()
+    return join(drawn, images_NCHW.cpu().float(), masks_N1HW.cpu())
