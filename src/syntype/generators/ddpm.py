@@ -8,7 +8,7 @@ Code: written for Syntype from the papers; diffusers' scheduler (Apache-2.0) doe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -38,10 +38,10 @@ class DDPMConfig(GeneratorConfig):
     """Chance with which a photograph's species is kept from the network, so that it learns to draw without too: guidance needs both."""
     width: int = Field(48, ge=GROUP, multiple_of=GROUP)
     """Channels at full resolution."""
-    multipliers: tuple[int, ...] = Field((1, 2, 4, 4), min_length=1)
-    """Channels of each resolution, from full downwards, each half the one before, as multiples of ``width``."""
-    blocks: tuple[int, ...] = (1, 1, 2, 2)
-    """Residual blocks of each resolution, on the way down and again on the way up; at the lowest, once."""
+    multipliers: tuple[int, ...] = Field((1, 2, 4, 8, 8), min_length=1)
+    """Channels of each resolution, from full downwards, each half the one before, as multiples of ``width``; those below 4 pixels are left out."""
+    blocks: tuple[int, ...] = (1, 1, 1, 2, 3)
+    """Residual blocks of each resolution, on the way down and again on the way up; at the lowest, once. Parameters cost least where images are small."""
     learning_rate: float = Field(3e-4, gt=0)
     """Adam's learning rate."""
     flip: bool = True
@@ -51,8 +51,6 @@ class DDPMConfig(GeneratorConfig):
     def _check(self) -> Self:
         if len(self.blocks) != len(self.multipliers) or min(*self.blocks, *self.multipliers) < 1:
             raise ValueError("blocks and multipliers must be of one length, and positive: one of each a resolution")
-        if self.size % (4 << (len(self.multipliers) - 1)):
-            raise ValueError(f"images of {self.size} pixels cannot be halved {len(self.multipliers) - 1} times with 4 left: give fewer multipliers")
         return self
 
     @classmethod
@@ -81,13 +79,15 @@ class DDPM(GenerativeModel):
 
     Config = DDPMConfig
     Controls = DDPMControls
+    quick_controls: ClassVar[dict[str, Any]] = {"steps": 10, "resamples": 1}
     config: DDPMConfig
     generator: UNet
 
     def __init__(self, config: DDPMConfig, species: Sequence[str]) -> None:
         super().__init__(config, species)
         c = config
-        self.generator = UNet(c.size, len(self.species) if c.conditional else 0, c.width, c.multipliers, c.blocks)
+        depth = c.size.bit_length() - 2  # resolutions down to 4 pixels
+        self.generator = UNet(c.size, len(self.species) if c.conditional else 0, c.width, c.multipliers[:depth], c.blocks[:depth])
         self.diffusion = Diffusion(c.prediction, c.min_snr)
 
     @property
