@@ -96,7 +96,7 @@ def test_guidance_0_ignores_the_species_and_needs_label_dropout(model: DDPM) -> 
 
 def test_a_model_that_does_not_tell_species_apart() -> None:
     model = made(conditional=False)
-    assert not model.is_conditional
+    assert not model.is_conditional and DDPM(model.config, SPECIES[:1]).is_conditional
     images = model.sample(NAMES[:2], [7, 7], guidance=3, **FEW)
     assert torch.equal(images[0], images[1])
     with pytest.raises(UnknownNameError):
@@ -197,13 +197,23 @@ def test_bfloat16_trains_nearly_as_float32_does() -> None:
 def test_networks_that_make_no_sense_are_explained() -> None:
     for settings, message in (
         ({"blocks": (1, 1)}, "one length"),
-        ({"size": 16}, "fewer multipliers"),
+        ({"size": 48}, "power of two"),
         ({"width": 24}, "multiple of 16"),
-        ({"blocks": (1, 1, 0, 1)}, "positive"),
+        ({"blocks": (1, 1, 0, 1, 1)}, "positive"),
         ({"prediction": "x0"}, "prediction"),
     ):
         with pytest.raises(RecipeError, match=message):
             DDPMConfig.parse(settings)
+
+
+@pytest.mark.parametrize(("size", "lowest"), [(16, 4), (32, 4), (64, 4), (128, 8)])
+def test_the_default_network_suits_every_size(size: int, lowest: int) -> None:
+    network = DDPM(DDPMConfig(size=size, width=16), SPECIES).generator
+    sides: list[int] = []
+    network.middle.register_forward_pre_hook(lambda _module, inputs: sides.append(inputs[0].shape[-1]))
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, size, size), torch.zeros(1), network.codes(None, 1)).shape == (1, 3, size, size)
+    assert sides == [lowest]
 
 
 def test_the_network_keeps_channels_last_and_sees_level_and_species() -> None:

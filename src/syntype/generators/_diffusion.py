@@ -20,7 +20,19 @@ from torch import Tensor
 from syntype.generators.contract import to_uint8
 from syntype.generators.previews import tile
 
-__all__ = ["NUM_LEVELS", "Diffuses", "Diffusion", "Prediction", "ReverseProcess", "SamplerName", "diffusion_strip", "guided", "noise_streams"]
+__all__ = [
+    "NUM_LEVELS",
+    "Denoiser",
+    "Diffuses",
+    "Diffusion",
+    "Noise",
+    "Prediction",
+    "ReverseProcess",
+    "SamplerName",
+    "diffusion_strip",
+    "guided",
+    "noise_streams",
+]
 
 NUM_LEVELS = 1000
 BETAS = (1e-4, 0.02)

@@ -8,7 +8,7 @@ Code: written for Syntype from the papers; diffusers' scheduler (Apache-2.0) doe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -38,10 +38,10 @@ class DDPMConfig(GeneratorConfig):
     """Chance with which a photograph's species is kept from the network, so that it learns to draw without too: guidance needs both."""
     width: int = Field(48, ge=GROUP, multiple_of=GROUP)
     """Channels at full resolution."""
-    multipliers: tuple[int, ...] = Field((1, 2, 4, 4), min_length=1)
-    """Channels of each resolution, from full downwards, each half the one before, as multiples of ``width``."""
-    blocks: tuple[int, ...] = (1, 1, 2, 2)
-    """Residual blocks of each resolution, on the way down and again on the way up; at the lowest, once."""
+    multipliers: tuple[int, ...] = Field((1, 2, 4, 8, 8), min_length=1)
+    """Channels of each resolution, from full downwards, each half the one before, as multiples of ``width``; those below 4 pixels are left out."""
+    blocks: tuple[int, ...] = (1, 1, 1, 2, 3)
+    """Residual blocks of each resolution, on the way down and again on the way up; at the lowest, once. Parameters cost least where images are small."""
     learning_rate: float = Field(3e-4, gt=0)
     """Adam's learning rate."""
     flip: bool = True
@@ -51,8 +51,6 @@ class DDPMConfig(GeneratorConfig):
     def _check(self) -> Self:
         if len(self.blocks) != len(self.multipliers) or min(*self.blocks, *self.multipliers) < 1:
             raise ValueError("blocks and multipliers must be of one length, and positive: one of each a resolution")
-        if self.size % (4 << (len(self.multipliers) - 1)):
-            raise ValueError(f"images of {self.size} pixels cannot be halved {len(self.multipliers) - 1} times with 4 left: give fewer multipliers")
         return self
 
     @classmethod
@@ -81,19 +79,21 @@ class DDPM(GenerativeModel):
 
     Config = DDPMConfig
     Controls = DDPMControls
+    quick_controls: ClassVar[dict[str, Any]] = {"steps": 10, "resamples": 1}
     config: DDPMConfig
     generator: UNet
 
     def __init__(self, config: DDPMConfig, species: Sequence[str]) -> None:
         super().__init__(config, species)
         c = config
-        self.generator = UNet(c.size, len(self.species) if c.conditional else 0, c.width, c.multipliers, c.blocks)
+        depth = c.size.bit_length() - 2  # resolutions down to 4 pixels
+        self.generator = UNet(c.size, len(self.species) if c.conditional else 0, c.width, c.multipliers[:depth], c.blocks[:depth])
         self.diffusion = Diffusion(c.prediction, c.min_snr)
 
     @property
     def is_conditional(self) -> bool:
-        """Whether species are told apart."""
-        return self.config.conditional
+        """Whether the network is told the species, or there is only one."""
+        return self.config.conditional or len(self.species) == 1
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Build the optimiser."""
@@ -203,7 +203,7 @@ class DDPM(GenerativeModel):
             UnsupportedError: guidance of a model that never learnt to draw without species.
         """
         chosen = DDPMControls.parse(controls, "controls of ddpm")
-        if self.is_conditional and chosen.guidance != 1 and self.config.label_dropout == 0:
+        if self.config.conditional and chosen.guidance != 1 and self.config.label_dropout == 0:
             raise UnsupportedError(
                 f"guidance {chosen.guidance:g}: this ddpm was trained with label_dropout 0 and never learnt to draw without species. "
                 "Use guidance 1, or train with --set model.label_dropout=0.1."
@@ -212,14 +212,14 @@ class DDPM(GenerativeModel):
 
     def _codes(self, species: Sequence[str]) -> Tensor:
         labels = self.labels_of(species).to(self._device)
-        return self.generator.codes(labels if self.is_conditional else None, len(labels))
+        return self.generator.codes(labels if self.config.conditional else None, len(labels))
 
     def _noise(self, seeds: Sequence[int]) -> Noise:
         return noise_streams(seeds, (3, self.config.size, self.config.size), self._device)
 
     def _process(self, codes: Tensor, noise: Noise, chosen: DDPMControls) -> ReverseProcess:
         self.generator.eval()
-        predict = guided(self.generator, codes, self.generator.codes(None, len(codes)), chosen.guidance if self.is_conditional else 0)
+        predict = guided(self.generator, codes, self.generator.codes(None, len(codes)), chosen.guidance if self.config.conditional else 0)
 
         def denoise(x: Tensor, level: int) -> Tensor:
             return self.diffusion.clean(x, predict(x, level), level).clamp(-1, 1)
