@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import numpy as np
 import torch
-from fish4knowledge import DATA, NEW, NOTICE, ROOT, SHOWN, collecting, machine, save_grid, syntype
+from fish4knowledge import NEW, NOTICE, SHOWN, add_arguments, machine, open_photographs, save_grid, syntype, write_page
 from peer_lightweight_gan import SMALL, VERSION, Peer, save_photographs
+from peer_process import train_for
 
 from syntype.collection import Collection
 from syntype.curation.curate import copy_detector
@@ -52,27 +54,18 @@ COLUMNS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
-    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "fidelity")
+    add_arguments(parser, "fidelity")
     parser.add_argument("--minutes", type=float, default=45, help="training time of each trained contestant")
     parser.add_argument("--rows", default=",".join(ROWS), help="contestants to measure now, if they are not known (all: %(default)s)")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where benchmarks/fidelity.md and images/fidelity.png are written")
     arguments = parser.parse_args()
     wanted = arguments.rows.split(",")
     if unknown := set(wanted) - set(ROWS):
         parser.error(f"unknown rows: {', '.join(sorted(unknown))}. There are {', '.join(ROWS)}.")
     out, minutes = arguments.out, arguments.minutes
-    out.mkdir(parents=True, exist_ok=True)
-    folder = arguments.collection or out / "collection"
-    if arguments.collection is None:
-        collect = collecting(arguments.data)
-        if collect is None:
-            return
-        if not (folder / "collection.json").exists():
-            syntype([*collect, "--out", folder])
-    collection = Collection.open(folder)
-    referee = Referee(collection.where(collection.table["species"].ne(NEW)))
+    collection = open_photographs(arguments)
+    if collection is None:
+        return
+    referee = Referee(without_new(collection))
     known = {}
     for row in ROWS:
         place = out / f"{minutes:g}-minutes" if row in TRAINED else out
@@ -85,12 +78,14 @@ def main() -> None:
         if kept.exists():
             with np.load(kept.with_suffix(".npz")) as file:
                 known[row] = (file["images"], json.loads(kept.read_text(encoding="utf-8")))
-    page = arguments.docs / "benchmarks" / "fidelity.md"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(report({row: result for row, (_, result) in known.items()}, minutes, len(referee.test)), encoding="utf-8")
-    print(f"wrote {page}")
+    write_page(report({row: result for row, (_, result) in known.items()}, minutes, len(referee.test)), "fidelity", arguments.docs)
     if shown := [row for row in ("collage", *TRAINED) if row in known]:
         picture(shown, {row: known[row][0] for row in shown}, referee.species, arguments.docs / "images" / "fidelity.png")
+
+
+def without_new(collection: Collection) -> Collection:
+    """All but the species that fish4knowledge.py leaves for adaptation."""
+    return collection.where(collection.table["species"].ne(NEW))
 
 
 class Referee:
@@ -128,20 +123,30 @@ class Referee:
 
 
 def kid_error(real: np.ndarray, groups: np.ndarray, fake: np.ndarray) -> float:
-    """Standard error of ``kid`` by the jackknife over ``FOLDS`` parts of either side (Efron & Tibshirani 1993, equation 11.5).
+    """Standard error of ``kid``. How much the training itself varies from seed to seed is not in it."""
+    return standard_error(lambda photographs, images: kid(real[photographs], fake[images]), groups, len(fake))
 
-    Photographs of one group (video track) fall into one part, as they are not independent. How much the training itself varies from
-    seed to seed is not in it.
+
+def standard_error(figure: Callable[[np.ndarray, np.ndarray], float], groups: np.ndarray, number: int) -> float:
+    """Standard error by the jackknife over ``FOLDS`` parts of either side (Efron & Tibshirani 1993, equation 11.5).
+
+    Photographs of one group (video track) fall into one part, as they are not independent.
+
+    Args:
+        figure: of the photographs and the images that two masks choose.
+        groups: of the photographs.
+        number: of images.
     """
     _, tracks = np.unique(groups.astype(str), return_inverse=True)
+    photographs, images = np.ones(len(groups), dtype=bool), np.ones(number, dtype=bool)
     variance = 0.0
     for units, without in (
-        (tracks, lambda left_out: kid(real[~left_out], fake)),
-        (np.arange(len(fake)), lambda left_out: kid(real, fake[~left_out])),
+        (tracks, lambda left_out: figure(~left_out, images)),
+        (np.arange(number), lambda left_out: figure(photographs, ~left_out)),
     ):
-        number = units.max() + 1
-        folds = min(FOLDS, number)
-        fold = np.random.default_rng(0).permutation(number)[units] % folds
+        count = units.max() + 1
+        folds = min(FOLDS, count)
+        fold = np.random.default_rng(0).permutation(count)[units] % folds
         variance += (folds - 1) * np.var([without(fold == part) for part in range(folds)])
     return float(np.sqrt(variance))
 
@@ -175,26 +180,28 @@ def drawn_like(species: np.ndarray, collection: Collection) -> np.ndarray:
 
 
 def peer(row: str, referee: Referee, place: Path, minutes: float) -> tuple[np.ndarray, dict]:
-    """``lightweight-gan``, judged by its weights or by their average, whichever has the lower KID."""
+    """``lightweight-gan``, trained and judged."""
     save_photographs(referee.training.pixels(SIZE), place / "photographs")
     with Peer(place / row, place / "photographs", PEERS[row]) as trainer:
-        result = trainer.train(0)
-        while result["seconds"] < 60 * minutes:
-            result = trainer.train(min(120, 60 * minutes - result["seconds"]))  # its state is kept after every call
-        drawn = trainer.sample(len(referee.test))
+        result = train_for(trainer, minutes)
+        images, figures = best_of(trainer.sample(len(referee.test)), referee)
+    return images, {**result, **figures, "minutes": result["seconds"] / 60}
+
+
+def best_of(drawn: dict[str, np.ndarray], referee: Referee) -> tuple[np.ndarray, dict]:
+    """A peer's images and figures, by its weights or by their average, whichever have the lower KID."""
     judged = {name: referee.judge(images, with_species=False) for name, images in drawn.items()}
     best = min(judged, key=lambda name: judged[name]["kid"])
-    others = {"drawn_by": best, "kid_of_both": {name: figures["kid"] for name, figures in judged.items()}}
-    return drawn[best], {**judged[best], **result, "minutes": result["seconds"] / 60, **others}
+    return drawn[best], {**judged[best], "drawn_by": best, "kid_of_both": {name: figures["kid"] for name, figures in judged.items()}}
 
 
-def picture(rows: list[str], images: dict[str, np.ndarray], species: np.ndarray, path: Path) -> None:
-    """Two lines of images a contestant, its first: a species a column, but for the one that knows none. No photographs."""
+def picture(rows: list[str], images: dict[str, np.ndarray], species: np.ndarray, path: Path, nameless: Container[str] = PEERS) -> None:
+    """Two lines of images a contestant, its first: a species a column, but for those that know none (``nameless``). No photographs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = [name for name in SHOWN if (species == name).sum() >= 2] or list(np.unique(species))[:12]
     shown = []
     for row in rows:
-        if row in PEERS:
+        if row in nameless:
             shown += list(images[row][: 2 * len(columns)])
         else:
             shown += [images[row][np.flatnonzero(species == name)[line]] for line in range(2) for name in columns]

@@ -104,6 +104,35 @@ def collecting(data: Path) -> list[object] | None:
     return ["collect", table, "--species-column", "standardized_species", "--group-column", "trajectory"]
 
 
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """Where the photographs are, and where what is measured goes."""
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
+    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / name, help="what is known, so that it is not measured again (%(default)s)")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page and the pictures are written")
+
+
+def open_photographs(arguments: argparse.Namespace) -> Collection | None:
+    """The photographs, imported where they were not; None, and a word to the user, where there are none. Makes --out."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    folder = arguments.collection or arguments.out / "collection"
+    if arguments.collection is None:
+        collect = collecting(arguments.data)
+        if collect is None:
+            return None
+        if not (folder / "collection.json").exists():
+            syntype([*collect, "--out", folder])
+    return Collection.open(folder)
+
+
+def write_page(text: str, name: str, docs: Path) -> None:
+    """Write a page of what was measured."""
+    page = docs / "benchmarks" / f"{name}.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+    print(f"wrote {page}")
+
+
 def syntype(command: list[object]) -> dict:
     """Run one command of ``syntype`` and give its JSON. Raises ``CalledProcessError`` if it fails or is stopped."""
     words = [str(word) for word in command]

@@ -5,100 +5,42 @@ whether there is CUDA is answered with yes during the import, ``.cuda()`` leaves
 is the CPU. Nothing else of it is touched: ``Trainer.train()`` takes every step, on batches of its own data loader, with the defaults of
 its command line (attention at 32 px, discriminator output 1x1, translation and cut-out with a probability it sets itself) but for the
 size, the batch and one batch a step. Its previews and checkpoints, which it would draw within a step, are left out.
-
-Its packages are installed by name into a folder of their own, without what they depend on: PyTorch and the rest are those of this
-environment, which stays as it is.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import importlib
-import json
-import os
 import random
-import subprocess
-import sys
 import time
 import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from peer_process import PeerProcess, Session, save_photographs, serve
 
 __all__ = ["SMALL", "VERSION", "Peer", "save_photographs"]
 
 VERSION = "1.2.1"
 SMALL = 128
 """``fmap_max`` of a second, smaller peer: that of the defaults has six times the parameters of ``projected`` and takes few steps in the time."""
-PACKAGES = (f"lightweight-gan=={VERSION}", "einops", "kornia", "kornia-rs", "adabelief-pytorch", "colorama", "tabulate")
-BATCH, SIZE, LATENT = 16, 64, 256
+SIZE, LATENT = 64, 256
 PENALTY_EVERY = 4
 """Every so many steps the trainer adds a gradient penalty, so that only multiples of it make a fair sample of its speed."""
 
 
-class Peer:
-    """The trainer in its own process; a context manager. What an earlier call trained is gone on with.
+class Peer(PeerProcess):
+    """The trainer in its own process; ``width`` is the most channels of a feature map (``fmap_max``), 512 by its own default."""
 
-    Args:
-        folder: its state and what it draws; its packages lie beside it.
-        photographs: folder of PNG files, all of which it learns from.
-        widest: the most channels of a feature map (``fmap_max``); 512 by its own default.
-    """
+    script, module, packages_folder = __file__, "lightweight_gan", "peer-packages"
+    packages = (f"lightweight-gan=={VERSION}", "einops", "kornia", "kornia-rs", "adabelief-pytorch", "colorama", "tabulate")
 
-    def __init__(self, folder: Path, photographs: Path, widest: int = 512) -> None:
-        self.folder = folder
-        packages = folder.with_name("peer-packages")
-        if not (packages / "lightweight_gan").is_dir():
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), *PACKAGES]
-            subprocess.run(command, check=True, stdout=sys.stderr)
-        (folder / "work").mkdir(parents=True, exist_ok=True)
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, str(photographs), str(folder), str(widest)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(packages), os.environ.get("PYTHONPATH", "")])},
-        )
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def train(self, seconds: float) -> dict[str, Any]:
-        """Train for at least so long, in whole cycles of its gradient penalty; gives what this call and all calls did."""
-        return self._ask({"train": seconds})
-
-    def sample(self, number: int) -> dict[str, np.ndarray]:
-        """Images drawn by its generator's ``weights`` and by their ``average``: uint8, shape (number, 64, 64, 3)."""
-        self._ask({"sample": number})
-        with np.load(self.folder / "samples.npz") as file:
-            return dict(file)
-
-    def _ask(self, request: dict[str, float]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"lightweight-gan ended with status {self._process.wait()}; what it said is above")
-        return json.loads(answer)
+    def __init__(self, folder: Path, photographs: Path, width: int = 512) -> None:
+        super().__init__(folder, photographs, width)
 
 
-def save_photographs(images: np.ndarray, folder: Path) -> None:
-    """Write what the peer learns from: images, uint8, shape (N, size, size, 3), as PNG files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{number:05d}.png")
-
-
-class Session:
-    """The trainer's side of ``Peer``."""
+class GANSession(Session):
+    """Its trainer."""
 
     def __init__(self, photographs: Path, folder: Path, widest: int) -> None:
         self.photographs, self.folder, self.widest, self.state = photographs, folder, widest, folder / "state.pt"
@@ -120,35 +62,33 @@ class Session:
             self.trainer.steps = kept["steps"]
         self._seed(self.trainer.steps)
 
-    def train(self, seconds: float) -> dict[str, Any]:
-        trainer, began, steps = self.trainer, self.seconds, self.trainer.steps
-        while self.seconds - began < seconds:
-            self.seconds += self._cycle(trainer, self.precision)
-        gan = trainer.GAN
+    @property
+    def steps(self) -> int:
+        return self.trainer.steps
+
+    def cycle(self) -> float:
+        return self._cycle(self.trainer, self.precision)
+
+    def keep(self) -> None:
+        gan = self.trainer.GAN
         kept = {"GAN": gan.state_dict(), "G_opt": gan.G_opt.state_dict(), "D_opt": gan.D_opt.state_dict()}
-        self.torch.save({**kept, "steps": trainer.steps, "seconds": self.seconds, "precision": self.precision, "tried": self.tried}, self.state)
+        self.torch.save({**kept, "steps": self.steps, "seconds": self.seconds, "precision": self.precision, "tried": self.tried}, self.state)
+
+    def sizes(self) -> dict[str, int]:
+        gan = self.trainer.GAN
         count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
-        return {
-            "seconds": self.seconds,
-            "steps": trainer.steps,
-            "images_per_second": trainer.steps * BATCH / max(self.seconds, 1e-9),
-            "images_per_second_now": (trainer.steps - steps) * BATCH / max(self.seconds - began, 1e-9),
-            "num_parameters": count(gan.G),
-            "num_trained": count(gan.G) + count(gan.D),
-            "arithmetic": self.precision,
-            "tried": self.tried,
-        }
+        return {"num_parameters": count(gan.G), "num_trained": count(gan.G) + count(gan.D)}
 
     def sample(self, number: int) -> dict[str, Any]:
-        trainer = self.trainer
-        trainer.GAN.eval()
+        gan = self.trainer.GAN
+        gan.eval()
         latents = self.torch.randn(number, LATENT, generator=self.torch.Generator().manual_seed(0))
-        drawn = {}
-        for name, generator in (("weights", trainer.GAN.G), ("average", trainer.GAN.GE)):
-            images = trainer.generate_(generator, latents)
-            drawn[name] = images.mul(255).add(0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-        np.savez(self.folder / "samples.npz", **drawn)
-        return {}
+
+        def draw(generator: Any) -> np.ndarray:
+            images = self.trainer.generate_(generator, latents)
+            return images.mul(255).add(0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
+        return self.draw(self.folder, number, {"weights": lambda: draw(gan.G), "average": lambda: draw(gan.GE)})
 
     def _new_trainer(self) -> Any:
         self._seed(0)
@@ -156,7 +96,7 @@ class Session:
             name="peer",
             base_dir=self.folder / "work",
             image_size=SIZE,
-            batch_size=BATCH,
+            batch_size=self.batch,
             gradient_accumulate_every=1,
             latent_dim=LATENT,
             fmap_max=self.widest,
@@ -179,7 +119,7 @@ class Session:
         return time.monotonic() - began
 
     def _speed(self, precision: str) -> float:
-        return BATCH * PENALTY_EVERY / self._cycle(self._new_trainer(), precision)
+        return self.batch * PENALTY_EVERY / self._cycle(self._new_trainer(), precision)
 
     def _seed(self, seed: int) -> None:
         random.seed(seed)
@@ -211,20 +151,5 @@ def load_code(torch: Any) -> Any:
     return code
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("widest", type=int)
-    arguments = parser.parse_args()
-    session = None
-    for line in sys.stdin:
-        with contextlib.redirect_stdout(sys.stderr):  # it prints; standard output is for the answers
-            session = session or Session(arguments.photographs, arguments.folder, arguments.widest)  # not before it is its turn
-            [(verb, value)] = json.loads(line).items()
-            answer = getattr(session, verb)(value)
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(GANSession)

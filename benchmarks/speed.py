@@ -28,14 +28,13 @@ from unittest import mock
 
 import numpy as np
 import torch
-from fish4knowledge import DATA, NOTICE, ROOT, collecting, machine, syntype
+from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, write_page
 from peer_lightweight_gan import SMALL, VERSION, Peer, save_photographs
 from torch.autograd.profiler import record_function
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from syntype.collection import Collection
 from syntype.generators import projected, training
 from syntype.generators._projection import FrozenFeatures
 from syntype.generators.contract import TrainingData
@@ -54,25 +53,15 @@ AIM_RATIO, AIM_SHARE = 15, 0.35
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
-    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "speed")
+    add_arguments(parser, "speed")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=40, help="of each turn; the peer's end with a whole cycle of its gradient penalty")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "speed.md")
     arguments = parser.parse_args()
-    out = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    folder = arguments.collection or out / "collection"
-    if arguments.collection is None:
-        collect = collecting(arguments.data)
-        if collect is None:
-            return
-        if not (folder / "collection.json").exists():
-            syntype([*collect, "--out", folder])
-    collection = Collection.open(folder).training()
-    data = training_data(collection, SIZE)
+    out, collection = arguments.out, open_photographs(arguments)
+    if collection is None:
+        return
+    data = training_data(collection.training(), SIZE)
     save_photographs(data.images, out / "photographs")
     runtime, kept = Runtime("cpu"), out / "rounds.json"
     with Peer(out / "lightweight-gan", out / "photographs") as usual, Peer(out / "lightweight-gan-small", out / "photographs", SMALL) as small:
@@ -94,9 +83,7 @@ def main() -> None:
         contestant.flops = flops_of_a_step(contestant.loop)
     parts = {contestant.name: profile(contestant.loop) for contestant in mine}
     compiled = None if arguments.no_compile else compilation(data, runtime)
-    arguments.record.parent.mkdir(parents=True, exist_ok=True)
-    arguments.record.write_text(report(mine, peers, best, parts, compiled, arguments), encoding="utf-8")
-    print(f"wrote {arguments.record}")
+    write_page(report(mine, peers, best, parts, compiled, arguments), "speed", arguments.docs)
 
 
 def rounds(kept: Path, turns: dict[str, Callable[[], float]], number: int) -> dict[str, list[float]]:

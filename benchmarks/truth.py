@@ -4,7 +4,7 @@ oracle    fresh individuals from the true distribution: as good as synthetic ima
 copies    training photographs repeated. The study must not say "add".
 noise     every pixel drawn at random. The study must not say "add".
 
-    python benchmarks/truth.py [--out FOLDER] [--repetitions 10] [--species 16] [--seeds 5]
+    python benchmarks/truth.py [--out FOLDER] [--repetitions 10] [--species 24] [--seeds 5]
 
 Each kind goes to ``study`` twice: curated first, as the product does it, and with curation switched off (every image declared accepted),
 so that the arms alone must tell. Every repetition draws another reef and uses other seeds. What is the same in the studies of one
@@ -39,6 +39,8 @@ from syntype.study.arms import COMPETITORS, CURATED
 KINDS = {"oracle": "fresh draws from the true distribution", "copies": "training photographs repeated", "noise": "random pixels"}
 WORDS = ("add", "do not add", "not enough evidence")
 CURATION = ("all accepted", "curated")
+LEAST, MOST = 6, 30
+"""Training images of the rarest and of the commonest species; all are filled up, so that there is one question and no price to weigh."""
 ARMS = (*COMPETITORS, CURATED)
 
 
@@ -46,9 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "truth")
     parser.add_argument("--repetitions", type=int, default=10)
-    parser.add_argument("--species", type=int, default=16)
-    parser.add_argument("--tests", type=int, default=60, help="test images of every species")
-    parser.add_argument("--fill-to", type=int, default=40, help="real and synthetic images together, of the species with fewer real ones")
+    parser.add_argument("--species", type=int, default=24)
+    parser.add_argument("--tests", type=int, default=30, help="test images of every species")
+    parser.add_argument("--fill-to", type=int, default=40, help="training images of every species, real and synthetic together")
     parser.add_argument("--seeds", type=int, default=5, help="paired seeds of each study")
     parser.add_argument("--steps", type=int, default=1000, help="gradient steps of each classifier")
     parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "truth.md")
@@ -66,7 +68,7 @@ def repetition(number: int, arguments: argparse.Namespace) -> list[dict]:
         reef = Collection.open(folder / "reef")
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        config = ReefConfig(num_species=arguments.species, max_images=60, min_images=6, num_test=arguments.tests, seed=2000 + number)
+        config = ReefConfig(num_species=arguments.species, max_images=MOST, min_images=LEAST, num_test=arguments.tests, seed=4000 + number)
         reef = draw_reef(config, folder / "reef", Run.silent()).collection
     rows: list[dict] = []
     for kind in KINDS:
@@ -151,9 +153,9 @@ def report(rows: list[dict], arguments: argparse.Namespace) -> str:
         "",
         f"Written by `python benchmarks/truth.py{options(arguments)}`. Machine: {machine()}; {minutes:.0f} minutes of one core.",
         "",
-        f"{arguments.repetitions} repetitions, each on another drawn reef of {arguments.species} species (6 to 60 training images, "
-        f"{arguments.tests} test images a species) with other seeds. Species with fewer than {arguments.fill_to} training images are filled up to "
-        f"that number by images of one of three kinds: {kinds}. Each study: {arguments.seeds} paired seeds, arms "
+        f"{arguments.repetitions} repetitions, each on another drawn reef of {arguments.species} species ({LEAST} to {MOST} training images, "
+        f"{arguments.tests} test images a species) with other seeds. Every species is filled up to {arguments.fill_to} training images "
+        f"by images of one of three kinds: {kinds}. Each study: {arguments.seeds} paired seeds, arms "
         f"{', '.join(f'`{name}`' for name in ARMS)}, {arguments.steps} steps of a linear head on frozen Lite2 features, all else as by default. "
         "*Curated*: as the product does it. *All accepted*: curation switched off, so that the arms alone must tell.",
         "",
@@ -197,7 +199,7 @@ def report(rows: list[dict], arguments: argparse.Namespace) -> str:
 
 def options(arguments: argparse.Namespace) -> str:
     """The settings that differ from the defaults, as they were given."""
-    given = {"--repetitions": (arguments.repetitions, 10), "--species": (arguments.species, 16), "--tests": (arguments.tests, 60),
+    given = {"--repetitions": (arguments.repetitions, 10), "--species": (arguments.species, 24), "--tests": (arguments.tests, 30),
              "--fill-to": (arguments.fill_to, 40), "--seeds": (arguments.seeds, 5), "--steps": (arguments.steps, 1000)}  # fmt: skip
     return "".join(f" {name} {value}" for name, (value, default) in given.items() if value != default)
 

@@ -34,11 +34,13 @@ def test_every_adaptation_recipe_is_valid(name: str) -> None:
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_every_training_recipe_can_be_planned(name: str, small_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe, out = find_recipe(name), tmp_path / "g"
+    recipe, out, images = find_recipe(name), tmp_path / "g", small_collection.training()
     arguments = ["train", recipe["family"], str(small_collection.root), "--recipe", name, "--out", str(out), "--dry-run", "--json"]
+    if "only" in recipe:  # its species are of another collection
+        arguments, images = [*arguments, "--only", "Aus primus"], images.select(species="Aus primus")
     assert main(arguments) == 0
     planned = json.loads(capsys.readouterr().out)
-    assert planned["steps"] == recipe.get("steps") and planned["images"] == len(small_collection.training()) and not out.exists()
+    assert planned["steps"] == recipe.get("steps") and planned["images"] == len(images) and not out.exists()
 
 
 @pytest.mark.slow
@@ -64,3 +66,24 @@ def test_the_few_shot_fish_recipes_keep_the_settings_of_the_original() -> None:
     adaptation = find_recipe("s1-adapt-ewc")
     assert (adaptation["method"], adaptation["batch_size"], adaptation["steps"]) == ("ewc", 4, 2000)
     assert adaptation["rate"] * recipe["model"]["learning_rate"] == 1e-4
+
+
+def test_the_recipes_of_the_other_adversarial_systems_keep_what_their_sources_report() -> None:
+    shark, guided = find_recipe("s1-wgan-gp"), find_recipe("s2-guided")
+    assert shark["only"] == ["Carcharodon carcharias"] and shark["size"] == find_recipe("s1-dcgan")["size"] == 128
+    assert (guided["size"], guided["model"]["latent_dim"]) == (128, 128) and guided["steps"] * guided["batch_size"] // 13_000 == 30
+    for name in ("s3-dcgan", "s3-cgan", "s3-wgan-gp", "s3-cwgan-gp"):
+        recipe = find_recipe(name)
+        assert recipe["steps"] * recipe["batch_size"] == 200 * 2000
+        assert 9 < recipe["preview_every"] * recipe["batch_size"] / 2000 <= 10
+        if "wgan" in name:
+            assert (recipe["model"]["critic_steps"], recipe["model"]["penalty"]) == (5, 10.0)
+
+
+def test_the_recipes_of_pixel_diffusion_keep_what_their_sources_report() -> None:
+    fishes, seascapes = find_recipe("s1-diffusion"), find_recipe("s4-pixel")
+    assert (fishes["size"], fishes["model"]["conditional"]) == (128, True)
+    assert (seascapes["size"], seascapes["model"]["conditional"]) == (64, False)
+    for recipe in (fishes, seascapes):  # Ho et al. 2020
+        assert (recipe["family"], recipe["model"]["prediction"], recipe["model"]["min_snr"]) == ("ddpm", "eps", None)
+    assert seascapes["steps"] * seascapes["batch_size"] // 667 >= 9_900

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_collection
+from made import make_collection
 from safetensors.torch import load_file
 
 from syntype.adaptation import METHODS, AdaptConfig, adapt
@@ -220,3 +220,21 @@ def test_a_base_that_is_gone_or_changed_is_noticed(collection: Collection, base:
     (moved / "generator.json").write_text(text.replace('"weights_sha256": "', '"weights_sha256": "0'))
     with pytest.raises(CollectionError, match="trained further"):
         load_generator(tmp_path / "one")
+
+
+def test_what_a_relative_lends_changes_what_is_learnt(collection: Collection, base: Path, tmp_path: Path) -> None:
+    learnt = {}
+    for lending in (0.0, 0.5, None):
+        adapted(collection, base, "Cus novus", tmp_path / f"{lending}", lending=lending)
+        learnt[lending] = load_generator(tmp_path / f"{lending}").sample(["Cus novus"], [0])
+    assert torch.equal(learnt[None], learnt[0.5]), "projected lends one half by default"
+    assert not torch.equal(learnt[0.0], learnt[0.5])
+    with pytest.raises(InputError, match="lending"):
+        adapted(collection, base, "Cus novus", tmp_path / "0.5", lending=0.25)
+
+
+def test_a_family_without_codes_has_nothing_to_lend(collection: Collection, tmp_path: Path) -> None:
+    trained(collection, "fastgan", tmp_path / "base", steps=1)
+    with pytest.raises(UnsupportedError, match="lend"):
+        adapted(collection, tmp_path / "base", "Cus novus", tmp_path / "one", lending=0.5, steps=1)
+    adapted(collection, tmp_path / "base", "Cus novus", tmp_path / "one", steps=1)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from syntype.apps.cli import cli, main
 from syntype.apps.cli_common import Stopped, plain, run_stage, settings
+from syntype.collection import Collection
 from syntype.errors import SyntypeError
 from syntype.recipe import Settings
 
@@ -74,7 +75,9 @@ def collection(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_the_contracts_commands_exist() -> None:
-    promised = "collect,reef,inspect,train,adapt,generate,curate,evaluate,classify train,classify predict,study,report,families,demo"
+    promised = (
+        "collect,reef,inspect,train,adapt,generate,blend,vary,inpaint,curate,evaluate,classify train,classify predict,study,report,families,demo"
+    )
     assert set(COMMANDS) == set(promised.split(","))
 
 
@@ -99,7 +102,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     assert [option for option in options if f"`{option}" not in section] == []
 
 
-@pytest.mark.parametrize("name", ["train", "adapt", "generate", "classify train", "study", "demo"])
+@pytest.mark.parametrize("name", ["train", "adapt", "generate", "blend", "vary", "inpaint", "classify train", "study", "demo"])
 def test_long_commands_have_a_dry_run_a_device_and_a_seed(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert {"--dry-run", "--device", "--seed"} <= options
@@ -130,6 +133,12 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         ["adapt", "nowhere", "nowhere", "--species", "S", "--out", "x"],
         ["generate", "nowhere", "--species", "S", "--num", "3", "--out", "x"],
         ["generate", "nowhere", "--species", "S", "--num", "0", "--out", "x"],
+        ["blend", "nowhere", "--species", "S", "--out", "x"],
+        ["blend", "nowhere", "--species", "S", "--layout", "board", "--out", "x"],
+        ["vary", "nowhere", "nowhere", "--strength", "1.5", "--out", "x"],
+        ["vary", "nowhere", "nowhere", "--out", "x"],
+        ["inpaint", "nowhere", "nowhere", "--out", "x"],
+        ["inpaint", "nowhere", "nowhere", "--box", "0", "0", "1", "--out", "x"],
         ["curate", "nowhere", "--real", "nowhere", "--out", "x"],
         ["evaluate", "nowhere", "--real", "nowhere"],
         ["classify", "train", "nowhere", "--out", "x"],
@@ -308,6 +317,42 @@ def test_the_route_without_training(tiny_reef: Path, tmp_path: Path, capsys: pyt
     measured = call_json(capsys, "evaluate", drawn, "--real", tiny_reef)
     assert {"encoder", "kid", "precision", "recall", "density", "coverage", "copy_rate"} <= set(measured)
     assert measured["copy_rate"] > 0.9
+
+
+@pytest.fixture(scope="module")
+def tiny_generator(tiny_reef: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("generators") / "fastgan"
+    small = [word for setting in ("model.width=4", "model.latent_dim=16", "model.embedding_dim=8", "batch_size=4") for word in ("--set", setting)]
+    assert main(["train", "fastgan", str(tiny_reef), "--steps", "1", "--size", "32", "--out", str(out), "--quiet", "--json", *small]) == 0
+    return out
+
+
+def test_hybrids_from_the_command_line(tiny_reef: Path, tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Collection.open(tiny_reef).table
+    names = table["species"].unique().tolist()
+    photograph = table.loc[table["split"] == "train", "image_id"].iloc[0]
+    held = table.loc[table["split"] == "test", "image_id"].iloc[0]
+    strip = [tiny_generator, "--species", names[0], "--species", names[1], "--steps", 3, "--num", 2]
+    around = [tiny_generator, tiny_reef, "--photograph", photograph, "--strength", 0.2, "--strength", 0.8]
+    within = [tiny_generator, tiny_reef, "--photograph", photograph, "--box", 0.25, 0.25, 0.5, 0.5, "--num", 2]
+    quick = ["--set", "controls.search_steps=1"]
+    for command, arguments, images in (("blend", strip, 6), ("vary", [*around, *quick], 2), ("inpaint", [*within, *quick], 2)):
+        out = tmp_path / command
+        told = call_json(capsys, command, *arguments, "--out", out, "--dry-run")
+        assert told["images"] == images and told["estimated_minutes"] > 0 and not out.exists()
+        made = call_json(capsys, command, *arguments, "--out", out)
+        assert made["num_images"] == images and all(Path(path).is_file() for path in made["pictures"])
+        code, _, err = call(capsys, command, *arguments, "--out", out)
+        assert code == 2 and "--resume" in err
+        assert call_json(capsys, command, *arguments, "--out", out, "--resume")["num_images"] == images
+    for arguments, reason in (
+        ([*around[:2], "--photograph", held], "not a training photograph"),
+        ([*around, "--set", "controls.truncation=0.5"], "no control 'truncation'"),
+        ([*around[:2], "--species", "Cus novus"], "unknown species"),
+    ):
+        code, _, err = call(capsys, "vary", *arguments, "--out", tmp_path / "refused")
+        assert code == 2 and is_one_clear_line(err) and reason in err, err
+        assert not (tmp_path / "refused").exists()
 
 
 def test_a_classifier_is_trained_and_names_photographs(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from PIL import Image
 
 from syntype.curation.alignment import WINDOWS, align, downscale, frame_weights, unit_vectors, usable_pixels, warp
 
@@ -45,14 +46,27 @@ def test_inner_product_is_the_weighted_correlation() -> None:
     np.testing.assert_allclose((vectors[0] @ vectors[1]).item(), expected, atol=1e-5)
 
 
-def test_burnt_out_pixels_are_not_believed_unless_nothing_else_is_left() -> None:
-    images = np.full((2, 32, 32, 3), 120, np.uint8)
-    images[0, :16] = 255
+def test_burnt_out_and_even_pixels_are_not_believed_unless_nothing_else_is_left() -> None:
+    images = np.stack([smooth_picture(6)] * 4)
+    images[0, :32] = 255
     images[1] = 255
+    images[2, :16, :16] = (120, 60, 30)
     usable = usable_pixels(images, 16)
     assert usable[0, :, :8].abs().max() == 0
-    assert usable[0, :, 8:].min() > 0
+    assert usable[0, :, 8:].min() == 1, "what merely borders on burnt out is believed"
     assert usable[1].min() == 1
+    assert usable[2, :, :4, :4].abs().max() == 0
+    assert usable[2, :, 5:].min() == 1
+    assert usable[3].min() == 1
+
+
+def test_a_turn_is_seen_through_whatever_colour_fills_the_corners() -> None:
+    original = smooth_picture(7)
+    pose = torch.tensor([[1.0, 0, 0, 0]])
+    for colour in ((0, 0, 0), (120, 120, 120), (30, 90, 200), (255, 255, 255)):
+        turned = np.asarray(Image.fromarray(original).rotate(8, Image.Resampling.BICUBIC, fillcolor=colour))
+        agreement = align(downscale(turned[None], 32), downscale(original[None], 32), pose, usable_pixels(turned[None], 32), iterations=10)[1]
+        assert agreement.item() > 0.95, colour
 
 
 def test_what_is_burnt_out_or_black_does_not_count_against_a_copy() -> None:

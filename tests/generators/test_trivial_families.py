@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_collection
+from made import make_collection
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
 from syntype.errors import CollectionError, UnknownNameError, UnsupportedError
 from syntype.generators import TrainConfig, train
+from syntype.generators._filling import pull_push
 from syntype.generators._segmentation import PLAUSIBLE_AREA, ellipse, segment
-from syntype.generators.collage import Collage, CollageConfig, pull_push
+from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import GenerativeModel, TrainingData
 from syntype.generators.copies import Copies
 from syntype.generators.runtime import Runtime

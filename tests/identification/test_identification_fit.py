@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from syntype.encoders import build_classifier_backbone
 from syntype.errors import CollectionError, TrainingError, UnknownNameError
 from syntype.identification import ClassifierConfig, FeatureCache, FittedClassifier, LabelledImages, fit
-from syntype.identification.backbones import build_classifier_backbone
 
 COUNTS = np.array([24, 12, 4])
 HEAD = ClassifierConfig(size=32, encoder_size=64, steps=150, batch_size=16, views=2, lr=3e-3, device="cpu")

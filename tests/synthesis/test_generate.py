@@ -16,17 +16,21 @@ from PIL import Image
 from torch import Tensor
 
 from syntype.collection import Collection
-from syntype.errors import TrainingError, UnknownNameError, UnsupportedError
-from syntype.generators.checkpoint import Generator
+from syntype.errors import RecipeError, TrainingError, UnknownNameError, UnsupportedError
 from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import TrainingData
 from syntype.generators.fastgan import FastGAN, FastGANConfig
 from syntype.generators.runtime import Runtime
+from syntype.generators.trained import Generator
 from syntype.recipe import Settings
 from syntype.run import Run, read_events
 from syntype.synthesis import NOTICE, GenerateConfig, generate, image_seed, read_mark
 
 SPECIES = ("Chromis caerulea", 'Chromis "sp. A" & <cf.>', "Chromis/flava", "Čičavica žutá")
+
+
+class Truncation(Settings):
+    truncation: float = 1.0
 
 
 class Recorder(Generator):
@@ -36,6 +40,7 @@ class Recorder(Generator):
         rng = np.random.default_rng(1)
         images = rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
         model = Collage(CollageConfig(size=32), SPECIES)
+        model.Controls = Truncation
         model.prepare(TrainingData(images, np.arange(8) % 4, np.arange(8), SPECIES), Runtime("cpu"))
         super().__init__(Path("unused"), model, {"family": "collage", "generator_id": "collage-0123456789ab", **info}, ["0" * 64])
         self.asked = 0
@@ -207,6 +212,14 @@ def test_controls_reach_the_generator_and_the_table(tmp_path: Path) -> None:
     assert generator.controls == {"truncation": 0.5}
     assert json.loads(collection.table["controls"][0]) == {"truncation": 0.5}
     assert collection.table["licence"][0] == "CC BY 4.0; CC0"
+
+
+def test_a_control_that_the_family_does_not_have_is_refused_before_anything_is_written(shared: Recorder, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"family collage has no control 'truncatoin'\. Its controls: truncation"):
+        draw(shared, tmp_path / "out", num=1, controls={"truncatoin": 0.5})
+    with pytest.raises(RecipeError, match="truncation"):
+        draw(shared, tmp_path / "out", num=1, controls={"truncation": "much"})
+    assert not (tmp_path / "out").exists()
 
 
 def test_jpeg_files_are_asked_for_by_format(shared: Recorder, tmp_path: Path) -> None:

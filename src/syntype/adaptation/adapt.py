@@ -24,17 +24,20 @@ from syntype.adaptation.methods import FISHER_IMAGES, METHODS, fisher_informatio
 from syntype.collection.table import Collection
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
-from syntype.generators.checkpoint import NEW_ROW, Generator, base_folder, load_generator, read_generator_info, read_state
-from syntype.generators.contract import Adapts
+from syntype.generators.checkpoint import base_folder, load_generator, read_generator_info, read_state
+from syntype.generators.contract import Adapts, Lends
 from syntype.generators.data import training_data
 from syntype.generators.modulation import modulate, saved_weights
 from syntype.generators.runtime import Precision, Runtime
+from syntype.generators.trained import NEW_ROW, Generator
 from syntype.generators.training import Loop, TrainConfig
 from syntype.recipe import Settings
 from syntype.run import Run, write_json
 
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs"]
 
+LENDING = 0.5
+"""What ``AdaptConfig.lending`` stands for where the family lends."""
 LOOKED_AT = 4000
 """Photographs of known species, at most, among which a new one's relative is looked for; one of each where there are more species."""
 
@@ -48,6 +51,9 @@ class AdaptConfig(Settings):
     """One of ``METHODS``."""
     ewc_weight: float = Field(1.0, gt=0)
     """Weight of the penalty of ``ewc``; the Fisher information that it multiplies has mean 1."""
+    lending: float | None = Field(None, ge=0, le=1)
+    """Share of the training's images that show the new species in poses, places and light of its nearest relative; null: one half where the
+    family can do that, 0 where it cannot."""
     shots: int = Field(6, ge=1)
     """Photographs to learn from."""
     steps: int = Field(300, ge=1)
@@ -114,7 +120,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         out: the adapted generator's folder.
 
     Raises:
-        UnsupportedError: the family cannot adapt.
+        UnsupportedError: the family cannot adapt, or cannot lend.
         UnknownNameError: unknown method or species.
         InputError: the generator knows the species already, or its base lacks the discriminators that the method builds on.
     """
@@ -127,6 +133,9 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     model = base.model
     if not isinstance(model, Adapts):
         raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. Families that can: see syntype families.")
+    if config.lending and not isinstance(model, Lends):
+        raise UnsupportedError(f"family {generator.family} has nothing to lend from a relative. Leave lending out, or set it to 0.")
+    lending = LENDING if config.lending is None and isinstance(model, Lends) else config.lending or 0.0
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)
     if len(photographs) < config.shots:
         run.say(f"{config.species} has {len(photographs)} training photographs, not {config.shots}: learning from those.")
@@ -143,6 +152,8 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     torch.manual_seed(config.seed)
     model.prepare(data, runtime)
     model.scale_rates(config.rate)
+    if isinstance(model, Lends):
+        model.lend(lending)
     state = read_state(base_path)
     if state is not None:
         model.restore_critic(state["model"], relative)
@@ -169,14 +180,19 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         device=config.device,
         preview_every=max(1, config.steps // 5),
     )
-    method = {"method": config.method, "rate": config.rate, **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {})}
+    method = {
+        "method": config.method,
+        "rate": config.rate,
+        "lending": lending,
+        **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {}),
+    }
     loop = Loop(model, data, runtime, settings, out, run, identity=method)
     status = loop.run_until_done()
 
     changed = _changes(before, saved_weights(loop.average.average))
     file = _save(generator, base, config, relative, changed, photographs, loop, out)
     if run.folder is not None:
-        loop.preview(f"final-{loop.step:06d}", [config.species])
+        loop.last_preview([config.species])
     info, _ = read_generator_info(out)
     return AdaptResult(
         out,

@@ -3,8 +3,8 @@
 A disguised copy is its original after a flip, a crop, a small turn, and a change of light, sharpness or compression. So a pair is
 laid over one another by the best similarity transform (Gauss-Newton on the weighted squared difference with a free gain and a free
 bias a channel: Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2), and then compared by normalised cross-correlation, which no
-change of gain or bias alters. Pixels that are burnt out or black in the query carry no information: they get no weight, and are
-painted with what the real image has there, lest filters carry them into their neighbourhood.
+change of gain or bias alters. Pixels of the query that are burnt out, black, or of one even colour (what a turn leaves in the corners) carry
+no information: they get no weight, and are painted with what the real image has there, lest filters carry them into their neighbourhood.
 
 Coordinates are those of ``torch.nn.functional.grid_sample``: [-1, 1] from edge to edge. A pose maps the query's frame into the
 real image: x' = a x - b y + u, y' = b x + a y + v, with a = scale cos(angle), b = scale sin(angle).
@@ -56,12 +56,22 @@ def frame_weights(side: int) -> Tensor:
 
 
 def usable_pixels(images: np.ndarray, side: int) -> Tensor:
-    """How far to believe each value of uint8 NHWC ``images``: (N, 3, side, side) in [0, 1], 0 where it is burnt out (>= 250) or black (<= 2).
+    """How far to believe each value of uint8 NHWC ``images``: (N, 3, side, side) in [0, 1], 0 where it is burnt out (>= 250), black (<= 2), or
+    within two pixels of an evenly coloured patch of 3x3.
 
     An image that would lose more than 85 % of its weight (a line drawing on white) is believed throughout.
     """
-    lost = torch.from_numpy(((images >= 250) | (images <= 2)).astype(np.float32)).permute(0, 3, 1, 2)
-    usable = (1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4
+    parts = [torch.empty((0, 3, side, side))]
+    for start in range(0, len(images), 1024):  # in float, large images take twelve times their room
+        part = np.require(images[start : start + 1024], requirements=["C", "W"])
+        values = torch.from_numpy(part).permute(0, 3, 1, 2).float()
+        clipped = (values >= 250) | (values <= 2)
+        spread = F.max_pool2d(values, 3, 1, 1) + F.max_pool2d(-values, 3, 1, 1)
+        even = (spread <= 1).all(1, keepdim=True) & ~clipped.all(1, keepdim=True)
+        even = F.max_pool2d(even.float(), 5, 1, 2)  # the patch's rim is blended with what lies beside it
+        lost = torch.maximum(clipped.float(), even)
+        parts.append((1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4)
+    usable = torch.cat(parts)
     weights = frame_weights(side)
     enough = (usable * weights).sum((1, 2, 3), keepdim=True) > 0.15 * 3 * weights.sum()
     return torch.where(enough, usable, torch.ones_like(usable))

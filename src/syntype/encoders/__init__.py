@@ -1,6 +1,20 @@
 """Image -> feature vector: the bundled EfficientNet-Lite networks and any timm model."""
 
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
+from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, SavedClassifier, build_classifier_backbone, read_classifier
 from syntype.encoders.encoder import Encoder, encode_collection, load_encoder
 
-__all__ = ["BUNDLED", "Backbone", "Encoder", "build_backbone", "encode_collection", "fold_batch_norm", "load_encoder"]
+__all__ = [
+    "BUNDLED",
+    "CLASSIFIER_SCHEMA",
+    "SCRATCH",
+    "Backbone",
+    "Encoder",
+    "SavedClassifier",
+    "build_backbone",
+    "build_classifier_backbone",
+    "encode_collection",
+    "fold_batch_norm",
+    "load_encoder",
+    "read_classifier",
+]

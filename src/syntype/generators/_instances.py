@@ -90,7 +90,8 @@ class InstanceEncoder(nn.Module):
 
 
 class CodeBank(nn.Module):
-    """Codes of photographs that a generator starts its drawings from; part of its weights.
+    """Codes of photographs that a generator starts its drawings from, and what it takes to work out that of a further photograph (for
+    96 directions of EfficientNet-Lite1's maps 0.8 MB, however many species there are); part of its weights.
 
     Args:
         num_species: rows of the spans.
@@ -99,14 +100,21 @@ class CodeBank(nn.Module):
     Attributes:
         codes: shape (any number, code_dim).
         spans: int64, shape (num_species, 2): first row and number of rows that a species draws from.
+        gain, projection, mean: of ``FrozenFeatures`` and ``InstanceEncoder``, whose codes these are; the first two empty until they are known.
     """
 
     def __init__(self, num_species: int, code_dim: int) -> None:
         super().__init__()
         self.codes: Tensor
         self.spans: Tensor
+        self.gain: Tensor
+        self.projection: Tensor
+        self.mean: Tensor
         self.register_buffer("codes", torch.zeros(0, code_dim))
         self.register_buffer("spans", torch.zeros(num_species, 2, dtype=torch.int64))
+        self.register_buffer("gain", torch.zeros(0))
+        self.register_buffer("projection", torch.zeros(0, code_dim))
+        self.register_buffer("mean", torch.zeros(num_species, code_dim))
 
     def fill(self, codes: Tensor, labels: np.ndarray) -> None:
         """Remember up to ``MOST_KEPT`` photographs a species, evenly spaced among its own.
@@ -133,6 +141,7 @@ class CodeBank(nn.Module):
         """A new species draws from its relative's codes, or from all."""
         span = self.spans.new_tensor([0, len(self.codes)]) if relative is None else self.spans[relative]
         self.spans = torch.cat([self.spans, span[None]])
+        self.mean = torch.cat([self.mean, (self.mean.mean(0) if relative is None else self.mean[relative])[None]])
 
     def draw(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
         """One remembered code for each (species, seed) pair, shape (N, code_dim); zeros for a species that has none."""
@@ -143,8 +152,17 @@ class CodeBank(nn.Module):
                 result[index] = self.codes[first + int(np.random.default_rng(seed).integers(number))]
         return result
 
+    def pick(self, labels: Tensor) -> Tensor:
+        """A remembered code for each label, drawn by torch's global generator: shape (N, code_dim). Each of these species must have one."""
+        first, number = self.spans[labels].unbind(1)
+        place = (torch.rand(len(labels), device=labels.device) * number).long()
+        return self.codes[first + torch.minimum(place, number - 1)]
+
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: object) -> None:
-        """Make room for as many codes as there are."""
-        if prefix + "codes" in state_dict:
-            self.codes = self.codes.new_zeros(state_dict[prefix + "codes"].shape)
+        """Make room for as many codes as there are. Weights from before photographs could be varied keep what is known here of the rest."""
+        for name in ("codes", "gain", "projection", "mean"):
+            own = getattr(self, name)
+            saved = state_dict.setdefault(prefix + name, own)
+            if name != "mean":
+                setattr(self, name, own.new_zeros(saved.shape))
         super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the adversarial families on ``SkipGenerator`` have in common: drawing, the hinge loss, a new species.
+"""What the adversarial families on ``SkipGenerator`` have in common: drawing and its abilities, the hinge loss, a new species.
 
 A family adds what judges its images: ``prepare`` builds it and fills ``optimisers``, ``training_step`` asks it and hands its logits to
 ``hinge_step``.
@@ -7,14 +7,15 @@ A family adds what judges its images: ``prepare`` builds it and fills ``optimise
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from syntype.generators._inversion import LatentControls, fill_in, invert
 from syntype.generators._skip_generator import SkipGenerator
-from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, seeded_normal
+from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
 
 __all__ = ["SkipGAN", "SkipGANConfig"]
@@ -42,6 +43,9 @@ class SkipGAN(GenerativeModel):
     Attributes:
         optimisers: ``generator`` and that of the family's judge; set by ``prepare``, as is ``runtime``.
     """
+
+    Controls = LatentControls
+    quick_controls: ClassVar[dict[str, Any]] = {"search_steps": 40}
 
     config: SkipGANConfig
     generator: SkipGenerator
@@ -124,12 +128,53 @@ class SkipGAN(GenerativeModel):
         """Draw images; the latent of an image is a function of its species and seed alone."""
         return self.draw(species, seeds).clamp_(-1, 1).cpu()
 
+    @torch.inference_mode()
+    def blend(
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
+    ) -> Tensor:
+        """Latents and species' codes move on great circles (``slerp``): where the generator was trained, all of them have about one length."""
+        t = torch.tensor(amounts, dtype=torch.float32)
+        still = torch.zeros_like(t)
+        ends = [self.ready([pair[side] for pair in species], [pair[side] for pair in seeds]) for side in (0, 1)]
+        (first, first_rows), (second, second_rows) = ends
+        latents = self.between(first, second, still if of == "species" else t)
+        codes = slerp(self.generator.species_code(first_rows), self.generator.species_code(second_rows), still if of == "latent" else t)
+        return self.generator.synthesise(latents, codes).float().clamp_(-1, 1).cpu()
+
+    def between(self, first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
+        """Latents between those of two draws, shape (N, the generator's latent_dim); exactly the first at 0 and the second at 1."""
+        return slerp(first, second, amounts)
+
+    def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
+        """Go from each photograph's own latent (strength 0) to the seed's, which draws what ``sample`` does (1)."""
+        start, rows = self.ready(species, seeds)
+        own = self.latents_of(images_NCHW, species, seeds, **controls)
+        with torch.no_grad():
+            latents = self.between(own, start, torch.full((len(start),), strength))
+            return self.generator(latents, rows).float().clamp_(-1, 1).cpu()
+
+    def latents_of(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """The latents that draw these photographs as nearly as can be, shape (N, the generator's latent_dim): a search from those of the seeds."""
+        start, rows = self.ready(species, seeds)
+        nowhere = torch.zeros_like(images_NCHW[:, :1], dtype=torch.bool)
+        steps, rate = controls["search_steps"], controls["search_rate"]
+        return invert(lambda latents: self.generator(latents, rows), start, images_NCHW, nowhere, steps=steps, rate=rate)
+
+    def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Look for the latent whose image agrees with what is known of each photograph; another seed begins elsewhere and fills in otherwise."""
+        start, rows = self.ready(species, seeds)
+        steps, rate = controls["search_steps"], controls["search_rate"]
+        return fill_in(lambda latents: self.generator(latents, rows), start, images_NCHW, masks_N1HW, steps=steps, rate=rate)
+
+    def ready(self, species: Sequence[str], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """To draw: latents of the seeds, and rows of the species in the embeddings, both on the generator's device; no statistics are gathered."""
+        self.generator.eval()
+        labels, device = self.labels_of(species), next(self.generator.parameters()).device
+        return self.seeded_latents(labels, seeds).to(device), self.rows(labels).to(device)
+
     def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """The images of ``sample``, neither clamped nor cut off from the weights."""
-        labels = self.labels_of(species)
-        self.generator.eval()
-        device = next(self.generator.parameters()).device
-        return self.generator(self.seeded_latents(labels, seeds).to(device), self.rows(labels).to(device)).float()
+        return self.generator(*self.ready(species, seeds)).float()
 
     def seeded_latents(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
         """The latent of each image to draw, a function of its species and seed alone: shape (N, the generator's latent_dim)."""

@@ -123,7 +123,7 @@ class SkipGenerator(nn.Module):
         return self.synthesise(latents, self.species_code(labels))
 
     def synthesise(self, latents: Tensor, condition: Tensor) -> Tensor:
-        """Images from latents, shape (N, latent_dim), and species codes as ``species_code`` makes them."""
+        """Images from latents, shape (N, latent_dim), and species codes as ``species_code`` makes them, or between two of these."""
         x = self.start(latents).view(len(latents), -1, 4, 4).to(memory_format=torch.channels_last)
         x = gated(self.start_norm(x, condition))
         maps = {4: x}

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from syntype.errors import UnsupportedError
+from syntype.generators._filling import pull_push
 from syntype.generators._images import ImageStore
 from syntype.generators._segmentation import segment
 from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, TrainingData
@@ -88,10 +89,8 @@ class Collage(GenerativeModel):
 
         Raises:
             UnknownNameError: a species that the generator does not know.
-            UnsupportedError: a species without a training photograph, or a control (there are none).
+            UnsupportedError: a species without a training photograph.
         """
-        if controls:
-            raise UnsupportedError(f"collage: has no control {', '.join(sorted(controls))!r}; it takes none.")
         store, size = self.generator, self.config.size
         device = store.pixels.device
         chosen = store.choose(self.labels_of(species), seeds, self.species)
@@ -209,25 +208,3 @@ def _feather(masks: Tensor) -> Tensor:
     """A steep edge, then about one pixel of softness (bilinear sampling adds another)."""
     steep = _steep(masks)
     return 0.5 * steep + 0.5 * functional.avg_pool2d(steep, 3, 1, 1, count_include_pad=False)
-
-
-def pull_push(images: Tensor, weights: Tensor) -> Tensor:
-    """Fill what has little weight smoothly from what has much (Gortler et al. 1996, pull-push).
-
-    Args:
-        images: float32, NCHW.
-        weights: float32, (N, 1, H, W), in [0, 1]; where 1, the image is kept.
-
-    Returns:
-        float32, the shape of ``images``.
-    """
-    height, width = images.shape[2:]
-    if min(height, width) < 2:
-        return images
-    odd = (0, width % 2, 0, height % 2)  # an odd side grows by a pixel without weight
-    weighted = functional.pad(images * weights, odd)
-    mass = functional.avg_pool2d(functional.pad(weights, odd), 2)
-    coarse = functional.avg_pool2d(weighted, 2) / mass.clamp(min=1e-6)
-    coarse = pull_push(coarse, (4 * mass).clamp(max=1))
-    smooth = functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
-    return smooth + weights * (images - smooth)

@@ -29,6 +29,7 @@ __all__ = [
     "GenerativeModel",
     "GeneratorConfig",
     "Inpaints",
+    "Lends",
     "TrainingData",
     "Varies",
     "seeded_normal",
@@ -124,6 +125,9 @@ class GenerativeModel(nn.Module, ABC):
 
     Controls: ClassVar[type[Settings]] = Settings
     """Further keyword arguments of ``sample`` and of the abilities, with their defaults; the base class has none. ``Generator`` checks them."""
+
+    quick_controls: ClassVar[dict[str, Any]] = {}
+    """Controls with which ``inpaint``, if the family has it, is quick enough to be measured now and then while training."""
 
     generator: nn.Module
     """Everything that ``sample`` and the abilities need, and nothing else."""
@@ -265,6 +269,14 @@ class Adapts(Protocol):
 
         N is even, and images 2i and 2i + 1 are of one species, as in training: discriminators may compare the images of a batch.
         """
+
+
+@runtime_checkable
+class Lends(Protocol):
+    """A family that can show a new species in what its relative's photographs hold besides the species: poses, places, light."""
+
+    def lend(self, share: float) -> None:
+        """After ``prepare``, in adaptation: draw this share of the training's images, in [0, 1], from what the relative lends."""
 
 
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:

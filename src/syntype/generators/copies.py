@@ -53,10 +53,8 @@ class Copies(GenerativeModel):
 
         Raises:
             UnknownNameError: a species that the generator does not know.
-            UnsupportedError: a species without a training photograph, or a control (there are none).
+            UnsupportedError: a species without a training photograph.
         """
-        if controls:
-            raise UnsupportedError(f"copies: has no control {', '.join(sorted(controls))!r}; it takes none.")
         rows = self.generator.choose(self.labels_of(species), seeds, self.species)
         pixels = self.generator.pixels
         return pixels[torch.tensor(rows, dtype=torch.int64, device=pixels.device)].to(torch.float32).div(127.5).sub(1.0)

@@ -107,8 +107,7 @@ class LatentDiffusionControls(Settings):
     steps: int = Field(20, ge=1, le=1000)
     """Of the sampler."""
     guidance: float = Field(1.5, ge=0)
-    """1 follows the species as learnt, 0 ignores it, more exaggerates what sets it apart.
-    Without effect where there is one species, or they are not told apart."""
+    """1 follows the species as learnt, 0 ignores it, more exaggerates what sets it apart. No effect where there is one, or none is told apart."""
 
 
 class _Generator(nn.Module):

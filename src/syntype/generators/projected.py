@@ -8,6 +8,7 @@ Code: written for Syntype from the papers. Weights: EfficientNet-Lite1 (ImageNet
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.encoders import build_backbone
+from syntype.errors import UnsupportedError
 from syntype.generators._instances import MOST_FITTED, CodeBank, InstanceEncoder, pooled
 from syntype.generators._projection import FrozenFeatures, ProjectedHeads
 from syntype.generators._skip_gan import SkipGAN, SkipGANConfig
 from syntype.generators._skip_generator import SkipGenerator
 from syntype.generators.augment import augment
-from syntype.generators.contract import Batch, TrainingData, seeded_normal, to_tensor
+from syntype.generators.contract import Batch, TrainingData, seeded_normal, slerp, to_tensor
 from syntype.generators.runtime import Runtime
 
 __all__ = ["ProjectedConfig", "ProjectedGAN"]
@@ -70,9 +72,9 @@ class _Generator(SkipGenerator):
         nn.init.normal_(self.code.weight, std=config.code_dim**-0.5)
         self.bank = CodeBank(num_species, config.code_dim)
 
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Images, shape (N, 3, size, size); the last numbers of each latent, shape (N, latent_dim + code_dim), are the code."""
-        return self.synthesise(latents, self.species_code(labels) + self.code(latents[:, -self.code.in_features :]))
+    def synthesise(self, latents: Tensor, condition: Tensor) -> Tensor:
+        """Images from species codes and latents, shape (N, latent_dim + code_dim), whose last numbers are the instance code."""
+        return super().synthesise(latents, condition + self.code(latents[:, -self.code.in_features :]))
 
 
 class ProjectedGAN(SkipGAN):
@@ -81,6 +83,8 @@ class ProjectedGAN(SkipGAN):
     Config = ProjectedConfig
     config: ProjectedConfig
     generator: _Generator
+    lending = 0.0
+    """Share of the images in training that are drawn from lent codes."""
 
     def build_generator(self) -> _Generator:
         """The generator, not yet trained."""
@@ -90,23 +94,35 @@ class ProjectedGAN(SkipGAN):
         """Build the discriminators, and encode the photographs."""
         c = self.config
         self.runtime = runtime
-        self.features = FrozenFeatures(build_backbone(c.backbone), c.backbone_size, c.head_channels, c.mixing_seed)
+        self.features = self.frozen_features()
         self.heads = ProjectedHeads(4, c.head_channels, len(self.species), c.code_dim)
         self.instances = InstanceEncoder(self.features.widths, len(self.species), c.code_dim)
         self.to(runtime.device).to(memory_format=torch.channels_last)
-        order = np.random.default_rng([c.mixing_seed, len(data.images)]).permutation(len(data.images))
-        self.features.standardise(to_tensor(data.images[np.sort(order[:256])]).to(runtime.device))
-        self.photographs = data
-        some = np.sort(order[:MOST_FITTED])
-        features = self.encode(data.images[some])
-        self.instances.fit(features.flatten(0, 1), torch.from_numpy(data.labels[some]).to(runtime.device).repeat_interleave(features.shape[1]))
+        self.photographs, bank = data, self.generator.bank
+        if len(bank.projection):  # it was trained before: codes go on meaning what they meant
+            self.features.gain.copy_(bank.gain)
+            self.instances.projection.copy_(bank.projection)
+        else:
+            self.fit_codes()
+        fresh = not len(bank.codes)
+        if fresh:
+            bank.gain, bank.projection = self.features.gain.clone(), self.instances.projection.clone()
         self.encode_photographs()
-        if not len(self.generator.bank.codes):  # else it was trained before: the codes of what it knows stay
-            self.generator.bank.fill(self.codes, data.labels)
+        if fresh:
+            bank.fill(self.codes, data.labels)
         self.optimisers = {
             "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_rate, betas=(0.0, 0.99), fused=True),
             "heads": torch.optim.Adam(self.heads.parameters(), lr=c.discriminator_rate, betas=(0.0, 0.99), fused=True),
         }
+
+    def fit_codes(self) -> None:
+        """Settle what codes mean: the scale of the frozen maps, and the directions."""
+        data, device = self.photographs, self.runtime.device
+        order = np.random.default_rng([self.config.mixing_seed, len(data.images)]).permutation(len(data.images))
+        self.features.standardise(to_tensor(data.images[np.sort(order[:256])]).to(device))
+        some = np.sort(order[:MOST_FITTED])
+        features = self.encode(data.images[some])
+        self.instances.fit(features.flatten(0, 1), torch.from_numpy(data.labels[some]).to(device).repeat_interleave(features.shape[1]))
 
     @torch.no_grad()
     def encode(self, images: np.ndarray, project: bool = False) -> Tensor:
@@ -130,16 +146,24 @@ class ProjectedGAN(SkipGAN):
         labels = torch.from_numpy(self.photographs.labels).to(raw.device)
         self.instances.centre(raw.mean(1), labels)
         self.codes = raw - self.instances.mean[labels][:, None]
+        if len(self.generator.bank.projection):
+            self.generator.bank.mean[labels] = self.instances.mean[labels]
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
         """One step of generator and discriminators on the same images (hinge loss, Sauer et al. 2021 eq. 4).
 
-        Each photograph and the image drawn from its code are augmented alike, so that their features can be compared.
+        Each photograph and the image drawn from its code are augmented alike, so that their features can be compared. An image that is
+        drawn from a lent code has no photograph to be compared with: that it shows the species, and what the code says, is the heads' to judge.
         """
         c = self.config
         real, mirrored = self.mirror(batch.images_NCHW)
-        codes = self.codes[batch.rows, mirrored]
-        codes = codes + c.code_noise * torch.randn(codes.shape, device=codes.device)
+        codes = own = self.codes[batch.rows, mirrored]
+        matched = torch.ones(len(real), device=real.device)
+        if self.lending:
+            lent = torch.rand(len(real), device=real.device) < self.lending
+            codes, matched = torch.where(lent[:, None], self.generator.bank.pick(batch.labels), own), (~lent).float()
+        noise = c.code_noise * torch.randn(codes.shape, device=codes.device)
+        own, codes = own + noise, codes + noise
         latents = torch.cat([torch.randn(len(real), c.latent_dim, device=real.device), codes], dim=1)
         with self.runtime.autocast():
             fake = self.generator(latents, batch.labels).float()
@@ -151,9 +175,9 @@ class ProjectedGAN(SkipGAN):
         fake_maps = self.features(seen_fake)
         mixed = [torch.cat(pair) for pair in zip(mixed_real, self.features.mix(fake_maps), strict=True)]
         with self.runtime.autocast():
-            judged = self.heads(mixed, seen, batch.labels.repeat(2), codes.repeat(2, 1))
+            judged = self.heads(mixed, seen, batch.labels.repeat(2), torch.cat([own, codes]))
         on_real, on_fake = zip(*(x.float().chunk(2) for x in judged), strict=True)
-        mismatch = (pooled(fake_maps, seen_fake) - pooled(real_maps, seen_real)).square().sum(1).mean()
+        mismatch = (matched * (pooled(fake_maps, seen_fake) - pooled(real_maps, seen_real)).square().sum(1)).mean()
         figures = self.hinge_step(real, fake, on_real, on_fake, "heads", for_generator=c.matching * mismatch)
         return {**figures, "mismatch": mismatch.detach()}
 
@@ -163,10 +187,49 @@ class ProjectedGAN(SkipGAN):
         latents, noise = normal.split([self.config.latent_dim, self.config.code_dim], dim=1)
         return torch.cat([latents, self.generator.bank.draw(labels, seeds) + self.config.code_noise * noise], dim=1)
 
+    def between(self, first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
+        """Latents and instance codes each on their own great circle: their lengths have nothing to do with each other."""
+        sizes = [self.config.latent_dim, self.config.code_dim]
+        parts = zip(first.split(sizes, dim=1), second.split(sizes, dim=1), strict=True)
+        return torch.cat([slerp(a, b, amounts) for a, b in parts], dim=1)
+
+    @torch.no_grad()
+    def latents_of(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """The photographs' own instance codes, which hold pose, place and light, without a search; the rest is the seeds'.
+
+        Raises:
+            UnsupportedError: the generator's weights do not say what codes mean.
+        """
+        start, rows = self.ready(species, seeds)
+        return torch.cat([start[:, : self.config.latent_dim], self.codes_of(images_NCHW, rows)], dim=1)
+
+    def codes_of(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
+        """Instance codes of photographs, shape (N, code_dim), on the generator's device; the frozen network is fetched when first needed."""
+        bank = self.generator.bank
+        if not len(bank.projection):
+            raise UnsupportedError(
+                "this generator was trained before photographs could be varied, and does not say what its codes mean. "
+                "Its training state does: run the same syntype train again with --resume, or train anew."
+            )
+        if not hasattr(self, "features"):
+            self.features = self.frozen_features().to(bank.gain.device).to(memory_format=torch.channels_last)
+            self.features.gain.copy_(bank.gain)
+        images, labels = images_NCHW.to(bank.gain.device), labels.to(bank.gain.device)
+        return pooled(self.features(images), images) @ bank.projection - bank.mean[labels]
+
+    def frozen_features(self) -> FrozenFeatures:
+        """The frozen network, its maps not yet scaled."""
+        c = self.config
+        return FrozenFeatures(build_backbone(c.backbone), c.backbone_size, c.head_channels, c.mixing_seed)
+
     def add_species(self, name: str, relative: str | None) -> None:
         """As every family here; what the new species is drawn from are the relative's codes: its poses, places and light."""
         self.generator.bank.add_species(None if relative is None else self._position[relative])
         super().add_species(name, relative)
+
+    def lend(self, share: float) -> None:
+        """Draw this share of the training's images from the relative's codes, so that the new species is learnt in its poses and places too."""
+        self.lending = share
 
     def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
         """Take over the trained heads, the scale of the maps that they look at, and what codes mean."""

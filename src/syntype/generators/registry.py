@@ -16,12 +16,12 @@ from syntype.errors import UnknownNameError
 if TYPE_CHECKING:
     from syntype.generators.contract import GenerativeModel
 
-__all__ = ["family", "family_folders", "list_families"]
+__all__ = ["families_that", "family", "family_folders", "list_families"]
 
 family_folders: list[Path] = [Path(__file__).parent]
 """Folders that are searched for families; append one to add families of your own."""
 
-_MACHINERY = {"augment", "checkpoint", "contract", "data", "ema", "modulation", "previews", "registry", "runtime", "training"}
+_MACHINERY = {"augment", "checkpoint", "contract", "data", "ema", "modulation", "previews", "registry", "runtime", "trained", "training"}
 
 
 def list_families() -> dict[str, str]:
@@ -57,6 +57,11 @@ def family(name: str) -> type[GenerativeModel]:
     if len(models) != 1:
         raise TypeError(f"generators/{name}.py must define exactly one public GenerativeModel; it defines {len(models)}")
     return models[0]
+
+
+def families_that(ability: type) -> list[str]:
+    """Names of the families that have an ability, one of the contract's protocols; imports all families."""
+    return [name for name in list_families() if issubclass(family(name), ability)]
 
 
 def _load(name: str) -> ModuleType:

@@ -124,6 +124,9 @@ class Runtime:
         for parameter, gradient in zip(chosen, gradients, strict=True):
             if gradient is not None and self.world > 1:
                 gradient = self.accelerator.reduce(gradient, "mean")
+            if gradient is not None and gradient.stride() != parameter.stride():
+                # on the CPU, fused optimisers pair numbers by their place in memory; second derivatives come back in another layout
+                gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
         optimiser.step()
         for parameter in chosen:

@@ -23,16 +23,17 @@ from pydantic import Field, model_validator
 
 from syntype.collection.table import Collection
 from syntype.errors import InputError, TrainingError, require_known
+from syntype.generators._masked_patches import MaskedPatches
 from syntype.generators._processes import synchronise_batch_norm
 from syntype.generators.checkpoint import read_state, save_generator, save_state
 from syntype.generators.contract import Batch, GenerativeModel, TrainingData, to_tensor
 from syntype.generators.data import BatchSampler, training_data
 from syntype.generators.ema import MovingAverage
-from syntype.generators.previews import preview_species, save_grid
+from syntype.generators.previews import plot_curves, preview_species, save_course, save_grid
 from syntype.generators.registry import family
 from syntype.generators.runtime import Precision, Runtime
 from syntype.recipe import Settings, write_yaml
-from syntype.run import Run
+from syntype.run import Run, read_events
 
 __all__ = ["Loop", "TrainConfig", "TrainResult", "select_training", "train"]
 
@@ -141,7 +142,8 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     torch.manual_seed(config.seed)
     model = kind(settings, data.species)
     model.prepare(data, runtime)
-    loop = Loop(model, data, runtime, config, out, run)
+    patches = MaskedPatches.of(collection, model) if run.folder is not None else None
+    loop = Loop(model, data, runtime, config, out, run, patches=patches)
     try:
         status = loop.run_until_done()
     except RuntimeError as error:
@@ -159,7 +161,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
         }
         generator_id = save_generator(out, model, loop.average.average, info, images.table["sha256"].dropna())
-        loop.preview(f"final-{loop.step:06d}")
+        loop.last_preview()
     else:
         generator_id = ""
     runtime.wait()
@@ -184,6 +186,7 @@ class Loop:
 
     Args:
         identity: further settings, of whoever set the model up, that a state must share to be continued; JSON-able.
+        patches: what to measure at each preview, if anything.
 
     Attributes:
         step: steps taken so far.
@@ -201,9 +204,10 @@ class Loop:
         run: Run,
         *,
         identity: Mapping[str, Any] | None = None,
+        patches: MaskedPatches | None = None,
     ) -> None:
         self.model, self.data, self.runtime, self.config, self.out, self.run = model, data, runtime, config, out, run
-        self._further = dict(identity or {})
+        self._further, self._patches = dict(identity or {}), patches
         model.to(runtime.device)
         if runtime.world > 1:
             synchronise_batch_norm(model, runtime.world)
@@ -284,14 +288,23 @@ class Loop:
                 writer.add_scalar(name, value, self.step)
 
     def preview(self, name: str, species: list[str] | None = None) -> None:
-        """Save a grid drawn with the averaged weights to ``previews/``."""
+        """Save a grid drawn with the averaged weights to ``previews/``, measure how they fill in photographs, and draw the curves so far."""
         folder = self.out / "previews"
         folder.mkdir(parents=True, exist_ok=True)
         self.average.swap()
         try:
             save_grid(self.model, species or preview_species(self.data.species, self.data.counts), folder / f"{name}.png")
+            if self._patches is not None:
+                self.run.event("validation", step=self.step, masked_patch_error=round(self._patches.error(self.model), 5))
         finally:
             self.average.swap()
+        if self.run.folder is not None:
+            plot_curves(read_events(self.run.folder), self.out / "losses.png")
+
+    def last_preview(self, species: list[str] | None = None) -> None:
+        """The preview of a finished model, and the course of all previews."""
+        self.preview(f"final-{self.step:06d}", species)
+        save_course(self.out / "previews", self.out / "progress.webp")
 
     def checkpoint(self) -> None:
         """Save everything that an exact resume needs."""
@@ -331,7 +344,7 @@ class Loop:
         self.average.load(state["average"])
         self.model.load_training_state(state["training"])
         self.step, self.seconds, self._skipped = state["step"], state["seconds"], state["skipped"]
-        self.run.forget(lambda event: event["event"] == "step" and event["step"] > self.step)
+        self.run.forget(lambda event: event.get("step", 0) > self.step)
         self.run.say(f"Resuming {self.config.family} at step {self.step} ({self.seconds / 60:.1f} min of training so far).")
 
 

@@ -10,11 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from syntype.encoders import Backbone
+from syntype.encoders import SCRATCH, Backbone
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Precision, Runtime
 from syntype.identification.augment import AugmentConfig
-from syntype.identification.backbones import SCRATCH
 from syntype.identification.features import FeatureCache, embed
 from syntype.identification.losses import Loss
 from syntype.identification.mixing import Mix

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from syntype.encoders import BUNDLED, load_encoder
+from syntype.encoders import BUNDLED, SCRATCH, build_classifier_backbone, load_encoder
 from syntype.errors import CollectionError
-from syntype.identification.backbones import SCRATCH, build_classifier_backbone
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.head import fit_head

@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syntype.encoders import Backbone
+from syntype.encoders import SCRATCH, Backbone
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Runtime
 from syntype.identification.augment import NUM_UNIFORM, augment
-from syntype.identification.backbones import SCRATCH
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import embed
 from syntype.identification.loop import Keeper, looks, rate

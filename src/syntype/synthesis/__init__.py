@@ -1,8 +1,28 @@
-"""Seeds to images: ``generate``, and the mark that every synthetic image carries."""
+"""Seeds to images: ``generate``, ``blend``, ``vary``, ``inpaint``, and the mark that every synthetic image carries."""
 
 from __future__ import annotations
 
+from syntype.synthesis.blend import BlendConfig, BlendResult, blend
 from syntype.synthesis.generate import GenerateConfig, GenerateResult, generate, image_seed
+from syntype.synthesis.photographs import InpaintConfig, InpaintResult, VaryConfig, VaryResult, inpaint, vary
 from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image
 
-__all__ = ["NOTICE", "GenerateConfig", "GenerateResult", "Mark", "generate", "image_seed", "read_mark", "write_image"]
+__all__ = [
+    "NOTICE",
+    "BlendConfig",
+    "BlendResult",
+    "GenerateConfig",
+    "GenerateResult",
+    "InpaintConfig",
+    "InpaintResult",
+    "Mark",
+    "VaryConfig",
+    "VaryResult",
+    "blend",
+    "generate",
+    "image_seed",
+    "inpaint",
+    "read_mark",
+    "vary",
+    "write_image",
+]

@@ -2,100 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import re
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-import torch
 from pydantic import Field
+from torch import Tensor
 
-from syntype.collection import Collection
-from syntype.collection.decoding import decode
-from syntype.collection.duplicates import perceptual_hash
-from syntype.errors import InputError, TrainingError, UnsupportedError, require_known
 from syntype.generators import Generator, family
-from syntype.generators.contract import to_uint8
-from syntype.recipe import Settings
 from syntype.run import Run
-from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image
+from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
 
 __all__ = ["GenerateConfig", "GenerateResult", "generate", "image_seed"]
 
 
-class GenerateConfig(Settings):
+class GenerateConfig(DrawConfig):
     """What to draw."""
 
     species: tuple[str, ...] = ()
     """Species to draw; empty: all that the generator knows."""
     num: int = Field(ge=1)
     """Images of each species."""
-    seed: int = Field(0, ge=0)
-    """Where every image's own seed comes from (``image_seed``)."""
-    format: Literal["png", "jpeg"] = "png"
-    """Of the files."""
-    quality: int = Field(95, ge=1, le=100)
-    """Of JPEG files."""
-    batch_size: int = Field(32, ge=1)
-    """Images drawn at once; it changes the speed, never the images."""
-    controls: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of the generator's ``sample``."""
 
 
-@dataclass(frozen=True)
-class GenerateResult:
-    """What was drawn.
-
-    Attributes:
-        collection: the synthetic images.
-        generator_id: which generator drew them.
-        size: side of the images, in pixels.
-        images_per_second: of those drawn in this run, files included.
-    """
-
-    collection: Collection
-    generator_id: str
-    size: int
-    images_per_second: float
-
-    def summary(self) -> dict[str, Any]:
-        """Figures for ``--json``."""
-        return {
-            "num_images": len(self.collection),
-            "num_species": int(self.collection.table["species"].nunique()),
-            "generator_id": self.generator_id,
-            "size": self.size,
-            "images_per_second": round(self.images_per_second, 2),
-            "out": str(self.collection.root),
-        }
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One image to draw."""
-
-    file_name: str
-    mark: Mark
-    licence: str | None
-
-
-def image_seed(seed: int, species: str, index: int) -> int:
-    """Seed of image ``index`` of a species, 0 <= seed < 2**63; it depends neither on how many images are asked for nor on the other species.
-
-    The first eight bytes of SHA-256 over the JSON list [seed, species, index], without the lowest bit.
-    """
-    digest = hashlib.sha256(json.dumps([seed, species, index]).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+class GenerateResult(DrawResult):
+    """What ``generate`` drew."""
 
 
 def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) -> GenerateResult:
@@ -108,124 +37,26 @@ def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) 
     Raises:
         UnknownNameError: a species that the generator does not know.
         UnsupportedError: the generator does not tell species apart, and was not adapted to one that is asked for.
+        RecipeError: a control that the family does not have.
         TrainingError: the generator gives values that are not finite.
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
     names = tuple(dict.fromkeys(config.species or generator.species))
-    if not generator.model.is_conditional and (not names or set(names) - set(generator.species)):
-        raise UnsupportedError(
-            f"{generator.folder}: was trained without telling species apart, so it draws by name only what it was adapted to "
-            f"({', '.join(generator.species) or 'nothing yet'}). Adapt it with: syntype adapt {generator.folder} COLLECTION --species NAME; "
-            "or train again with --set model.conditional=true."
+    require_species(generator, names)
+    generator.check_controls(config.controls)  # refused before anything is written
+    term, licence = family(generator.family).digital_source_type, licence_of(generator.licences)
+    jobs = [
+        Job(
+            f"images/{slug(name)}/{slug(name)}-{index:06d}.{suffix(config)}",
+            mark_of(generator, name, image_seed(config.seed, name, index), config.controls, term),
+            licence,
         )
-    require_known("species of this generator", names, generator.species)
-    jobs = list(_jobs(generator, config, names))
-    for folder in {(out / job.file_name).parent for job in jobs}:
-        folder.mkdir(parents=True, exist_ok=True)
-    rows: dict[int, dict[str, Any]] = {}
-    num_kept = 0
-    start = time.monotonic()
+        for name in names
+        for index in range(config.num)
+    ]
 
-    def finish() -> GenerateResult:
-        history = {"stage": "generate", "family": generator.family, "generator_id": generator.generator_id, **config.model_dump(mode="json")}
-        table = pd.DataFrame([rows[position] for position in sorted(rows)])
-        collection = Collection.create(out, table, species=names, sources=[f"generator {generator.generator_id}"], history=[history])
-        speed = (len(rows) - num_kept) / max(time.monotonic() - start, 1e-9)
-        return GenerateResult(collection, generator.generator_id, generator.size, speed)
+    def draw(batch: list[Job]) -> Tensor:
+        return generator.sample([job.mark.species for job in batch], [job.mark.seed for job in batch], **config.controls)
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, run.progress("draw", len(jobs)) as bar:
-        pending: deque[tuple[int, Future[dict[str, Any]]]] = deque()
-        try:
-            for position, row in enumerate(pool.map(lambda job: _kept(out, job), jobs)):
-                if row is not None:
-                    rows[position] = row
-            num_kept = len(rows)
-            bar.advance(num_kept)
-            todo = [position for position in range(len(jobs)) if position not in rows]
-            start = time.monotonic()
-            for at in range(0, len(todo), config.batch_size):
-                batch = todo[at : at + config.batch_size]
-                for position, image in zip(batch, _draw(generator, [jobs[position] for position in batch], config.controls), strict=True):
-                    pending.append((position, pool.submit(_write, image, out, jobs[position], config.quality)))
-                _collect(pending, rows, leave=2 * config.batch_size)  # so that drawing never runs far ahead of a slow disk
-                bar.advance(len(batch))
-            _collect(pending, rows)
-        except KeyboardInterrupt:
-            _collect(pending, rows)
-            result = finish()
-            run.finish("interrupted", **result.summary())
-            raise
-    return finish()
-
-
-def _collect(pending: deque[tuple[int, Future[dict[str, Any]]]], rows: dict[int, dict[str, Any]], leave: int = 0) -> None:
-    """Move finished images from ``pending`` to ``rows``, waiting for all but ``leave`` of them."""
-    while len(pending) > leave:
-        position, future = pending[0]
-        rows[position] = future.result()
-        pending.popleft()  # only now: Ctrl-C while waiting must not lose an image
-
-
-def _jobs(generator: Generator, config: GenerateConfig, names: Sequence[str]) -> Iterator[_Job]:
-    suffix = "png" if config.format == "png" else "jpg"
-    term = family(generator.family).digital_source_type
-    software = f"Syntype {metadata.version('syntype')}"
-    controls = json.loads(json.dumps(config.controls))
-    licence = "; ".join(generator.licences) or None  # whatever it learnt from, its images are used under no milder terms
-    for name in names:
-        slug = _slug(name)
-        for index in range(config.num):
-            seed = image_seed(config.seed, name, index)
-            mark = Mark(generator.generator_id, generator.family, name, seed, controls, term, software)
-            yield _Job(f"images/{slug}/{slug}-{index:06d}.{suffix}", mark, licence)
-
-
-def _slug(name: str) -> str:
-    """A species' name as part of a file name; what cannot be read back from it gets a short hash, so that no two names meet."""
-    slug = re.sub(r"[^\w-]+", "", re.sub(r"\s", "_", name))[:80]
-    if slug.replace("_", " ") != name:
-        slug += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
-    return slug
-
-
-def _draw(generator: Generator, jobs: Sequence[_Job], controls: dict[str, Any]) -> np.ndarray:
-    """Images of a batch: uint8, shape (N, size, size, 3)."""
-    images = generator.sample([job.mark.species for job in jobs], [job.mark.seed for job in jobs], **controls)
-    if not bool(torch.isfinite(images).all()):
-        raise TrainingError(
-            f"generator {generator.generator_id}: gives values that are not finite. Go back to an earlier checkpoint, or train again."
-        )
-    return to_uint8(images)
-
-
-def _write(image: np.ndarray, out: Path, job: _Job, quality: int) -> dict[str, Any]:
-    return _row(write_image(image, out / job.file_name, job.mark, quality=quality), job)
-
-
-def _kept(out: Path, job: _Job) -> dict[str, Any] | None:
-    """The row of an image that lies there whole and is the one asked for; else None."""
-    path = out / job.file_name
-    try:
-        return _row(path.read_bytes(), job) if path.is_file() and read_mark(path) == job.mark else None
-    except InputError:
-        return None
-
-
-def _row(content: bytes, job: _Job) -> dict[str, Any]:
-    pixels, mark = decode(content), job.mark
-    return {
-        "image_id": Path(job.file_name).stem,
-        "file_name": job.file_name,
-        "species": mark.species,
-        "width": pixels.shape[1],
-        "height": pixels.shape[0],
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "phash": perceptual_hash(pixels),
-        "licence": job.licence,
-        "terms": NOTICE,
-        "origin": "synthetic",
-        "generator_id": mark.generator_id,
-        "seed": mark.seed,
-        "controls": json.dumps(mark.controls, sort_keys=True) if mark.controls else None,
-    }
+    return draw_collection("generate", generator, jobs, draw, config, out, run, species=names, result=GenerateResult)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from PIL.PngImagePlugin import PngInfo
 from syntype.errors import InputError
 from syntype.run import replacing
 
-__all__ = ["NOTICE", "TRAINED", "Mark", "read_mark", "write_image"]
+__all__ = ["EDITED", "NOTICE", "TRAINED", "Mark", "read_mark", "write_animation", "write_image"]
 
 NOTICE = "Synthetic image. Not occurrence evidence."
 """The sentence in every mark (description and usage terms) and in the column ``terms`` of every synthetic collection."""
 TRAINED = "trainedAlgorithmicMedia"
 """IPTC's term for media made by a model that was trained on sampled content."""
+EDITED = "compositeWithTrainedAlgorithmicMedia"
+"""IPTC's term ("Edited using Generative AI") for captured media that such a model augmented, corrected or filled in."""
 
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _NAMESPACES = {
@@ -93,12 +96,39 @@ def write_image(image: np.ndarray, path: Path, mark: Mark, *, quality: int = 95)
             picture.save(buffer, "JPEG", quality=quality, subsampling=0, xmp=packet.encode("utf-8"))
         case _:
             raise InputError(f"has the suffix {path.suffix!r}", "Synthetic images are written as .png or .jpg.", file=path)
+    return _write(buffer.getvalue(), path)
+
+
+def write_animation(frames: Sequence[np.ndarray], path: Path, mark: Mark, *, milliseconds: int) -> bytes:
+    """Write an endless animation with its mark; a crash leaves no half of a file.
+
+    Args:
+        frames: uint8, shape (height, width, 3) each, RGB.
+        path: ends in .webp (lossless colours, the whole mark) or .gif (256 colours; the mark as a comment, in words).
+        milliseconds: a frame.
+
+    Returns:
+        the content of the file.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    if path.suffix.lower() == ".webp":
+        first.save(buffer, "WEBP", save_all=True, append_images=others, duration=milliseconds, loop=0, lossless=True, xmp=_packet(mark).encode())
+    else:
+        first.save(buffer, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0, comment=_told(mark).encode())
+    return _write(buffer.getvalue(), path)
+
+
+def _write(content: bytes, path: Path) -> bytes:
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(buffer.getvalue())
+            temporary.write_bytes(content)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", "Check the disk's free space and the folder's permissions.", file=path) from None
-    return buffer.getvalue()
+    return content
 
 
 def read_mark(path: Path) -> Mark | None:
@@ -138,11 +168,15 @@ def _value(root: Element, prefix: str, name: str) -> str:
     return element.text or ""
 
 
+def _told(mark: Mark) -> str:
+    """The mark in words."""
+    return f"{NOTICE} {mark.species}, made by {mark.software} (generator {mark.generator_id}, family {mark.family}, seed {mark.seed})."
+
+
 def _packet(mark: Mark) -> str:
     """The XMP packet (XMP specification, part 1, section 7), as XML."""
-    told = f"{NOTICE} {mark.species}, made by {mark.software} (generator {mark.generator_id}, family {mark.family}, seed {mark.seed})."
     properties = (
-        ("dc:description", _language(told)),
+        ("dc:description", _language(_told(mark))),
         ("xmpRights:UsageTerms", _language(NOTICE)),
         ("xmp:CreatorTool", _text(mark.software)),
         ("Iptc4xmpExt:DigitalSourceType", _text(_SOURCE_TYPES + mark.digital_source_type)),

@@ -1,25 +1,35 @@
-"""Backbones of the classifier: those of ``syntype.encoders``, and a small residual network trained from scratch.
+"""Classifiers: what they compute features with, and how a saved one is read.
 
-``scratch``: pre-trained weights are neither bundled nor needed. Residual network (He et al. 2016, arXiv 1512.03385; basic blocks),
-sized so that a CPU trains it on 64 px images in minutes.
+A backbone is one of those of ``build_backbone``, or ``scratch``, a small residual network for which pre-trained weights are neither bundled
+nor needed (He et al. 2016, arXiv 1512.03385; basic blocks), sized so that a CPU trains it on 64 px images in minutes.
+
+FOLDER/
+  weights.safetensors   the head; the backbone too, unless it is a bundled one that was left as it is
+  classifier.json       species, settings, backbone, what it was trained on, figures
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from syntype.encoders import BUNDLED, Backbone, build_backbone
-from syntype.errors import UnknownNameError
+from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone
+from syntype.errors import InputError, UnknownNameError
 
-__all__ = ["SCRATCH", "SmallResNet", "build_classifier_backbone", "empty_backbone"]
+__all__ = ["CLASSIFIER_SCHEMA", "SCRATCH", "SavedClassifier", "SmallResNet", "build_classifier_backbone", "read_classifier"]
 
 SCRATCH = "scratch"
+CLASSIFIER_SCHEMA = 1
 
 
 class SmallResNet(nn.Module):
@@ -88,7 +98,59 @@ def build_classifier_backbone(name: str, seed: int = 0) -> Backbone:
     return build_backbone(name)
 
 
-def empty_backbone(name: str, facts: Mapping[str, Any]) -> Backbone:
+@dataclass(frozen=True)
+class SavedClassifier:
+    """What the folder of a classifier holds.
+
+    Attributes:
+        backbone: gives the features; its weights are filled in, and it is in inference mode.
+        weight, bias: the head, float32, shapes (num_species, num_features) and (num_species,).
+        species: names, in the order of the head's rows.
+        config: the settings that it was trained with.
+        record: what else ``classifier.json`` says (fingerprint, counts, figures).
+    """
+
+    backbone: Backbone
+    weight: Tensor
+    bias: Tensor
+    species: tuple[str, ...]
+    config: dict[str, Any]
+    record: dict[str, Any]
+
+
+def read_classifier(folder: Path | str) -> SavedClassifier:
+    """Read a classifier that ``syntype classify train`` saved; needs neither the internet nor the training images.
+
+    Raises:
+        InputError: the folder does not hold a classifier, or its files are damaged or from a newer version.
+    """
+    folder = Path(folder)
+    mend = "Give the --out folder of: syntype classify train"
+    if not (folder / "classifier.json").is_file() or not (folder / "weights.safetensors").is_file():
+        raise InputError("is not a classifier (no classifier.json and weights.safetensors)", mend, file=folder)
+    try:
+        record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "weights.safetensors")
+        version, species = record.pop("schema_version"), tuple(record.pop("species"))
+        config, facts = record.pop("config"), record.pop("backbone")
+        name, weight, bias = config["backbone"], tensors.pop("head.weight"), tensors.pop("head.bias")
+    except (ValueError, KeyError, AttributeError, TypeError, OSError, SafetensorError) as error:
+        raise InputError(f"is damaged ({type(error).__name__}: {error})", "Train the classifier again.", file=folder) from None
+    if version != CLASSIFIER_SCHEMA:
+        raise InputError(f"has schema version {version}, this Syntype reads {CLASSIFIER_SCHEMA}", "Update Syntype.", file=folder)
+    if tensors:
+        backbone = _empty_backbone(name, facts)
+        try:
+            backbone.network.load_state_dict({key.removeprefix("backbone."): value for key, value in tensors.items()})
+        except RuntimeError as error:
+            raise InputError(f"holds weights that do not fit {name} ({error})", "Train the classifier again.", file=folder) from None
+    else:
+        backbone = build_classifier_backbone(name)
+    backbone.network.eval()
+    return SavedClassifier(backbone, weight, bias, species, config, record)
+
+
+def _empty_backbone(name: str, facts: Mapping[str, Any]) -> Backbone:
     """The network of a saved classifier, its weights yet to be filled in; nothing is fetched.
 
     Args:

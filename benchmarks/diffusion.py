@@ -1,0 +1,249 @@
+"""How fast does ``ddpm`` train beside ``denoising-diffusion-pytorch``, and how few looks of the network does drawing need? At 64 px, batch 16.
+
+    python benchmarks/diffusion.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--generator FOLDER] [--rounds 5] [--seconds 60]
+
+Steps: ``ddpm`` of the peer's number of parameters, ``ddpm`` of its number of operations and the peer, each in its own process, train in turns,
+so that whatever else the machine does meets all. Drawing: a trained ``ddpm`` (--generator) draws the same images by two samplers with more and
+more network evaluations, and the referee of fidelity.py compares them with test photographs. What is known is not measured again; other
+settings or other code need another --out. The result is written to docs/benchmarks/diffusion.md. Without the photographs nothing is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from families import asked_of
+from fidelity import SIZE, Referee, standard_error, without_new
+from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, write_page
+from peer_denoising_diffusion import VERSION, DiffusionPeer, save_photographs
+from scipy.stats import t as student
+from speed import BATCH, Unsaved, flops_of_a_step, further, one_step, rounds, verdict
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from syntype.collection import Collection
+from syntype.generators import family, load_generator
+from syntype.generators.contract import to_uint8
+from syntype.generators.data import training_data
+from syntype.generators.runtime import Runtime
+from syntype.generators.training import TrainConfig
+from syntype.run import Run, write_json
+from syntype.study.fidelity import kid
+
+WIDTH, DIM = 112, 60
+"""Of ``ddpm`` and of the peer: the widest pair, up to the peer's own default of 64, whose parameters are equal within ``SAME``."""
+SAME = 0.05
+SAMPLERS = ("ddim", "dpmsolver++")
+EVALUATIONS = (5, 10, 20, 50, 100, 250)
+AIM_RATIO, AIM_EVALUATIONS, AIM_KID = 3.0, 20, 1.1
+PEER = "denoising-diffusion-pytorch"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, "diffusion")
+    parser.add_argument("--generator", type=Path, help="a trained `ddpm`, to draw from; without it, and without results from before, steps alone")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60, help="of each turn")
+    parser.add_argument("--width", type=int, default=WIDTH, help="of `ddpm` (%(default)s)")
+    parser.add_argument("--dim", type=int, default=DIM, help="width of the peer (%(default)s)")
+    parser.add_argument("--images", type=int, default=300, help="to draw each time: of as many test photographs' species, drawn at random")
+    parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS, help="of the network, for each image; the most are the reference")
+    arguments = parser.parse_args()
+    collection = open_photographs(arguments)
+    if collection is None:
+        return
+    steps = training_steps(collection, arguments)
+    drawn = drawing(Referee(without_new(collection)), arguments) if arguments.generator else {}
+    if drawn:
+        write_json(arguments.out / "drawing.json", drawn)
+    elif (kept := arguments.out / "drawing.json").exists():
+        drawn = json.loads(kept.read_text(encoding="utf-8"))
+    write_page(report(steps, drawn, arguments), "diffusion", arguments.docs)
+
+
+def training_steps(collection: Collection, arguments: argparse.Namespace) -> dict[str, dict]:
+    """Parameters, operations and images a second of each contestant."""
+    kept, out = arguments.out / "steps.json", arguments.out
+    if kept.exists():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    save_photographs(without_new(collection).training().pixels(SIZE), out / "photographs")
+    with DiffusionPeer(out / "peer", out / "photographs", arguments.dim) as peer, Ours(collection, arguments.width) as same_size:
+        first = peer.train(0)
+        theirs = {"parameters": first["num_trained"], "precision": first["arithmetic"], "tried": first["tried"], **peer.ask({"operations": 0})}
+        mine = same_size.facts()
+        if abs(mine["parameters"] / theirs["parameters"] - 1) > SAME:
+            raise SystemExit(
+                f"ddpm of width {arguments.width} has {mine['parameters']:,} parameters, the peer of dim {arguments.dim} {theirs['parameters']:,}: "
+                f"not within {SAME:.0%}. Give other --width and --dim."
+            )
+        wider = 16 * round(arguments.width * (theirs["flops"] / mine["flops"]) ** 0.5 / 16)  # operations grow with the square of the width
+        with Ours(collection, wider) as same_work:
+            found = {
+                "parameters": {"name": f"`ddpm`, width {arguments.width}", **mine},
+                "operations": {"name": f"`ddpm`, width {wider}", **same_work.facts()},
+                "peer": {"name": f"`{PEER}`, dim {arguments.dim}", **theirs},
+            }
+            turns = {
+                "parameters": partial(same_size.turn, arguments.seconds),
+                "operations": partial(same_work.turn, arguments.seconds),
+                "peer": lambda: peer.train(arguments.seconds)["images_per_second_now"],
+            }
+            for name, speeds in rounds(out / "rounds.json", turns, arguments.rounds).items():
+                found[name]["speeds"] = speeds
+    write_json(kept, found)
+    return found
+
+
+class Ours:
+    """``ddpm`` of a width in the training loop of ``syntype train``, in a process of its own; a context manager."""
+
+    def __init__(self, collection: Collection, width: int) -> None:
+        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin, initargs=(str(collection.root), width))
+
+    def __enter__(self) -> Ours:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def facts(self) -> dict:
+        """``parameters``, ``flops`` of a step and ``precision``; takes two steps, of which the first warms up."""
+        return self._pool.submit(_facts).result()
+
+    def turn(self, seconds: float) -> float:
+        """Train for so many seconds; gives images a second."""
+        return self._pool.submit(_turn, seconds).result()
+
+
+_loops: list[Unsaved] = []
+"""The one of this process."""
+
+
+def _begin(root: str, width: int) -> None:
+    data, kind, runtime = training_data(without_new(Collection.open(root)).training(), SIZE), family("ddpm"), Runtime("cpu")
+    model = kind(kind.Config.parse({"size": SIZE, "width": width}), data.species)
+    model.prepare(data, runtime)
+    config = TrainConfig(family="ddpm", size=SIZE, batch_size=BATCH, minutes=1)
+    _loops.append(Unsaved(model, data, runtime, config, Path("nothing"), Run.silent()))
+
+
+def _facts() -> dict:
+    [loop] = _loops
+    one_step(loop)
+    with sdpa_kernel(SDPBackend.MATH):  # whose matrix products are counted
+        flops = flops_of_a_step(loop)
+    return {"parameters": sum(p.numel() for p in loop.model.generator.parameters()), "flops": flops, "precision": loop.runtime.precision}
+
+
+def _turn(seconds: float) -> float:
+    [loop] = _loops
+    return further(loop, seconds)
+
+
+def drawing(referee: Referee, arguments: argparse.Namespace) -> dict[str, dict]:
+    """KID and speed by sampler and evaluations, and KID as a share of that with most evaluations."""
+    generator = load_generator(arguments.generator)
+    out = arguments.out / "drawing" / generator.generator_id
+    out.mkdir(parents=True, exist_ok=True)
+    species, seeds = asked_of(generator, referee)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(species))[: arguments.images])
+    real, groups, found, features = referee.features, referee.groups, {}, {}
+    for sampler in SAMPLERS:
+        for steps in arguments.evaluations:
+            kept = out / f"{sampler}-{steps}.npz"
+            if not kept.exists():
+                began = time.monotonic()
+                asked = [[every[row] for row in chosen] for every in (species, seeds)]
+                images = to_uint8(generator.sample(*asked, sampler=sampler, steps=steps, guidance=1.0))
+                speed = len(chosen) / (time.monotonic() - began)
+                np.savez_compressed(kept, images=images, features=referee.encoder.encode(images), images_per_second=speed)
+                print(f"{kept.stem}: {speed:.3g} images/s", flush=True)
+            with np.load(kept) as file:
+                features[sampler, steps] = file["features"]
+                found[f"{sampler}-{steps}"] = {"sampler": sampler, "evaluations": steps, "images_per_second": float(file["images_per_second"])}
+    for (sampler, steps), fake in features.items():
+        most = features[sampler, max(arguments.evaluations)]
+        row = found[f"{sampler}-{steps}"]
+        row |= {"kid": kid(real, fake), "share": kid(real, fake) / kid(real, most), "num_images": len(fake), "generator_id": generator.generator_id}
+        row["kid_error"] = standard_error(lambda p, i, fake=fake: kid(real[p], fake[i]), groups, len(fake))
+        row["share_error"] = standard_error(lambda p, i, fake=fake, most=most: kid(real[p], fake[i]) / kid(real[p], most[i]), groups, len(fake))
+    return found
+
+
+def interval(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
+    """Ratio of two speeds that were measured in turns, and its 95 % interval: Student's t on the logarithms, round by round."""
+    logs = np.log(ours) - np.log(theirs)
+    half = student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else float("inf")
+    return tuple(float(np.exp(value)) for value in (logs.mean(), logs.mean() - half, logs.mean() + half))
+
+
+def report(steps: dict[str, dict], drawn: dict[str, dict], arguments: argparse.Namespace) -> str:
+    """What was measured, as Markdown."""
+    theirs = steps["peer"]
+    tried = ", ".join(f"{name} {speed:.2f}" for name, speed in theirs["tried"].items())
+    lines = [
+        "# Diffusion: steps and evaluations",
+        "",
+        f"Written by `python benchmarks/diffusion.py`. Machine: {machine()}; {torch.get_num_threads()} thread(s); PyTorch {torch.__version__}.",
+        "",
+        NOTICE,
+        "",
+        "## A step of training",
+        "",
+        f"{SIZE} px, batch {BATCH}; each in its own process, in turns, {len(theirs['speeds'])} rounds of {arguments.seconds:g} s each. `{PEER}` "
+        f"{VERSION} takes its own steps, in the faster of the precisions tried first ({tried} images/s). Images/s: median over the rounds, least and "
+        "most in brackets. Operations of a step are those of matrix products and convolutions, forward and backward, as PyTorch counts them.",
+        "",
+        "| | images/s | parameters | GFLOP a step | GFLOP/s | precision |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in steps.values():
+        speed, work = float(np.median(one["speeds"])), one["flops"] / 1e9
+        cells = [one["name"], f"{speed:.3g} ({min(one['speeds']):.3g} to {max(one['speeds']):.3g})", f"{one['parameters']:,}", f"{work:,.0f}"]
+        lines.append(f"| {' | '.join([*cells, f'{work * speed / BATCH:.1f}', one['precision']])} |")
+    lines.append("")
+    for name, key, other, others in (("parameters", "parameters", "flops", "operations"), ("operations", "flops", "parameters", "parameters")):
+        mine = steps[name]
+        ratio, low, high = interval(mine["speeds"], theirs["speeds"])
+        met = f" Aim {AIM_RATIO:g} times: {verdict(ratio, AIM_RATIO, '.2f')}" if name == "parameters" else ""
+        lines.append(
+            f"- The same {name} ({mine[key] / theirs[key] - 1:+.1%}; {others} {mine[other] / theirs[other]:.2f} "
+            f"times the peer's): **{ratio:.2f} times** the peer's images a second, 95 % interval {low:.2f} to {high:.2f}.{met}"
+        )
+    lines += ["", "## Evaluations of the network to draw an image", ""]
+    if not drawn:
+        return "\n".join([*lines, "Not measured yet (`--generator`).", ""])
+    one = next(iter(drawn.values()))
+    lines += [
+        f"`{one['generator_id']}`, {one['num_images']} images each, from the same seeds and without guidance, against the test photographs. "
+        "KID ± its standard error; its share of the KID with most evaluations by the same sampler, ± the standard error of the share "
+        "(jackknife; both from the same photographs and seeds, so that most of KID's own error cancels).",
+        "",
+        "| sampler | evaluations | KID | share | images/s |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in drawn.values():
+        kids, shares = f"{row['kid']:.4f} ± {row['kid_error']:.4f}", f"{row['share']:.2f} ± {row['share_error']:.2f}"
+        lines.append(f"| {row['sampler']} | {row['evaluations']} | {kids} | {shares} | {row['images_per_second']:.3g} |")
+    few = [row for row in drawn.values() if row["evaluations"] <= AIM_EVALUATIONS]
+    most = max(row["evaluations"] for row in drawn.values())
+    lines += ["", f"Aim: with at most {AIM_EVALUATIONS} evaluations a KID at most {AIM_KID:g} times that with {most}.", ""]
+    for sampler in SAMPLERS:
+        best = min((row for row in few if row["sampler"] == sampler), key=lambda row: row["share"], default=None)
+        if best:
+            over = best["share"] - AIM_KID
+            met = "**met**." if over <= 0 else f"**missed by {over:.2f}**."
+            lines.append(f"- {sampler}: {best['share']:.2f} ± {best['share_error']:.2f} with {best['evaluations']}, {met}")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Every family that learns, with its defaults at 64 px, each for the same minutes of one processor core on the same photographs.
+
+    python benchmarks/families.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--minutes 20] [--rows real,dcgan,...]
+
+Beside them: photographs, ``copies``, ``collage``, noise, and ``lightweight-gan`` and ``denoising-diffusion-pytorch`` trained by their own code.
+Training is done first, each in a process of its own with one thread, so that this command may run twice at once on two cores with other
+``--rows`` and the same --out; then the referee of fidelity.py judges what each draws. A row that is known is not measured again; training that
+was stopped begins anew (a peer's goes on); after a change of the code, give a new --out. The page docs/benchmarks/families.md and the
+picture docs/images/families.png are written from all rows that are known. Without the photographs nothing is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from fidelity import SIZE, WHAT, Referee, best_of, cell, contestant, picture, without_new
+from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs, write_page
+from peer_denoising_diffusion import SAMPLING_STEPS, SMALL_DIM, DiffusionPeer
+from peer_denoising_diffusion import VERSION as DIFFUSION_VERSION
+from peer_lightweight_gan import SMALL, VERSION, Peer
+from peer_process import PeerProcess, save_photographs, train_for
+from scale import stage
+
+from syntype.collection import Collection
+from syntype.generators import Generator, family, list_families, load_generator
+from syntype.generators.contract import to_uint8
+from syntype.run import write_json
+
+LIGHTWEIGHT, DIFFUSION = "lightweight-gan", "denoising-diffusion-pytorch"
+PEERS: dict[str, Callable[[Path, Path], PeerProcess]] = {
+    LIGHTWEIGHT: lambda folder, photographs: Peer(folder, photographs, SMALL),
+    DIFFUSION: lambda folder, photographs: DiffusionPeer(folder, photographs, SMALL_DIM),
+}
+UNTRAINED = ("real", "copies", "collage", "noise")
+COLUMNS = {
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "copy_rate": "copies",
+    "vendi_ratio": "Vendi ratio",
+    "images_per_second": "images/s, training",
+    "sampled_per_second": "images/s, sampling",
+    "steps": "steps",
+    "num_parameters": "parameters",
+    "megabytes": "peak memory, MB",
+    "share": "share of a core",
+}
+NOT_WORTH_IT = 0.1
+"""Coverage below which a family is called not worth a user's time."""
+
+
+def main() -> None:
+    names = rows()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, "families")
+    parser.add_argument("--minutes", type=float, default=20, help="training time of each trained row")
+    parser.add_argument("--rows", default=",".join(names), help="rows to measure now, if they are not known (all: %(default)s)")
+    arguments = parser.parse_args()
+    wanted = arguments.rows.split(",")
+    if unknown := set(wanted) - set(names):
+        parser.error(f"unknown rows: {', '.join(sorted(unknown))}. There are {', '.join(names)}.")
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that are started
+    torch.set_num_threads(1)
+    collection = open_photographs(arguments)
+    if collection is None:
+        return
+    place = arguments.out / f"{arguments.minutes:g}-minutes"
+    folder = {row: arguments.out if row in UNTRAINED else place for row in names}
+    missing = [row for row in names if row in wanted and not (folder[row] / f"{row}.json").exists()]
+    training = {row: train(row, collection, place, arguments.minutes) for row in missing if row not in UNTRAINED}
+    referee = Referee(without_new(collection))  # after training: Linux counts this process's memory towards the peak of those that it starts
+    for row in missing:
+        images, figures = contestant(row, referee, folder[row], 0) if row in UNTRAINED else judge(row, referee, place, training[row])
+        np.savez_compressed(folder[row] / f"{row}.npz", images=images)
+        write_json(folder[row] / f"{row}.json", figures)
+    known = {row: json.loads(path.read_text(encoding="utf-8")) for row in names if (path := folder[row] / f"{row}.json").exists()}
+    write_page(report(known, arguments.minutes, referee), "families", arguments.docs)
+    if shown := [row for row in known if row not in ("real", "copies", "noise")]:
+        images = {row: np.load(folder[row] / f"{row}.npz")["images"] for row in shown}
+        nameless = [row for row in shown if known[row]["vendi_ratio"] is None]
+        picture(shown, images, referee.species, arguments.docs / "images" / "families.png", nameless)
+
+
+def rows() -> list[str]:
+    """Names of all rows, in the order of the table."""
+    return ["real", "copies", "collage", *(name for name in list_families() if family(name).learns), *PEERS, "noise"]
+
+
+def train(row: str, collection: Collection, place: Path, minutes: float) -> dict:
+    """What training a family or a peer gave and took; not done again where it is known."""
+    trained = place / "trained" / row
+    trained.parent.mkdir(parents=True, exist_ok=True)
+    if row not in PEERS:
+        leaving = ["--except", NEW] if NEW in collection.species else []
+        found = stage(trained, ["train", row, collection.root, *leaving, "--size", SIZE, "--minutes", minutes])
+        share = found["processor_seconds"] / found["seconds"]
+        return {**found["result"], "megabytes": found["megabytes"], "share": share}
+    photographs = place / "trained" / f"{row}-photographs"
+    save_photographs(without_new(collection).training().pixels(SIZE), photographs)
+    with PEERS[row](trained, photographs) as trainer:
+        return train_for(trainer, minutes)
+
+
+def judge(row: str, referee: Referee, place: Path, training: dict) -> tuple[np.ndarray, dict]:
+    """The images of what was trained, in the order of the test photographs, and all figures."""
+    trained, number = place / "trained" / row, len(referee.test)
+    if row in PEERS:
+        with PEERS[row](trained, place / "trained" / f"{row}-photographs") as trainer:
+            drawn = trainer.sample(number)
+            speed = trainer.sampled_per_second
+        images, figures = best_of(drawn, referee)
+        return images, {**training, **figures, "sampled_per_second": speed}
+    generator = load_generator(trained)
+    asked, seeds = asked_of(generator, referee)
+    generator.sample(asked[:1], seeds[:1])  # what is read and built only once
+    began = time.monotonic()
+    images = to_uint8(generator.sample(asked, seeds))
+    speed = number / (time.monotonic() - began)
+    return images, {**training, **referee.judge(images, with_species=generator.model.is_conditional), "sampled_per_second": speed}
+
+
+def asked_of(generator: Generator, referee: Referee) -> tuple[list[str], list[int]]:
+    """Species and seed of an image for each test photograph."""
+    # without species, equal seeds would be equal images
+    return referee.species.tolist(), referee.seeds if generator.model.is_conditional else list(range(len(referee.test)))
+
+
+def report(known: dict[str, dict], minutes: float, referee: Referee) -> str:
+    """What was measured, as Markdown."""
+    missing = [row for row in rows() if row not in known]
+    number = len(referee.test)
+    lines = [
+        "# All families, side by side",
+        "",
+        f"Written by `python benchmarks/families.py --minutes {minutes:g}`. Machine: {machine()}; one thread each; PyTorch {torch.__version__}. "
+        "One run of each, seed 0.",
+        "",
+        NOTICE,
+        "",
+        f"{SIZE} px, batch 16, each family with its default settings; {minutes:g} minutes of training each, in a process of one thread, on the same "
+        f"{len(referee.training):,} photographs of {len(np.unique(referee.training.table['species'].astype(str)))} species: the training split but "
+        f"for *{NEW}*. {number} images of each against {number} test photographs with the same mix of species, in features of EfficientNet-Lite0 at "
+        "128 px, which trains nothing here. KID: all pairs, cubic kernel, 0 is best; ± is the standard error (jackknife over video tracks and "
+        "images), which does not hold what another seed of training would change. Copies: share of images that the copy detector refuses. Vendi "
+        "ratio: variety within species, synthetic over real; those without one know no species, were judged on the mixture as they draw it, and "
+        "cannot be asked for a species. Sampling: with default settings, one thread. Parameters: of the generator. Memory: the most that the "
+        "training process took, Python and PyTorch included. Share of a core: processor time over time, start and end included; well below 1 "
+        "where something else ran beside it. Precision is high for noise too; coverage is not deceived (Naeem et al. 2020, section 3).",
+        "",
+        "| | " + " | ".join(COLUMNS.values()) + " |",
+        "| --- |" + " --- |" * len(COLUMNS),
+    ]
+    lines += [f"| {WHAT.get(row, f'`{row}`')} | " + " | ".join(figure(known[row], key) for key in COLUMNS) + " |" for row in rows() if row in known]
+    if missing:
+        lines += ["", f"Not measured yet: {', '.join(f'`{row}`' for row in missing)}."]
+    if shown := [row for row in rows() if row in known and row not in ("real", "copies", "noise")]:
+        lines += [
+            "",
+            "![Rows of synthetic fish](../images/families.png)",
+            "",
+            f"Two lines each, from the top: {', '.join(f'`{row}`' for row in shown)}. The first images, not the best; a species a column, but for "
+            "those that know none.",
+        ]
+    lines += ["", "## Which to use when", "", *advice(known), "", "## How the peers were run", ""]
+    lines += [
+        f"`{LIGHTWEIGHT}` {VERSION} with `fmap_max` {SMALL} and `{DIFFUSION}` {DIFFUSION_VERSION} with `dim` {SMALL_DIM}: smaller than their "
+        "defaults, which take too few steps in the time. Their own trainers took every step, on batches of 16 of their own data loaders, with their "
+        "other settings as they come, but without previews; in the faster of two precisions in a trial before training. The first drew by its "
+        f"weights or by their average, whichever had the lower KID; the second by its average, as it does itself, by its own DDIM in "
+        f"{SAMPLING_STEPS} steps. Their memory is without the worker processes of their data loaders.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def figure(result: dict, key: str) -> str:
+    value = result.get(key)
+    if value is not None and key == "megabytes":
+        return f"{value:,.0f}"
+    if value is not None and key in ("sampled_per_second", "images_per_second"):
+        return f"{value:.3g}"
+    return cell(result, key)
+
+
+def advice(known: dict[str, dict]) -> list[str]:
+    """Plain rules, from the figures alone."""
+    families = {row: result for row, result in known.items() if row not in UNTRAINED and row not in PEERS}
+    if not families:
+        return ["No family has been measured yet."]
+    useful = {row: result for row, result in families.items() if result["coverage"] >= NOT_WORTH_IT}
+    lines = []
+    for found, title in ((useful, "Any images"), ({row: one for row, one in useful.items() if one["vendi_ratio"] is not None}, "A species by name")):
+        if not found:
+            lines.append(f"- {title}: no family covers a tenth of the test photographs.")
+            continue
+        most, nearest = max(found, key=lambda row: found[row]["coverage"]), min(found, key=lambda row: found[row]["kid"])
+        quickest = max(found, key=lambda row: found[row]["sampled_per_second"])
+        lines.append(
+            f"- {title}: most of the photographs are covered by `{most}` ({found[most]['coverage']:.2f}); nearest to them is `{nearest}` (KID "
+            f"{found[nearest]['kid']:.3f}); quickest to draw `{quickest}` ({found[quickest]['sampled_per_second']:.3g} images/s)."
+        )
+    if named := [row for row, result in useful.items() if result["vendi_ratio"] is not None]:
+        varied = max(named, key=lambda row: useful[row]["vendi_ratio"])
+        lines.append(f"- Most varied within species: `{varied}` (Vendi ratio {useful[varied]['vendi_ratio']:.2f}; photographs have 1).")
+    if copying := [f"`{row}` ({result['copy_rate']:.1%})" for row, result in families.items() if result["copy_rate"] > 0.05]:
+        lines.append(f"- More than one image in twenty is a copy of a photograph, so curate before use: {', '.join(copying)}.")
+    if "collage" in known:
+        bar = known["collage"]["coverage"]
+        below = [f"`{row}`" for row, result in useful.items() if result["coverage"] < bar]
+        more = f"more than {', '.join(below)}; these must earn their time by something else." if below else "less than every family that is of use."
+        lines.append(f"- `collage`, which trains nothing, covers {bar:.2f}: {more}")
+    for peer in PEERS:
+        if peer in known and useful:
+            better = [f"`{row}`" for row, result in useful.items() if result["kid"] < known[peer]["kid"]]
+            lines.append(f"- Nearer to the photographs than `{peer}` (KID {known[peer]['kid']:.3f}): {', '.join(better) or 'no family'}.")
+    if useless := [f"`{row}` ({result['coverage']:.2f})" for row, result in families.items() if row not in useful]:
+        lines.append(
+            f"- Not worth a user's time with so few photographs and so little training (they cover less than {NOT_WORTH_IT:g}): {', '.join(useless)}."
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    main()

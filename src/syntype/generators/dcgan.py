@@ -1,0 +1,31 @@
+"""DCGAN: transposed convolutions and batch normalisation; does not tell species apart (``cgan`` is the same with species).
+
+Paper: Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks" (arXiv 1511.06434).
+Code: written for Syntype from the paper, with windows of 4x4 where the paper has 5x5 (a multiple of the stride covers every pixel alike), and normal
+latents where it has uniform ones (so that blends may follow great circles). It needs no pre-trained weights.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from syntype.generators._conv_gan import ConvGANConfig
+from syntype.generators._minimax import MinimaxGAN
+
+__all__ = ["DCGAN", "DCGANConfig"]
+
+
+class DCGANConfig(ConvGANConfig):
+    """Settings of ``dcgan``."""
+
+    latent_dim: int = Field(100, ge=1)
+    """Length of the latent vector, as in the paper."""
+    width: int = Field(64, ge=4)
+    """Channels of both networks at half the images' side; twice that at a quarter, at most eight times. The paper has 128."""
+
+
+class DCGAN(MinimaxGAN):
+    """Deep convolutional GAN of any of the species."""
+
+    Config = DCGANConfig
+    config: DCGANConfig
