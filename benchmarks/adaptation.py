@@ -73,7 +73,7 @@ def main() -> None:
             adapted = out / f"{method}-{name.replace(' ', '-')}"
             if method in arguments.only:
                 row = measure(method, name, base, folder, adapted, arguments.steps, referee)
-                write_json(adapted.with_name(f"{adapted.name}.row.json"), {"method": method, "species": name, **row})
+                write_json(adapted.with_name(f"{adapted.name}.row.json"), {**row, "method": method, "species": name})
             if (kept := adapted.with_name(f"{adapted.name}.row.json")).exists():
                 rows.append(json.loads(kept.read_text(encoding="utf-8")))
     arguments.record.parent.mkdir(parents=True, exist_ok=True)

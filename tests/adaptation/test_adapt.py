@@ -79,7 +79,7 @@ def test_the_new_species_is_learnt_and_the_others_are_untouched(method: str, col
 
 
 def test_only_what_changed_is_saved(collection: Collection, base: Path, tmp_path: Path) -> None:
-    adapted(collection, base, "Cus novus", tmp_path / "one")
+    adapted(collection, base, "Cus novus", tmp_path / "one", method="finetune")
     assert not (tmp_path / "one/weights.safetensors").exists()
     saved, original = load_file(tmp_path / "one/adapters/0000.safetensors"), load_file(base / "weights.safetensors")
     assert saved["new_row.embedding.weight"].shape == (1, original["embedding.weight"].shape[1])
@@ -183,11 +183,11 @@ def test_the_rate_scales_how_far_a_step_goes(collection: Collection, base: Path,
     original = load_file(base / "weights.safetensors")["start.weight"]
     moved = {}
     for rate in (1.0, 0.25):
-        adapted(collection, base, "Cus novus", tmp_path / f"{rate}", rate=rate, steps=1)
+        adapted(collection, base, "Cus novus", tmp_path / f"{rate}", method="finetune", rate=rate, steps=1)
         moved[rate] = load_file(tmp_path / f"{rate}/adapters/0000.safetensors")["start.weight"] - original
     torch.testing.assert_close(moved[0.25], 0.25 * moved[1.0], atol=2e-6, rtol=0.01)
     with pytest.raises(InputError, match="rate"):
-        adapted(collection, base, "Cus novus", tmp_path / "1.0", rate=0.5)
+        adapted(collection, base, "Cus novus", tmp_path / "1.0", method="finetune", rate=0.5)
 
 
 def test_fewer_photographs_than_asked_for_are_enough(collection: Collection, base: Path, tmp_path: Path) -> None:

@@ -46,18 +46,20 @@ def test_inner_product_is_the_weighted_correlation() -> None:
     np.testing.assert_allclose((vectors[0] @ vectors[1]).item(), expected, atol=1e-5)
 
 
-def test_burnt_out_and_even_pixels_are_not_believed_unless_nothing_else_is_left() -> None:
-    images = np.stack([smooth_picture(6)] * 4)
+def test_burnt_out_pixels_and_filled_corners_are_not_believed_unless_nothing_else_is_left() -> None:
+    images = np.stack([smooth_picture(6)] * 5)
     images[0, :32] = 255
     images[1] = 255
-    images[2, :16, :16] = (120, 60, 30)
+    for image, corners in ((images[2], 4), (images[3], 1)):
+        for corner in [(slice(None, 9), slice(None, 9)), (slice(-9, None), slice(-9, None)), (slice(None, 9), -1), (-1, slice(None, 9))][:corners]:
+            image[corner] = (120, 60, 30)
     usable = usable_pixels(images, 16)
     assert usable[0, :, :8].abs().max() == 0
     assert usable[0, :, 8:].min() == 1, "what merely borders on burnt out is believed"
     assert usable[1].min() == 1
-    assert usable[2, :, :4, :4].abs().max() == 0
-    assert usable[2, :, 5:].min() == 1
-    assert usable[3].min() == 1
+    assert usable[2, :, :2, :2].max() == 0 and usable[2, :, -2:, -2:].max() == 0
+    assert usable[2, :, 4:12, 4:12].min() == 1
+    assert usable[3:].min() == 1, "one corner's colour says nothing: water is even too"
 
 
 def test_a_turn_is_seen_through_whatever_colour_fills_the_corners() -> None:

@@ -153,7 +153,7 @@ def train(
 @click.argument("collection", type=FOLDER)
 @out_option("the adapted generator")
 @click.option("--species", required=True, help="The species to learn.")
-@click.option("--method", help="How to adapt: finetune, freeze-d, ewc or modulate.  [default: finetune]")
+@click.option("--method", help="How to adapt: modulate, finetune, freeze-d or ewc.  [default: modulate]")
 @click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to learn from.  [default: 6]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
 @click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")

@@ -3,7 +3,7 @@
 A disguised copy is its original after a flip, a crop, a small turn, and a change of light, sharpness or compression. So a pair is
 laid over one another by the best similarity transform (Gauss-Newton on the weighted squared difference with a free gain and a free
 bias a channel: Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2), and then compared by normalised cross-correlation, which no
-change of gain or bias alters. Pixels of the query that are burnt out, black, or of one even colour (what a turn leaves in the corners) carry
+change of gain or bias alters. Pixels of the query that are burnt out, black, or of one colour with all four corners (what a turn leaves) carry
 no information: they get no weight, and are painted with what the real image has there, lest filters carry them into their neighbourhood.
 
 Coordinates are those of ``torch.nn.functional.grid_sample``: [-1, 1] from edge to edge. A pose maps the query's frame into the
@@ -57,7 +57,7 @@ def frame_weights(side: int) -> Tensor:
 
 def usable_pixels(images: np.ndarray, side: int) -> Tensor:
     """How far to believe each value of uint8 NHWC ``images``: (N, 3, side, side) in [0, 1], 0 where it is burnt out (>= 250), black (<= 2), or
-    within two pixels of an evenly coloured patch of 3x3.
+    within two pixels of a patch of the colour that all four corners have, which is how a turn leaves them.
 
     An image that would lose more than 85 % of its weight (a line drawing on white) is believed throughout.
     """
@@ -65,10 +65,13 @@ def usable_pixels(images: np.ndarray, side: int) -> Tensor:
     for start in range(0, len(images), 1024):  # in float, large images take twelve times their room
         part = np.require(images[start : start + 1024], requirements=["C", "W"])
         values = torch.from_numpy(part).permute(0, 3, 1, 2).float()
+        height, width = (max(1, length - 1) for length in values.shape[2:])
         clipped = (values >= 250) | (values <= 2)
-        spread = F.max_pool2d(values, 3, 1, 1) + F.max_pool2d(-values, 3, 1, 1)
-        even = (spread <= 1).all(1, keepdim=True) & ~clipped.all(1, keepdim=True)
-        even = F.max_pool2d(even.float(), 5, 1, 2)  # the patch's rim is blended with what lies beside it
+        corners = values[:, :, ::height, ::width]
+        lowest, highest = corners.amin((2, 3), keepdim=True), corners.amax((2, 3), keepdim=True)
+        filled = ((highest - lowest <= 1) & (values >= highest - 1) & (values <= lowest + 1)).all(1, keepdim=True) & ~clipped.all(1, keepdim=True)
+        filled = -F.max_pool2d(-filled.float(), 3, 1, 1)  # single pixels may have the colour by chance
+        even = F.max_pool2d(filled, 7, 1, 3)  # what the line before took off, and the patch's rim, which is blended with what lies beside it
         lost = torch.maximum(clipped.float(), even)
         parts.append((1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4)
     usable = torch.cat(parts)
