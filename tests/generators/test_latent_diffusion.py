@@ -155,6 +155,9 @@ def test_inpainting_leaves_what_is_known_and_does_not_look_behind_the_mask(model
     assert drawn.min() >= -1 and drawn.max() <= 1
     other = torch.where(masks, torch.ones_like(images), images)
     assert torch.equal(drawn, model.inpaint(other, masks, SPECIES, [0, 1], sampler=sampler, **QUICK))
+    assert torch.equal(drawn[1:], model.inpaint(other[1:], masks[1:], SPECIES[1:], [1], sampler=sampler, **QUICK))
+    whole = model.inpaint(images, torch.ones_like(masks), SPECIES, [0, 1], sampler=sampler, **QUICK)
+    assert torch.isfinite(whole).all()
 
 
 def test_without_species_all_names_give_the_same_image() -> None:

@@ -303,9 +303,9 @@ class LatentDiffusion(GenerativeModel):
 
         def draw(rows: list[int]) -> Tensor:
             images, masks = images_NCHW[rows].to(self._device), masks_N1HW[rows].to(self._device)
-            known = ~masks
-            colour = (images * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
-            photograph = self.generator.latents.encode(torch.where(masks, colour, images))
+            # the mean of what is known, image by image: sums over a batch are taken in an order that depends on its other images
+            colours = [image[:, ~mask[0]].mean(1).nan_to_num() for image, mask in zip(images, masks, strict=True)]
+            photograph = self.generator.latents.encode(torch.where(masks, torch.stack(colours)[:, :, None, None], images))
             free = nn.functional.max_pool2d(masks.float(), factor)
             free = nn.functional.max_pool2d(free, 3, stride=1, padding=1) > 0
             denoise = self._denoiser(self._vectors(labels[rows].to(self._device)), controls)
