@@ -37,7 +37,7 @@ from syntype.generators.training import TrainConfig
 from syntype.run import Run, write_json
 from syntype.study.fidelity import kid
 
-WIDTH, DIM = 112, 60
+WIDTH, DIM = 48, 54
 """Of ``ddpm`` and of the peer: the widest pair, up to the peer's own default of 64, whose parameters are equal within ``SAME``."""
 SAME = 0.05
 SAMPLERS = ("ddim", "dpmsolver++")

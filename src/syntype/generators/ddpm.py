@@ -41,7 +41,7 @@ class DDPMConfig(GeneratorConfig):
     multipliers: tuple[int, ...] = Field((1, 2, 4, 8, 8), min_length=1)
     """Channels of each resolution, from full downwards, each half the one before, as multiples of ``width``; those below 4 pixels are left out."""
     blocks: tuple[int, ...] = (1, 1, 1, 2, 3)
-    """Residual blocks of each resolution, on the way down and again on the way up; at the lowest, once. Parameters cost least where images are small."""
+    """Residual blocks of each resolution, on the way down and again on the way up; at the lowest, once. They cost least where images are small."""
     learning_rate: float = Field(3e-4, gt=0)
     """Adam's learning rate."""
     flip: bool = True
