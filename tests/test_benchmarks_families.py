@@ -279,7 +279,6 @@ def test_gain_and_cost_are_differences_of_the_same_seed(script: ModuleType, smal
 <<<<<<< HEAD
     monkeypatch.setattr(script, "DEFAULT", 1.0)
 =======
-    monkeypatch.setattr(script, "default_weight", lambda: 1.0)
 >>>>>>> bench4
     figures = dict.fromkeys(script.FIGURES, 0.5)
     known = {
