@@ -22,14 +22,15 @@ from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs
 from hybrids import outsider, refuse_partner
 from scipy.stats import t as student
 
-from syntype.generators import family, load_generator
+from syntype.generators import load_generator
 from syntype.generators.contract import to_uint8
+from syntype.generators.guided_cgan import GuidedGANConfig
 from syntype.identification import Classifier
 from syntype.run import write_json
 
 FAMILY = "guided_cgan"
-UNGUIDED, STRONGER = 0.0, 4.0
-"""Weights: none, and as a multiple of the family's default."""
+UNGUIDED, DEFAULT, STRONG = 0.0, GuidedGANConfig().guidance, 1.0
+"""Weights of the guidance."""
 PHOTOGRAPHS = "photographs"
 FIGURES = {
     "recognised": "recognised",
@@ -46,8 +47,7 @@ SHARES = ("recognised", "recall", "copy_rate")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "guidance")
-    usual = default_weight()
-    parser.add_argument("--weights", type=float, nargs="+", default=[UNGUIDED, usual, STRONGER * usual], help="of the guidance (%(default)s)")
+    parser.add_argument("--weights", type=float, nargs="+", default=[UNGUIDED, DEFAULT, STRONG], help="of the guidance (%(default)s)")
     parser.add_argument("--steps", type=int, default=3000, help="of training (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings at each weight (%(default)s)")
     parser.add_argument("--classifier", type=Path, help="a trained one with no part in training; otherwise one is trained in --out")
@@ -70,11 +70,6 @@ def main() -> None:
     known = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*.json"))}
     asked = [(weight, seed) for weight in arguments.weights for seed in range(arguments.seeds)]
     write_page(report(known, arguments.steps, len(referee.test), asked), "guidance", arguments.docs)
-
-
-def default_weight() -> float:
-    """The family's own weight of its guidance."""
-    return float(family(FAMILY).Config.model_fields["guidance"].default)
 
 
 def trained(out: Path, weight: float, seed: int, steps: int, referee: Referee, classifier: Classifier) -> dict:
@@ -165,7 +160,7 @@ def gains(known: dict[str, dict], weight: float) -> list[str]:
         parts.append(f"{FIGURES[key]} {signed(key, mean, half)}{sure}")
     seeds = len(differences(known, weight, "kid"))
     few = "; one seed, so no interval" if seeds == 1 else f"; {seeds} seeds"
-    return [f"- Weight {weight:g}{' (the default)' if weight == default_weight() else ''}: {', '.join(parts)}{few}."]
+    return [f"- Weight {weight:g}{' (the default)' if weight == DEFAULT else ''}: {', '.join(parts)}{few}."]
 
 
 def signed(key: str, mean: float, half: float | None) -> str:

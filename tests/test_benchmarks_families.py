@@ -276,7 +276,7 @@ def test_generators_that_blend_are_measured_once(
 
 @pytest.mark.parametrize("script", ["guidance"], indirect=True)
 def test_gain_and_cost_are_differences_of_the_same_seed(script: ModuleType, small_collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(script, "default_weight", lambda: 1.0)
+    monkeypatch.setattr(script, "DEFAULT", 1.0)
     figures = dict.fromkeys(script.FIGURES, 0.5)
     known = {
         f"{weight:g}-{seed}": {**figures, "weight": weight, "seed": seed, "recognised": 0.2 * weight + 0.1 * seed, "kid": 0.1 + 0.01 * seed * weight}

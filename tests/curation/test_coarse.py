@@ -83,8 +83,7 @@ def test_the_approximate_answer_is_the_same_again_and_with_more_threads(bank: np
         again = ApproximateSearch(bank).nearest(queries, KEEP)
     finally:
         faiss.omp_set_num_threads(threads)
-    for one, other in zip(first, again, strict=True):
-        assert torch.equal(one, other)
+    torch.testing.assert_close(again, first)  # the same rows and windows; scores may round otherwise where memory lies otherwise
 
 
 def test_the_detector_takes_the_approximate_search_for_large_banks_and_decides_alike(bank: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
