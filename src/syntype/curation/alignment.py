@@ -59,7 +59,7 @@ def usable_pixels(images: np.ndarray, side: int) -> Tensor:
     """How far to believe each value of uint8 NHWC ``images``: (N, 3, side, side) in [0, 1], 0 where it is burnt out (>= 250), black (<= 2), or
     within two pixels of a patch of the colour that all four corners have, which is how a turn leaves them.
 
-    An image that would lose more than 85 % of its weight (a line drawing on white) is believed throughout.
+    An image that would lose more than 95 % of its weight (a line drawing on white) is believed throughout.
     """
     parts = [torch.empty((0, 3, side, side))]
     for start in range(0, len(images), 1024):  # in float, large images take twelve times their room
@@ -76,7 +76,7 @@ def usable_pixels(images: np.ndarray, side: int) -> Tensor:
         parts.append((1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4)
     usable = torch.cat(parts)
     weights = frame_weights(side)
-    enough = (usable * weights).sum((1, 2, 3), keepdim=True) > 0.15 * 3 * weights.sum()
+    enough = (usable * weights).sum((1, 2, 3), keepdim=True) > 0.05 * 3 * weights.sum()
     return torch.where(enough, usable, torch.ones_like(usable))
 
 
