@@ -183,7 +183,7 @@ def report(results: dict[str, dict]) -> str:
         f"{results['train']['images_per_second']:.0f} images/s. Against test photographs, with the same mix of species: "
         f"KID {fidelity['kid']:.3f}, coverage {fidelity['coverage']:.2f}, variety within species (Vendi, of the photographs') "
         f"{fidelity['vendi_ratio']:.2f}, copies {fidelity['copy_rate']:.1%}.",
-        f"- *{NEW}* from {adapted['shots']} photographs: {adapted['minutes']:.1f} minutes, {adapted['megabytes']:.1f} MB; "
+        f"- *{NEW}* from {adapted['shots']} photographs: {adapted['minutes']:.1f} minutes, {adapted['megabytes']:.2f} MB; "
         f"{curated['num_accepted']} of {curated['num_images']} images accepted, refused {json.dumps(curated['refused'])}.",
         "",
         "## What it looks like",

@@ -16,8 +16,10 @@ def label_board(images: np.ndarray, rows: Sequence[str], columns: Sequence[str])
     Args:
         images: uint8, shape (rows * columns, height, width, 3).
     """
+    from matplotlib.font_manager import findfont  # slow to import
+
     height, width = images.shape[1:3]
-    font = ImageFont.load_default(max(12, height // 6))
+    font = ImageFont.truetype(findfont("DejaVu Sans"), max(12, height // 6))  # matplotlib brings it; Pillow's own loses the spaces of names
     gap = height // 8
     left = max((round(font.getlength(name)) for name in rows), default=0) + 2 * gap
     top = max((round(font.getlength(name)) for name in columns), default=0) + 2 * gap  # names above stand upright
