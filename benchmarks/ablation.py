@@ -15,7 +15,7 @@ import json
 import time
 from pathlib import Path
 
-from fish4knowledge import DATA, NOTICE, ROOT, collecting, machine, syntype
+from fish4knowledge import DATA, NOTICE, ROOT, machine, open_photographs, syntype
 
 from syntype.run import write_json
 
@@ -46,14 +46,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), help="measure these alone")
     parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "ablation.md")
     arguments = parser.parse_args()
-    out = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    folder = arguments.collection or out / "collection"
-    if arguments.collection is None and not folder.exists():
-        collect = collecting(arguments.data)
-        if collect is None:
-            return
-        syntype([*collect, "--out", folder])
+    collection = open_photographs(arguments)
+    if collection is None:
+        return
+    out, folder = arguments.out, collection.root
     for name in VARIANTS:
         if name in arguments.only:
             measure(name, folder, out / name.replace(" ", "-").replace(",", ""), arguments.steps)

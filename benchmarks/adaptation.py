@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from fish4knowledge import DATA, NOTICE, ROOT, collecting, machine, syntype
+from fish4knowledge import DATA, NOTICE, ROOT, machine, open_photographs, syntype
 
 from syntype.adaptation import METHODS
 from syntype.adaptation.adapt import choose_photographs
@@ -50,15 +50,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[*VARIANTS, "unadapted"], choices=[*VARIANTS, "unadapted"], help="measure these alone")
     parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "adaptation.md")
     arguments = parser.parse_args()
-    out = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    folder = arguments.collection or out / "collection"
-    if arguments.collection is None:
-        collect = collecting(arguments.data)
-        if collect is None:
-            return
-        command(collect, out / "collection")
-    collection = Collection.open(folder)
+    collection = open_photographs(arguments)
+    if collection is None:
+        return
+    out, folder = arguments.out, collection.root
     species = left_out(collection, arguments.species)
     if not species:
         print(f"{folder}: no species has photographs enough to be left out: nothing measured.", file=sys.stderr)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fish4knowledge import DATA, NOTICE, ROOT, collecting, machine, syntype
+from fish4knowledge import DATA, NOTICE, ROOT, machine, open_photographs
 from PIL import Image, ImageFilter
 
 from syntype.collection import Collection
@@ -55,17 +55,11 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=2000, help="queries against each of these banks")
     parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "copies.md")
     arguments = parser.parse_args()
-    out, folder = arguments.out, arguments.collection
-    if folder is None:
-        collect = collecting(arguments.data)
-        if collect is None:
-            return
-        folder = out / "collection"
-        if not (folder / "collection.json").exists():
-            syntype([*collect, "--out", folder])
-    out.mkdir(parents=True, exist_ok=True)
+    collection, out = open_photographs(arguments), arguments.out
+    if collection is None:
+        return
     torch.set_num_threads(1)  # the figures are for one core
-    photographs = kept(out / "photographs.json", lambda: on_photographs(Collection.open(folder), arguments.every))
+    photographs = kept(out / "photographs.json", lambda: on_photographs(collection, arguments.every))
     compared = kept(out / "compared.json", lambda: compare(pictures(NUM_COMPARED)))
     banks = [kept(out / f"bank-{size}.json", lambda size=size: at_size(pictures(size), arguments.queries)) for size in arguments.banks]
     arguments.record.parent.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,15 @@ from syntype.apps.cli_common import (
     device_option,
     dry_run_option,
     example,
+    images_per_second,
+    on_device,
     open_collection,
     out_option,
     output_options,
     plan,
+    plan_drawing,
     resume_option,
+    run_drawing,
     run_stage,
     seed_option,
     set_option,
@@ -54,11 +58,6 @@ def _describe(name: str, words: str) -> dict[str, Any]:
     protocols = [value for value in vars(contract).values() if isinstance(value, type) and Protocol in value.__bases__]
     abilities = [protocol.__name__.lower() for protocol in protocols if issubclass(kind, protocol)]
     return {"family": name, "description": words.partition(": ")[2] or words, "learns": kind.learns, "abilities": abilities}
-
-
-def _images_per_second(size: int) -> float:
-    """Rough training speed for plans: 30 images of 64 pixels a second on two cores without a GPU, and in proportion to the pixels."""
-    return 30 * (64 / size) ** 2
 
 
 class _SpeciesLists(click.Command):
@@ -127,7 +126,7 @@ def train(
     if dry_run:
         images, minutes = len(select_training(opened, config)), config.minutes
         if minutes is None and config.steps is not None:
-            minutes = config.steps * config.batch_size / _images_per_second(config.size) / 60
+            minutes = config.steps * config.batch_size / images_per_second(config.size) / 60
         plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes)
         return
     result = run_stage(
@@ -187,7 +186,7 @@ def adapt(
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
         photographs = choose_photographs(opened, config.species, config.shots, config.seed)
-        minutes = config.steps * config.batch_size / _images_per_second(trained.size) / 60
+        minutes = config.steps * config.batch_size / images_per_second(trained.size) / 60
         plan(as_json, out=out, images=len(photographs), steps=config.steps, minutes=minutes)
         return
     result = run_stage(
@@ -224,30 +223,25 @@ def generate(
 ) -> None:
     """Draw synthetic images; each has its own seed and says in its file that it is synthetic."""
     from syntype.generators import load_generator
-    from syntype.generators.runtime import Runtime
     from syntype.synthesis import GenerateConfig
     from syntype.synthesis import generate as stage
 
     config = settings(GenerateConfig, flags, overrides=overrides)
     trained = load_generator(generator)
     if dry_run:
-        images = config.num * len(config.species or trained.species)
-        plan(as_json, out=out, images=images, steps=None, minutes=images / (5 * _images_per_second(trained.size)) / 60)
+        plan_drawing(as_json, out, config.num * len(config.species or trained.species), trained.size, 5)
         return
-    trained.to(Runtime(device or "auto").device)
-    result = run_stage(
-        lambda run: stage(trained, config, out, run),
+    run_drawing(
         "generate",
-        out,
+        lambda run: stage(on_device(trained, device), config, out, run),
         config,
-        seed=config.seed,
-        inputs={"generator": str(generator)},
-        kept=f"{out} holds what was drawn so far; continue with --resume.",
-        resumable=True,
+        out,
+        {"generator": str(generator)},
         resume=resume,
         quiet=quiet,
+        as_json=as_json,
+        then=f"Next: syntype curate {out} --real COLLECTION --out out/curated",
     )
-    show(result.summary(), as_json, f"Next: syntype curate {out} --real COLLECTION --out out/curated")
 
 
 @click.command(

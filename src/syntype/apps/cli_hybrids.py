@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from syntype.apps.cli_common import (
     FOLDER,
-    R,
     device_option,
     dry_run_option,
     example,
+    on_device,
     open_collection,
     out_option,
     output_options,
-    plan,
+    plan_drawing,
     resume_option,
-    run_stage,
+    run_drawing,
     seed_option,
     set_option,
     settings,
-    show,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from syntype.run import Run
-    from syntype.synthesis._drawing import DrawConfig
 
 __all__ = ["COMMANDS"]
 
@@ -84,9 +77,10 @@ def blend(
     trained = load_generator(generator)
     if dry_run:
         a_strip = config.steps + max(0, len(config.species) - 2) * (config.steps - 1)
-        _plan(as_json, out, config.num * (len(set(config.species)) ** 2 if config.layout == "board" else a_strip), trained.size, 5)
+        plan_drawing(as_json, out, config.num * (len(set(config.species)) ** 2 if config.layout == "board" else a_strip), trained.size, 5)
         return
-    _draw("blend", lambda run: stage(_on(trained, device), config, out, run), config, out, {"generator": str(generator)}, resume, quiet, as_json)
+    draw = lambda run: stage(on_device(trained, device), config, out, run)  # noqa: E731
+    run_drawing("blend", draw, config, out, {"generator": str(generator)}, resume=resume, quiet=quiet, as_json=as_json)
 
 
 @click.command(
@@ -142,10 +136,11 @@ def vary(
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
         images = len(choose_photographs(trained, opened, config)) * config.num * len(config.strengths)
-        _plan(as_json, out, images, trained.size, 1)
+        plan_drawing(as_json, out, images, trained.size, 1)
         return
     inputs, then = {"generator": str(generator), "collection": str(collection)}, f"Next: syntype curate {out} --real {collection} --out out/curated"
-    _draw("vary", lambda run: stage(_on(trained, device), opened, config, out, run), config, out, inputs, resume, quiet, as_json, then)
+    draw = lambda run: stage(on_device(trained, device), opened, config, out, run)  # noqa: E731
+    run_drawing("vary", draw, config, out, inputs, resume=resume, quiet=quiet, as_json=as_json, then=then)
 
 
 @click.command(
@@ -200,38 +195,11 @@ def inpaint(
     config = settings(InpaintConfig, flags, overrides=overrides)
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
-        _plan(as_json, out, len(choose_photographs(trained, opened, config)) * config.num, trained.size, 1 / 30)
+        plan_drawing(as_json, out, len(choose_photographs(trained, opened, config)) * config.num, trained.size, 1 / 30)
         return
     inputs = {"generator": str(generator), "collection": str(collection)}
-    _draw("inpaint", lambda run: stage(_on(trained, device), opened, config, out, run), config, out, inputs, resume, quiet, as_json)
-
-
-def _on(trained: Any, device: str | None) -> Any:
-    """The generator, on the device asked for."""
-    from syntype.generators.runtime import Runtime
-
-    return trained.to(Runtime(device or "auto").device)
-
-
-def _plan(as_json: bool, out: Path, images: int, size: int, speed: float) -> None:
-    """Plan to draw images, ``speed`` times as fast as generators train."""
-    plan(as_json, out=out, images=images, steps=None, minutes=images / (speed * 30 * (64 / size) ** 2) / 60)
-
-
-def _draw(
-    name: str,
-    stage: Callable[[Run], R],
-    config: DrawConfig,
-    out: Path,
-    inputs: dict[str, str],
-    resume: bool,
-    quiet: bool,
-    as_json: bool,
-    then: str = "",
-) -> None:
-    kept = f"{out} holds what was drawn so far; continue with --resume."
-    result = run_stage(stage, name, out, config, seed=config.seed, inputs=inputs, kept=kept, resumable=True, resume=resume, quiet=quiet)
-    show(result.summary(), as_json, then)
+    draw = lambda run: stage(on_device(trained, device), opened, config, out, run)  # noqa: E731
+    run_drawing("inpaint", draw, config, out, inputs, resume=resume, quiet=quiet, as_json=as_json)
 
 
 COMMANDS = (blend, vary, inpaint)

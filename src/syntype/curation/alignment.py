@@ -12,6 +12,8 @@ real image: x' = a x - b y + u, y' = b x + a y + v, with a = scale cos(angle), b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,12 +41,18 @@ WINDOWS: Tensor = _windows()
 less than a pixel apart, so one of them lies near enough to any small crop and turn."""
 
 
+def _chunks(images: np.ndarray) -> Iterator[Tensor]:
+    """uint8 NHWC -> float32 NCHW, 0 to 255, a part at a time: in float, large images take four times their room."""
+    for start in range(0, len(images), 1024):
+        part = np.require(images[start : start + 1024], requirements=["C", "W"])
+        yield torch.from_numpy(part).permute(0, 3, 1, 2).float()
+
+
 def downscale(images: np.ndarray, side: int) -> Tensor:
     """uint8 NHWC -> float32 (N, 3, side, side) in [0, 1], antialiased."""
     parts = [torch.empty((0, 3, side, side))]
-    for start in range(0, len(images), 1024):  # in float, large images take twelve times their room
-        part = np.require(images[start : start + 1024], requirements=["C", "W"])
-        tensor = torch.from_numpy(part).permute(0, 3, 1, 2).float().div_(255)
+    for values in _chunks(images):
+        tensor = values.div_(255)
         parts.append(F.interpolate(tensor, size=(side, side), mode="bilinear", antialias=True, align_corners=False))
     return torch.cat(parts)
 
@@ -62,9 +70,7 @@ def usable_pixels(images: np.ndarray, side: int) -> Tensor:
     An image that would lose more than 95 % of its weight (a line drawing on white) is believed throughout.
     """
     parts = [torch.empty((0, 3, side, side))]
-    for start in range(0, len(images), 1024):  # in float, large images take twelve times their room
-        part = np.require(images[start : start + 1024], requirements=["C", "W"])
-        values = torch.from_numpy(part).permute(0, 3, 1, 2).float()
+    for values in _chunks(images):
         height, width = (max(1, length - 1) for length in values.shape[2:])
         clipped = (values >= 250) | (values <= 2)
         corners = values[:, :, ::height, ::width]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from syntype.generators._conv_networks import ConvCritic, ConvGenerator, NoSpecies, initialise
 from syntype.generators._inversion import LatentControls, fill_in
-from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, slerp
+from syntype.generators.contract import BlendOf, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
 
 __all__ = ["ConvGAN", "ConvGANConfig"]
@@ -63,7 +63,6 @@ class ConvGAN(GenerativeModel):
     generator: ConvGenerator
     critic: ConvCritic
     runtime: Runtime
-    optimisers: dict[str, torch.optim.Optimizer]
 
     def __init__(self, config: ConvGANConfig, species: Sequence[str]) -> None:
         super().__init__(config, species)
@@ -91,14 +90,6 @@ class ConvGAN(GenerativeModel):
             "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_rate, betas=self.betas, fused=True),
             "critic": torch.optim.Adam(self.critic.parameters(), lr=c.critic_rate, betas=self.betas, fused=True),
         }
-
-    def photographs(self, batch: Batch) -> Tensor:
-        """The batch's images, mirrored at random where the settings allow it."""
-        images = batch.images_NCHW
-        if not self.config.flip:
-            return images
-        mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-        return torch.where(mirrored, images.flip(3), images)
 
     def imagine(self, labels: Tensor) -> Tensor:
         """One image of each label from a new latent, float32, for a training step."""
@@ -151,12 +142,3 @@ class ConvGAN(GenerativeModel):
     def _draw(self, latents: Tensor, conditions: Tensor) -> Tensor:
         self.generator.eval()
         return self.generator(latents, conditions).float().cpu()
-
-    def training_state(self) -> dict[str, Any]:
-        """State of both optimisers."""
-        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        """Restore both optimisers."""
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state[name])

@@ -6,14 +6,25 @@ Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661), algorit
 
 from __future__ import annotations
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from syntype.generators._conv_gan import ConvGAN
+from syntype.generators._conv_gan import ConvGAN, ConvGANConfig
 from syntype.generators._skip_gan import pair_distance
+from syntype.generators.augment import mirror
 from syntype.generators.contract import Batch
 
-__all__ = ["MinimaxGAN"]
+__all__ = ["MinimaxConfig", "MinimaxGAN"]
+
+
+class MinimaxConfig(ConvGANConfig):
+    """Settings of every GAN that is trained as DCGAN was."""
+
+    latent_dim: int = Field(100, ge=1)
+    """Length of the latent vector, as in the paper."""
+    width: int = Field(64, ge=4)
+    """Channels of both networks at half the images' side; twice that at a quarter, at most eight times. The paper has 128."""
 
 
 class MinimaxGAN(ConvGAN):
@@ -28,7 +39,7 @@ class MinimaxGAN(ConvGAN):
 
         Photographs and images pass the discriminator apart, each normalised by their own statistics.
         """
-        real, fake = self.photographs(batch), self.imagine(batch.labels)
+        (real, _), fake = mirror(batch.images_NCHW, self.config.flip), self.imagine(batch.labels)
         with self.runtime.autocast():
             on_real, on_fake = self.critic(real, batch.labels).float(), self.critic(fake.detach(), batch.labels).float()
         loss_d = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from syntype.generators._inversion import LatentControls, fill_in, invert
 from syntype.generators._skip_generator import SkipGenerator
+from syntype.generators.augment import mirror
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, seeded_normal, slerp
 from syntype.generators.runtime import Runtime
 
@@ -50,7 +51,6 @@ class SkipGAN(GenerativeModel):
     config: SkipGANConfig
     generator: SkipGenerator
     runtime: Runtime
-    optimisers: dict[str, torch.optim.Optimizer]
 
     def __init__(self, config: SkipGANConfig, species: Sequence[str]) -> None:
         super().__init__(config, species)
@@ -72,18 +72,11 @@ class SkipGAN(GenerativeModel):
 
     def real_and_fake(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch's photographs, mirrored at random, and as many generated images of the same species."""
-        real, _ = self.mirror(batch.images_NCHW)
+        real, _ = mirror(batch.images_NCHW, self.config.flip)
         latents = torch.randn(len(real), self.config.latent_dim, device=real.device)
         with self.runtime.autocast():
             fake = self.generator(latents, self.rows(batch.labels)).float()
         return real, fake
-
-    def mirror(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The images, every other mirrored at random where the settings allow it; and which were: int64, shape (N,), 0 or 1."""
-        if not self.config.flip:
-            return images_NCHW, torch.zeros(len(images_NCHW), dtype=torch.int64, device=images_NCHW.device)
-        mirrored = torch.rand(len(images_NCHW), device=images_NCHW.device) < 0.5
-        return torch.where(mirrored[:, None, None, None], images_NCHW.flip(3), images_NCHW), mirrored.long()
 
     def hinge_step(
         self,
@@ -179,15 +172,6 @@ class SkipGAN(GenerativeModel):
     def seeded_latents(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
         """The latent of each image to draw, a function of its species and seed alone: shape (N, the generator's latent_dim)."""
         return seeded_normal(seeds, (self.config.latent_dim,))
-
-    def training_state(self) -> dict[str, Any]:
-        """State of both optimisers."""
-        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        """Restore both optimisers."""
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state[name])
 
     def add_species(self, name: str, relative: str | None) -> None:
         """Add a species whose embedding starts as its relative's (or the mean of all); an unconditional generator has one for all."""

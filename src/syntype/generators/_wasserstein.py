@@ -15,6 +15,7 @@ from torch import Tensor
 
 from syntype.generators._conv_gan import ConvGAN, ConvGANConfig
 from syntype.generators._skip_gan import pair_distance
+from syntype.generators.augment import mirror
 from syntype.generators.contract import Batch
 
 __all__ = ["WassersteinConfig", "WassersteinGAN", "gradient_penalty"]
@@ -64,7 +65,7 @@ class WassersteinGAN(ConvGAN):
         """``critic_steps`` steps of the critic, then one of the generator."""
         stepped, labels = True, batch.labels
         for _ in range(self.config.critic_steps):
-            real = self.photographs(batch)
+            real, _ = mirror(batch.images_NCHW, self.config.flip)
             with torch.no_grad():
                 fake = self.imagine(labels)
             with self.runtime.autocast():

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["augment"]
+__all__ = ["augment", "mirror"]
 
 
 def augment(
@@ -71,3 +71,11 @@ def augment(
         columns = (torch.arange(width, device=x.device)[None] + 0.5 - centre[:, 1:]).abs() < side[1] * on
         x = x * ~(rows[:, None, :, None] & columns[:, None, None, :])
     return x
+
+
+def mirror(images_NCHW: Tensor, allowed: bool) -> tuple[Tensor, Tensor]:
+    """The images, each mirrored with a chance of one half where that is allowed; and which were: int64, shape (N,), 0 or 1."""
+    if not allowed:
+        return images_NCHW, torch.zeros(len(images_NCHW), dtype=torch.int64, device=images_NCHW.device)
+    mirrored = torch.rand(len(images_NCHW), device=images_NCHW.device) < 0.5
+    return torch.where(mirrored[:, None, None, None], images_NCHW.flip(3), images_NCHW), mirrored.long()

@@ -6,23 +6,16 @@ Code: written for Syntype from the papers; ``dcgan.py`` says where the networks 
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import nn
 
-from syntype.generators._conv_gan import ConvGANConfig
 from syntype.generators._conv_networks import OneHot
-from syntype.generators._minimax import MinimaxGAN
+from syntype.generators._minimax import MinimaxConfig, MinimaxGAN
 
 __all__ = ["ConditionalGAN", "ConditionalGANConfig"]
 
 
-class ConditionalGANConfig(ConvGANConfig):
+class ConditionalGANConfig(MinimaxConfig):
     """Settings of ``cgan``."""
-
-    latent_dim: int = Field(100, ge=1)
-    """Length of the latent vector."""
-    width: int = Field(64, ge=4)
-    """Channels of both networks at half the images' side; twice that at a quarter, at most eight times."""
 
 
 class ConditionalGAN(MinimaxGAN):

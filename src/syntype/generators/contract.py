@@ -115,6 +115,9 @@ class GenerativeModel(nn.Module, ABC):
     Args:
         config: the family's own settings.
         species: vocabulary; labels are positions in it.
+
+    Attributes:
+        optimisers: by name; filled by ``prepare``.
     """
 
     Config: ClassVar[type[GeneratorConfig]]
@@ -137,6 +140,7 @@ class GenerativeModel(nn.Module, ABC):
         self.config = config
         self.species = tuple(species)
         self._position = {name: position for position, name in enumerate(self.species)}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}
 
     @property
     def is_conditional(self) -> bool:
@@ -188,11 +192,16 @@ class GenerativeModel(nn.Module, ABC):
         return torch.tensor([self._position[name] for name in species], dtype=torch.int64)
 
     def training_state(self) -> dict[str, Any]:
-        """Optimiser state and whatever else an exact resume needs besides ``state_dict()``; tensors and plain values."""
-        return {}
+        """What an exact resume needs besides ``state_dict()``, as tensors and plain values.
+
+        The state of the ``optimisers``; a family that needs more gives more.
+        """
+        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
         """Restore what ``training_state`` gave."""
+        for name, saved in state.items():
+            self.optimisers[name].load_state_dict(saved)
 
 
 @runtime_checkable

@@ -7,21 +7,13 @@ latents where it has uniform ones (so that blends may follow great circles). It 
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from syntype.generators._conv_gan import ConvGANConfig
-from syntype.generators._minimax import MinimaxGAN
+from syntype.generators._minimax import MinimaxConfig, MinimaxGAN
 
 __all__ = ["DCGAN", "DCGANConfig"]
 
 
-class DCGANConfig(ConvGANConfig):
+class DCGANConfig(MinimaxConfig):
     """Settings of ``dcgan``."""
-
-    latent_dim: int = Field(100, ge=1)
-    """Length of the latent vector, as in the paper."""
-    width: int = Field(64, ge=4)
-    """Channels of both networks at half the images' side; twice that at a quarter, at most eight times. The paper has 128."""
 
 
 class DCGAN(MinimaxGAN):

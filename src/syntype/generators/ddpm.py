@@ -17,6 +17,7 @@ from torch import Tensor
 from syntype.errors import UnsupportedError
 from syntype.generators._diffusion import NUM_LEVELS, Diffusion, Noise, Prediction, ReverseProcess, SamplerName, guided, noise_streams
 from syntype.generators._unet import GROUP, UNet
+from syntype.generators.augment import mirror
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData, slerp
 from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
@@ -99,14 +100,12 @@ class DDPM(GenerativeModel):
         """Build the optimiser."""
         self.runtime = runtime
         self.to(runtime.device).to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimisers = {"generator": torch.optim.Adam(self.generator.parameters(), lr=self.config.learning_rate, betas=(0.9, 0.99), fused=True)}
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
         """One step at levels drawn evenly (Ho et al. 2020, algorithm 1)."""
-        c, images, count = self.config, batch.images_NCHW, len(batch.images_NCHW)
-        if c.flip:
-            mirrored = torch.rand(count, device=images.device) < 0.5
-            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        c, count = self.config, len(batch.images_NCHW)
+        images, _ = mirror(batch.images_NCHW, c.flip)
         levels = (torch.rand(count, device=images.device) * NUM_LEVELS).long().clamp(max=NUM_LEVELS - 1)
         noise = torch.randn(images.shape, device=images.device)
         codes = self.generator.codes(None, count)
@@ -117,7 +116,7 @@ class DDPM(GenerativeModel):
             predicted = self.generator(self.diffusion.noised(images, noise, levels), levels, codes)
         errors = (predicted - self.diffusion.target(images, noise, levels)).square().mean((1, 2, 3))
         loss = (self.diffusion.weights(levels) * errors).mean()
-        stepped = self.runtime.update(loss, self.generator.parameters(), self.optimiser)
+        stepped = self.runtime.update(loss, self.generator.parameters(), self.optimisers["generator"])
         return {"loss": loss.detach(), "error": errors.detach().mean(), "skipped": float(not stepped)}
 
     @torch.inference_mode()
@@ -182,14 +181,6 @@ class DDPM(GenerativeModel):
         images, masks = images_NCHW.to(self._device), masks_N1HW.to(self._device)
         filled = process.fill(noise(), ReverseProcess.levels(chosen.steps), images, masks, chosen.jump, chosen.resamples)
         return torch.where(masks_N1HW, filled.clamp(-1, 1).cpu(), images_NCHW)
-
-    def training_state(self) -> dict[str, Any]:
-        """State of the optimiser."""
-        return {"optimiser": self.optimiser.state_dict()}
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        """Restore the optimiser."""
-        self.optimiser.load_state_dict(state["optimiser"])
 
     @property
     def _device(self) -> torch.device:

@@ -12,22 +12,20 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import Field, field_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from syntype.generators._recogniser import build_recogniser, is_referee
-from syntype.generators._wasserstein import WassersteinConfig, WassersteinGAN
 from syntype.generators.augment import augment
 from syntype.generators.contract import TrainingData
+from syntype.generators.cwgan_gp import ConditionalWGANGP, ConditionalWGANGPConfig
 from syntype.generators.runtime import Runtime
 
 __all__ = ["GuidedGAN", "GuidedGANConfig"]
 
 
-class GuidedGANConfig(WassersteinConfig):
+class GuidedGANConfig(ConditionalWGANGPConfig):
     """Settings of ``guided_cgan``."""
 
-    embedding_dim: int = Field(32, ge=1)
-    """Length of a species' embedding; each network has its own."""
     guidance: float = Field(0.05, ge=0)
     """Weight of the cross-entropy of the species asked for, as the recogniser sees it. Its gradient in an image of an untrained generator was some 30
     times as long as the critic's, which the penalty holds at 1: at a weight of 1 it drowned the critic, and images were noise. At 0 there is no
@@ -51,15 +49,11 @@ class GuidedGANConfig(WassersteinConfig):
         return cls(size=size, latent_dim=16, width=8, recogniser_size=32)
 
 
-class GuidedGAN(WassersteinGAN):
+class GuidedGAN(ConditionalWGANGP):
     """Class-conditional Wasserstein GAN, guided by a frozen classifier."""
 
     Config = GuidedGANConfig
     config: GuidedGANConfig
-
-    def join_species(self) -> tuple[nn.Module, int]:
-        """A learnt embedding."""
-        return nn.Embedding(len(self.species), self.config.embedding_dim), self.config.embedding_dim
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Build what judges, and fit or read the recogniser."""

@@ -23,6 +23,7 @@ from syntype.errors import RecipeError
 from syntype.generators._edm import SIGMA_MAX, Denoiser, Uncertainty, denoised, denoising_loss, dpm_solver, heun, sigma_at, sigma_steps
 from syntype.generators._latents import LatentSpace, autoencoder_loss, layout_of, pretrained, small_layout
 from syntype.generators._magnitude_preserving import MagnitudePreservingUNet, force_unit_weights
+from syntype.generators.augment import mirror
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, slerp, to_tensor
 from syntype.generators.ema import power_decay, power_exponent, warmed_up
 from syntype.generators.runtime import Runtime
@@ -129,7 +130,6 @@ class LatentDiffusion(GenerativeModel):
     Controls = LatentDiffusionControls
     config: LatentDiffusionConfig
     generator: _Generator
-    optimisers: dict[str, torch.optim.Optimizer]
 
     def __init__(self, config: LatentDiffusionConfig, species: Sequence[str]) -> None:
         super().__init__(config, species)
@@ -182,10 +182,7 @@ class LatentDiffusion(GenerativeModel):
 
     def _autoencoder_step(self, batch: Batch) -> dict[str, float | Tensor]:
         c, latents = self.config, self.generator.latents
-        images = batch.images_NCHW
-        if c.flip:
-            mirrored = torch.rand(len(images), device=images.device) < 0.5
-            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        images, _ = mirror(batch.images_NCHW, c.flip)
         sides = [min(side, c.autoencoder_crop) for side in images.shape[2:]]
         top, left = (int(torch.rand(1).item() * (full - side + 1)) for full, side in zip(images.shape[2:], sides, strict=True))
         images = images[:, :, top : top + sides[0], left : left + sides[1]].contiguous(memory_format=torch.channels_last)
@@ -240,15 +237,6 @@ class LatentDiffusion(GenerativeModel):
         if taken <= 1:
             return 0.0
         return power_decay(taken, power_exponent(self.config.average_width)) if limit is None else warmed_up(taken, limit)
-
-    def training_state(self) -> dict[str, Any]:
-        """State of the optimisers that are still at work."""
-        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        """Restore them."""
-        for name, saved in state.items():
-            self.optimisers[name].load_state_dict(saved)
 
     # drawing
 

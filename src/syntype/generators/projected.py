@@ -22,7 +22,7 @@ from syntype.generators._instances import MOST_FITTED, CodeBank, InstanceEncoder
 from syntype.generators._projection import FrozenFeatures, ProjectedHeads
 from syntype.generators._skip_gan import SkipGAN, SkipGANConfig
 from syntype.generators._skip_generator import SkipGenerator
-from syntype.generators.augment import augment
+from syntype.generators.augment import augment, mirror
 from syntype.generators.contract import Batch, TrainingData, seeded_normal, slerp, to_tensor
 from syntype.generators.runtime import Runtime
 
@@ -156,7 +156,7 @@ class ProjectedGAN(SkipGAN):
         drawn from a lent code has no photograph to be compared with: that it shows the species, and what the code says, is the heads' to judge.
         """
         c = self.config
-        real, mirrored = self.mirror(batch.images_NCHW)
+        real, mirrored = mirror(batch.images_NCHW, c.flip)
         codes = own = self.codes[batch.rows, mirrored]
         matched = torch.ones(len(real), device=real.device)
         if self.lending:
