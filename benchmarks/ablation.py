@@ -15,7 +15,7 @@ import json
 import time
 from pathlib import Path
 
-from fish4knowledge import DATA, NOTICE, ROOT, machine, open_photographs, syntype
+from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, syntype, write_page
 
 from syntype.run import write_json
 
@@ -39,12 +39,9 @@ MEASURES = {"kid": "KID", "precision": "precision", "recall": "recall", "coverag
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
-    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "ablation")
+    add_arguments(parser, "ablation")
     parser.add_argument("--steps", type=int, default=1200, help="training steps of each")
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), help="measure these alone")
-    parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "ablation.md")
     arguments = parser.parse_args()
     collection = open_photographs(arguments)
     if collection is None:
@@ -53,8 +50,7 @@ def main() -> None:
     for name in VARIANTS:
         if name in arguments.only:
             measure(name, folder, out / name.replace(" ", "-").replace(",", ""), arguments.steps)
-    arguments.record.write_text(report(out, arguments.steps), encoding="utf-8")
-    print(f"wrote {arguments.record}")
+    write_page(report(out, arguments.steps), "ablation", arguments.docs)
 
 
 def measure(name: str, collection: Path, out: Path, steps: int) -> None:

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from fish4knowledge import DATA, NOTICE, ROOT, machine, open_photographs, syntype
+from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, syntype, write_page
 
 from syntype.adaptation import METHODS
 from syntype.adaptation.adapt import choose_photographs
@@ -41,14 +41,11 @@ MEASURES = {"kid": "KID", "coverage": "coverage", "vendi_ratio": "Vendi ratio", 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
-    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "adaptation")
+    add_arguments(parser, "adaptation")
     parser.add_argument("--base-steps", type=int, default=2000, help="training steps of the base")
     parser.add_argument("--steps", type=int, default=300, help="steps of each adaptation")
     parser.add_argument("--species", type=int, default=6, help="number of species to leave out")
     parser.add_argument("--only", nargs="*", default=[*VARIANTS, "unadapted"], choices=[*VARIANTS, "unadapted"], help="measure these alone")
-    parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "adaptation.md")
     arguments = parser.parse_args()
     collection = open_photographs(arguments)
     if collection is None:
@@ -71,9 +68,7 @@ def main() -> None:
                 write_json(adapted.with_name(f"{adapted.name}.row.json"), {**row, "method": method, "species": name})
             if (kept := adapted.with_name(f"{adapted.name}.row.json")).exists():
                 rows.append(json.loads(kept.read_text(encoding="utf-8")))
-    arguments.record.parent.mkdir(parents=True, exist_ok=True)
-    arguments.record.write_text(report(rows, trained, arguments.steps), encoding="utf-8")
-    print(f"wrote {arguments.record}")
+    write_page(report(rows, trained, arguments.steps), "adaptation", arguments.docs)
 
 
 def measure(method: str, species: str, base: Path, collection: Path, out: Path, steps: int, referee: Referee) -> dict:

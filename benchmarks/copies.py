@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fish4knowledge import DATA, NOTICE, ROOT, machine, open_photographs
+from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, write_page
 from PIL import Image, ImageFilter
 
 from syntype.collection import Collection
@@ -47,13 +47,10 @@ Disguise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
-    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "copies")
+    add_arguments(parser, "copies")
     parser.add_argument("--every", type=int, default=2, help="disguise every so many-th training photograph")
     parser.add_argument("--banks", type=int, nargs="+", default=[1000, 10_000, 100_000], help="numbers of photographs to search")
     parser.add_argument("--queries", type=int, default=2000, help="queries against each of these banks")
-    parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "copies.md")
     arguments = parser.parse_args()
     collection, out = open_photographs(arguments), arguments.out
     if collection is None:
@@ -62,9 +59,7 @@ def main() -> None:
     photographs = kept(out / "photographs.json", lambda: on_photographs(collection, arguments.every))
     compared = kept(out / "compared.json", lambda: compare(pictures(NUM_COMPARED)))
     banks = [kept(out / f"bank-{size}.json", lambda size=size: at_size(pictures(size), arguments.queries)) for size in arguments.banks]
-    arguments.record.parent.mkdir(parents=True, exist_ok=True)
-    arguments.record.write_text(report(photographs, compared, banks), encoding="utf-8")
-    print(f"wrote {arguments.record}")
+    write_page(report(photographs, compared, banks), "copies", arguments.docs)
 
 
 def kept(path: Path, measure: Callable[[], dict]) -> dict:

@@ -3,11 +3,12 @@
     python benchmarks/fidelity.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--minutes 45] [--rows real,noise,...]
 
 Every contestant draws as many images as there are test photographs, of the same species (``lightweight-gan`` knows no species and is
-judged on the mixture), and is compared with them by the referee. The trained ones see the same photographs for the same time, one after the
-other: the training split without the one species that fish4knowledge.py leaves for adaptation, so that its generator (OUT/generator there),
-copied to OUT/45-minutes/projected here, need not be trained again. A row that is known is not measured again, so that the command may be given
-in pieces (``--rows``) or go on where it was stopped; after a change of the code, give a new --out. The page docs/benchmarks/fidelity.md and
-the picture docs/images/fidelity.png are written from all rows that are known. Without the photographs nothing is measured.
+judged on the mixture), and is compared with them by the referee. The trained ones see the same photographs for the same time: the training
+split without the one species that fish4knowledge.py leaves for adaptation. A row that is known is not measured again, so that the command may
+be given in pieces (``--rows``) or go on where it was stopped; after a change of the code, give a new --out. All trained rows must have the
+same number of threads; with one each (OMP_NUM_THREADS=1), as many may be trained side by side as there are cores. The page
+docs/benchmarks/fidelity.md and the picture docs/images/fidelity.png are written from all rows that are known. Without the photographs nothing
+is measured.
 """
 
 from __future__ import annotations
@@ -211,16 +212,16 @@ def picture(rows: list[str], images: dict[str, np.ndarray], species: np.ndarray,
 def report(known: dict[str, dict], minutes: float, number: int) -> str:
     """What was measured, as Markdown."""
     missing = [row for row in ROWS if row not in known]
-    threads = sorted({result["threads"] for result in known.values()})
+    threads = sorted({result["threads"] for row, result in known.items() if row in TRAINED})
     lines = [
         "# Fidelity and variety, side by side",
         "",
         f"Written by `python benchmarks/fidelity.py --minutes {minutes:g}`. "
-        f"Machine: {machine()}; {' or '.join(map(str, threads))} thread(s); PyTorch {torch.__version__}. One run of each, seed 0.",
+        f"Machine: {machine()}; {' or '.join(map(str, threads))} thread(s) each; PyTorch {torch.__version__}. One run of each, seed 0.",
         "",
         NOTICE,
         "",
-        f"{SIZE} px, batch 16; {minutes:g} minutes of training each, one after the other, on the same photographs: the training split "
+        f"{SIZE} px, batch 16; {minutes:g} minutes of training each, on the same photographs: the training split "
         f"but for *{NEW}*. {number} images of each contestant against {number} test photographs with the same mix of species, in features of "
         "EfficientNet-Lite0 at 128 px, which trains nothing here. KID: all pairs, cubic kernel, 0 is best; ± is the standard error (jackknife over "
         f"video tracks and images), which does not hold what another seed of training would change. k = {NEIGHBOURS}. Vendi ratio: variety within "

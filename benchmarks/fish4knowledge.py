@@ -27,8 +27,6 @@ from syntype.run import write_json
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("SYNTYPE_FISH4KNOWLEDGE", ROOT.parent / "shared" / "data" / "fish4knowledge"))
-RECORD = ROOT / "docs" / "benchmarks" / "fish4knowledge.md"
-IMAGES = ROOT / "docs" / "images"
 SHOWN = (
     "Dascyllus reticulatus",
     "Amphiprion clarkii",
@@ -54,7 +52,7 @@ NOTICE = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "fish4knowledge")
+    add_outputs(parser, "fish4knowledge")
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
@@ -75,14 +73,13 @@ def main() -> None:
         "study": ["study", out / "collection", "--generator", out / "adapted", "--seeds", str(arguments.seeds), "--out", out / "study", "--resume"],
     }
     results = {name: step(name, command, out) for name, command in steps.items()}
-    RECORD.parent.mkdir(parents=True, exist_ok=True)
-    IMAGES.mkdir(exist_ok=True)
+    pictures = arguments.docs / "images"
+    pictures.mkdir(parents=True, exist_ok=True)
     drawn, curated = Collection.open(out / "synthetic-all"), Collection.open(out / "curated")
-    save_grid([row for name in SHOWN for row in rows_of(drawn, name, 10)], 10, IMAGES / "fish4knowledge-species.png")
+    save_grid([row for name in SHOWN for row in rows_of(drawn, name, 10)], 10, pictures / "fish4knowledge-species.png")
     accepted = curated.select(usable=True)
-    save_grid(rows_of(accepted if len(accepted) else curated, NEW, 40), 10, IMAGES / "fish4knowledge-new.png")
-    RECORD.write_text(report(results), encoding="utf-8")
-    print(f"wrote {RECORD}")
+    save_grid(rows_of(accepted if len(accepted) else curated, NEW, 40), 10, pictures / "fish4knowledge-new.png")
+    write_page(report(results), "fish4knowledge", arguments.docs)
 
 
 def step(name: str, command: list[object], out: Path) -> dict:
@@ -108,6 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Where the photographs are, and where what is measured goes."""
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
     parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
+    add_outputs(parser, name)
+
+
+def add_outputs(parser: argparse.ArgumentParser, name: str) -> None:
+    """Where what is measured goes."""
     parser.add_argument("--out", type=Path, default=ROOT / "out" / name, help="what is known, so that it is not measured again (%(default)s)")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page and the pictures are written")
 

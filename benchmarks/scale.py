@@ -43,11 +43,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="training steps")
     parser.add_argument("--adapt-steps", type=int, default=10)
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "scale")
-    parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "scale.md")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page is written")
     arguments = parser.parse_args()
     found = {number: measure(arguments, number) for number in arguments.species}
-    arguments.record.write_text(report(arguments, found), encoding="utf-8")
-    print(f"wrote {arguments.record}")
+    page = arguments.docs / "benchmarks" / "scale.md"
+    page.write_text(report(arguments, found), encoding="utf-8")
+    print(f"wrote {page}")
 
 
 def measure(arguments: argparse.Namespace, number: int) -> dict[str, dict]:

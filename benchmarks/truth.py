@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from fish4knowledge import ROOT, machine, points
+from fish4knowledge import add_outputs, machine, points, write_page
 from PIL import Image
 from scipy.stats import binomtest
 
@@ -46,19 +46,16 @@ ARMS = (*COMPETITORS, CURATED)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "truth")
+    add_outputs(parser, "truth")
     parser.add_argument("--repetitions", type=int, default=10)
     parser.add_argument("--species", type=int, default=24)
     parser.add_argument("--tests", type=int, default=30, help="test images of every species")
     parser.add_argument("--fill-to", type=int, default=40, help="training images of every species, real and synthetic together")
     parser.add_argument("--seeds", type=int, default=5, help="paired seeds of each study")
     parser.add_argument("--steps", type=int, default=1000, help="gradient steps of each classifier")
-    parser.add_argument("--record", type=Path, default=ROOT / "docs" / "benchmarks" / "truth.md")
     arguments = parser.parse_args()
     rows = [row for number in range(arguments.repetitions) for row in repetition(number, arguments)]
-    arguments.record.parent.mkdir(parents=True, exist_ok=True)
-    arguments.record.write_text(report(rows, arguments), encoding="utf-8")
-    print(f"wrote {arguments.record}")
+    write_page(report(rows, arguments), "truth", arguments.docs)
 
 
 def repetition(number: int, arguments: argparse.Namespace) -> list[dict]:

@@ -6,6 +6,7 @@ The file name is the family's name. Nothing else in the project needs to know of
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ __all__ = [
 
 BlendOf = Literal["latent", "species", "both"]
 """What a blend moves: the latent (the individual), the species, or both together."""
+
+PIXELS_TOGETHER = 2**19
+"""Pixels that are drawn at a time at most."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,11 @@ class GenerativeModel(nn.Module, ABC):
         self.species = tuple(species)
         self._position = {name: position for position, name in enumerate(self.species)}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
+
+    @property
+    def drawn_together(self) -> int:
+        """Images that it draws at a time at most, so that memory stays bounded."""
+        return max(1, min(32, PIXELS_TOGETHER // math.prod(self.config.shape)))
 
     @property
     def is_conditional(self) -> bool:

@@ -12,7 +12,7 @@ trained one is named). Then it stays as it is, every photograph is encoded once,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -30,9 +30,6 @@ from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 
 __all__ = ["LatentDiffusion", "LatentDiffusionConfig", "LatentDiffusionControls"]
-
-PIXELS_AT_ONCE = 2**19
-"""Pixels that are drawn, encoded or decoded together; batches have a fixed number of images, so that an image does not depend on its company."""
 
 
 class LatentDiffusionConfig(GeneratorConfig):
@@ -221,7 +218,7 @@ class LatentDiffusion(GenerativeModel):
         latents, device = self.generator.latents, self.runtime.device
         latents.requires_grad_(False)
         self.optimisers.pop("autoencoder", None)
-        chunk, parts = _at_once(self.config.shape), []
+        chunk, parts = self.drawn_together, []
         for start in range(0, len(self.data.images), chunk):
             images = to_tensor(self.data.images[start : start + chunk]).to(device)
             ways = [images, images.flip(3)] if self.config.flip else [images]
@@ -259,7 +256,7 @@ class LatentDiffusion(GenerativeModel):
             vector = vectors[0] if of == "latent" or vectors[0] is None or vectors[1] is None else slerp(vectors[0], vectors[1], amount)
             return self._decode(self._solve(self._denoiser(vector, controls), SIGMA_MAX * start, 1.0, controls))
 
-        return self._drawn(draw, list(zip(species, seeds, amounts, strict=True)))
+        return self._drawn(draw, len(species))
 
     @torch.inference_mode()
     def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
@@ -278,7 +275,7 @@ class LatentDiffusion(GenerativeModel):
                 x = self._solve(self._denoiser(self._vectors(labels[rows].to(self._device)), controls), x, strength, controls)
             return self._decode(x)
 
-        return self._drawn(draw, [(label, seed, _digest(image)) for label, seed, image in zip(species, seeds, images_NCHW, strict=True)])
+        return self._drawn(draw, len(species))
 
     @torch.inference_mode()
     def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
@@ -301,8 +298,7 @@ class LatentDiffusion(GenerativeModel):
             x = self._solve(lambda noisy, sigma: torch.where(free, denoise(noisy, sigma), photograph), x, 1.0, controls)
             return torch.where(masks, self._decode(x), images)
 
-        keys = zip(species, seeds, images_NCHW, masks_N1HW, strict=True)
-        return self._drawn(draw, [(label, seed, _digest(image), _digest(mask)) for label, seed, image, mask in keys])
+        return self._drawn(draw, len(species))
 
     @property
     def _device(self) -> torch.device:
@@ -340,25 +336,12 @@ class LatentDiffusion(GenerativeModel):
     def _decode(self, x: Tensor) -> Tensor:
         return self.generator.latents.decode(x)
 
-    def _drawn(self, draw: Callable[[list[int]], Tensor], keys: Sequence[Hashable]) -> Tensor:
-        """Images of all rows, on the CPU; rows with the same key are drawn once, and batches filled up to a fixed size."""
+    def _drawn(self, draw: Callable[[list[int]], Tensor], number: int) -> Tensor:
+        """Images of all rows, on the CPU, in parts of bounded memory."""
         self.eval()
-        first = {key: row for row, key in reversed(list(enumerate(keys)))}
-        rows, chunk = sorted(first.values()), _at_once(self.config.shape)
-        images: dict[int, Tensor] = {}
-        for start in range(0, len(rows), chunk):
-            part = rows[start : start + chunk]
-            images.update(zip(part, draw(part + [part[-1]] * (chunk - len(part))).float().cpu(), strict=False))
-        return torch.stack([images[first[key]] for key in keys]) if rows else torch.empty(0, 3, *self.config.shape)
-
-
-def _at_once(shape: tuple[int, int]) -> int:
-    """Images that are drawn together."""
-    return max(1, min(32, PIXELS_AT_ONCE // math.prod(shape)))
-
-
-def _digest(tensor: Tensor) -> bytes:
-    return tensor.contiguous().cpu().numpy().tobytes()
+        rows, chunk = list(range(number)), self.drawn_together
+        parts = [draw(rows[start : start + chunk]).float().cpu() for start in range(0, number, chunk)]
+        return torch.cat(parts) if parts else torch.empty(0, 3, *self.config.shape)
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -17,10 +17,9 @@ from syntype.generators.registry import families_that
 
 __all__ = ["NEW_ROW", "Generator"]
 
-CHUNK = 32
-"""Images drawn at a time. Every chunk has this size, so that an image does not depend on how many were asked for."""
-SMALL_CHUNK = 8
-"""The same where few are asked for, or each takes long: photographs that families may have to search for, weights between two species'."""
+FEW = 8
+"""Images drawn at a time where few are asked for, or each takes long: photographs that families may have to search for, weights between
+two species'."""
 
 NEW_ROW = "new_row."
 """Before the name of a tensor in an adapter's file: the one row that the new species adds to it."""
@@ -97,7 +96,7 @@ class Generator:
         self._require(species)
         return self._draw(
             [self._weights(name) for name in species],
-            CHUNK,
+            self.model.drawn_together,
             lambda rows: model.sample([species[row] for row in rows], [seeds[row] for row in rows], **settings),
         )
 
@@ -126,7 +125,7 @@ class Generator:
         _require_share("amount", amounts)
         return self._draw(
             [self._weights(a, a if of == "latent" else b, amount) for (a, b), amount in zip(species, amounts, strict=True)],
-            CHUNK,
+            self.model.drawn_together,
             lambda rows: model.blend([species[row] for row in rows], [seeds[row] for row in rows], [amounts[row] for row in rows], of, **settings),
         )
 
@@ -150,7 +149,7 @@ class Generator:
         _require_share("strength", [strength])
         return self._draw(
             [self._weights(name) for name in species],
-            SMALL_CHUNK,
+            FEW,
             lambda rows: model.vary(images_NCHW[rows], [species[row] for row in rows], [seeds[row] for row in rows], strength, **settings),
         )
 
@@ -172,7 +171,7 @@ class Generator:
         self._require(species)
         return self._draw(
             [self._weights(name) for name in species],
-            SMALL_CHUNK,
+            FEW,
             lambda rows: model.inpaint(images_NCHW[rows], masks_N1HW[rows], [species[row] for row in rows], [seeds[row] for row in rows], **settings),
         )
 
@@ -202,15 +201,18 @@ class Generator:
             return a, a, 0.0
         return (b, b, 0.0) if amount == 1 else (a, b, float(amount))
 
-    def _draw(self, weights: Sequence[_Weights], chunk: int, draw: Callable[[list[int]], Tensor]) -> Tensor:
-        """Images of all rows, those of the same weights together, ``chunk`` at a time (between weights: fewer); the last of each is filled up."""
+    def _draw(self, weights: Sequence[_Weights], most: int, draw: Callable[[list[int]], Tensor]) -> Tensor:
+        """Images of all rows, those of the same weights together, at most so many at a time.
+
+        The last part is filled up to the size of the others, so that an image does not depend on how many were asked for.
+        """
         groups: dict[_Weights, list[int]] = {}
         for row, key in enumerate(weights):
             groups.setdefault(key, []).append(row)
         result = torch.empty(len(weights), 3, *self.model.config.shape)
         for key, rows in groups.items():
             replaced = self._swap_in(self._tensors(key))
-            size = chunk if key[0] == key[1] else SMALL_CHUNK
+            size = min(self.model.drawn_together, most if key[0] == key[1] else FEW)
             try:
                 for start in range(0, len(rows), size):
                     part = rows[start : start + size]
