@@ -6,7 +6,7 @@ import torch
 from syntype.generators.contract import to_tensor
 from syntype.identification.augment import NUM_UNIFORM, AugmentConfig, augment
 from syntype.identification.features import digest_images, view_of
-from syntype.identification.mixing import cutmix, mixup, soft_targets
+from syntype.identification.mixing import cutmix, mixup
 
 STILL = AugmentConfig(flip=False, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, saturation=0, tint=0)
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(4, 16, 16, 3), dtype=np.uint8)
@@ -55,8 +55,6 @@ def test_cutmix_pastes_a_rectangle_and_reports_the_area_that_remains() -> None:
     assert whole.sum() == 0 and (all_kept == 1).all()
 
 
-def test_mixup_mixes_images_and_labels_by_the_same_share() -> None:
+def test_mixup_keeps_the_share() -> None:
     share = torch.tensor([0.25, 1.0])
     torch.testing.assert_close(mixup(torch.zeros(2, 3), torch.ones(2, 3), share), torch.tensor([[0.75] * 3, [0.0] * 3]))
-    targets = soft_targets(torch.tensor([0, 1]), torch.tensor([2, 0]), share, 3)
-    torch.testing.assert_close(targets, torch.tensor([[0.25, 0, 0.75], [0, 1, 0]]))

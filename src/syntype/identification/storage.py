@@ -48,12 +48,18 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fitted = classifier.fitted
     config, backbone = fitted.config, fitted.backbone
-    tensors = {"head.weight": fitted.weight, "head.bias": fitted.bias}
+    tensors = {f"head.{name}": value for name, value in fitted.head.state_dict().items()}
     if not (config.frozen and config.backbone in BUNDLED):
         tensors |= {f"backbone.{name}": value for name, value in backbone.network.state_dict().items()}
     save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / "weights.safetensors")
     facts = {"name": backbone.name, "weights": backbone.weights, "num_features": backbone.num_features, "mean": backbone.mean, "std": backbone.std}
-    record = {"species": list(classifier.species), "config": config.model_dump(mode="json"), "backbone": facts, **classifier.record}
+    record = {
+        "species": list(classifier.species),
+        "temperature": fitted.temperature,
+        "config": config.model_dump(mode="json"),
+        "backbone": facts,
+        **classifier.record,
+    }
     write_json(folder / "classifier.json", {"schema_version": CLASSIFIER_SCHEMA, **record})
 
 
@@ -63,4 +69,5 @@ def load_classifier(folder: Path | str, device: str = "auto") -> Classifier:
     config = ClassifierConfig.parse({**saved.config, "device": device}, source=str(Path(folder) / "classifier.json"))
     runtime = config.runtime()
     saved.backbone.network.to(device=runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Classifier(FittedClassifier(config, saved.backbone, saved.weight, saved.bias, runtime), saved.species, saved.record)
+    temperature = float(saved.record.pop("temperature", 1.0))  # version 0.1 did not measure it
+    return Classifier(FittedClassifier(config, saved.backbone, saved.head, runtime, temperature), saved.species, saved.record)
