@@ -42,7 +42,11 @@ def classify() -> None:
 @out_option("the classifier")
 @click.option("--synthetic", type=FOLDER, help="Add the accepted images of this synthetic collection to training.")
 @click.option("--backbone", help="lite2 (bundled), timm:NAME, timm:NAME:FILE or scratch.  [default: lite2]")
-@click.option("--loss", help="Name of the loss.  [default: balanced_softmax]")
+@click.option(
+    "--loss",
+    help="cross_entropy, focal, focal_alpha, class_balanced_focal, ldam_drw, logit_adjustment or balanced_softmax.  [default: balanced_softmax]",
+)
+@click.option("--sampler", help="natural, square_root or balanced.  [default: natural]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
 @seed_option
 @device_option
@@ -81,14 +85,22 @@ def classify_train(
 @click.argument("classifier", type=FOLDER)
 @click.argument("folder", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="CSV file to write: file name, the five likeliest species, and their probabilities.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["syntype", "pybioclip"]),
+    default="syntype",
+    show_default=True,
+    help="Columns: ours, or those of pybioclip.",
+)
 @device_option
 @output_options
-def classify_predict(classifier: Path, folder: Path, out: Path, device: str | None, as_json: bool, quiet: bool) -> None:
+def classify_predict(classifier: Path, folder: Path, out: Path, form: Any, device: str | None, as_json: bool, quiet: bool) -> None:
     """Name every photograph in FOLDER."""
     from syntype.identification import load_classifier, predict
     from syntype.run import Run
 
-    result = predict(load_classifier(classifier, device or "auto"), folder, out, Run(None, quiet=quiet))
+    result = predict(load_classifier(classifier, device or "auto"), folder, out, Run(None, quiet=quiet), form)
     show(result.summary(), as_json)
 
 

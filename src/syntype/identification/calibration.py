@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
+from scipy.special import log_softmax, logsumexp, softmax
 
-__all__ = ["calibration_error", "strangeness", "temperature"]
+__all__ = ["Calibration", "calibrate", "calibration_error", "strangeness", "temperature"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What photographs of known species, which trained nothing, say about a classifier's logits.
+
+    Attributes:
+        temperature: logits are divided by it before they become probabilities.
+        known: strangeness of those photographs: its quantiles 0, 0.01, ..., 1; empty where there were none.
+    """
+
+    temperature: float = 1.0
+    known: tuple[float, ...] = ()
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """float32, the shape of the logits (N, C), rows that sum to 1."""
+        return softmax(logits / self.temperature, axis=1).astype(np.float32)
+
+    def unlike(self, logits: np.ndarray) -> np.ndarray:
+        """Share of the known photographs that were less strange than each image: float, shape (N,), 0..1; NaN where there were none.
+
+        About 0.95 or more: perhaps none of these species. 5 % of photographs of known species have as much.
+        """
+        if not self.known:
+            return np.full(len(logits), np.nan)
+        return np.interp(strangeness(logits, self.temperature), self.known, np.linspace(0, 1, len(self.known)))
+
+
+def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
+    """Calibrate on photographs that trained nothing; see ``temperature`` for the arguments."""
+    found = temperature(logits, labels)
+    return Calibration(found, tuple(np.quantile(strangeness(logits, found), np.linspace(0, 1, 101)).tolist()))
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from syntype.encoders import SCRATCH, Backbone, Head
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Precision, Runtime
 from syntype.identification.augment import AugmentConfig
+from syntype.identification.calibration import Calibration
 from syntype.identification.features import FeatureCache, embed
 from syntype.identification.losses import Loss, LossConfig
 from syntype.identification.mixing import Mix
@@ -44,7 +45,9 @@ class ClassifierConfig(Settings):
     lr: float = Field(default=1e-3, gt=0)
     """Highest learning rate (AdamW; short warm-up, then cosine to 0)."""
     backbone_lr: float = Field(default=0.1, ge=0)
-    """Learning rate of a pre-trained backbone, as a share of ``lr``."""
+    """Learning rate of a pre-trained backbone's last layer, as a share of ``lr``."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each layer of a pre-trained backbone learns this much slower than the next one (Clark et al. 2020, arXiv 2003.10555); 1 all alike."""
     weight_decay: float = Field(default=0.01, ge=0)
     size: int = Field(default=64, ge=8)
     """Side of the collection's decoded images, in pixels."""
@@ -137,7 +140,7 @@ class FittedClassifier:
         config: the settings it was fitted with.
         backbone: gives the features; in inference mode.
         head: features -> logits.
-        temperature: logits are divided by it before they become probabilities.
+        calibration: from logits to probabilities.
         best_step: the gradient step whose weights these are.
         history: one entry a look at the validation images: step, loss, val_macro_recall, val_accuracy.
     """
@@ -146,7 +149,7 @@ class FittedClassifier:
     backbone: Backbone
     head: Head
     runtime: Runtime = field(repr=False)
-    temperature: float = 1.0
+    calibration: Calibration = field(default_factory=Calibration)
     best_step: int = 0
     history: tuple[dict[str, Any], ...] = ()
     cache: FeatureCache | None = field(default=None, repr=False)
@@ -167,4 +170,4 @@ class FittedClassifier:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities: images uint8 (N, S, S, 3) -> float32 (N, C), rows that sum to 1."""
-        return torch.from_numpy(self.predict_logits(images) / self.temperature).softmax(dim=1).numpy()
+        return self.calibration.probabilities(self.predict_logits(images))

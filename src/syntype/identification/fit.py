@@ -14,7 +14,7 @@ import torch
 from syntype.encoders import BUNDLED, SCRATCH, Head, build_classifier_backbone, load_encoder
 from syntype.errors import CollectionError
 from syntype.generators.runtime import Runtime
-from syntype.identification.calibration import temperature
+from syntype.identification.calibration import calibrate
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.head import fit_head, normalise_head
@@ -66,7 +66,7 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     if config.refit != "none":
         head = _refit(train, counts_real, fitted, seed, *common, cache if config.frozen else FeatureCache())
         fitted = replace(fitted, head=head.to(runtime.device))
-    return fitted if val is None else replace(fitted, temperature=temperature(fitted.predict_logits(val.images), val.labels))
+    return fitted if val is None else replace(fitted, calibration=calibrate(fitted.predict_logits(val.images), val.labels))
 
 
 def _refit(train: LabelledImages, counts_real: np.ndarray, fitted: FittedClassifier, seed: int, val: LabelledImages | None, runtime: Runtime,

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from syntype.encoders import Backbone, Head
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Runtime
+from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.loop import Keeper, looks, rate
@@ -80,7 +81,7 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
         head = Head(weight, None, mean, spread)
     else:
         head = Head(weight / spread, bias - (weight / spread) @ mean)
-    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, 1.0, keeper.best_step, tuple(keeper.history), cache)
+    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), keeper.best_step, tuple(keeper.history), cache)
 
 
 def normalise_head(fitted: FittedClassifier, train: LabelledImages, val: LabelledImages | None, run: Run, cache: FeatureCache) -> Head:

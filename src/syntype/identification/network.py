@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
 from syntype.encoders import SCRATCH, Backbone, Head
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Runtime
 from syntype.identification.augment import NUM_UNIFORM, augment
+from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import embed
 from syntype.identification.loop import Keeper, looks, rate
@@ -63,7 +67,7 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
             bar.advance()
     model.load_state_dict(keeper.best)
     model.eval()
-    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, 1.0, keeper.best_step, tuple(keeper.history))
+    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), keeper.best_step, tuple(keeper.history))
 
 
 def _head(num_features: int, num_species: int, seed: int, config: ClassifierConfig) -> Head:
@@ -73,14 +77,19 @@ def _head(num_features: int, num_species: int, seed: int, config: ClassifierConf
     return Head(weight, torch.zeros(num_species))
 
 
-def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, object]]:
-    groups = []
+def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, Any]]:
+    """What the optimiser trains, with the highest learning rate of each group; weight decay on matrices and kernels alone."""
+    groups: list[dict[str, Any]] = []
     for part, network in model.items():
-        highest = config.lr * (config.backbone_lr if part == "backbone" and config.backbone != SCRATCH else 1.0)
-        for decayed in (True, False):
-            chosen = [p for p in network.parameters() if (p.ndim > 1) == decayed]
-            decay = config.weight_decay if decayed else 0.0
-            groups.append({"params": chosen, "lr": highest, "highest": highest, "weight_decay": decay})
+        tuned = part == "backbone" and config.backbone != SCRATCH
+        highest = config.lr * (config.backbone_lr if tuned else 1.0)
+        if tuned and config.layer_decay < 1:  # timm knows the layers of its networks, and their order
+            found = param_groups_layer_decay(network, config.weight_decay, layer_decay=config.layer_decay)
+        else:
+            found = param_groups_weight_decay(network, config.weight_decay)
+        for group in found:
+            rate = highest * group.pop("lr_scale", 1.0)
+            groups.append({**group, "lr": rate, "highest": rate})
     return groups
 
 
