@@ -1,4 +1,4 @@
-"""Commands around the classifier: classify train, classify predict."""
+"""Commands around the classifier: classify train, classify predict, classify export."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def classify() -> None:
 @classify.command("train", epilog=example("syntype classify train out/fish --synthetic out/curated --out out/classifier"))
 @click.argument("collection", type=FOLDER)
 @out_option("the classifier")
+@click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
 @click.option("--synthetic", type=FOLDER, help="Add the accepted images of this synthetic collection to training.")
 @click.option("--backbone", help="lite2 (bundled), timm:NAME, timm:NAME:FILE or scratch.  [default: lite2]")
 @click.option(
@@ -54,12 +55,20 @@ def classify() -> None:
 @dry_run_option
 @output_options
 def classify_train(
-    collection: Path, out: Path, synthetic: Path | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
+    collection: Path,
+    out: Path,
+    recipe: str | None,
+    synthetic: Path | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> None:
     """Train a classifier on the training images of COLLECTION and report its recall per bin on the validation images."""
     from syntype.identification import ClassifierConfig, train_classifier
 
-    config = settings(ClassifierConfig, flags, overrides=overrides)
+    config = settings(ClassifierConfig, flags, recipe=recipe, overrides=overrides)
     opened = open_collection(collection)
     extra = None if synthetic is None else open_collection(synthetic)
     if dry_run:
@@ -102,6 +111,18 @@ def classify_predict(classifier: Path, folder: Path, out: Path, form: Any, devic
 
     result = predict(load_classifier(classifier, device or "auto"), folder, out, Run(None, quiet=quiet), form)
     show(result.summary(), as_json)
+
+
+@classify.command("export", epilog=example("syntype classify export out/classifier --out out/fish.onnx"))
+@click.argument("classifier", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="ONNX file to write.")
+@output_options
+def classify_export(classifier: Path, out: Path, as_json: bool, quiet: bool) -> None:
+    """Write CLASSIFIER as an ONNX file, for programs that know nothing of PyTorch, and check that both give the same."""
+    from syntype.identification import load_classifier
+    from syntype.identification.export import export_onnx
+
+    show(export_onnx(load_classifier(classifier, "cpu"), out).summary(), as_json)
 
 
 COMMANDS = (classify,)

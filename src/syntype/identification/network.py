@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from syntype.encoders import SCRATCH, Backbone, Head
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Runtime
-from syntype.identification.augment import NUM_UNIFORM, augment
+from syntype.identification.augment import augment
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import embed
@@ -96,7 +96,7 @@ def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, An
 def _batch(train: LabelledImages, rows: np.ndarray, config: ClassifierConfig, random: np.random.Generator,
            runtime: Runtime) -> tuple[Tensor, Targets, Tensor | None]:  # fmt: skip
     images = to_tensor(train.images[rows]).to(runtime.device)
-    images = augment(images, torch.from_numpy(random.random((len(rows), NUM_UNIFORM), dtype=np.float32)), config.augment)
+    images = augment(images, torch.from_numpy(random.random((len(rows), config.augment.num_uniform), dtype=np.float32)), config.augment)
     labels = torch.from_numpy(np.asarray(train.labels[rows], np.int64)).to(runtime.device)
     weights = None if train.weights is None else torch.from_numpy(np.asarray(train.weights[rows], np.float32)).to(runtime.device)
     if config.mix == "none":
