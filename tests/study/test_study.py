@@ -95,6 +95,13 @@ def test_the_effect_is_that_of_the_saved_predictions(done: tuple[Any, list[dict[
     best = result.results["competitor"]["name"]
     assert result.summary()["effect"] == pytest.approx(recall("synthetic+curated") - recall(best))
 
+    # of many comparisons each has a wider interval; and each species says what could be seen of it
+    effects, species = result.results["effects"], result.results["species"]
+    together, alone = effects["against"][best], effects["primary"]
+    assert together["value"] == pytest.approx(alone["value"]) and together["half_width"] >= alone["half_width"]
+    assert all((entry["effect"] is not None) == bool(entry["offered"]) for entry in species)
+    assert np.mean([entry["effect"]["value"] for entry in species if entry["offered"]]) == pytest.approx(alone["value"])
+
 
 def test_a_study_goes_on_where_it_was(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
