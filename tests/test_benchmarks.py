@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import binom
 from torch import nn
 from torch.nn import functional as F
 
@@ -194,3 +195,14 @@ def test_the_peak_is_that_of_a_convolution(speed: ModuleType, monkeypatch: pytes
     with speed.Operations() as counter:
         torch.autograd.grad(F.conv2d(images, weights, padding=1).sum(), (images, weights))
     assert counter.total == 3 * 2 * 9 * 2 * 8**2 * 8**2  # what ``peak`` divides by the time
+
+
+@pytest.mark.slow
+def test_miniature_studies_are_seldom_wrong() -> None:
+    """The cheaper version of ``benchmarks/calibration.py``: bounds that a study with 5 % errors and 80 % power fails once in a hundred times."""
+    module = importlib.import_module("calibration")
+    nothing = [module.miniature(module.SCENARIOS["nothing, few"], number) for number in range(1000, 1060)]
+    truth = [module.miniature(module.SCENARIOS["truth"], number) for number in range(1000, 1020)]
+    assert sum(row["verdict"] == "add" for row in nothing) <= binom.ppf(0.99, len(nothing), 0.05)
+    assert sum(row["against_real"]["interval"][0] > 0 for row in truth) >= binom.ppf(0.01, len(truth), 0.8)
+    assert module.miniature(module.SCENARIOS["nothing, few"], 1000) == nothing[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from syntype.adaptation import METHODS, AdaptConfig
@@ -15,10 +16,12 @@ from syntype.collection import Collection
 from syntype.generators import TrainConfig, family
 from syntype.generators.contract import Batch, TrainingData, to_tensor
 from syntype.generators.runtime import Runtime
+from syntype.identification import ClassifierConfig
 from syntype.recipe import find_recipe, list_recipes
 
 TRAINING = [name for name in list_recipes() if "family" in find_recipe(name)]
-ADAPTATION = [name for name in list_recipes() if name not in TRAINING]
+CLASSIFIERS = [name for name in list_recipes() if "backbone" in find_recipe(name)]
+ADAPTATION = [name for name in list_recipes() if name not in TRAINING + CLASSIFIERS]
 
 
 @pytest.mark.parametrize("name", TRAINING)
@@ -30,6 +33,17 @@ def test_every_training_recipe_is_valid(name: str) -> None:
 @pytest.mark.parametrize("name", ADAPTATION)
 def test_every_adaptation_recipe_is_valid(name: str) -> None:
     assert AdaptConfig.parse({"species": "Aus primus", **find_recipe(name)}, name).method in METHODS
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_recipe_is_valid_and_can_be_planned(
+    name: str, small_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ClassifierConfig.parse(find_recipe(name), name)
+    assert timm.is_model(config.backbone.split(":")[1].partition(".")[0]) and config.size <= config.encoder_size
+    arguments = ["classify", "train", str(small_collection.root), "--recipe", name, "--out", str(tmp_path / "c"), "--dry-run", "--json"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == find_recipe(name)["steps"]
 
 
 @pytest.mark.parametrize("name", TRAINING)

@@ -14,7 +14,7 @@ from syntype.errors import RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators._diffusion import diffusion_strip
 from syntype.generators._processes import WholeBatchDraws
 from syntype.generators._unet import UNet
-from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData, Varies, seeded_normal, to_tensor, to_uint8
+from syntype.generators.contract import Batch, Blends, Inpaints, ShowsProcess, TrainingData, Varies, seeded_normal, to_tensor, to_uint8
 from syntype.generators.ddpm import DDPM, DDPMConfig
 from syntype.generators.runtime import Runtime
 
@@ -244,3 +244,4 @@ def test_a_strip_shows_an_image_dissolve_and_another_appear(model: DDPM) -> None
     np.testing.assert_allclose(cells[[0, 2], 4].astype(int), to_uint8(noise).astype(int), atol=2)
     dissolved = diffusion_strip(model, names, seeds, columns=5, **FEW).reshape(4, SIZE, 5, SIZE, 3).swapaxes(1, 2)
     np.testing.assert_array_equal(dissolved[[0, 2], 0], to_uint8(drawn))
+    assert isinstance(model, ShowsProcess) and model.process_strip(images, names, seeds).shape == (4 * SIZE, 8 * SIZE, 3)

@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from syntype.collection import Collection
-from syntype.encoders import build_classifier_backbone
+from syntype.encoders import Head, build_classifier_backbone
 from syntype.errors import InputError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators import family
 from syntype.generators._recogniser import _evenly, build_recogniser
@@ -77,7 +77,7 @@ def test_the_fitted_recogniser_knows_its_photographs_whichever_way_they_face(dat
     for seen in (images, images.flip(3)):
         assert (recogniser(seen).argmax(1) == labels).float().mean() > 0.9
     again = build_recogniser("lite1", 64, data, True, CPU)
-    assert torch.equal(again.weight, recogniser.weight) and torch.equal(again.bias, recogniser.bias)
+    assert all(torch.equal(value, again.head.state_dict()[name]) for name, value in recogniser.head.state_dict().items())
 
 
 def test_the_photographs_it_is_fitted_to_are_spread_over_the_species() -> None:
@@ -95,7 +95,7 @@ def saved(folder: Path, backbone: str, species: tuple[str, ...]) -> Path:
     built.network.eval()
     source = torch.Generator().manual_seed(1)
     weight, bias = torch.randn(len(species), built.num_features, generator=source), torch.randn(len(species), generator=source)
-    save_classifier(Classifier(FittedClassifier(config, built, weight, bias, Runtime("cpu", "fp32")), species), folder)
+    save_classifier(Classifier(FittedClassifier(config, built, Head(weight, bias), Runtime("cpu", "fp32")), species), folder)
     return folder
 
 

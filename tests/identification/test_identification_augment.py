@@ -2,24 +2,25 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from PIL import Image, ImageEnhance
 
-from syntype.generators.contract import to_tensor
-from syntype.identification.augment import NUM_UNIFORM, AugmentConfig, augment
+from syntype.generators.contract import to_tensor, to_uint8
+from syntype.identification.augment import AugmentConfig, augment
 from syntype.identification.features import digest_images, view_of
-from syntype.identification.mixing import cutmix, mixup, soft_targets
+from syntype.identification.mixing import cutmix, mixup
 
 STILL = AugmentConfig(flip=False, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, saturation=0, tint=0)
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(4, 16, 16, 3), dtype=np.uint8)
 
 
 def test_with_every_change_off_images_stay_as_they_are() -> None:
-    uniform = torch.rand(4, NUM_UNIFORM, generator=torch.Generator().manual_seed(0))
+    uniform = torch.rand(4, AugmentConfig().num_uniform, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(augment(to_tensor(IMAGES), uniform, STILL), to_tensor(IMAGES), atol=1e-5, rtol=0)
 
 
 def test_each_change_does_what_it_says() -> None:
     images = to_tensor(IMAGES)
-    middle = torch.full((4, NUM_UNIFORM), 0.5)  # no change
+    middle = torch.full((4, AugmentConfig().num_uniform), 0.5)  # no change
 
     def changed(column: int, value: float, **settings: float | bool) -> torch.Tensor:
         uniform = middle.clone()
@@ -34,7 +35,7 @@ def test_each_change_does_what_it_says() -> None:
     torch.testing.assert_close(changed(6, 0.0, brightness=0.5), (images + 1) * 0.5 - 1, atol=1e-5, rtol=0)
     grey = changed(8, 0.0, saturation=0.999999)
     torch.testing.assert_close(grey[:, 0], grey[:, 2], atol=1e-3, rtol=0)
-    assert augment(images * 3, torch.rand(4, NUM_UNIFORM), AugmentConfig()).abs().max() <= 1
+    assert augment(images * 3, torch.rand(4, AugmentConfig().num_uniform), AugmentConfig()).abs().max() <= 1
 
 
 def test_a_view_depends_on_the_image_and_the_number_alone() -> None:
@@ -55,8 +56,17 @@ def test_cutmix_pastes_a_rectangle_and_reports_the_area_that_remains() -> None:
     assert whole.sum() == 0 and (all_kept == 1).all()
 
 
-def test_mixup_mixes_images_and_labels_by_the_same_share() -> None:
+def test_mixup_keeps_the_share() -> None:
     share = torch.tensor([0.25, 1.0])
     torch.testing.assert_close(mixup(torch.zeros(2, 3), torch.ones(2, 3), share), torch.tensor([[0.75] * 3, [0.0] * 3]))
-    targets = soft_targets(torch.tensor([0, 1]), torch.tensor([2, 0]), share, 3)
-    torch.testing.assert_close(targets, torch.tensor([[0.25, 0, 0.75], [0, 1, 0]]))
+
+
+def test_sharpness_is_pillows() -> None:
+    """The unchanged half of the way to the smoothed image, and beyond the image, against ``PIL.ImageEnhance.Sharpness``."""
+    config = STILL.model_copy(update={"sharpness": 1.0})
+    for number, factor in ((0.25, 0.5), (0.5, 1.0), (0.75, 1.5)):
+        uniform = torch.full((1, config.num_uniform), 0.5)
+        uniform[0, 12] = number
+        ours = to_uint8(augment(to_tensor(IMAGES[:1]), uniform, config))[0]
+        theirs = np.asarray(ImageEnhance.Sharpness(Image.fromarray(IMAGES[0])).enhance(factor))
+        np.testing.assert_allclose(ours[1:-1, 1:-1].astype(int), theirs[1:-1, 1:-1].astype(int), atol=2)  # it leaves the edge as it is

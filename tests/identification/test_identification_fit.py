@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from syntype.encoders import build_classifier_backbone
-from syntype.errors import CollectionError, TrainingError, UnknownNameError
-from syntype.identification import ClassifierConfig, FeatureCache, FittedClassifier, LabelledImages, fit
+from syntype.encoders import Head, build_classifier_backbone
+from syntype.encoders.classifiers import COSINE_SCALE
+from syntype.errors import CollectionError, RecipeError, TrainingError, UnknownNameError
+from syntype.identification import ClassifierConfig, FeatureCache, FittedClassifier, LabelledImages, fit, measure
+from syntype.identification.head import tau_normalised
+from syntype.identification.losses import Loss
 
 COUNTS = np.array([24, 12, 4])
 HEAD = ClassifierConfig(size=32, encoder_size=64, steps=150, batch_size=16, views=2, lr=3e-3, device="cpu")
@@ -64,8 +69,8 @@ def test_training_everything_separates_what_is_easy() -> None:
 @pytest.mark.parametrize("config", [HEAD, SCRATCH.model_copy(update={"steps": 3, "mix": "mixup"})])
 def test_equal_seeds_give_equal_weights_and_others_do_not(config: ClassifierConfig, cache: FeatureCache) -> None:
     first, again, other = (fit(toy(), COUNTS, 3, config, seed, cache=cache) for seed in (3, 3, 4))
-    assert torch.equal(first.weight, again.weight) and torch.equal(first.bias, again.bias)
-    assert not torch.equal(first.weight, other.weight)
+    assert all(torch.equal(value, again.head.state_dict()[name]) for name, value in first.head.state_dict().items())
+    assert not torch.equal(first.head.weight, other.head.weight)
     np.testing.assert_array_equal(first.predict_logits(toy().images), again.predict_logits(toy().images))
 
 
@@ -76,8 +81,8 @@ def test_the_prior_comes_from_real_counts_alone(cache: FeatureCache) -> None:
     with_prior = fit(images, np.array([1000, 1, 1]), 3, config, 0, cache=cache)
     without = fit(images, np.array([5, 5, 5]), 3, config, 0, cache=cache)
     plain = fit(images, np.array([1000, 1, 1]), 3, config.model_copy(update={"loss": "cross_entropy"}), 0, cache=cache)
-    assert torch.allclose(without.weight, plain.weight, atol=1e-6)
-    assert not torch.allclose(with_prior.weight, plain.weight, atol=1e-4)
+    assert torch.allclose(without.head.weight, plain.head.weight, atol=1e-6)
+    assert not torch.allclose(with_prior.head.weight, plain.head.weight, atol=1e-4)
 
 
 def test_the_step_with_the_best_validation_recall_is_kept(cache: FeatureCache) -> None:
@@ -138,3 +143,80 @@ def test_what_cannot_be_fitted_is_explained() -> None:
         fit(none, COUNTS, 3, HEAD, 0)
     with pytest.raises(TrainingError, match="lower learning rate"):
         fit(toy(), COUNTS, 3, SCRATCH.model_copy(update={"lr": 1e30, "steps": 4}), 0)
+
+
+@pytest.mark.parametrize("head", ["cosine", "prototype"])
+def test_heads_of_cosines_separate_what_is_easy_and_know_no_lengths(head: str, cache: FeatureCache) -> None:
+    fitted = fit(toy(), COUNTS, 3, ClassifierConfig.parse({**HEAD.model_dump(), "head": head}), 0, cache=cache)
+    assert accuracy(fitted, toy(seed=1)) > 0.9
+    assert np.abs(fitted.predict_logits(toy().images)).max() <= COSINE_SCALE
+    longer = replace(fitted, head=Head(7 * fitted.head.weight, None, fitted.head.centre, fitted.head.spread))
+    np.testing.assert_allclose(longer.predict_logits(toy().images), fitted.predict_logits(toy().images), rtol=1e-5, atol=1e-4)
+
+
+def test_a_prototype_is_the_mean_of_the_species_features(cache: FeatureCache) -> None:
+    """Against the definition, written out: standardise, scale to length 1, take the mean of each species."""
+    config = ClassifierConfig.parse({**HEAD.model_dump(), "head": "prototype", "views": 1})
+    fitted = fit(toy(), COUNTS, 3, config, 0, cache=cache)
+    f = cache.features(fitted.backbone, toy().images, 0, size=64, config=config.augment, runtime=fitted.runtime).astype(np.float64)
+    f = (f - f.mean(axis=0)) / np.maximum(f.std(axis=0), 1e-2 * f.std(axis=0).mean() + 1e-6)
+    f /= np.linalg.norm(f, axis=1, keepdims=True)
+    means = np.stack([f[toy().labels == species].mean(axis=0) for species in range(3)])
+    cosines = f @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+    np.testing.assert_allclose(fitted.predict_logits(toy().images), COSINE_SCALE * cosines, atol=0.05)
+
+
+def test_every_loss_trains_a_head_and_a_network(cache: FeatureCache) -> None:
+    for loss in get_args(Loss):
+        config = HEAD.model_copy(update={"loss": loss, "steps": 300})
+        assert accuracy(fit(toy(), COUNTS, 3, config, 0, cache=cache), toy(seed=1)) > 0.8, loss
+    network = fit(toy(), COUNTS, 3, SCRATCH.model_copy(update={"loss": "ldam_drw"}), 0)
+    assert network.head.is_cosine and accuracy(network, toy(seed=1)) > 0.9
+
+
+def test_a_head_learnt_again_from_balanced_draws_is_that_of_balanced_draws(cache: FeatureCache) -> None:
+    """cRT where the backbone stays as it is: what came before leaves no trace."""
+    again = fit(toy(), COUNTS, 3, HEAD.model_copy(update={"refit": "balanced"}), 0, cache=cache)
+    update = {"loss": "cross_entropy", "sampler": "balanced", "steps": HEAD.steps // 5}
+    balanced = fit(toy(), COUNTS, 3, HEAD.model_copy(update=update), 0, cache=cache)
+    assert torch.equal(again.head.weight, balanced.head.weight)
+    network = fit(toy(), COUNTS, 3, SCRATCH.model_copy(update={"refit": "balanced", "steps": 40}), 0)
+    plain = fit(toy(), COUNTS, 3, SCRATCH.model_copy(update={"steps": 40}), 0)
+    assert all(torch.equal(value, plain.backbone.network.state_dict()[name]) for name, value in network.backbone.network.state_dict().items())
+    assert not torch.equal(network.head.weight, plain.head.weight) and accuracy(network, toy(seed=1)) > 0.9
+
+
+def test_a_head_learnt_again_from_real_images_forgets_wrong_synthetic_ones(cache: FeatureCache) -> None:
+    images = toy()
+    wrong = LabelledImages(
+        np.concatenate([images.images, images.images]),
+        np.concatenate([images.labels, (images.labels + 1) % 3]),
+        np.repeat([False, True], len(images)),
+    )
+    misled = fit(wrong, COUNTS, 3, HEAD, 0, cache=cache)
+    again = fit(wrong, COUNTS, 3, HEAD.model_copy(update={"refit": "real", "steps": 600}), 0, cache=cache)
+    assert accuracy(again, toy(seed=1)) > 0.95 > accuracy(misled, toy(seed=1))
+
+
+def test_lengths_of_a_heads_rows_are_evened_out_as_far_as_validation_says(cache: FeatureCache) -> None:
+    weight = torch.tensor([[3.0, 4.0], [0.0, 0.5]])
+    torch.testing.assert_close(tau_normalised(weight, 1.0), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+    torch.testing.assert_close(tau_normalised(weight, 0.5), weight / torch.tensor([[5**0.5], [0.5**0.5]]))
+    torch.testing.assert_close(tau_normalised(weight, 0.0), weight)
+    plain = HEAD.model_copy(update={"loss": "cross_entropy", "steps": 40})
+    before = fit(toy(), COUNTS, 3, plain, 0, val=toy(seed=5), cache=cache)
+    after = fit(toy(), COUNTS, 3, plain.model_copy(update={"refit": "tau_norm"}), 0, val=toy(seed=5), cache=cache)
+    recalls = [measure(toy(seed=5).labels, one.predict_logits(toy(seed=5).images).argmax(1), COUNTS).macro_recall for one in (before, after)]
+    assert recalls[1] >= recalls[0] - 1e-9
+    alone = fit(toy(), COUNTS, 3, plain.model_copy(update={"refit": "tau_norm"}), 0, cache=cache)  # no validation images: all equally long
+    assert accuracy(alone, toy(seed=1)) > 0.8
+
+
+def test_heads_and_losses_that_do_not_go_together_are_explained() -> None:
+    for settings, words in (
+        ({"head": "prototype", "backbone": "scratch"}, "learns nothing"),
+        ({"head": "linear", "loss": "ldam_drw"}, "margins between cosines"),
+        ({"head": "cosine", "refit": "tau_norm"}, "cosines have none"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            ClassifierConfig.parse(settings)

@@ -63,6 +63,8 @@ def test_training_writes_a_classifier_and_its_figures(trained: ClassifierResult)
     assert (summary["num_train"], summary["num_synthetic"], summary["num_test"]) == (30, 0, 10)
     assert set(summary["bins"]) == {"2-10", "11-100", "101-500", ">500"}
     assert summary["bins"]["101-500"]["recall"] is None
+    assert summary["top_5_accuracy"] == 1  # of three species
+    assert 0 <= summary["calibration_error"] <= 1 and 0 <= summary["balanced_calibration_error"] <= 1
     json.dumps(summary, allow_nan=False)
     for name in ("weights.safetensors", "classifier.json", "confusion.png", "worst_pairs.csv", "MODEL_CARD.md"):
         assert (trained.folder / name).stat().st_size > 0
@@ -133,6 +135,31 @@ def test_predict_reports_a_broken_image_and_goes_on(trained: ClassifierResult, t
             shares = [float(row[key]) for key in ("probability", "probability_2", "probability_3")]
             assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=2e-3)
     assert sum(result.summary()["species"].values()) == 6
+
+
+def test_names_can_be_written_as_pybioclip_writes_them(trained: ClassifierResult, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    for number in range(2):
+        paint(photographs / f"{number}.png", number, 6000 + number)
+    (photographs / "broken.jpg").write_bytes(b"no image")
+    predict(trained.classifier, photographs, tmp_path / "out.csv", Run.silent(), "pybioclip")
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file_name"] for row in rows] == ["0.png"] * 3 + ["1.png"] * 3
+    assert (rows[0]["species"], rows[0]["genus"], rows[0]["species_epithet"], rows[0]["kingdom"]) == ("Alpha rubra", "Alpha", "rubra", "")
+    assert sum(float(row["score"]) for row in rows[:3]) == pytest.approx(1, abs=1e-4)
+
+
+def test_what_is_none_of_the_species_stands_out(trained: ClassifierResult, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    for number in range(12):
+        paint(photographs / f"known-{number}.png", number % 3, 7000 + number)
+    Image.fromarray(np.random.default_rng(0).integers(90, 110, size=(32, 32, 3), dtype=np.uint8)).save(photographs / "grey.png")
+    predict(trained.classifier, photographs, tmp_path / "out.csv", Run.silent())
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        unlike = {row["file_name"]: float(row["unlike"]) for row in csv.DictReader(file)}
+    assert all(0 <= value <= 1 for value in unlike.values())
+    assert unlike.pop("grey.png") > np.mean(list(unlike.values()))
 
 
 def test_folders_that_hold_no_classifier_or_no_images_are_explained(trained: ClassifierResult, tmp_path: Path) -> None:

@@ -61,6 +61,17 @@ def test_every_verdict_has_its_words(primary: Effect | None, others: Effect | No
         assert any("trained once" in sentence for sentence in verdict.would_change)
 
 
+def test_the_number_of_test_photographs_that_would_do_is_said() -> None:
+    def words(half_width: float) -> str:
+        verdict = explain(effect(0.0, -half_width, half_width), None, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="val",
+                          num_offered=9, num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip
+        return " ".join(verdict.reasons)
+
+    groups = effect(0, 0, 0).num_groups
+    assert f"about {4 * groups} individuals, tracks or specimens would be needed; there are {groups}." in words(0.10)
+    assert "would be needed" not in words(0.04)
+
+
 def test_a_competitor_chosen_on_the_test_photographs_is_said() -> None:
     verdict = explain(GAIN, None, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="test",
                       num_offered=9, num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commands around the classifier: classify train, classify predict."""
+"""Commands around the classifier: classify train, classify predict, classify export."""
 
 from __future__ import annotations
 
@@ -40,9 +40,14 @@ def classify() -> None:
 @classify.command("train", epilog=example("syntype classify train out/fish --synthetic out/curated --out out/classifier"))
 @click.argument("collection", type=FOLDER)
 @out_option("the classifier")
+@click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
 @click.option("--synthetic", type=FOLDER, help="Add the accepted images of this synthetic collection to training.")
 @click.option("--backbone", help="lite2 (bundled), timm:NAME, timm:NAME:FILE or scratch.  [default: lite2]")
-@click.option("--loss", help="Name of the loss.  [default: balanced_softmax]")
+@click.option(
+    "--loss",
+    help="cross_entropy, focal, focal_alpha, class_balanced_focal, ldam_drw, logit_adjustment or balanced_softmax.  [default: balanced_softmax]",
+)
+@click.option("--sampler", help="natural, square_root or balanced.  [default: natural]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
 @seed_option
 @device_option
@@ -50,12 +55,20 @@ def classify() -> None:
 @dry_run_option
 @output_options
 def classify_train(
-    collection: Path, out: Path, synthetic: Path | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
+    collection: Path,
+    out: Path,
+    recipe: str | None,
+    synthetic: Path | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> None:
     """Train a classifier on the training images of COLLECTION and report its recall per bin on the validation images."""
     from syntype.identification import ClassifierConfig, train_classifier
 
-    config = settings(ClassifierConfig, flags, overrides=overrides)
+    config = settings(ClassifierConfig, flags, recipe=recipe, overrides=overrides)
     opened = open_collection(collection)
     extra = None if synthetic is None else open_collection(synthetic)
     if dry_run:
@@ -81,15 +94,35 @@ def classify_train(
 @click.argument("classifier", type=FOLDER)
 @click.argument("folder", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="CSV file to write: file name, the five likeliest species, and their probabilities.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["syntype", "pybioclip"]),
+    default="syntype",
+    show_default=True,
+    help="Columns: ours, or those of pybioclip.",
+)
 @device_option
 @output_options
-def classify_predict(classifier: Path, folder: Path, out: Path, device: str | None, as_json: bool, quiet: bool) -> None:
+def classify_predict(classifier: Path, folder: Path, out: Path, form: Any, device: str | None, as_json: bool, quiet: bool) -> None:
     """Name every photograph in FOLDER."""
     from syntype.identification import load_classifier, predict
     from syntype.run import Run
 
-    result = predict(load_classifier(classifier, device or "auto"), folder, out, Run(None, quiet=quiet))
+    result = predict(load_classifier(classifier, device or "auto"), folder, out, Run(None, quiet=quiet), form)
     show(result.summary(), as_json)
+
+
+@classify.command("export", epilog=example("syntype classify export out/classifier --out out/fish.onnx"))
+@click.argument("classifier", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="ONNX file to write.")
+@output_options
+def classify_export(classifier: Path, out: Path, as_json: bool, quiet: bool) -> None:
+    """Write CLASSIFIER as an ONNX file, for programs that know nothing of PyTorch, and check that both give the same."""
+    from syntype.identification import load_classifier
+    from syntype.identification.export import export_onnx
+
+    show(export_onnx(load_classifier(classifier, "cpu"), out).summary(), as_json)
 
 
 COMMANDS = (classify,)

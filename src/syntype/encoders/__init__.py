@@ -1,7 +1,7 @@
 """Image -> feature vector: the bundled EfficientNet-Lite networks and any timm model."""
 
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
-from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, SavedClassifier, build_classifier_backbone, read_classifier
+from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, Head, SavedClassifier, build_classifier_backbone, read_classifier
 from syntype.encoders.encoder import Encoder, encode_collection, load_encoder
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "SCRATCH",
     "Backbone",
     "Encoder",
+    "Head",
     "SavedClassifier",
     "build_backbone",
     "build_classifier_backbone",

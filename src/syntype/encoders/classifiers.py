@@ -22,14 +22,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone
 from syntype.errors import InputError, UnknownNameError
 
-__all__ = ["CLASSIFIER_SCHEMA", "SCRATCH", "SavedClassifier", "SmallResNet", "build_classifier_backbone", "read_classifier"]
+__all__ = ["CLASSIFIER_SCHEMA", "COSINE_SCALE", "SCRATCH", "Head", "SavedClassifier", "SmallResNet", "build_classifier_backbone", "read_classifier"]
 
 SCRATCH = "scratch"
 CLASSIFIER_SCHEMA = 1
+COSINE_SCALE = 30.0
+"""Logits of a cosine head are cosines times this (Cao et al. 2019, arXiv 1906.07413, have the same)."""
 
 
 class SmallResNet(nn.Module):
@@ -79,6 +82,44 @@ class _Block(nn.Module):
         return torch.relu_(self.norm2(self.conv2(inner)) + self.shortcut(x))
 
 
+class Head(nn.Module):
+    """Features -> logits: a linear layer, or cosines.
+
+    A linear head gives f W^T + b. A cosine head standardises the features first, (f - centre) / spread, and gives ``COSINE_SCALE`` times the
+    cosine between them and each row of W (Gidaris & Komodakis 2018, arXiv 1804.09458, section 3.2); it has no b.
+
+    Args:
+        weight: W, float32, shape (num_species, num_features).
+        bias: b, shape (num_species,); of a cosine head None.
+        centre, spread: of a cosine head, shape (num_features,) each.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, centre: Tensor | None = None, spread: Tensor | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.centre: Tensor | None
+        self.spread: Tensor | None
+        self.register_buffer("centre", None if centre is None else centre.detach().clone())
+        self.register_buffer("spread", None if spread is None else spread.detach().clone())
+
+    @property
+    def is_cosine(self) -> bool:
+        """Whether logits are cosines."""
+        return self.centre is not None
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied by; 1 where logits are not cosines."""
+        return COSINE_SCALE if self.is_cosine else 1.0
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, num_features) -> (N, num_species)."""
+        if self.centre is None or self.spread is None:
+            return F.linear(features, self.weight, self.bias)
+        return self.scale * F.linear(F.normalize((features - self.centre) / self.spread), F.normalize(self.weight))
+
+
 def build_classifier_backbone(name: str, seed: int = 0) -> Backbone:
     """Build a backbone that may be trained (never one that other parts of the program share).
 
@@ -104,15 +145,14 @@ class SavedClassifier:
 
     Attributes:
         backbone: gives the features; its weights are filled in, and it is in inference mode.
-        weight, bias: the head, float32, shapes (num_species, num_features) and (num_species,).
+        head: features -> logits.
         species: names, in the order of the head's rows.
         config: the settings that it was trained with.
         record: what else ``classifier.json`` says (fingerprint, counts, figures).
     """
 
     backbone: Backbone
-    weight: Tensor
-    bias: Tensor
+    head: Head
     species: tuple[str, ...]
     config: dict[str, Any]
     record: dict[str, Any]
@@ -133,7 +173,8 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
         tensors = load_file(folder / "weights.safetensors")
         version, species = record.pop("schema_version"), tuple(record.pop("species"))
         config, facts = record.pop("config"), record.pop("backbone")
-        name, weight, bias = config["backbone"], tensors.pop("head.weight"), tensors.pop("head.bias")
+        name = config["backbone"]
+        head = Head(**{key.removeprefix("head."): tensors.pop(key) for key in list(tensors) if key.startswith("head.")})
     except (ValueError, KeyError, AttributeError, TypeError, OSError, SafetensorError) as error:
         raise InputError(f"is damaged ({type(error).__name__}: {error})", "Train the classifier again.", file=folder) from None
     if version != CLASSIFIER_SCHEMA:
@@ -147,7 +188,7 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
     else:
         backbone = build_classifier_backbone(name)
     backbone.network.eval()
-    return SavedClassifier(backbone, weight, bias, species, config, record)
+    return SavedClassifier(backbone, head.requires_grad_(False), species, config, record)
 
 
 def _empty_backbone(name: str, facts: Mapping[str, Any]) -> Backbone:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.encoders import BUNDLED, SCRATCH, Backbone, build_backbone, fold_batch_norm, read_classifier
+from syntype.encoders import BUNDLED, SCRATCH, Backbone, Head, build_backbone, fold_batch_norm, read_classifier
 from syntype.errors import UnsupportedError, require_known
 from syntype.generators.contract import TrainingData, to_tensor
 
@@ -39,18 +39,15 @@ class Recogniser(nn.Module):
     Args:
         backbone: gives the features.
         side: to which images are scaled for it, in pixels.
-        weight, bias: linear layer on the features, float32, shapes (C, num_features) and (C,).
+        head: features -> logits.
         positions: the row of each of the generator's species in it, int64.
     """
 
-    def __init__(self, backbone: Backbone, side: int, weight: Tensor, bias: Tensor, positions: Tensor) -> None:
+    def __init__(self, backbone: Backbone, side: int, head: Head, positions: Tensor) -> None:
         super().__init__()
-        self.side, self._backbone, self.network = side, backbone, backbone.network
-        self.weight: Tensor
-        self.bias: Tensor
+        self.side, self._backbone, self.network, self.head = side, backbone, backbone.network, head
         self.positions: Tensor
-        for name, tensor in (("weight", weight), ("bias", bias), ("positions", positions)):
-            self.register_buffer(name, tensor)
+        self.register_buffer("positions", positions)
         self.requires_grad_(False)
         self.eval()
 
@@ -67,7 +64,8 @@ class Recogniser(nn.Module):
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Logits without any prior, shape (N, C), differentiable in the images."""
-        return F.linear(self.features(images_NCHW), self.weight, self.bias)
+        logits: Tensor = self.head(self.features(images_NCHW))
+        return logits
 
     def log_probability(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
         """Log-probability of the generator's own labels, shape (N,)."""
@@ -92,7 +90,7 @@ def build_recogniser(name: str, side: int, data: TrainingData, flip: bool, devic
         if name in BUNDLED:
             fold_batch_norm(backbone.network)
         empty = torch.zeros(len(data.species), backbone.num_features)
-        recogniser = Recogniser(backbone, side, empty, empty[:, 0], torch.arange(len(data.species)))
+        recogniser = Recogniser(backbone, side, Head(empty, empty[:, 0]), torch.arange(len(data.species)))
         return _fit(_placed(recogniser, device), data, flip)
     saved = read_classifier(name)
     if is_referee(saved.backbone.name):
@@ -102,7 +100,7 @@ def build_recogniser(name: str, side: int, data: TrainingData, flip: bool, devic
     require_known(f"species of the classifier in {name}", data.species, saved.species)
     positions = torch.tensor([saved.species.index(species) for species in data.species])
     own_side = saved.config["size" if saved.backbone.name == SCRATCH else "encoder_size"]
-    return _placed(Recogniser(saved.backbone, int(own_side), saved.weight, saved.bias, positions), device)
+    return _placed(Recogniser(saved.backbone, int(own_side), saved.head, positions), device)
 
 
 def _placed(recogniser: Recogniser, device: torch.device) -> Recogniser:
@@ -112,7 +110,7 @@ def _placed(recogniser: Recogniser, device: torch.device) -> Recogniser:
 def _fit(recogniser: Recogniser, data: TrainingData, flip: bool) -> Recogniser:
     """Give the recogniser a linear layer: balanced softmax (Ren et al. 2020, arXiv 2007.10740, eq. 4) on frozen features, minimised by L-BFGS."""
     rows = _evenly(data, MOST_FITTED)
-    device, labels = recogniser.weight.device, torch.from_numpy(data.labels[rows])
+    device, labels = recogniser.positions.device, torch.from_numpy(data.labels[rows])
     ways: Sequence[bool] = (False, True) if flip else (False,)
     with torch.no_grad():
         chunks = [to_tensor(data.images[rows[start : start + CHUNK]]).to(device) for start in range(0, len(rows), CHUNK)]
@@ -132,9 +130,7 @@ def _fit(recogniser: Recogniser, data: TrainingData, flip: bool) -> Recogniser:
         return value
 
     optimiser.step(loss)  # type: ignore[arg-type]  # torch accepts a closure that gives a tensor
-    with torch.no_grad():
-        recogniser.weight.copy_(weight / scale)
-        recogniser.bias.copy_(bias - (weight / scale) @ mean)
+    recogniser.head = Head(weight / scale, bias - (weight / scale) @ mean).requires_grad_(False).to(device)
     return recogniser
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "GeneratorConfig",
     "Inpaints",
     "Lends",
+    "ShowsProcess",
     "TrainingData",
     "Varies",
     "seeded_normal",
@@ -253,6 +254,21 @@ class Inpaints(Protocol):
         Args:
             images_NCHW: photographs, shape (N, 3, size, size), in [-1, 1]; what lies under the mask is not looked at.
             masks_N1HW: bool, shape (N, 1, size, size), true where to draw.
+        """
+
+
+@runtime_checkable
+class ShowsProcess(Protocol):
+    """A family that makes images step by step, of which a picture can be drawn."""
+
+    def process_strip(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """Two rows for each photograph: it dissolves into noise, and noise becomes an image of its species.
+
+        Args:
+            images_NCHW: photographs, shape (N, 3, height, width), in [-1, 1].
+
+        Returns:
+            uint8, shape (2 * N * height, stages * width, 3).
         """
 
 

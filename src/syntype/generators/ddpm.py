@@ -10,12 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from syntype.errors import UnsupportedError
-from syntype.generators._diffusion import NUM_LEVELS, Diffusion, Noise, Prediction, ReverseProcess, SamplerName, guided, noise_streams
+from syntype.generators._diffusion import (
+    NUM_LEVELS,
+    Diffusion,
+    Noise,
+    Prediction,
+    ReverseProcess,
+    SamplerName,
+    diffusion_strip,
+    guided,
+    noise_streams,
+)
 from syntype.generators._unet import GROUP, UNet
 from syntype.generators.augment import mirror
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData, slerp
@@ -134,6 +145,10 @@ class DDPM(GenerativeModel):
         yield initial.cpu()
         for stage in self._process(self._codes(species), noise, chosen).run(initial, ReverseProcess.levels(chosen.steps)):
             yield stage.cpu()
+
+    def process_strip(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """How photographs dissolve into noise, and noise becomes images; see ``ShowsProcess``."""
+        return diffusion_strip(self, species, seeds, images_NCHW=images_NCHW)
 
     def forward_process(self, images_NCHW: Tensor, seeds: Sequence[int], levels: Sequence[int]) -> list[Tensor]:
         """Images at each of the levels, with one noise an image."""

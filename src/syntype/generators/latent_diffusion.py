@@ -15,21 +15,26 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from syntype.errors import RecipeError
-from syntype.generators._edm import SIGMA_MAX, Denoiser, Uncertainty, denoised, denoising_loss, dpm_solver, heun, sigma_at, sigma_steps
+from syntype.generators._edm import SIGMA_DATA, SIGMA_MAX, Denoiser, Uncertainty, denoised, denoising_loss, dpm_solver, heun, sigma_at, sigma_steps
 from syntype.generators._latents import LatentSpace, autoencoder_loss, layout_of, pretrained, small_layout
 from syntype.generators._magnitude_preserving import MagnitudePreservingUNet, force_unit_weights
 from syntype.generators.augment import mirror
-from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, slerp, to_tensor
+from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData, seeded_normal, slerp, to_tensor, to_uint8
 from syntype.generators.ema import power_decay, power_exponent, warmed_up
+from syntype.generators.previews import tile
 from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 
 __all__ = ["LatentDiffusion", "LatentDiffusionConfig", "LatentDiffusionControls"]
+
+STAGES = 8
+"""Columns of the picture of the process."""
 
 
 class LatentDiffusionConfig(GeneratorConfig):
@@ -299,6 +304,28 @@ class LatentDiffusion(GenerativeModel):
             return torch.where(masks, self._decode(x), images)
 
         return self._drawn(draw, len(species))
+
+    @torch.inference_mode()
+    def process_strip(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """How photographs dissolve into noise, and noise becomes images; see ``ShowsProcess``.
+
+        Noisy latents are scaled to the spread that clean ones have, and decoded.
+        """
+        self.eval()
+        controls, noise = self.Controls().model_dump(), self._noise(seeds)
+        denoise, seen = self._denoiser(self._vectors(self.labels_of(species).to(self._device)), controls), []
+
+        def watched(x: Tensor, sigma: float) -> Tensor:
+            seen.append((x, sigma))
+            return denoise(x, sigma)
+
+        last = self._solve(watched, SIGMA_MAX * noise, 1.0, controls)
+        stages = [seen[place] for place in np.linspace(0, len(seen) - 1, STAGES - 1).round().astype(int)] + [(last, 0.0)]
+        photograph = self.generator.latents.encode(images_NCHW.to(self._device))
+        forward = [(photograph + sigma * noise, sigma) for _, sigma in reversed(stages)]
+        pictures = [[self._decode(x * SIGMA_DATA / math.hypot(sigma, SIGMA_DATA)).float().cpu() for x, sigma in way] for way in (forward, stages)]
+        rows = torch.stack([torch.stack(way, dim=1) for way in pictures], dim=1)  # (N, 2, STAGES, 3, height, width)
+        return tile(to_uint8(rows.flatten(0, 2)), STAGES)
 
     @property
     def _device(self) -> torch.device:

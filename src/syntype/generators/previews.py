@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from syntype.generators.contract import GenerativeModel, to_uint8
+from syntype.generators.contract import GenerativeModel, ShowsProcess, TrainingData, to_tensor, to_uint8
 from syntype.run import replacing
 
-__all__ = ["plot_curves", "preview_species", "save_course", "save_grid", "tile"]
+__all__ = ["plot_curves", "preview_species", "save_course", "save_grid", "save_process", "tile"]
 
 MOST_FRAMES = 48
 """Of the animation."""
@@ -32,6 +32,12 @@ def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: i
     names = [name for name in species for _ in range(columns)]
     images = to_uint8(model.sample(names, list(range(columns)) * len(species), **model.Controls().model_dump()))
     Image.fromarray(tile(images, columns)).save(path)
+
+
+def save_process(model: ShowsProcess, data: TrainingData, species: list[str], path: Path) -> None:
+    """Save how a photograph of each species dissolves into noise, and how noise becomes an image of it."""
+    rows = [int(np.flatnonzero(data.labels == data.species.index(name))[0]) for name in species]
+    Image.fromarray(model.process_strip(to_tensor(data.images[rows]), species, list(range(len(species))))).save(path)
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:

@@ -26,10 +26,10 @@ from syntype.errors import InputError, TrainingError, require_known
 from syntype.generators._masked_patches import MaskedPatches
 from syntype.generators._processes import synchronise_batch_norm
 from syntype.generators.checkpoint import read_state, save_generator, save_state
-from syntype.generators.contract import Batch, GenerativeModel, TrainingData, to_tensor
+from syntype.generators.contract import Batch, GenerativeModel, ShowsProcess, TrainingData, to_tensor
 from syntype.generators.data import BatchSampler, training_data
 from syntype.generators.ema import MovingAverage
-from syntype.generators.previews import plot_curves, preview_species, save_course, save_grid
+from syntype.generators.previews import plot_curves, preview_species, save_course, save_grid, save_process
 from syntype.generators.registry import family
 from syntype.generators.runtime import Precision, Runtime
 from syntype.recipe import Settings, write_yaml
@@ -291,20 +291,29 @@ class Loop:
         """Save a grid drawn with the averaged weights to ``previews/``, measure how they fill in photographs, and draw the curves so far."""
         folder = self.out / "previews"
         folder.mkdir(parents=True, exist_ok=True)
-        self.average.swap()
-        try:
+        with self._averaged():
             save_grid(self.model, species or preview_species(self.data.species, self.data.counts), folder / f"{name}.png")
             if self._patches is not None:
                 self.run.event("validation", step=self.step, masked_patch_error=round(self._patches.error(self.model), 5))
-        finally:
-            self.average.swap()
         if self.run.folder is not None:
             plot_curves(read_events(self.run.folder), self.out / "losses.png")
 
     def last_preview(self, species: list[str] | None = None) -> None:
-        """The preview of a finished model, and the course of all previews."""
+        """The preview of a finished model, the course of all previews, and a picture of how it makes images, where it does so step by step."""
         self.preview(f"final-{self.step:06d}", species)
         save_course(self.out / "previews", self.out / "progress.webp")
+        if isinstance(self.model, ShowsProcess):
+            with self._averaged():
+                save_process(self.model, self.data, species or preview_species(self.data.species, self.data.counts, rows=3), self.out / "process.png")
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in the place of the model's own."""
+        self.average.swap()
+        try:
+            yield
+        finally:
+            self.average.swap()
 
     def checkpoint(self) -> None:
         """Save everything that an exact resume needs."""

@@ -11,10 +11,7 @@ from torch.nn import functional as F
 
 from syntype.recipe import Settings
 
-__all__ = ["NUM_UNIFORM", "AugmentConfig", "augment"]
-
-NUM_UNIFORM = 12
-"""Random numbers that ``augment`` uses for each image."""
+__all__ = ["AugmentConfig", "augment"]
 
 
 class AugmentConfig(Settings):
@@ -35,6 +32,13 @@ class AugmentConfig(Settings):
     saturation: float = Field(default=0.3, ge=0, lt=1)
     tint: float = Field(default=0.1, ge=0, lt=1)
     """Largest change of one colour channel against the others (water colours everything it covers)."""
+    sharpness: float = Field(default=0.0, ge=0, le=1)
+    """Largest change of sharpness: 1 reaches from smoothed to as much sharper."""
+
+    @property
+    def num_uniform(self) -> int:
+        """Random numbers that ``augment`` uses for each image."""
+        return 13 if self.sharpness else 12
 
 
 def augment(images_NCHW: Tensor, uniform: Tensor, config: AugmentConfig) -> Tensor:
@@ -42,13 +46,14 @@ def augment(images_NCHW: Tensor, uniform: Tensor, config: AugmentConfig) -> Tens
 
     Args:
         images_NCHW: float in [-1, 1], square.
-        uniform: float in [0, 1), shape (N, NUM_UNIFORM); equal numbers give equal images.
+        uniform: float in [0, 1), shape (N, config.num_uniform); equal numbers give equal images.
 
     Returns:
         float in [-1, 1], the shape of the input. What a shift or rotation uncovers repeats the nearest border pixel.
     """
     signed = uniform.to(images_NCHW) * 2 - 1
-    return _recolour(_warp(images_NCHW, signed, config), signed, config)
+    changed = _recolour(_warp(images_NCHW, signed, config), signed, config)
+    return _sharpen(changed, signed[:, 12], config.sharpness) if config.sharpness else changed
 
 
 def _warp(images: Tensor, signed: Tensor, config: AugmentConfig) -> Tensor:
@@ -75,3 +80,11 @@ def _recolour(images: Tensor, signed: Tensor, config: AugmentConfig) -> Tensor:
     grey = light.mean(dim=1, keepdim=True)
     light = (light - grey) * factor(8, config.saturation) + grey
     return light.clamp(0, 1) * 2 - 1
+
+
+def _sharpen(images: Tensor, signed: Tensor, strength: float) -> Tensor:
+    """Away from, or towards, the image smoothed by the usual kernel of 3 x 3 (1 but for 5 in the middle, over 13)."""
+    kernel = torch.ones(3, 1, 3, 3).to(images) / 13
+    kernel[:, :, 1, 1] *= 5
+    smooth = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
+    return torch.lerp(smooth, images, (1 + strength * signed).view(-1, 1, 1, 1)).clamp(-1, 1)

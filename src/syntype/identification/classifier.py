@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, model_validator
 
-from syntype.encoders import SCRATCH, Backbone
+from syntype.encoders import SCRATCH, Backbone, Head
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Precision, Runtime
 from syntype.identification.augment import AugmentConfig
+from syntype.identification.calibration import Calibration
 from syntype.identification.features import FeatureCache, embed
-from syntype.identification.losses import Loss
+from syntype.identification.losses import Loss, LossConfig
 from syntype.identification.mixing import Mix
 from syntype.identification.sampling import Sampler
 from syntype.recipe import Settings
@@ -30,14 +30,24 @@ class ClassifierConfig(Settings):
     """``lite2`` (bundled), ``timm:NAME``, ``timm:NAME:FILE``, or ``scratch``: a small network trained from nothing."""
     tune: Literal["head", "all"] = "head"
     """``head`` keeps the backbone as it is; ``all`` trains it too after a fit of the head. ``scratch`` always trains everything."""
+    head: Literal["linear", "cosine", "prototype"] | None = None
+    """``prototype`` is a cosine head whose rows are the means of the species' features, nothing learnt. Without a word: ``linear``, and
+    ``cosine`` for the loss ``ldam_drw``."""
     loss: Loss = "balanced_softmax"
+    loss_settings: LossConfig = LossConfig()
     sampler: Sampler = "natural"
+    refit: Literal["none", "balanced", "real", "tau_norm"] = "none"
+    """What becomes of the head at the end, the backbone as it is by then. ``balanced``: learnt again with cross-entropy, species drawn equally
+    often (cRT, Kang et al. 2020, arXiv 1910.09217, section 4.1); ``real``: learnt again from the real images alone; ``tau_norm``: its rows
+    divided by a power of their lengths (section 4.3), the power chosen on the validation images."""
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=64, ge=2)
     lr: float = Field(default=1e-3, gt=0)
     """Highest learning rate (AdamW; short warm-up, then cosine to 0)."""
     backbone_lr: float = Field(default=0.1, ge=0)
-    """Learning rate of a pre-trained backbone, as a share of ``lr``."""
+    """Learning rate of a pre-trained backbone's last layer, as a share of ``lr``."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each layer of a pre-trained backbone learns this much slower than the next one (Clark et al. 2020, arXiv 2003.10555); 1 all alike."""
     weight_decay: float = Field(default=0.01, ge=0)
     size: int = Field(default=64, ge=8)
     """Side of the collection's decoded images, in pixels."""
@@ -54,6 +64,21 @@ class ClassifierConfig(Settings):
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
     precision: Precision = "auto"
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> Self:
+        if self.head == "prototype" and not self.frozen:
+            raise ValueError("head 'prototype' learns nothing, so it needs a backbone that stays as it is. Use tune 'head' and a pre-trained one.")
+        if self.loss == "ldam_drw" and self.head == "linear":
+            raise ValueError("loss 'ldam_drw' has margins between cosines. Leave head out, or use head 'cosine'.")
+        if self.refit == "tau_norm" and self.has_cosines:
+            raise ValueError("refit 'tau_norm' changes the lengths of a head's rows, and cosines have none. Use head 'linear', or another refit.")
+        return self
+
+    @property
+    def has_cosines(self) -> bool:
+        """Whether the head gives cosines."""
+        return self.head in ("cosine", "prototype") or (self.head is None and self.loss == "ldam_drw")
 
     @property
     def frozen(self) -> bool:
@@ -96,6 +121,11 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
+    def chosen(self, which: np.ndarray) -> LabelledImages:
+        """Those that a mask chooses."""
+        keep = lambda values: None if values is None else values[which]  # noqa: E731
+        return LabelledImages(self.images[which], self.labels[which], keep(self.is_synthetic), keep(self.weights))
+
     @property
     def synthetic(self) -> np.ndarray:
         """``is_synthetic``, filled in: bool, shape (N,)."""
@@ -104,21 +134,22 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class FittedClassifier:
-    """A backbone and a linear head.
+    """A backbone and a head.
 
     Attributes:
         config: the settings it was fitted with.
         backbone: gives the features; in inference mode.
-        weight, bias: the head, float32, shapes (C, num_features) and (C,).
+        head: features -> logits.
+        calibration: from logits to probabilities.
         best_step: the gradient step whose weights these are.
         history: one entry a look at the validation images: step, loss, val_macro_recall, val_accuracy.
     """
 
     config: ClassifierConfig
     backbone: Backbone
-    weight: Tensor
-    bias: Tensor
+    head: Head
     runtime: Runtime = field(repr=False)
+    calibration: Calibration = field(default_factory=Calibration)
     best_step: int = 0
     history: tuple[dict[str, Any], ...] = ()
     cache: FeatureCache | None = field(default=None, repr=False)
@@ -126,17 +157,17 @@ class FittedClassifier:
     @torch.inference_mode()
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
         """Logits without any prior (their softmax is the balanced estimate): images uint8 (N, S, S, 3) -> float32 (N, C)."""
-        weight, bias = self.weight.to(self.runtime.device), self.bias.to(self.runtime.device)
+        head = self.head.to(self.runtime.device)
         if self.cache is not None and self.config.frozen:
             config = self.config
             stored = self.cache.features(self.backbone, images, 0, size=config.input_size, config=config.augment, runtime=self.runtime)
-            return (torch.from_numpy(stored).to(weight) @ weight.T + bias).cpu().numpy()
-        rows = [np.empty((0, len(bias)), np.float32)]
+            return head(torch.from_numpy(stored).to(head.weight)).cpu().numpy()
+        rows = [np.empty((0, len(head.weight)), np.float32)]
         for start in range(0, len(images), 128):
             features = embed(self.backbone, to_tensor(images[start : start + 128]), self.config.input_size, self.runtime)
-            rows.append((features @ weight.T + bias).cpu().numpy())
+            rows.append(head(features).cpu().numpy())
         return np.concatenate(rows)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities: images uint8 (N, S, S, 3) -> float32 (N, C), rows that sum to 1."""
-        return torch.from_numpy(self.predict_logits(images)).softmax(dim=1).numpy()
+        return self.calibration.probabilities(self.predict_logits(images))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from syntype.encoders import Backbone
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Runtime
-from syntype.identification.augment import NUM_UNIFORM, AugmentConfig, augment
+from syntype.identification.augment import AugmentConfig, augment
 from syntype.run import Run, write_npz
 
 __all__ = ["FeatureCache", "digest_images", "embed", "view_of"]
@@ -38,7 +38,7 @@ def view_of(images: np.ndarray, digests: list[str], view: int, config: AugmentCo
         return tensor
     if view == 1 and config.flip:
         return tensor.flip(-1)
-    rows = [np.random.default_rng([int(digest[:16], 16), view]).random(NUM_UNIFORM, dtype=np.float32) for digest in digests]
+    rows = [np.random.default_rng([int(digest[:16], 16), view]).random(config.num_uniform, dtype=np.float32) for digest in digests]
     return augment(tensor, torch.from_numpy(np.stack(rows)), config)
 
 

@@ -6,14 +6,18 @@ Equal arguments and seed give equal weights (on one machine with one number of t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from syntype.encoders import BUNDLED, SCRATCH, build_classifier_backbone, load_encoder
+from syntype.encoders import BUNDLED, SCRATCH, Head, build_classifier_backbone, load_encoder
 from syntype.errors import CollectionError
+from syntype.generators.runtime import Runtime
+from syntype.identification.calibration import calibrate
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
-from syntype.identification.head import fit_head
+from syntype.identification.head import fit_head, normalise_head
 from syntype.identification.network import fit_network
 from syntype.run import Run
 
@@ -50,7 +54,30 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     )
     backbone.network.to(device=runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     backbone.network.eval()
+    cache = cache if cache is not None else FeatureCache()
+    common = (val, runtime, run)
     if config.backbone == SCRATCH:
-        return fit_network(train, counts_real, config, seed, backbone, None, val, runtime, run)
-    fitted = fit_head(train, counts_real, config, seed, backbone, val, runtime, run, cache if cache is not None else FeatureCache())
-    return fitted if config.frozen else fit_network(train, counts_real, config, seed, backbone, fitted, val, runtime, run)
+        fitted = fit_network(train, counts_real, config, seed, backbone, None, *common)
+    elif config.frozen:
+        fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, config.steps, config.views)
+    else:  # linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054)
+        fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, max(1, config.steps // 5), min(2, config.views))
+        fitted = fit_network(train, counts_real, config, seed, backbone, fitted, *common)
+    if config.refit != "none":
+        head = _refit(train, counts_real, fitted, seed, *common, cache if config.frozen else FeatureCache())
+        fitted = replace(fitted, head=head.to(runtime.device))
+    return fitted if val is None else replace(fitted, calibration=calibrate(fitted.predict_logits(val.images), val.labels))
+
+
+def _refit(train: LabelledImages, counts_real: np.ndarray, fitted: FittedClassifier, seed: int, val: LabelledImages | None, runtime: Runtime,
+           run: Run, cache: FeatureCache) -> Head:  # fmt: skip
+    """What ``config.refit`` makes of the head."""
+    config = fitted.config
+    if config.refit == "tau_norm":
+        return normalise_head(fitted, train, val, run, cache)
+    if config.refit == "balanced":
+        config = config.model_copy(update={"loss": "cross_entropy", "sampler": "balanced", "head": "cosine" if config.has_cosines else "linear"})
+    else:
+        train = train.chosen(~train.synthetic)
+    steps, views = max(1, config.steps // 5), min(2, config.views)
+    return fit_head(train, counts_real, config, seed, fitted.backbone, val, runtime, run, cache, steps, views).head

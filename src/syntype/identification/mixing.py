@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-__all__ = ["Mix", "cutmix", "mixup", "soft_targets"]
+__all__ = ["Mix", "Targets", "cutmix", "mixup"]
 
 Mix = Literal["none", "mixup", "cutmix"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the images of a batch show.
+
+    Attributes:
+        labels: int64, shape (N,).
+        partners: int64, shape (N,), what was mixed into them; None where nothing was.
+        share: float32, shape (N,), how much of each image is still its label's.
+    """
+
+    labels: Tensor
+    partners: Tensor | None = None
+    share: Tensor | None = None
 
 
 def mixup(values: Tensor, partners: Tensor, share: Tensor) -> Tensor:
@@ -39,9 +54,3 @@ def cutmix(images_NCHW: Tensor, partners_NCHW: Tensor, share: np.ndarray, centre
     mask = torch.from_numpy(inside_y[:, None, :, None] & inside_x[:, None, None, :]).to(images_NCHW.device)
     kept = 1 - (high - low).prod(axis=1) / (height * width)
     return torch.where(mask, partners_NCHW, images_NCHW), torch.from_numpy(kept.astype(np.float32))
-
-
-def soft_targets(labels: Tensor, partners: Tensor, share: Tensor, num_species: int) -> Tensor:
-    """Targets of mixed examples: float32, shape (N, num_species), ``share`` for the label and the rest for its partner's."""
-    own, other = F.one_hot(labels, num_species).float(), F.one_hot(partners, num_species).float()
-    return mixup(own, other, share)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
-from syntype.encoders import SCRATCH, Backbone
+from syntype.encoders import SCRATCH, Backbone, Head
 from syntype.generators.contract import to_tensor
 from syntype.generators.runtime import Runtime
-from syntype.identification.augment import NUM_UNIFORM, augment
+from syntype.identification.augment import augment
+from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import embed
 from syntype.identification.loop import Keeper, looks, rate
-from syntype.identification.losses import classification_loss, log_prior
-from syntype.identification.mixing import cutmix, mixup, soft_targets
+from syntype.identification.losses import Objective
+from syntype.identification.mixing import Targets, cutmix, mixup
 from syntype.identification.sampling import SAMPLER_POWER, schedule
 from syntype.run import Run
 
@@ -38,19 +42,19 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
         TrainingError: the loss is no longer a number.
     """
     num_species, scratch = len(counts_real), config.backbone == SCRATCH
-    head = _head(backbone.num_features, num_species, seed, start).to(runtime.device)
+    head = (_head(backbone.num_features, num_species, seed, config) if start is None else start.head.requires_grad_(True)).to(runtime.device)
     model = nn.ModuleDict({"backbone": backbone.network, "head": head})
     averaged = {name: value.detach().clone() for name, value in model.state_dict().items()}
     optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
     batches = schedule(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
                        cap=config.synthetic_share, seed=seed)  # fmt: skip
-    prior = log_prior(counts_real, SAMPLER_POWER[config.sampler]).to(runtime.device) if config.loss == "balanced_softmax" else None
+    objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale)
     keeper, looked = Keeper(None if val is None else val.labels, num_species, run), looks(config.steps)
     with run.progress("classifier", config.steps) as bar:
         for step, rows in enumerate(batches):
             model.train(scratch)
-            images, targets, weights = _batch(train, rows, num_species, config, np.random.default_rng([seed, 4, step]), runtime)
-            loss = classification_loss(head(embed(backbone, images, config.input_size, runtime)), targets, prior, weights)
+            images, targets, weights = _batch(train, rows, config, np.random.default_rng([seed, 4, step]), runtime)
+            loss = objective(head(embed(backbone, images, config.input_size, runtime)), targets, weights, step / config.steps)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             for group in optimiser.param_groups:
@@ -63,40 +67,40 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
             bar.advance()
     model.load_state_dict(keeper.best)
     model.eval()
-    return FittedClassifier(config, backbone, head.weight.detach().cpu(), head.bias.detach().cpu(), runtime, keeper.best_step, tuple(keeper.history))
+    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), keeper.best_step, tuple(keeper.history))
 
 
-def _head(num_features: int, num_species: int, seed: int, start: FittedClassifier | None) -> nn.Linear:
-    head = nn.Linear(num_features, num_species)
-    with torch.no_grad():
-        if start is not None:
-            head.weight.copy_(start.weight)
-            head.bias.copy_(start.bias)
-        else:
-            head.weight.normal_(0.0, 0.01, generator=torch.Generator().manual_seed(seed))
-            head.bias.zero_()
-    return head
+def _head(num_features: int, num_species: int, seed: int, config: ClassifierConfig) -> Head:
+    weight = torch.empty(num_species, num_features).normal_(0.0, 0.01, generator=torch.Generator().manual_seed(seed))
+    if config.has_cosines:
+        return Head(weight, None, torch.zeros(num_features), torch.ones(num_features))
+    return Head(weight, torch.zeros(num_species))
 
 
-def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, object]]:
-    groups = []
+def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, Any]]:
+    """What the optimiser trains, with the highest learning rate of each group; weight decay on matrices and kernels alone."""
+    groups: list[dict[str, Any]] = []
     for part, network in model.items():
-        highest = config.lr * (config.backbone_lr if part == "backbone" and config.backbone != SCRATCH else 1.0)
-        for decayed in (True, False):
-            chosen = [p for p in network.parameters() if (p.ndim > 1) == decayed]
-            decay = config.weight_decay if decayed else 0.0
-            groups.append({"params": chosen, "lr": highest, "highest": highest, "weight_decay": decay})
+        tuned = part == "backbone" and config.backbone != SCRATCH
+        highest = config.lr * (config.backbone_lr if tuned else 1.0)
+        if tuned and config.layer_decay < 1:  # timm knows the layers of its networks, and their order
+            found = param_groups_layer_decay(network, config.weight_decay, layer_decay=config.layer_decay)
+        else:
+            found = param_groups_weight_decay(network, config.weight_decay)
+        for group in found:
+            rate = highest * group.pop("lr_scale", 1.0)
+            groups.append({**group, "lr": rate, "highest": rate})
     return groups
 
 
-def _batch(train: LabelledImages, rows: np.ndarray, num_species: int, config: ClassifierConfig, random: np.random.Generator,
-           runtime: Runtime) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
+def _batch(train: LabelledImages, rows: np.ndarray, config: ClassifierConfig, random: np.random.Generator,
+           runtime: Runtime) -> tuple[Tensor, Targets, Tensor | None]:  # fmt: skip
     images = to_tensor(train.images[rows]).to(runtime.device)
-    images = augment(images, torch.from_numpy(random.random((len(rows), NUM_UNIFORM), dtype=np.float32)), config.augment)
-    targets = torch.from_numpy(np.asarray(train.labels[rows], np.int64)).to(runtime.device)
+    images = augment(images, torch.from_numpy(random.random((len(rows), config.augment.num_uniform), dtype=np.float32)), config.augment)
+    labels = torch.from_numpy(np.asarray(train.labels[rows], np.int64)).to(runtime.device)
     weights = None if train.weights is None else torch.from_numpy(np.asarray(train.weights[rows], np.float32)).to(runtime.device)
     if config.mix == "none":
-        return images, targets, weights
+        return images, Targets(labels), weights
     other = torch.from_numpy(random.permutation(len(rows))).to(runtime.device)
     share = random.beta(config.mix_alpha, config.mix_alpha, size=len(rows))
     if config.mix == "mixup":
@@ -105,7 +109,7 @@ def _batch(train: LabelledImages, rows: np.ndarray, num_species: int, config: Cl
     else:
         share = np.where(random.random(len(rows)) < 0.5, share, 1.0)  # half the images of a batch, on average, are left whole
         images, kept = cutmix(images, images[other], share, random.random((len(rows), 2)))
-    return images, soft_targets(targets, targets[other], kept.to(runtime.device), num_species), weights
+    return images, Targets(labels, labels[other], kept.to(runtime.device)), weights
 
 
 @torch.no_grad()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from syntype.errors import InputError
 from syntype.identification.storage import Classifier
 from syntype.run import Run, replacing
 
-__all__ = ["PredictResult", "predict"]
+__all__ = ["Form", "PredictResult", "predict"]
+
+Form = Literal["syntype", "pybioclip"]
 
 _CHUNK = 128
 _TOP = 5
@@ -46,11 +48,13 @@ class PredictResult:
         return {"file": str(self.path), "num_images": self.num_images, "num_errors": self.num_errors, "species": self.counts}
 
 
-def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run) -> PredictResult:
+def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form: Form = "syntype") -> PredictResult:
     """Identify every image of a folder and its sub-folders, and write a CSV.
 
-    Columns: file_name (relative to the folder), species, probability, species_2, probability_2 … up to five, error. A file that
-    cannot be read has an error and no species; it stops nothing. Images are decoded, squared and identified in chunks.
+    ``syntype`` has a row an image: file_name (relative to the folder), species, probability, species_2, probability_2 … up to five, unlike
+    (share of the validation photographs that resembled the known species more; from about 0.95 on perhaps none of them), error. ``pybioclip``
+    has a row for each of the five species of an image and the columns of that program; ranks that a classifier does not know stay empty, and
+    files that cannot be read are left out. Such a file stops nothing. Images are decoded, squared and identified in chunks.
 
     Raises:
         InputError: the folder does not exist or holds no files.
@@ -62,9 +66,7 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run) -> Pr
     if not files:
         raise InputError("holds no files", "Give a folder of images.", file=folder)
     top = min(_TOP, len(classifier.species))
-    columns = [
-        name for place in range(top) for name in (("species", "probability") if place == 0 else (f"species_{place + 1}", f"probability_{place + 1}"))
-    ]
+    rows_of = _wide if form == "syntype" else _long
     out_csv.parent.mkdir(parents=True, exist_ok=True)
     found, errors = np.zeros(len(classifier.species), np.int64), 0
     with (
@@ -73,25 +75,47 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run) -> Pr
         run.progress("identifying", len(files)) as bar,
     ):
         writer = csv.writer(handle)
-        writer.writerow(["file_name", *columns, "error"])
+        writer.writerow(_wide_columns(top) if form == "syntype" else _LONG_COLUMNS)
         decoded = in_threads(lambda file: _read(file, classifier.size), files)
         names = iter(files)
         while chunk := list(islice(decoded, _CHUNK)):
             images = [item for item in chunk if isinstance(item, np.ndarray)]
-            rows: Iterator[np.ndarray] = iter(classifier.predict(np.stack(images)) if images else ())
+            probabilities, unlike = classifier.identify(np.stack(images)) if images else (np.empty((0, 0)), np.empty(0))
+            answers = iter(zip(probabilities, unlike, strict=True))
             for item in chunk:
                 name = next(names).relative_to(folder.absolute()).as_posix()
                 if isinstance(item, str):
-                    writer.writerow([name, *[""] * (2 * top), item])
+                    writer.writerows(rows_of(name, [], float("nan"), item, top))
                     errors += 1
                     continue
-                probabilities = next(rows)
-                order = np.argsort(-probabilities, kind="stable")[:top]
+                shares, strange = next(answers)
+                order = np.argsort(-shares, kind="stable")[:top]
                 found[order[0]] += 1
-                writer.writerow([name, *(cell for i in order for cell in (classifier.species[i], f"{probabilities[i]:.4f}")), ""])
+                writer.writerows(rows_of(name, [(classifier.species[i], float(shares[i])) for i in order], float(strange), "", top))
             bar.advance(len(chunk))
     ranked = [int(i) for i in np.argsort(-found, kind="stable") if found[i]]
     return PredictResult(out_csv, int(found.sum()), errors, {classifier.species[i]: int(found[i]) for i in ranked})
+
+
+def _wide_columns(top: int) -> list[str]:
+    places = [("species", "probability"), *((f"species_{place}", f"probability_{place}") for place in range(2, top + 1))]
+    return ["file_name", *(name for pair in places for name in pair), "unlike", "error"]
+
+
+def _wide(name: str, species: list[tuple[str, float]], unlike: float, error: str, top: int) -> list[list[str]]:
+    cells = [cell for one, share in species for cell in (one, f"{share:.4f}")] or [""] * (2 * top)
+    return [[name, *cells, "" if math.isnan(unlike) else f"{unlike:.3f}", error]]
+
+
+_LONG_COLUMNS = ["file_name", "kingdom", "phylum", "class", "order", "family", "genus", "species_epithet", "species", "common_name", "score"]
+
+
+def _long(name: str, species: list[tuple[str, float]], unlike: float, error: str, top: int) -> list[list[str]]:
+    rows = []
+    for one, share in species:
+        genus, _, epithet = one.partition(" ")
+        rows.append([name, *[""] * 5, genus, epithet, one, "", str(share)])
+    return rows
 
 
 def _walk(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from syntype.encoders import BUNDLED, CLASSIFIER_SCHEMA, read_classifier
+from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier
 from syntype.run import write_json
 
@@ -38,6 +39,11 @@ class Classifier:
         """Side of the square images that ``predict`` takes, in pixels."""
         return self.fitted.config.size
 
+    def identify(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities as ``predict`` gives them, and how unlike the known species each image is: float (N,), see ``Calibration.unlike``."""
+        logits = self.fitted.predict_logits(images)
+        return self.fitted.calibration.probabilities(logits), self.fitted.calibration.unlike(logits)
+
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities: images uint8 (N, size, size, 3), RGB -> float32 (N, len(species)), rows that sum to 1."""
         return self.fitted.predict(images)
@@ -48,12 +54,18 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fitted = classifier.fitted
     config, backbone = fitted.config, fitted.backbone
-    tensors = {"head.weight": fitted.weight, "head.bias": fitted.bias}
+    tensors = {f"head.{name}": value for name, value in fitted.head.state_dict().items()}
     if not (config.frozen and config.backbone in BUNDLED):
         tensors |= {f"backbone.{name}": value for name, value in backbone.network.state_dict().items()}
     save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / "weights.safetensors")
     facts = {"name": backbone.name, "weights": backbone.weights, "num_features": backbone.num_features, "mean": backbone.mean, "std": backbone.std}
-    record = {"species": list(classifier.species), "config": config.model_dump(mode="json"), "backbone": facts, **classifier.record}
+    record = {
+        "species": list(classifier.species),
+        "calibration": asdict(fitted.calibration),
+        "config": config.model_dump(mode="json"),
+        "backbone": facts,
+        **classifier.record,
+    }
     write_json(folder / "classifier.json", {"schema_version": CLASSIFIER_SCHEMA, **record})
 
 
@@ -63,4 +75,5 @@ def load_classifier(folder: Path | str, device: str = "auto") -> Classifier:
     config = ClassifierConfig.parse({**saved.config, "device": device}, source=str(Path(folder) / "classifier.json"))
     runtime = config.runtime()
     saved.backbone.network.to(device=runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Classifier(FittedClassifier(config, saved.backbone, saved.weight, saved.bias, runtime), saved.species, saved.record)
+    calibration = Calibration(**saved.record.pop("calibration", {}))
+    return Classifier(FittedClassifier(config, saved.backbone, saved.head, runtime, calibration), saved.species, saved.record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError, LeakageError
-from syntype.identification.classifier import ClassifierConfig, LabelledImages
+from syntype.identification.calibration import calibration_error
+from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit
 from syntype.identification.metrics import Metrics, measure
@@ -33,6 +34,7 @@ class ClassifierResult:
         num_train: real training images.
         num_synthetic: synthetic training images.
         num_test: test images.
+        sureness: see ``summary``.
     """
 
     folder: Path
@@ -41,10 +43,18 @@ class ClassifierResult:
     num_train: int
     num_synthetic: int
     num_test: int
+    sureness: dict[str, float | None]
 
     def summary(self) -> dict[str, Any]:
-        """Accuracy, macro recall, macro F1, recall per bin, and numbers of images; None where there is nothing to measure."""
-        return {**self.metrics.summary(), "num_train": self.num_train, "num_synthetic": self.num_synthetic, "num_test": self.num_test}
+        """Accuracy, macro recall, macro F1, recall per bin, how often the true species is among the five likeliest, the expected calibration
+        error (with every image counting the same, and every species), and numbers of images; None where there is nothing to measure."""
+        return {
+            **self.metrics.summary(),
+            **self.sureness,
+            "num_train": self.num_train,
+            "num_synthetic": self.num_synthetic,
+            "num_test": self.num_test,
+        }
 
 
 def train_classifier(collection: Collection, config: ClassifierConfig, out: Path, run: Run,
@@ -66,8 +76,10 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     counts = np.array(list(real.counts().values()), np.int64)
     held_out = LabelledImages(val.pixels(config.size), val.labels()) if len(val) else None
     fitted = fit(train, counts, len(collection.species), config, config.seed, held_out, run, FeatureCache(collection.root / ".cache" / "views"))
-    tested = measure(test.labels(), fitted.predict_logits(test.pixels(config.size)).argmax(axis=1), counts)
-    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, len(real), len(train) - len(real), len(test))
+    logits, labels = fitted.predict_logits(test.pixels(config.size)), test.labels()
+    tested = measure(labels, logits.argmax(axis=1), counts)
+    numbers = (len(real), len(train) - len(real), len(test))
+    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, *numbers, _sureness(logits, labels, fitted))
     record = {
         "training": {
             "collection": collection.name,
@@ -80,7 +92,7 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         "metrics": result.summary(),
         "recall": {name: None if np.isnan(value) else float(value) for name, value in zip(collection.species, tested.recall, strict=True)},
     }
-    result = ClassifierResult(Path(out), Classifier(fitted, collection.species, record), tested, len(real), result.num_synthetic, len(test))
+    result = replace(result, classifier=Classifier(fitted, collection.species, record))
     save_classifier(result.classifier, result.folder)
     plot_confusion(tested, collection.species, result.folder / "confusion.png")
     _write_pairs(result)
@@ -106,6 +118,18 @@ def labelled(real: Collection, size: int, species: tuple[str, ...], synthetic: C
     origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts]) == 1
     pixels = [part.pixels(size) for part in parts]
     return LabelledImages(pixels[0] if len(parts) == 1 else np.concatenate(pixels), np.concatenate(labels), origin)
+
+
+def _sureness(logits: np.ndarray, labels: np.ndarray, fitted: FittedClassifier) -> dict[str, float | None]:
+    if not len(labels):
+        return {"top_5_accuracy": None, "calibration_error": None, "balanced_calibration_error": None}
+    better = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(axis=1)
+    probabilities = fitted.calibration.probabilities(logits)
+    return {
+        "top_5_accuracy": float((better < 5).mean()),
+        "calibration_error": calibration_error(probabilities, labels),
+        "balanced_calibration_error": calibration_error(probabilities, labels, balanced=True),
+    }
 
 
 def _check_leakage(synthetic: Collection, test: Collection) -> None:
@@ -134,8 +158,10 @@ def _card(result: ClassifierResult) -> str:
     def shown(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.3f}"
 
-    trained = "everything was trained" if not config.frozen else "frozen, with a linear head"
-    beforehand = " Probabilities take all species as equally likely beforehand." if config.loss == "balanced_softmax" else ""
+    head = "of prototypes" if config.head == "prototype" else "of cosines" if config.has_cosines else "linear"
+    trained = ("frozen" if config.frozen else "trained too") + f"; head: {head}" + ("" if config.refit == "none" else f", refitted: {config.refit}")
+    prior_free = config.loss in ("balanced_softmax", "logit_adjustment") or config.sampler == "balanced" or config.refit == "balanced"
+    beforehand = " Probabilities take all species as equally likely beforehand." if prior_free else ""
     rows = [f"| {name} | {row['num_species']} | {row['num_images']} | {shown(row['recall'])} |" for name, row in facts["bins"].items()]
     return "\n".join(
         [
@@ -148,13 +174,17 @@ def _card(result: ClassifierResult) -> str:
             "of other groups (observations, specimens or tracks).",
             "",
             f"Accuracy {shown(facts['accuracy'])}, macro recall {shown(facts['macro_recall'])}, macro F1 {shown(facts['macro_f1'])} "
-            "(macro figures: mean over the species that have test images).",
+            f"(macro figures: mean over the species that have test images); "
+            f"the true species among the five likeliest: {shown(facts['top_5_accuracy'])}. "
+            f"Probabilities are off by {shown(facts['calibration_error'])} on average (expected calibration error; every species counting the same: "
+            f"{shown(facts['balanced_calibration_error'])}).",
             "",
             "| real training images | tested species | test images | mean recall |",
             "| --- | --- | --- | --- |",
             *rows,
             "",
             "It always names one of its species, whatever the picture shows: a species it has not seen, or no organism at all, gets a name too. "
+            "What `classify predict` calls unlike tells some of these: 5 % of the validation photographs have 0.95 or more. "
             f"Figures hold for photographs like those of the collection; other cameras, places or seasons may do worse.{beforehand}",
             "",
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,9 @@ class StudyConfig(Settings):
     """Paired repetitions: each with its own classifier seed and fresh synthetic images."""
     fill_to: int = Field(60, ge=1)
     """Species with fewer real training images are filled up to this number with synthetic ones; the others get none."""
+    ratios: tuple[Annotated[float, Field(gt=0, le=100)], ...] = ()
+    """Synthetic images for each real one of those species, to choose from on the validation photographs, before the test photographs are
+    read. Empty: the species are filled up to ``fill_to``."""
     size: int = Field(64, ge=8)
     """Side of the images, in pixels."""
     classifier: ClassifierConfig = ClassifierConfig()

@@ -43,6 +43,9 @@ class Materials:
         out: the study's folder.
         run: for progress.
 
+    Attributes:
+        ratio: synthetic images for each real one that are used; None for all that are made.
+
     Raises:
         LeakageError: test photographs have reached the generator or the synthetic images.
         UnknownNameError: neither a generator's folder nor a family.
@@ -51,6 +54,7 @@ class Materials:
 
     def __init__(self, collection: Collection, config: StudyConfig, out: Path, run: Run) -> None:
         self.collection, self.config, self.out, self.run = collection, config, out, run
+        self.ratio: float | None = None
         self.species = collection.species
         self.counts_real = np.array(list(collection.training().counts().values()), dtype=np.int64)
         self.external = Collection.open(config.synthetic) if config.synthetic is not None else None
@@ -105,7 +109,9 @@ class Materials:
         else:
             known = set(self.species if self.is_family else self.generators[0].species)
             can_draw = np.array([name in known for name in self.species]) & (self.counts_real > 0)
-            wanted = np.where(can_draw, np.maximum(self.config.fill_to - self.counts_real, 0), 0)
+            lacking = np.maximum(self.config.fill_to - self.counts_real, 0)
+            most = np.ceil(max(self.config.ratios) * self.counts_real) if self.config.ratios else lacking
+            wanted = np.where(can_draw & (lacking > 0), most, 0)
         if not wanted.any():
             raise CollectionError(
                 f"{self.collection.root}: no species would get synthetic images: the synthetic collection has none of its species."
@@ -114,6 +120,14 @@ class Materials:
                 "Raise it with --set fill_to=N, or train the generator on the rare species."
             )
         return wanted.astype(np.int64)
+
+    def used(self, number: int) -> Collection:
+        """The images of ``judged``, of every species the first as many as ``ratio`` says."""
+        judged = self.judged(number)
+        if self.ratio is None:
+            return judged
+        rank, most = judged.table.groupby("species").cumcount().to_numpy(), np.ceil(self.ratio * self.counts_real)
+        return judged.where(rank < most[_labels(judged, self.species)])
 
     def judged(self, number: int) -> Collection:
         """The synthetic images of repetition ``number`` with curation's verdicts (one and the same for a ready collection)."""
@@ -137,7 +151,7 @@ class Materials:
 
     def pool(self, number: int, arms: tuple[Arm, ...]) -> Pool:
         """The images that repetition ``number`` of the arms chooses from."""
-        judged, size = self.judged(number), self.config.size
+        judged, size = self.used(number), self.config.size
         sources = {arm.adds for arm in arms}
         labels = _labels(judged, self.species)
         made = np.bincount(labels, minlength=len(self.species))

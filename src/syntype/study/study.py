@@ -3,6 +3,7 @@
 OUT/
   study.json       what was asked; a folder is continued only by a study that asks for the same
   arms/            predictions, one file for each arm and seed, written as soon as it is known
+  ratios/          the same of the curated arm at each of several ratios of synthetic to real images, where these are tried
   results.json     every figure of the report
   gallery.*        its pictures
   report.html
@@ -26,12 +27,13 @@ from syntype.errors import CollectionError, InputError
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
 from syntype.run import Run, write_json, write_npz
 from syntype.study.analysis import Outcome, Split, analyse
-from syntype.study.arms import Arm, added_images, choose_arms
+from syntype.study.arms import ARMS, CURATED, Arm, added_images, choose_arms
 from syntype.study.config import StudyConfig
 from syntype.study.gallery import collect_gallery
 from syntype.study.materials import Materials
 from syntype.study.provenance import limits, provenance
 from syntype.study.report import write_report
+from syntype.study.statistics import mean_recall, species_recall
 from syntype.study.verdict import Rules
 
 __all__ = ["StudyConfig", "StudyResult", "study"]
@@ -88,6 +90,13 @@ class _Photographs:
     split: Split
 
 
+@dataclass(frozen=True)
+class _Parts:
+    train: _Photographs
+    val: _Photographs
+    test: _Photographs
+
+
 def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> StudyResult:
     """Find out whether synthetic images help to identify the rare species of ``collection``.
 
@@ -95,7 +104,8 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
 
     Raises:
         LeakageError: a test photograph has reached the training split, the generator or the synthetic images.
-        CollectionError: no test photographs, or no species that would get synthetic images.
+        CollectionError: no test photographs, no species that would get synthetic images, or, where ratios are tried, none of these with
+            validation photographs.
         InputError: ``out`` holds a study of something else.
         UnknownNameError, RecipeError: see ``choose_arms`` and ``Materials``.
     """
@@ -105,12 +115,15 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
     materials = Materials(collection, config, out, run)
     arms = choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=materials.is_collage)
     _claim(out, collection, config)
-    outcomes, val, test = _run_arms(materials, arms, run)
-    judged = [materials.judged(number) for number in range(config.seeds)]
+    parts = _Parts(*(_photographs(collection, split, config.size) for split in ("train", "val", "test")))
+    materials.prepare(arms)
+    ratios = _choose_ratio(materials, parts, run) if config.ratios else None
+    outcomes = _run_arms(materials, arms, parts, out / "arms", run)
+    judged = [materials.used(number) for number in range(config.seeds)]
     offered, accepted, refused = _tally(judged, collection.species)
     results = analyse(
-        outcomes, arms, test, val, species=collection.species, counts_real=materials.counts_real, offered=offered, accepted=accepted,
-        rules=Rules(config.worthwhile, config.head_tolerance), head_above=config.head_above, draws=config.draws, seed=config.seed,
+        outcomes, arms, parts.test.split, parts.val.split, species=collection.species, counts_real=materials.counts_real, offered=offered,
+        accepted=accepted, rules=Rules(config.worthwhile, config.head_tolerance), head_above=config.head_above, draws=config.draws, seed=config.seed,
         generator_varies=materials.num_trainings > 1,
     )  # fmt: skip
     affected = sorted((label for label in np.flatnonzero(offered)), key=lambda label: (materials.counts_real[label], collection.species[label]))
@@ -118,6 +131,7 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
     results |= {
         "collection": {"name": collection.name, "fingerprint": collection.fingerprint},
         "num_seeds": config.seeds,
+        "ratio": ratios,
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,
         "curation": {"offered": int(offered.sum()), "accepted": int(accepted.sum()), "refused": refused},
@@ -138,14 +152,33 @@ def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
     return ClassifierConfig.parse({**config.classifier.model_dump(), **shared})
 
 
-def _run_arms(materials: Materials, arms: tuple[Arm, ...], run: Run) -> tuple[dict[str, Outcome], Split, Split]:
-    """Train and test every arm with every seed, but for those that an earlier session has done."""
-    config, out = materials.config, materials.out
-    folder = out / "arms"
-    folder.mkdir(exist_ok=True)
-    train, val, test = (_photographs(materials.collection, split, config.size) for split in ("train", "val", "test"))
-    cache = FeatureCache(out / "features")
-    materials.prepare(arms)
+def _choose_ratio(materials: Materials, parts: _Parts, run: Run) -> dict[str, Any]:
+    """Try the curated arm with every ratio of synthetic to real images, set the best as ``materials.ratio``, and tell the recall of each.
+
+    The best has the highest recall, on the validation photographs, of the species that get synthetic images; of equals the least.
+    """
+    target, (labels, recall) = np.flatnonzero(materials.plan()), (parts.val.split.labels, {})
+    if not np.isin(target, labels).any():
+        raise CollectionError(
+            f"{materials.collection.root}: ratios are chosen on validation photographs, and the species that would get synthetic images have none. "
+            "Leave ratios out."
+        )
+    for ratio in sorted(set(materials.config.ratios)):
+        materials.ratio = ratio
+        arm = ARMS[CURATED]
+        outcome = _run_arms(materials, (arm,), parts, materials.out / "ratios" / f"{ratio:g}", run, test=False)[arm.name]
+        recall[ratio] = mean_recall(species_recall(outcome.val == labels, labels, len(materials.species)), target)
+    materials.ratio = max(recall, key=lambda ratio: recall[ratio] or 0.0)  # the first of equals
+    run.event("ratio", chosen=materials.ratio)
+    return {"chosen": materials.ratio, "recall_on_val": {f"{ratio:g}": value for ratio, value in recall.items()}}
+
+
+def _run_arms(materials: Materials, arms: tuple[Arm, ...], parts: _Parts, folder: Path, run: Run, *, test: bool = True) -> dict[str, Outcome]:
+    """Train every arm with every seed, and judge it on the validation photographs and, unless ``test`` is false, on the test photographs;
+    but for those that an earlier session has done."""
+    config, train = materials.config, parts.train
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = FeatureCache(materials.out / "features")
     todo = [(number, arm) for number in range(config.seeds) for arm in arms if not _file(folder, arm, number).exists()]
     with run.progress("study", len(todo)) as bar:
         for number in range(config.seeds):
@@ -158,14 +191,17 @@ def _run_arms(materials: Materials, arms: tuple[Arm, ...], run: Run) -> tuple[di
                 images, labels = added_images(arm, pool, train.labelled.images, train.labelled.labels, seed=config.seed * 1000 + number)
                 learned = _join(train.labelled, images, labels)
                 settings = classifier_of(arm, config)
-                fitted = fit(learned, materials.counts_real, len(materials.species), settings, config.seed * 1000 + number, val.labelled,
+                fitted = fit(learned, materials.counts_real, len(materials.species), settings, config.seed * 1000 + number, parts.val.labelled,
                              Run(None, quiet=True), cache)  # fmt: skip
-                predictions = {name: fitted.predict_logits(part.labelled.images).argmax(axis=1) for name, part in (("val", val), ("test", test))}
+                named = {
+                    name: fitted.predict_logits(getattr(parts, name).labelled.images).argmax(axis=1)
+                    for name in (("val", "test") if test else ("val",))
+                }
                 seconds = time.monotonic() - start
-                write_npz(_file(folder, arm, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predictions)
+                write_npz(_file(folder, arm, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **named)
                 run.event("arm", name=arm.name, seed=number, num_added=len(labels), seconds=round(seconds, 1))
                 bar.advance()
-    return {arm.name: _load(folder, arm, config.seeds) for arm in arms}, val.split, test.split
+    return {arm.name: _load(folder, arm, config.seeds) for arm in arms}
 
 
 def _photographs(collection: Collection, split: str, size: int) -> _Photographs:
@@ -215,7 +251,7 @@ def _load(folder: Path, arm: Arm, seeds: int) -> Outcome:
         with np.load(_file(folder, arm, number), allow_pickle=False) as archive:
             parts.append({name: archive[name] for name in archive.files})
     return Outcome(
-        test=np.stack([part["test"] for part in parts]),
+        test=np.stack([part.get("test", np.empty(0, np.int64)) for part in parts]),
         val=np.stack([part["val"] for part in parts]),
         num_added=tuple(int(part["num_added"]) for part in parts),
         steps=tuple(int(part["steps"]) for part in parts),

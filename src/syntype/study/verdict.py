@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +42,9 @@ class Verdict:
     reasons: tuple[str, ...]
     would_change: tuple[str, ...]
 
+
+VISIBLE = 0.05
+"""An effect, as a fraction of recall, that reports use as the example of one worth seeing."""
 
 _LEAD: dict[Word, str] = {
     "add": "Add these synthetic images",
@@ -121,7 +125,7 @@ def explain(primary: Effect | None, others: Effect | None, num_accepted: int, ru
             f"{hurt} (limit {points(-rules.head_tolerance)})."
         )
     unseen = points(primary.half_width, signed=False)
-    reasons.append(f"Effects smaller than about {unseen} points cannot be seen with these {primary.num_images} test photographs.")
+    reasons.append(f"Effects smaller than about {unseen} points cannot be seen with these {primary.num_images} test photographs.{_needed(primary)}")
 
     if num_accepted == 0:
         core, change = _none_accepted(num_offered), "A generator whose images pass the curation filters."
@@ -139,6 +143,17 @@ def explain(primary: Effect | None, others: Effect | None, num_accepted: int, ru
         change = "Test photographs of more individuals of the rare species (the surest way), more seeds, or better synthetic images."
     luck = () if generator_varies else ("Another training of the generator: it was trained once, so its luck is not part of the interval.",)
     return Verdict(word, f"{_LEAD[word]}: {core}", tuple(reasons), (change, *luck))
+
+
+def _needed(primary: Effect) -> str:
+    """How many independent test groups would show an effect of ``VISIBLE``; the interval narrows with the root of their number."""
+    if primary.half_width <= VISIBLE:
+        return ""
+    groups = math.ceil(primary.num_groups * (primary.half_width / VISIBLE) ** 2)
+    return (
+        f" To see one of {points(VISIBLE, signed=False)} points, about {groups} individuals, tracks or specimens would be needed; "
+        f"there are {primary.num_groups}."
+    )
 
 
 def _judge_others(others: Effect, rules: Rules) -> str:

@@ -1,0 +1,158 @@
+"""Which loss, which sampler, which head? Identifiers trained on the photographs of Fish4Knowledge in every way that Syntype knows.
+
+    python benchmarks/identification.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--networks NAME ...] [--seeds 3]
+
+Three networks: Lite2 left as it is (``frozen``), Lite2 trained too (``tuned``), and a small one trained from nothing (``scratch``), at 64 px and,
+where named (``frozen-128`` and so on), at 128. Every loss with natural sampling, and every sampler with the losses that it may take the place of;
+then the heads and refits. All with several seeds, on one split. Recall is that of the test photographs, by bin of training photographs; differences
+from the first row are paired by photograph and seed (hierarchical bootstrap over species, tracks and seeds, as in the study).
+
+A fit that is known is not done again, so the command may be given in pieces or go on where it was stopped. The page
+docs/benchmarks/identification.md is written from all that is known. Without the photographs nothing is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, points, write_page
+
+from syntype.collection import Collection
+from syntype.collection.bins import BINS, bins_of
+from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit, labelled
+from syntype.run import Run, write_npz
+from syntype.study.statistics import mean_recall, paired_effect, species_recall
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "frozen": {"size": 64},
+    "scratch": {"size": 64, "backbone": "scratch", "steps": 1500, "lr": 2e-3},
+    "tuned": {"size": 64, "tune": "all", "encoder_size": 96, "steps": 600, "batch_size": 32},
+    "frozen-128": {"size": 128},
+    "scratch-128": {"size": 128, "backbone": "scratch", "steps": 1500, "lr": 2e-3},
+    "tuned-128": {"size": 128, "tune": "all", "steps": 600, "batch_size": 32},
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "balanced_softmax": {"loss": "balanced_softmax"},
+    "cross_entropy": {"loss": "cross_entropy"},
+    "focal": {"loss": "focal"},
+    "focal_alpha": {"loss": "focal_alpha"},
+    "class_balanced_focal": {"loss": "class_balanced_focal"},
+    "ldam_drw": {"loss": "ldam_drw"},
+    "logit_adjustment, tau 1.5": {"loss": "logit_adjustment", "loss_settings": {"tau": 1.5}},
+    "cross_entropy, square_root": {"loss": "cross_entropy", "sampler": "square_root"},
+    "cross_entropy, balanced": {"loss": "cross_entropy", "sampler": "balanced"},
+    "focal, balanced": {"loss": "focal", "sampler": "balanced"},
+    "balanced_softmax, square_root": {"loss": "balanced_softmax", "sampler": "square_root"},
+    "balanced_softmax, cosine": {"loss": "balanced_softmax", "head": "cosine"},
+    "cross_entropy, cRT": {"loss": "cross_entropy", "refit": "balanced"},
+    "cross_entropy, tau-norm": {"loss": "cross_entropy", "refit": "tau_norm"},
+    "prototype": {"head": "prototype"},
+}
+FIRST = "balanced_softmax"
+"""The default, from which the others are said to differ."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, "identification")
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS), help="networks to measure now")
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS), metavar="WAY", help=f"of {', '.join(WAYS)}")
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    collection = open_photographs(arguments)
+    if collection is None:
+        return
+    for network, way in itertools.product(arguments.networks, arguments.ways):
+        for seed in range(arguments.seeds):
+            measure(collection, network, way, seed, arguments.out)
+    write_page(report(collection, arguments.out, arguments.seeds), "identification", arguments.docs)
+
+
+def config_of(network: str, way: str) -> ClassifierConfig | None:
+    """Settings; None where the two do not go together."""
+    if way == "prototype" and not network.startswith("frozen"):
+        return None
+    return ClassifierConfig.parse({"device": "cpu", **NETWORKS[network], **WAYS[way]})
+
+
+def kept(out: Path, network: str, way: str, seed: int) -> Path:
+    return out / network / f"{way.replace(', ', '-').replace(' ', '-')}-{seed}.npz"
+
+
+def measure(collection: Collection, network: str, way: str, seed: int, out: Path) -> None:
+    """Fit one classifier and keep what it says of the test photographs, unless that was done."""
+    config, path = config_of(network, way), kept(out, network, way, seed)
+    if config is None or path.exists():
+        return
+    train = labelled(collection.training(), config.size, collection.species)
+    val, test = (collection.select(split=split) for split in ("val", "test"))
+    counts = np.array(list(collection.training().counts().values()))
+    began = time.process_time()
+    fitted = fit(
+        train, counts, len(counts), config, seed, LabelledImages(val.pixels(config.size), val.labels()), Run.silent(), FeatureCache(out / "features")
+    )
+    predicted = fitted.predict_logits(test.pixels(config.size)).argmax(axis=1)
+    minutes = (time.process_time() - began) / 60
+    write_npz(path, test=predicted, minutes=minutes, threads=torch.get_num_threads())
+    right = species_recall((predicted == test.labels())[None], test.labels(), len(counts))
+    print(f"{network}, {way}, seed {seed}: macro recall {mean_recall(right, np.arange(len(counts))):.3f}, {minutes:.1f} minutes", flush=True)
+
+
+def report(collection: Collection, out: Path, seeds: int) -> str:
+    """What was measured, as Markdown."""
+    test = collection.select(split="test")
+    labels, groups = test.labels(), test.groups()
+    counts = np.array(list(collection.training().counts().values()))
+    places = bins_of(counts)
+    tested = np.array([np.isin(number, places[np.unique(labels)]) for number in range(len(BINS))])
+    shown = [name for name, some in zip(BINS, tested, strict=True) if some]
+    everyone, rare = np.arange(len(counts)), np.flatnonzero(counts <= 100)
+    lines = [
+        "# Losses, samplers, heads",
+        "",
+        f"Written by `python benchmarks/identification.py`. Machine: {machine()}. {seeds} seeds each, one split by tracks: "
+        f"{len(collection.training())} training, {len(test)} test photographs, {len(counts)} species.",
+        "",
+        NOTICE,
+        "",
+        f"Recall in %: mean over species and seeds. Δ rare: recall of the species with at most 100 training photographs, minus that of `{FIRST}` "
+        "with the same network, in points (95 % interval; paired, hierarchical bootstrap over species, tracks and seeds). Minutes: processor time "
+        "of one fit.",
+    ]
+    for network in NETWORKS:
+        found = {}
+        for way in WAYS:
+            paths = [kept(out, network, way, seed) for seed in range(seeds)]
+            if all(path.exists() for path in paths):
+                archives = [np.load(path) for path in paths]
+                found[way] = (np.stack([archive["test"] for archive in archives]), float(np.mean([archive["minutes"] for archive in archives])))
+        if not found:
+            continue
+        lines += [
+            "",
+            f"## {network}: {NETWORKS[network]}",
+            "",
+            f"| loss, sampler, head | accuracy | macro recall | {' | '.join(shown)} | Δ rare | minutes |",
+            "| --- |" + " --- |" * (len(shown) + 4),
+        ]
+        for way, (predicted, minutes) in found.items():
+            hits = predicted == labels
+            recall = species_recall(hits, labels, len(counts))
+            bins = [mean_recall(recall, np.flatnonzero(places == BINS.index(name))) for name in shown]
+            difference = "–"
+            if way != FIRST and FIRST in found:
+                effect = paired_effect(hits, found[FIRST][0] == labels, labels, groups, rare, seed=0)
+                difference = f"{points(effect.value)} ({points(effect.low)} to {points(effect.high)})" if effect else "–"
+            cells = [hits.mean(), mean_recall(recall, everyone), *bins]
+            lines.append(f"| {way} | {' | '.join('–' if cell is None else f'{100 * cell:.1f}' for cell in cells)} | {difference} | {minutes:.1f} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()
