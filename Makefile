@@ -30,8 +30,9 @@ setup: $(STAMP) ## a virtual environment with Syntype and everything that the te
 demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (about 15 minutes on 2 cores)
 	"$(BIN)/syntype" demo --out "$(OUT)/demo"
 
+# A process a core, with one thread each: small networks gain little from a second one.
 test: $(STAMP) ## the fast tests
-	"$(BIN)/python" -m pytest
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP) ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow

@@ -116,7 +116,7 @@ def analyse(outcomes: Mapping[str, Outcome], arms: Sequence[Arm], test: Split, v
     recall = {arm.name: species_recall(outcomes[arm.name].test == test.labels, test.labels, len(species)) for arm in arms}
     rivals = [arm.name for arm in arms if arm.name != CURATED]
     together = 1 - 0.05 / len(rivals)  # Bonferroni: all of these intervals hold at once in 95 % of studies
-    alone = {label: effect(CURATED, competitor, np.array([label])) for label in target}
+    alone = {int(label): effect(CURATED, competitor, np.array([label])) for label in target}
     bins = {name: effect(CURATED, competitor, np.flatnonzero(positions == number)) for number, name in enumerate(BINS)}
     return {
         "verdict": asdict(verdict),
