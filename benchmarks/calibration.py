@@ -14,17 +14,15 @@ effect. What is known is kept, so a call that was stopped goes on. It takes some
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from fish4knowledge import add_outputs, machine, points, write_page
+from fish4knowledge import add_outputs, kept, machine, points, write_page
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
-from syntype.run import write_json
 from syntype.study.analysis import Outcome, Split, analyse
 from syntype.study.arms import ARMS, CURATED
 from syntype.study.verdict import Rules
@@ -75,14 +73,17 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     found = {}
     for name in SCENARIOS:
-        kept = arguments.out / f"{name}, {arguments.repetitions}.json"
-        if name in arguments.only and not kept.exists():
-            began = time.process_time()
-            rows = [miniature(SCENARIOS[name], number) for number in range(arguments.repetitions)]
-            write_json(kept, {"rows": rows, "minutes": (time.process_time() - began) / 60})
-        if kept.exists():
-            found[name] = json.loads(kept.read_text(encoding="utf-8"))
+        path = arguments.out / f"{name}, {arguments.repetitions}.json"
+        if name in arguments.only or path.exists():
+            found[name] = kept(path, lambda name=name: measure(SCENARIOS[name], arguments.repetitions))
     write_page(report(found, arguments.repetitions), "calibration", arguments.docs)
+
+
+def measure(scenario: Scenario, repetitions: int) -> dict:
+    """So many miniature studies, and the minutes that they took."""
+    began = time.process_time()
+    rows = [miniature(scenario, number) for number in range(repetitions)]
+    return {"rows": rows, "minutes": (time.process_time() - began) / 60}
 
 
 def miniature(scenario: Scenario, number: int) -> dict:

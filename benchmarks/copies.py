@@ -14,7 +14,6 @@ import argparse
 import functools
 import io
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, write_page
+from fish4knowledge import NOTICE, add_arguments, kept, machine, open_photographs, write_page
 from PIL import Image, ImageFilter
 
 from syntype.collection import Collection
@@ -32,7 +31,7 @@ from syntype.curation.approximate import ApproximateSearch
 from syntype.curation.coarse import CoarseSearch, ExactSearch
 from syntype.curation.copies import NUM_MIDDLE, CopyDetector
 from syntype.curation.curate import copy_detector, group_names
-from syntype.run import Run, write_json
+from syntype.run import Run
 
 SIZE, QUANTILE = 64, 0.015
 NUM_DRAWN, NUM_SPECIES = 10_000, 500
@@ -60,13 +59,6 @@ def main() -> None:
     compared = kept(out / "compared.json", lambda: compare(pictures(NUM_COMPARED)))
     banks = [kept(out / f"bank-{size}.json", lambda size=size: at_size(pictures(size), arguments.queries)) for size in arguments.banks]
     write_page(report(photographs, compared, banks), "copies", arguments.docs)
-
-
-def kept(path: Path, measure: Callable[[], dict]) -> dict:
-    """What was measured, now or by an earlier call."""
-    if not path.exists():
-        write_json(path, measure())
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 # Disguises ------------------------------------------------------------------------------------------------------------------------

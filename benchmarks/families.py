@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fidelity import SIZE, WHAT, Referee, best_of, cell, contestant, picture, without_new
+from fidelity import SIZE, WHAT, Referee, ask, best_of, cell, contestant, picture, without_new
 from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs, write_page
 from peer_denoising_diffusion import SAMPLING_STEPS, SMALL_DIM, DiffusionPeer
 from peer_denoising_diffusion import VERSION as DIFFUSION_VERSION
@@ -62,12 +62,7 @@ def main() -> None:
     names = rows()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "families")
-    parser.add_argument("--minutes", type=float, default=20, help="training time of each trained row")
-    parser.add_argument("--rows", default=",".join(names), help="rows to measure now, if they are not known (all: %(default)s)")
-    arguments = parser.parse_args()
-    wanted = arguments.rows.split(",")
-    if unknown := set(wanted) - set(names):
-        parser.error(f"unknown rows: {', '.join(sorted(unknown))}. There are {', '.join(names)}.")
+    arguments, wanted = ask(parser, names, minutes=20)
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that are started
     torch.set_num_threads(1)
     collection = open_photographs(arguments)

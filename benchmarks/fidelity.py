@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +56,7 @@ COLUMNS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "fidelity")
-    parser.add_argument("--minutes", type=float, default=45, help="training time of each trained contestant")
-    parser.add_argument("--rows", default=",".join(ROWS), help="contestants to measure now, if they are not known (all: %(default)s)")
-    arguments = parser.parse_args()
-    wanted = arguments.rows.split(",")
-    if unknown := set(wanted) - set(ROWS):
-        parser.error(f"unknown rows: {', '.join(sorted(unknown))}. There are {', '.join(ROWS)}.")
+    arguments, wanted = ask(parser, ROWS, minutes=45)
     out, minutes = arguments.out, arguments.minutes
     collection = open_photographs(arguments)
     if collection is None:
@@ -82,6 +77,17 @@ def main() -> None:
     write_page(report({row: result for row, (_, result) in known.items()}, minutes, len(referee.test)), "fidelity", arguments.docs)
     if shown := [row for row in ("collage", *TRAINED) if row in known]:
         picture(shown, {row: known[row][0] for row in shown}, referee.species, arguments.docs / "images" / "fidelity.png")
+
+
+def ask(parser: argparse.ArgumentParser, rows: Sequence[str], minutes: float) -> tuple[argparse.Namespace, list[str]]:
+    """What was asked for on the command line, --minutes and --rows included, and the rows to measure now."""
+    parser.add_argument("--minutes", type=float, default=minutes, help="training time of each trained row")
+    parser.add_argument("--rows", default=",".join(rows), help="rows to measure now, if they are not known (all: %(default)s)")
+    arguments = parser.parse_args()
+    wanted = arguments.rows.split(",")
+    if unknown := set(wanted) - set(rows):
+        parser.error(f"unknown rows: {', '.join(sorted(unknown))}. There are {', '.join(rows)}.")
+    return arguments, wanted
 
 
 def without_new(collection: Collection) -> Collection:

@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def main() -> None:
         "evaluate all": ["evaluate", out / "synthetic-all", "--real", out / "collection"],
         "study": ["study", out / "collection", "--generator", out / "adapted", "--seeds", str(arguments.seeds), "--out", out / "study", "--resume"],
     }
-    results = {name: step(name, command, out) for name, command in steps.items()}
+    results = {name: kept(out / f"{name.replace(' ', '-')}.json", lambda command=command: syntype(command)) for name, command in steps.items()}
     pictures = arguments.docs / "images"
     pictures.mkdir(parents=True, exist_ok=True)
     drawn, curated = Collection.open(out / "synthetic-all"), Collection.open(out / "curated")
@@ -82,14 +83,11 @@ def main() -> None:
     write_page(report(results), "fish4knowledge", arguments.docs)
 
 
-def step(name: str, command: list[object], out: Path) -> dict:
-    """Run one command unless its result is known; keep the result beside the output."""
-    kept = out / f"{name.replace(' ', '-')}.json"
-    if kept.exists():
-        return json.loads(kept.read_text(encoding="utf-8"))
-    result = syntype(command)
-    write_json(kept, result)
-    return result
+def kept(path: Path, measure: Callable[[], dict]) -> dict:
+    """What was measured, now or by an earlier call."""
+    if not path.exists():
+        write_json(path, measure())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def collecting(data: Path) -> list[object] | None:

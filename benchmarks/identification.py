@@ -81,13 +81,13 @@ def config_of(network: str, way: str) -> ClassifierConfig | None:
     return ClassifierConfig.parse({"device": "cpu", **NETWORKS[network], **WAYS[way]})
 
 
-def kept(out: Path, network: str, way: str, seed: int) -> Path:
+def file_of(out: Path, network: str, way: str, seed: int) -> Path:
     return out / network / f"{way.replace(', ', '-').replace(' ', '-')}-{seed}.npz"
 
 
 def measure(collection: Collection, network: str, way: str, seed: int, out: Path) -> None:
     """Fit one classifier and keep what it says of the test photographs, unless that was done."""
-    config, path = config_of(network, way), kept(out, network, way, seed)
+    config, path = config_of(network, way), file_of(out, network, way, seed)
     if config is None or path.exists():
         return
     train = labelled(collection.training(), config.size, collection.species)
@@ -128,7 +128,7 @@ def report(collection: Collection, out: Path, seeds: int) -> str:
     for network in NETWORKS:
         found = {}
         for way in WAYS:
-            paths = [kept(out, network, way, seed) for seed in range(seeds)]
+            paths = [file_of(out, network, way, seed) for seed in range(seeds)]
             if all(path.exists() for path in paths):
                 archives = [np.load(path) for path in paths]
                 found[way] = (np.stack([archive["test"] for archive in archives]), float(np.mean([archive["minutes"] for archive in archives])))

@@ -43,6 +43,7 @@ __all__ = [
     "set_option",
     "settings",
     "show",
+    "stage_options",
     "table_json",
 ]
 
@@ -87,6 +88,13 @@ set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting, for example --set batch_size=32. Repeatable."
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+
+
+def stage_options(command: Command) -> Command:
+    """Add what every stage takes that may be stopped and continued: --resume, --seed, --device, --set, --dry-run, --json and --quiet."""
+    for option in (output_options, dry_run_option, set_option, device_option, seed_option, resume_option):
+        command = option(command)
+    return command
 
 
 def out_option(what: str) -> Callable[[Command], Command]:

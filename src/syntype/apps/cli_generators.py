@@ -9,8 +9,6 @@ import click
 
 from syntype.apps.cli_common import (
     FOLDER,
-    device_option,
-    dry_run_option,
     example,
     images_per_second,
     on_device,
@@ -19,13 +17,13 @@ from syntype.apps.cli_common import (
     output_options,
     plan,
     plan_drawing,
-    resume_option,
     run_drawing,
     run_stage,
     seed_option,
     set_option,
     settings,
     show,
+    stage_options,
 )
 
 __all__ = ["COMMANDS"]
@@ -96,12 +94,7 @@ class _SpeciesLists(click.Command):
 @click.option("--only", multiple=True, metavar="SPECIES", help="Train on these species alone (one or more names).")
 @click.option("--except", "except_", multiple=True, metavar="SPECIES", help="Leave these species out (one or more names).")
 @click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
-@resume_option
-@seed_option
-@device_option
-@set_option
-@dry_run_option
-@output_options
+@stage_options
 def train(
     family: str,
     collection: Path,
@@ -156,12 +149,7 @@ def train(
 @click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to learn from.  [default: 6]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
 @click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
-@resume_option
-@seed_option
-@device_option
-@set_option
-@dry_run_option
-@output_options
+@stage_options
 def adapt(
     generator: Path,
     collection: Path,
@@ -212,12 +200,7 @@ def adapt(
 @out_option("the synthetic collection")
 @click.option("--species", multiple=True, help="Species to draw. Repeatable.  [default: all that the generator knows]")
 @click.option("--num", type=click.IntRange(min=1), required=True, help="Number of images of each species.")
-@resume_option
-@seed_option
-@device_option
-@set_option
-@dry_run_option
-@output_options
+@stage_options
 def generate(
     generator: Path, out: Path, device: str | None, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
 ) -> None:

@@ -7,22 +7,7 @@ from typing import Any
 
 import click
 
-from syntype.apps.cli_common import (
-    FOLDER,
-    device_option,
-    dry_run_option,
-    example,
-    on_device,
-    open_collection,
-    out_option,
-    output_options,
-    plan_drawing,
-    resume_option,
-    run_drawing,
-    seed_option,
-    set_option,
-    settings,
-)
+from syntype.apps.cli_common import FOLDER, example, on_device, open_collection, out_option, plan_drawing, run_drawing, settings, stage_options
 
 __all__ = ["COMMANDS"]
 
@@ -55,12 +40,7 @@ photographs_option = click.option(
 @click.option("--steps", type=click.IntRange(min=2), help="Images from one species to the next, both included.  [default: 9]")
 @click.option("--amount", type=click.FloatRange(0, 1), help="How far a board goes from the row's species to the column's.  [default: 0.5]")
 @click.option("--num", type=click.IntRange(min=1), help="Strips or boards, each from other seeds.  [default: 1]")
-@resume_option
-@seed_option
-@device_option
-@set_option
-@dry_run_option
-@output_options
+@stage_options
 def blend(
     generator: Path, out: Path, device: str | None, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
 ) -> None:
@@ -103,12 +83,7 @@ def blend(
     type=click.FloatRange(0, 1),
     help="0 stays near the photograph, 1 owes it least. Repeatable.  [default: 0.5]",
 )
-@resume_option
-@seed_option
-@device_option
-@set_option
-@dry_run_option
-@output_options
+@stage_options
 def vary(
     generator: Path,
     collection: Path,
@@ -164,12 +139,7 @@ def vary(
     help="What to draw anew: shares of the side (all at most 1), or pixels of the generator's square.",
 )
 @click.option("--mask", type=FOLDER, help="An image file instead: white where to draw, black where to keep.")
-@resume_option
-@seed_option
-@device_option
-@set_option
-@dry_run_option
-@output_options
+@stage_options
 def inpaint(
     generator: Path,
     collection: Path,

@@ -9,19 +9,17 @@ import click
 
 from syntype.apps.cli_common import (
     FOLDER,
-    device_option,
-    dry_run_option,
     example,
     open_collection,
     out_option,
     output_options,
     plan,
-    resume_option,
     run_stage,
     seed_option,
     set_option,
     settings,
     show,
+    stage_options,
 )
 
 __all__ = ["COMMANDS"]
@@ -59,12 +57,7 @@ def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: b
 @click.option("--synthetic", metavar="COLLECTION", help="A ready synthetic collection, from any generator, in place of --generator.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of paired seeds.  [default: 5]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training a family inside the study.  [default: 30]")
-@resume_option
-@seed_option
-@device_option
-@set_option
-@dry_run_option
-@output_options
+@stage_options
 def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
     """Find out whether synthetic images help: equal arms, paired seeds, intervals, and a verdict in words.
 

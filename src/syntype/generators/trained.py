@@ -96,7 +96,6 @@ class Generator:
         self._require(species)
         return self._draw(
             [self._weights(name) for name in species],
-            self.model.drawn_together,
             lambda rows: model.sample([species[row] for row in rows], [seeds[row] for row in rows], **settings),
         )
 
@@ -125,7 +124,6 @@ class Generator:
         _require_share("amount", amounts)
         return self._draw(
             [self._weights(a, a if of == "latent" else b, amount) for (a, b), amount in zip(species, amounts, strict=True)],
-            self.model.drawn_together,
             lambda rows: model.blend([species[row] for row in rows], [seeds[row] for row in rows], [amounts[row] for row in rows], of, **settings),
         )
 
@@ -149,8 +147,8 @@ class Generator:
         _require_share("strength", [strength])
         return self._draw(
             [self._weights(name) for name in species],
-            FEW,
             lambda rows: model.vary(images_NCHW[rows], [species[row] for row in rows], [seeds[row] for row in rows], strength, **settings),
+            few=True,
         )
 
     def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
@@ -171,8 +169,8 @@ class Generator:
         self._require(species)
         return self._draw(
             [self._weights(name) for name in species],
-            FEW,
             lambda rows: model.inpaint(images_NCHW[rows], masks_N1HW[rows], [species[row] for row in rows], [seeds[row] for row in rows], **settings),
+            few=True,
         )
 
     def check_controls(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -201,8 +199,8 @@ class Generator:
             return a, a, 0.0
         return (b, b, 0.0) if amount == 1 else (a, b, float(amount))
 
-    def _draw(self, weights: Sequence[_Weights], most: int, draw: Callable[[list[int]], Tensor]) -> Tensor:
-        """Images of all rows, those of the same weights together, at most so many at a time.
+    def _draw(self, weights: Sequence[_Weights], draw: Callable[[list[int]], Tensor], *, few: bool = False) -> Tensor:
+        """Images of all rows, those of the same weights together; with ``few``, or between two species' weights, ``FEW`` at a time.
 
         The last part is filled up to the size of the others, so that an image does not depend on how many were asked for.
         """
@@ -212,7 +210,7 @@ class Generator:
         result = torch.empty(len(weights), 3, *self.model.config.shape)
         for key, rows in groups.items():
             replaced = self._swap_in(self._tensors(key))
-            size = min(self.model.drawn_together, most if key[0] == key[1] else FEW)
+            size = min(self.model.drawn_together, FEW) if few or key[0] != key[1] else self.model.drawn_together
             try:
                 for start in range(0, len(rows), size):
                     part = rows[start : start + size]

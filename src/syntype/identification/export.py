@@ -65,7 +65,8 @@ def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
     """Write a classifier as one ONNX file and compare what it gives with what the classifier gives.
 
     The input ``images`` takes uint8, shape (N, size, size, 3), RGB, any N; the output ``probabilities`` is float32, shape (N, C). The file's
-    metadata hold the species' names (``species``, JSON, in the order of the output) and how unlike they are to be read (``calibration``).
+    metadata hold, as JSON, the species' names in the order of the output (``species``), the images' side (``size``), and the temperature that
+    the probabilities already have (``calibration``).
 
     Raises:
         UnsupportedError: the packages are missing, or the classifier scales its images down, for which ONNX has no smooth filter.

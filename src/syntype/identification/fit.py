@@ -14,7 +14,6 @@ import torch
 from syntype.encoders import BUNDLED, SCRATCH, Head, build_classifier_backbone, load_encoder
 from syntype.errors import CollectionError
 from syntype.generators.runtime import Runtime
-from syntype.identification.calibration import calibrate
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.head import fit_head, normalise_head
@@ -26,7 +25,7 @@ __all__ = ["fit"]
 
 def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config: ClassifierConfig, seed: int,
         val: LabelledImages | None = None, run: Run | None = None, cache: FeatureCache | None = None) -> FittedClassifier:  # fmt: skip
-    """Fit a classifier.
+    """Fit a classifier; its probabilities are not calibrated yet.
 
     Args:
         train: what it learns from, real and synthetic.
@@ -63,10 +62,10 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     else:  # linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054)
         fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, max(1, config.steps // 5), min(2, config.views))
         fitted = fit_network(train, counts_real, config, seed, backbone, fitted, *common)
-    if config.refit != "none":
-        head = _refit(train, counts_real, fitted, seed, *common, cache if config.frozen else FeatureCache())
-        fitted = replace(fitted, head=head.to(runtime.device))
-    return fitted if val is None else replace(fitted, calibration=calibrate(fitted.predict_logits(val.images), val.labels))
+    if config.refit == "none":
+        return fitted
+    head = _refit(train, counts_real, fitted, seed, *common, cache if config.frozen else FeatureCache())
+    return replace(fitted, head=head.to(runtime.device))
 
 
 def _refit(train: LabelledImages, counts_real: np.ndarray, fitted: FittedClassifier, seed: int, val: LabelledImages | None, runtime: Runtime,

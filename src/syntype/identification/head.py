@@ -59,6 +59,8 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
     if config.head == "prototype":
         look(0, 0.0)
     else:
+        if config.mix == "cutmix":
+            pool.add_composites()
         batches = schedule(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
                            cap=config.synthetic_share, seed=seed)  # fmt: skip
         random = np.random.default_rng([seed, 2])
@@ -127,10 +129,7 @@ class _Pool:
             found = cache.features(backbone, images, view, size=config.input_size, config=config.augment, runtime=runtime, run=run)
             return torch.from_numpy(found)
 
-        pool = cls(train, num_species, encode, num_views)
-        if config.mix == "cutmix":
-            pool.add_composites()
-        return pool
+        return cls(train, num_species, encode, num_views)
 
     @property
     def counted(self) -> Tensor:

@@ -94,20 +94,28 @@ class Objective:
         counts_real: *real* training images a species, int, shape (C,); one that has only synthetic images counts as one.
         power: of the sampler, see ``log_prior``.
         scale: of the cosines, where the logits are cosines; margins are multiplied by it.
+        device: where the logits will be.
     """
 
-    def __init__(self, name: Loss, config: LossConfig, counts_real: np.ndarray, power: float = 1.0, scale: float = 1.0) -> None:
+    def __init__(
+        self, name: Loss, config: LossConfig, counts_real: np.ndarray, power: float = 1.0, scale: float = 1.0, device: torch.device | str = "cpu"
+    ) -> None:
         prior = log_prior(counts_real, power)
         seen = prior.double().exp().numpy() * np.maximum(counts_real, 1).sum()
-        self.gamma = config.gamma if "focal" in name else 0.0
-        self.shift = {"balanced_softmax": prior, "logit_adjustment": config.tau * prior}.get(name)
-        self.margins = scale * margins(counts_real, config.margin) if name == "ldam_drw" else None
+        shift, margin, weights = None, None, None
+        if name == "balanced_softmax":
+            shift = prior
+        elif name == "logit_adjustment":
+            shift = config.tau * prior
+        elif name == "focal_alpha":
+            weights = share_weights(seen)
+        elif name in ("class_balanced_focal", "ldam_drw"):
+            weights = effective_weights(seen, config.beta)
+        if name == "ldam_drw":
+            margin = scale * margins(counts_real, config.margin)
+        self.shift, self.margins, self.weights = (None if values is None else values.to(device) for values in (shift, margin, weights))
         self.deferred = config.deferred if name == "ldam_drw" else 0.0
-        self.weights = {
-            "focal_alpha": lambda: share_weights(seen),
-            "class_balanced_focal": lambda: effective_weights(seen, config.beta),
-            "ldam_drw": lambda: effective_weights(seen, config.beta),
-        }.get(name, lambda: None)()
+        self.gamma = config.gamma if "focal" in name else 0.0
 
     def __call__(self, logits: Tensor, targets: Targets, weights: Tensor | None = None, progress: float = 1.0) -> Tensor:
         """The loss of a batch, a scalar: its (weighted) mean. Of a mixed image, each label's loss counts by its share.
@@ -127,12 +135,12 @@ class Objective:
     def _each(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
         """The loss of each image, were it of this species alone: (N,)."""
         if self.shift is not None:
-            logits = logits + self.shift.to(logits.device)
+            logits = logits + self.shift
         if self.margins is not None:
-            logits = logits - F.one_hot(labels, logits.shape[1]) * self.margins.to(logits.device)
+            logits = logits - F.one_hot(labels, logits.shape[1]) * self.margins
         losses = F.cross_entropy(logits, labels, reduction="none")
         if self.gamma:
             losses = (-torch.expm1(-losses)).clamp_min(torch.finfo(torch.float32).tiny) ** self.gamma * losses
         if self.weights is not None and progress >= self.deferred:
-            losses = losses * self.weights.to(logits.device)[labels]
+            losses = losses * self.weights[labels]
         return losses

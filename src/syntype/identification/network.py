@@ -48,7 +48,7 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
     optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
     batches = schedule(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
                        cap=config.synthetic_share, seed=seed)  # fmt: skip
-    objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale)
+    objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale, runtime.device)
     keeper, looked = Keeper(None if val is None else val.labels, num_species, run), looks(config.steps)
     with run.progress("classifier", config.steps) as bar:
         for step, rows in enumerate(batches):
@@ -88,8 +88,8 @@ def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, An
         else:
             found = param_groups_weight_decay(network, config.weight_decay)
         for group in found:
-            rate = highest * group.pop("lr_scale", 1.0)
-            groups.append({**group, "lr": rate, "highest": rate})
+            own = highest * group.pop("lr_scale", 1.0)
+            groups.append({**group, "lr": own, "highest": own})
     return groups
 
 

@@ -66,7 +66,7 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form:
     if not files:
         raise InputError("holds no files", "Give a folder of images.", file=folder)
     top = min(_TOP, len(classifier.species))
-    rows_of = _wide if form == "syntype" else _long
+    columns, rows_of = (_wide_columns(top), _wide) if form == "syntype" else (_LONG_COLUMNS, _long)
     out_csv.parent.mkdir(parents=True, exist_ok=True)
     found, errors = np.zeros(len(classifier.species), np.int64), 0
     with (
@@ -75,7 +75,7 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form:
         run.progress("identifying", len(files)) as bar,
     ):
         writer = csv.writer(handle)
-        writer.writerow(_wide_columns(top) if form == "syntype" else _LONG_COLUMNS)
+        writer.writerow(columns)
         decoded = in_threads(lambda file: _read(file, classifier.size), files)
         names = iter(files)
         while chunk := list(islice(decoded, _CHUNK)):

@@ -12,7 +12,7 @@ import numpy as np
 
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError, LeakageError
-from syntype.identification.calibration import calibration_error
+from syntype.identification.calibration import calibrate, calibration_error
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit
@@ -76,6 +76,8 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     counts = np.array(list(real.counts().values()), np.int64)
     held_out = LabelledImages(val.pixels(config.size), val.labels()) if len(val) else None
     fitted = fit(train, counts, len(collection.species), config, config.seed, held_out, run, FeatureCache(collection.root / ".cache" / "views"))
+    if held_out is not None:
+        fitted = replace(fitted, calibration=calibrate(fitted.predict_logits(held_out.images), held_out.labels))
     logits, labels = fitted.predict_logits(test.pixels(config.size)), test.labels()
     tested = measure(labels, logits.argmax(axis=1), counts)
     numbers = (len(real), len(train) - len(real), len(test))

@@ -93,10 +93,10 @@ def analyse(outcomes: Mapping[str, Outcome], arms: Sequence[Arm], test: Split, v
     everything = np.arange(len(species))
     competitor, chosen_on, choice = choose_competitor(outcomes, arms, test, val, target)
 
+    hits = {arm.name: outcomes[arm.name].test == test.labels for arm in arms}
+
     def effect(a: str, b: str, chosen: np.ndarray, level: float = 0.95) -> Effect | None:
-        return paired_effect(
-            outcomes[a].test == test.labels, outcomes[b].test == test.labels, test.labels, test.groups, chosen, seed=seed, draws=draws, level=level
-        )
+        return paired_effect(hits[a], hits[b], test.labels, test.groups, chosen, seed=seed, draws=draws, level=level)
 
     primary, on_others = effect(CURATED, competitor, target), effect(CURATED, competitor, others)
     verdict = explain(
@@ -113,7 +113,7 @@ def analyse(outcomes: Mapping[str, Outcome], arms: Sequence[Arm], test: Split, v
         generator_varies=generator_varies,
     )
     positions = bins_of(counts_real)
-    recall = {arm.name: species_recall(outcomes[arm.name].test == test.labels, test.labels, len(species)) for arm in arms}
+    recall = {name: species_recall(right, test.labels, len(species)) for name, right in hits.items()}
     rivals = [arm.name for arm in arms if arm.name != CURATED]
     together = 1 - 0.05 / len(rivals)  # Bonferroni: all of these intervals hold at once in 95 % of studies
     alone = {int(label): effect(CURATED, competitor, np.array([label])) for label in target}
@@ -135,7 +135,7 @@ def analyse(outcomes: Mapping[str, Outcome], arms: Sequence[Arm], test: Split, v
                 "recall_rare": mean_recall(recall[arm.name], target),
                 "recall_others": mean_recall(recall[arm.name], others),
                 "macro_recall": mean_recall(recall[arm.name], everything),
-                "accuracy": float((outcomes[arm.name].test == test.labels).mean()),
+                "accuracy": float(hits[arm.name].mean()),
                 "bins": {name: mean_recall(recall[arm.name], np.flatnonzero(positions == number)) for number, name in enumerate(BINS)},
                 "per_seed": [mean_recall(row[None], target) for row in recall[arm.name]],
                 "num_added": list(outcomes[arm.name].num_added),
