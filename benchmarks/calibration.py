@@ -204,9 +204,7 @@ def report(found: dict[str, dict], repetitions: int) -> str:
         "",
         "Effects are against the competitor that the validation photographs chose; the true ones are measured on 150 independent photographs a "
         "species. The interval in the last column is that of the comparison with `real`, the truth the mean over all worlds: it is the interval's "
-        "task to hold what other species, tracks and seeds would have given. One that holds it more often is wider than need be: tracks are drawn "
-        "within drawn species, which counts what varies within species twice (Davison & Hinkley 1997, section 3.8). So verdicts err towards "
-        "“not enough evidence”.",
+        "task to hold what other species, tracks and seeds would have given.",
         "",
     ]
     return "\n".join(lines)

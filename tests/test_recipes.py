@@ -74,10 +74,10 @@ def test_what_a_training_recipe_asks_for_is_built_steps_and_draws(name: str) -> 
 
 
 def test_the_few_shot_fish_recipes_keep_the_settings_of_the_original() -> None:
-    recipe = find_recipe("s1-fastgan-128")
+    recipe = find_recipe("s1-pretrain")
     assert (recipe["size"], recipe["batch_size"], recipe["steps"]) == (128, 64, 35_000)
     assert recipe["model"] | {"latent_dim": 256, "learning_rate": 0.0002, "augmentation": 0.3} == recipe["model"]
-    adaptation = find_recipe("s1-adapt-ewc")
+    adaptation = find_recipe("s1-ewc")
     assert (adaptation["method"], adaptation["batch_size"], adaptation["steps"]) == ("ewc", 4, 2000)
     assert adaptation["rate"] * recipe["model"]["learning_rate"] == 1e-4
 

@@ -268,6 +268,14 @@ def test_training_leaves_pictures_of_its_course(name: str, trained: Callable[[st
         assert min(curves.size) > 100
 
 
+@pytest.mark.parametrize(("name", "different"), [("dcgan", 24), ("cgan", 8)])
+def test_previews_waste_no_row_on_images_that_are_the_same(name: str, different: int, trained: Callable[[str], Generator]) -> None:
+    """Of a family that knows no species, three rows of eight are 24 images; of one that does, a column has one seed, and a row one species."""
+    with Image.open(trained(name).folder / "previews/step-000002.png") as grid:
+        tiles = np.asarray(grid).reshape(3, 32, 8, 32, 3).swapaxes(1, 2).reshape(24, -1)
+    assert len(np.unique(tiles[:different], axis=0)) == different
+
+
 def test_masked_patches_are_of_validation_photographs_alone(photographs: Collection) -> None:
     patches = MaskedPatches.of(photographs, made().model)
     assert patches is not None and 0 < patches.masks_N1HW.float().mean() < 0.15

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syntype.study.statistics import Effect
@@ -61,14 +63,16 @@ def test_every_verdict_has_its_words(primary: Effect | None, others: Effect | No
         assert any("trained once" in sentence for sentence in verdict.would_change)
 
 
-def test_the_number_of_test_photographs_that_would_do_is_said() -> None:
-    def words(half_width: float) -> str:
-        verdict = explain(effect(0.0, -half_width, half_width), None, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="val",
+def test_what_would_show_an_effect_is_said() -> None:
+    def words(half_width: float, num_species: int = 8) -> str:
+        primary = replace(effect(0.0, -half_width, half_width), num_species=num_species)
+        verdict = explain(primary, None, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="val",
                           num_offered=9, num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip
         return " ".join(verdict.reasons)
 
-    groups = effect(0, 0, 0).num_groups
-    assert f"about {4 * groups} individuals, tracks or specimens would be needed; there are {groups}." in words(0.10)
+    assert "about 32 rare species tested as these are would be needed; there are 8." in words(0.10)
+    assert "about 360 individuals, tracks or specimens would be needed; there are 90." in words(0.10, num_species=2)
+    assert "these alone" in words(0.10, num_species=2) and "these alone" not in words(0.10)
     assert "would be needed" not in words(0.04)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of training: grids (a species a row, a seed a column, the same seeds throughout), their course as an animation, and curves."""
+"""Pictures of training: grids (a species a row, a seed a column, the same ones throughout), their course as an animation, and curves."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ def preview_species(species: tuple[str, ...], counts: np.ndarray, rows: int = 12
 
 
 def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: int = 8) -> None:
-    """Draw and save a grid of ``len(species)`` rows and ``columns`` seeds."""
+    """Draw and save a grid of ``len(species)`` rows; the same ``columns`` seeds in each, but where species are not told apart."""
     names = [name for name in species for _ in range(columns)]
-    images = to_uint8(model.sample(names, list(range(columns)) * len(species), **model.Controls().model_dump()))
+    seeds = [number % columns if model.is_conditional else number for number in range(len(names))]
+    images = to_uint8(model.sample(names, seeds, **model.Controls().model_dump()))
     Image.fromarray(tile(images, columns)).save(path)
 
 

@@ -15,6 +15,7 @@ from syntype.run import replacing
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
 from syntype.study.pictures import data_uri, plot_forest, plot_tail
+from syntype.study.statistics import FEW_SPECIES
 from syntype.study.verdict import points
 
 __all__ = ["write_report"]
@@ -56,6 +57,7 @@ def write_report(study_folder: Path | str) -> Path:
         gallery=gallery,
         entries={entry["name"]: entry for entry in results["species"]},
         curated=CURATED,
+        few_species=FEW_SPECIES,
         reason_words=REASONS,
         affected=sorted((entry for entry in results["species"] if entry["offered"]), key=lambda entry: (entry["num_train"], entry["name"])),
     )

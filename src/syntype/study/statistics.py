@@ -2,8 +2,10 @@
 
 Every arm is run with the same seeds on the same test photographs, so that all comparisons are paired. Three things could
 have come out differently: which species were studied, which test groups (tracks, specimens) were photographed, and the
-seeds. The interval resamples all three (hierarchical bootstrap: Davison & Hinkley 1997, section 3.8; seeds are crossed with
-species, not nested, hence drawn once a replicate). Groups, not images, are resampled: frames of one track are not independent.
+seeds. The interval resamples species and seeds, which are crossed. A species' groups stay as they are: what they happened to be is in the
+differences between species already, and drawing them anew too would count it twice (Davison & Hinkley 1997, section 3.8). Fewer than
+``FEW_SPECIES`` say nothing of others like them: then the groups within them are resampled, and the interval speaks of these species alone.
+Groups, not images, are the least that is drawn: frames of one track are not independent.
 """
 
 from __future__ import annotations
@@ -13,8 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
 
-__all__ = ["Effect", "mean_recall", "paired_effect", "species_recall"]
+__all__ = ["FEW_SPECIES", "Effect", "mean_recall", "paired_effect", "species_recall"]
+
+FEW_SPECIES = 4
+"""From so many species on, the interval holds what other species would have given too."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +47,18 @@ class Effect:
     resolution: float
 
     @property
+    def over_species(self) -> bool:
+        """Does the interval hold what other species like these would have given, or these alone?"""
+        return self.num_species >= FEW_SPECIES
+
+    @property
     def half_width(self) -> float:
         """Half the interval: smaller effects cannot be seen with these test images."""
         return (self.high - self.low) / 2
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON-able values, with ``interval`` and ``half_width``."""
-        return {**asdict(self), "interval": [self.low, self.high], "half_width": self.half_width}
+        """The fields as JSON-able values, with ``interval``, ``half_width`` and ``over_species``."""
+        return {**asdict(self), "interval": [self.low, self.high], "half_width": self.half_width, "over_species": self.over_species}
 
 
 def species_recall(hits: np.ndarray, labels: np.ndarray, num_species: int) -> np.ndarray:
@@ -100,19 +112,23 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
     value = float(np.mean([sums.sum(axis=1) / sizes.sum() for sums, sizes in clusters]))
 
     rng = np.random.default_rng([seed, 0xB007])
-    of_seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=draws) / num_seeds  # (draws, S)
-    of_species = rng.multinomial(num_species, np.full(num_species, 1 / num_species), size=draws)  # (draws, K)
-    replicates = np.zeros(draws)
-    for position, (sums, sizes) in enumerate(clusters):
-        times = of_species[:, position]
-        # A species drawn twice brings two independent draws of its groups; pooled, they are one draw of twice the number.
-        weights = rng.multinomial(times * len(sizes), np.full(len(sizes), 1 / len(sizes)))  # (draws, G)
-        totals = weights @ sizes
-        recall = np.divide(weights @ sums.T, totals[:, None], out=np.zeros((draws, num_seeds)), where=totals[:, None] > 0)
-        replicates += times * (recall * of_seeds).sum(axis=1) / num_species
-
+    of_seeds = _drawn(rng, num_seeds, draws)
+    if num_species >= FEW_SPECIES:
+        recall = np.stack([sums.sum(axis=1) / sizes.sum() for sums, sizes in clusters])  # (K, S)
+        replicates = (_drawn(rng, num_species, draws) @ recall * of_seeds).sum(axis=1)
+        drawn, left = float(num_species), num_species - 1
+    else:
+        replicates = np.zeros(draws)
+        for sums, sizes in clusters:
+            weights = _drawn(rng, len(sizes), draws)
+            replicates += (weights @ sums.T * of_seeds).sum(axis=1) / (weights @ sizes) / num_species
+        drawn = sum(len(sizes) for _, sizes in clusters) / num_species
+        left = sum(len(sizes) - 1 for _, sizes in clusters)
     tail = (1 - level) / 2
     low, high = np.quantile(replicates, [tail, 1 - tail])
+    if left:  # few units: resampled, they spread too little, and by chance much too little (Student's t)
+        wider = np.sqrt(drawn / (drawn - 1)) * student.ppf(1 - tail, left) / norm.ppf(1 - tail)
+        low, high = np.clip(value + wider * (np.array([low, high]) - value), -1, 1)
     # Without this floor a handful of photographs that never change sides would pass for certainty: [0, 0].
     resolution = float(np.mean([1 / len(sizes) for _, sizes in clusters])) / num_species
     return Effect(
@@ -124,6 +140,11 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
         num_images=int(sum(sizes.sum() for _, sizes in clusters)),
         resolution=resolution,
     )
+
+
+def _drawn(rng: np.random.Generator, number: int, draws: int) -> np.ndarray:
+    """Bootstrap weights of ``number`` units, each row adding up to 1: shape (draws, number)."""
+    return rng.multinomial(number, np.full(number, 1 / number), size=draws) / number
 
 
 def _by_species(

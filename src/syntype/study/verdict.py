@@ -146,13 +146,18 @@ def explain(primary: Effect | None, others: Effect | None, num_accepted: int, ru
 
 
 def _needed(primary: Effect) -> str:
-    """How many independent test groups would show an effect of ``VISIBLE``; the interval narrows with the root of their number."""
+    """How much more would show an effect of ``VISIBLE``; the interval narrows with the root of the number of what was resampled."""
     if primary.half_width <= VISIBLE:
         return ""
-    groups = math.ceil(primary.num_groups * (primary.half_width / VISIBLE) ** 2)
+    times, wanted = (primary.half_width / VISIBLE) ** 2, f" To see one of {points(VISIBLE, signed=False)} points"
+    if primary.over_species:
+        return (
+            f"{wanted}, about {math.ceil(primary.num_species * times)} rare species tested as these are would be needed; there are "
+            f"{primary.num_species}. More individuals of these help where it is chance, and not the species, that makes them differ."
+        )
     return (
-        f" To see one of {points(VISIBLE, signed=False)} points, about {groups} individuals, tracks or specimens would be needed; "
-        f"there are {primary.num_groups}."
+        f"{wanted}, about {math.ceil(primary.num_groups * times)} individuals, tracks or specimens would be needed; there are {primary.num_groups}. "
+        "With so few species the interval speaks of these alone, not of others like them."
     )
 
 
