@@ -40,6 +40,8 @@ from syntype.study.fidelity import kid
 WIDTH, DIM = 48, 54
 """Of ``ddpm`` and of the peer: the widest pair, up to the peer's own default of 64, whose parameters are equal within ``SAME``."""
 SAME = 0.05
+LAYOUT = {"multipliers": (1, 2, 4, 8, 8), "blocks": (1, 1, 1, 2, 3)}
+"""Of `ddpm`, for a network as large as the peer's usual one; the family's own default is made for small machines."""
 SAMPLERS = ("ddim", "dpmsolver++")
 EVALUATIONS = (5, 10, 20, 50, 100, 250)
 AIM_RATIO, AIM_EVALUATIONS, AIM_KID = 3.0, 20, 1.1
@@ -129,7 +131,7 @@ _loops: list[Unsaved] = []
 
 def _begin(root: str, width: int) -> None:
     data, kind, runtime = training_data(without_new(Collection.open(root)).training(), SIZE), family("ddpm"), Runtime("cpu")
-    model = kind(kind.Config.parse({"size": SIZE, "width": width}), data.species)
+    model = kind(kind.Config.parse({"size": SIZE, "width": width, **LAYOUT}), data.species)
     model.prepare(data, runtime)
     config = TrainConfig(family="ddpm", size=SIZE, batch_size=BATCH, minutes=1)
     _loops.append(Unsaved(model, data, runtime, config, Path("nothing"), Run.silent()))

@@ -48,13 +48,14 @@ class DDPMConfig(GeneratorConfig):
     """Tell species apart."""
     label_dropout: float = Field(0.1, ge=0, lt=1)
     """Chance with which a photograph's species is kept from the network, so that it learns to draw without too: guidance needs both."""
-    width: int = Field(48, ge=GROUP, multiple_of=GROUP)
-    """Channels at full resolution."""
+    width: int = Field(16, ge=GROUP, multiple_of=GROUP)
+    """Channels at full resolution. Few, for small machines: in the first minutes many small steps teach more than few large ones
+    (docs/benchmarks/tried.md); with a GPU or a day take 48 or more."""
     multipliers: tuple[int, ...] = Field((1, 2, 4, 8, 8), min_length=1)
     """Channels of each resolution, from full downwards, each half the one before, as multiples of ``width``; those below 4 pixels are left out."""
-    blocks: tuple[int, ...] = (1, 1, 1, 2, 3)
+    blocks: tuple[int, ...] = (1, 1, 1, 1, 1)
     """Residual blocks of each resolution, on the way down and again on the way up; at the lowest, once. They cost least where images are small."""
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
     """Adam's learning rate."""
     flip: bool = True
     """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
