@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -108,19 +109,26 @@ def test_a_family_and_a_peer_are_trained_judged_and_shown(
         result = train(small_collection, config, out, Run.silent()).summary()
         return {"result": result, "seconds": 4.0, "processor_seconds": 3.0, "megabytes": 321.0}
 
+    def further(command: list[object]) -> dict:  # a quarter of the core went to something else
+        assert command[0] == "train" and command[-1] == "--resume" and command[command.index("--minutes") + 1] == pytest.approx(4 / 3)
+        folder = command[command.index("--out") + 1]
+        return {**json.loads((folder / "generator.json").read_text(encoding="utf-8")), "steps": 90, "num_parameters": 5}
+
     photographs = small_collection.training().pixels(64)
     trained = {"seconds": 60.0, "steps": 4, "images_per_second": 1.5, "num_parameters": 1000, "megabytes": 512.0}
     peer = SimpleNamespace(train=lambda _: trained, sample=lambda number: {"average": photographs[:number]}, sampled_per_second=2.5)
     monkeypatch.setattr(script, "stage", stage)
+    monkeypatch.setattr(script, "syntype", further)
     monkeypatch.setitem(script.PEERS, script.DIFFUSION, lambda *_: nullcontext(peer))
     page = run(script, monkeypatch, small_collection, tmp_path, "--minutes", "1", "--rows", f"noise,fastgan,{script.DIFFUSION}")
     rest = [row for row in script.rows() if row not in ("noise", "fastgan", script.DIFFUSION)]
     assert f"Not measured yet: {', '.join(f'`{row}`' for row in rest)}." in page
     heads, cells = row_of(page, ""), row_of(page, "`fastgan`")
     ours = dict(zip(heads, cells, strict=True))
-    assert (ours["Vendi ratio"], ours["steps"], ours["peak memory, MB"], ours["share of a core"]) == ("–", "1", "321", "0.75")  # knows no species
+    assert (ours["Vendi ratio"], ours["steps"], ours["peak memory, MB"]) == ("–", "90", "321")  # knows no species
+    assert (ours["CPU minutes"], ours["images/s, training"]) == ("1.00", "24")
     theirs = dict(zip(heads, row_of(page, f"`{script.DIFFUSION}`"), strict=True))
-    assert (theirs["copies"], theirs["images/s, sampling"], theirs["peak memory, MB"], theirs["share of a core"]) == ("100.0%", "2.5", "512", "–")
+    assert (theirs["copies"], theirs["images/s, sampling"], theirs["peak memory, MB"], theirs["CPU minutes"]) == ("100.0%", "2.5", "512", "–")
     with Image.open(tmp_path / "docs" / "images" / "families.png") as picture:
         assert "fastgan" in picture.info["Description"] and "Edinburgh" in picture.info["Source"]
     monkeypatch.setattr(script, "train", lambda *_: pytest.fail("trained again"))
