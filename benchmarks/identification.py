@@ -122,7 +122,7 @@ def report(collection: Collection, out: Path, seeds: int) -> str:
         NOTICE,
         "",
         f"Recall in %: mean over species and seeds. Δ rare: recall of the species with at most 100 training photographs, minus that of `{FIRST}` "
-        "with the same network, in points (95 % interval; paired, hierarchical bootstrap over species, tracks and seeds). Minutes: processor time "
+        "with the same network, in points (95 % interval; paired bootstrap over species and seeds). Minutes: processor time "
         "of one fit.",
     ]
     for network in NETWORKS:

@@ -6,7 +6,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -206,3 +206,11 @@ def test_miniature_studies_are_seldom_wrong() -> None:
     assert sum(row["verdict"] == "add" for row in nothing) <= binom.ppf(0.99, len(nothing), 0.05)
     assert sum(row["against_real"]["interval"][0] > 0 for row in truth) >= binom.ppf(0.01, len(truth), 0.8)
     assert module.miniature(module.SCENARIOS["nothing, few"], 1000) == nothing[0]
+
+
+def test_training_speeds_are_compared_round_by_round_in_both_precisions() -> None:
+    script = importlib.import_module("classifier_speed")
+    found = {"net, fp32, syntype": [20.0, 40.0], "net, fp32, timm": [10.0, 20.0], "net, bf16, syntype": [5.0, 5.0], "net, bf16, timm": [10.0, 10.0]}
+    page = script.report(found, SimpleNamespace(networks=["net"], rounds=2, steps=9))
+    assert "| net | fp32 | 30 | 15 | 2.00 (2.00 to 2.00) | **met**. |" in page
+    assert "| net | bf16 | 5 | 10 | 0.50 (0.50 to 0.50) | **missed by 0.50**. |" in page
