@@ -46,7 +46,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         flat = train.images.reshape(len(train), -1).astype(np.float32)
         return NearestMean(np.stack([flat[train.labels == label].mean(axis=0) for label in range(num_species)])[None])
 
-    monkeypatch.setattr(import_module("syntype.study.study"), "fit", fit)  # the package gives the function of that name
+    monkeypatch.setattr(import_module("syntype.study.running"), "fit", fit)  # the package gives the function of that name
     return calls
 
 

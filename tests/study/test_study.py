@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from syntype.collection import Collection
-from syntype.errors import CollectionError, InputError, LeakageError, RecipeError, UnknownNameError
+from syntype.errors import CollectionError, InputError, LeakageError, RecipeError, TrainingError, UnknownNameError
 from syntype.identification import ClassifierConfig
 from syntype.run import Run
 from syntype.study import StudyConfig, study, write_report
@@ -149,7 +151,7 @@ def test_a_study_goes_on_where_it_was(reef: Collection, fits: list[dict[str, Any
 def test_ctrl_c_keeps_what_is_finished(
     reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module_of_study = import_module("syntype.study.study")
+    module_of_study = import_module("syntype.study.running")
     working = module_of_study.fit
 
     def stops_at_the_third(*args: Any, **kwargs: Any) -> Any:
@@ -163,6 +165,30 @@ def test_ctrl_c_keeps_what_is_finished(
     monkeypatch.setattr(module_of_study, "fit", working)
     study(reef, config(arms=FEW), tmp_path / "out", Run.silent())
     assert len(fits) == 6
+
+
+def test_several_processes_find_what_one_finds(reef: Collection, tmp_path: Path) -> None:
+    asked = config(arms=FEW, classifier=ClassifierConfig(backbone="scratch", steps=4, batch_size=8))
+    one = study(reef, asked, tmp_path / "one", Run.silent())
+    several = study(reef, asked.model_copy(update={"processes": 2}), tmp_path / "several", Run.silent())
+    assert several.results["effects"] == one.results["effects"]
+    again = study(reef, asked, tmp_path / "several", Run.silent())  # the number of processes is no part of what a study is
+    assert again.results["effects"] == one.results["effects"]
+
+
+def test_a_process_that_is_killed_costs_its_arm_alone(reef: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = config(arms=FEW, processes=2, classifier=ClassifierConfig(backbone="scratch", steps=4, batch_size=8))
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("syntype.study.running"), "_train", dies)
+        with pytest.raises(TrainingError, match="--resume and fewer --processes"):
+            study(reef, asked, tmp_path / "out", Run.silent())
+    assert (tmp_path / "out/arms/real-0.npz").exists()
+    assert study(reef, asked, tmp_path / "out", Run.silent()).results["arms"].keys() == set(FEW)
+
+
+def dies(number: int, name: str) -> None:
+    """Ends the process it is called in, as the system does with one that takes too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_another_study_does_not_mix_with_the_old_one(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from syntype.apps.cli_common import (
 __all__ = ["COMMANDS"]
 
 DEFAULT_MINUTES = 30.0
+MOST_PROCESSES = 8
 MINUTES_PER_SEED = 6.0
 """For plans: all arms of one repetition with about a thousand photographs, on two cores without a GPU."""
 
@@ -57,6 +59,7 @@ def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: b
 @click.option("--synthetic", metavar="COLLECTION", help="A ready synthetic collection, from any generator, in place of --generator.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of paired seeds.  [default: 5]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training a family inside the study.  [default: 30]")
+@click.option("--processes", type=click.IntRange(min=1), help="Arms to train at a time.  [default: one a core, 8 at most; on a GPU 1]")
 @stage_options
 def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
     """Find out whether synthetic images help: equal arms, paired seeds, intervals, and a verdict in words.
@@ -69,6 +72,7 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
 
     if flags["synthetic"] is None and flags["minutes"] is None and not (flags["generator"] and Path(flags["generator"]).is_dir()):
         flags["minutes"] = DEFAULT_MINUTES
+    flags["processes"] = flags["processes"] or _processes(flags["device"])
     config = settings(StudyConfig, flags, overrides=overrides)
     opened = open_collection(collection)
     if dry_run:
@@ -91,6 +95,14 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
         quiet=quiet,
     )
     show(result.summary(), as_json, f"The report: {result.report}")
+
+
+def _processes(device: str | None) -> int:
+    """Arms to train at a time where nobody says: each takes about a gigabyte, and a GPU is busy with one."""
+    import torch
+
+    on_gpu = torch.cuda.is_available() or torch.backends.mps.is_available() if device in (None, "auto") else device != "cpu"
+    return 1 if on_gpu else min(MOST_PROCESSES, os.cpu_count() or 1)
 
 
 @click.command(short_help="Write a study's report.", epilog=example("syntype report out/study"))

@@ -51,11 +51,12 @@ class LatentDiffusionConfig(GeneratorConfig):
     """A trained autoencoder: its name on the Hugging Face hub, or its folder in diffusers' layout. None: one is trained on the collection."""
     layout: dict[str, Any] | None = None
     """What the autoencoder is built from; filled in from the trained one, so that a generator loads without it."""
-    autoencoder_steps: int = Field(1000, ge=1)
+    autoencoder_steps: int = Field(1500, ge=1)
     """The first steps, which train the autoencoder where none is named."""
-    autoencoder_width: int = Field(32, ge=8, multiple_of=8)
-    """Its channels at the images' own resolution."""
-    autoencoder_rate: float = Field(1e-3, gt=0)
+    autoencoder_width: int = Field(8, ge=8, multiple_of=8)
+    """Its channels at the images' own resolution. Few, for small machines: in the first minutes many small steps teach more than few large
+    ones (docs/benchmarks/tried.md)."""
+    autoencoder_rate: float = Field(2e-3, gt=0)
     """Adam's learning rate of the autoencoder, falling to 0 along a cosine."""
     autoencoder_crop: int = Field(256, ge=32, multiple_of=32)
     """It learns on parts of the photographs that are no larger than this, in pixels."""

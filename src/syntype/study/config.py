@@ -49,6 +49,9 @@ class StudyConfig(Settings):
     """Bootstrap replicates."""
     seed: int = Field(0, ge=0)
     device: str = "auto"
+    processes: int = Field(1, ge=1)
+    """Arms that are trained at a time, each in a process with its share of the cores. Figures stay the same but for rounding. A script that
+    asks for more than one needs ``if __name__ == "__main__":`` around what it does."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

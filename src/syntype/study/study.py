@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +22,15 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.errors import CollectionError, InputError
-from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
-from syntype.run import Run, write_json, write_npz
-from syntype.study.analysis import Outcome, Split, analyse
-from syntype.study.arms import ARMS, CURATED, Arm, added_images, choose_arms
+from syntype.run import Run, write_json
+from syntype.study.analysis import analyse
+from syntype.study.arms import ARMS, CURATED, choose_arms
 from syntype.study.config import StudyConfig
 from syntype.study.gallery import collect_gallery
 from syntype.study.materials import Materials
 from syntype.study.provenance import limits, provenance
 from syntype.study.report import write_report
+from syntype.study.running import Parts, run_arms
 from syntype.study.statistics import mean_recall, species_recall
 from syntype.study.verdict import Rules
 
@@ -82,21 +80,6 @@ class StudyResult:
         }
 
 
-@dataclass(frozen=True)
-class _Photographs:
-    """Decoded images of a split, and what is known of them."""
-
-    labelled: LabelledImages
-    split: Split
-
-
-@dataclass(frozen=True)
-class _Parts:
-    train: _Photographs
-    val: _Photographs
-    test: _Photographs
-
-
 def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> StudyResult:
     """Find out whether synthetic images help to identify the rare species of ``collection``.
 
@@ -115,10 +98,10 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
     materials = Materials(collection, config, out, run)
     arms = choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=materials.is_collage)
     _claim(out, collection, config)
-    parts = _Parts(*(_photographs(collection, split, config.size) for split in ("train", "val", "test")))
+    parts = Parts.of(collection, config.size)
     materials.prepare(arms)
     ratios = _choose_ratio(materials, parts, run) if config.ratios else None
-    outcomes = _run_arms(materials, arms, parts, out / "arms", run)
+    outcomes = run_arms(materials, arms, parts, out / "arms", run)
     judged = [materials.used(number) for number in range(config.seeds)]
     offered, accepted, refused = _tally(judged, collection.species)
     results = analyse(
@@ -146,13 +129,7 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
     return StudyResult(out, results, write_report(out))
 
 
-def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
-    """The classifier's settings in an arm: those of the study but for what the arm is about."""
-    shared = {"size": config.size, "device": config.device, **arm.classifier}
-    return ClassifierConfig.parse({**config.classifier.model_dump(), **shared})
-
-
-def _choose_ratio(materials: Materials, parts: _Parts, run: Run) -> dict[str, Any]:
+def _choose_ratio(materials: Materials, parts: Parts, run: Run) -> dict[str, Any]:
     """Try the curated arm with every ratio of synthetic to real images, set the best as ``materials.ratio``, and tell the recall of each.
 
     The best has the highest recall, on the validation photographs, of the species that get synthetic images; of equals the least.
@@ -166,54 +143,11 @@ def _choose_ratio(materials: Materials, parts: _Parts, run: Run) -> dict[str, An
     for ratio in sorted(set(materials.config.ratios)):
         materials.ratio = ratio
         arm = ARMS[CURATED]
-        outcome = _run_arms(materials, (arm,), parts, materials.out / "ratios" / f"{ratio:g}", run, test=False)[arm.name]
+        outcome = run_arms(materials, (arm,), parts, materials.out / "ratios" / f"{ratio:g}", run, test=False)[arm.name]
         recall[ratio] = mean_recall(species_recall(outcome.val == labels, labels, len(materials.species)), target)
     materials.ratio = max(recall, key=lambda ratio: recall[ratio] or 0.0)  # the first of equals
     run.event("ratio", chosen=materials.ratio)
     return {"chosen": materials.ratio, "recall_on_val": {f"{ratio:g}": value for ratio, value in recall.items()}}
-
-
-def _run_arms(materials: Materials, arms: tuple[Arm, ...], parts: _Parts, folder: Path, run: Run, *, test: bool = True) -> dict[str, Outcome]:
-    """Train every arm with every seed, and judge it on the validation photographs and, unless ``test`` is false, on the test photographs;
-    but for those that an earlier session has done."""
-    config, train = materials.config, parts.train
-    folder.mkdir(parents=True, exist_ok=True)
-    cache = FeatureCache(materials.out / "features")
-    todo = [(number, arm) for number in range(config.seeds) for arm in arms if not _file(folder, arm, number).exists()]
-    with run.progress("study", len(todo)) as bar:
-        for number in range(config.seeds):
-            waiting = tuple(arm for other, arm in todo if other == number)
-            pool = materials.pool(number, waiting) if waiting else None
-            for arm in waiting:
-                assert pool is not None
-                bar.advance(0, f"repetition {number + 1} of {config.seeds}: {arm.name}")
-                start = time.monotonic()
-                images, labels = added_images(arm, pool, train.labelled.images, train.labelled.labels, seed=config.seed * 1000 + number)
-                learned = _join(train.labelled, images, labels)
-                settings = classifier_of(arm, config)
-                fitted = fit(learned, materials.counts_real, len(materials.species), settings, config.seed * 1000 + number, parts.val.labelled,
-                             Run(None, quiet=True), cache)  # fmt: skip
-                named = {
-                    name: fitted.predict_logits(getattr(parts, name).labelled.images).argmax(axis=1)
-                    for name in (("val", "test") if test else ("val",))
-                }
-                seconds = time.monotonic() - start
-                write_npz(_file(folder, arm, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **named)
-                run.event("arm", name=arm.name, seed=number, num_added=len(labels), seconds=round(seconds, 1))
-                bar.advance()
-    return {arm.name: _load(folder, arm, config.seeds) for arm in arms}
-
-
-def _photographs(collection: Collection, split: str, size: int) -> _Photographs:
-    chosen = collection.training() if split == "train" else collection.select(split=split, usable=True)
-    chosen = chosen.where(chosen.table["species"].notna())
-    labels = chosen.labels()
-    return _Photographs(LabelledImages(chosen.pixels(size), labels), Split(labels, chosen.groups()))
-
-
-def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> LabelledImages:
-    added = np.repeat([False, True], [len(real), len(labels)])
-    return LabelledImages(np.concatenate([real.images, images]), np.concatenate([real.labels, labels]), added)
 
 
 def _tally(judged: list[Collection], species: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
@@ -232,28 +166,11 @@ def _tally(judged: list[Collection], species: tuple[str, ...]) -> tuple[np.ndarr
 
 def _claim(out: Path, collection: Collection, config: StudyConfig) -> None:
     """Make sure that what ``out`` holds, if anything, belongs to this study."""
-    asked = {"collection": collection.fingerprint, "settings": hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]}
+    settings = config.model_dump_json(exclude={"processes"})
+    asked = {"collection": collection.fingerprint, "settings": hashlib.sha256(settings.encode()).hexdigest()[:16]}
     path = out / "study.json"
     if path.exists():
         if json.loads(path.read_text(encoding="utf-8")) != asked:
             raise InputError("holds a study of other photographs or settings", "Give --out a new folder, or ask for the same again.", file=out)
         return
     write_json(path, asked)
-
-
-def _file(folder: Path, arm: Arm, number: int) -> Path:
-    return folder / f"{re.sub('[^a-z]+', '-', arm.name)}-{number}.npz"
-
-
-def _load(folder: Path, arm: Arm, seeds: int) -> Outcome:
-    parts = []
-    for number in range(seeds):
-        with np.load(_file(folder, arm, number), allow_pickle=False) as archive:
-            parts.append({name: archive[name] for name in archive.files})
-    return Outcome(
-        test=np.stack([part.get("test", np.empty(0, np.int64)) for part in parts]),
-        val=np.stack([part["val"] for part in parts]),
-        num_added=tuple(int(part["num_added"]) for part in parts),
-        steps=tuple(int(part["steps"]) for part in parts),
-        seconds=float(sum(part["seconds"] for part in parts)),
-    )
