@@ -214,3 +214,19 @@ def test_training_speeds_are_compared_round_by_round_in_both_precisions() -> Non
     page = script.report(found, SimpleNamespace(networks=["net"], rounds=2, steps=9))
     assert "| net | fp32 | 30 | 15 | 2.00 (2.00 to 2.00) | **met**. |" in page
     assert "| net | bf16 | 5 | 10 | 0.50 (0.50 to 0.50) | **missed by 0.50**. |" in page
+
+
+def test_a_route_fills_up_known_species_from_their_own_photographs_and_never_past_the_mark(small_collection: Collection) -> None:
+    script = importlib.import_module("experiments")
+    known = small_collection.species[:2]
+    task = script.Task.of(small_collection, known)
+    real = task.train.labels()
+    for label, name in enumerate(task.train.species):
+        lacking = max(script.FILL_TO - int((real == label).sum()), 0) if name in known else 0
+        assert (task.labels == label).sum() == lacking
+        used = np.bincount(task.rows[task.labels == label], minlength=len(real))
+        assert not used[real != label].any()
+        assert not lacking or np.ptp(used[real == label]) <= 1, "every photograph equally often"
+    assert all(own != other for own, other in zip(task.names, task.relatives, strict=True))
+    rows = {name: {"effects": {script.CURATED: {"value": value}}} for name, value in (("a", -0.1), ("b", 0.02), ("c", -0.3))}
+    assert script.best_of(rows) == "b"
