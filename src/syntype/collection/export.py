@@ -15,7 +15,7 @@ import pandas as pd
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
 from syntype.recipe import Settings
-from syntype.run import Run, replacing
+from syntype.run import Run, replacing, write_json
 
 __all__ = ["ExportConfig", "ExportResult", "export"]
 
@@ -44,7 +44,9 @@ class ExportResult:
 
 
 def export(collection: Collection, config: ExportConfig, out: Path, run: Run) -> ExportResult:
-    """Write ``out``/NAME.zip (or NAME.csv), whole or not at all. Images keep their bytes, and so the marks inside synthetic ones.
+    """Write ``out``/NAME.zip (or NAME.csv), whole or not at all, and then ``export.json``, which names it.
+
+    Images keep their bytes, and so the marks inside synthetic ones.
 
     Raises:
         CollectionError: there is nothing to export, or an image file is missing.
@@ -60,7 +62,9 @@ def export(collection: Collection, config: ExportConfig, out: Path, run: Run) ->
             chosen.table.to_csv(temporary, index=False)
         else:
             _write_zip(chosen, config.layout, temporary, run)
-    return ExportResult(file, len(chosen), file.stat().st_size)
+    result = ExportResult(file, len(chosen), file.stat().st_size)
+    write_json(out / "export.json", {**result.summary(), "file": file.name})
+    return result
 
 
 def _write_zip(chosen: Collection, layout: str, file: Path, run: Run) -> None:
