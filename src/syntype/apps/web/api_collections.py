@@ -169,11 +169,11 @@ def show_image(here: Here, name: Slug, image_id: ImageId) -> ImageRow:
 
 
 @router.get("/collections/{name}/images/{image_id}/thumbnail", response_class=FileResponse)
-def show_thumbnail(here: Here, name: Slug, image_id: ImageId, side: Literal[160, 320, 1024] = 160) -> FileResponse:
+def show_thumbnail(here: Here, name: Slug, image_id: ImageId, side: Literal["160", "320", "1024"] = "160") -> FileResponse:
     """A WebP of at most ``side`` pixels, made once."""
     index = _index(here, name)
     image = index.image(image_id)
-    return image_answer(thumbnail(here.workspace.root / ".cache", index.file(image), image["sha256"], side))
+    return image_answer(thumbnail(here.workspace.root / ".cache", index.file(image), image["sha256"], int(side)))
 
 
 @router.get("/collections/{name}/images/{image_id}/file", response_class=FileResponse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -185,10 +186,8 @@ def _nearest(row: dict[str, Any], compare: tuple[str, Index] | None) -> list[Nea
     name, index = compare
     found = []
     if row["nearest_real_id"] is not None:
-        try:
+        with suppress(UnknownNameError):  # of another collection
             found.append((index.image(row["nearest_real_id"]), row["nearest_real_distance"]))
-        except UnknownNameError:  # of another collection
-            pass
     if row["species"] is not None:
         same = index.rows(index.matching({"species": row["species"], "split": "train"})[: _NEAREST + 1])
         found += [(photograph, None) for photograph in same if photograph["image_id"] != row["nearest_real_id"]]

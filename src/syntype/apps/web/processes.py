@@ -80,7 +80,7 @@ class JobProcess:
         """The command line's error message, or else the last line of the log."""
         lines = [line for line in self.log().splitlines() if line.strip()]
         errors = [line.removeprefix("syntype: error: ") for line in lines if line.startswith("syntype: error: ")]
-        return (errors or lines or [None])[-1]
+        return errors[-1] if errors else lines[-1] if lines else None
 
     def log(self, limit: int = 20_000) -> str:
         """The end of the log."""

@@ -78,9 +78,9 @@ class Queue:
                 if (other := connection.scalar(same)) is not None:
                     raise InputError(f"job {other} is going to make {request.name!r} already", "Choose another name.")
                 values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.name}
-                done = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()))
+                number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
         self._wake.set()
-        return int(done.inserted_primary_key[0])
+        return int(number)
 
     def get(self, number: int) -> Row[Any]:
         """One job.

@@ -172,4 +172,5 @@ def _sample(index: Index, filters: dict[str, str], num: int, chance: random.Rand
 def _partner(real: Index, species: str | None, chance: random.Random) -> dict[str, Any] | None:
     """A photograph of the species, or of any where there is none."""
     same = _sample(real, {"origin": "real", "species": species or "none"}, 1, chance)
-    return (same or _sample(real, {"origin": "real"}, 1, chance) or [None])[0]
+    found = same or _sample(real, {"origin": "real"}, 1, chance)
+    return found[0] if found else None

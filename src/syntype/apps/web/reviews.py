@@ -47,8 +47,8 @@ class Reviews:
         values = {"key": key, "collection": collection, "image_id": image_id, "sha256": sha256, "reviewer": number}
         try:
             with self._store.writing() as connection:
-                done = connection.execute(insert(verdicts).values(**values, decision=decision, reason=reason, decided=time.time()))
-                return int(done.inserted_primary_key[0])
+                new = insert(verdicts).values(**values, decision=decision, reason=reason, decided=time.time()).returning(verdicts.c.id)
+                return int(connection.execute(new).scalar_one())
         except IntegrityError:  # sent again after an answer that was lost
             with self._store.reading() as connection:
                 known = connection.execute(select(verdicts).where(verdicts.c.key == key)).one_or_none()

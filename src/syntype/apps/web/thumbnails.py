@@ -13,10 +13,8 @@ from PIL import Image
 
 from syntype.collection.decoding import decode
 
-__all__ = ["SIDES", "fitted", "thumbnail"]
+__all__ = ["fitted", "thumbnail"]
 
-SIDES = (160, 320, 1024)
-"""Longer sides that are kept, in pixels."""
 _decoders = threading.BoundedSemaphore(2)
 """A photograph may take 360 MB while it is decoded: only two are at any time."""
 
