@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import zipfile
 import zlib
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pandas as pd
 from made import make_collection
 from PIL import Image
@@ -53,13 +56,25 @@ def browser(workspace: Workspace, config: StudioConfig | None = None, database: 
         yield client
 
 
-def wait(client: TestClient, number: int, *, until: tuple[str, ...] = ("finished", "failed", "cancelled"), seconds: float = 240) -> dict[str, Any]:
+def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finished", "failed", "cancelled"), seconds: float = 240) -> dict[str, Any]:
     """The job, once it has one of these statuses."""
     end = time.monotonic() + seconds
     while (job := client.get(f"/api/jobs/{number}").json())["status"] not in until:
         assert time.monotonic() < end, (job, client.get(f"/api/jobs/{number}/log").json())
         time.sleep(0.2)
     return job
+
+
+def start_server(root: Path) -> tuple[subprocess.Popen[str], httpx2.Client]:
+    """``syntype serve`` in a process of its own, and a browser that has a session."""
+    code = "import sys; from syntype.apps.cli import main; sys.exit(main())"
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", str(root), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert server.stdout is not None
+    client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)
+    client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
+    return server, client
 
 
 def png(side: int = 32, colour: tuple[int, int, int] = (200, 80, 10)) -> bytes:

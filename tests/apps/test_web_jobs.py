@@ -9,9 +9,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from starlette.testclient import TestClient
-from studio import browser, make_workspace, wait
+from studio import browser, make_workspace, start_server, wait
 
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.queue import MAX_STARTS
@@ -26,7 +26,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return make_workspace(tmp_path / "workspace")
 
 
-def ask(client: TestClient, **request: Any) -> dict[str, Any]:
+def ask(client: httpx2.Client, **request: Any) -> dict[str, Any]:
     answer = client.post("/api/jobs", json=request)
     assert answer.status_code == 201, answer.text
     return answer.json()
@@ -87,7 +87,7 @@ def test_a_job_that_cannot_be_is_refused_at_once_and_one_that_fails_says_why(wor
         assert client.get("/api/generators").json() == []
 
 
-def long_training(client: TestClient, workspace: Workspace, name: str) -> int:
+def long_training(client: httpx2.Client, workspace: Workspace, name: str) -> int:
     """A training that would take hours, once it has begun."""
     number = ask(client, kind="train", name=name, family="dcgan", collection="fish", size=32, steps=500_000)["id"]
     until(lambda: (workspace.root / "generators" / name / "progress.jsonl").exists())
@@ -136,6 +136,37 @@ def test_a_job_whose_process_is_killed_starts_again_but_not_for_ever(workspace: 
             os.kill(int(pid.read_text()), signal.SIGKILL)
         job = wait(client, number)
         assert job["status"] == "failed" and "memory" in job["message"]
+
+
+@pytest.mark.slow
+def test_a_killed_server_loses_no_job(workspace: Workspace) -> None:
+    """Killed alone: the job works on, and the next server waits for it. Killed together with the job: the next server starts it again."""
+    server, client = start_server(workspace.root)
+    number = long_training(client, workspace, "slow")
+    waiting = ask(client, kind="export", name="later", collection="fish")["id"]
+    pid = workspace.root / "jobs" / str(number) / "pid"
+    before = pid.read_text()
+    server.kill()
+    server.communicate()
+
+    server, client = start_server(workspace.root)
+    time.sleep(3)
+    assert client.get(f"/api/jobs/{number}").json()["status"] == "running" and pid.read_text() == before
+    assert client.get(f"/api/jobs/{waiting}").json()["ahead"] == 1
+    server.kill()
+    server.communicate()
+    os.kill(int(before), signal.SIGKILL)
+    until(lambda: not JobProcess(pid.parent).is_alive())
+
+    server, client = start_server(workspace.root)
+    until(lambda: pid.exists() and pid.read_text() not in ("", before))
+    until(lambda: client.get(f"/api/jobs/{number}").json()["status"] == "running")
+    client.post(f"/api/jobs/{number}/cancel")
+    assert wait(client, number)["status"] == "cancelled"
+    assert wait(client, waiting)["status"] == "finished"
+    server.terminate()
+    server.communicate(timeout=120)
+    assert server.returncode in (0, -signal.SIGTERM)
 
 
 def test_two_servers_do_not_share_a_workspace(workspace: Workspace) -> None:

@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 from starlette.testclient import TestClient
-from studio import browser, make_synthetic, make_workspace, wait
+from studio import browser, make_synthetic, make_workspace, start_server, wait
 
 from syntype.apps.web.quiz import wilson_interval
 from syntype.apps.web.reviews import Reviews
@@ -216,17 +215,6 @@ def test_the_same_on_postgresql(postgresql: str, workspace: Workspace) -> None:
     store = Store(postgresql)
     eight_reviewers(Reviews(store, workspace), 400)
     store.close()
-
-
-def start_server(root: Path) -> tuple[subprocess.Popen[str], httpx2.Client]:
-    code = "import sys; from syntype.apps.cli import main; sys.exit(main())"
-    server = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", str(root), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert server.stdout is not None
-    client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)
-    client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
-    return server, client
 
 
 def killed_while_reviewing(tmp_path: Path, times: int) -> None:
