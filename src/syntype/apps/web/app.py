@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_verdicts, quiz
+from syntype.apps.web import api_collections, api_jobs, api_verdicts, pages, quiz
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.doors import COOKIE, SESSION_SECONDS, Doors, Sessions
 from syntype.apps.web.limits import StudioConfig
@@ -76,8 +76,9 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages do. Names are slugs of the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router):
+    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router):
         app.include_router(router)
+    app.mount("/static", pages.STATIC)
     app.add_exception_handler(SyntypeError, _tell)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_http)
