@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
+from jinja2 import Environment, FileSystemLoader
 from starlette.staticfiles import StaticFiles
 
 from syntype.apps.web.api_collections import list_collections, list_images, show_collection
@@ -23,7 +24,7 @@ _HERE = Path(__file__).parent
 STATIC = StaticFiles(directory=_HERE / "static")
 PAGE_SIZE = 120
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-_templates = Jinja2Templates(directory=_HERE / "templates")
+_templates = Jinja2Templates(env=Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True))  # whatever the files are called
 Filter = Annotated[str | None, Query(max_length=300)]
 
 
