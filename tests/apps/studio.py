@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import struct
 import subprocess
 import sys
@@ -75,6 +76,13 @@ def start_server(root: Path) -> tuple[subprocess.Popen[str], httpx2.Client]:
     client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)
     client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
     return server, client
+
+
+def end_server(server: subprocess.Popen[str], client: httpx2.Client, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a server and wait until it is gone."""
+    client.close()
+    server.send_signal(number)
+    server.communicate(timeout=120)
 
 
 def png(side: int = 32, colour: tuple[int, int, int] = (200, 80, 10)) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import make_synthetic, make_workspace, png, start_server
+from studio import end_server, make_synthetic, make_workspace, png, start_server
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
@@ -32,9 +32,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def server(workspace: Workspace) -> Iterator[httpx2.Client]:
     process, client = start_server(workspace.root)
     yield client
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
-    client.close()
+    end_server(process, client, signal.SIGTERM)
 
 
 @pytest.fixture

@@ -51,6 +51,11 @@ def test_pictures_are_small_kept_and_run_nothing(client: TestClient) -> None:
     answer = client.get("/api/collections/fish/images/0-1/thumbnail", params={"side": 160})
     assert Image.open(io.BytesIO(answer.content)).size == (48, 48)  # never larger than the image
     assert "sandbox" in answer.headers["content-security-policy"]
+    assert "immutable" not in answer.headers["cache-control"]
+    sha256 = client.get("/api/collections/fish/images/0-1").json()["sha256"]
+    for version, keeps in ((sha256, True), (sha256[:-1], False)):
+        kept = client.get("/api/collections/fish/images/0-1/thumbnail", params={"version": version})
+        assert ("immutable" in kept.headers["cache-control"]) is keeps
     original = client.get("/api/collections/fish/images/0-1/file")
     assert original.headers["content-type"] == "image/png" and original.content[:4] == b"\x89PNG"
     assert client.get("/api/collections/fish/images/0-1/thumbnail", params={"side": 5000}).status_code == 422

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import browser, make_workspace, start_server, wait
+from studio import browser, end_server, make_workspace, start_server, wait
 
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.queue import MAX_STARTS
@@ -146,15 +146,13 @@ def test_a_killed_server_loses_no_job(workspace: Workspace) -> None:
     waiting = ask(client, kind="export", name="later", collection="fish")["id"]
     pid = workspace.root / "jobs" / str(number) / "pid"
     before = pid.read_text()
-    server.kill()
-    server.communicate()
+    end_server(server, client)
 
     server, client = start_server(workspace.root)
     time.sleep(3)
     assert client.get(f"/api/jobs/{number}").json()["status"] == "running" and pid.read_text() == before
     assert client.get(f"/api/jobs/{waiting}").json()["ahead"] == 1
-    server.kill()
-    server.communicate()
+    end_server(server, client)
     os.kill(int(before), signal.SIGKILL)
     until(lambda: not JobProcess(pid.parent).is_alive())
 
@@ -164,8 +162,7 @@ def test_a_killed_server_loses_no_job(workspace: Workspace) -> None:
     client.post(f"/api/jobs/{number}/cancel")
     assert wait(client, number)["status"] == "cancelled"
     assert wait(client, waiting)["status"] == "finished"
-    server.terminate()
-    server.communicate(timeout=120)
+    end_server(server, client, signal.SIGTERM)
     assert server.returncode in (0, -signal.SIGTERM)
 
 

@@ -57,6 +57,7 @@ class ImageRow(BaseModel):
     origin: str | None
     width: int | None
     height: int | None
+    sha256: str | None
     verdict: str | None
     reason: str | None
     duplicate_of: str | None
@@ -169,11 +170,18 @@ def show_image(here: Here, name: Slug, image_id: ImageId) -> ImageRow:
 
 
 @router.get("/collections/{name}/images/{image_id}/thumbnail", response_class=FileResponse)
-def show_thumbnail(here: Here, name: Slug, image_id: ImageId, side: Literal["160", "320", "1024"] = "160") -> FileResponse:
-    """A WebP of at most ``side`` pixels, made once."""
+def show_thumbnail(
+    here: Here,
+    name: Slug,
+    image_id: ImageId,
+    side: Literal["160", "320", "1024"] = "160",
+    version: Annotated[str | None, Query(max_length=64)] = None,
+) -> FileResponse:
+    """A WebP of at most ``side`` pixels, made once. With the image's sha256 as ``version`` browsers keep it and need not ask again."""
     index = _index(here, name)
     image = index.image(image_id)
-    return image_answer(thumbnail(here.workspace.root / ".cache", index.file(image), image["sha256"], int(side)))
+    path = thumbnail(here.workspace.root / ".cache", index.file(image), image["sha256"], int(side))
+    return image_answer(path, for_ever=version is not None and version == image["sha256"])
 
 
 @router.get("/collections/{name}/images/{image_id}/file", response_class=FileResponse)

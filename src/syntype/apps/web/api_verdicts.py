@@ -30,6 +30,7 @@ class NearPhotograph(BaseModel):
     collection: str
     image_id: str
     species: str | None
+    sha256: str | None
     distance: float | None
 
 
@@ -192,6 +193,8 @@ def _nearest(row: dict[str, Any], compare: tuple[str, Index] | None) -> list[Nea
         same = index.rows(index.matching({"species": row["species"], "split": "train"})[: _NEAREST + 1])
         found += [(photograph, None) for photograph in same if photograph["image_id"] != row["nearest_real_id"]]
     return [
-        NearPhotograph(collection=name, image_id=photograph["image_id"], species=photograph["species"], distance=distance)
+        NearPhotograph(
+            collection=name, image_id=photograph["image_id"], species=photograph["species"], sha256=photograph["sha256"], distance=distance
+        )
         for photograph, distance in found[:_NEAREST]
     ]

@@ -12,12 +12,16 @@ let ended = false;
 let fetching = null;
 let busy = false;
 
-const address = (collection, image) => `/api/collections/${collection}/images/${encodeURIComponent(image)}/thumbnail?side=1024`;
+// Named by its content, so that the browser keeps what was fetched ahead.
+function address(collection, image) {
+  const query = new URLSearchParams({ side: 1024, ...(image.sha256 && { version: image.sha256 }) });
+  return `/api/collections/${collection}/images/${encodeURIComponent(image.image_id)}/thumbnail?${query}`;
+}
 
 function ready(item) {
   const picture = new Image();
-  picture.src = address(who.dataset.collection, item.image.image_id);
-  const beside = item.nearest.map((near) => Object.assign(new Image(), { src: address(near.collection, near.image_id), alt: near.species ?? "" }));
+  picture.src = address(who.dataset.collection, item.image);
+  const beside = item.nearest.map((near) => Object.assign(new Image(), { src: address(near.collection, near), alt: near.species ?? "" }));
   return { ...item, picture, beside, decoded: picture.decode().catch(() => {}) };
 }
 
