@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from syntype.collection.experts import BEFORE
 from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector, NearestReal
-from syntype.curation.experts import BEFORE
 from syntype.curation.filters import SpeciesMargin, Typicality
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, require_known

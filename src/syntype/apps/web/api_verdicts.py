@@ -12,7 +12,7 @@ from syntype.apps.web.api_collections import ImageRow, image_row
 from syntype.apps.web.catalogue import Index
 from syntype.apps.web.requests import Slug, Text
 from syntype.apps.web.studio import PROBLEMS, Here, Studio
-from syntype.curation.experts import Decision
+from syntype.collection.experts import Decision
 from syntype.errors import UnknownNameError, UserError
 
 __all__ = ["Reviewer", "router"]

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from syntype.apps.web.store import Store, reviewers, verdicts
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
-from syntype.curation.experts import Decision, ExpertResult, Vote, apply_votes, cohen_kappa
+from syntype.collection.experts import Decision, ExpertResult, Vote, apply_votes, cohen_kappa
 from syntype.errors import UserError
 
 __all__ = ["Reviews"]

@@ -11,7 +11,7 @@ from made import make_collection
 from sklearn.metrics import cohen_kappa_score
 
 from syntype.collection import Collection
-from syntype.curation.experts import DECISIONS, Decision, Vote, apply_votes, cohen_kappa, combine
+from syntype.collection.experts import DECISIONS, Decision, Vote, apply_votes, cohen_kappa, combine
 
 
 @pytest.fixture
