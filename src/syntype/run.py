@@ -4,6 +4,7 @@
       run.json         manifest: command, seed, library versions, machine, inputs, status, result
       recipe.yaml      the resolved settings
       progress.jsonl   one JSON object an event, appended and flushed as it happens
+      now.json         while the run lasts: how far it is, and the time left
 
 Every stage function takes a ``Run``. ``Run.silent()`` keeps nothing, for tests and for use as a library.
 """
@@ -72,12 +73,18 @@ def is_main_process() -> bool:
 
 
 class Progress:
-    """A bar with the time left on a terminal; a line every 30 seconds elsewhere; always on standard error."""
+    """A bar with the time left on a terminal; a line every 30 seconds elsewhere; always on standard error.
 
-    def __init__(self, description: str, total: float | None, quiet: bool) -> None:
-        self._description, self._total, self._quiet = description, total, quiet
+    In a run's folder ``now.json`` says the same to other programs, at most once a second: ``doing``, ``done``, ``total``, ``seconds_left``
+    (null where it is not known), ``note``.
+    """
+
+    def __init__(self, description: str, total: float | None, quiet: bool, folder: Path | None = None) -> None:
+        self._description, self._total, self._quiet, self._folder = description, total, quiet, folder
         self._done, self._note = 0.0, ""
         self._start = self._last = time.monotonic()
+        self._from: tuple[float, float] | None = None  # done, and when, as first heard: a resumed run does not start at 0
+        self._told = 0.0
         self._bar: Any = None
         if not quiet and sys.stderr.isatty():
             from rich.console import Console
@@ -111,6 +118,18 @@ class Progress:
         elif not self._quiet and time.monotonic() - self._last > 30:
             self._last = time.monotonic()
             self._line()
+        if self._folder is not None and time.monotonic() - self._told > 1:
+            self._told = time.monotonic()
+            self._tell(self._folder)
+
+    def _tell(self, folder: Path) -> None:
+        if self._from is None:
+            self._from = (self._done, time.monotonic())
+        gained, elapsed = self._done - self._from[0], time.monotonic() - self._from[1]
+        left = round(elapsed * max(0.0, self._total - self._done) / gained, 1) if self._total and gained > 0 else None
+        with suppress(OSError):  # a full disk is for the work itself to complain of
+            now = {"doing": self._description, "done": self._done, "total": self._total, "seconds_left": left, "note": self._note}
+            write_json(folder / "now.json", now)
 
     def _line(self) -> None:
         elapsed = time.monotonic() - self._start
@@ -221,7 +240,7 @@ class Run:
     @contextmanager
     def progress(self, description: str, total: float | None = None) -> Iterator[Progress]:
         """A progress bar for a stretch of work of ``total`` units."""
-        bar = Progress(description, total, self.quiet)
+        bar = Progress(description, total, self.quiet, self.folder)
         try:
             yield bar
         finally:
@@ -240,6 +259,8 @@ class Run:
         """Record how the run ended (``finished``, ``interrupted`` or ``failed``) and its result."""
         self.manifest.update(status=status, ended=_now(), result=result)
         self._save()
+        if self.folder is not None:
+            (self.folder / "now.json").unlink(missing_ok=True)
 
     def __enter__(self) -> Run:
         return self

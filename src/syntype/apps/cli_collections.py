@@ -1,4 +1,4 @@
-"""Commands that make and look at collections: collect, reef, inspect."""
+"""Commands that make, look at and hand on collections: collect, reef, inspect, export."""
 
 from __future__ import annotations
 
@@ -105,4 +105,37 @@ def inspect(collection: Path, encoder: str | None, plot: Path | None, as_json: b
         click.echo(result.text())
 
 
-COMMANDS = (collect, reef, inspect)
+@click.command(
+    short_help="Pack a collection as one file.",
+    epilog=example("syntype export out/curated --out out/export", "syntype export out/curated --layout collection --all --out out/whole"),
+)
+@click.argument("collection", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="Folder to write: it gets NAME.zip or NAME.csv.")
+@click.option(
+    "--layout",
+    type=click.Choice(["species", "collection", "table"]),
+    help="A folder per species and a CSV; a collection again, also for Hugging Face's imagefolder; or the CSV alone.  [default: species]",
+)
+@click.option("--all", "everything", is_flag=True, help="Also what curation or an expert refused.")
+@output_options
+def export(collection: Path, out: Path, layout: str | None, everything: bool, as_json: bool, quiet: bool) -> None:
+    """Pack COLLECTION as one file to hand on; labels, licences and provenance travel with the images."""
+    from syntype.collection.export import ExportConfig
+    from syntype.collection.export import export as stage
+
+    config = settings(ExportConfig, {"layout": layout, "usable": not everything})
+    opened = open_collection(collection)
+    result = run_stage(
+        lambda run: stage(opened, config, out, run),
+        "export",
+        out,
+        config,
+        seed=0,
+        inputs={"collection": str(collection)},
+        kept=f"{collection} is unchanged; delete {out} and export again.",
+        quiet=quiet,
+    )
+    show(result.summary(), as_json)
+
+
+COMMANDS = (collect, reef, inspect, export)

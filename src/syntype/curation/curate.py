@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from syntype.collection.experts import BEFORE
 from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector, NearestReal
 from syntype.curation.filters import SpeciesMargin, Typicality
@@ -189,7 +190,8 @@ def _judged(table: pd.DataFrame, objections: list[np.ndarray], nearest: NearestR
         reasons[objects] = name
     reasons[expert] = "expert"
     refused = np.array([reason is not None for reason in reasons], dtype=bool)
-    return table.assign(
+    return table.drop(columns=list(BEFORE), errors="ignore").assign(
+        reviewer=table["reviewer"].where(pd.Series(expert, index=table.index)),
         verdict=pd.array(np.where(refused, "refused", "accepted"), dtype="string"),
         reason=pd.array(reasons, dtype="string"),
         nearest_real_id=pd.array(nearest.ids, dtype="string"),

@@ -1,0 +1,265 @@
+"""Routes of collections: what there is, pages of images, pictures, and uploads that become collections."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+
+from syntype.apps.web.catalogue import FILTERS, Index
+from syntype.apps.web.requests import Slug, UploadId
+from syntype.apps.web.studio import PROBLEMS, Here, Studio, image_answer
+from syntype.apps.web.thumbnails import thumbnail
+from syntype.errors import InputError
+
+__all__ = ["ImageRow", "image_row", "router"]
+
+router = APIRouter(prefix="/api", tags=["collections"], responses=PROBLEMS)
+Filter = Annotated[str | None, Query(min_length=1, max_length=300)]
+ImageId = str
+
+
+class CollectionSummary(BaseModel):
+    """A collection in a list."""
+
+    name: str
+    num_images: int
+    num_species: int
+    origins: dict[str, int]
+    verdicts: dict[str, int]
+
+
+class CollectionDetail(CollectionSummary):
+    """A collection: for every filter its values and how many images have each (``none``: no value), and what made it."""
+
+    facets: dict[str, dict[str, int]]
+    sources: list[Any]
+    history: list[Any]
+    reference: str | None
+    """The collection of photographs that it was curated against."""
+
+
+class ImageRow(BaseModel):
+    """One image of a collection."""
+
+    position: int
+    image_id: str
+    species: str | None
+    split: str | None
+    licence: str | None
+    origin: str | None
+    width: int | None
+    height: int | None
+    sha256: str | None
+    verdict: str | None
+    reason: str | None
+    duplicate_of: str | None
+    nearest_real_id: str | None
+    nearest_real_distance: float | None
+
+
+class ImagePage(BaseModel):
+    """A page of the images that fit the filters, in the order of the collection."""
+
+    total: int
+    offset: int
+    images: list[ImageRow]
+
+
+class SpeciesCount(BaseModel):
+    """A species and its number of images."""
+
+    species: str
+    num_images: int
+
+
+class RefusedRow(BaseModel):
+    """A file that the import set aside."""
+
+    file: str
+    reason: str
+    mend: str
+
+
+class Upload(BaseModel):
+    """Photographs on their way: images of each species so far."""
+
+    upload: str
+    species: dict[str, int]
+
+
+class TakenFile(BaseModel):
+    """What became of one sent file."""
+
+    num_taken: int
+    refused: list[RefusedRow]
+
+
+def image_row(row: dict[str, Any]) -> ImageRow:
+    """A row of an index as an answer."""
+    return ImageRow.model_validate(row, extra="ignore")
+
+
+def _index(here: Studio, name: str) -> Index:
+    return here.catalogue.index(here.workspace.find("collections", name))
+
+
+def _summary(name: str, index: Index) -> dict[str, Any]:
+    facets = index.facets
+    return {
+        "name": name,
+        "num_images": index.num_images,
+        "num_species": len(facets["species"].keys() - {"none"}),
+        "origins": facets["origin"],
+        "verdicts": facets["verdict"],
+    }
+
+
+@router.get("/collections")
+def list_collections(here: Here) -> list[CollectionSummary]:
+    """All collections of the workspace."""
+    return [CollectionSummary(**_summary(name, _index(here, name))) for name in here.workspace.slugs("collections")]
+
+
+@router.get("/collections/{name}")
+def show_collection(here: Here, name: Slug) -> CollectionDetail:
+    """One collection."""
+    index = _index(here, name)
+    try:
+        info = json.loads((index.root / "collection.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        info = {}
+    real = here.workspace.manifest("collections", name).get("inputs", {}).get("real")
+    reference = here.workspace.slug_of("collections", real) if isinstance(real, str) else None
+    history = json.loads(here.workspace.show(json.dumps(info.get("history", []))))
+    sources = [here.workspace.show(str(source)) for source in info.get("sources", [])]
+    return CollectionDetail(**_summary(name, index), facets=index.facets, sources=sources, history=history, reference=reference)
+
+
+@router.get("/collections/{name}/images")
+def list_images(
+    here: Here,
+    name: Slug,
+    species: Filter = None,
+    split: Filter = None,
+    licence: Filter = None,
+    origin: Filter = None,
+    verdict: Filter = None,
+    reason: Filter = None,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> ImagePage:
+    """A page of images; the value ``none`` of a filter asks for images without one."""
+    asked = dict(zip(FILTERS, (species, split, licence, origin, verdict, reason), strict=True))
+    index = _index(here, name)
+    positions = index.matching({key: value for key, value in asked.items() if value is not None})
+    return ImagePage(total=len(positions), offset=offset, images=[image_row(row) for row in index.rows(positions[offset : offset + limit])])
+
+
+@router.get("/collections/{name}/images/{image_id}")
+def show_image(here: Here, name: Slug, image_id: ImageId) -> ImageRow:
+    """One image."""
+    return image_row(_index(here, name).image(image_id))
+
+
+@router.get("/collections/{name}/images/{image_id}/thumbnail", response_class=FileResponse)
+def show_thumbnail(
+    here: Here,
+    name: Slug,
+    image_id: ImageId,
+    side: Literal["160", "320", "1024"] = "160",
+    version: Annotated[str | None, Query(max_length=64)] = None,
+) -> FileResponse:
+    """A WebP of at most ``side`` pixels, made once. With the image's sha256 as ``version`` browsers keep it and need not ask again."""
+    index = _index(here, name)
+    image = index.image(image_id)
+    path = thumbnail(here.workspace.root / ".cache", index.file(image), image["sha256"], int(side))
+    return image_answer(path, for_ever=version is not None and version == image["sha256"])
+
+
+@router.get("/collections/{name}/images/{image_id}/file", response_class=FileResponse)
+def show_file(here: Here, name: Slug, image_id: ImageId) -> FileResponse:
+    """The image file as it is."""
+    index = _index(here, name)
+    return image_answer(index.file(index.image(image_id)))
+
+
+@router.get("/collections/{name}/species")
+def search_collection_species(
+    here: Here, name: Slug, query: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
+) -> list[SpeciesCount]:
+    """Species whose names hold every word of the query, commonest first."""
+    counts = _index(here, name).facets["species"]
+    words = query.casefold().split()
+    found = (
+        SpeciesCount(species=species, num_images=number)
+        for species, number in counts.items()
+        if species != "none" and all(word in species.casefold() for word in words)
+    )
+    return list(islice(found, limit))
+
+
+@router.get("/collections/{name}/refused")
+def list_refused(here: Here, name: Slug, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> list[RefusedRow]:
+    """Files that the import set aside, with the reasons."""
+    path = here.workspace.find("collections", name) / "refused.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = islice(csv.DictReader(file), limit)
+        return [RefusedRow(file=Path(row["file"] or "").name, reason=row["reason"] or "", mend=row["mend"] or "") for row in rows]
+
+
+@router.post("/uploads", status_code=201, tags=["uploads"])
+def begin_upload(here: Here) -> Upload:
+    """Begin an upload: send files to it, then ask for a job of the kind ``import``."""
+    return Upload(upload=here.uploads.begin(), species={})
+
+
+@router.get("/uploads/{upload}", tags=["uploads"])
+def show_upload(here: Here, upload: UploadId) -> Upload:
+    """What was taken so far."""
+    return Upload(upload=upload, species=here.uploads.contents(upload))
+
+
+@router.delete("/uploads/{upload}", status_code=204, tags=["uploads"])
+def drop_upload(here: Here, upload: UploadId) -> None:
+    """Delete an upload that is not wanted."""
+    here.uploads.drop(upload)
+
+
+@router.put(
+    "/uploads/{upload}/files",
+    tags=["uploads"],
+    openapi_extra={"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def send_file(
+    request: Request,
+    here: Here,
+    upload: UploadId,
+    name: Annotated[str, Query(min_length=1, max_length=200)],
+    species: Annotated[str | None, Query(max_length=200)] = None,
+) -> TakenFile:
+    """Send one photograph, or one zip, as the body. A zip's folders name the species unless ``species`` does. What is refused leaves nothing."""
+    limit = here.uploads.limit(name)
+    too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large
+    with here.uploads.receiving(upload) as folder:
+        received = 0
+        with (folder / "received").open("xb") as file:
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > limit:
+                    raise too_large
+                await run_in_threadpool(file.write, chunk)
+        taken = await run_in_threadpool(here.uploads.take, upload, folder / "received", name, species)
+    return TakenFile.model_validate(taken.plain())

@@ -1,0 +1,200 @@
+"""Routes of expert curation: the next image with photographs to compare, a decision, its undoing, and how reviewers agree."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, StringConstraints
+
+from syntype.apps.web.api_collections import ImageRow, image_row
+from syntype.apps.web.catalogue import Index
+from syntype.apps.web.requests import Slug, Text
+from syntype.apps.web.studio import PROBLEMS, Here, Studio
+from syntype.collection.experts import Decision
+from syntype.errors import UnknownNameError, UserError
+
+__all__ = ["Reviewer", "router"]
+
+router = APIRouter(prefix="/api/collections/{name}", tags=["verdicts"], responses=PROBLEMS)
+Reviewer = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f;]+$", strip_whitespace=True)]
+"""A reviewer's name as it will stand in the table, where semicolons part several."""
+_CHUNK = 200
+_NEAREST = 3
+
+
+class NearPhotograph(BaseModel):
+    """A real photograph to compare with. ``distance`` is curation's, 0 for the same picture; null: chosen for its species alone."""
+
+    collection: str
+    image_id: str
+    species: str | None
+    sha256: str | None
+    distance: float | None
+
+
+class ReviewItem(BaseModel):
+    """An image to judge, and photographs beside it."""
+
+    image: ImageRow
+    nearest: list[NearPhotograph]
+
+
+class NextImages(BaseModel):
+    """Images that the reviewer has not judged, in the order of the collection: the first to show, the others to fetch ahead."""
+
+    items: list[ReviewItem]
+    num_left: int
+    """Images that the reviewer has not judged, those in ``items`` too."""
+
+
+class NewVerdict(BaseModel):
+    """A decision. ``key`` makes it safe to send again after a lost answer: the same key counts once."""
+
+    image_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    reviewer: Reviewer
+    decision: Decision
+    reason: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] | None = None
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")] | None = None
+
+
+class SavedVerdict(BaseModel):
+    """A decision that is on the disk."""
+
+    id: int
+    image_id: str
+    decision: Decision
+
+
+class Undo(BaseModel):
+    """Whose latest decision to take back."""
+
+    reviewer: Reviewer
+
+
+class Undone(BaseModel):
+    """The decision that was taken back, and its image to judge again; both null where there was none."""
+
+    verdict: SavedVerdict | None
+    item: ReviewItem | None
+
+
+class PairAgreement(BaseModel):
+    """Two reviewers: images that both have judged, and Cohen's kappa on these (null where there are none)."""
+
+    reviewers: tuple[str, str]
+    num_shared: int
+    kappa: float | None
+
+
+class Agreement(BaseModel):
+    """What each reviewer decided how often, and how every two agree."""
+
+    reviewers: dict[str, dict[str, int]]
+    pairs: list[PairAgreement]
+
+
+class Applied(BaseModel):
+    """What stands in the collection's table now."""
+
+    num_accepted: int
+    num_refused: int
+    num_open: int
+    num_changed: int
+
+
+@router.get("/next")
+def next_images(
+    here: Here,
+    name: Slug,
+    reviewer: Annotated[Reviewer, Query()],
+    after: Annotated[int, Query(ge=-1, le=10**9)] = -1,
+    count: Annotated[int, Query(ge=1, le=20)] = 3,
+    species: Annotated[Text | None, Query()] = None,
+    verdict: Annotated[Text | None, Query()] = None,
+    real: Annotated[Slug | None, Query()] = None,
+) -> NextImages:
+    """The next synthetic images to judge, behind the position ``after``.
+
+    ``species`` and ``verdict`` narrow them down; ``real`` names the collection to compare with, by default the one that curation used.
+    """
+    index = here.catalogue.index(here.workspace.find("collections", name))
+    filters = {"origin": "synthetic"} | {key: value for key, value in (("species", species), ("verdict", verdict)) if value is not None}
+    wanted = index.matching(filters)
+    start = int(wanted.to_numpy().searchsorted(after, side="right"))
+    compare = _reference(here, name, real)
+    found: list[dict[str, Any]] = []
+    while start < len(wanted) and len(found) < count:
+        rows = index.rows(wanted[start : start + _CHUNK])
+        judged = here.reviews.judged(name, reviewer, [row["image_id"] for row in rows])
+        found += [row for row in rows if row["image_id"] not in judged]
+        start += _CHUNK
+    items = [ReviewItem(image=image_row(row), nearest=_nearest(row, compare)) for row in found[:count]]
+    return NextImages(items=items, num_left=max(0, len(wanted) - here.reviews.count(name, reviewer)) if len(filters) == 1 else len(items))
+
+
+@router.post("/verdicts", status_code=201)
+def decide(here: Here, name: Slug, verdict: NewVerdict) -> SavedVerdict:
+    """Record a decision; it is on the disk before this answers."""
+    image = here.catalogue.index(here.workspace.find("collections", name)).image(verdict.image_id)
+    if image["origin"] != "synthetic":
+        raise UserError(f"image {verdict.image_id} of {name!r} is a photograph. Experts judge synthetic images only.")
+    number = here.reviews.decide(name, verdict.image_id, image["sha256"], verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
+    return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision)
+
+
+@router.post("/verdicts/undo")
+def undo(here: Here, name: Slug, undo: Undo) -> Undone:
+    """Take back the reviewer's latest decision."""
+    index = here.catalogue.index(here.workspace.find("collections", name))
+    taken = here.reviews.undo(name, undo.reviewer)
+    if taken is None:
+        return Undone(verdict=None, item=None)
+    verdict = SavedVerdict(id=taken["id"], image_id=taken["image_id"], decision=taken["decision"])
+    try:
+        image = index.image(taken["image_id"])
+    except UnknownNameError:  # the collection has been made anew since
+        return Undone(verdict=verdict, item=None)
+    return Undone(verdict=verdict, item=ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(here, name, None))))
+
+
+@router.get("/verdicts")
+def show_agreement(here: Here, name: Slug) -> Agreement:
+    """Counts and agreement of the reviewers."""
+    here.workspace.find("collections", name)
+    return Agreement.model_validate(here.reviews.agreement(name))
+
+
+@router.post("/verdicts/apply")
+def apply(here: Here, name: Slug) -> Applied:
+    """Write the verdicts into the collection's table at once; otherwise this happens when nobody has decided anything for some seconds."""
+    return Applied(**here.reviews.apply(name).summary())
+
+
+def _reference(here: Studio, name: str, asked: str | None) -> tuple[str, Index] | None:
+    """The collection of photographs to compare with: the one asked for, or that of curation, if it is still there."""
+    if asked is None:
+        path = here.workspace.manifest("collections", name).get("inputs", {}).get("real")
+        asked = here.workspace.slug_of("collections", path) if isinstance(path, str) else None
+    return None if asked is None else (asked, here.catalogue.index(here.workspace.find("collections", asked)))
+
+
+def _nearest(row: dict[str, Any], compare: tuple[str, Index] | None) -> list[NearPhotograph]:
+    """The photograph that curation found nearest, then others of the same species."""
+    if compare is None:
+        return []
+    name, index = compare
+    found = []
+    if row["nearest_real_id"] is not None:
+        with suppress(UnknownNameError):  # of another collection
+            found.append((index.image(row["nearest_real_id"]), row["nearest_real_distance"]))
+    if row["species"] is not None:
+        same = index.rows(index.matching({"species": row["species"], "split": "train"})[: _NEAREST + 1])
+        found += [(photograph, None) for photograph in same if photograph["image_id"] != row["nearest_real_id"]]
+    return [
+        NearPhotograph(
+            collection=name, image_id=photograph["image_id"], species=photograph["species"], sha256=photograph["sha256"], distance=distance
+        )
+        for photograph, distance in found[:_NEAREST]
+    ]

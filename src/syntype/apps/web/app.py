@@ -1,0 +1,146 @@
+"""The application: its parts put together, its routes, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, StringConstraints
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from syntype import __version__
+from syntype.apps.web import api_collections, api_jobs, api_verdicts, pages, quiz
+from syntype.apps.web.catalogue import Catalogue
+from syntype.apps.web.doors import COOKIE, SESSION_SECONDS, Doors, Sessions
+from syntype.apps.web.limits import StudioConfig
+from syntype.apps.web.queue import Queue
+from syntype.apps.web.reviews import Reviews
+from syntype.apps.web.store import Store
+from syntype.apps.web.studio import PROBLEMS, Here, Studio
+from syntype.apps.web.uploads import Uploads
+from syntype.apps.web.workspace import Workspace
+from syntype.errors import SyntypeError, UnknownNameError, UserError
+
+__all__ = ["create_app"]
+
+_log = logging.getLogger("syntype.studio")
+_sessions = APIRouter(prefix="/api/session", tags=["session"], responses=PROBLEMS)
+
+
+class Session(BaseModel):
+    """Whether this browser is signed in, and what its changes must carry in the header X-Syntype-Csrf."""
+
+    signed_in: bool
+    csrf: str | None
+
+
+class SignIn(BaseModel):
+    """The Studio's token."""
+
+    token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def create_app(workspace: Workspace, config: StudioConfig, database: str | None = None) -> ASGIApp:
+    """The Studio over a workspace, as an ASGI application; its queue works from startup to shutdown.
+
+    Args:
+        database: URL of the database; None for SQLite inside the workspace.
+
+    Raises:
+        InputError, UnsupportedError: the database cannot be used.
+    """
+    store = Store(database or f"sqlite:///{workspace.root / 'studio.sqlite'}")
+    reviews = Reviews(store, workspace)
+    queue = Queue(store, workspace, reviews, config.jobs)
+    sessions = Sessions(workspace.root / ".session-key", config.token)
+    studio = Studio(config, workspace, store, reviews, queue, Uploads(workspace, config.limits), Catalogue(), sessions)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        queue.start()
+        yield
+        await asyncio.to_thread(queue.close)
+        await asyncio.to_thread(reviews.apply_rested, 0)
+        store.close()
+
+    app = FastAPI(
+        title="Syntype Studio", version=__version__, lifespan=lifespan, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None,
+        description="Everything that the Studio's pages do. Names are slugs of the workspace. Errors are `{\"error\": message}`.",
+    )  # fmt: skip
+    app.state.studio = studio
+    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router):
+        app.include_router(router)
+    app.mount("/static", pages.STATIC)
+    app.add_exception_handler(SyntypeError, _tell)
+    app.add_exception_handler(RequestValidationError, _tell_invalid)
+    app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(Exception, _tell_unexpected)
+    return Doors(app, config, sessions)
+
+
+@_sessions.get("")
+def show_session(request: Request, response: Response, here: Here) -> Session:
+    """The session of this browser; on loopback without a token one is begun."""
+    visitor = request.state.visitor
+    if visitor is None or visitor.by_header:
+        return Session(signed_in=visitor is not None, csrf=None)
+    return Session(signed_in=True, csrf=here.sessions.csrf(visitor.session or _begin(here, response)))
+
+
+@_sessions.post("")
+async def sign_in(sign_in: SignIn, response: Response, here: Here) -> Session:
+    """Sign in with the token."""
+    if here.config.token is None or not hmac.compare_digest(sign_in.token.encode(), here.config.token.encode()):
+        await asyncio.sleep(0.5)  # so that guessing is slow
+        raise HTTPException(403, "this is not the Studio's token. It was shown when the server first started with it.")
+    return Session(signed_in=True, csrf=here.sessions.csrf(_begin(here, response)))
+
+
+@_sessions.delete("", status_code=204)
+def sign_out(response: Response) -> None:
+    """Forget the session in this browser."""
+    response.delete_cookie(COOKIE)
+
+
+def _begin(here: Studio, response: Response) -> str:
+    """Give the browser a new session's cookie; returns the session's id."""
+    cookie = here.sessions.make()
+    response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=here.config.https, path="/")
+    return here.sessions.check(cookie) or ""
+
+
+def _problem(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": message.encode("utf-8", "replace").decode()}, status)
+
+
+def _tell(request: Request, error: Exception) -> Response:
+    """An error of ours in its own words, without the paths of this machine."""
+    studio: Studio = request.app.state.studio
+    status = 404 if isinstance(error, UnknownNameError) else 422 if isinstance(error, UserError) else 500
+    return _problem(status, studio.workspace.show(str(error)))
+
+
+def _tell_invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return _problem(422, f"{where or 'the request'}: {first['msg']}. See /api/openapi.json for what is expected.")
+
+
+def _tell_http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known = {404: "there is nothing at this address. See /api/openapi.json.", 405: "this address does not take such requests. See /api/openapi.json."}
+    return _problem(error.status_code, known.get(error.status_code) or str(error.detail))
+
+
+def _tell_unexpected(_request: Request, error: Exception) -> Response:
+    _log.exception("a request met an error", exc_info=error)
+    return _problem(500, f"the server met an unexpected {type(error).__name__}; its log says more. Try again, or restart the server.")

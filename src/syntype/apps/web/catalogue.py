@@ -1,0 +1,139 @@
+"""Collections as the Studio shows them: an index of a few columns in memory, from which pages of any filter are cut.
+
+An index holds about 200 bytes an image, and the catalogue keeps the few used last, so the server's memory does not grow with what
+has been looked at. An index is read again when the collection's table has changed on the disk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from syntype.collection.table import COLUMNS
+from syntype.errors import CollectionError, UnknownNameError, require_known
+
+__all__ = ["FILTERS", "Catalogue", "Index"]
+
+FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
+"""Columns by which images can be filtered; the word ``none`` asks for those without a value."""
+_READ = (*FILTERS, "image_id", "file_name", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
+_KEPT = 8
+_NONE = "none"
+
+
+@dataclass(frozen=True)
+class Index:
+    """The columns of one collection that the Studio needs.
+
+    Attributes:
+        root: the collection's folder.
+        table: one row an image, in the order of the collection.
+        stamp: what the file was when it was read.
+    """
+
+    root: Path
+    table: pa.Table
+    stamp: tuple[int, int] = field(repr=False)
+
+    @property
+    def num_images(self) -> int:
+        """Rows."""
+        return int(self.table.num_rows)
+
+    @cached_property
+    def facets(self) -> dict[str, dict[str, int]]:
+        """For every filter its values and how many images have each, commonest first."""
+        return {name: self._count(name) for name in FILTERS}
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {image: row for row, image in enumerate(self.table["image_id"].to_pylist())}
+
+    def _count(self, name: str) -> dict[str, int]:
+        counts = [(item["values"], item["counts"]) for item in self.table[name].value_counts().to_pylist()]
+        return {_NONE if value is None else value: number for value, number in sorted(counts, key=lambda pair: (-pair[1], str(pair[0])))}
+
+    def matching(self, filters: dict[str, str]) -> pa.Array:
+        """Positions of the images that fit every filter, ascending."""
+        mask: Any = pa.scalar(True)
+        for name, value in filters.items():
+            require_known("filter", [name], FILTERS)
+            column = self.table[name]
+            fits = pc.is_null(column) if value == _NONE else pc.fill_null(pc.equal(column, value), False)
+            mask = pc.and_(mask, fits)
+        if not filters:
+            return pa.array(range(self.num_images), pa.int64())
+        return pc.indices_nonzero(mask)
+
+    def rows(self, positions: Any) -> list[dict[str, Any]]:
+        """The images at some positions, as plain values, ``position`` among them."""
+        positions = positions if isinstance(positions, (pa.Array, pa.ChunkedArray)) else pa.array(positions, pa.int64())
+        found = self.table.take(positions).to_pylist()
+        return [{"position": position, **row} for position, row in zip(positions.to_pylist(), found, strict=True)]
+
+    def image(self, image_id: str) -> dict[str, Any]:
+        """One image.
+
+        Raises:
+            UnknownNameError: the collection has none of this name.
+        """
+        if image_id not in self._row_of:
+            raise UnknownNameError(f"image of {self.root.name}", image_id[:80], ())
+        return self.rows([self._row_of[image_id]])[0]
+
+    def file(self, image: dict[str, Any]) -> Path:
+        """The file of an image, which lies inside the collection whatever the table says.
+
+        Raises:
+            CollectionError: it is missing, or the table points elsewhere.
+        """
+        root, path = self.root.resolve(), (self.root / str(image["file_name"])).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
+            raise CollectionError(f"collection {self.root.name!r}: the file of image {image['image_id']} is missing. Put it back, or import again.")
+        return path
+
+
+class Catalogue:
+    """The indexes used last. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._indexes: OrderedDict[Path, Index] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def index(self, folder: Path) -> Index:
+        """The index of a collection as it is on the disk now.
+
+        Raises:
+            CollectionError: the table cannot be read.
+        """
+        file = folder / "metadata.parquet"
+        try:
+            state = file.stat()
+            stamp = (state.st_mtime_ns, state.st_size)
+            with self._lock:
+                known = self._indexes.get(folder)
+                if known is None or known.stamp != stamp:
+                    known = Index(folder, _read(file), stamp)
+                self._indexes[folder] = known
+                self._indexes.move_to_end(folder)
+                while len(self._indexes) > _KEPT:
+                    self._indexes.popitem(last=False)
+                return known
+        except (OSError, pa.ArrowException) as error:
+            raise CollectionError(f"collection {folder.name!r}: its table cannot be read ({type(error).__name__}). Import it again.") from None
+
+
+def _read(file: Path) -> pa.Table:
+    there = set(pq.read_schema(file).names)
+    table = pq.read_table(file, columns=[name for name in _READ if name in there], use_threads=False)
+    columns = {name: table[name] if name in there else pa.nulls(table.num_rows) for name in _READ}
+    kinds = {"Float64": pa.float64(), "Int32": pa.int32(), "string": pa.string()}
+    return pa.table({name: column.cast(kinds[COLUMNS[name]]) for name, column in columns.items()}).combine_chunks()

@@ -1,0 +1,52 @@
+"""What the Studio says of trained generators: read from ``generator.json`` alone, so that the server needs no PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from syntype.errors import CollectionError
+
+__all__ = ["describe_generator", "generator_species", "search_species"]
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
+        if isinstance(info, dict) and isinstance(info["species"], list):
+            return info
+    except (OSError, ValueError, KeyError):
+        pass
+    raise CollectionError(f"generator {folder.name!r}: its generator.json is missing or damaged. Train or adapt it again.")
+
+
+def generator_species(folder: Path) -> list[str]:
+    """Species that a generator was trained on or adapted to, in its own order."""
+    return [str(name) for name in _read(folder)["species"]]
+
+
+def describe_generator(folder: Path) -> dict[str, Any]:
+    """Identity, family, size of its images in pixels, species, those it was adapted to, training, licences and terms of its photographs."""
+    info = _read(folder)
+    adapters = [str(adapter.get("species")) for adapter in info.get("adapters", [])]
+    return {
+        "name": folder.name,
+        "generator_id": info.get("generator_id"),
+        "family": info.get("family"),
+        "size": info.get("config", {}).get("size"),
+        "num_species": len(info["species"]),
+        "adapted_to": adapters,
+        "steps": info.get("steps"),
+        "collection": info.get("collection"),
+        "licences": info.get("licences", []),
+        "terms": info.get("terms", []),
+    }
+
+
+def search_species(names: list[str], query: str, limit: int) -> list[str]:
+    """Names that hold every word of the query, those that begin with it first; upper and lower case alike."""
+    words = query.casefold().split()
+    found = [name for name in names if all(word in name.casefold() for word in words)]
+    whole = " ".join(words)
+    return sorted(found, key=lambda name: (not name.casefold().startswith(whole), name))[:limit]

@@ -1,0 +1,81 @@
+"""The pages: rendered here, made lively by small scripts in ``static/`` that speak to the REST interface. No page needs anything from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.templating import Jinja2Templates
+from jinja2 import Environment, FileSystemLoader
+from starlette.staticfiles import StaticFiles
+
+from syntype.apps.web.api_collections import list_collections, list_images, show_collection
+from syntype.apps.web.api_jobs import list_exports, list_generators, list_studies
+from syntype.apps.web.catalogue import FILTERS
+from syntype.apps.web.requests import Slug
+from syntype.apps.web.studio import Here
+
+__all__ = ["STATIC", "router"]
+
+_HERE = Path(__file__).parent
+STATIC = StaticFiles(directory=_HERE / "static")
+PAGE_SIZE = 120
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+_templates = Jinja2Templates(env=Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True))  # whatever the files are called
+Filter = Annotated[str | None, Query(max_length=300)]
+
+
+@router.get("/")
+def home(request: Request, here: Here) -> Response:
+    """What the workspace holds, the queue, and where photographs come in."""
+    shown = {"collections": list_collections(here), "generators": list_generators(here), "studies": list_studies(here), "exports": list_exports(here)}
+    return _templates.TemplateResponse(request, "home.html.j2", shown)
+
+
+@router.get("/signin")
+def sign_in(request: Request, here: Here) -> Response:
+    """Where the token is asked for."""
+    if here.config.token is None:
+        return RedirectResponse("/", 303)
+    return _templates.TemplateResponse(request, "signin.html.j2", {})
+
+
+@router.get("/collections/{name}")
+def grid(
+    request: Request,
+    here: Here,
+    name: Slug,
+    species: Filter = None,
+    split: Filter = None,
+    licence: Filter = None,
+    origin: Filter = None,
+    verdict: Filter = None,
+    reason: Filter = None,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> Response:
+    """A page of a collection's images, and filters."""
+    asked = {key: value or None for key, value in zip(FILTERS, (species, split, licence, origin, verdict, reason), strict=True)}
+    page = list_images(here, name, **asked, offset=offset, limit=PAGE_SIZE)
+    chosen = {key: value for key, value in asked.items() if value is not None}
+
+    def address(to: int) -> str:
+        return "?" + urlencode({**chosen, "offset": to})
+
+    shown = {
+        "collection": show_collection(here, name),
+        "page": page,
+        "chosen": chosen,
+        "earlier": address(max(0, offset - PAGE_SIZE)) if offset > 0 else None,
+        "later": address(offset + PAGE_SIZE) if offset + PAGE_SIZE < page.total else None,
+    }
+    return _templates.TemplateResponse(request, "grid.html.j2", shown)
+
+
+@router.get("/collections/{name}/curate")
+def curate(request: Request, here: Here, name: Slug) -> Response:
+    """Judge a collection's synthetic images one by one."""
+    shown = {"collection": show_collection(here, name), "references": [item.name for item in list_collections(here) if item.origins.get("real")]}
+    return _templates.TemplateResponse(request, "curate.html.j2", shown)

@@ -1,0 +1,60 @@
+"""How far a job is, and what can be seen of it already: read from the run folder that its command writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["latest_events", "now", "pictures"]
+
+_TAIL = 64_000
+_DRAWN = 60
+_SHOWN = ("progress.webp", "process.png", "losses.png", "strip.gif", "strip.webp", "strip.png", "board.png", "sheet.png", "long-tail.png")
+
+
+def now(out: Path) -> dict[str, Any]:
+    """What the command is doing: ``doing``, ``done``, ``total``, ``seconds_left``, ``note``; empty when it has not said so."""
+    try:
+        value = json.loads((out / "now.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def latest_events(out: Path, limit: int) -> list[dict[str, Any]]:
+    """The last events of ``progress.jsonl``, oldest first; only the end of a long file is read."""
+    try:
+        with (out / "progress.jsonl").open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            lines = file.read(_TAIL).decode("utf-8", errors="replace").splitlines()[1 if size > _TAIL else 0 :]
+    except OSError:
+        return []
+    return list(_parsed(lines[-limit:]))
+
+
+def _parsed(lines: list[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError:  # the last line may be half written
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def pictures(out: Path) -> dict[str, Path]:
+    """Pictures of a run by a name for requests: the latest previews first, then overviews, then the images drawn last.
+
+    The names are for looking up in this very answer, so that no path is ever made from a request.
+    """
+    found = {
+        path.name: path for path in sorted((out / "previews").glob("*.png"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)[:_DRAWN]
+    }
+    found |= {name: out / name for name in _SHOWN if (out / name).is_file()}
+    drawn = [path for path in (out / "images").glob("**/*") if path.suffix in (".png", ".jpg")]
+    newest = sorted(drawn, key=lambda path: path.stat().st_mtime_ns, reverse=True)[:_DRAWN]
+    return found | {f"images--{path.parent.name}--{path.name}": path for path in newest}

@@ -1,0 +1,218 @@
+"""The queue: jobs wait in order in the database, a thread starts them and notes how they end.
+
+Nothing that matters is kept in memory, so a server may be killed at any moment: the next one finds jobs that are still at work by their
+locks and waits for them, and starts those that died with it again, with ``--resume`` where the command has that.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from syntype.apps.web.processes import JobProcess
+from syntype.apps.web.requests import JobRequest, parse_request
+from syntype.apps.web.reviews import Reviews
+from syntype.apps.web.store import Store, jobs
+from syntype.apps.web.workspace import MARKS, Workspace
+from syntype.errors import InputError, SyntypeError, UnknownNameError, UserError
+
+__all__ = ["ACTIVE", "MAX_STARTS", "Queue"]
+
+ACTIVE = ("waiting", "running")
+MAX_STARTS = 3
+"""A job whose process is killed so many times is not started again: it may be what exhausts the machine."""
+_TICK = 0.5
+_log = logging.getLogger("syntype.studio")
+
+
+class Queue:
+    """The jobs of a workspace.
+
+    Args:
+        at_once: how many run at the same time.
+    """
+
+    def __init__(self, store: Store, workspace: Workspace, reviews: Reviews, at_once: int = 1) -> None:
+        self._store, self._workspace, self._reviews, self._at_once = store, workspace, reviews, at_once
+        self._processes: dict[int, JobProcess] = {}
+        self._asked: dict[int, int] = {}
+        self._wake, self._ending = threading.Event(), False
+        self._entering = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work; what an earlier server left is taken up."""
+        self._thread.start()
+
+    def close(self, seconds: float = 30) -> None:
+        """Stop running jobs so that their work is kept, for the next server to go on with; wait for them so long at most."""
+        self._ending = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for process in self._processes.values():
+            process.stop()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(process.is_alive() for process in self._processes.values()):
+            time.sleep(0.1)
+        for number, process in self._processes.items():
+            if not process.is_alive() and process.exit_code() != 0:
+                self._set(number, status="waiting", starts=0)  # stopped by us, not by a fault of its own
+
+    def add(self, request: JobRequest) -> int:
+        """Put a job at the end of the queue; returns its number.
+
+        Raises:
+            UnknownNameError, InputError: it needs what is not there, or its result's name is taken.
+        """
+        request.command(self._workspace)  # refused now, while somebody looks
+        with self._entering:
+            self._workspace.free(request.place, request.name)
+            same = select(jobs.c.id).where(jobs.c.place == request.place, jobs.c.slug == request.name, jobs.c.status.in_(ACTIVE))
+            with self._store.writing() as connection:
+                if (other := connection.scalar(same)) is not None:
+                    raise InputError(f"job {other} is going to make {request.name!r} already", "Choose another name.")
+                values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.name}
+                number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
+        self._wake.set()
+        return int(number)
+
+    def get(self, number: int) -> Row[Any]:
+        """One job.
+
+        Raises:
+            UnknownNameError: there is none of this number.
+        """
+        with self._store.reading() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == number)).one_or_none()
+        if row is None:
+            raise UnknownNameError("job", str(number), ())
+        return row
+
+    def list(self, limit: int, before: int | None = None) -> list[Row[Any]]:
+        """Jobs, newest first; ``before``: only those with smaller numbers."""
+        wanted = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+        with self._store.reading() as connection:
+            return list(connection.execute(wanted if before is None else wanted.where(jobs.c.id < before)))
+
+    def ahead(self, number: int) -> int:
+        """How many jobs come before a waiting one."""
+        with self._store.reading() as connection:
+            return int(connection.scalar(select(func.count()).where(jobs.c.status.in_(ACTIVE), jobs.c.id < number)) or 0)
+
+    def cancel(self, number: int) -> None:
+        """Take a waiting job out, or stop a running one so that its work is kept; asked a third time, it is ended at once.
+
+        Raises:
+            UserError: it has ended already.
+        """
+        with self._store.writing() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == number).with_for_update()).one_or_none()
+            if row is None:
+                raise UnknownNameError("job", str(number), ())
+            if row.status not in ACTIVE:
+                raise UserError(f"job {number} is {row.status} already. Nothing is left to cancel.")
+            change: dict[str, Any] = {"cancel": row.cancel + 1}
+            if row.status == "waiting":
+                change |= {"status": "cancelled", "ended": time.time(), "message": "cancelled before it began"}
+            connection.execute(update(jobs).where(jobs.c.id == number).values(**change))
+        self._wake.set()
+
+    def resume(self, number: int) -> None:
+        """Put a cancelled or failed job into the queue again; it goes on where it was stopped.
+
+        Raises:
+            UserError: it is not cancelled or failed, or its kind cannot go on.
+        """
+        row = self.get(number)
+        if row.status not in ("cancelled", "failed"):
+            raise UserError(f"job {number} is {row.status}. Only a job that was cancelled or has failed can be resumed.")
+        if not parse_request(row.request).resumable:
+            raise UserError(f"job {number} kept nothing to go on from: {row.kind} starts from the beginning. Ask for a new one.")
+        self._set(number, status="waiting", cancel=0, starts=0, message=None, ended=None)
+        self._wake.set()
+
+    def process(self, number: int) -> JobProcess:
+        """The process of a job, for its log."""
+        return self._processes.get(number) or JobProcess(self._workspace.root / "jobs" / str(number))
+
+    def _work(self) -> None:
+        while not self._ending:
+            try:
+                self._step()
+                self._reviews.apply_rested()
+            except Exception:  # a full disk or a database that is away for a moment must not end the queue
+                _log.exception("the queue met an error and goes on")
+                time.sleep(2)
+            self._wake.wait(_TICK)
+            self._wake.clear()
+
+    def _step(self) -> None:
+        with self._store.reading() as connection:
+            running = list(connection.execute(select(jobs).where(jobs.c.status == "running").order_by(jobs.c.id)))
+            waiting = list(connection.execute(select(jobs).where(jobs.c.status == "waiting").order_by(jobs.c.id).limit(self._at_once)))
+        room = self._at_once
+        for row in running:
+            process = self._processes.setdefault(row.id, self.process(row.id))
+            if not process.is_alive():
+                self._ended(row, process)
+                continue
+            room -= 1
+            if row.cancel > self._asked.get(row.id, 0) and process.stop(at_once=row.cancel >= 3):
+                self._asked[row.id] = row.cancel
+        for row in waiting[: max(0, room)]:
+            self._begin(row)
+
+    def _begin(self, row: Row[Any]) -> None:
+        request = parse_request(row.request)
+        out = self._workspace.place(request.place, request.name)
+        if row.cancel:  # asked for while an earlier server was on its way out
+            self._end(row.id, "cancelled", "what was done before is kept")
+            return
+        try:
+            command = [*request.command(self._workspace), f"--out={out}", "--json"]
+            for collection in request.reads():
+                self._reviews.apply(collection)
+        except SyntypeError as error:  # what it needs has gone since it was asked for
+            self._end(row.id, "failed", str(error))
+            return
+        if request.resumable:
+            command += ["--resume"] if out.exists() else []
+        elif out.exists():
+            shutil.rmtree(out)  # left by a process that was killed
+        self._set(row.id, status="running", starts=row.starts + 1, started=row.started or time.time())
+        process = self._processes[row.id] = JobProcess(self._workspace.root / "jobs" / str(row.id))
+        process.start(command)
+
+    def _ended(self, row: Row[Any], process: JobProcess) -> None:
+        request, code = parse_request(row.request), process.exit_code()
+        out = self._workspace.place(request.place, request.name)
+        if code == 0:
+            self._end(row.id, "finished", None, process.result())
+            if request.kind == "import":
+                shutil.rmtree(self._workspace.root / "uploads" / request.upload, ignore_errors=True)
+        elif row.cancel:
+            self._end(row.id, "cancelled", process.last_words() if code is not None else "ended at once; what lay on the disk is kept")
+        elif code is None and row.starts < MAX_STARTS:
+            self._set(row.id, status="waiting")
+        elif code is None:
+            self._end(row.id, "failed", f"its process was killed {row.starts} times, perhaps for want of memory. Ask for less, then resume it.")
+        else:
+            self._end(row.id, "failed", process.last_words() or f"ended with exit code {code}; its log says more")
+        if code != 0 and not request.resumable and not (out / MARKS[request.place]).exists():
+            shutil.rmtree(out, ignore_errors=True)  # half a collection is of no use, and its name is wanted
+
+    def _end(self, number: int, status: str, message: str | None, result: dict[str, Any] | None = None) -> None:
+        self._processes.pop(number, None)
+        self._asked.pop(number, None)
+        shown = None if message is None else self._workspace.show(message)
+        self._set(number, status=status, message=shown, result=result, ended=time.time())
+
+    def _set(self, number: int, **values: Any) -> None:
+        with self._store.writing() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == number).values(**values))

@@ -1,0 +1,311 @@
+"""What a job can be asked to do: one model a command, which checks the request and spells the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+
+from syntype.apps.web.generators import generator_species
+from syntype.apps.web.workspace import SLUG, Kind, Workspace
+from syntype.errors import UserError, require_known
+from syntype.recipe import Settings
+
+__all__ = ["JobRequest", "Slug", "Text", "UploadId", "parse_request"]
+
+Slug = Annotated[str, StringConstraints(pattern=SLUG)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A name as people write it: no control characters, so that it can stand on a command line."""
+UploadId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
+Seed = Annotated[int, Field(ge=0, le=2**31)]
+Steps = Annotated[int, Field(ge=1, le=1_000_000)]
+Minutes = Annotated[float, Field(gt=0, le=60 * 24 * 14)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Names = Annotated[tuple[Text, ...], Field(max_length=1000)]
+
+
+class _Request(Settings):
+    """What all jobs have."""
+
+    place: ClassVar[Kind] = "collections"
+    resumable: ClassVar[bool] = True
+    name: Slug
+    """What the result will be called."""
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """The command and its arguments, without ``--out``.
+
+        Raises:
+            UnknownNameError: something that it needs is not in the workspace.
+        """
+        raise NotImplementedError
+
+    def reads(self) -> tuple[str, ...]:
+        """Collections whose verdicts must stand in their tables before the command starts."""
+        return ()
+
+
+class ImportRequest(_Request):
+    """Make a collection of uploaded photographs."""
+
+    resumable: ClassVar[bool] = False
+    kind: Literal["import"] = "import"
+    upload: UploadId
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype collect``."""
+        folder = workspace.root / "uploads" / self.upload
+        if not folder.is_dir():
+            raise UserError(f"unknown upload {self.upload!r}. Begin one with POST /api/uploads, and send photographs to it.")
+        return ["collect", str(folder), f"--set=name={self.name}"]
+
+
+class TrainRequest(_Request):
+    """Train a generator."""
+
+    place: ClassVar[Kind] = "generators"
+    kind: Literal["train"] = "train"
+    family: Text
+    collection: Slug
+    size: int = Field(64, ge=16, le=1024)
+    minutes: Minutes | None = None
+    steps: Steps | None = None
+    seed: Seed = 0
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype train``."""
+        from syntype.generators.registry import list_families
+
+        require_known("generator family", [self.family], list_families())
+        return ["train", self.family, _path(workspace, "collections", self.collection), *_options(self, "size", "minutes", "steps", "seed")]
+
+    def reads(self) -> tuple[str, ...]:
+        """The photographs."""
+        return (self.collection,)
+
+
+class AdaptRequest(_Request):
+    """Teach a generator one more species."""
+
+    place: ClassVar[Kind] = "generators"
+    kind: Literal["adapt"] = "adapt"
+    generator: Slug
+    collection: Slug
+    species: Text
+    method: Literal["modulate", "finetune", "freeze-d", "ewc"] = "modulate"
+    shots: int = Field(6, ge=1, le=10_000)
+    steps: Steps = 300
+    seed: Seed = 0
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype adapt``."""
+        generator, collection = _path(workspace, "generators", self.generator), _path(workspace, "collections", self.collection)
+        return ["adapt", generator, collection, *_options(self, "species", "method", "shots", "steps", "seed")]
+
+
+class GenerateRequest(_Request):
+    """Draw synthetic images."""
+
+    kind: Literal["generate"] = "generate"
+    generator: Slug
+    species: Names = ()
+    """Empty: all that the generator knows."""
+    num: int = Field(ge=1, le=100_000)
+    """Of each species."""
+    seed: Seed = 0
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype generate``."""
+        return ["generate", _knowing(workspace, self.generator, self.species), *_options(self, "species", "num", "seed")]
+
+
+class BlendRequest(_Request):
+    """Draw hybrids."""
+
+    kind: Literal["blend"] = "blend"
+    generator: Slug
+    species: Annotated[Names, Field(min_length=1)]
+    layout: Literal["strip", "board"] = "strip"
+    of: Literal["latent", "species", "both"] = "both"
+    steps: int = Field(9, ge=2, le=1000)
+    amount: float = Field(0.5, ge=0, le=1)
+    num: int = Field(1, ge=1, le=1000)
+    seed: Seed = 0
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype blend``."""
+        options = _options(self, "species", "layout", "of", "steps", "amount", "num", "seed")
+        return ["blend", _knowing(workspace, self.generator, self.species), *options]
+
+
+class VaryRequest(_Request):
+    """Draw variations of photographs."""
+
+    kind: Literal["vary"] = "vary"
+    generator: Slug
+    collection: Slug
+    species: Names = ()
+    photographs: Names = ()
+    """image_id of single photographs; empty: all training photographs of the species."""
+    num: int = Field(1, ge=1, le=10_000)
+    strengths: Annotated[tuple[Share, ...], Field(min_length=1, max_length=20)] = (0.5,)
+    seed: Seed = 0
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype vary``."""
+        generator, collection = _path(workspace, "generators", self.generator), _path(workspace, "collections", self.collection)
+        options = _options(self, "species", "num", "seed", photographs="photograph", strengths="strength")
+        return ["vary", generator, collection, *options]
+
+
+class InpaintRequest(_Request):
+    """Draw a part of training photographs anew."""
+
+    kind: Literal["inpaint"] = "inpaint"
+    generator: Slug
+    collection: Slug
+    species: Names = ()
+    photographs: Names = ()
+    box: tuple[Share, Share, Share, Share]
+    """Left, top, right, bottom of what to draw anew, as shares of the side."""
+    num: int = Field(1, ge=1, le=10_000)
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _has_an_inside(self) -> InpaintRequest:
+        left, top, right, bottom = self.box
+        if left >= right or top >= bottom:
+            raise ValueError("the box must be left, top, right, bottom, with left below right and top below bottom")
+        return self
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype inpaint``."""
+        generator, collection = _path(workspace, "generators", self.generator), _path(workspace, "collections", self.collection)
+        options = _options(self, "species", "num", "seed", photographs="photograph")
+        return ["inpaint", generator, collection, *options, "--box", *map(str, self.box)]
+
+
+class CurateRequest(_Request):
+    """Refuse copies and images of the wrong species."""
+
+    resumable: ClassVar[bool] = False
+    kind: Literal["curate"] = "curate"
+    synthetic: Slug
+    real: Slug
+    seed: Seed = 0
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype curate``."""
+        real = _path(workspace, "collections", self.real)
+        return ["curate", _path(workspace, "collections", self.synthetic), f"--real={real}", *_options(self, "seed")]
+
+    def reads(self) -> tuple[str, ...]:
+        """The synthetic images."""
+        return (self.synthetic,)
+
+
+class StudyRequest(_Request):
+    """Find out whether synthetic images help."""
+
+    place: ClassVar[Kind] = "studies"
+    kind: Literal["study"] = "study"
+    collection: Slug
+    generator: Slug | None = None
+    family: Text | None = None
+    """A family to train inside the study, instead of a ready generator."""
+    synthetic: Slug | None = None
+    """A ready synthetic collection instead; experts' verdicts on it hold."""
+    minutes: Minutes | None = None
+    seeds: int = Field(5, ge=1, le=100)
+    fill_to: int = Field(60, ge=1, le=100_000)
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StudyRequest:
+        if sum(value is not None for value in (self.generator, self.family, self.synthetic)) != 1:
+            raise ValueError("give one of 'generator', 'family' and 'synthetic'")
+        return self
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype study``."""
+        arguments = [
+            "study",
+            _path(workspace, "collections", self.collection),
+            f"--set=fill_to={self.fill_to}",
+            *_options(self, "seeds", "seed", "minutes"),
+        ]
+        if self.synthetic is not None:
+            return [*arguments, f"--synthetic={_path(workspace, 'collections', self.synthetic)}"]
+        if self.generator is not None:
+            return [*arguments, f"--generator={_path(workspace, 'generators', self.generator)}"]
+        from syntype.generators.registry import list_families
+
+        require_known("generator family", [str(self.family)], list_families())
+        return [*arguments, f"--generator={self.family}"]
+
+    def reads(self) -> tuple[str, ...]:
+        """The photographs, and the ready images."""
+        return (self.collection, *([self.synthetic] if self.synthetic else []))
+
+
+class ExportRequest(_Request):
+    """Pack a collection as one file."""
+
+    place: ClassVar[Kind] = "exports"
+    resumable: ClassVar[bool] = False
+    kind: Literal["export"] = "export"
+    collection: Slug
+    layout: Literal["species", "collection", "table"] = "species"
+    everything: bool = False
+    """Also what was refused."""
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype export``."""
+        arguments = ["export", _path(workspace, "collections", self.collection), *_options(self, "layout")]
+        return [*arguments, "--all"] if self.everything else arguments
+
+    def reads(self) -> tuple[str, ...]:
+        """The collection."""
+        return (self.collection,)
+
+
+JobRequest = Annotated[
+    ImportRequest
+    | TrainRequest
+    | AdaptRequest
+    | GenerateRequest
+    | BlendRequest
+    | VaryRequest
+    | InpaintRequest
+    | CurateRequest
+    | StudyRequest
+    | ExportRequest,
+    Field(discriminator="kind"),
+]  # fmt: skip
+_adapter: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
+
+
+def parse_request(value: dict[str, Any]) -> JobRequest:
+    """A request as the database keeps it."""
+    return _adapter.validate_python(value)
+
+
+def _path(workspace: Workspace, kind: Kind, slug: str) -> str:
+    return str(workspace.find(kind, slug))
+
+
+def _knowing(workspace: Workspace, generator: str, species: Iterable[str]) -> str:
+    """The generator's folder, once it is sure that it knows the species."""
+    folder = workspace.find("generators", generator)
+    require_known("species", species, generator_species(folder))
+    return str(folder)
+
+
+def _options(request: _Request, *names: str, **spelled: str) -> list[str]:
+    """``--name=value`` for every field named that is set; ``spelled`` gives the option's name where it is not the field's."""
+    options = []
+    for name, option in {**{name: name for name in names}, **spelled}.items():
+        value = getattr(request, name)
+        options += [f"--{option}={item}" for item in (value if isinstance(value, tuple) else () if value is None else (value,))]
+    return options

@@ -1,0 +1,170 @@
+"""Experts' decisions in the database: recorded one by one, undone, compared, and written into collections' tables."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from itertools import combinations
+from typing import Any
+
+from sqlalchemy import Row, and_, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from syntype.apps.web.store import Store, reviewers, verdicts
+from syntype.apps.web.workspace import Workspace
+from syntype.collection import Collection
+from syntype.collection.experts import Decision, ExpertResult, Vote, apply_votes, cohen_kappa
+from syntype.errors import UserError
+
+__all__ = ["Reviews"]
+
+REST_SECONDS = 3.0
+"""A collection's table is brought up to date once nobody has decided anything about it for so long."""
+
+
+class Reviews:
+    """What reviewers decided about the images of a workspace. Safe to use from several threads."""
+
+    def __init__(self, store: Store, workspace: Workspace) -> None:
+        self._store, self._workspace = store, workspace
+        self._applied: dict[str, tuple[int, int]] = {}
+        self._applying = threading.Lock()
+        self._ids: dict[str, int] = {}
+
+    def decide(
+        self, collection: str, image_id: str, sha256: str | None, reviewer: str, decision: Decision, reason: str | None, key: str | None
+    ) -> int:
+        """Record a decision; it replaces an earlier one of this reviewer on this image. On the disk when this returns.
+
+        Args:
+            key: of the sender's choice; a decision with a key that is known already is not recorded again.
+
+        Returns:
+            The decision's number.
+        """
+        number = self._reviewer(reviewer)
+        values = {"key": key, "collection": collection, "image_id": image_id, "sha256": sha256, "reviewer": number}
+        try:
+            with self._store.writing() as connection:
+                new = insert(verdicts).values(**values, decision=decision, reason=reason, decided=time.time()).returning(verdicts.c.id)
+                return int(connection.execute(new).scalar_one())
+        except IntegrityError:  # sent again after an answer that was lost
+            with self._store.reading() as connection:
+                known = connection.execute(select(verdicts).where(verdicts.c.key == key)).one_or_none()
+            if known is None:
+                raise
+            if (known.collection, known.image_id, known.reviewer, known.decision) != (collection, image_id, number, decision):
+                raise UserError("this key was sent with another decision. Use a new key for each decision.") from None
+            return int(known.id)
+
+    def undo(self, collection: str, reviewer: str) -> dict[str, Any] | None:
+        """Take back this reviewer's latest standing decision on the collection; what it was, or None if there is none."""
+        number = self._reviewer(reviewer)
+        latest = select(func.max(verdicts.c.id)).where(
+            verdicts.c.collection == collection, verdicts.c.reviewer == number, verdicts.c.undone.is_(None)
+        )
+        with self._store.writing() as connection:
+            row = connection.execute(select(verdicts).where(verdicts.c.id == latest.scalar_subquery()).with_for_update()).one_or_none()
+            if row is None:
+                return None
+            connection.execute(update(verdicts).where(verdicts.c.id == row.id).values(undone=time.time()))
+        return {"id": row.id, "image_id": row.image_id, "decision": row.decision, "reason": row.reason}
+
+    def judged(self, collection: str, reviewer: str, images: Iterable[str]) -> set[str]:
+        """Which of some images (a page of them) the reviewer has judged."""
+        own = and_(verdicts.c.collection == collection, verdicts.c.reviewer == self._reviewer(reviewer), verdicts.c.undone.is_(None))
+        with self._store.reading() as connection:
+            return set(connection.scalars(select(verdicts.c.image_id).where(own, verdicts.c.image_id.in_(list(images)))))
+
+    def count(self, collection: str, reviewer: str) -> int:
+        """How many images of the collection the reviewer has judged."""
+        own = and_(verdicts.c.collection == collection, verdicts.c.reviewer == self._reviewer(reviewer), verdicts.c.undone.is_(None))
+        with self._store.reading() as connection:
+            return int(connection.scalar(select(func.count(verdicts.c.image_id.distinct())).where(own)) or 0)
+
+    def standing(self, collection: str) -> list[Row[Any]]:
+        """The decisions that hold, oldest first: of each image and reviewer the latest that was not undone."""
+        latest = (
+            select(func.max(verdicts.c.id))
+            .where(verdicts.c.collection == collection, verdicts.c.undone.is_(None))
+            .group_by(verdicts.c.image_id, verdicts.c.reviewer)
+        )
+        wanted = (
+            select(verdicts, reviewers.c.name)
+            .join(reviewers, verdicts.c.reviewer == reviewers.c.id)
+            .where(verdicts.c.id.in_(latest))
+            .order_by(verdicts.c.id)
+        )
+        with self._store.reading() as connection:
+            return list(connection.execute(wanted))
+
+    def agreement(self, collection: str) -> dict[str, Any]:
+        """How many images each reviewer judged, and for each two of them how many they share and Cohen's kappa."""
+        by_reviewer: dict[str, dict[str, str]] = {}
+        for row in self.standing(collection):
+            by_reviewer.setdefault(row.name, {})[row.image_id] = row.decision
+        pairs = [
+            {
+                "reviewers": [first, second],
+                "num_shared": len(by_reviewer[first].keys() & by_reviewer[second].keys()),
+                "kappa": cohen_kappa(by_reviewer[first], by_reviewer[second]),
+            }
+            for first, second in combinations(sorted(by_reviewer), 2)
+        ]
+        counts = {name: {word: list(votes.values()).count(word) for word in sorted(set(votes.values()))} for name, votes in by_reviewer.items()}
+        return {"reviewers": counts, "pairs": pairs}
+
+    def apply(self, collection: str) -> ExpertResult:
+        """Bring the collection's table up to date with what its reviewers decided.
+
+        Raises:
+            UnknownNameError, CollectionError: there is no such collection, or it is damaged.
+        """
+        folder = self._workspace.find("collections", collection)
+        with self._applying:
+            mark = self._marks(collection).get(collection, (0, 0))
+            with self._store.reading() as connection:
+                of = verdicts.c.collection == collection
+                known = set(connection.scalars(select(verdicts.c.image_id).where(of).distinct()))
+            votes = [Vote(row.image_id, row.sha256, row.name, row.decision) for row in self.standing(collection)]
+            result = apply_votes(Collection.open(folder), votes, withdrawn=known - {vote.image_id for vote in votes})
+            self._applied[collection] = mark
+        return result
+
+    def apply_rested(self, rest: float = REST_SECONDS) -> None:
+        """Bring every collection up to date whose reviewers have paused, so that other programs find their verdicts in the table."""
+        with self._store.reading() as connection:
+            recent = max(time.time() - rest, 0)
+            busy = set(
+                connection.scalars(select(verdicts.c.collection).where((verdicts.c.decided > recent) | (verdicts.c.undone > recent)).distinct())
+            )
+        there = set(self._workspace.slugs("collections"))
+        for collection, mark in self._marks().items():
+            if collection not in busy and collection in there and self._applied.get(collection) != mark:
+                self.apply(collection)
+
+    def _marks(self, collection: str | None = None) -> dict[str, tuple[int, int]]:
+        """For each collection how many decisions were ever made about it, and how many undone: this changes with every change."""
+        wanted = select(verdicts.c.collection, func.count(), func.count(verdicts.c.undone)).group_by(verdicts.c.collection)
+        if collection is not None:
+            wanted = wanted.where(verdicts.c.collection == collection)
+        with self._store.reading() as connection:
+            return {name: (made, undone) for name, made, undone in connection.execute(wanted)}
+
+    def _reviewer(self, name: str) -> int:
+        """The reviewer's number; a new one is entered."""
+        if name not in self._ids:
+            wanted = select(reviewers.c.id).where(reviewers.c.name == name)
+            with self._store.reading() as connection:
+                number = connection.scalar(wanted)
+            if number is None:
+                try:
+                    with self._store.writing() as connection:
+                        connection.execute(insert(reviewers).values(name=name))
+                except IntegrityError:  # entered by another request at this very moment
+                    pass
+                with self._store.reading() as connection:
+                    number = connection.scalar(wanted)
+            self._ids[name] = int(number or 0)
+        return self._ids[name]

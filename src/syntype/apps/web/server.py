@@ -1,0 +1,55 @@
+"""The server process: one workspace, one port, until Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from syntype.apps.web.app import create_app
+from syntype.apps.web.limits import StudioConfig, is_loopback
+from syntype.apps.web.workspace import Workspace
+from syntype.errors import InputError
+
+__all__ = ["serve"]
+
+
+def serve(folder: Path, config: StudioConfig, database: str | None = None) -> None:
+    """Serve a workspace until Ctrl-C or SIGTERM. The address stands on standard output once it answers; everything else goes to standard error.
+
+    Raises:
+        InputError: the workspace, the address or the database cannot be used.
+    """
+    workspace = Workspace(folder)
+    with workspace.claimed():
+        if config.token is None and not is_loopback(config.host):
+            config = config.model_copy(update={"token": _make_token()})
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+        app = create_app(workspace, config, database)
+        listener = _listen(config)
+        port = listener.getsockname()[1]
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        print(f"The Studio over {folder}: http://{host}:{port}", flush=True)
+        # Requests are logged by the doors, which leave out queries and cookies.
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10)).run([listener])
+
+
+def _make_token() -> str:
+    token = secrets.token_urlsafe(24)
+    print(f"Sign in with this token, which is shown only now (--token chooses your own): {token}", file=sys.stderr, flush=True)
+    return token
+
+
+def _listen(config: StudioConfig) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host, config.port))
+        return listener
+    except OSError as error:
+        raise InputError(f"cannot answer at {config.host}, port {config.port} ({error.strerror})", "Give another --host or --port.") from None

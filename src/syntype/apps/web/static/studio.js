@@ -1,0 +1,44 @@
+// What all pages share: requests to the REST interface, and one place where problems are told.
+
+let session = null;
+
+// The session's header value; asked for once a page.
+async function csrf() {
+  session ??= fetch("/api/session").then((answer) => answer.json());
+  return (await session).csrf ?? "";
+}
+
+export function tell(message) {
+  const place = document.getElementById("problem");
+  place.textContent = message;
+  place.hidden = !message;
+}
+
+// Send a request; the answer's JSON, or an Error with the server's own words.
+export async function call(method, path, body) {
+  const options = { method, headers: {} };
+  if (method !== "GET") options.headers["X-Syntype-Csrf"] = await csrf();
+  if (body instanceof Blob) {
+    options.body = body;
+  } else if (body !== undefined) {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Error("The server does not answer. Check that it runs; nothing that was saved is lost.");
+  }
+  if (answer.status === 401) location.assign("/signin");
+  const value = answer.status === 204 ? null : await answer.json();
+  if (!answer.ok) throw new Error(value.error);
+  return value;
+}
+
+// An element with properties and children; text is never read as HTML.
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}

@@ -1,0 +1,69 @@
+"""What the routes share: the parts of the running Studio, and the answers that all of them may give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel
+
+from syntype.apps.web.catalogue import Catalogue
+from syntype.apps.web.doors import Sessions
+from syntype.apps.web.limits import StudioConfig
+from syntype.apps.web.queue import Queue
+from syntype.apps.web.reviews import Reviews
+from syntype.apps.web.store import Store
+from syntype.apps.web.uploads import Uploads
+from syntype.apps.web.workspace import Workspace
+
+__all__ = ["PROBLEMS", "Here", "Problem", "Studio", "image_answer"]
+
+_TYPES = {
+    ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".tif": "image/tiff", ".bmp": "image/bmp",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The parts of a running Studio."""
+
+    config: StudioConfig
+    workspace: Workspace
+    store: Store
+    reviews: Reviews
+    queue: Queue
+    uploads: Uploads
+    catalogue: Catalogue
+    sessions: Sessions
+
+
+class Problem(BaseModel):
+    """Why a request was refused, and what to do next."""
+
+    error: str
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, 404, 413, 421, 422)}
+
+
+def _studio(request: Request) -> Studio:
+    return request.app.state.studio  # type: ignore[no-any-return]
+
+
+Here = Annotated[Studio, Depends(_studio)]
+
+
+def image_answer(path: Path, *, for_ever: bool = False) -> FileResponse:
+    """A picture as an answer; a browser that opens it on its own runs nothing of it.
+
+    Args:
+        for_ever: its address names its content, so that browsers may keep it.
+    """
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cache-Control": "private, max-age=31536000, immutable" if for_ever else "private, no-cache",
+    }
+    return FileResponse(path, media_type=_TYPES.get(path.suffix.lower(), "application/octet-stream"), headers=headers)

@@ -1,0 +1,50 @@
+"""Small pictures, made once and kept on the disk under the hash of what they show."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+import uuid
+from pathlib import Path
+
+from PIL import Image
+
+from syntype.collection.decoding import decode
+
+__all__ = ["fitted", "thumbnail"]
+
+_decoders = threading.BoundedSemaphore(2)
+"""A photograph may take 360 MB while it is decoded: only two are at any time."""
+
+
+def thumbnail(cache: Path, source: Path, sha256: str | None, side: int) -> Path:
+    """The WebP of an image, at most ``side`` pixels long; small images keep their size.
+
+    Raises:
+        InputError: the image is missing or damaged.
+    """
+    if sha256 is None or not re.fullmatch("[0-9a-f]{64}", sha256):
+        state = source.stat()
+        sha256 = hashlib.sha256(f"{source}\n{state.st_mtime_ns}\n{state.st_size}".encode()).hexdigest()
+    path = cache / f"thumbnails-{side}" / sha256[:2] / f"{sha256}.webp"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = fitted(source, side)
+        temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")  # two requests may make the same one at once
+        picture.save(temporary, "WEBP", quality=85)
+        os.replace(temporary, path)
+    return path
+
+
+def fitted(source: Path, side: int) -> Image.Image:
+    """An image file, decoded, at most ``side`` pixels long and without any of its metadata.
+
+    Raises:
+        InputError: the image is missing or damaged.
+    """
+    with _decoders:
+        picture = Image.fromarray(decode(source))
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return picture

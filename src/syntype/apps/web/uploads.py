@@ -1,0 +1,299 @@
+"""Photographs on their way into a collection: one file a request, checked by decoding, nothing left of what is refused.
+
+uploads/ID/<species>/<file>    what was taken; the importer reads this folder
+uploads/ID/.part-*             what is being received; gone when the request ends
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import threading
+import time
+import unicodedata
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from syntype.apps.web.limits import Limits
+from syntype.apps.web.workspace import Workspace
+from syntype.collection.decoding import FORMATS, read_image
+from syntype.collection.sources import SIDECARS, species_name
+from syntype.errors import InputError, UnknownNameError
+
+__all__ = ["RefusedFile", "Taken", "Uploads", "checked_species"]
+
+_CHUNK = 1 << 20
+_decoding = threading.BoundedSemaphore(1)
+"""One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_OLD_SECONDS = 7 * 86400
+
+
+@dataclass(frozen=True)
+class RefusedFile:
+    """A file of a zip that was set aside: what is wrong, and how to mend it."""
+
+    file: str
+    reason: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one sent file: images taken, and those of a zip that were set aside."""
+
+    num_taken: int
+    refused: tuple[RefusedFile, ...] = ()
+
+    def plain(self) -> dict[str, object]:
+        """For JSON."""
+        return {"num_taken": self.num_taken, "refused": [asdict(item) for item in self.refused]}
+
+
+class Uploads:
+    """All uploads of a workspace. Safe to use from several threads."""
+
+    def __init__(self, workspace: Workspace, limits: Limits) -> None:
+        self._root, self._limits = workspace.root / "uploads", limits
+        self._lock = threading.Lock()
+
+    def begin(self) -> str:
+        """Begin an upload; returns its id. Uploads that nobody has touched for a week are removed.
+
+        Raises:
+            InputError: too many have not become collections.
+        """
+        with self._lock:
+            open_ones = [path for path in self._root.iterdir() if path.is_dir()]
+            for path in open_ones:
+                if time.time() - path.stat().st_mtime > _OLD_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
+            if sum(path.is_dir() for path in open_ones) >= self._limits.uploads:
+                raise InputError(f"{self._limits.uploads} uploads are open", "Import or delete one first.")
+            name = uuid.uuid4().hex
+            (self._root / name).mkdir()
+            return name
+
+    def drop(self, upload: str) -> None:
+        """Delete an upload with all its files."""
+        shutil.rmtree(self.folder(upload))
+
+    def folder(self, upload: str) -> Path:
+        """The folder of an upload.
+
+        Raises:
+            UnknownNameError: there is none of this id.
+        """
+        if not re.fullmatch("[0-9a-f]{32}", upload) or not (self._root / upload).is_dir():
+            raise UnknownNameError("upload", upload[:40], ())
+        return self._root / upload
+
+    def contents(self, upload: str) -> dict[str, int]:
+        """Number of images of each species."""
+        species = [path for path in sorted(self.folder(upload).iterdir()) if path.is_dir() and not path.name.startswith(".")]
+        return {path.name: sum(1 for _ in path.iterdir()) for path in species}
+
+    @contextmanager
+    def receiving(self, upload: str) -> Iterator[Path]:
+        """A folder for what is being received; gone, with all in it, when this ends."""
+        folder = self.folder(upload) / f".part-{uuid.uuid4().hex}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def limit(self, name: str) -> int:
+        """Bytes that a file of this name may have."""
+        return self._limits.zip_bytes if name.lower().endswith(".zip") else self._limits.file_bytes
+
+    def take(self, upload: str, part: Path, name: str, species: str | None) -> Taken:
+        """Check a received file and put its image, or the images of a zip, into the upload.
+
+        Args:
+            part: the file, inside the folder of ``receiving``.
+            name: what the sender calls it.
+            species: what it shows; None only for a zip, whose folders then name the species.
+
+        Raises:
+            InputError: it cannot be used; nothing of it stays.
+        """
+        name = _checked_name(name)
+        wanted = None if species is None else checked_species(species)
+        refused: list[RefusedFile] = []
+        if name.lower().endswith(".zip"):
+            found = self._unpack(part, wanted, refused)
+        else:
+            if wanted is None:
+                raise InputError(f"{name}: a single photograph needs a species", "Say what it shows.")
+            self._check_image(part, name)
+            found = [(wanted, name, part)]
+        with self._lock:
+            self._make_room(upload, [path for *_, path in found])
+            for kind, own, path in found:
+                target = _free(self.folder(upload) / kind, own)
+                target.parent.mkdir(exist_ok=True)
+                os.replace(path, target)
+        return Taken(len(found), tuple(refused))
+
+    def _make_room(self, upload: str, new: list[Path]) -> None:
+        there = list(self.folder(upload).glob("[!.]*/*"))
+        if len(there) + len(new) > self._limits.files:
+            raise InputError(
+                f"the upload would have more than {self._limits.files:,} files", "Import these first, and the others as another collection."
+            )
+        if sum(path.stat().st_size for path in (*there, *new)) > self._limits.upload_bytes:
+            raise InputError(f"the upload would have more than {self._limits.upload_bytes:,} bytes", "Import these first, and the others separately.")
+
+    def _check_image(self, path: Path, name: str) -> None:
+        """Decode an image as the importer will."""
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+        except Image.DecompressionBombError:
+            width = height = self._limits.pixels
+        except Exception:  # whatever a header makes Pillow throw: the importer's own check, below, says what is wrong
+            width = height = 0
+        if width * height > self._limits.pixels:
+            raise InputError(f"{name}: has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.")
+        try:
+            with _decoding:
+                read_image(path.read_bytes())
+        except InputError as error:
+            raise InputError(f"{name}: {error.reason}", error.mend) from None
+
+    def _unpack(self, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[str, str, Path]]:
+        """Images of a zip as (species, name, file beside the zip); a zip that could do harm is refused as a whole."""
+        try:
+            with zipfile.ZipFile(part) as archive:
+                members = _checked_members(archive, self._limits)
+                found, room = [], self._limits.unpacked_bytes
+                for number, (member, parts) in enumerate(members):
+                    kind = species if species is not None else (_species_of(parts) if len(parts) > 1 else None)
+                    try:
+                        if kind is None:
+                            raise InputError(f"{'/'.join(parts)}: lies beside the species' folders", "Move it into the folder of its species.")
+                        name = _checked_name(parts[-1])
+                        path = part.parent / f"{number}"
+                        room -= _extract(archive, member, path, min(room, self._limits.file_bytes))
+                        self._check_image(path, name)
+                        found.append((kind, name, path))
+                    except InputError as error:
+                        (part.parent / f"{number}").unlink(missing_ok=True)
+                        if isinstance(error, _Bomb):
+                            raise
+                        refused.append(RefusedFile("/".join(parts)[:300], error.reason[:300], error.mend))
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+            raise InputError(f"is not a zip that can be read ({type(error).__name__})", "Pack it again, without a password.") from None
+        if not found:
+            reason = f"{refused[0].reason}" if refused else "it is empty"
+            raise InputError(f"the zip holds no image that can be used ({reason})", "Pack photographs in one folder for each species.")
+        return found
+
+
+class _Bomb(InputError):
+    """A zip unpacks to more than it may; unlike one bad image, this condemns the whole."""
+
+
+def _checked_members(archive: zipfile.ZipFile, limits: Limits) -> list[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
+    """What to unpack, with the parts of its name; folders, hidden files and notes are passed over.
+
+    Raises:
+        InputError: a name leads out of the archive, an entry is a link, or there is too much.
+    """
+    members: list[tuple[zipfile.ZipInfo, tuple[str, ...]]] = []
+    declared = 0
+    if len(archive.infolist()) > limits.files:
+        raise InputError(f"the zip has more than {limits.files:,} entries", "Split it.")
+    for member in archive.infolist():
+        name = member.orig_filename
+        if not name or "\0" in name or "\\" in name or name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in PurePosixPath(name).parts:
+            raise InputError(f"the zip is refused: {name[:100]!r} leads out of it", "Pack the folders of photographs again, with plain names.")
+        mode = member.external_attr >> 16
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise InputError(f"the zip is refused: {name[:100]!r} is a link or a device", "Pack the photographs themselves.")
+        if member.flag_bits & 0x1:
+            raise InputError(f"the zip is refused: {name[:100]!r} is encrypted", "Pack it again, without a password.")
+        parts = tuple(part for part in PurePosixPath(name).parts if part != ".")
+        if member.is_dir() or not parts or any(part.startswith((".", "__MACOSX")) for part in parts):
+            continue
+        if PurePosixPath(name).suffix.lower() in SIDECARS - {".zip"}:
+            continue
+        declared += member.file_size
+        if declared > limits.unpacked_bytes or (member.file_size > _CHUNK and member.file_size > limits.ratio * max(1, member.compress_size)):
+            raise _bomb(name)
+        members.append((member, parts))
+    return members
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, room: int) -> int:
+    """Unpack one file and count its bytes as they come, whatever the zip declares."""
+    size = 0
+    with archive.open(member) as source, path.open("xb") as target:
+        while chunk := source.read(_CHUNK):
+            size += len(chunk)
+            if size > room:
+                raise _bomb(member.filename)
+            target.write(chunk)
+    return size
+
+
+def _bomb(name: str) -> _Bomb:
+    return _Bomb(f"the zip is refused: {name[:100]!r} unpacks to more than is allowed", "Send fewer or smaller photographs at once.")
+
+
+def _checked_name(name: str) -> str:
+    """A file's own name, without anything that could lead elsewhere or be hidden.
+
+    Raises:
+        InputError: it is no plain name.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if not name.strip() or len(name.encode("utf-8", "replace")) > 200 or name.startswith(".") or not _is_plain(name):
+        raise InputError(f"{name[:100]!r} is no file name", "Use a plain name such as fish-1.jpg.")
+    return name
+
+
+def checked_species(name: str) -> str:
+    """A species' name that can be a folder's too.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        found = species_name(name)
+    except (TypeError, ValueError):
+        found = ""
+    if not found or len(found.encode("utf-8", "replace")) > 150 or found.startswith((".", "-")) or not _is_plain(found):
+        raise InputError(f"{name[:100]!r} cannot name a species", "Write it as in 'Amphiprion ocellaris'.")
+    return found
+
+
+def _species_of(parts: tuple[str, ...]) -> str:
+    return checked_species(parts[0].replace("_", " "))
+
+
+def _is_plain(name: str) -> bool:
+    """No separators, no control or invisible characters, nothing that Windows takes for a device or cuts off."""
+    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") or letter in '/\\:*?"<>|' for letter in name):
+        return False
+    return name not in (".", "..") and not name.endswith((" ", ".")) and not _DEVICES.fullmatch(name)
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A path in the folder that is not taken."""
+    stem, ending = os.path.splitext(name)
+    candidate, number = folder / name, 1
+    while candidate.exists():
+        number += 1
+        candidate = folder / f"{stem}-{number}{ending}"
+    return candidate

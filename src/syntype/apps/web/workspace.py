@@ -1,0 +1,119 @@
+"""The workspace: the one folder that the Studio sees. Requests name things in it by slugs; paths are made here and nowhere else.
+
+WORKSPACE/
+  collections/ generators/ studies/ exports/   one folder a thing, its name is its slug; other folders are not listed
+  uploads/                                     photographs on their way into a collection
+  jobs/                                        one folder a job: its log, its result, its lock
+  .cache/                                      thumbnails, safe to delete
+  studio.sqlite                                jobs, verdicts, reviewers
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from syntype.errors import InputError, UnknownNameError
+
+__all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
+
+Kind = Literal["collections", "generators", "studies", "exports"]
+MARKS: dict[Kind, str] = {"collections": "collection.json", "generators": "generator.json", "studies": "results.json", "exports": "export.json"}
+"""What a folder must hold to be listed: a stage writes it last, so what is unfinished is not offered."""
+KINDS: tuple[Kind, ...] = tuple(MARKS)
+SLUG = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+"""What a thing may be called: it is a folder's name on every system, and never a path."""
+
+
+class Workspace:
+    """A workspace folder; made, with its sub-folders, where it is missing.
+
+    Raises:
+        InputError: the path is a file, or cannot be written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).absolute()
+        try:
+            for name in (*KINDS, "uploads", "jobs", ".cache"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot be a workspace ({error.strerror})", "Give a folder that may be written to.", file=root) from None
+
+    def place(self, kind: Kind, slug: str) -> Path:
+        """Where a thing of this name lies or would lie.
+
+        Raises:
+            InputError: the name is not a slug.
+        """
+        if not re.fullmatch(SLUG, slug):
+            mend = "Use 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or digit."
+            raise InputError(f"{slug[:80]!r} cannot be a name", mend)
+        return self.root / kind / slug
+
+    def find(self, kind: Kind, slug: str) -> Path:
+        """The folder of a finished thing.
+
+        Raises:
+            UnknownNameError: there is none; the message lists those that there are.
+        """
+        if not re.fullmatch(SLUG, slug) or not (self.root / kind / slug / MARKS[kind]).is_file():
+            raise UnknownNameError(_one(kind), slug[:80], self.slugs(kind))
+        return self.root / kind / slug
+
+    def slugs(self, kind: Kind) -> list[str]:
+        """Names of all finished things of a kind, sorted."""
+        with os.scandir(self.root / kind) as entries:
+            return sorted(entry.name for entry in entries if re.fullmatch(SLUG, entry.name) and (Path(entry.path) / MARKS[kind]).is_file())
+
+    def free(self, kind: Kind, slug: str) -> Path:
+        """Where a new thing of this name may be written.
+
+        Raises:
+            InputError: the name is not a slug, or is taken.
+        """
+        place = self.place(kind, slug)
+        if place.exists():
+            raise InputError(f"{_one(kind)} {slug!r} is there already", "Choose another name.")
+        return place
+
+    def slug_of(self, kind: Kind, path: str | Path) -> str | None:
+        """The name of the thing that lies at a path, if it is one of this workspace."""
+        place = Path(os.path.abspath(path))
+        return place.name if place.parent == self.root / kind and (place / MARKS[kind]).is_file() else None
+
+    def manifest(self, kind: Kind, slug: str) -> dict[str, Any]:
+        """What a thing's ``run.json`` says of how it was made; empty where there is none."""
+        try:
+            value = json.loads((self.place(kind, slug) / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def show(self, text: str) -> str:
+        """A message with the workspace's own path taken out: whoever reads it over the network need not know it."""
+        return text.replace(f"{self.root}{os.sep}", "").replace(str(self.root), "the workspace")
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep a second server off this workspace for as long as this lasts, even if this process is killed.
+
+        Raises:
+            InputError: another server has it.
+        """
+        with (self.root / ".server.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError("is served already by another process", "Stop that one first, or give another workspace.", file=self.root) from None
+            yield
+
+
+def _one(kind: Kind) -> str:
+    return "study" if kind == "studies" else kind.removesuffix("s")

@@ -1,0 +1,139 @@
+"""What experts decide about synthetic images one by one, and what becomes of it in a collection's table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import pandas as pd
+
+from syntype.collection.table import Collection
+
+__all__ = ["BEFORE", "DECISIONS", "Decision", "ExpertResult", "Vote", "apply_votes", "cohen_kappa", "combine"]
+
+Decision = Literal["accept", "reject", "unsure"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+BEFORE = ("verdict_before", "reason_before")
+"""Columns that keep what the table said of an image before an expert did, so that an undone decision leaves no trace; ``none`` stands for null."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One reviewer's standing decision about one image.
+
+    Attributes:
+        sha256: of the file that the reviewer saw; a file that has changed since is not judged by it. None: not known.
+    """
+
+    image_id: str
+    sha256: str | None
+    reviewer: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class ExpertResult:
+    """What applying votes gave.
+
+    Attributes:
+        num_accepted, num_refused: images whose row now rests on experts.
+        num_open: images with votes that decide nothing: everyone unsure, or a copy that experts liked.
+        num_changed: rows that say something else than before.
+    """
+
+    collection: Collection
+    num_accepted: int
+    num_refused: int
+    num_open: int
+    num_changed: int
+
+    def summary(self) -> dict[str, int]:
+        """The counts."""
+        return {name: getattr(self, name) for name in ("num_accepted", "num_refused", "num_open", "num_changed")}
+
+
+def combine(decisions: Iterable[Decision]) -> Literal["accepted", "refused"] | None:
+    """The verdict of several reviewers: accepted if more accept than reject, refused if as many or more reject, None if all are unsure.
+
+    An image that experts disagree about is not worth the risk of a false label.
+    """
+    counts = Counter(decisions)
+    if counts["accept"] > counts["reject"]:
+        return "accepted"
+    return "refused" if counts["reject"] else None
+
+
+def apply_votes(collection: Collection, votes: Sequence[Vote], withdrawn: Iterable[str] = ()) -> ExpertResult:
+    """Write reviewers' votes into ``verdict``, ``reason`` (``expert`` for what they refuse) and ``reviewer``, and save the table if it changed.
+
+    Experts overrule the filters for species and distribution in either direction. They cannot lift a refusal as a copy: a copy
+    shows nothing new, and one of a test photograph would spoil a study. Real photographs are passed over.
+
+    Args:
+        votes: all standing ones, at most one for each image and reviewer.
+        withdrawn: image_id of images whose votes were all undone; their rows go back to what they said before. Rows without votes
+            that are not named here stay as they are.
+    """
+    by_image: dict[str, list[Vote]] = {}
+    for vote in votes:
+        by_image.setdefault(vote.image_id, []).append(vote)
+    undone = set(withdrawn) - by_image.keys()
+    table = collection.table
+    columns = {name: _texts(table, name) for name in ("image_id", "sha256", "origin", "verdict", "reason", "reviewer", *BEFORE)}
+    counts: Counter[str] = Counter()
+    for row, image in enumerate(columns["image_id"]):
+        if columns["origin"][row] == "real" or (image not in by_image and image not in undone):
+            continue
+        standing = [vote for vote in by_image.get(str(image), []) if vote.sha256 in (None, columns["sha256"][row])]
+        earlier = _earlier(columns, row)
+        after = _after(earlier, standing)
+        counts["changed"] += after != tuple(columns[name][row] for name in ("verdict", "reason", "reviewer"))
+        counts["open"] += bool(standing) and after[2] is None
+        counts["accepted"] += after[2] is not None and after[0] == "accepted"
+        counts["refused"] += after[2] is not None and after[0] == "refused"
+        columns["verdict"][row], columns["reason"][row], columns["reviewer"][row] = after
+        kept = (earlier[0] or "none", earlier[1] or "none") if after[2] is not None else (None, None)
+        columns[BEFORE[0]][row], columns[BEFORE[1]][row] = kept
+    if counts["changed"]:
+        written = {name: pd.array(columns[name], dtype="string") for name in ("verdict", "reason", "reviewer", *BEFORE)}
+        collection = Collection(collection.root, table.assign(**written), collection.species, collection.info)
+        collection.save()
+    return ExpertResult(collection, counts["accepted"], counts["refused"], counts["open"], counts["changed"])
+
+
+def cohen_kappa(first: Mapping[str, str], second: Mapping[str, str]) -> float | None:
+    """Agreement of two reviewers beyond chance on the images that both have judged, at most 1 (Cohen 1960, equation 1).
+
+    None where they share no image; 1 where both always say one and the same word, which chance would explain too.
+    """
+    shared = sorted(first.keys() & second.keys())
+    if not shared:
+        return None
+    agreed = sum(first[image] == second[image] for image in shared) / len(shared)
+    ours, theirs = Counter(first[image] for image in shared), Counter(second[image] for image in shared)
+    by_chance = sum(ours[word] * theirs[word] for word in ours) / len(shared) ** 2
+    return 1.0 if by_chance == 1 else (agreed - by_chance) / (1 - by_chance)
+
+
+def _earlier(columns: Mapping[str, list[str | None]], row: int) -> tuple[str | None, str | None, str | None]:
+    """Verdict, reason and reviewer before the votes of this collection: what was kept, or else what stands there."""
+    verdict, reason = columns[BEFORE[0]][row], columns[BEFORE[1]][row]
+    if verdict is None:
+        return columns["verdict"][row], columns["reason"][row], columns["reviewer"][row]
+    return None if verdict == "none" else verdict, None if reason == "none" else reason, None
+
+
+def _after(earlier: tuple[str | None, str | None, str | None], votes: Sequence[Vote]) -> tuple[str | None, str | None, str | None]:
+    """Verdict, reason and reviewer with the votes."""
+    verdict = combine(vote.decision for vote in votes)
+    if verdict is None or (verdict == "accepted" and earlier[1] == "copy"):
+        return earlier
+    word = "accept" if verdict == "accepted" else "reject"
+    return verdict, None if verdict == "accepted" else "expert", "; ".join(sorted(vote.reviewer for vote in votes if vote.decision == word))
+
+
+def _texts(table: pd.DataFrame, name: str) -> list[str | None]:
+    """A column as text and None; all None where the table lacks it."""
+    return [None if pd.isna(value) else str(value) for value in table[name].tolist()] if name in table else [None] * len(table)

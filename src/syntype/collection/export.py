@@ -1,0 +1,113 @@
+"""A collection as one file to hand on: labels, licences and provenance travel with the images."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from syntype.collection.table import Collection
+from syntype.errors import CollectionError
+from syntype.recipe import Settings
+from syntype.run import Run, replacing, write_json
+
+__all__ = ["ExportConfig", "ExportResult", "export"]
+
+
+class ExportConfig(Settings):
+    """What to write."""
+
+    layout: Literal["species", "collection", "table"] = "species"
+    """``species``: a zip with a folder per species and ``metadata.csv``; ``collection``: a zip that unpacks to a collection again, which the
+    Hugging Face ``imagefolder`` loader reads too; ``table``: the CSV alone."""
+    usable: bool = True
+    """Leave out what curation or an expert refused."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written: the file, and how many images it holds or lists."""
+
+    file: Path
+    num_images: int
+    num_bytes: int
+
+    def summary(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"file": str(self.file), "num_images": self.num_images, "num_bytes": self.num_bytes}
+
+
+def export(collection: Collection, config: ExportConfig, out: Path, run: Run) -> ExportResult:
+    """Write ``out``/NAME.zip (or NAME.csv), whole or not at all, and then ``export.json``, which names it.
+
+    Images keep their bytes, and so the marks inside synthetic ones.
+
+    Raises:
+        CollectionError: there is nothing to export, or an image file is missing.
+    """
+    chosen = collection.select(usable=True) if config.usable else collection
+    if not len(chosen):
+        raise CollectionError(f"{collection.root}: has no images to export" + (", all are refused. Add --all." if len(collection) else "."))
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{_plain(collection.name) or 'collection'}.{'csv' if config.layout == 'table' else 'zip'}"
+    with replacing(file) as temporary:
+        if config.layout == "table":
+            chosen.table.to_csv(temporary, index=False)
+        else:
+            _write_zip(chosen, config.layout, temporary, run)
+    result = ExportResult(file, len(chosen), file.stat().st_size)
+    write_json(out / "export.json", {**result.summary(), "file": file.name})
+    return result
+
+
+def _write_zip(chosen: Collection, layout: str, file: Path, run: Run) -> None:
+    names = chosen.table["file_name"].tolist() if layout == "collection" else _by_species(chosen.table)
+    sources = [chosen.path(row) for row in range(len(chosen))]
+    table = chosen.table.assign(file_name=pd.array(names, dtype="string"))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # images are compressed already
+        if layout == "collection":
+            with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+                Collection.create(scratch, table, name=chosen.name, species=chosen.species, **_origin(chosen))
+                for part in ("metadata.parquet", "collection.json"):
+                    archive.write(Path(scratch) / part, part)
+        else:
+            archive.writestr("metadata.csv", table.to_csv(index=False))
+        for source, name in zip(run.track(sources, "Packing images"), names, strict=True):
+            try:
+                archive.write(source, name)
+            except OSError as error:
+                raise CollectionError(f"{source}: cannot be read ({error.strerror}). Put it back, or import the collection again.") from None
+
+
+def _origin(collection: Collection) -> dict[str, Any]:
+    return {key: collection.info.get(key, []) for key in ("sources", "history")}
+
+
+def _by_species(table: pd.DataFrame) -> list[str]:
+    """``<species>/<image_id>.<ending>`` for every row; each species has a folder of its own, whatever its name holds."""
+    folders: dict[str, str] = {}
+    taken: Counter[str] = Counter()
+    names = []
+    for species, image, file_name in zip(table["species"].fillna("no species"), table["image_id"], table["file_name"], strict=True):
+        if species not in folders:
+            folders[species] = _own(_plain(species) or "species", taken)
+        names.append(_own(f"{folders[species]}/{_plain(str(image)) or 'image'}", taken) + Path(str(file_name)).suffix)
+    return names
+
+
+def _own(name: str, taken: Counter[str]) -> str:
+    """The name, or the name with a number if it is taken, upper and lower case being alike."""
+    taken[name.lower()] += 1
+    return name if taken[name.lower()] == 1 else _own(f"{name}-{taken[name.lower()]}", taken)
+
+
+def _plain(text: str) -> str:
+    """Letters, digits, hyphens and underscores: safe in an archive, whoever unpacks it."""
+    return re.sub(r"[^\w-]+", "_", text).strip("_-")[:100]

@@ -1,0 +1,129 @@
+"""What tests of the Studio share: a workspace, a browser that is signed in, and hostile files."""
+
+from __future__ import annotations
+
+import io
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pandas as pd
+from made import make_collection
+from PIL import Image
+from starlette.testclient import TestClient
+
+from syntype.apps.web.app import create_app
+from syntype.apps.web.limits import Limits, StudioConfig
+from syntype.apps.web.workspace import Workspace
+from syntype.collection import Collection
+
+TOKEN = "a-token-of-the-tests"
+SMALL = Limits(file_bytes=200_000, zip_bytes=400_000, unpacked_bytes=3_000_000, upload_bytes=4_000_000, files=60, pixels=1_000_000, uploads=50)
+
+
+def make_synthetic(folder: Path, counts: dict[str, int], **columns: Any) -> Collection:
+    """A collection of drawn ellipses that passes for synthetic."""
+    made = make_collection(folder, counts, seed=1)
+    table = made.table.assign(origin="synthetic", split=None, group=None, **columns)
+    return Collection.create(folder, table, species=made.species)
+
+
+def make_workspace(root: Path) -> Workspace:
+    """Photographs ``fish`` of two species and synthetic images ``drawn`` of them, the first of which has a nearest photograph."""
+    workspace = Workspace(root)
+    make_collection(root / "collections" / "fish", {"Aus primus": 16, "Bus secundus": 8})
+    nearest = pd.array(["0-0"] + [None] * 15, dtype="string")
+    make_synthetic(root / "collections" / "drawn", {"Aus primus": 10, "Bus secundus": 6}, nearest_real_id=nearest)
+    return workspace
+
+
+@contextmanager
+def browser(workspace: Workspace, config: StudioConfig | None = None, database: str | None = None) -> Iterator[TestClient]:
+    """A browser that has a session and sends its header along."""
+    app = create_app(workspace, config or StudioConfig(limits=SMALL), database)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        session = client.get("/api/session").json()
+        if session["csrf"]:
+            client.headers["x-syntype-csrf"] = session["csrf"]
+        yield client
+
+
+def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finished", "failed", "cancelled"), seconds: float = 240) -> dict[str, Any]:
+    """The job, once it has one of these statuses."""
+    end = time.monotonic() + seconds
+    while (job := client.get(f"/api/jobs/{number}").json())["status"] not in until:
+        assert time.monotonic() < end, (job, client.get(f"/api/jobs/{number}/log").json())
+        time.sleep(0.2)
+    return job
+
+
+def start_server(root: Path) -> tuple[subprocess.Popen[str], httpx2.Client]:
+    """``syntype serve`` in a process of its own, and a browser that has a session."""
+    code = "import sys; from syntype.apps.cli import main; sys.exit(main())"
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", str(root), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert server.stdout is not None
+    client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)
+    client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
+    return server, client
+
+
+def end_server(server: subprocess.Popen[str], client: httpx2.Client, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a server and wait until it is gone."""
+    client.close()
+    server.send_signal(number)
+    server.communicate(timeout=120)
+
+
+def png(side: int = 32, colour: tuple[int, int, int] = (200, 80, 10)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def zipped(*members: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(name, content, compress_type=method)
+    return file.getvalue()
+
+
+def raw_name(name: str) -> zipfile.ZipInfo:
+    """An entry whose name is written as it is, which ``ZipInfo`` itself would tidy up."""
+    info = zipfile.ZipInfo("x")
+    info.filename = info.orig_filename = name
+    return info
+
+
+def special(name: str, mode: int) -> zipfile.ZipInfo:
+    """An entry that says it is a link, a pipe or a device."""
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr = 3, (mode | 0o777) << 16
+    return info
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header declares a huge picture."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+def lying_zip(content: bytes, declared: int) -> bytes:
+    """A zip whose directory declares another size than its entry unpacks to."""
+    data = zipped(("Aus primus/bomb.png", content), method=zipfile.ZIP_DEFLATED)
+    return data.replace(struct.pack("<I", len(content)), struct.pack("<I", declared))
