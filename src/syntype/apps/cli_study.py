@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from syntype.apps.cli_common import (
 __all__ = ["COMMANDS"]
 
 DEFAULT_MINUTES = 30.0
-MOST_PROCESSES = 8
 MINUTES_PER_SEED = 6.0
 """For plans: all arms of one repetition with about a thousand photographs, on two cores without a GPU."""
 
@@ -69,10 +67,11 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
     from syntype.study import StudyConfig
     from syntype.study import study as stage
     from syntype.study.arms import ARMS
+    from syntype.study.running import processes_for
 
     if flags["synthetic"] is None and flags["minutes"] is None and not (flags["generator"] and Path(flags["generator"]).is_dir()):
         flags["minutes"] = DEFAULT_MINUTES
-    flags["processes"] = flags["processes"] or _processes(flags["device"])
+    flags["processes"] = flags["processes"] or processes_for(flags["device"] or "auto")
     config = settings(StudyConfig, flags, overrides=overrides)
     opened = open_collection(collection)
     if dry_run:
@@ -95,14 +94,6 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
         quiet=quiet,
     )
     show(result.summary(), as_json, f"The report: {result.report}")
-
-
-def _processes(device: str | None) -> int:
-    """Arms to train at a time where nobody says: each takes about a gigabyte, and a GPU is busy with one."""
-    import torch
-
-    on_gpu = torch.cuda.is_available() or torch.backends.mps.is_available() if device in (None, "auto") else device != "cpu"
-    return 1 if on_gpu else min(MOST_PROCESSES, os.cpu_count() or 1)
 
 
 @click.command(short_help="Write a study's report.", epilog=example("syntype report out/study"))

@@ -25,7 +25,9 @@ from syntype.study.arms import ARMS, Arm, Pool, added_images
 from syntype.study.config import StudyConfig
 from syntype.study.materials import Materials
 
-__all__ = ["Parts", "Photographs", "classifier_of", "run_arms"]
+__all__ = ["Parts", "Photographs", "classifier_of", "processes_for", "run_arms"]
+
+MOST_PROCESSES = 8
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
     """The classifier's settings in an arm: those of the study but for what the arm is about."""
     shared = {"size": config.size, "device": config.device, **arm.classifier}
     return ClassifierConfig.parse({**config.classifier.model_dump(), **shared})
+
+
+def processes_for(device: str) -> int:
+    """Arms to train at a time where nobody says: each takes about a gigabyte, and a GPU is busy with one."""
+    on_gpu = torch.cuda.is_available() or torch.backends.mps.is_available() if device == "auto" else device != "cpu"
+    return 1 if on_gpu else min(MOST_PROCESSES, os.cpu_count() or 1)
 
 
 def run_arms(materials: Materials, arms: Sequence[Arm], parts: Parts, folder: Path, run: Run, *, test: bool = True) -> dict[str, Outcome]:
