@@ -22,6 +22,7 @@ from fidelity import SIZE
 from fish4knowledge import NOTICE, add_arguments, kept, machine, open_photographs, points
 from truth import save, share
 
+from syntype.adaptation import nearest_relative
 from syntype.collection import Collection
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import Generator, load_generator
@@ -74,15 +75,14 @@ class Task:
 
     @cached_property
     def relatives(self) -> list[str]:
-        """For each image the species whose mean photograph is nearest to that of its own (cosine, Lite1 features, less the mean of all)."""
+        """For each image the species nearest to its own (Lite1 features)."""
         features, real = encode_collection(load_encoder("lite1"), self.train, pixels=SIZE), self.train.labels()
-        means = np.stack(
-            [features[real == label].mean(0) if (real == label).any() else np.zeros(features.shape[1]) for label in range(len(self.train.species))]
-        )
-        means -= features.mean(0)
-        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-        near = means @ means.T - 2 * np.eye(len(means))
-        return [self.train.species[near[label].argmax()] for label in self.labels]
+        names = np.array(self.train.species)[real]
+        nearest = {
+            label: nearest_relative(features[real != label], names[real != label].tolist(), features[real == label].mean(0))
+            for label in np.unique(self.labels)
+        }
+        return [nearest[label] for label in self.labels]
 
 
 def drawn(generator: Generator, task: Task) -> np.ndarray:

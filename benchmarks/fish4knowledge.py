@@ -154,14 +154,16 @@ def rows_of(collection: Collection, species: str, number: int) -> list[np.ndarra
 def save_grid(
     images: list[np.ndarray], columns: int, path: Path, description: str = "Synthetic images made by Syntype; not occurrence evidence."
 ) -> None:
-    """Save images of 64 px as a grid at twice their size, with the notice of the photographs that taught them."""
+    """Save images of 64 px as a grid, a small one at twice its size, with the notice of the photographs that taught them."""
     images = images[: len(images) // columns * columns] or images
     columns = min(columns, len(images))
     notice = PngInfo()
     notice.add_itxt("Description", description)
     notice.add_itxt("Source", NOTICE)
     picture = Image.fromarray(tile(np.stack(images), columns))
-    picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.BICUBIC).quantize(256).save(path, pnginfo=notice, optimize=True)
+    if picture.height <= 900:
+        picture = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.BICUBIC)
+    picture.quantize(256).save(path, pnginfo=notice, optimize=True)
 
 
 def report(results: dict[str, dict]) -> str:

@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
@@ -25,7 +26,18 @@ from typing import Any, TypeVar
 from syntype.errors import InputError
 from syntype.recipe import Settings, write_yaml
 
-__all__ = ["Progress", "Run", "is_main_process", "num_processes", "read_events", "replacing", "write_json", "write_npz"]
+__all__ = [
+    "Progress",
+    "Run",
+    "is_main_process",
+    "num_processes",
+    "parse_events",
+    "read_events",
+    "read_object",
+    "replacing",
+    "write_json",
+    "write_npz",
+]
 
 T = TypeVar("T")
 
@@ -36,9 +48,9 @@ _VERSIONED = ("syntype", "torch", "torchvision", "timm", "numpy", "pillow", "pan
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; the file written there takes its place in the end, and is gone if an error comes first.
 
-    So a reader sees the old file or the new one, never half of one; and of processes that write at once, the last one wins.
+    So a reader sees the old file or the new one, never half of one; and of processes and threads that write at once, the last one wins.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -51,6 +63,15 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is no file, or no object in it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
@@ -280,14 +301,14 @@ class Run:
 def read_events(folder: Path | str) -> list[dict[str, Any]]:
     """Events of a run, oldest first; a last line cut off by a crash is passed over."""
     path = Path(folder) / "progress.jsonl"
-    events = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                events.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return events
+    return list(parse_events(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+
+
+def parse_events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Events of some lines of ``progress.jsonl``; one that is only half there is passed over."""
+    for line in lines:
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
 
 
 def _versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +35,7 @@ from syntype.generators.training import Loop, TrainConfig
 from syntype.recipe import Settings
 from syntype.run import Run, write_json
 
-__all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs"]
+__all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative"]
 
 LENDING = 0.5
 """What ``AdaptConfig.lending`` stands for where the family lends."""
@@ -139,7 +140,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)
     if len(photographs) < config.shots:
         run.say(f"{config.species} has {len(photographs)} training photographs, not {config.shots}: learning from those.")
-    relative = _nearest_relative(collection, photographs, base.species)
+    relative = _relative(collection, photographs, base.species)
     before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
 
     model.add_species(config.species, relative)
@@ -208,8 +209,8 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     )
 
 
-def _nearest_relative(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> str | None:
-    """The known species whose mean photograph is nearest to the new one's (cosine, Lite2 features), if the collection shows any."""
+def _relative(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> str | None:
+    """The known species that is nearest to the new one (Lite2 features), if the collection shows any."""
     encoder = load_encoder("lite2")
     train = collection.training()
     train = _spread(train.where(train.table["species"].isin(known)), LOOKED_AT)
@@ -217,8 +218,19 @@ def _nearest_relative(collection: Collection, photographs: Collection, known: tu
         return None
     features = encode_collection(encoder, train, pixels=64)
     target = encode_collection(encoder, photographs, pixels=64).mean(0)
+    return nearest_relative(features, train.table["species"].tolist(), target)
+
+
+def nearest_relative(features: np.ndarray, species: Sequence[str], target: np.ndarray) -> str:
+    """The species whose mean photograph is nearest by the cosine to another's.
+
+    Args:
+        features: of photographs of the species to choose from, float32, shape (N, D), N at least 1.
+        species: what each of them shows.
+        target: mean features of the other species' photographs, shape (D,).
+    """
     middle = features.mean(0)  # what all photographs share says nothing about kinship
-    numbers, names = pd.factorize(train.table["species"])
+    numbers, names = pd.factorize(np.asarray(species, dtype=object))
     means = np.zeros((len(names), features.shape[1]), np.float32)
     np.add.at(means, numbers, features)
     means = means / np.bincount(numbers)[:, None] - middle

@@ -170,7 +170,7 @@ class Materials:
     def _draw(self, number: int, folder: Path) -> None:
         wanted = self.plan()
         names = tuple(name for name, count in zip(self.species, wanted, strict=True) if count)
-        settings = GenerateConfig(species=names, num=int(wanted.max()), seed=self._seed(number))
+        settings = GenerateConfig(species=names, num=int(wanted.max()), seed=self.seed(number))
         generate(self.generators[number % len(self.generators)], settings, folder, self._run_in(folder))
 
     def _curate(self, synthetic: Collection, name: str) -> Collection:
@@ -193,7 +193,7 @@ class Materials:
         return draw_images(reef, drawn, self._image_seeds(number, len(labels)), self.config.size), labels
 
     def _family(self, family: str, name: str, number: int, minutes: float | None) -> Generator:
-        settings = {"family": family, "size": self.config.size, "seed": self._seed(number), "device": self.config.device, "minutes": minutes}
+        settings = {"family": family, "size": self.config.size, "seed": self.seed(number), "device": self.config.device, "minutes": minutes}
 
         def make(folder: Path) -> None:
             result = train(self.collection, TrainConfig.parse(settings), folder, self._run_in(folder))
@@ -203,11 +203,12 @@ class Materials:
         self._once(name, make, continues=True)
         return load_generator(self.out / name)
 
-    def _seed(self, number: int) -> int:
+    def seed(self, number: int) -> int:
+        """Where all randomness of repetition ``number`` comes from."""
         return self.config.seed * 1000 + number
 
     def _image_seeds(self, number: int, count: int) -> list[int]:
-        return [int(seed) for seed in np.random.default_rng([self._seed(number), 0x1396]).integers(2**62, size=count)]
+        return [int(seed) for seed in np.random.default_rng([self.seed(number), 0x1396]).integers(2**62, size=count)]
 
     def _run_in(self, folder: Path) -> Run:
         folder.mkdir(parents=True, exist_ok=True)

@@ -46,12 +46,11 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_external: bool, n
 def provenance(collection: Collection, materials: Materials, config: StudyConfig) -> dict[str, str]:
     """Terms and values of the report's last table."""
     splits = collection.table["split"].value_counts()
-    first = config.seed * 1000
     return {
         "photographs": f"{collection.name} ({collection.root}), fingerprint {collection.fingerprint}",
         "number of photographs": ", ".join(f"{int(splits.get(name, 0))} {name}" for name in ("train", "val", "test")),
         "synthetic images": materials.source_words,
-        "classifier seeds": f"{first} to {first + config.seeds - 1}",
+        "classifier seeds": f"{materials.seed(0)} to {materials.seed(config.seeds - 1)}",
         "settings": json.dumps(config.model_dump(mode="json"), ensure_ascii=False),
         "software": ", ".join(f"{name} {metadata.version(name)}" for name in ("syntype", "torch", "timm", "numpy"))
         + f", Python {platform.python_version()}",

@@ -112,7 +112,7 @@ class _Workplace:
     def train(self, number: int, name: str) -> dict[str, Any]:
         """Train an arm in repetition ``number`` and write what it says of the photographs; gives what to tell of it."""
         materials, config, arm = self.materials, self.materials.config, ARMS[name]
-        pool, train, seed = self.pool(number), self.parts.train.labelled, config.seed * 1000 + number
+        pool, train, seed = self.pool(number), self.parts.train.labelled, materials.seed(number)
         start = time.monotonic()
         images, labels = added_images(arm, pool, train.images, train.labels, seed=seed)
         settings = classifier_of(arm, config)

@@ -57,8 +57,8 @@ class Effect:
         return (self.high - self.low) / 2
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON-able values, with ``interval``, ``half_width`` and ``over_species``."""
-        return {**asdict(self), "interval": [self.low, self.high], "half_width": self.half_width, "over_species": self.over_species}
+        """The fields as JSON-able values, with ``interval`` and ``half_width``."""
+        return {**asdict(self), "interval": [self.low, self.high], "half_width": self.half_width}
 
 
 def species_recall(hits: np.ndarray, labels: np.ndarray, num_species: int) -> np.ndarray:

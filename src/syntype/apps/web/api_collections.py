@@ -8,22 +8,37 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from syntype.apps.web.catalogue import FILTERS, Index
+from syntype.apps.web.generators import matching
 from syntype.apps.web.requests import Slug, UploadId
 from syntype.apps.web.studio import PROBLEMS, Here, Studio, image_answer
 from syntype.apps.web.thumbnails import thumbnail
+from syntype.apps.web.uploads import RefusedFile, Taken
 from syntype.errors import InputError
+from syntype.run import read_object
 
-__all__ = ["ImageRow", "image_row", "router"]
+__all__ = ["Filters", "ImageRow", "Offset", "image_row", "router"]
 
 router = APIRouter(prefix="/api", tags=["collections"], responses=PROBLEMS)
-Filter = Annotated[str | None, Query(min_length=1, max_length=300)]
 ImageId = str
+Offset = Annotated[int, Query(ge=0, le=10**9)]
+Filter = Annotated[str | None, Query(max_length=300)]
+
+
+def _filters(
+    species: Filter = None, split: Filter = None, licence: Filter = None, origin: Filter = None, verdict: Filter = None, reason: Filter = None
+) -> dict[str, str]:
+    """Filters that were set; an empty one, as a form sends it, is not."""
+    asked = zip(FILTERS, (species, split, licence, origin, verdict, reason), strict=True)
+    return {key: value for key, value in asked if value}
+
+
+Filters = Annotated[dict[str, str], Depends(_filters)]
 
 
 class CollectionSummary(BaseModel):
@@ -80,26 +95,11 @@ class SpeciesCount(BaseModel):
     num_images: int
 
 
-class RefusedRow(BaseModel):
-    """A file that the import set aside."""
-
-    file: str
-    reason: str
-    mend: str
-
-
 class Upload(BaseModel):
     """Photographs on their way: images of each species so far."""
 
     upload: str
     species: dict[str, int]
-
-
-class TakenFile(BaseModel):
-    """What became of one sent file."""
-
-    num_taken: int
-    refused: list[RefusedRow]
 
 
 def image_row(row: dict[str, Any]) -> ImageRow:
@@ -132,34 +132,17 @@ def list_collections(here: Here) -> list[CollectionSummary]:
 def show_collection(here: Here, name: Slug) -> CollectionDetail:
     """One collection."""
     index = _index(here, name)
-    try:
-        info = json.loads((index.root / "collection.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        info = {}
-    real = here.workspace.manifest("collections", name).get("inputs", {}).get("real")
-    reference = here.workspace.slug_of("collections", real) if isinstance(real, str) else None
+    info = read_object(index.root / "collection.json")
     history = json.loads(here.workspace.show(json.dumps(info.get("history", []))))
     sources = [here.workspace.show(str(source)) for source in info.get("sources", [])]
-    return CollectionDetail(**_summary(name, index), facets=index.facets, sources=sources, history=history, reference=reference)
+    return CollectionDetail(**_summary(name, index), facets=index.facets, sources=sources, history=history, reference=here.workspace.reference(name))
 
 
 @router.get("/collections/{name}/images")
-def list_images(
-    here: Here,
-    name: Slug,
-    species: Filter = None,
-    split: Filter = None,
-    licence: Filter = None,
-    origin: Filter = None,
-    verdict: Filter = None,
-    reason: Filter = None,
-    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> ImagePage:
+def list_images(here: Here, name: Slug, filters: Filters, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> ImagePage:
     """A page of images; the value ``none`` of a filter asks for images without one."""
-    asked = dict(zip(FILTERS, (species, split, licence, origin, verdict, reason), strict=True))
     index = _index(here, name)
-    positions = index.matching({key: value for key, value in asked.items() if value is not None})
+    positions = index.matching(filters)
     return ImagePage(total=len(positions), offset=offset, images=[image_row(row) for row in index.rows(positions[offset : offset + limit])])
 
 
@@ -197,24 +180,19 @@ def search_collection_species(
 ) -> list[SpeciesCount]:
     """Species whose names hold every word of the query, commonest first."""
     counts = _index(here, name).facets["species"]
-    words = query.casefold().split()
-    found = (
-        SpeciesCount(species=species, num_images=number)
-        for species, number in counts.items()
-        if species != "none" and all(word in species.casefold() for word in words)
-    )
-    return list(islice(found, limit))
+    found = matching([species for species in counts if species != "none"], query)
+    return [SpeciesCount(species=species, num_images=counts[species]) for species in found[:limit]]
 
 
 @router.get("/collections/{name}/refused")
-def list_refused(here: Here, name: Slug, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> list[RefusedRow]:
+def list_refused(here: Here, name: Slug, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> list[RefusedFile]:
     """Files that the import set aside, with the reasons."""
     path = here.workspace.find("collections", name) / "refused.csv"
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
         rows = islice(csv.DictReader(file), limit)
-        return [RefusedRow(file=Path(row["file"] or "").name, reason=row["reason"] or "", mend=row["mend"] or "") for row in rows]
+        return [RefusedFile(file=Path(row["file"] or "").name, reason=row["reason"] or "", mend=row["mend"] or "") for row in rows]
 
 
 @router.post("/uploads", status_code=201, tags=["uploads"])
@@ -246,7 +224,7 @@ async def send_file(
     upload: UploadId,
     name: Annotated[str, Query(min_length=1, max_length=200)],
     species: Annotated[str | None, Query(max_length=200)] = None,
-) -> TakenFile:
+) -> Taken:
     """Send one photograph, or one zip, as the body. A zip's folders name the species unless ``species`` does. What is refused leaves nothing."""
     limit = here.uploads.limit(name)
     too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")
@@ -261,5 +239,4 @@ async def send_file(
                 if received > limit:
                     raise too_large
                 await run_in_threadpool(file.write, chunk)
-        taken = await run_in_threadpool(here.uploads.take, upload, folder / "received", name, species)
-    return TakenFile.model_validate(taken.plain())
+        return await run_in_threadpool(here.uploads.take, upload, folder / "received", name, species)

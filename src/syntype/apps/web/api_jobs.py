@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query
@@ -16,6 +17,7 @@ from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.studio import PROBLEMS, Here, Studio, image_answer
 from syntype.errors import CollectionError, UnknownNameError
 from syntype.generators.registry import list_families
+from syntype.run import read_object
 
 __all__ = ["router"]
 
@@ -85,8 +87,13 @@ class ExportSummary(BaseModel):
     num_bytes: int
 
 
+def _out(here: Studio, row: Row[Any]) -> FilePath:
+    """Where a job's result lies or will lie."""
+    return here.workspace.place(row.place, row.slug)
+
+
 def _job(here: Studio, row: Row[Any]) -> Job:
-    running = now(here.workspace.root / row.place / row.slug) if row.status == "running" else {}
+    running = now(_out(here, row)) if row.status == "running" else {}
     told = {key: running.get(key) for key in ("doing", "done", "total", "seconds_left")}
     result = None if row.result is None else json.loads(here.workspace.show(json.dumps(row.result)))
     return Job(
@@ -139,22 +146,19 @@ def show_log(here: Here, number: JobNumber) -> str:
 @router.get("/jobs/{number}/events")
 def show_events(here: Here, number: JobNumber, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> list[dict[str, Any]]:
     """The latest events of the run, oldest first: losses of training steps, messages."""
-    row = here.queue.get(number)
-    return latest_events(here.workspace.root / row.place / row.slug, limit)
+    return latest_events(_out(here, here.queue.get(number)), limit)
 
 
 @router.get("/jobs/{number}/pictures")
 def list_pictures(here: Here, number: JobNumber) -> list[str]:
     """Names of what can be seen already: previews (latest first), overviews, and the images drawn last."""
-    row = here.queue.get(number)
-    return list(pictures(here.workspace.root / row.place / row.slug))
+    return list(pictures(_out(here, here.queue.get(number))))
 
 
 @router.get("/jobs/{number}/pictures/{picture}", response_class=FileResponse)
 def show_picture(here: Here, number: JobNumber, picture: str) -> FileResponse:
     """One of these pictures."""
-    row = here.queue.get(number)
-    found = pictures(here.workspace.root / row.place / row.slug)
+    found = pictures(_out(here, here.queue.get(number)))
     if picture not in found:
         raise UnknownNameError("picture", picture[:80], found)
     return image_answer(found[picture])
@@ -169,7 +173,7 @@ def list_generator_families() -> list[Family]:
 @router.get("/generators", tags=["generators"])
 def list_generators(here: Here) -> list[GeneratorSummary]:
     """All trained generators of the workspace."""
-    return [GeneratorSummary(**describe_generator(here.workspace.find("generators", name))) for name in here.workspace.slugs("generators")]
+    return [show_generator(here, name) for name in here.workspace.slugs("generators")]
 
 
 @router.get("/generators/{name}", tags=["generators"])
@@ -203,11 +207,8 @@ def show_report(here: Here, name: Slug) -> FileResponse:
 
 
 def _study(here: Studio, name: str) -> StudySummary:
-    try:
-        verdict = json.loads((here.workspace.find("studies", name) / "results.json").read_text(encoding="utf-8"))["verdict"]
-        return StudySummary(name=name, verdict=verdict["word"], sentence=verdict["sentence"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return StudySummary(name=name, verdict=None, sentence=None)
+    verdict = read_object(here.workspace.find("studies", name) / "results.json").get("verdict", {})
+    return StudySummary(name=name, verdict=verdict.get("word"), sentence=verdict.get("sentence"))
 
 
 @router.get("/exports", tags=["exports"])

@@ -174,9 +174,7 @@ def apply(here: Here, name: Slug) -> Applied:
 
 def _reference(here: Studio, name: str, asked: str | None) -> tuple[str, Index] | None:
     """The collection of photographs to compare with: the one asked for, or that of curation, if it is still there."""
-    if asked is None:
-        path = here.workspace.manifest("collections", name).get("inputs", {}).get("real")
-        asked = here.workspace.slug_of("collections", path) if isinstance(path, str) else None
+    asked = asked or here.workspace.reference(name)
     return None if asked is None else (asked, here.catalogue.index(here.workspace.find("collections", asked)))
 
 

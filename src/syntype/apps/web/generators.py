@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from syntype.errors import CollectionError
+from syntype.run import read_object
 
-__all__ = ["describe_generator", "generator_species", "search_species"]
+__all__ = ["describe_generator", "generator_species", "matching", "search_species"]
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
-        if isinstance(info, dict) and isinstance(info["species"], list):
-            return info
-    except (OSError, ValueError, KeyError):
-        pass
+    info = read_object(folder / "generator.json")
+    if isinstance(info.get("species"), list):
+        return info
     raise CollectionError(f"generator {folder.name!r}: its generator.json is missing or damaged. Train or adapt it again.")
 
 
@@ -46,7 +44,11 @@ def describe_generator(folder: Path) -> dict[str, Any]:
 
 def search_species(names: list[str], query: str, limit: int) -> list[str]:
     """Names that hold every word of the query, those that begin with it first; upper and lower case alike."""
+    whole = " ".join(query.casefold().split())
+    return sorted(matching(names, query), key=lambda name: (not name.casefold().startswith(whole), name))[:limit]
+
+
+def matching(names: Iterable[str], query: str) -> list[str]:
+    """Names that hold every word of the query, in their order; upper and lower case alike."""
     words = query.casefold().split()
-    found = [name for name in names if all(word in name.casefold() for word in words)]
-    whole = " ".join(words)
-    return sorted(found, key=lambda name: (not name.casefold().startswith(whole), name))[:limit]
+    return [name for name in names if all(word in name.casefold() for word in words)]

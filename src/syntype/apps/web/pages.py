@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader
 from starlette.staticfiles import StaticFiles
 
-from syntype.apps.web.api_collections import list_collections, list_images, show_collection
+from syntype.apps.web.api_collections import Filters, Offset, list_collections, list_images, show_collection
 from syntype.apps.web.api_jobs import list_exports, list_generators, list_studies
-from syntype.apps.web.catalogue import FILTERS
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import Here
 
@@ -25,7 +23,6 @@ STATIC = StaticFiles(directory=_HERE / "static")
 PAGE_SIZE = 120
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _templates = Jinja2Templates(env=Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True))  # whatever the files are called
-Filter = Annotated[str | None, Query(max_length=300)]
 
 
 @router.get("/")
@@ -44,22 +41,9 @@ def sign_in(request: Request, here: Here) -> Response:
 
 
 @router.get("/collections/{name}")
-def grid(
-    request: Request,
-    here: Here,
-    name: Slug,
-    species: Filter = None,
-    split: Filter = None,
-    licence: Filter = None,
-    origin: Filter = None,
-    verdict: Filter = None,
-    reason: Filter = None,
-    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-) -> Response:
+def grid(request: Request, here: Here, name: Slug, chosen: Filters, offset: Offset = 0) -> Response:
     """A page of a collection's images, and filters."""
-    asked = {key: value or None for key, value in zip(FILTERS, (species, split, licence, origin, verdict, reason), strict=True)}
-    page = list_images(here, name, **asked, offset=offset, limit=PAGE_SIZE)
-    chosen = {key: value for key, value in asked.items() if value is not None}
+    page = list_images(here, name, chosen, offset=offset, limit=PAGE_SIZE)
 
     def address(to: int) -> str:
         return "?" + urlencode({**chosen, "offset": to})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from syntype.run import parse_events, read_object
 
 __all__ = ["latest_events", "now", "pictures"]
 
@@ -17,11 +17,7 @@ _SHOWN = ("progress.webp", "process.png", "losses.png", "strip.gif", "strip.webp
 
 def now(out: Path) -> dict[str, Any]:
     """What the command is doing: ``doing``, ``done``, ``total``, ``seconds_left``, ``note``; empty when it has not said so."""
-    try:
-        value = json.loads((out / "now.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return read_object(out / "now.json")
 
 
 def latest_events(out: Path, limit: int) -> list[dict[str, Any]]:
@@ -33,17 +29,7 @@ def latest_events(out: Path, limit: int) -> list[dict[str, Any]]:
             lines = file.read(_TAIL).decode("utf-8", errors="replace").splitlines()[1 if size > _TAIL else 0 :]
     except OSError:
         return []
-    return list(_parsed(lines[-limit:]))
-
-
-def _parsed(lines: list[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            value = json.loads(line)
-        except ValueError:  # the last line may be half written
-            continue
-        if isinstance(value, dict):
-            yield value
+    return list(parse_events(lines[-limit:]))
 
 
 def pictures(out: Path) -> dict[str, Path]:

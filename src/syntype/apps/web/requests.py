@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -33,13 +34,13 @@ class _Request(Settings):
     name: Slug
     """What the result will be called."""
 
+    @abstractmethod
     def command(self, workspace: Workspace) -> list[str]:
         """The command and its arguments, without ``--out``.
 
         Raises:
             UnknownNameError: something that it needs is not in the workspace.
         """
-        raise NotImplementedError
 
     def reads(self) -> tuple[str, ...]:
         """Collections whose verdicts must stand in their tables before the command starts."""
@@ -75,10 +76,12 @@ class TrainRequest(_Request):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype train``."""
-        from syntype.generators.registry import list_families
-
-        require_known("generator family", [self.family], list_families())
-        return ["train", self.family, _path(workspace, "collections", self.collection), *_options(self, "size", "minutes", "steps", "seed")]
+        return [
+            "train",
+            _known_family(self.family),
+            _path(workspace, "collections", self.collection),
+            *_options(self, "size", "minutes", "steps", "seed"),
+        ]
 
     def reads(self) -> tuple[str, ...]:
         """The photographs."""
@@ -100,8 +103,7 @@ class AdaptRequest(_Request):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype adapt``."""
-        generator, collection = _path(workspace, "generators", self.generator), _path(workspace, "collections", self.collection)
-        return ["adapt", generator, collection, *_options(self, "species", "method", "shots", "steps", "seed")]
+        return ["adapt", *_paths(self, workspace), *_options(self, "species", "method", "shots", "steps", "seed")]
 
 
 class GenerateRequest(_Request):
@@ -139,38 +141,39 @@ class BlendRequest(_Request):
         return ["blend", _knowing(workspace, self.generator, self.species), *options]
 
 
-class VaryRequest(_Request):
-    """Draw variations of photographs."""
+class _FromPhotographs(_Request):
+    """What jobs that start from photographs have."""
 
-    kind: Literal["vary"] = "vary"
     generator: Slug
     collection: Slug
     species: Names = ()
     photographs: Names = ()
     """image_id of single photographs; empty: all training photographs of the species."""
     num: int = Field(1, ge=1, le=10_000)
-    strengths: Annotated[tuple[Share, ...], Field(min_length=1, max_length=20)] = (0.5,)
     seed: Seed = 0
 
     def command(self, workspace: Workspace) -> list[str]:
+        """What ``syntype vary`` and ``syntype inpaint`` share: their arguments."""
+        return [*_paths(self, workspace), *_options(self, "species", "num", "seed", photographs="photograph")]
+
+
+class VaryRequest(_FromPhotographs):
+    """Draw variations of photographs."""
+
+    kind: Literal["vary"] = "vary"
+    strengths: Annotated[tuple[Share, ...], Field(min_length=1, max_length=20)] = (0.5,)
+
+    def command(self, workspace: Workspace) -> list[str]:
         """``syntype vary``."""
-        generator, collection = _path(workspace, "generators", self.generator), _path(workspace, "collections", self.collection)
-        options = _options(self, "species", "num", "seed", photographs="photograph", strengths="strength")
-        return ["vary", generator, collection, *options]
+        return ["vary", *super().command(workspace), *_options(self, strengths="strength")]
 
 
-class InpaintRequest(_Request):
+class InpaintRequest(_FromPhotographs):
     """Draw a part of training photographs anew."""
 
     kind: Literal["inpaint"] = "inpaint"
-    generator: Slug
-    collection: Slug
-    species: Names = ()
-    photographs: Names = ()
     box: tuple[Share, Share, Share, Share]
     """Left, top, right, bottom of what to draw anew, as shares of the side."""
-    num: int = Field(1, ge=1, le=10_000)
-    seed: Seed = 0
 
     @model_validator(mode="after")
     def _has_an_inside(self) -> InpaintRequest:
@@ -181,9 +184,7 @@ class InpaintRequest(_Request):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype inpaint``."""
-        generator, collection = _path(workspace, "generators", self.generator), _path(workspace, "collections", self.collection)
-        options = _options(self, "species", "num", "seed", photographs="photograph")
-        return ["inpaint", generator, collection, *options, "--box", *map(str, self.box)]
+        return ["inpaint", *super().command(workspace), "--box", *map(str, self.box)]
 
 
 class CurateRequest(_Request):
@@ -239,10 +240,7 @@ class StudyRequest(_Request):
             return [*arguments, f"--synthetic={_path(workspace, 'collections', self.synthetic)}"]
         if self.generator is not None:
             return [*arguments, f"--generator={_path(workspace, 'generators', self.generator)}"]
-        from syntype.generators.registry import list_families
-
-        require_known("generator family", [str(self.family)], list_families())
-        return [*arguments, f"--generator={self.family}"]
+        return [*arguments, f"--generator={_known_family(str(self.family))}"]
 
     def reads(self) -> tuple[str, ...]:
         """The photographs, and the ready images."""
@@ -293,6 +291,18 @@ def parse_request(value: dict[str, Any]) -> JobRequest:
 
 def _path(workspace: Workspace, kind: Kind, slug: str) -> str:
     return str(workspace.find(kind, slug))
+
+
+def _paths(request: AdaptRequest | _FromPhotographs, workspace: Workspace) -> tuple[str, str]:
+    """The generator's folder and the collection's."""
+    return _path(workspace, "generators", request.generator), _path(workspace, "collections", request.collection)
+
+
+def _known_family(name: str) -> str:
+    from syntype.generators.registry import list_families
+
+    require_known("generator family", [name], list_families())
+    return name
 
 
 def _knowing(workspace: Workspace, generator: str, species: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from syntype.apps.web.store import Store, reviewers, verdicts
@@ -60,10 +60,7 @@ class Reviews:
 
     def undo(self, collection: str, reviewer: str) -> dict[str, Any] | None:
         """Take back this reviewer's latest standing decision on the collection; what it was, or None if there is none."""
-        number = self._reviewer(reviewer)
-        latest = select(func.max(verdicts.c.id)).where(
-            verdicts.c.collection == collection, verdicts.c.reviewer == number, verdicts.c.undone.is_(None)
-        )
+        latest = select(func.max(verdicts.c.id)).where(self._own(collection, reviewer))
         with self._store.writing() as connection:
             row = connection.execute(select(verdicts).where(verdicts.c.id == latest.scalar_subquery()).with_for_update()).one_or_none()
             if row is None:
@@ -73,15 +70,19 @@ class Reviews:
 
     def judged(self, collection: str, reviewer: str, images: Iterable[str]) -> set[str]:
         """Which of some images (a page of them) the reviewer has judged."""
-        own = and_(verdicts.c.collection == collection, verdicts.c.reviewer == self._reviewer(reviewer), verdicts.c.undone.is_(None))
+        own = self._own(collection, reviewer)
         with self._store.reading() as connection:
             return set(connection.scalars(select(verdicts.c.image_id).where(own, verdicts.c.image_id.in_(list(images)))))
 
     def count(self, collection: str, reviewer: str) -> int:
         """How many images of the collection the reviewer has judged."""
-        own = and_(verdicts.c.collection == collection, verdicts.c.reviewer == self._reviewer(reviewer), verdicts.c.undone.is_(None))
+        own = self._own(collection, reviewer)
         with self._store.reading() as connection:
             return int(connection.scalar(select(func.count(verdicts.c.image_id.distinct())).where(own)) or 0)
+
+    def _own(self, collection: str, reviewer: str) -> ColumnElement[bool]:
+        """A reviewer's decisions about a collection that were not undone."""
+        return and_(verdicts.c.collection == collection, verdicts.c.reviewer == self._reviewer(reviewer), verdicts.c.undone.is_(None))
 
     def standing(self, collection: str) -> list[Row[Any]]:
         """The decisions that hold, oldest first: of each image and reviewer the latest that was not undone."""
@@ -134,15 +135,17 @@ class Reviews:
 
     def apply_rested(self, rest: float = REST_SECONDS) -> None:
         """Bring every collection up to date whose reviewers have paused, so that other programs find their verdicts in the table."""
+        pending = {collection: mark for collection, mark in self._marks().items() if self._applied.get(collection) != mark}
+        if not pending:
+            return
         with self._store.reading() as connection:
             recent = max(time.time() - rest, 0)
             busy = set(
                 connection.scalars(select(verdicts.c.collection).where((verdicts.c.decided > recent) | (verdicts.c.undone > recent)).distinct())
             )
         there = set(self._workspace.slugs("collections"))
-        for collection, mark in self._marks().items():
-            if collection not in busy and collection in there and self._applied.get(collection) != mark:
-                self.apply(collection)
+        for collection in pending.keys() - busy & there:
+            self.apply(collection)
 
     def _marks(self, collection: str | None = None) -> dict[str, tuple[int, int]]:
         """For each collection how many decisions were ever made about it, and how many undone: this changes with every change."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import threading
-import uuid
 from pathlib import Path
 
 from PIL import Image
 
 from syntype.collection.decoding import decode
+from syntype.run import replacing
 
 __all__ = ["fitted", "thumbnail"]
 
@@ -31,10 +30,8 @@ def thumbnail(cache: Path, source: Path, sha256: str | None, side: int) -> Path:
     path = cache / f"thumbnails-{side}" / sha256[:2] / f"{sha256}.webp"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = fitted(source, side)
-        temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")  # two requests may make the same one at once
-        picture.save(temporary, "WEBP", quality=85)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:  # two requests may make the same one at once
+            fitted(source, side).save(temporary, "WEBP", quality=85)
     return path
 
 

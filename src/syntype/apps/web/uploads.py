@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -40,7 +40,7 @@ _OLD_SECONDS = 7 * 86400
 
 @dataclass(frozen=True)
 class RefusedFile:
-    """A file of a zip that was set aside: what is wrong, and how to mend it."""
+    """A file that was set aside: what is wrong, and how to mend it."""
 
     file: str
     reason: str
@@ -53,10 +53,6 @@ class Taken:
 
     num_taken: int
     refused: tuple[RefusedFile, ...] = ()
-
-    def plain(self) -> dict[str, object]:
-        """For JSON."""
-        return {"num_taken": self.num_taken, "refused": [asdict(item) for item in self.refused]}
 
 
 class Uploads:

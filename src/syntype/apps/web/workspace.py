@@ -11,7 +11,6 @@ WORKSPACE/
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from syntype.errors import InputError, UnknownNameError
+from syntype.run import read_object
 
 __all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
 
@@ -90,11 +90,12 @@ class Workspace:
 
     def manifest(self, kind: Kind, slug: str) -> dict[str, Any]:
         """What a thing's ``run.json`` says of how it was made; empty where there is none."""
-        try:
-            value = json.loads((self.place(kind, slug) / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        return read_object(self.place(kind, slug) / "run.json")
+
+    def reference(self, slug: str) -> str | None:
+        """The name of the collection of photographs that a collection was curated against, if it is still there."""
+        path = self.manifest("collections", slug).get("inputs", {}).get("real")
+        return self.slug_of("collections", path) if isinstance(path, str) else None
 
     def show(self, text: str) -> str:
         """A message with the workspace's own path taken out: whoever reads it over the network need not know it."""
