@@ -29,7 +29,8 @@ from syntype.study.verdict import Rules
 
 DIM, NUM_SPECIES, NUM_SEEDS = 12, 24, 5
 MOST, LEAST = 60, 4
-"""Training photographs of the commonest and of the rarest species; between them the numbers fall geometrically."""
+"""Training photographs that a species may have. Numbers are drawn evenly on the logarithm between, anew for each world: an interval that speaks of
+other species like these has to hold what other numbers would have given too."""
 FILL_TO = 40
 GAIN = 0.35
 """Share of the missing photographs that true images make up for: so many that recall rises by about ten points."""
@@ -90,7 +91,7 @@ def miniature(scenario: Scenario, number: int) -> dict:
     """One study: verdict, effect against the competitor, and its interval; and the true effect against the arm ``real``, with that interval."""
     random = np.random.default_rng([number, 0xCA11])
     centres = random.normal(scale=SPECIES, size=(NUM_SPECIES, DIM))
-    counts = np.round(np.geomspace(MOST, LEAST, NUM_SPECIES)).astype(np.int64)
+    counts = np.round(LEAST * (MOST / LEAST) ** np.sort(random.uniform(size=NUM_SPECIES))[::-1]).astype(np.int64)
     train = photographs(centres, -(-counts // 3), 3, random, counts)
     val = photographs(centres, np.full(NUM_SPECIES, 2), 3, random)
     test = photographs(centres, random.integers(scenario.tracks[0], scenario.tracks[1] + 1, NUM_SPECIES), scenario.frames, random)
@@ -176,8 +177,8 @@ def report(found: dict[str, dict], repetitions: int) -> str:
         f"Written by `python benchmarks/calibration.py --repetitions {repetitions}`. Machine: {machine()}; "
         f"{sum(one['minutes'] for one in found.values()):.0f} minutes of one core.",
         "",
-        f"{repetitions} miniature studies of each kind, each of a world drawn anew: {NUM_SPECIES} species with {MOST} down to {LEAST} training "
-        f"photographs, filled up to {FILL_TO}; {NUM_SEEDS} seeds; competitors {', '.join(f'`{name}`' for name in COMPETITORS)}. Species are "
+        f"{repetitions} miniature studies of each kind, each of a world drawn anew: {NUM_SPECIES} species with {LEAST} to {MOST} training "
+        f"photographs, as many small numbers as large ones on the logarithm, filled up to {FILL_TO}; {NUM_SEEDS} seeds; competitors {', '.join(f'`{name}`' for name in COMPETITORS)}. Species are "
         "Gaussian clouds of features and the classifier is a logistic regression, so that the truth is known and a study takes a second; what "
         "judges is the code of `syntype study`. *No effect*: the arm is `oversample` trained with other random numbers. *True images*: fresh draws "
         "from the species' own clouds.",
