@@ -66,12 +66,11 @@ def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finis
     return job
 
 
-def start_server(root: Path) -> tuple[subprocess.Popen[str], httpx2.Client]:
+def start_server(root: Path, database: str | None = None) -> tuple[subprocess.Popen[str], httpx2.Client]:
     """``syntype serve`` in a process of its own, and a browser that has a session."""
     code = "import sys; from syntype.apps.cli import main; sys.exit(main())"
-    server = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", str(root), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    command = [sys.executable, "-c", code, "serve", str(root), "--port", "0", *(["--database", database] if database else [])]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
     client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)
     client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
