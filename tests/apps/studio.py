@@ -46,6 +46,18 @@ def make_workspace(root: Path) -> Workspace:
     return workspace
 
 
+def make_generator(root: Path) -> Path:
+    """A tiny generator of the two species of ``fish``, trained for two steps; it blends, varies, fills in and adapts."""
+    from syntype.generators import TrainConfig, family, train
+    from syntype.run import Run
+
+    model = family("fastgan").Config.tiny(32).model_dump(exclude={"size"})
+    config = TrainConfig.parse({"family": "fastgan", "size": 32, "batch_size": 4, "steps": 2, "precision": "fp32", "device": "cpu", "model": model})
+    with Run.start(root / "generator", "train", config, seed=0, quiet=True) as run:
+        train(make_collection(root / "fish", {"Aus primus": 16, "Bus secundus": 8}), config, root / "generator", run)
+    return root / "generator"
+
+
 @contextmanager
 def browser(workspace: Workspace, config: StudioConfig | None = None, database: str | None = None) -> Iterator[TestClient]:
     """A browser that has a session and sends its header along."""

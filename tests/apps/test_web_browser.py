@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
 import statistics
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
-from studio import end_server, make_synthetic, make_workspace, png, start_server
+from studio import png
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests need the package playwright")
 pytestmark = pytest.mark.slow
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = make_workspace(tmp_path / "workspace")
-    make_synthetic(workspace.root / "collections" / "many", {"Aus primus": 30})
-    return workspace
-
-
-@pytest.fixture
-def server(workspace: Workspace) -> Iterator[httpx2.Client]:
-    process, client = start_server(workspace.root)
-    yield client
-    end_server(process, client, signal.SIGTERM)
-
-
-@pytest.fixture
-def page(server: httpx2.Client) -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = chromium.new_page(base_url=str(server.base_url), viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield page
-        chromium.close()
-        assert complaints == []
 
 
 def test_photographs_are_imported_and_looked_at(page: Any) -> None:

@@ -19,7 +19,7 @@ from syntype.errors import CollectionError, UnknownNameError
 from syntype.generators.registry import list_families
 from syntype.run import read_object
 
-__all__ = ["router"]
+__all__ = ["JobNumber", "router"]
 
 router = APIRouter(prefix="/api", tags=["jobs"], responses=PROBLEMS)
 JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
