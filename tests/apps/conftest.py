@@ -27,7 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(tmp_path: Path) -> Workspace:
     """Photographs ``fish``, synthetic images ``drawn`` and ``many``."""
     workspace = make_workspace(tmp_path / "workspace")
-    make_synthetic(workspace.root / "collections" / "many", {"Aus primus": 30})
+    make_synthetic(workspace.root / "collections" / "many", {"Aus primus": 200})
     return workspace
 
 

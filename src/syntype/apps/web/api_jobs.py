@@ -182,6 +182,16 @@ def show_generator(here: Here, name: Slug) -> GeneratorSummary:
     return GeneratorSummary(**describe_generator(here.workspace.find("generators", name)))
 
 
+@router.get("/generators/{name}/preview", tags=["generators"], response_class=FileResponse)
+def show_preview(here: Here, name: Slug) -> FileResponse:
+    """What it drew when its training or adaptation ended: a species a row."""
+    found = pictures(here.workspace.find("generators", name))
+    preview = next((path for shown, path in found.items() if shown.startswith(("final-", "step-"))), None)
+    if preview is None:
+        raise UnknownNameError("picture of generator", name, ())
+    return image_answer(preview)
+
+
 @router.get("/generators/{name}/species", tags=["generators"])
 def search_generator_species(
     here: Here, name: Slug, query: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
@@ -193,7 +203,14 @@ def search_generator_species(
 @router.get("/studies", tags=["studies"])
 def list_studies(here: Here) -> list[StudySummary]:
     """All finished studies."""
-    return [_study(here, name) for name in here.workspace.slugs("studies")]
+    return [show_study(here, name) for name in here.workspace.slugs("studies")]
+
+
+@router.get("/studies/{name}", tags=["studies"])
+def show_study(here: Here, name: Slug) -> StudySummary:
+    """One study's verdict."""
+    verdict = read_object(here.workspace.find("studies", name) / "results.json").get("verdict", {})
+    return StudySummary(name=name, verdict=verdict.get("word"), sentence=verdict.get("sentence"))
 
 
 @router.get("/studies/{name}/report", tags=["studies"], response_class=FileResponse)
@@ -203,12 +220,8 @@ def show_report(here: Here, name: Slug) -> FileResponse:
     if not path.is_file():
         raise CollectionError(f"study {name!r} has no report. Write it with: syntype report STUDY")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"  # nothing in it can run
-    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": policy})
-
-
-def _study(here: Studio, name: str) -> StudySummary:
-    verdict = read_object(here.workspace.find("studies", name) / "results.json").get("verdict", {})
-    return StudySummary(name=name, verdict=verdict.get("word"), sentence=verdict.get("sentence"))
+    headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}  # our own page may show it in a frame
+    return FileResponse(path, media_type="text/html", headers=headers)
 
 
 @router.get("/exports", tags=["exports"])

@@ -12,8 +12,19 @@ from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader
 from starlette.staticfiles import StaticFiles
 
-from syntype.apps.web.api_collections import Filters, Offset, list_collections, list_images, show_collection
-from syntype.apps.web.api_jobs import JobNumber, list_exports, list_generators, list_studies, show_job
+from syntype.apps.web.api_collections import Filters, Offset, list_collections, list_duplicates, list_images, list_refused, show_collection
+from syntype.apps.web.api_jobs import (
+    JobNumber,
+    list_exports,
+    list_generators,
+    list_studies,
+    search_generator_species,
+    show_generator,
+    show_job,
+    show_study,
+)
+from syntype.apps.web.api_verdicts import show_agreement
+from syntype.apps.web.doors import HEADERS
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import Here
 
@@ -22,15 +33,19 @@ __all__ = ["STATIC", "render", "router"]
 _HERE = Path(__file__).parent
 STATIC = StaticFiles(directory=_HERE / "static")
 PAGE_SIZE = 120
+DUPLICATES = 50
+"""Pairs on a page."""
+SPECIES = 60
+"""That a generator's page names."""
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _environment = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True)  # whatever the files are called
 _environment.globals["fields"] = _environment.get_template("fields.html.j2").module
 _templates = Jinja2Templates(env=_environment)
 
 
-def render(request: Request, page: str, status: int = 200, **shown: Any) -> Response:
-    """A page of ``templates/``."""
-    return _templates.TemplateResponse(request, f"{page}.html.j2", shown, status)
+def render(request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
+    """The page that ``templates/TEMPLATE.html.j2`` makes of what is shown."""
+    return _templates.TemplateResponse(request, f"{template}.html.j2", shown, status)
 
 
 @router.get("/")
@@ -68,12 +83,49 @@ def grid(request: Request, here: Here, name: Slug, chosen: Filters, offset: Offs
         "chosen": chosen,
         "earlier": address(max(0, offset - PAGE_SIZE)) if offset > 0 else None,
         "later": address(offset + PAGE_SIZE) if offset + PAGE_SIZE < page.total else None,
+        "num_duplicates": list_duplicates(here, name, limit=1).total,
+        "num_refused": len(list_refused(here, name)),
     }
     return render(request, "grid", **shown)
+
+
+@router.get("/collections/{name}/duplicates")
+def duplicates(request: Request, here: Here, name: Slug, offset: Offset = 0) -> Response:
+    """Duplicates beside what they repeat."""
+    return render(request, "duplicates", name=name, page=list_duplicates(here, name, offset, DUPLICATES), size=DUPLICATES)
+
+
+@router.get("/collections/{name}/refused")
+def refused(request: Request, here: Here, name: Slug) -> Response:
+    """Files that the import set aside, and why."""
+    return render(request, "refused", name=name, files=list_refused(here, name))
 
 
 @router.get("/collections/{name}/curate")
 def curate(request: Request, here: Here, name: Slug) -> Response:
     """Judge a collection's synthetic images one by one."""
     shown = {"collection": show_collection(here, name), "references": [item.name for item in list_collections(here) if item.origins.get("real")]}
-    return render(request, "curate", **shown)
+    return render(request, "curate", agreement=show_agreement(here, name), **shown)
+
+
+@router.get("/generators/{name}")
+def generator(request: Request, here: Here, name: Slug) -> Response:
+    """What a generator is, what it was made of, and what can be done with it."""
+    species = search_generator_species(here, name, limit=SPECIES + 1)
+    return render(request, "generator", generator=show_generator(here, name), species=species[:SPECIES], more=len(species) > SPECIES)
+
+
+@router.get("/studies/{name}")
+def study(request: Request, here: Here, name: Slug) -> Response:
+    """A study's verdict, and its report in a frame in which nothing can run."""
+    answer = render(request, "study", study=show_study(here, name))
+    answer.headers["Content-Security-Policy"] = f"{HEADERS['Content-Security-Policy']}; frame-src 'self'"
+    return answer
+
+
+@router.get("/quiz")
+def quiz(request: Request, here: Here) -> Response:
+    """Which pictures are photographs?"""
+    collections = list_collections(here)
+    shown = {origin: [item for item in collections if item.origins.get(origin)] for origin in ("real", "synthetic")}
+    return render(request, "quiz", given=request.query_params, **shown)

@@ -88,3 +88,16 @@ for (const output of document.querySelectorAll("output[for]")) {
   slider.addEventListener("input", () => (output.value = slider.value));
 }
 if (chosen) pickSpecies();
+
+// Fields that only one layout has are neither shown nor sent with another.
+const layout = byId("layout");
+function fit() {
+  for (const part of document.querySelectorAll("[data-only]")) {
+    part.hidden = part.dataset.only !== layout.value;
+    for (const field of part.querySelectorAll("input, select")) field.disabled = part.hidden;
+  }
+}
+if (document.querySelector("[data-only]")) {
+  layout.addEventListener("change", fit);
+  fit();
+}
