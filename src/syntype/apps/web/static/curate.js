@@ -10,6 +10,8 @@ let after = -1;
 let ended = false;
 let fetching = null;
 let busy = false;
+let judged = 0; // since Begin, less those taken back
+let left = 0;
 
 function ready(item) {
   const picture = new Image();
@@ -23,7 +25,7 @@ async function fetchAhead() {
   const query = new URLSearchParams({ reviewer: byId("reviewer").value.trim(), after, count: AHEAD });
   if (byId("real").value) query.set("real", byId("real").value);
   const page = await call("GET", `${base}/next?${query}`);
-  byId("left").textContent = `${page.num_left} images are left for you.`;
+  if (after < 0) left = page.num_left; // counted from here on
   ended = page.items.length === 0;
   for (const item of page.items) {
     after = item.image.position;
@@ -39,6 +41,7 @@ function fill() {
 
 function show(item) {
   shown = item;
+  byId("counted").textContent = `${judged} judged, ${left} left`;
   byId("judging").hidden = !item;
   if (!item) {
     byId("status").textContent = "Every image is judged. Undo with z.";
@@ -85,6 +88,8 @@ const decide = (decision) =>
     const reason = byId("reason").value || null;
     const verdict = { image_id: shown.image.image_id, reviewer: byId("reviewer").value.trim(), decision, reason, key: `${shown.key}-${decision}` };
     await call("POST", `${base}/verdicts`, verdict);
+    judged += 1;
+    left -= 1;
     byId("status").textContent = `${shown.image.image_id}: ${decision}`;
     await next();
   });
@@ -96,6 +101,8 @@ const undo = () =>
       byId("status").textContent = "Nothing is left to undo.";
       return;
     }
+    judged -= 1;
+    left += 1;
     if (shown) waiting.unshift(shown);
     const item = ready(answer.item);
     await item.decoded;
@@ -115,6 +122,7 @@ who.addEventListener("submit", (event) => {
   shown = null;
   after = -1;
   ended = false;
+  judged = 0;
   once(next).then(() => document.activeElement?.blur());
 });
 
