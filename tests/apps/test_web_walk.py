@@ -114,6 +114,14 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
         page.get_by_role("link", name="Download it").click(timeout=300_000)
     with zipfile.ZipFile(download.value.path()) as archive:
         assert sum(name.startswith(SPECIES.replace(" ", "_")) for name in archive.namelist()) == 18
+    if SCREENSHOTS:
+        page.goto("/new/blend?generator=reef&species=Pictopiscis+primus&species=Chromosoma+primus")
+        page.get_by_label("What moves along the strip").select_option("species")
+        page.get_by_role("button", name="Draw", exact=True).click()
+        finished(page)
+        page.get_by_label("Move between them").focus()
+        loaded(page, "#between img, #overviews img")
+        take(page, "hybrids")
     page.get_by_role("link", name="Workspace").click()
     page.locator("#jobs li").first.wait_for()
     loaded(page, ".cover img")

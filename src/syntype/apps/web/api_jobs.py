@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species
-from syntype.apps.web.progress import latest_events, now, pictures
+from syntype.apps.web.progress import latest_events, now, pictures, preview
 from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.studio import PROBLEMS, Here, Studio, image_answer
 from syntype.errors import CollectionError, UnknownNameError
@@ -68,6 +68,8 @@ class GeneratorSummary(BaseModel):
     collection: dict[str, Any] | None
     licences: list[str]
     terms: list[str]
+    preview: bool
+    """Whether there is a picture of what it drew."""
 
 
 class StudySummary(BaseModel):
@@ -179,17 +181,17 @@ def list_generators(here: Here) -> list[GeneratorSummary]:
 @router.get("/generators/{name}", tags=["generators"])
 def show_generator(here: Here, name: Slug) -> GeneratorSummary:
     """One generator."""
-    return GeneratorSummary(**describe_generator(here.workspace.find("generators", name)))
+    folder = here.workspace.find("generators", name)
+    return GeneratorSummary(**describe_generator(folder), preview=preview(folder) is not None)
 
 
 @router.get("/generators/{name}/preview", tags=["generators"], response_class=FileResponse)
 def show_preview(here: Here, name: Slug) -> FileResponse:
     """What it drew when its training or adaptation ended: a species a row."""
-    found = pictures(here.workspace.find("generators", name))
-    preview = next((path for shown, path in found.items() if shown.startswith(("final-", "step-"))), None)
-    if preview is None:
+    path = preview(here.workspace.find("generators", name))
+    if path is None:
         raise UnknownNameError("picture of generator", name, ())
-    return image_answer(preview)
+    return image_answer(path)
 
 
 @router.get("/generators/{name}/species", tags=["generators"])

@@ -12,7 +12,16 @@ from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader
 from starlette.staticfiles import StaticFiles
 
-from syntype.apps.web.api_collections import Filters, Offset, list_collections, list_duplicates, list_images, list_refused, show_collection
+from syntype.apps.web.api_collections import (
+    Filters,
+    Offset,
+    list_collections,
+    list_duplicates,
+    list_images,
+    list_refused,
+    show_collection,
+    show_image,
+)
 from syntype.apps.web.api_jobs import (
     JobNumber,
     list_exports,
@@ -87,6 +96,12 @@ def grid(request: Request, here: Here, name: Slug, chosen: Filters, offset: Offs
         "num_refused": len(list_refused(here, name)),
     }
     return render(request, "grid", **shown)
+
+
+@router.get("/collections/{name}/images/{image_id}")
+def image(request: Request, here: Here, name: Slug, image_id: str) -> Response:
+    """One image, large, and what is known of it."""
+    return render(request, "image", name=name, image=show_image(here, name, image_id), reference=here.workspace.reference(name))
 
 
 @router.get("/collections/{name}/duplicates")

@@ -57,7 +57,11 @@ function showSquare() {
   square.hidden = !photograph;
   if (photograph) square.src = `/api/collections/${byId("collection").value}/images/${encodeURIComponent(photograph)}/square`;
 }
-byId("photographs").addEventListener("picked", () => (clear(), showSquare()));
+byId("photographs").addEventListener("picked", () => {
+  clear();
+  showSquare();
+  canvas.scrollIntoView({ block: "center" });
+});
 showSquare();
 
 before(async (request) => {
