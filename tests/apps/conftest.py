@@ -39,9 +39,9 @@ def server(workspace: Workspace) -> Iterator[httpx2.Client]:
     end_server(process, client, signal.SIGTERM)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Real Chromium, without a window."""
+    """Real Chromium, without a window. Of a module alone: while it is there, no other test of this process can run an event loop of its own."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests need the package playwright")
     if CHROMIUM is None:
         pytest.skip("browser tests need chromium (Debian: apt-get install chromium)")
