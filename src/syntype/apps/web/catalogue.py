@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +21,14 @@ import pyarrow.parquet as pq
 from syntype.collection.table import COLUMNS
 from syntype.errors import CollectionError, UnknownNameError, require_known
 
-__all__ = ["FILTERS", "Catalogue", "Index"]
+__all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
 
 FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
 """Columns by which images can be filtered; the word ``none`` asks for those without a value."""
 _READ = (*FILTERS, "image_id", "file_name", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
 _KEPT = 8
+_COVER = 4
+_TABLE = "metadata.parquet"
 _NONE = "none"
 
 
@@ -73,6 +76,10 @@ class Index:
             return pa.array(range(self.num_images), pa.int64())
         return pc.indices_nonzero(mask)
 
+    def having(self, column: str) -> pa.Array:
+        """Positions of the images that have a value in a column, ascending."""
+        return pc.indices_nonzero(pc.is_valid(self.table[column]))
+
     def rows(self, positions: Any) -> list[dict[str, Any]]:
         """The images at some positions, as plain values, ``position`` among them."""
         positions = positions if isinstance(positions, (pa.Array, pa.ChunkedArray)) else pa.array(positions, pa.int64())
@@ -101,11 +108,28 @@ class Index:
         return path
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a list of collections says of one: a few hundred bytes, however many images it has.
+
+    Attributes:
+        origins, verdicts: values and how many images have each.
+        cover: image_id and sha256 of some images, of different species where there are several.
+    """
+
+    num_images: int
+    num_species: int
+    origins: dict[str, int]
+    verdicts: dict[str, int]
+    cover: tuple[tuple[str, str | None], ...]
+
+
 class Catalogue:
-    """The indexes used last. Safe to use from several threads."""
+    """The indexes used last, and summaries of all. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._indexes: OrderedDict[Path, Index] = OrderedDict()
+        self._summaries: dict[Path, tuple[tuple[int, int], Summary]] = {}
         self._lock = threading.Lock()
 
     def index(self, folder: Path) -> Index:
@@ -114,14 +138,12 @@ class Catalogue:
         Raises:
             CollectionError: the table cannot be read.
         """
-        file = folder / "metadata.parquet"
         try:
-            state = file.stat()
-            stamp = (state.st_mtime_ns, state.st_size)
+            stamp = _stamp(folder)
             with self._lock:
                 known = self._indexes.get(folder)
                 if known is None or known.stamp != stamp:
-                    known = Index(folder, _read(file), stamp)
+                    known = Index(folder, _read(folder / _TABLE), stamp)
                 self._indexes[folder] = known
                 self._indexes.move_to_end(folder)
                 while len(self._indexes) > _KEPT:
@@ -129,6 +151,35 @@ class Catalogue:
                 return known
         except (OSError, pa.ArrowException) as error:
             raise CollectionError(f"collection {folder.name!r}: its table cannot be read ({type(error).__name__}). Import it again.") from None
+
+    def summary(self, folder: Path) -> Summary:
+        """What a list says of a collection; its table is read only when it has changed, and not kept.
+
+        Raises:
+            CollectionError: the table cannot be read.
+        """
+        with suppress(OSError):
+            known = self._summaries.get(folder)
+            if known is not None and known[0] == _stamp(folder):
+                return known[1]
+        index = self.index(folder)
+        species = index.facets["species"].keys() - {_NONE}
+        rows = index.rows(_spread(index.table["species"].to_pylist()))
+        cover = tuple((row["image_id"], row["sha256"]) for row in rows)
+        summary = Summary(index.num_images, len(species), index.facets["origin"], index.facets["verdict"], cover)
+        self._summaries[folder] = (index.stamp, summary)
+        return summary
+
+
+def _stamp(folder: Path) -> tuple[int, int]:
+    state = (folder / _TABLE).stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def _spread(species: list[str | None]) -> list[int]:
+    """Positions of the first image of each of the first species, filled up with the next images where there are few."""
+    first = list({name: position for position, name in reversed(list(enumerate(species)))}.values())
+    return sorted(list(dict.fromkeys([*reversed(first), *range(len(species))]))[:_COVER])
 
 
 def _read(file: Path) -> pa.Table:
