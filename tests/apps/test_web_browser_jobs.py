@@ -153,7 +153,7 @@ def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, rest
     end_server(*restartable)
     os.kill(before, signal.SIGKILL)
     page.get_by_text("The server does not answer").wait_for()
-    restartable[:] = start_server(workspace.root, port)
+    restartable[:] = start_server(workspace.root, port=port)
     client = restartable[1]
     page.locator("#problem").wait_for(state="hidden")
     page.locator("#status", has_text=" of 100,000").wait_for()
