@@ -166,14 +166,36 @@ def special(name: str, mode: int) -> zipfile.ZipInfo:
     return info
 
 
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def huge_png(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header declares a huge picture."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + png_chunk(b"IEND", b"")
+
+
+def png_with(kind: bytes, data: bytes) -> bytes:
+    """A sound PNG with one chunk more, behind its header."""
+    plain = png()
+    return plain[:33] + png_chunk(kind, data) + plain[33:]
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A small JPEG whose header declares another size."""
+    file = io.BytesIO()
+    Image.new("RGB", (32, 24)).save(file, "JPEG")
+    return file.getvalue().replace(struct.pack(">HH", 24, 32), struct.pack(">HH", height, width), 1)
+
+
+def sharing(num: int, content: bytes) -> bytes:
+    """A zip with one compressed entry that its directory lists so many times."""
+    data = zipped(("Aus/a.png", content), method=zipfile.ZIP_DEFLATED)
+    begin = data.index(b"PK\1\2")
+    end = data.index(b"PK\5\6")
+    directory = data[begin:end] * num
+    return data[:begin] + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, num, num, len(directory), begin, 0)
 
 
 def lying_zip(content: bytes, declared: int) -> bytes:

@@ -285,7 +285,7 @@ async def send_file(
     limit = here.uploads.limit(name)
     too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
     with here.uploads.receiving(upload) as folder:
         received = 0

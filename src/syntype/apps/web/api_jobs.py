@@ -163,7 +163,7 @@ def show_picture(here: Here, number: JobNumber, picture: str) -> FileResponse:
     found = pictures(_out(here, here.queue.get(number)))
     if picture not in found:
         raise UnknownNameError("picture", picture[:80], found)
-    return image_answer(found[picture])
+    return image_answer(here.workspace.inside(found[picture]))
 
 
 @router.get("/families", tags=["generators"])
@@ -191,7 +191,7 @@ def show_preview(here: Here, name: Slug) -> FileResponse:
     path = preview(here.workspace.find("generators", name))
     if path is None:
         raise UnknownNameError("picture of generator", name, ())
-    return image_answer(path)
+    return image_answer(here.workspace.inside(path))
 
 
 @router.get("/generators/{name}/species", tags=["generators"])
@@ -223,7 +223,7 @@ def show_report(here: Here, name: Slug) -> FileResponse:
         raise CollectionError(f"study {name!r} has no report. Write it with: syntype report STUDY")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"  # nothing in it can run
     headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}  # our own page may show it in a frame
-    return FileResponse(path, media_type="text/html", headers=headers)
+    return FileResponse(here.workspace.inside(path), media_type="text/html", headers=headers)
 
 
 @router.get("/exports", tags=["exports"])
@@ -240,7 +240,7 @@ def download_export(here: Here, name: Slug) -> FileResponse:
     if path.name != file or not path.is_file():
         raise CollectionError(f"export {name!r}: its file is missing. Export the collection again.")
     kind = "text/csv" if path.suffix == ".csv" else "application/zip"
-    return FileResponse(path, media_type=kind, filename=file)
+    return FileResponse(here.workspace.inside(path), media_type=kind, filename=file)
 
 
 def _export(here: Studio, name: str) -> ExportSummary:
