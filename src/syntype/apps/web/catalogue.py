@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
 FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
 """Columns by which images can be filtered; the word ``none`` asks for those without a value."""
 _READ = (*FILTERS, "image_id", "file_name", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
+_SUMMED = ("species", "origin", "verdict", "image_id", "sha256")
 _KEPT = 8
 _COVER = 4
 _TABLE = "metadata.parquet"
@@ -54,13 +56,14 @@ class Index:
     @cached_property
     def facets(self) -> dict[str, dict[str, int]]:
         """For every filter its values and how many images have each, commonest first."""
-        return {name: self._count(name) for name in FILTERS}
+        return {name: self.count(name) for name in FILTERS}
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {image: row for row, image in enumerate(self.table["image_id"].to_pylist())}
 
-    def _count(self, name: str) -> dict[str, int]:
+    def count(self, name: str) -> dict[str, int]:
+        """A column's values and how many images have each, commonest first."""
         counts = [(item["values"], item["counts"]) for item in self.table[name].value_counts().to_pylist()]
         return {_NONE if value is None else value: number for value, number in sorted(counts, key=lambda pair: (-pair[1], str(pair[0])))}
 
@@ -138,37 +141,44 @@ class Catalogue:
         Raises:
             CollectionError: the table cannot be read.
         """
-        try:
+        with _readable(folder), self._lock:
             stamp = _stamp(folder)
-            with self._lock:
-                known = self._indexes.get(folder)
-                if known is None or known.stamp != stamp:
-                    known = Index(folder, _read(folder / _TABLE), stamp)
-                self._indexes[folder] = known
-                self._indexes.move_to_end(folder)
-                while len(self._indexes) > _KEPT:
-                    self._indexes.popitem(last=False)
-                return known
-        except (OSError, pa.ArrowException) as error:
-            raise CollectionError(f"collection {folder.name!r}: its table cannot be read ({type(error).__name__}). Import it again.") from None
+            known = self._indexes.get(folder)
+            if known is None or known.stamp != stamp:
+                known = Index(folder, _read(folder / _TABLE, _READ), stamp)
+            self._indexes[folder] = known
+            self._indexes.move_to_end(folder)
+            while len(self._indexes) > _KEPT:
+                self._indexes.popitem(last=False)
+            return known
 
     def summary(self, folder: Path) -> Summary:
-        """What a list says of a collection; its table is read only when it has changed, and not kept.
+        """What a list says of a collection; of its table a few columns are read, only when it has changed, and they are not kept.
 
         Raises:
             CollectionError: the table cannot be read.
         """
-        with suppress(OSError):
+        with _readable(folder):
+            stamp = _stamp(folder)
             known = self._summaries.get(folder)
-            if known is not None and known[0] == _stamp(folder):
+            if known is not None and known[0] == stamp:
                 return known[1]
-        index = self.index(folder)
-        species = index.facets["species"].keys() - {_NONE}
+            index = Index(folder, _read(folder / _TABLE, _SUMMED), stamp)
         rows = index.rows(_spread(index.table["species"].to_pylist()))
         cover = tuple((row["image_id"], row["sha256"]) for row in rows)
-        summary = Summary(index.num_images, len(species), index.facets["origin"], index.facets["verdict"], cover)
-        self._summaries[folder] = (index.stamp, summary)
+        species = index.count("species").keys() - {_NONE}
+        summary = Summary(index.num_images, len(species), index.count("origin"), index.count("verdict"), cover)
+        self._summaries[folder] = (stamp, summary)
         return summary
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Where a collection's table is read: what goes wrong is told."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise CollectionError(f"collection {folder.name!r}: its table cannot be read ({type(error).__name__}). Import it again.") from None
 
 
 def _stamp(folder: Path) -> tuple[int, int]:
@@ -178,13 +188,17 @@ def _stamp(folder: Path) -> tuple[int, int]:
 
 def _spread(species: list[str | None]) -> list[int]:
     """Positions of the first image of each of the first species, filled up with the next images where there are few."""
-    first = list({name: position for position, name in reversed(list(enumerate(species)))}.values())
-    return sorted(list(dict.fromkeys([*reversed(first), *range(len(species))]))[:_COVER])
+    first: dict[str | None, int] = {}
+    for position, name in enumerate(species):
+        first.setdefault(name, position)
+        if len(first) == _COVER:
+            break
+    return sorted(list(dict.fromkeys([*first.values(), *range(min(len(species), 2 * _COVER))]))[:_COVER])
 
 
-def _read(file: Path) -> pa.Table:
+def _read(file: Path, names: tuple[str, ...]) -> pa.Table:
     there = set(pq.read_schema(file).names)
-    table = pq.read_table(file, columns=[name for name in _READ if name in there], use_threads=False)
-    columns = {name: table[name] if name in there else pa.nulls(table.num_rows) for name in _READ}
+    table = pq.read_table(file, columns=[name for name in names if name in there], use_threads=False)
+    columns = {name: table[name] if name in there else pa.nulls(table.num_rows) for name in names}
     kinds = {"Float64": pa.float64(), "Int32": pa.int32(), "string": pa.string()}
     return pa.table({name: column.cast(kinds[COLUMNS[name]]) for name, column in columns.items()}).combine_chunks()
