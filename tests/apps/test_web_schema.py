@@ -48,7 +48,7 @@ def _ask(operation: Any, there: dict[str, Any], mode: GenerationMode, num: int) 
             if known and mode is GenerationMode.POSITIVE and isinstance(sent, dict):
                 sent.update({name: value for name, value in there.items() if name in sent and not (name == "name" and sent is case.body)})
         # What the description allows may still be refused, with 422, for what the workspace holds.
-        case.call_and_validate(headers=HEADERS, excluded_checks=[positive_data_acceptance])
+        case.call_and_validate(headers=HEADERS, timeout=300, excluded_checks=[positive_data_acceptance])
 
     ask()
 

@@ -197,8 +197,9 @@ def _spread(species: list[str | None]) -> list[int]:
 
 
 def _read(file: Path, names: tuple[str, ...]) -> pa.Table:
-    there = set(pq.read_schema(file).names)
-    table = pq.read_table(file, columns=[name for name in names if name in there], use_threads=False)
+    with pq.ParquetFile(file) as source:  # read_table would import all of pyarrow.dataset first
+        there = set(source.schema_arrow.names)
+        table = source.read(columns=[name for name in names if name in there], use_threads=False)
     columns = {name: table[name] if name in there else pa.nulls(table.num_rows) for name in names}
     kinds = {"Float64": pa.float64(), "Int32": pa.int32(), "string": pa.string()}
     return pa.table({name: column.cast(kinds[COLUMNS[name]]) for name, column in columns.items()}).combine_chunks()
