@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import struct
 import subprocess
@@ -19,15 +20,26 @@ import httpx2
 import pandas as pd
 from made import make_collection
 from PIL import Image
+from sqlalchemy import insert
 from starlette.testclient import TestClient
 
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import Limits, StudioConfig
+from syntype.apps.web.store import Store, jobs
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
 TOKEN = "a-token-of-the-tests"
 SMALL = Limits(file_bytes=200_000, zip_bytes=400_000, unpacked_bytes=3_000_000, upload_bytes=4_000_000, files=60, pixels=1_000_000, uploads=50)
+
+KINDS = ("train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "study", "export")
+PAGES = (
+    *("/", "/collections/fish", "/collections/drawn", "/collections/drawn/curate", "/collections/fish?species=Bus+secundus&offset=3", "/quiz"),
+    *("/collections/fish/duplicates", "/collections/fish/refused", "/generators/little", "/studies/small", "/jobs/1"),
+    *("/collections/fish/images/0-0", "/collections/drawn/images/0-0"),
+    *(f"/new/{kind}" for kind in KINDS),
+)
+"""Addresses of all pages over the workspace of ``make_full``."""
 
 
 def make_synthetic(folder: Path, counts: dict[str, int], **columns: Any) -> Collection:
@@ -44,6 +56,42 @@ def make_workspace(root: Path) -> Workspace:
     nearest = pd.array(["0-0"] + [None] * 15, dtype="string")
     make_synthetic(root / "collections" / "drawn", {"Aus primus": 10, "Bus secundus": 6}, nearest_real_id=nearest)
     return workspace
+
+
+def make_full(root: Path) -> Workspace:
+    """A workspace with one thing of each kind, as the pages see it."""
+    workspace = make_workspace(root)
+    fish = Collection.open(root / "collections" / "fish")
+    Collection.create(fish.root, fish.table.assign(duplicate_of=pd.array(["0-1", *[None] * 23], dtype="string")), species=fish.species)
+    (fish.root / "refused.csv").write_text("file,row,reason,mend\nbroken.jpg,,is no image,Save it again\n")
+    generator, study = root / "generators" / "little", root / "studies" / "small"
+    generator.mkdir()
+    (generator / "generator.json").write_text(
+        json.dumps({"family": "fastgan", "species": fish.species, "config": {"size": 32}, "licences": ["CC0-1.0"]})
+    )
+    (generator / "previews").mkdir()
+    (generator / "previews" / "final-000002.png").write_bytes(png())
+    study.mkdir()
+    (study / "results.json").write_text('{"verdict": {"word": "not enough evidence", "sentence": "Not enough evidence."}}')
+    (study / "report.html").write_text("<p>Report</p><script>alert(1)</script>")
+    store = Store(f"sqlite:///{root / 'studio.sqlite'}")
+    with store.writing() as connection:
+        request = {"kind": "import", "name": "fish", "upload": "0" * 32}
+        connection.execute(insert(jobs).values(kind="import", request=request, place="collections", slug="fish", status="finished", created=0))
+    store.close()
+    return workspace
+
+
+def make_generator(root: Path) -> Path:
+    """A tiny generator of the two species of ``fish``, trained for two steps; it blends, varies, fills in and adapts."""
+    from syntype.generators import TrainConfig, family, train
+    from syntype.run import Run
+
+    model = family("fastgan").Config.tiny(32).model_dump(exclude={"size"})
+    config = TrainConfig.parse({"family": "fastgan", "size": 32, "batch_size": 4, "steps": 2, "precision": "fp32", "device": "cpu", "model": model})
+    with Run.start(root / "generator", "train", config, seed=0, quiet=True) as run:
+        train(make_collection(root / "fish", {"Aus primus": 16, "Bus secundus": 8}), config, root / "generator", run)
+    return root / "generator"
 
 
 @contextmanager
@@ -66,12 +114,11 @@ def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finis
     return job
 
 
-def start_server(root: Path) -> tuple[subprocess.Popen[str], httpx2.Client]:
+def start_server(root: Path, database: str | None = None, port: int = 0) -> tuple[subprocess.Popen[str], httpx2.Client]:
     """``syntype serve`` in a process of its own, and a browser that has a session."""
     code = "import sys; from syntype.apps.cli import main; sys.exit(main())"
-    server = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", str(root), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    command = [sys.executable, "-c", code, "serve", str(root), "--port", str(port), *(["--database", database] if database else [])]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
     client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)
     client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
@@ -83,6 +130,12 @@ def end_server(server: subprocess.Popen[str], client: httpx2.Client, number: int
     client.close()
     server.send_signal(number)
     server.communicate(timeout=120)
+
+
+def loaded(page: Any, pictures: str) -> None:
+    """Wait until all these pictures of a page, and one at least, show something."""
+    script = "(which) => { const all = [...document.querySelectorAll(which)]; return all.length && all.every((image) => image.naturalWidth > 0); }"
+    page.wait_for_function(script, arg=pictures)
 
 
 def png(side: int = 32, colour: tuple[int, int, int] = (200, 80, 10)) -> bytes:
@@ -113,14 +166,36 @@ def special(name: str, mode: int) -> zipfile.ZipInfo:
     return info
 
 
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def huge_png(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header declares a huge picture."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + png_chunk(b"IEND", b"")
+
+
+def png_with(kind: bytes, data: bytes) -> bytes:
+    """A sound PNG with one chunk more, behind its header."""
+    plain = png()
+    return plain[:33] + png_chunk(kind, data) + plain[33:]
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A small JPEG whose header declares another size."""
+    file = io.BytesIO()
+    Image.new("RGB", (32, 24)).save(file, "JPEG")
+    return file.getvalue().replace(struct.pack(">HH", 24, 32), struct.pack(">HH", height, width), 1)
+
+
+def sharing(num: int, content: bytes) -> bytes:
+    """A zip with one compressed entry that its directory lists so many times."""
+    data = zipped(("Aus/a.png", content), method=zipfile.ZIP_DEFLATED)
+    begin = data.index(b"PK\1\2")
+    end = data.index(b"PK\5\6")
+    directory = data[begin:end] * num
+    return data[:begin] + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, num, num, len(directory), begin, 0)
 
 
 def lying_zip(content: bytes, declared: int) -> bytes:

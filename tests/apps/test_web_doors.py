@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import random
 import stat
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
-from studio import SMALL, TOKEN, browser, huge_png, lying_zip, make_workspace, png, raw_name, special, zipped
+from studio import SMALL, TOKEN, browser, huge_png, jpeg, lying_zip, make_workspace, png, png_with, raw_name, sharing, special, zipped
 
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import StudioConfig
@@ -20,6 +24,7 @@ from syntype.apps.web.workspace import Workspace
 
 NOISE = random.Random(0).randbytes(3000)
 BOMB = b"\0" * 2_500_000
+GOOD = zipped(("Aus/a.png", png()))
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +66,29 @@ SINGLE: dict[str, tuple[str, str | None, bytes]] = {
     "truncated zip": ("a.zip", None, zipped(("Aus/a.png", png()))[:-20]),
     "image named zip": ("a.zip", None, png()),
     "zip named image": ("a.png", "Aus", zipped(("Aus/a.png", png()))),
+    "SVG named as an image": ("a.png", "Aus", b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'),
+    "script that begins like a GIF": ("a.gif", "Aus", b"GIF89a=1;alert(document.cookie)//" + NOISE),
+    "page with a photograph behind it": ("a.png", "Aus", b"<html><script>alert(1)</script>" + png()),
+    "page with a zip behind it": ("a.zip", None, b"<html><script>alert(1)</script>" + GOOD),
+    "program that unpacks itself": ("a.zip", None, b"MZ" + NOISE + GOOD),
+    "photograph with a zip behind it, sent as a zip": ("a.zip", None, png() + GOOD),
+    "text that unpacks without end": ("a.png", "Aus", png_with(b"zTXt", b"Comment\0\0" + zlib.compress(b"\0" * 20_000_000))),
+    "colours that unpack without end": ("a.png", "Aus", png_with(b"iCCP", b"icc\0\0" + zlib.compress(b"\0" * 20_000_000))),
+    "JPEG that declares a huge size": ("a.jpg", "Aus", jpeg(65_000, 65_000)),
+    "JPEG that is cut off": ("a.jpg", "Aus", jpeg(32, 24)[:-60]),
+    "GIF of a huge screen": ("a.gif", "Aus", b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\xff\xff\xff\xff\0\2\2D\1\0;"),
+    "BMP of a huge size": ("a.bmp", "Aus", b"BM" + struct.pack("<IIIIiiHHIIiiII", 100, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0) + NOISE),
+    "BMP of a negative size": ("a.bmp", "Aus", b"BM" + struct.pack("<IIIIiiHHIIiiII", 100, 0, 54, 40, -500, -500, 1, 24, 0, 0, 0, 0, 0, 0)),
+    "TIFF whose directory leads to itself": ("a.tif", "Aus", b"II*\0\x08\0\0\0\0\0\x08\0\0\0" + NOISE),
+    "WebP without a picture": ("a.webp", "Aus", b"RIFF\xff\xff\xff\x7fWEBPVP8 " + NOISE),
+    "JPEG 2000, whose decoder is not asked": ("a.jp2", "Aus", b"\0\0\0\x0cjP  \r\n\x87\n" + NOISE),
+    "weights": ("a.safetensors", "Aus", struct.pack("<Q", 2) + b"{}"),
 }
 NAMES = [
     "../a.png", "..", "/etc/passwd", "a/b.png", "a\\b.png", "..\\a.png", "C:\\a.png", "C:a.png", "a\0.png", "a\n.png", "\u202egnp.a", ".hidden.png",
     ".", " ", "CON.png", "nul", "a.png ", "a.png.", "a" * 190 + "é" * 9 + ".png", "%2e%2e/a.png", "a*.png", "a?.png", "<a>.png", "\ud7ff\u2028.png",
+    "a\u200b.png", "\ufeffa.png", "a\x7f.png", "a\t.png", "a\r\nSet-Cookie: a=b.png", "a|b.png", 'a".png', "COM1.png", "lpt9.tar.png", "~/../a.png",
+    "file:///etc/passwd", "//host/share/a.png", "a.png\0.txt", "\x1b[2Ja.png", "a.png::$DATA", "..\u2060/a.png",
 ]  # fmt: skip
 SPECIES = ["..", "../x", "/etc", "a/b", "a\\b", "Aus\0primus", "Aus\x1bprimus", ".hidden", "-option", "CON", "C:x", " ", "a\u202eb", "é" * 90, "Aus."]
 MEMBERS: dict[str, bytes] = {
@@ -92,16 +116,29 @@ MEMBERS: dict[str, bytes] = {
     "huge picture": zipped(("Aus/a.png", huge_png(60_000, 60_000))),
     "encrypted": zipped(("Aus/a.png", png())).replace(b"PK\1\2\x14\x03\x14\x00\x00\x00", b"PK\1\2\x14\x03\x14\x00\x01\x00"),
     "damaged directory": zipped(("Aus/a.png", png())).replace(b"PK\1\2", b"PK\1\3"),
+    "climbs out by a detour": zipped((raw_name("Aus/./../../evil.png"), png())),
+    "network share with forward strokes": zipped((raw_name("//host/share/evil.png"), png())),
+    "drive in the middle": zipped((raw_name("Aus/C:evil.png"), png())),
+    "name that turns its direction": zipped((raw_name("Aus/\u202egnp.exe"), png())),
+    "socket": zipped((special("Aus/socket.png", stat.S_IFSOCK), b"")),
+    "terminal": zipped((special("Aus/tty.png", stat.S_IFCHR), b"")),
+    "links beside good ones": zipped(("Aus/a.png", png()), (special("Aus/b.png", stat.S_IFLNK), b"../../../studio.sqlite")),
+    "species that is a control character": zipped(("A\x1b[2Jus/a.png", png())),
+    "species of 200 letters": zipped(("A" * 200 + "/a.png", png())),
+    "zip bomb in a zip": zipped(("Aus/a.png", zipped(("b.png", BOMB), method=zipfile.ZIP_DEFLATED))),
+    "SVG in a zip": zipped(("Aus/a.svg", b'<svg onload="alert(1)"/>')),
+    "page in a zip": zipped(("Aus/a.png", b"<html><script>alert(1)</script>")),
+    "entries that share their bytes": sharing(5, BOMB[:900_000]),
     "wrong checksum": zipped(("Aus/a.png", png())).replace(struct.pack("<I", zlib.crc32(png())), b"\1\2\3\4"),
 }  # fmt: skip
 
 
-def refused(client: TestClient, workspace: Workspace, name: str, species: str | None, content: bytes) -> None:
+def refused(client: TestClient, workspace: Workspace, name: str, species: str | None, content: bytes, word: str = "") -> None:
     upload = client.post("/api/uploads").json()["upload"]
     before = files_of(workspace)
     answer = client.put(f"/api/uploads/{upload}/files", params={"name": name} | ({} if species is None else {"species": species}), content=content)
     assert answer.status_code == 422, answer.text
-    assert len(answer.json()["error"]) > 20 and str(workspace.root) not in answer.text
+    assert len(answer.json()["error"]) > 20 and str(workspace.root) not in answer.text and word in answer.text
     assert files_of(workspace) == before
     client.delete(f"/api/uploads/{upload}")
 
@@ -119,6 +156,20 @@ def test_a_file_name_that_is_none_is_refused(client: TestClient, workspace: Work
 @pytest.mark.parametrize("species", SPECIES, ids=repr)
 def test_a_species_that_is_no_name_is_refused(client: TestClient, workspace: Workspace, species: str) -> None:
     refused(client, workspace, "a.png", species, png())
+
+
+def test_there_are_at_least_sixty_hostile_uploads() -> None:
+    assert len(SINGLE) + len(NAMES) + len(SPECIES) + len(MEMBERS) > 120
+
+
+def test_a_zip_with_a_directory_beyond_reason_is_refused(tmp_path: Path) -> None:
+    """Before any of it is taken apart in memory, where each entry takes many times its place on the disk."""
+    entries = [zipfile.ZipInfo(f"Aus/{number}.png") for number in range(20)]
+    for entry in entries:
+        entry.comment = b"x" * 60_000
+    workspace = make_workspace(tmp_path / "workspace")
+    with browser(workspace, StudioConfig(limits=SMALL.model_copy(update={"zip_bytes": 3_000_000}))) as client:
+        refused(client, workspace, "a.zip", None, zipped(*((entry, png()) for entry in entries)), "directory")
 
 
 @pytest.mark.parametrize("case", MEMBERS)
@@ -158,6 +209,108 @@ def test_a_request_may_not_be_larger_than_it_needs_to_be(client: TestClient) -> 
     assert answer.status_code == 413 and "Send less" in answer.json()["error"]
     assert client.post("/api/jobs", content=b"{" * 100, headers={"content-type": "application/json"}).status_code == 422
     assert client.post("/api/jobs", content=b'{"kind": "\\ud800"}', headers={"content-type": "application/json"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'{"kind": "export", "name": "x", "collection": "fish"}', "text/plain"),
+        (b'{"kind": "export", "name": "x", "collection": "fish"}', "application/x-www-form-urlencoded"),
+        (b"kind=export&name=x&collection=fish", "application/x-www-form-urlencoded"),
+        (b'--a\r\nContent-Disposition: form-data; name="kind"\r\n\r\nexport\r\n--a--', "multipart/form-data; boundary=a"),
+        (b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>', "application/xml"),
+        (b'{"kind": ' + b"[" * 400_000, "application/json"),
+        (b'{"kind": "train", "minutes": NaN}', "application/json"),
+        (b'{"seed": ' + b"9" * 5000 + b"}", "application/json"),
+        (b"\x80\x04\x95", "application/json"),
+        ('{"kind": "export"}'.encode("utf-16"), "application/json"),
+        (b"", "application/json"),
+    ],
+)
+def test_a_body_that_is_none_is_refused(client: TestClient, content: bytes, kind: str) -> None:
+    answer = client.post("/api/jobs", content=content, headers={"content-type": kind})
+    assert answer.status_code in (400, 422) and answer.json()["error"]
+    assert client.get("/api/jobs").json() == []
+
+
+@pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "0x10", "1e9"])
+def test_a_length_that_is_none_stops_nothing(client: TestClient, workspace: Workspace, length: str) -> None:
+    upload = client.post("/api/uploads").json()["upload"]
+    before = files_of(workspace)
+    headers = {"content-length": length.encode("latin-1")}
+    answer = client.put(f"/api/uploads/{upload}/files", params={"name": "a.png", "species": "Aus"}, content=NOISE, headers=headers)
+    assert answer.status_code == 422 and files_of(workspace) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/collections/fish%0d%0aset-cookie:%20a=b", "/api/collections/fish/images/0-0%0d%0aset-cookie:%20a=b/file",
+        "/api/collections/fish/images/0-0/thumbnail?version=%0d%0aset-cookie:%20a=b", "/api/exports/x%0d%0aset-cookie:%20a=b/file",
+        "/collections/fish?species=%0d%0aset-cookie:%20a=b", "/signin?%0d%0aset-cookie:%20a=b",
+    ],
+)  # fmt: skip
+def test_no_address_writes_a_header(client: TestClient, path: str) -> None:
+    answer = client.get(path, follow_redirects=False)
+    assert answer.status_code < 500 and "set-cookie" not in answer.headers
+    assert not any("\r" in value or "\n" in value for value in answer.headers.values())
+
+
+def test_a_photograph_with_a_page_behind_it_stays_a_photograph(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    (workspace.root / "collections" / "fish" / "images" / "0-0.png").write_bytes(png() + b"<html><script>alert(1)</script>" + GOOD)
+    with browser(workspace) as client:
+        answer = client.get("/api/collections/fish/images/0-0/file", headers={"accept": "text/html"})
+        assert answer.headers["content-type"] == "image/png" and answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+        small = client.get("/api/collections/fish/images/0-0/thumbnail")
+        assert b"script" not in small.content and Image.open(io.BytesIO(small.content)).format == "WEBP"
+
+
+def test_links_lead_nowhere(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    outside = make_workspace(tmp_path / "outside").root
+    secret = tmp_path / "secret.zip"
+    secret.write_bytes(b"secret")
+    for kind, mark in (("collections", None), ("generators", "generator.json"), ("studies", "results.json"), ("exports", "export.json")):
+        if mark is not None:
+            (outside / kind / "fish").mkdir()
+            (outside / kind / "fish" / mark).write_text('{"species": [], "file": "set.zip", "num_images": 1, "num_bytes": 6}')
+        (workspace.root / kind / "linked").symlink_to(outside / kind / "fish")
+    for kind, mark, name in (("exports", "export.json", "set.zip"), ("studies", "results.json", "report.html")):
+        (workspace.root / kind / "own").mkdir()
+        (workspace.root / kind / "own" / mark).write_text('{"file": "set.zip", "num_images": 1, "num_bytes": 6}')
+        (workspace.root / kind / "own" / name).symlink_to(secret)
+    (workspace.root / "uploads" / ("a" * 32)).symlink_to(outside)
+    (workspace.root / "collections" / "dangling").symlink_to(tmp_path / "nowhere")
+    with browser(workspace) as client:
+        for kind in ("collections", "generators", "studies", "exports"):
+            assert "linked" not in client.get(f"/api/{kind}").text
+        ways = ("collections/linked", "generators/linked", "studies/linked/report", "exports/linked/file", "exports/own/file", "studies/own/report")
+        for path in ways:
+            answer = client.get(f"/api/{path}")
+            assert answer.status_code == 422 and "leads out" in answer.json()["error"], path
+            assert str(tmp_path) not in answer.text and "secret" not in answer.text
+        assert client.get(f"/api/uploads/{'a' * 32}").status_code == client.delete(f"/api/uploads/{'a' * 32}").status_code == 404
+        asked = client.post("/api/jobs", json={"kind": "export", "name": "set", "collection": "linked"})
+        assert asked.status_code == 422 and "leads out" in asked.json()["error"]
+        upload = client.post("/api/uploads").json()["upload"]
+        taken = client.post("/api/jobs", json={"kind": "import", "name": "dangling", "upload": upload})
+        assert taken.status_code == 422 and "there already" in taken.json()["error"]
+    assert (outside / "collections" / "fish").is_dir() and not (tmp_path / "nowhere").exists()
+
+
+def test_the_cookie_on_loopback_is_kept_from_scripts_and_other_pages(workspace: Workspace) -> None:
+    with TestClient(create_app(workspace, StudioConfig()), base_url="http://localhost") as client:
+        flags = {flag.strip().lower() for flag in client.get("/api/session").headers["set-cookie"].split(";")[1:]}
+    assert {"httponly", "samesite=strict", "path=/"} <= flags and not any(flag.startswith("domain") for flag in flags)
+
+
+def test_many_ranges_of_a_file_are_no_burden(client: TestClient) -> None:
+    ranges = "bytes=" + ",".join(f"{start}-{start}" for start in range(0, 5000, 2))
+    began = time.process_time()
+    assert client.get("/api/collections/fish/images/0-0/file", headers={"range": ranges}).status_code < 500
+    assert time.process_time() - began < 2
 
 
 def test_every_answer_forbids_what_pages_do_not_need(client: TestClient) -> None:

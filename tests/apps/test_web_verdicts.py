@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import random
-import shutil
-import signal
-import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
+from reviewing import killed_servers_lose_nothing, reviewers_lose_nothing
 from starlette.testclient import TestClient
-from studio import browser, make_synthetic, make_workspace, start_server, wait
+from studio import browser, make_workspace
 
 from syntype.apps.web.quiz import wilson_interval
-from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.store import Store
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
@@ -147,108 +137,23 @@ def test_the_interval_of_a_score_is_wilsons() -> None:
         assert wilson_interval(right, total) == pytest.approx((expected.low, expected.high), abs=1e-5)
 
 
-def eight_reviewers(reviews: Reviews, num: int) -> None:
-    """Eight reviewers at once, ``num`` decisions in all, some of them undone."""
-
-    def review(reviewer: int) -> None:
-        for image in range(num // 8):
-            reviews.decide("drawn", f"{image}", None, f"Reviewer {reviewer}", "accept" if image % 3 else "reject", None, f"{reviewer}-{image:05d}")
-            if image % 10 == 9:
-                assert (reviews.undo("drawn", f"Reviewer {reviewer}") or {})["image_id"] == f"{image}"
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(review, range(8)))
-    standing = reviews.standing("drawn")
-    assert len(standing) == 8 * (num // 8 - num // 80)
-    assert {(row.name, row.image_id) for row in standing} == {
-        (f"Reviewer {reviewer}", f"{image}") for reviewer in range(8) for image in range(num // 8) if image % 10 != 9
-    }
+def sqlite(root: Path) -> str:
+    return f"sqlite:///{root / 'studio.sqlite'}"
 
 
 def test_eight_reviewers_at_once_lose_nothing(workspace: Workspace) -> None:
-    store = Store(f"sqlite:///{workspace.root / 'studio.sqlite'}")
-    eight_reviewers(Reviews(store, workspace), 400)
-    store.close()
+    reviewers_lose_nothing(workspace, sqlite(workspace.root), 400)
 
 
 @pytest.mark.slow
 def test_ten_thousand_verdicts_of_eight_reviewers(workspace: Workspace) -> None:
-    store = Store(f"sqlite:///{workspace.root / 'studio.sqlite'}")
-    eight_reviewers(Reviews(store, workspace), 10_000)
-    store.close()
-
-
-@pytest.fixture
-def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own, on a socket in a temporary folder; it refuses to run as root, so root lends it a user."""
-    found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), reverse=True)]
-    programs = next((Path(path).parent for path in found if path), None)
-    if programs is None:
-        pytest.skip("PostgreSQL is not on this machine (Debian: apt-get install postgresql)")
-    lent = {"user": "nobody"} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        if lent:
-            shutil.chown(folder, "nobody")
-
-        def call(program: str, *arguments: str) -> None:
-            command = [str(programs / program), "-D", f"{folder}/data", *arguments]
-            done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder, **lent)  # type: ignore[call-overload]
-            assert done.returncode == 0, done.stderr
-
-        call("initdb", "-A", "trust", "-U", "studio", "--no-sync")
-        call("pg_ctl", "-w", "-t", "120", "-l", f"{folder}/log", "-o", f"-k {folder} -c listen_addresses=''", "start")
-        try:
-            yield f"postgresql://studio@/postgres?host={folder}"
-        finally:
-            call("pg_ctl", "-m", "immediate", "stop")
-
-
-def test_the_same_on_postgresql(postgresql: str, workspace: Workspace) -> None:
-    with browser(workspace, database=postgresql) as client:
-        test_a_decision_sent_twice_counts_once(client)
-        client.post(f"{URL}/verdicts/undo", json={"reviewer": "Ada"})
-        quiz = client.post("/api/quizzes", json={"synthetic": "drawn", "real": "fish", "reviewer": "Ada", "num": 2}).json()
-        assert client.post(f"/api/quizzes/{quiz['id']}/items/1", json={"is_real": True}).json()["num_answered"] == 1
-        assert (
-            wait(client, client.post("/api/jobs", json={"kind": "export", "name": "set", "collection": "drawn"}).json()["id"])["status"] == "finished"
-        )
-    store = Store(postgresql)
-    eight_reviewers(Reviews(store, workspace), 400)
-    store.close()
-
-
-def killed_while_reviewing(tmp_path: Path, times: int) -> None:
-    root = tmp_path / "workspace"
-    Workspace(root)
-    make_synthetic(root / "collections" / "drawn", {"Aus primus": 400})
-    confirmed: dict[str, str] = {}
-    chance = random.Random(0)
-    for _ in range(times):
-        server, client = start_server(root)
-        killer = threading.Timer(chance.uniform(0.05, 1.5), server.send_signal, [signal.SIGKILL])
-        killer.start()
-        try:
-            for image in range(400):
-                decision = chance.choice(["accept", "reject", "unsure"])
-                answer = client.post(f"{URL}/verdicts", json={"image_id": f"0-{image}", "decision": decision, "reviewer": "Ada"})
-                assert answer.status_code == 201
-                confirmed[f"0-{image}"] = decision
-        except httpx2.TransportError:  # the decision under way may have been written or not: either is right, so it is not counted
-            confirmed.pop(f"0-{image}", None)
-        killer.join()
-        server.communicate()
-        client.close()
-        store = Store(f"sqlite:///{root / 'studio.sqlite'}")
-        standing = {row.image_id: row.decision for row in Reviews(store, Workspace(root)).standing("drawn")}
-        store.close()
-        assert {image: standing.get(image) for image in confirmed} == confirmed
-    assert confirmed
+    reviewers_lose_nothing(workspace, sqlite(workspace.root), 10_000)
 
 
 def test_a_killed_server_has_lost_no_verdict(tmp_path: Path) -> None:
-    killed_while_reviewing(tmp_path, 1)
+    killed_servers_lose_nothing(tmp_path, sqlite(tmp_path), 1)
 
 
 @pytest.mark.slow
 def test_a_server_killed_twenty_times_has_lost_no_verdict(tmp_path: Path) -> None:
-    killed_while_reviewing(tmp_path, 20)
+    killed_servers_lose_nothing(tmp_path, sqlite(tmp_path), 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import torch
 from torch.testing import assert_close
 
 from syntype.collection import Collection
-from syntype.errors import InputError, TrainingError, UnknownNameError, UserError
+from syntype.errors import CollectionError, InputError, TrainingError, UnknownNameError, UserError
 from syntype.generators import family, list_families, load_generator
 from syntype.generators import registry as registry_module
+from syntype.generators.checkpoint import read_state
 from syntype.generators.data import BatchSampler, training_data
 from syntype.generators.training import TrainConfig, train
 from syntype.recipe import apply_overrides
@@ -55,6 +57,29 @@ def test_samples_have_the_promised_shape_and_range(name: str, small_collection: 
     assert not torch.equal(images[0], images[2]), "two seeds must give two images"
     with pytest.raises(UnknownNameError, match="Aus primus"):
         generator.sample(["Aus primvs"], [0])
+
+
+class _Pickled:
+    """What leaves a file behind if it is ever unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_what_is_loaded_runs_nothing(small_collection: Collection, tmp_path: Path) -> None:
+    trained("dcgan", small_collection, tmp_path / "g")
+    for damage in (pickle.dumps(_Pickled(tmp_path / "ran"), 2), b"", b"\xff" * 100, (tmp_path / "g" / "weights.safetensors").read_bytes()[:-1]):
+        (tmp_path / "g" / "weights.safetensors").write_bytes(damage)
+        with pytest.raises(CollectionError, match="no sound safetensors file"):
+            load_generator(tmp_path / "g")
+        (tmp_path / "g" / "training").mkdir(exist_ok=True)
+        (tmp_path / "g" / "training" / "state.pt").write_bytes(damage)
+        with pytest.raises(CollectionError, match="no training state"):
+            read_state(tmp_path / "g")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("name", FAMILIES)

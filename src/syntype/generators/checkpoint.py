@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -67,7 +69,7 @@ def load_generator(folder: Path | str) -> Generator:
     if "base" not in info:
         kind = family(info["family"])
         model = kind(kind.Config.parse(info["config"], str(folder / "generator.json")), info["species"])
-        model.generator.load_state_dict(load_file(folder / "weights.safetensors"))
+        model.generator.load_state_dict(_read_weights(folder / "weights.safetensors"))
         model.eval()
         return Generator(folder, model, info, trained_on)
     base = load_generator(base_folder(folder, info))
@@ -77,8 +79,16 @@ def load_generator(folder: Path | str) -> Generator:
         )
     result = Generator(folder, base.model, info, trained_on)
     for adapter in info["adapters"]:
-        result.add_adapter(adapter["species"], load_file(folder / adapter["file"]))
+        result.add_adapter(adapter["species"], _read_weights(folder / adapter["file"]))
     return result
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors, from safetensors and nothing else: a pickle would run whatever is in it."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CollectionError(f"{path}: is missing, or no sound safetensors file ({error}). Train the generator again, or copy it again.") from None
 
 
 def base_folder(folder: Path, info: dict[str, Any]) -> Path:
@@ -124,6 +134,14 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """The training state, or None where there is none yet."""
+    """The training state, or None where there is none yet. Tensors and plain values alone are read: a pickle could run whatever is in it.
+
+    Raises:
+        CollectionError: it holds anything else, or is damaged.
+    """
     path = folder / "training" / "state.pt"
-    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CollectionError(f"{path}: is no training state of Syntype, or damaged ({reason}). Train again without --resume.") from None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -17,9 +20,10 @@ from syntype.apps.web.catalogue import FILTERS, Index
 from syntype.apps.web.generators import matching
 from syntype.apps.web.requests import Slug, UploadId
 from syntype.apps.web.studio import PROBLEMS, Here, Studio, image_answer
-from syntype.apps.web.thumbnails import thumbnail
+from syntype.apps.web.thumbnails import squared, thumbnail
 from syntype.apps.web.uploads import RefusedFile, Taken
-from syntype.errors import InputError
+from syntype.collection import Collection
+from syntype.errors import InputError, UnknownNameError
 from syntype.run import read_object
 
 __all__ = ["Filters", "ImageRow", "Offset", "image_row", "router"]
@@ -41,14 +45,22 @@ def _filters(
 Filters = Annotated[dict[str, str], Depends(_filters)]
 
 
+class CoverImage(BaseModel):
+    """An image by which a collection can be shown."""
+
+    image_id: str
+    sha256: str | None
+
+
 class CollectionSummary(BaseModel):
-    """A collection in a list."""
+    """A collection in a list; ``cover``: some of its images, of different species where there are several."""
 
     name: str
     num_images: int
     num_species: int
     origins: dict[str, int]
     verdicts: dict[str, int]
+    cover: list[CoverImage]
 
 
 class CollectionDetail(CollectionSummary):
@@ -88,6 +100,21 @@ class ImagePage(BaseModel):
     images: list[ImageRow]
 
 
+class Duplicate(BaseModel):
+    """An image, and the first of the collection that shows the same."""
+
+    image: ImageRow
+    first: ImageRow
+
+
+class DuplicatePage(BaseModel):
+    """A page of duplicates, in the order of the collection."""
+
+    total: int
+    offset: int
+    pairs: list[Duplicate]
+
+
 class SpeciesCount(BaseModel):
     """A species and its number of images."""
 
@@ -111,21 +138,16 @@ def _index(here: Studio, name: str) -> Index:
     return here.catalogue.index(here.workspace.find("collections", name))
 
 
-def _summary(name: str, index: Index) -> dict[str, Any]:
-    facets = index.facets
-    return {
-        "name": name,
-        "num_images": index.num_images,
-        "num_species": len(facets["species"].keys() - {"none"}),
-        "origins": facets["origin"],
-        "verdicts": facets["verdict"],
-    }
+def _summary(here: Studio, name: str) -> dict[str, Any]:
+    summary = here.catalogue.summary(here.workspace.find("collections", name))
+    cover = [{"image_id": image_id, "sha256": sha256} for image_id, sha256 in summary.cover]
+    return {"name": name, **vars(summary), "cover": cover}
 
 
 @router.get("/collections")
 def list_collections(here: Here) -> list[CollectionSummary]:
     """All collections of the workspace."""
-    return [CollectionSummary(**_summary(name, _index(here, name))) for name in here.workspace.slugs("collections")]
+    return [CollectionSummary(**_summary(here, name)) for name in here.workspace.slugs("collections")]
 
 
 @router.get("/collections/{name}")
@@ -135,7 +157,7 @@ def show_collection(here: Here, name: Slug) -> CollectionDetail:
     info = read_object(index.root / "collection.json")
     history = json.loads(here.workspace.show(json.dumps(info.get("history", []))))
     sources = [here.workspace.show(str(source)) for source in info.get("sources", [])]
-    return CollectionDetail(**_summary(name, index), facets=index.facets, sources=sources, history=history, reference=here.workspace.reference(name))
+    return CollectionDetail(**_summary(here, name), facets=index.facets, sources=sources, history=history, reference=here.workspace.reference(name))
 
 
 @router.get("/collections/{name}/images")
@@ -172,6 +194,40 @@ def show_file(here: Here, name: Slug, image_id: ImageId) -> FileResponse:
     """The image file as it is."""
     index = _index(here, name)
     return image_answer(index.file(index.image(image_id)))
+
+
+@router.get("/collections/{name}/images/{image_id}/square", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+def show_square(here: Here, name: Slug, image_id: ImageId) -> Response:
+    """The square of the image that generators see, 512 pixels wide."""
+    index = _index(here, name)
+    image = index.image(image_id)
+    return Response(squared(index.file(image), 512, image["box"]), media_type="image/png")
+
+
+@router.get("/collections/{name}/long-tail", response_class=FileResponse)
+def show_long_tail(here: Here, name: Slug) -> FileResponse:
+    """A picture of the number of training images of every species."""
+    from syntype.collection.inspection import plot_long_tail
+
+    index = _index(here, name)
+    path = here.workspace.root / ".cache" / "long-tails" / f"{name}-{index.stamp[0]}.png"
+    if not path.is_file():
+        path.parent.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=path.parent) as folder:  # two requests may draw it at once
+            os.replace(plot_long_tail(Collection.open(index.root), Path(folder) / path.name), path)
+    return image_answer(path)
+
+
+@router.get("/collections/{name}/duplicates")
+def list_duplicates(here: Here, name: Slug, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> DuplicatePage:
+    """Images that show the same picture as an earlier one of the collection."""
+    index = _index(here, name)
+    positions = index.having("duplicate_of")
+    pairs = []
+    for row in index.rows(positions[offset : offset + limit]):
+        with suppress(UnknownNameError):  # a table made elsewhere may name what is not in it
+            pairs.append(Duplicate(image=image_row(row), first=image_row(index.image(row["duplicate_of"]))))
+    return DuplicatePage(total=len(positions), offset=offset, pairs=pairs)
 
 
 @router.get("/collections/{name}/species")
@@ -229,7 +285,7 @@ async def send_file(
     limit = here.uploads.limit(name)
     too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
     with here.uploads.receiving(upload) as folder:
         received = 0

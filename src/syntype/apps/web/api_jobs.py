@@ -12,14 +12,14 @@ from pydantic import BaseModel
 from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species
-from syntype.apps.web.progress import latest_events, now, pictures
+from syntype.apps.web.progress import latest_events, now, pictures, preview
 from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.studio import PROBLEMS, Here, Studio, image_answer
 from syntype.errors import CollectionError, UnknownNameError
 from syntype.generators.registry import list_families
 from syntype.run import read_object
 
-__all__ = ["router"]
+__all__ = ["JobNumber", "router"]
 
 router = APIRouter(prefix="/api", tags=["jobs"], responses=PROBLEMS)
 JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -68,6 +68,8 @@ class GeneratorSummary(BaseModel):
     collection: dict[str, Any] | None
     licences: list[str]
     terms: list[str]
+    preview: bool
+    """Whether there is a picture of what it drew."""
 
 
 class StudySummary(BaseModel):
@@ -161,7 +163,7 @@ def show_picture(here: Here, number: JobNumber, picture: str) -> FileResponse:
     found = pictures(_out(here, here.queue.get(number)))
     if picture not in found:
         raise UnknownNameError("picture", picture[:80], found)
-    return image_answer(found[picture])
+    return image_answer(here.workspace.inside(found[picture]))
 
 
 @router.get("/families", tags=["generators"])
@@ -179,7 +181,17 @@ def list_generators(here: Here) -> list[GeneratorSummary]:
 @router.get("/generators/{name}", tags=["generators"])
 def show_generator(here: Here, name: Slug) -> GeneratorSummary:
     """One generator."""
-    return GeneratorSummary(**describe_generator(here.workspace.find("generators", name)))
+    folder = here.workspace.find("generators", name)
+    return GeneratorSummary(**describe_generator(folder), preview=preview(folder) is not None)
+
+
+@router.get("/generators/{name}/preview", tags=["generators"], response_class=FileResponse)
+def show_preview(here: Here, name: Slug) -> FileResponse:
+    """What it drew when its training or adaptation ended: a species a row."""
+    path = preview(here.workspace.find("generators", name))
+    if path is None:
+        raise UnknownNameError("picture of generator", name, ())
+    return image_answer(here.workspace.inside(path))
 
 
 @router.get("/generators/{name}/species", tags=["generators"])
@@ -193,7 +205,14 @@ def search_generator_species(
 @router.get("/studies", tags=["studies"])
 def list_studies(here: Here) -> list[StudySummary]:
     """All finished studies."""
-    return [_study(here, name) for name in here.workspace.slugs("studies")]
+    return [show_study(here, name) for name in here.workspace.slugs("studies")]
+
+
+@router.get("/studies/{name}", tags=["studies"])
+def show_study(here: Here, name: Slug) -> StudySummary:
+    """One study's verdict."""
+    verdict = read_object(here.workspace.find("studies", name) / "results.json").get("verdict", {})
+    return StudySummary(name=name, verdict=verdict.get("word"), sentence=verdict.get("sentence"))
 
 
 @router.get("/studies/{name}/report", tags=["studies"], response_class=FileResponse)
@@ -203,12 +222,8 @@ def show_report(here: Here, name: Slug) -> FileResponse:
     if not path.is_file():
         raise CollectionError(f"study {name!r} has no report. Write it with: syntype report STUDY")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"  # nothing in it can run
-    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": policy})
-
-
-def _study(here: Studio, name: str) -> StudySummary:
-    verdict = read_object(here.workspace.find("studies", name) / "results.json").get("verdict", {})
-    return StudySummary(name=name, verdict=verdict.get("word"), sentence=verdict.get("sentence"))
+    headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}  # our own page may show it in a frame
+    return FileResponse(here.workspace.inside(path), media_type="text/html", headers=headers)
 
 
 @router.get("/exports", tags=["exports"])
@@ -225,7 +240,7 @@ def download_export(here: Here, name: Slug) -> FileResponse:
     if path.name != file or not path.is_file():
         raise CollectionError(f"export {name!r}: its file is missing. Export the collection again.")
     kind = "text/csv" if path.suffix == ".csv" else "application/zip"
-    return FileResponse(path, media_type=kind, filename=file)
+    return FileResponse(here.workspace.inside(path), media_type=kind, filename=file)
 
 
 def _export(here: Studio, name: str) -> ExportSummary:

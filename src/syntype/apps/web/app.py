@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_verdicts, pages, quiz
+from syntype.apps.web import api_collections, api_jobs, api_verdicts, asking, pages, quiz
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.doors import COOKIE, SESSION_SECONDS, Doors, Sessions
 from syntype.apps.web.limits import StudioConfig
@@ -76,7 +76,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages do. Names are slugs of the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router):
+    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router, asking.router):
         app.include_router(router)
     app.mount("/static", pages.STATIC)
     app.add_exception_handler(SyntypeError, _tell)
@@ -117,30 +117,34 @@ def _begin(here: Studio, response: Response) -> str:
     return here.sessions.check(cookie) or ""
 
 
-def _problem(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message.encode("utf-8", "replace").decode()}, status)
+def _problem(request: Request, status: int, message: str) -> Response:
+    """Why a request was refused: as a page for who looks at pages, as JSON for programs."""
+    message = message.encode("utf-8", "replace").decode()
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
+        return pages.render(request, "problem", status, message=message)
+    return JSONResponse({"error": message}, status)
 
 
 def _tell(request: Request, error: Exception) -> Response:
     """An error of ours in its own words, without the paths of this machine."""
     studio: Studio = request.app.state.studio
     status = 404 if isinstance(error, UnknownNameError) else 422 if isinstance(error, UserError) else 500
-    return _problem(status, studio.workspace.show(str(error)))
+    return _problem(request, status, studio.workspace.show(str(error)))
 
 
-def _tell_invalid(_request: Request, error: Exception) -> Response:
+def _tell_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return _problem(422, f"{where or 'the request'}: {first['msg']}. See /api/openapi.json for what is expected.")
+    return _problem(request, 422, f"{where or 'the request'}: {first['msg']}. See /api/openapi.json for what is expected.")
 
 
-def _tell_http(_request: Request, error: Exception) -> Response:
+def _tell_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known = {404: "there is nothing at this address. See /api/openapi.json.", 405: "this address does not take such requests. See /api/openapi.json."}
-    return _problem(error.status_code, known.get(error.status_code) or str(error.detail))
+    return _problem(request, error.status_code, known.get(error.status_code) or str(error.detail))
 
 
-def _tell_unexpected(_request: Request, error: Exception) -> Response:
+def _tell_unexpected(request: Request, error: Exception) -> Response:
     _log.exception("a request met an error", exc_info=error)
-    return _problem(500, f"the server met an unexpected {type(error).__name__}; its log says more. Try again, or restart the server.")
+    return _problem(request, 500, f"the server met an unexpected {type(error).__name__}; its log says more. Try again, or restart the server.")

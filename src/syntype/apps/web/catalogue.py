@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +22,15 @@ import pyarrow.parquet as pq
 from syntype.collection.table import COLUMNS
 from syntype.errors import CollectionError, UnknownNameError, require_known
 
-__all__ = ["FILTERS", "Catalogue", "Index"]
+__all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
 
 FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
 """Columns by which images can be filtered; the word ``none`` asks for those without a value."""
 _READ = (*FILTERS, "image_id", "file_name", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
+_SUMMED = ("species", "origin", "verdict", "image_id", "sha256")
 _KEPT = 8
+_COVER = 4
+_TABLE = "metadata.parquet"
 _NONE = "none"
 
 
@@ -51,13 +56,14 @@ class Index:
     @cached_property
     def facets(self) -> dict[str, dict[str, int]]:
         """For every filter its values and how many images have each, commonest first."""
-        return {name: self._count(name) for name in FILTERS}
+        return {name: self.count(name) for name in FILTERS}
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {image: row for row, image in enumerate(self.table["image_id"].to_pylist())}
 
-    def _count(self, name: str) -> dict[str, int]:
+    def count(self, name: str) -> dict[str, int]:
+        """A column's values and how many images have each, commonest first."""
         counts = [(item["values"], item["counts"]) for item in self.table[name].value_counts().to_pylist()]
         return {_NONE if value is None else value: number for value, number in sorted(counts, key=lambda pair: (-pair[1], str(pair[0])))}
 
@@ -72,6 +78,10 @@ class Index:
         if not filters:
             return pa.array(range(self.num_images), pa.int64())
         return pc.indices_nonzero(mask)
+
+    def having(self, column: str) -> pa.Array:
+        """Positions of the images that have a value in a column, ascending."""
+        return pc.indices_nonzero(pc.is_valid(self.table[column]))
 
     def rows(self, positions: Any) -> list[dict[str, Any]]:
         """The images at some positions, as plain values, ``position`` among them."""
@@ -101,11 +111,28 @@ class Index:
         return path
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a list of collections says of one: a few hundred bytes, however many images it has.
+
+    Attributes:
+        origins, verdicts: values and how many images have each.
+        cover: image_id and sha256 of some images, of different species where there are several.
+    """
+
+    num_images: int
+    num_species: int
+    origins: dict[str, int]
+    verdicts: dict[str, int]
+    cover: tuple[tuple[str, str | None], ...]
+
+
 class Catalogue:
-    """The indexes used last. Safe to use from several threads."""
+    """The indexes used last, and summaries of all. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._indexes: OrderedDict[Path, Index] = OrderedDict()
+        self._summaries: dict[Path, tuple[tuple[int, int], Summary]] = {}
         self._lock = threading.Lock()
 
     def index(self, folder: Path) -> Index:
@@ -114,26 +141,65 @@ class Catalogue:
         Raises:
             CollectionError: the table cannot be read.
         """
-        file = folder / "metadata.parquet"
-        try:
-            state = file.stat()
-            stamp = (state.st_mtime_ns, state.st_size)
-            with self._lock:
-                known = self._indexes.get(folder)
-                if known is None or known.stamp != stamp:
-                    known = Index(folder, _read(file), stamp)
-                self._indexes[folder] = known
-                self._indexes.move_to_end(folder)
-                while len(self._indexes) > _KEPT:
-                    self._indexes.popitem(last=False)
-                return known
-        except (OSError, pa.ArrowException) as error:
-            raise CollectionError(f"collection {folder.name!r}: its table cannot be read ({type(error).__name__}). Import it again.") from None
+        with _readable(folder), self._lock:
+            stamp = _stamp(folder)
+            known = self._indexes.get(folder)
+            if known is None or known.stamp != stamp:
+                known = Index(folder, _read(folder / _TABLE, _READ), stamp)
+            self._indexes[folder] = known
+            self._indexes.move_to_end(folder)
+            while len(self._indexes) > _KEPT:
+                self._indexes.popitem(last=False)
+            return known
+
+    def summary(self, folder: Path) -> Summary:
+        """What a list says of a collection; of its table a few columns are read, only when it has changed, and they are not kept.
+
+        Raises:
+            CollectionError: the table cannot be read.
+        """
+        with _readable(folder):
+            stamp = _stamp(folder)
+            known = self._summaries.get(folder)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            index = Index(folder, _read(folder / _TABLE, _SUMMED), stamp)
+        rows = index.rows(_spread(index.table["species"].to_pylist()))
+        cover = tuple((row["image_id"], row["sha256"]) for row in rows)
+        species = index.count("species").keys() - {_NONE}
+        summary = Summary(index.num_images, len(species), index.count("origin"), index.count("verdict"), cover)
+        self._summaries[folder] = (stamp, summary)
+        return summary
 
 
-def _read(file: Path) -> pa.Table:
-    there = set(pq.read_schema(file).names)
-    table = pq.read_table(file, columns=[name for name in _READ if name in there], use_threads=False)
-    columns = {name: table[name] if name in there else pa.nulls(table.num_rows) for name in _READ}
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Where a collection's table is read: what goes wrong is told."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise CollectionError(f"collection {folder.name!r}: its table cannot be read ({type(error).__name__}). Import it again.") from None
+
+
+def _stamp(folder: Path) -> tuple[int, int]:
+    state = (folder / _TABLE).stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def _spread(species: list[str | None]) -> list[int]:
+    """Positions of the first image of each of the first species, filled up with the next images where there are few."""
+    first: dict[str | None, int] = {}
+    for position, name in enumerate(species):
+        first.setdefault(name, position)
+        if len(first) == _COVER:
+            break
+    return sorted(list(dict.fromkeys([*first.values(), *range(min(len(species), 2 * _COVER))]))[:_COVER])
+
+
+def _read(file: Path, names: tuple[str, ...]) -> pa.Table:
+    with pq.ParquetFile(file) as source:  # read_table would import all of pyarrow.dataset first
+        there = set(source.schema_arrow.names)
+        table = source.read(columns=[name for name in names if name in there], use_threads=False)
+    columns = {name: table[name] if name in there else pa.nulls(table.num_rows) for name in names}
     kinds = {"Float64": pa.float64(), "Int32": pa.int32(), "string": pa.string()}
     return pa.table({name: column.cast(kinds[COLUMNS[name]]) for name, column in columns.items()}).combine_chunks()

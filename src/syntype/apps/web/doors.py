@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syntype.apps.web.limits import StudioConfig, is_loopback
 
-__all__ = ["COOKIE", "CSRF_HEADER", "Doors", "Sessions", "Visitor"]
+__all__ = ["COOKIE", "CSRF_HEADER", "HEADERS", "Doors", "Sessions", "Visitor"]
 
 COOKIE = "syntype_session"
 CSRF_HEADER = "x-syntype-csrf"

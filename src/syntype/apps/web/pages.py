@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -11,25 +12,56 @@ from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader
 from starlette.staticfiles import StaticFiles
 
-from syntype.apps.web.api_collections import Filters, Offset, list_collections, list_images, show_collection
-from syntype.apps.web.api_jobs import list_exports, list_generators, list_studies
+from syntype.apps.web.api_collections import (
+    Filters,
+    Offset,
+    list_collections,
+    list_duplicates,
+    list_images,
+    list_refused,
+    show_collection,
+    show_image,
+)
+from syntype.apps.web.api_jobs import (
+    JobNumber,
+    list_exports,
+    list_generators,
+    list_studies,
+    search_generator_species,
+    show_generator,
+    show_job,
+    show_study,
+)
+from syntype.apps.web.api_verdicts import show_agreement
+from syntype.apps.web.doors import HEADERS
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import Here
 
-__all__ = ["STATIC", "router"]
+__all__ = ["STATIC", "render", "router"]
 
 _HERE = Path(__file__).parent
 STATIC = StaticFiles(directory=_HERE / "static")
 PAGE_SIZE = 120
+DUPLICATES = 50
+"""Pairs on a page."""
+SPECIES = 60
+"""That a generator's page names."""
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-_templates = Jinja2Templates(env=Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True))  # whatever the files are called
+_environment = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True)  # whatever the files are called
+_environment.globals["fields"] = _environment.get_template("fields.html.j2").module
+_templates = Jinja2Templates(env=_environment)
+
+
+def render(request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
+    """The page that ``templates/TEMPLATE.html.j2`` makes of what is shown."""
+    return _templates.TemplateResponse(request, f"{template}.html.j2", shown, status)
 
 
 @router.get("/")
 def home(request: Request, here: Here) -> Response:
     """What the workspace holds, the queue, and where photographs come in."""
     shown = {"collections": list_collections(here), "generators": list_generators(here), "studies": list_studies(here), "exports": list_exports(here)}
-    return _templates.TemplateResponse(request, "home.html.j2", shown)
+    return render(request, "home", **shown)
 
 
 @router.get("/signin")
@@ -37,7 +69,13 @@ def sign_in(request: Request, here: Here) -> Response:
     """Where the token is asked for."""
     if here.config.token is None:
         return RedirectResponse("/", 303)
-    return _templates.TemplateResponse(request, "signin.html.j2", {})
+    return render(request, "signin")
+
+
+@router.get("/jobs/{number}")
+def job(request: Request, here: Here, number: JobNumber) -> Response:
+    """How far a job is, what can be seen of it already, and where to go from there."""
+    return render(request, "job", job=show_job(here, number))
 
 
 @router.get("/collections/{name}")
@@ -54,12 +92,55 @@ def grid(request: Request, here: Here, name: Slug, chosen: Filters, offset: Offs
         "chosen": chosen,
         "earlier": address(max(0, offset - PAGE_SIZE)) if offset > 0 else None,
         "later": address(offset + PAGE_SIZE) if offset + PAGE_SIZE < page.total else None,
+        "num_duplicates": list_duplicates(here, name, limit=1).total,
+        "num_refused": len(list_refused(here, name)),
     }
-    return _templates.TemplateResponse(request, "grid.html.j2", shown)
+    return render(request, "grid", **shown)
+
+
+@router.get("/collections/{name}/images/{image_id}")
+def image(request: Request, here: Here, name: Slug, image_id: str) -> Response:
+    """One image, large, and what is known of it."""
+    return render(request, "image", name=name, image=show_image(here, name, image_id), reference=here.workspace.reference(name))
+
+
+@router.get("/collections/{name}/duplicates")
+def duplicates(request: Request, here: Here, name: Slug, offset: Offset = 0) -> Response:
+    """Duplicates beside what they repeat."""
+    return render(request, "duplicates", name=name, page=list_duplicates(here, name, offset, DUPLICATES), size=DUPLICATES)
+
+
+@router.get("/collections/{name}/refused")
+def refused(request: Request, here: Here, name: Slug) -> Response:
+    """Files that the import set aside, and why."""
+    return render(request, "refused", name=name, files=list_refused(here, name))
 
 
 @router.get("/collections/{name}/curate")
 def curate(request: Request, here: Here, name: Slug) -> Response:
     """Judge a collection's synthetic images one by one."""
     shown = {"collection": show_collection(here, name), "references": [item.name for item in list_collections(here) if item.origins.get("real")]}
-    return _templates.TemplateResponse(request, "curate.html.j2", shown)
+    return render(request, "curate", agreement=show_agreement(here, name), **shown)
+
+
+@router.get("/generators/{name}")
+def generator(request: Request, here: Here, name: Slug) -> Response:
+    """What a generator is, what it was made of, and what can be done with it."""
+    species = search_generator_species(here, name, limit=SPECIES + 1)
+    return render(request, "generator", generator=show_generator(here, name), species=species[:SPECIES], more=len(species) > SPECIES)
+
+
+@router.get("/studies/{name}")
+def study(request: Request, here: Here, name: Slug) -> Response:
+    """A study's verdict, and its report in a frame in which nothing can run."""
+    answer = render(request, "study", study=show_study(here, name))
+    answer.headers["Content-Security-Policy"] = f"{HEADERS['Content-Security-Policy']}; frame-src 'self'"
+    return answer
+
+
+@router.get("/quiz")
+def quiz(request: Request, here: Here) -> Response:
+    """Which pictures are photographs?"""
+    collections = list_collections(here)
+    shown = {origin: [item for item in collections if item.origins.get(origin)] for origin in ("real", "synthetic")}
+    return render(request, "quiz", given=request.query_params, **shown)

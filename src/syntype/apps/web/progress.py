@@ -8,7 +8,7 @@ from typing import Any
 
 from syntype.run import parse_events, read_object
 
-__all__ = ["latest_events", "now", "pictures"]
+__all__ = ["latest_events", "now", "pictures", "preview"]
 
 _TAIL = 64_000
 _DRAWN = 60
@@ -37,10 +37,18 @@ def pictures(out: Path) -> dict[str, Path]:
 
     The names are for looking up in this very answer, so that no path is ever made from a request.
     """
-    found = {
-        path.name: path for path in sorted((out / "previews").glob("*.png"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)[:_DRAWN]
-    }
+    found = {path.name: path for path in _previews(out)[:_DRAWN]}
     found |= {name: out / name for name in _SHOWN if (out / name).is_file()}
     drawn = [path for path in (out / "images").glob("**/*") if path.suffix in (".png", ".jpg")]
     newest = sorted(drawn, key=lambda path: path.stat().st_mtime_ns, reverse=True)[:_DRAWN]
     return found | {f"images--{path.parent.name}--{path.name}": path for path in newest}
+
+
+def preview(out: Path) -> Path | None:
+    """The latest preview of a training, if there is one."""
+    return next(iter(_previews(out)), None)
+
+
+def _previews(out: Path) -> list[Path]:
+    """Latest first."""
+    return sorted((out / "previews").glob("*.png"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)

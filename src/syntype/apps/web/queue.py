@@ -194,8 +194,8 @@ class Queue:
         out = self._workspace.place(request.place, request.name)
         if code == 0:
             self._end(row.id, "finished", None, process.result())
-            if request.kind == "import":
-                shutil.rmtree(self._workspace.root / "uploads" / request.upload, ignore_errors=True)
+            if (upload := request.uses_up()) is not None:
+                shutil.rmtree(self._workspace.root / "uploads" / upload, ignore_errors=True)
         elif row.cancel:
             self._end(row.id, "cancelled", process.last_words() if code is not None else "ended at once; what lay on the disk is kept")
         elif code is None and row.starts < MAX_STARTS:

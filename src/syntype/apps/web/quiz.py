@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import random
 import secrets
@@ -12,7 +10,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
-from PIL import Image
 from pydantic import BaseModel, Field
 from sqlalchemy import Row, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -22,8 +19,7 @@ from syntype.apps.web.catalogue import Index
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.store import answers, quizzes
 from syntype.apps.web.studio import PROBLEMS, Here, Studio
-from syntype.collection.decoding import decode
-from syntype.collection.pixels import crop_square
+from syntype.apps.web.thumbnails import squared
 from syntype.errors import CollectionError, UnknownNameError, UserError
 
 __all__ = ["router", "wilson_interval"]
@@ -106,10 +102,7 @@ def show_item(here: Here, quiz: QuizId, number: Number) -> Response:
     collection, image_id, _ = _item(row, number)
     index = here.catalogue.index(here.workspace.find("collections", collection))
     image = index.image(image_id)
-    box = None if image["box"] is None else json.loads(image["box"])
-    file = io.BytesIO()
-    Image.fromarray(crop_square(decode(index.file(image)), row.side, box)).save(file, "PNG")
-    return Response(file.getvalue(), media_type="image/png")
+    return Response(squared(index.file(image), row.side, image["box"]), media_type="image/png")
 
 
 @router.post("/{quiz}/items/{number}", status_code=201)

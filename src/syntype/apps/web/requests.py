@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, model_validator
@@ -46,6 +47,10 @@ class _Request(Settings):
         """Collections whose verdicts must stand in their tables before the command starts."""
         return ()
 
+    def uses_up(self) -> str | None:
+        """The upload that is no longer wanted once the job has finished."""
+        return None
+
 
 class ImportRequest(_Request):
     """Make a collection of uploaded photographs."""
@@ -56,10 +61,11 @@ class ImportRequest(_Request):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype collect``."""
-        folder = workspace.root / "uploads" / self.upload
-        if not folder.is_dir():
-            raise UserError(f"unknown upload {self.upload!r}. Begin one with POST /api/uploads, and send photographs to it.")
-        return ["collect", str(folder), f"--set=name={self.name}"]
+        return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.name}"]
+
+    def uses_up(self) -> str | None:
+        """The photographs: the collection has copies."""
+        return self.upload
 
 
 class TrainRequest(_Request):
@@ -172,19 +178,31 @@ class InpaintRequest(_FromPhotographs):
     """Draw a part of training photographs anew."""
 
     kind: Literal["inpaint"] = "inpaint"
-    box: tuple[Share, Share, Share, Share]
+    box: tuple[Share, Share, Share, Share] | None = None
     """Left, top, right, bottom of what to draw anew, as shares of the side."""
+    mask: UploadId | None = None
+    """Instead: an upload of one image, white where to draw anew and black where to keep."""
 
     @model_validator(mode="after")
     def _has_an_inside(self) -> InpaintRequest:
-        left, top, right, bottom = self.box
-        if left >= right or top >= bottom:
+        if (self.box is None) == (self.mask is None):
+            raise ValueError("give one of 'box' and 'mask'")
+        if self.box is not None and (self.box[0] >= self.box[2] or self.box[1] >= self.box[3]):
             raise ValueError("the box must be left, top, right, bottom, with left below right and top below bottom")
         return self
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype inpaint``."""
-        return ["inpaint", *super().command(workspace), "--box", *map(str, self.box)]
+        if self.box is not None:
+            return ["inpaint", *super().command(workspace), "--box", *map(str, self.box)]
+        masks = sorted(_upload(workspace, str(self.mask)).glob("[!.]*/*"))
+        if len(masks) != 1:
+            raise UserError(f"the mask's upload holds {len(masks)} images. Send one image to it.")
+        return ["inpaint", *super().command(workspace), f"--mask={masks[0]}"]
+
+    def uses_up(self) -> str | None:
+        """The mask."""
+        return self.mask
 
 
 class CurateRequest(_Request):
@@ -296,6 +314,13 @@ def _path(workspace: Workspace, kind: Kind, slug: str) -> str:
 def _paths(request: AdaptRequest | _FromPhotographs, workspace: Workspace) -> tuple[str, str]:
     """The generator's folder and the collection's."""
     return _path(workspace, "generators", request.generator), _path(workspace, "collections", request.collection)
+
+
+def _upload(workspace: Workspace, name: str) -> Path:
+    folder = workspace.root / "uploads" / name
+    if not folder.is_dir():
+        raise UserError(f"unknown upload {name!r}. Begin one with POST /api/uploads, and send photographs to it.")
+    return folder
 
 
 def _known_family(name: str) -> str:

@@ -50,6 +50,7 @@ def _listen(config: StudioConfig) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((config.host, config.port))
+        listener.listen(128)  # from now on whoever connects waits instead of being turned away
         return listener
     except OSError as error:
         raise InputError(f"cannot answer at {config.host}, port {config.port} ({error.strerror})", "Give another --host or --port.") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import re
 import threading
 from pathlib import Path
@@ -10,9 +12,10 @@ from pathlib import Path
 from PIL import Image
 
 from syntype.collection.decoding import decode
+from syntype.collection.pixels import crop_square
 from syntype.run import replacing
 
-__all__ = ["fitted", "thumbnail"]
+__all__ = ["fitted", "squared", "thumbnail"]
 
 _decoders = threading.BoundedSemaphore(2)
 """A photograph may take 360 MB while it is decoded: only two are at any time."""
@@ -45,3 +48,18 @@ def fitted(source: Path, side: int) -> Image.Image:
         picture = Image.fromarray(decode(source))
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         return picture
+
+
+def squared(source: Path, side: int, box: str | None) -> bytes:
+    """The square of an image file that generators see, as a PNG of ``side`` pixels without any of its metadata.
+
+    Args:
+        box: of the animal, as a collection's table has it.
+
+    Raises:
+        InputError: the image is missing or damaged.
+    """
+    file = io.BytesIO()
+    with _decoders:
+        Image.fromarray(crop_square(decode(source), side, None if box is None else json.loads(box))).save(file, "PNG")
+    return file.getvalue()

@@ -6,6 +6,7 @@ uploads/ID/.part-*             what is being received; gone when the request end
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -32,6 +33,8 @@ from syntype.errors import InputError, UnknownNameError
 __all__ = ["RefusedFile", "Taken", "Uploads", "checked_species"]
 
 _CHUNK = 1 << 20
+_DIRECTORY_BYTES = 512
+"""Of a zip's directory, for one file: a generous mean."""
 _decoding = threading.BoundedSemaphore(1)
 """One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -89,9 +92,10 @@ class Uploads:
         Raises:
             UnknownNameError: there is none of this id.
         """
-        if not re.fullmatch("[0-9a-f]{32}", upload) or not (self._root / upload).is_dir():
+        folder = self._root / upload
+        if not re.fullmatch("[0-9a-f]{32}", upload) or not folder.is_dir() or folder.is_symlink():
             raise UnknownNameError("upload", upload[:40], ())
-        return self._root / upload
+        return folder
 
     def contents(self, upload: str) -> dict[str, int]:
         """Number of images of each species."""
@@ -170,7 +174,7 @@ class Uploads:
     def _unpack(self, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[str, str, Path]]:
         """Images of a zip as (species, name, file beside the zip); a zip that could do harm is refused as a whole."""
         try:
-            with zipfile.ZipFile(part) as archive:
+            with _Frugal(io.FileIO(part)) as file, zipfile.ZipFile(file.beginning_as_a_zip(self._limits.files)) as archive:
                 members = _checked_members(archive, self._limits)
                 found, room = [], self._limits.unpacked_bytes
                 for number, (member, parts) in enumerate(members):
@@ -194,6 +198,25 @@ class Uploads:
             reason = f"{refused[0].reason}" if refused else "it is empty"
             raise InputError(f"the zip holds no image that can be used ({reason})", "Pack photographs in one folder for each species.")
         return found
+
+
+class _Frugal(io.BufferedReader):
+    """A zip's file. Its directory is read in one go, whatever size the zip says that it has: here at most what so many files can need."""
+
+    _most = _CHUNK
+
+    def beginning_as_a_zip(self, files: int) -> _Frugal:
+        """This file, for a zip of so many files at most, unless it is a page or a program with a zip behind it."""
+        self._most = max(files * _DIRECTORY_BYTES, _CHUNK)
+        if not self.peek(4).startswith((b"PK\3\4", b"PK\5\6")):
+            raise zipfile.BadZipFile("it begins as something else")
+        return self
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file, but never more at once; without a size, what is left of it up to there."""
+        if size is not None and size > self._most:
+            raise _Bomb("the zip is refused: its directory is larger than all that it may list", "Send fewer photographs at once.")
+        return super().read(self._most if size is None or size < 0 else size)
 
 
 class _Bomb(InputError):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from syntype.errors import InputError, UnknownNameError
+from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.run import read_object
 
 __all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
@@ -62,15 +62,30 @@ class Workspace:
 
         Raises:
             UnknownNameError: there is none; the message lists those that there are.
+            CollectionError: it is a link that leads out of the workspace.
         """
         if not re.fullmatch(SLUG, slug) or not (self.root / kind / slug / MARKS[kind]).is_file():
             raise UnknownNameError(_one(kind), slug[:80], self.slugs(kind))
-        return self.root / kind / slug
+        return self.inside(self.root / kind / slug)
+
+    def inside(self, path: Path) -> Path:
+        """A path of the workspace, once it is sure that no link leads from it to elsewhere.
+
+        Raises:
+            CollectionError: one does.
+        """
+        if not self._holds(path):
+            raise CollectionError(f"{path} is a link that leads out of the workspace. Copy what it leads to into the workspace.")
+        return path
+
+    def _holds(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.root.resolve())
 
     def slugs(self, kind: Kind) -> list[str]:
-        """Names of all finished things of a kind, sorted."""
+        """Names of all finished things of a kind, sorted; links that lead out of the workspace are none of it."""
         with os.scandir(self.root / kind) as entries:
-            return sorted(entry.name for entry in entries if re.fullmatch(SLUG, entry.name) and (Path(entry.path) / MARKS[kind]).is_file())
+            there = [Path(entry.path) for entry in entries if re.fullmatch(SLUG, entry.name)]
+        return sorted(path.name for path in there if (path / MARKS[kind]).is_file() and self._holds(path))
 
     def free(self, kind: Kind, slug: str) -> Path:
         """Where a new thing of this name may be written.
@@ -79,7 +94,7 @@ class Workspace:
             InputError: the name is not a slug, or is taken.
         """
         place = self.place(kind, slug)
-        if place.exists():
+        if os.path.lexists(place):
             raise InputError(f"{_one(kind)} {slug!r} is there already", "Choose another name.")
         return place
 

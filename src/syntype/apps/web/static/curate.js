@@ -1,8 +1,7 @@
 // One key a decision. The next images are fetched and decoded ahead; a decision is saved before the next image shows.
-import { call, make, tell } from "/static/studio.js";
+import { byId, call, make, tell, thumbnail } from "/static/studio.js";
 
-const element = (id) => document.getElementById(id);
-const who = element("who");
+const who = byId("who");
 const base = `/api/collections/${who.dataset.collection}`;
 const AHEAD = 5;
 const waiting = []; // images to come, each with its picture already decoding
@@ -11,26 +10,22 @@ let after = -1;
 let ended = false;
 let fetching = null;
 let busy = false;
-
-// Named by its content, so that the browser keeps what was fetched ahead.
-function address(collection, image) {
-  const query = new URLSearchParams({ side: 1024, ...(image.sha256 && { version: image.sha256 }) });
-  return `/api/collections/${collection}/images/${encodeURIComponent(image.image_id)}/thumbnail?${query}`;
-}
+let judged = 0; // since Begin, less those taken back
+let left = 0;
 
 function ready(item) {
   const picture = new Image();
-  picture.src = address(who.dataset.collection, item.image);
-  const beside = item.nearest.map((near) => Object.assign(new Image(), { src: address(near.collection, near), alt: near.species ?? "" }));
+  picture.src = thumbnail(who.dataset.collection, item.image, 1024);
+  const beside = item.nearest.map((near) => Object.assign(new Image(), { src: thumbnail(near.collection, near, 1024), alt: near.species ?? "" }));
   return { ...item, picture, beside, decoded: picture.decode().catch(() => {}) };
 }
 
 async function fetchAhead() {
   if (ended) return;
-  const query = new URLSearchParams({ reviewer: element("reviewer").value.trim(), after, count: AHEAD });
-  if (element("real").value) query.set("real", element("real").value);
+  const query = new URLSearchParams({ reviewer: byId("reviewer").value.trim(), after, count: AHEAD });
+  if (byId("real").value) query.set("real", byId("real").value);
   const page = await call("GET", `${base}/next?${query}`);
-  element("left").textContent = `${page.num_left} images are left for you.`;
+  if (after < 0) left = page.num_left; // counted from here on
   ended = page.items.length === 0;
   for (const item of page.items) {
     after = item.image.position;
@@ -46,21 +41,22 @@ function fill() {
 
 function show(item) {
   shown = item;
-  element("judging").hidden = !item;
+  byId("counted").textContent = `${judged} judged, ${left} left`;
+  byId("judging").hidden = !item;
   if (!item) {
-    element("status").textContent = "Every image is judged. Undo with z.";
+    byId("status").textContent = "Every image is judged. Undo with z.";
     return;
   }
-  element("image").src = item.picture.src;
-  element("image").alt = `Synthetic image, said to be ${item.image.species ?? "of no species"}`;
-  element("caption").textContent = `${item.image.species ?? "no species"}, image ${item.image.image_id}`;
-  element("nearest").replaceChildren(
+  byId("image").src = item.picture.src;
+  byId("image").alt = `Synthetic image, said to be ${item.image.species ?? "of no species"}`;
+  byId("caption").textContent = `${item.image.species ?? "no species"}, image ${item.image.image_id}`;
+  byId("nearest").replaceChildren(
     ...item.nearest.map((near, number) => {
       const words = near.distance === null ? "same species" : `distance ${near.distance.toFixed(3)}`;
       return make("li", {}, item.beside[number], make("p", { textContent: `${near.species ?? ""} (${words})` }));
     }),
   );
-  element("reason").value = "";
+  byId("reason").value = "";
 }
 
 async function next() {
@@ -89,49 +85,54 @@ const decide = (decision) =>
   once(async () => {
     if (!shown) return;
     shown.key ??= crypto.getRandomValues(new Uint32Array(4)).join("-"); // sent again after a lost answer, it counts once
-    const reason = element("reason").value || null;
-    const verdict = { image_id: shown.image.image_id, reviewer: element("reviewer").value.trim(), decision, reason, key: `${shown.key}-${decision}` };
+    const reason = byId("reason").value || null;
+    const verdict = { image_id: shown.image.image_id, reviewer: byId("reviewer").value.trim(), decision, reason, key: `${shown.key}-${decision}` };
     await call("POST", `${base}/verdicts`, verdict);
-    element("status").textContent = `${shown.image.image_id}: ${decision}`;
+    judged += 1;
+    left -= 1;
+    byId("status").textContent = `${shown.image.image_id}: ${decision}`;
     await next();
   });
 
 const undo = () =>
   once(async () => {
-    const answer = await call("POST", `${base}/verdicts/undo`, { reviewer: element("reviewer").value.trim() });
+    const answer = await call("POST", `${base}/verdicts/undo`, { reviewer: byId("reviewer").value.trim() });
     if (!answer.item) {
-      element("status").textContent = "Nothing is left to undo.";
+      byId("status").textContent = "Nothing is left to undo.";
       return;
     }
+    judged -= 1;
+    left += 1;
     if (shown) waiting.unshift(shown);
     const item = ready(answer.item);
     await item.decoded;
     show(item);
-    element("status").textContent = `Taken back: ${answer.verdict.decision}`;
+    byId("status").textContent = `Taken back: ${answer.verdict.decision}`;
   });
 
 function zoom() {
-  const button = element("zoom");
+  const button = byId("zoom");
   button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
 }
 
 who.addEventListener("submit", (event) => {
   event.preventDefault();
-  localStorage.setItem("reviewer", element("reviewer").value);
+  localStorage.setItem("reviewer", byId("reviewer").value);
   waiting.length = 0;
   shown = null;
   after = -1;
   ended = false;
+  judged = 0;
   once(next).then(() => document.activeElement?.blur());
 });
 
 for (const button of document.querySelectorAll("[data-decision]")) button.addEventListener("click", () => decide(button.dataset.decision));
-element("undo").addEventListener("click", undo);
-element("zoom").addEventListener("click", zoom);
+byId("undo").addEventListener("click", undo);
+byId("zoom").addEventListener("click", zoom);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
   const actions = { a: () => decide("accept"), r: () => decide("reject"), u: () => decide("unsure"), z: undo };
   if (event.key === "Enter" && event.target.tagName !== "BUTTON" && event.target.tagName !== "A") zoom();
   else if (event.key in actions) actions[event.key]();
 });
-element("reviewer").value = localStorage.getItem("reviewer") ?? "";
+byId("reviewer").value = localStorage.getItem("reviewer") ?? "";

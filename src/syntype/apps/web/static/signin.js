@@ -1,9 +1,9 @@
-import { call, tell } from "/static/studio.js";
+import { byId, call, tell } from "/static/studio.js";
 
-document.getElementById("signin").addEventListener("submit", async (event) => {
+byId("signin").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    await call("POST", "/api/session", { token: document.getElementById("token").value });
+    await call("POST", "/api/session", { token: byId("token").value });
     location.assign("/");
   } catch (error) {
     tell(error.message);

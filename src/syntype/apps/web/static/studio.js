@@ -2,6 +2,8 @@
 
 let session = null;
 
+export const byId = (id) => document.getElementById(id);
+
 // The session's header value; asked for once a page.
 async function csrf() {
   session ??= fetch("/api/session").then((answer) => answer.json());
@@ -9,7 +11,7 @@ async function csrf() {
 }
 
 export function tell(message) {
-  const place = document.getElementById("problem");
+  const place = byId("problem");
   place.textContent = message;
   place.hidden = !message;
 }
@@ -41,4 +43,10 @@ export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
+}
+
+// The address of an image's small picture, named by its content so that the browser keeps it.
+export function thumbnail(collection, image, side) {
+  const query = new URLSearchParams({ side, ...(image.sha256 && { version: image.sha256 }) });
+  return `/api/collections/${collection}/images/${encodeURIComponent(image.image_id)}/thumbnail?${query}`;
 }

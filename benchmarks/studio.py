@@ -1,0 +1,388 @@
+"""How the Studio holds out: a collection of 50,000 images, a thousand decisions by keyboard, and eight reviewers at once.
+
+    python benchmarks/studio.py [--images 50000] [--presses 1000] [--verdicts 10000] [--out FOLDER]
+
+Starts `syntype serve` over a workspace that it makes itself: photographs whose files are hard links of a few drawn ones while every row of the
+table is another image, and synthetic images to judge. Pages are asked for by a program and opened in Chromium (with `pip install
+playwright`); keys are pressed in Chromium; reviewers speak to the server through its REST interface, over SQLite and over a PostgreSQL
+that is started for the purpose, if Debian's package is there. What is not on this machine is left out. Each part is kept in --out, and not
+measured again. The result is written to docs/benchmarks/studio.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+from fish4knowledge import ROOT, add_outputs, machine, write_page
+from PIL import Image
+
+from syntype.apps.web.reviews import Reviews
+from syntype.apps.web.store import Store
+from syntype.apps.web.workspace import Workspace
+from syntype.collection import Collection
+from syntype.run import read_object, write_json
+
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "apps")]
+from reviewing import REVIEWERS, check_nothing_is_lost, postgresql_programs, postgresql_server, review_at_once  # noqa: E402
+from studio import end_server, start_server  # noqa: E402
+
+COLLECTIONS, SPECIES, DRAWN = 10, 500, 200
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SEEN = """async () => {
+    const inside = (box) => box.top < innerHeight && box.bottom > 0;
+    const seen = [...document.querySelectorAll(".grid img")].filter((image) => inside(image.getBoundingClientRect()));
+    await Promise.all(seen.map((image) => image.decode()));
+    for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+    return [performance.now() / 1000, seen.length];
+}"""
+"""Seconds from the request until all thumbnails on the screen are painted, and how many these are."""
+PRESSES = """
+window.waits = [];
+document.addEventListener("keydown", async (event) => {
+    const image = document.getElementById("image"), before = image.src;
+    while (image.src === before) await new Promise(requestAnimationFrame);
+    await image.decode();
+    for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+    window.waits.push(performance.now() - event.timeStamp);
+}, true);
+"""
+"""For every key pressed the milliseconds until the next image is decoded and one frame was painted with it: the second callback begins after that."""
+SAVING = "() => performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/verdicts')).map((one) => one.duration)"
+"""For every verdict the milliseconds from the request to its answer."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_outputs(parser, "studio")
+    parser.add_argument("--images", type=int, default=50_000, help="images of the large collection")
+    parser.add_argument("--presses", type=int, default=1000, help="decisions by keyboard")
+    parser.add_argument("--verdicts", type=int, default=10_000, help=f"decisions of {REVIEWERS} reviewers together")
+    arguments = parser.parse_args()
+    root = arguments.out / "workspace"
+    if not (root / "collections" / "drawn" / "collection.json").exists():
+        make_workspace(root, arguments)
+    found = {
+        "pages": part(arguments, "pages", lambda: measure_pages(root, arguments.images)),
+        "keys": part(arguments, "keys", lambda: measure_keys(root, arguments.presses) if browser_is_there() else {}),
+        "sqlite": part(arguments, "sqlite", lambda: measure_reviewers(root, f"sqlite:///{arguments.out / 'reviewers.sqlite'}", arguments.verdicts)),
+        "postgresql": part(arguments, "postgresql", lambda: measure_postgresql(root, arguments.verdicts)),
+    }
+    write_page(report(found, arguments), "studio", arguments.docs)
+
+
+def part(arguments: argparse.Namespace, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """One part's figures, with the machine's load after it; measured unless they are known."""
+    path = arguments.out / f"{name}.json"
+    if not path.exists():
+        print(f"measuring: {name}", file=sys.stderr, flush=True)
+        write_json(path, {**measure(), "load": os.getloadavg()[0]})
+    return read_object(path)
+
+
+def browser_is_there() -> bool:
+    return CHROMIUM is not None and importlib.util.find_spec("playwright") is not None
+
+
+def make_workspace(root: Path, arguments: argparse.Namespace) -> None:
+    """Ten large collections of photographs, nine of which share the first one's files, and synthetic images to judge."""
+    shutil.rmtree(root, ignore_errors=True)
+    Workspace(root)
+    large, drawn = root / "collections" / "large", root / "collections" / "drawn"
+    pictures = draw(root / "collections" / "pictures", DRAWN, 64)
+    (large / "images").mkdir(parents=True)
+    for row in range(arguments.images):
+        os.link(pictures[row % DRAWN], large / "images" / f"{row}.png")
+    Collection.create(large, rows(arguments.images, 64, "real"))
+    num = max(arguments.presses + 1, arguments.verdicts // REVIEWERS)
+    draw(drawn / "images", num, 256)
+    Collection.create(drawn, rows(num, 256, "synthetic"))
+    for number in range(2, COLLECTIONS + 1):
+        other = root / "collections" / f"large-{number}"
+        other.mkdir()
+        for name in ("metadata.parquet", "collection.json"):
+            os.link(large / name, other / name)
+
+
+def draw(folder: Path, num: int, side: int) -> list[Path]:
+    """So many different PNGs of smooth colours."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(side)
+    for number in range(num):
+        small = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        small.resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return [folder / f"{number}.png" for number in range(num)]
+
+
+def rows(num: int, side: int, origin: str) -> pd.DataFrame:
+    """A table of images that are all different, by what it says of them."""
+    numbers = range(num)
+    return pd.DataFrame(
+        {
+            "image_id": [str(number) for number in numbers],
+            "file_name": [f"images/{number}.png" for number in numbers],
+            "species": [f"Species {number % SPECIES}" for number in numbers],
+            "split": ["test" if number % 4 == 0 else "train" for number in numbers] if origin == "real" else None,
+            "origin": origin,
+            "licence": "CC0-1.0",
+            "width": side,
+            "height": side,
+            "sha256": [hashlib.sha256(f"{origin} {number}".encode()).hexdigest() for number in numbers],
+        }
+    )
+
+
+def measure_pages(root: Path, num: int) -> dict[str, Any]:
+    """Seconds of pages, and megabytes of the server as more and more has been looked at."""
+    shutil.rmtree(root / ".cache", ignore_errors=True)
+    server, client = start_server(root)
+    process = psutil.Process(server.pid)
+    memory: dict[str, float] = {}
+    seconds: dict[str, tuple[float, float]] = {}
+
+    def get(path: str) -> str:
+        answer = client.get(path)
+        answer.raise_for_status()
+        return answer.text
+
+    def timed(name: str, path: str) -> None:
+        began, used = time.monotonic(), processor_seconds(server)
+        get(path)
+        seconds[name] = time.monotonic() - began, processor_seconds(server) - used
+
+    def note(name: str) -> None:
+        memory[name] = process.memory_info().rss / 1e6
+
+    def all_pages() -> int:
+        """Every page of the large collection, from link to link; each image must be on one of them. Returns how many pages."""
+        seen: Counter[str] = Counter()
+        path, number = "/collections/large", 0
+        while path:
+            page = get(path)
+            seen.update(set(re.findall(r"/images/([^/\"]+)/thumbnail", page)))
+            number += 1
+            later = re.search(r'rel="next" href="(\?[^"]+)"', page)
+            path = f"/collections/large{later[1].replace('&amp;', '&')}" if later else ""
+        assert len(seen) == num and set(seen.values()) == {1}, "an image was left out, or shown twice"
+        return number
+
+    try:
+        note("as started")
+        timed("home page, first", "/")
+        timed("home page, again", "/")
+        note("after the home page, which lists all")
+        timed("first page of images, first", "/collections/large")
+        timed("first page of images, again", "/collections/large")
+        timed("a page in the middle, filtered", f"/collections/large?split=train&offset={num // 2}")
+        browser = measure_in_browser(str(client.base_url)) if browser_is_there() else {}
+        note("after the first page, and after the browser's pages")
+        began, used = time.monotonic(), processor_seconds(server)
+        number = all_pages()
+        seconds[f"each of all {number} pages, from link to link (mean)"] = (
+            (time.monotonic() - began) / number,
+            (processor_seconds(server) - used) / number,
+        )
+        note("after all pages of one collection")
+        all_pages()
+        note("after all its pages once more")
+        for turn in ("after a page of every collection", "after that once more"):
+            for other in range(2, COLLECTIONS + 1):
+                get(f"/collections/large-{other}?offset={num // 3}")
+            note(turn)
+    finally:
+        end_server(server, client, signal.SIGTERM)
+    return {"seconds": seconds, "memory": memory, "browser": browser}
+
+
+def processor_seconds(server: subprocess.Popen[str]) -> float:
+    """What a server has used so far, in all its threads."""
+    used = psutil.Process(server.pid).cpu_times()
+    return used.user + used.system
+
+
+@contextmanager
+def chromium_page(address: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = chromium.new_page(base_url=address, viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(60_000)
+        yield page
+        chromium.close()
+
+
+def measure_in_browser(address: str) -> dict[str, Any]:
+    """Seconds until a page's thumbnails are painted: the first, when no thumbnail was ever made, and those behind it by the link to the next."""
+    with chromium_page(address) as page:
+        page.goto("/signin")  # so that neither the browser's start nor the style sheet counts
+        page.goto("/collections/large")
+        first, num = page.evaluate(SEEN)
+        later = []
+        for _ in range(10):
+            page.get_by_role("link", name="Later").click()
+            page.wait_for_load_state("domcontentloaded")
+            later.append(page.evaluate(SEEN)[0])
+        page.goto("/collections/large?offset=0")
+        again = page.evaluate(SEEN)[0]
+    return {"first": first, "later": later, "again": again, "num_thumbnails": num}
+
+
+def measure_keys(root: Path, num: int) -> dict[str, Any]:
+    """Milliseconds from each key to the next image, the next key following at once; of these the part that saves the verdict."""
+    server, client = start_server(root, f"sqlite:///{root / 'keys.sqlite'}")
+    try:
+        with chromium_page(str(client.base_url)) as page:
+            page.add_init_script(PRESSES)
+            page.goto("/collections/drawn/curate")
+            page.get_by_label("Your name").fill("Ada")
+            page.get_by_label("Compare with").select_option("large")
+            page.get_by_role("button", name="Begin").click()
+            page.wait_for_function("() => document.getElementById('caption').textContent")
+            before = processor_seconds(server)
+            page.evaluate("() => { waits.length = 0; performance.setResourceTimingBufferSize(1e6); }")
+            for number in range(num):
+                page.keyboard.press("ar"[number % 2])
+                page.wait_for_function("(number) => waits.length > number", arg=number)
+            waits = page.evaluate("() => waits")
+            saving = page.evaluate(SAVING)
+            used = processor_seconds(server) - before
+        told = client.get("/api/collections/drawn/verdicts").json()
+        assert sum(told["reviewers"]["Ada"].values()) == num == len(waits), told
+    finally:
+        end_server(server, client, signal.SIGTERM)
+    return {"waits": waits, "saving": saving, "processor_seconds": used}
+
+
+def measure_reviewers(root: Path, database: str, num: int) -> dict[str, Any]:
+    """Seconds that eight reviewers take through the REST interface; nothing may be lost."""
+    Path(database.removeprefix("sqlite:///")).unlink(missing_ok=True)
+    server, client = start_server(root, database)
+
+    def post(path: str, **body: str) -> Any:
+        answer = client.post(f"/api/collections/drawn/verdicts{path}", json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+    def decide(reviewer: str, image: str, decision: str, key: str) -> None:
+        post("", image_id=image, reviewer=reviewer, decision=decision, key=key)
+
+    try:
+        before = processor_seconds(server)
+        standing, seconds = review_at_once(num, decide, lambda reviewer: post("/undo", reviewer=reviewer)["verdict"]["image_id"])
+        used = processor_seconds(server) - before
+    finally:
+        end_server(server, client, signal.SIGTERM)
+    store = Store(database)
+    check_nothing_is_lost(store, Reviews(store, Workspace(root)), num, standing)
+    store.close()
+    return {"seconds": seconds, "processor_seconds": used}
+
+
+def measure_postgresql(root: Path, num: int) -> dict[str, Any]:
+    programs = postgresql_programs()
+    if programs is None:
+        return {}
+    with postgresql_server(programs) as database:
+        return measure_reviewers(root, database, num)
+
+
+def report(found: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> str:
+    """What was measured, as Markdown."""
+    pages, keys = found["pages"], found["keys"]
+    lines = [
+        "# The Studio under load",
+        "",
+        "Written by `python benchmarks/studio.py`.",
+        "",
+        f"Machine: {machine()}, which trained other networks meanwhile: every part says the load (processes that wanted a core, mean of the "
+        "last minute; beyond the number of cores everything waits, and the processor's time is the better measure). Server and browser share "
+        "these cores.",
+        "",
+        f"## {arguments.images:,} images",
+        "",
+        f"{COLLECTIONS} collections of {arguments.images:,} images in one workspace; pages of a collection show 120. Load {pages['load']:.1f}.",
+        "",
+        "| | seconds | processor seconds of the server |",
+        "| --- | --- | --- |",
+        *(f"| {name} | {wall:.2f} | {used:.2f} |" for name, (wall, used) in pages["seconds"].items()),
+    ]
+    if browser := pages["browser"]:
+        num = browser["num_thumbnails"]
+        lines += [
+            f"| in Chromium, first page until its {num} thumbnails on the screen are painted, which had to be made | {browser['first']:.2f} | |",
+            f"| in Chromium, the same again | {browser['again']:.2f} | |",
+            f"| in Chromium, the pages behind it, thumbnails not made yet (median of {len(browser['later'])}) "
+            f"| {statistics.median(browser['later']):.2f} | |",
+        ]
+    lines += [
+        "",
+        f"All {arguments.images:,} images stood on the pages, each once.",
+        "",
+        "| the server's memory | MB |",
+        "| --- | --- |",
+        *(f"| {name} | {value:.0f} |" for name, value in pages["memory"].items()),
+        "",
+        "## From a key to the next image",
+        "",
+    ]
+    if "waits" in keys:
+        waits, saving = np.array(keys["waits"]), np.array(keys["saving"])
+        lines += [
+            f"{len(waits):,} decisions in Chromium, 256 px, photographs of the large collection beside them, the next key at once after each "
+            "image. Measured from the key's time stamp until the next image is decoded and a frame was painted with it, which counts up to one "
+            "frame (17 ms) too much. "
+            f"Load {keys['load']:.1f}.",
+            "",
+            "| milliseconds | median | 95th percentile | largest |",
+            "| --- | --- | --- | --- |",
+            *(
+                f"| {name} | {np.median(values):.0f} | {np.percentile(values, 95):.0f} | {values.max():.0f} |"
+                for name, values in (("key to next image painted", waits), ("of which saving the verdict, as the browser sees it", saving))
+            ),
+            "",
+            f"The server's processor time for each decision, with what it fetches ahead for the next ones and draws small for the first time: "
+            f"{1000 * keys['processor_seconds'] / len(waits):.0f} ms. Every verdict was on the server before the next image showed.",
+        ]
+    else:
+        lines += ["Not measured: Chromium or the package playwright was not there."]
+    lines += [
+        "",
+        f"## {REVIEWERS} reviewers at once",
+        "",
+        f"{arguments.verdicts:,} verdicts through the REST interface, every tenth taken back; then the log was read: none is missing, what stands "
+        "is what must, and agreement is what scikit-learn makes of it. A verdict is on the disk before its answer; SQLite writes one after "
+        "another, PostgreSQL several at once.",
+        "",
+        "| | seconds | verdicts a second | processor time of the server for each, ms | load |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, title in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
+        told = found[name]
+        if "seconds" in told:
+            each = 1000 * told["processor_seconds"] / arguments.verdicts
+            lines.append(f"| {title} | {told['seconds']:.0f} | {arguments.verdicts / told['seconds']:.0f} | {each:.1f} | {told['load']:.1f} |")
+        else:
+            lines.append(f"| {title}: not on this machine | – | – | – | – |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The pages on which jobs are asked for: a form for each kind, whose fields are those of the request in ``requests.py``."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from syntype.apps.web.api_collections import list_collections
+from syntype.apps.web.api_jobs import list_generator_families, list_generators
+from syntype.apps.web.pages import render
+from syntype.apps.web.queue import ACTIVE
+from syntype.apps.web.studio import Here, Studio
+from syntype.apps.web.workspace import Kind
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+Asked = Literal["train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "study", "export"]
+_MADE: dict[str, tuple[Kind, str]] = {
+    "train": ("generators", "generator"),
+    "adapt": ("generators", "adapted"),
+    "generate": ("collections", "synthetic"),
+    "blend": ("collections", "hybrids"),
+    "vary": ("collections", "variations"),
+    "inpaint": ("collections", "inpainted"),
+    "curate": ("collections", "curated"),
+    "study": ("studies", "study"),
+    "export": ("exports", "export"),
+}
+"""What a job makes, and what to call it unless somebody has a better name."""
+_FROM_GENERATOR = ("adapt", "generate", "blend", "vary", "inpaint")
+_FROM_NOTHING = ("adapt", "generate", "blend")
+"""These can be asked for where there is no collection."""
+
+
+@router.get("/new/{kind}")
+def ask(request: Request, here: Here, kind: Asked) -> Response:
+    """The form of one kind of job; the address's query fills fields in."""
+    generators, collections = list_generators(here), list_collections(here)
+    lacks = "generator" if kind in _FROM_GENERATOR and not generators else "collection" if kind not in _FROM_NOTHING and not collections else None
+    return render(
+        request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(here, *_MADE[kind]), generators=generators, lacks=lacks,
+        photographs=[item for item in collections if item.origins.get("real")], families=list_generator_families(),
+        synthetic=[item for item in collections if item.origins.get("synthetic")], collections=collections,
+    )  # fmt: skip
+
+
+def _free_name(here: Studio, place: Kind, stem: str) -> str:
+    """``stem-1``, or the next that neither a thing nor a job in the queue has."""
+    coming = {row.slug for row in here.queue.list(200) if row.status in ACTIVE and row.place == place}
+    names = (f"{stem}-{number}" for number in count(1))
+    return next(name for name in names if name not in coming and not here.workspace.place(place, name).exists())

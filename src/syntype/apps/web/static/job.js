@@ -1,0 +1,67 @@
+// A job as it goes on. The page keeps nothing: whatever happens to it, to the connection or to the server, it asks again.
+import { showBetween } from "/static/between.js";
+import { ACTIVE, act, fill, words } from "/static/jobs.js";
+import { byId, call, make, tell } from "/static/studio.js";
+
+const { number, kind, name } = byId("job").dataset;
+const RESUMABLE = ["train", "adapt", "generate", "blend", "vary", "inpaint", "study"];
+const OVERVIEWS = { "strip.png": "As a picture", "strip.gif": "As an animation", "strip.webp": "As a smaller animation", "board.png": "Every species with every other", "sheet.png": "Photographs and what was made of them", "losses.png": "Losses", "process.png": "The course of the training" };
+const address = (picture) => `/api/jobs/${number}/pictures/${encodeURIComponent(picture)}`;
+let shown = "";
+let latest = null;
+
+function figure(picture, caption) {
+  const link = make("a", { href: address(picture), download: `${name}-${picture}`, textContent: `Download ${picture}` });
+  return make("figure", {}, make("img", { src: address(picture), alt: caption }), make("figcaption", {}, caption, ". ", link));
+}
+
+function overviews(names) {
+  const previews = names.filter((picture) => /^(step|final)-\d+\.png$/.test(picture));
+  const preview = previews.slice(0, 1).map((picture) => figure(picture, `Drawn at step ${Number(picture.match(/\d+/)[0]).toLocaleString("en")}: a species a row`));
+  return [...preview, ...names.filter((picture) => picture in OVERVIEWS).map((picture) => figure(picture, OVERVIEWS[picture]))];
+}
+
+function drawn(picture) {
+  const [, folder, file] = picture.split("--");
+  return make("li", {}, make("img", { src: address(picture), alt: `${folder.replaceAll("_", " ")}, ${file}`, width: 160, height: 160 }));
+}
+
+async function look() {
+  const names = await call("GET", `/api/jobs/${number}/pictures`);
+  if (names.join() === shown) return;
+  shown = names.join();
+  byId("seen").hidden = !names.length;
+  byId("overviews").replaceChildren(...overviews(names));
+  byId("pictures").replaceChildren(...names.filter((picture) => picture.startsWith("images--")).map(drawn));
+}
+
+async function refresh() {
+  let wait = 1000;
+  try {
+    latest = await call("GET", `/api/jobs/${number}`);
+    const active = ACTIVE.includes(latest.status);
+    byId("status").textContent = words(latest);
+    byId("bar").hidden = latest.status !== "running";
+    fill(byId("bar"), latest);
+    byId("message").textContent = latest.message ?? "";
+    byId("message").hidden = !latest.message;
+    byId("cancel").hidden = !active;
+    byId("resume").hidden = !(RESUMABLE.includes(kind) && ["cancelled", "failed"].includes(latest.status));
+    byId("onwards").hidden = latest.status !== "finished";
+    if (latest.status !== "waiting") await look();
+    if (latest.status === "finished" && kind === "blend") await showBetween(byId("between"), latest);
+    tell("");
+    if (!active) return;
+  } catch (error) {
+    tell(`${error.message} This page asks again.`);
+    wait = 3000;
+  }
+  setTimeout(refresh, wait);
+}
+
+byId("cancel").addEventListener("click", () => act(latest, "cancel"));
+byId("resume").addEventListener("click", () => act(latest, "resume").then(refresh));
+byId("said").addEventListener("toggle", async () => {
+  if (byId("said").open) byId("log").textContent = (await call("GET", `/api/jobs/${number}/log`)) || "nothing yet";
+});
+refresh();

@@ -1,0 +1,103 @@
+// The form of a job: its fields become the request, whose page opens.
+import { byId, call, make, tell } from "/static/studio.js";
+
+const form = byId("new");
+const chosen = byId("species");
+const generator = byId("generator");
+
+// The request: fields by their names; what is empty is left out.
+function values() {
+  const request = { kind: form.dataset.kind };
+  for (const field of form.elements) {
+    if (!field.name || field.disabled || (["radio", "checkbox"].includes(field.type) && !field.checked)) continue;
+    if (field.dataset.read === "list") (request[field.name] ??= []).push(field.type === "range" ? Number(field.value) : field.value);
+    else if (field.dataset.read === "flag") request[field.name] = true;
+    else if (field.value !== "") request[field.name] = ["number", "range"].includes(field.type) ? Number(field.value) : field.value.trim();
+  }
+  if (chosen?.childElementCount) request.species = [...chosen.children].map((chip) => chip.dataset.value);
+  return request;
+}
+
+function chip(name) {
+  const remove = make("button", { type: "button", textContent: "×", ariaLabel: `Remove ${name}` });
+  const item = make("li", {}, make("i", { textContent: name }), remove);
+  item.dataset.value = name;
+  remove.addEventListener("click", () => item.remove());
+  return item;
+}
+
+const search = (query) => call("GET", `/api/generators/${generator.value}/species?${new URLSearchParams({ query, limit: 50 })}`);
+
+function pickSpecies() {
+  const field = byId("find-species");
+  const add = (name) => {
+    if (![...chosen.children].some((item) => item.dataset.value === name)) chosen.append(chip(name));
+    field.value = "";
+    tell("");
+  };
+  const offer = async () => {
+    const found = await search(field.value);
+    byId("species-found").replaceChildren(...found.map((name) => make("option", { value: name })));
+    return found;
+  };
+  field.addEventListener("input", (event) => {
+    const whole = [...byId("species-found").options].some((option) => option.value === field.value);
+    if (whole && event.inputType !== "insertText") add(field.value); // taken from the list
+    else offer().catch((error) => tell(error.message));
+  });
+  const take = async () => {
+    if (!field.value.trim()) return;
+    const [first] = await offer();
+    if (first) add(first);
+    else tell(`The generator knows no species like “${field.value}”. Search again, or choose another generator.`);
+  };
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    take().catch((error) => tell(error.message));
+  });
+  byId("add-species").addEventListener("click", () => take().catch((error) => tell(error.message)));
+  generator.addEventListener("change", () => chosen.replaceChildren());
+  chosen.replaceChildren(...[...chosen.children].map((item) => chip(item.dataset.value)));
+  offer().catch((error) => tell(error.message));
+}
+
+// Changes to the request that need the server, before the job is asked for; set by pages that have some.
+const prepare = [];
+export const before = (change) => prepare.push(change);
+
+form?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = event.submitter ?? form.querySelector("button:not([type])");
+  tell("");
+  button.disabled = true;
+  try {
+    const least = Number(chosen?.parentElement.dataset.least ?? 0);
+    if (chosen && chosen.childElementCount < least) throw new Error(`Choose ${least === 1 ? "a species" : `at least ${least} species`} first.`);
+    const request = values();
+    for (const change of prepare) await change(request);
+    location.assign(`/jobs/${(await call("POST", "/api/jobs", request)).id}`);
+  } catch (error) {
+    tell(error.message);
+    byId("problem").scrollIntoView({ block: "nearest" });
+    button.disabled = false;
+  }
+});
+for (const output of document.querySelectorAll("output[for]")) {
+  const slider = byId(output.htmlFor.value);
+  slider.addEventListener("input", () => (output.value = slider.value));
+}
+if (chosen) pickSpecies();
+
+// Fields that only one layout has are neither shown nor sent with another.
+const layout = byId("layout");
+function fit() {
+  for (const part of document.querySelectorAll("[data-only]")) {
+    part.hidden = part.dataset.only !== layout.value;
+    for (const field of part.querySelectorAll("input, select")) field.disabled = part.hidden;
+  }
+}
+if (document.querySelector("[data-only]")) {
+  layout.addEventListener("change", fit);
+  fit();
+}

@@ -1,0 +1,59 @@
+// Photograph or not: one picture at a time, the score at the end. The quiz's id stands in the address, so that a reload goes on with it.
+import { byId, call, tell } from "/static/studio.js";
+
+let quiz = null;
+let busy = false;
+const percent = (share) => `${Math.round(100 * share)} %`;
+
+async function show() {
+  const at = quiz.num_answered;
+  byId("asking").hidden = true;
+  byId("quiz").hidden = at === quiz.num_items;
+  if (at < quiz.num_items) {
+    byId("counted").textContent = `Picture ${at + 1} of ${quiz.num_items}`;
+    byId("picture").src = `/api/quizzes/${quiz.id}/items/${at}/image`;
+    return;
+  }
+  const result = await call("GET", `/api/quizzes/${quiz.id}/result`);
+  byId("result").hidden = false;
+  byId("score").textContent = `${result.num_right} of ${result.num_items} right.`;
+  byId("meaning").textContent =
+    `That is ${percent(result.share_right)}; with so few pictures the truth may lie between ${percent(result.interval[0])} and ${percent(result.interval[1])}, ` +
+    `and guessing gives half. You took ${percent(result.convincing)} of the synthetic images for photographs, and ${percent(result.doubted)} of the photographs for synthetic.`;
+}
+
+async function once(action) {
+  if (busy) return;
+  busy = true;
+  try {
+    await action();
+    await show();
+    tell("");
+  } catch (error) {
+    tell(error.message);
+  } finally {
+    busy = false;
+  }
+}
+
+const answer = (isReal) => once(async () => (quiz = await call("POST", `/api/quizzes/${quiz.id}/items/${quiz.num_answered}`, { is_real: isReal })));
+
+byId("begin")?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const reviewer = byId("reviewer").value.trim();
+  localStorage.setItem("reviewer", reviewer);
+  once(async () => {
+    quiz = await call("POST", "/api/quizzes", { synthetic: byId("synthetic").value, real: byId("real").value, reviewer, num: Number(byId("num").value) });
+    history.replaceState(null, "", `?quiz=${quiz.id}`);
+  });
+});
+for (const button of document.querySelectorAll("[data-real]")) button.addEventListener("click", () => answer(button.dataset.real === "yes"));
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !quiz || byId("quiz").hidden) return;
+  if (event.key === "p" || event.key === "s") answer(event.key === "p");
+});
+const begun = new URLSearchParams(location.search).get("quiz");
+if (byId("begin")) {
+  byId("reviewer").value = localStorage.getItem("reviewer") ?? "";
+  if (begun) once(async () => (quiz = await call("GET", `/api/quizzes/${encodeURIComponent(begun)}`)));
+}

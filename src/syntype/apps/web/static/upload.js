@@ -1,0 +1,44 @@
+// Photographs and zips on their way to the server: dropped or chosen, sent one by one, refused ones listed with the reason.
+import { byId, call, make } from "/static/studio.js";
+
+const drop = byId("drop");
+export const input = byId("files");
+
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover");
+    if (kind === "drop") {
+      input.files = event.dataTransfer.files;
+      input.dispatchEvent(new Event("change"));
+    }
+  });
+}
+input.addEventListener("change", () => (byId("sent").textContent = `${input.files.length} ${input.files.length === 1 ? "file" : "files"} chosen`));
+
+// Send what was chosen; the upload's id, once at least so many images were taken.
+export async function send(species, least = 1) {
+  const refused = byId("refused");
+  const note = (file, reason) => refused.append(make("li", { textContent: `${file}: ${reason}` }));
+  refused.replaceChildren();
+  if (!input.files.length) throw new Error("Choose photographs or a zip first.");
+  const { upload } = await call("POST", "/api/uploads");
+  let taken = 0;
+  for (const [number, file] of [...input.files].entries()) {
+    byId("sent").textContent = `Sending ${number + 1} of ${input.files.length}: ${file.name}`;
+    const query = new URLSearchParams(species ? { name: file.name, species } : { name: file.name });
+    try {
+      const answer = await call("PUT", `/api/uploads/${upload}/files?${query}`, file);
+      taken += answer.num_taken;
+      for (const item of answer.refused) note(item.file, `${item.reason}. ${item.mend}`);
+    } catch (error) {
+      note(file.name, error.message);
+    }
+  }
+  byId("sent").textContent = `${taken} ${taken === 1 ? "image" : "images"} sent`;
+  if (taken < least) {
+    await call("DELETE", `/api/uploads/${upload}`);
+    throw new Error(least === 1 ? "No image could be used; the reasons stand beside the files." : `At least ${least} photographs are needed; ${taken} could be used.`);
+  }
+  return upload;
+}

@@ -1,0 +1,65 @@
+"""A browser before the Studio's server, for the tests of its pages."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from studio import end_server, make_generator, make_synthetic, make_workspace, start_server
+
+from syntype.apps.web.workspace import Workspace
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator that has learnt next to nothing, but has every ability."""
+    return make_generator(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Photographs ``fish``, synthetic images ``drawn`` and ``many``."""
+    workspace = make_workspace(tmp_path / "workspace")
+    make_synthetic(workspace.root / "collections" / "many", {"Aus primus": 200})
+    return workspace
+
+
+@pytest.fixture
+def server(workspace: Workspace) -> Iterator[httpx2.Client]:
+    """A client of a running server."""
+    process, client = start_server(workspace.root)
+    yield client
+    end_server(process, client, signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Real Chromium, without a window. Of a module alone: while it is there, no other test of this process can run an event loop of its own."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests need the package playwright")
+    if CHROMIUM is None:
+        pytest.skip("browser tests need chromium (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(chromium: Any, server: httpx2.Client) -> Iterator[Any]:
+    """A page of 1280 x 800 pixels that has nothing to complain of until the test has ended."""
+    context = chromium.new_context(base_url=str(server.base_url), viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    yield page
+    context.close()
+    assert page.complaints == []

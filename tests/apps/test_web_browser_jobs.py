@@ -1,0 +1,186 @@
+"""Jobs in a real browser: asked for in a form, watched, stopped, taken up again, and what they give."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from studio import end_server, loaded, png, start_server
+
+from syntype.apps.web.workspace import Workspace
+from syntype.collection import Collection
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def generator(workspace: Workspace, trained: Path) -> None:
+    shutil.copytree(trained, workspace.root / "generators" / "little")
+
+
+def pick(page: Any, *species: str) -> None:
+    """Search for species and choose the first that is found of each."""
+    for name in species:
+        page.get_by_role("combobox", name="Species").fill(name[:3].lower())
+        page.get_by_role("combobox", name="Species").press("Enter")
+        page.get_by_role("button", name=f"Remove {name}").wait_for()
+
+
+def start(page: Any, button: str, name: str) -> None:
+    """Give the result a name, and wait until the job has finished."""
+    page.get_by_label("Name of the result").fill(name)
+    page.get_by_role("button", name=button, exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    page.locator("#status", has_text="finished").wait_for(timeout=300_000)
+
+
+def test_images_are_generated_and_seen_as_they_come(page: Any, workspace: Workspace) -> None:
+    page.goto("/new/generate")
+    page.get_by_role("combobox", name="Species").fill("nobody")
+    page.get_by_role("combobox", name="Species").press("Enter")
+    page.get_by_text("knows no species like").wait_for()
+    pick(page, "Bus secundus")
+    page.get_by_label("Images of each species").fill("5")
+    start(page, "Generate", "new")
+    loaded(page, "#pictures img")
+    assert page.locator("#pictures img").count() == 5
+    page.reload()
+    loaded(page, "#pictures img")
+    page.get_by_role("link", name="Curate them").click()
+    page.wait_for_url("**/collections/new/curate")
+    assert Collection.open(workspace.root / "collections" / "new").counts() == {"Bus secundus": 5}
+
+
+def test_hybrids_move_with_a_slider_and_are_downloaded(page: Any) -> None:
+    page.goto("/new/blend?generator=little")
+    pick(page, "Aus primus", "Bus secundus")
+    page.get_by_label("What moves along the strip").select_option("species")
+    page.get_by_label("Images from one species to the next").fill("5")
+    start(page, "Draw", "walk")
+    slider = page.get_by_label("Move between them")
+    slider.focus()
+    page.get_by_text("Aus primus × Bus secundus, 50 % of the way").wait_for()
+    before = page.locator("#between img").get_attribute("src")
+    for _ in range(2):
+        slider.press("ArrowRight")
+    page.get_by_text("Bus secundus, 100 % of the way").wait_for()
+    loaded(page, "#between img")
+    assert page.locator("#between img").get_attribute("src") != before
+    for file, magic in (("strip.png", b"\x89PNG"), ("strip.gif", b"GIF8"), ("strip.webp", b"RIFF")):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=f"Download {file}").click()
+        assert Path(download.value.path()).read_bytes()[:4] == magic
+    page.goto("/new/blend?generator=little&species=Aus+primus&species=Bus+secundus")
+    page.get_by_label("Draw", exact=True).select_option("board")
+    assert page.get_by_label("Images from one species to the next").is_hidden()
+    page.get_by_label("How far from the row's species").fill("0.25")
+    start(page, "Draw", "board")
+    loaded(page, "#overviews img")
+    page.get_by_text("Every species with every other").wait_for()
+
+
+def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: Workspace) -> None:
+    page.goto("/new/vary?collection=fish&generator=little")
+    page.get_by_role("checkbox").nth(1).check()
+    page.get_by_label("Strength").fill("0.7")
+    page.get_by_label("Images of each photograph").fill("2")
+    start(page, "Vary", "varied")
+    loaded(page, "#seen img")
+    varied = Collection.open(workspace.root / "collections" / "varied").table
+    assert len(varied) == 2 and varied["controls"].str.contains("0.7").all()
+
+    page.goto("/new/inpaint?collection=fish&generator=little")
+    page.get_by_role("button", name="Fill in").click()
+    page.get_by_text("Choose a photograph first").wait_for()
+    page.get_by_role("radio").first.check()
+    page.get_by_role("button", name="Fill in").click()
+    page.get_by_text("Mark what to draw anew first").wait_for()
+    where = page.locator("#mask").bounding_box()
+    page.mouse.move(where["x"] + 100, where["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(where["x"] + 200, where["y"] + 160, steps=5)
+    page.mouse.up()
+    page.get_by_text("By keyboard").click()
+    page.get_by_role("button", name="Mark this box").click()
+    page.get_by_label("Images", exact=True).fill("1")
+    start(page, "Fill in", "filled")
+    loaded(page, "#seen img")
+    filled = Collection.open(workspace.root / "collections" / "filled").table
+    assert len(filled) == 1 and filled["controls"].str.contains("mask").all()
+    assert list((workspace.root / "uploads").iterdir()) == []
+
+
+@pytest.fixture
+def restartable(workspace: Workspace) -> Iterator[list[Any]]:
+    """A server's process and client, which the test may replace."""
+    running = list(start_server(workspace.root))
+    yield running
+    end_server(*running, signal.SIGTERM)
+
+
+def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, restartable: list[Any], workspace: Workspace) -> None:
+    """The page stays open: the server is killed, the job too, and the page tells how it goes on."""
+    client = restartable[1]
+    page = chromium.new_page(base_url=str(client.base_url))
+    page.set_default_timeout(300_000)
+    page.goto("/new/adapt")
+    page.get_by_label("Name of the species").fill("Cus tertius")
+    photographs = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": png(40 + i, (20 * i, 90, 40))} for i in range(7)]
+    page.get_by_label("Drop at least six").set_input_files(photographs[:5])
+    page.get_by_role("button", name="Teach it").click()
+    page.get_by_text("At least 6 photographs are needed").wait_for()
+    page.get_by_label("Drop at least six").set_input_files(photographs)
+    page.get_by_label("Training steps").fill("100000")
+    page.get_by_label("Name of the result").fill("taught")
+    page.get_by_role("button", name="Teach it").click()
+    page.wait_for_url("**/jobs/*")
+    page.locator("#status", has_text=" of 100,000").wait_for()
+    number = int(page.url.rpartition("/")[2])
+    waiting = client.post("/api/jobs", json={"kind": "export", "name": "later", "collection": "fish"}).json()
+    other = chromium.new_page(base_url=str(client.base_url))
+    other.goto(f"/jobs/{waiting['id']}")
+    other.get_by_text("waiting, 1 before it").wait_for()
+    other.close()
+
+    port, pid = client.base_url.port, workspace.root / "jobs" / str(number) / "pid"
+    before = int(pid.read_text())
+    end_server(*restartable)
+    os.kill(before, signal.SIGKILL)
+    page.get_by_text("The server does not answer").wait_for()
+    restartable[:] = start_server(workspace.root, port=port)
+    client = restartable[1]
+    page.locator("#problem").wait_for(state="hidden")
+    page.locator("#status", has_text=" of 100,000").wait_for()
+    assert int(pid.read_text()) != before
+    page.get_by_role("button", name="Cancel").click()
+    page.locator("#status", has_text="cancelled").wait_for()
+    page.get_by_text("What the command said").click()
+    page.locator("#log", has_text="photographs").wait_for()
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.locator("#status", has_text="cancelled").wait_for()
+    page.close()
+
+
+def test_the_queue_says_who_is_next_and_a_failed_job_why(page: Any, server: httpx2.Client) -> None:
+    """The long one keeps the others waiting."""
+    asked = {"kind": "train", "name": "long", "family": "dcgan", "collection": "fish", "size": 32, "steps": 500_000}
+    number = server.post("/api/jobs", json=asked).json()["id"]
+    for name in ("second", "third"):
+        server.post("/api/jobs", json={"kind": "train", "name": name, "family": "projected", "collection": "fish"})
+    page.goto("/")
+    page.locator("#jobs li").nth(2).wait_for()
+    assert [text.split("\n")[0] for text in page.locator("#jobs li").all_inner_texts()] == ["train: long", "train: second", "train: third"]
+    page.get_by_text("waiting, 2 before it").wait_for()
+    page.get_by_role("button", name="Cancel third").click()
+    page.get_by_text("cancelled before it began").wait_for()
+    server.post(f"/api/jobs/{number}/cancel")
+    page.get_by_role("link", name="train: second").click()
+    page.locator("#message", has_text="--minutes").wait_for(timeout=300_000)
+    assert page.locator("#status").inner_text() == "failed"

@@ -1,0 +1,133 @@
+"""The walk of docs/tutorials/first-curated-set.md: from photographs to a downloaded set, in a browser alone.
+
+``SYNTYPE_SCREENSHOTS=FOLDER`` writes the tutorial's pictures, with the generators and the photographs that ``make demo`` left in ``out/demo``
+(``SYNTYPE_DEMO`` names another folder): the adaptation is begun, and the one of the demonstration goes on from there. Without it the walk is
+the same, with a generator that has learnt next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from studio import loaded, png
+
+from syntype.apps.web.workspace import Workspace
+from syntype.collection import Collection
+
+pytestmark = pytest.mark.slow
+SCREENSHOTS = os.environ.get("SYNTYPE_SCREENSHOTS")
+DEMO = Path(os.environ.get("SYNTYPE_DEMO", "out/demo"))
+LARGEST = 250_000
+SPECIES = "Chromosoma alter"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, trained: Path) -> Workspace:
+    """A generator that somebody else has trained, and nothing more."""
+    workspace = Workspace(tmp_path / "workspace")
+    shutil.copytree(DEMO / "2-generator" if SCREENSHOTS else trained, workspace.root / "generators" / "reef")
+    if SCREENSHOTS:
+        shutil.copytree(DEMO / "3-adapted", workspace.root / "generators" / "taught")
+    return workspace
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> list[Path]:
+    """Eight photographs of one species, in a folder."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    if not SCREENSHOTS:
+        for number in range(8):
+            (folder / f"{number}.png").write_bytes(png(40 + number, (20 * number, 90, 40)))
+    else:
+        reef = Collection.open(DEMO / "1-reef")
+        for file in reef.training().select(species=SPECIES).table["file_name"][:8]:
+            shutil.copy(reef.root / file, folder)
+    return sorted(folder.iterdir())
+
+
+def take(page: Any, name: str, *, whole: bool = False) -> None:
+    """Keep a picture of the page, in 256 colours so that it stays small."""
+    if not SCREENSHOTS:
+        return
+    path = Path(SCREENSHOTS) / f"studio-{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=path, full_page=whole)
+    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+    assert path.stat().st_size < LARGEST
+
+
+def finished(page: Any) -> None:
+    page.locator("#status", has_text="finished").wait_for(timeout=580_000)
+
+
+def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: list[Path]) -> None:
+    page.goto("/")
+    page.get_by_role("link", name="reef", exact=True).click()
+    loaded(page, ".sheet img")
+    take(page, "generator")
+
+    page.get_by_role("link", name="Teach it a species").click()
+    page.get_by_label("Name of the species").fill(SPECIES)
+    page.get_by_label("Drop at least six").set_input_files(photographs)
+    page.get_by_label("Training steps").fill("300" if SCREENSHOTS else "5")
+    page.get_by_label("Name of the result").fill("chromosoma")
+    take(page, "adapt")
+    page.get_by_role("button", name="Teach it").click()
+    page.wait_for_url("**/jobs/*", timeout=300_000)
+    if SCREENSHOTS:
+        page.locator("#status", has_text=" left").wait_for(timeout=580_000)
+        take(page, "job")
+        page.get_by_role("button", name="Cancel").click()
+        page.locator("#status", has_text="cancelled").wait_for(timeout=580_000)
+        page.goto(f"/new/generate?generator=taught&species={SPECIES.replace(' ', '+')}")
+    else:
+        finished(page)
+        page.get_by_role("link", name="Generate images").click()
+    page.get_by_role("button", name=f"Remove {SPECIES}").wait_for()
+    page.get_by_label("Images of each species").fill("24")
+    page.get_by_label("Name of the result").fill("chromosoma-new")
+    page.get_by_role("button", name="Generate").click()
+    page.wait_for_url("**/jobs/*")
+    finished(page)
+    loaded(page, "#pictures img")
+    take(page, "generated")
+
+    page.get_by_role("link", name="Curate them").click()
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("Compare with").select_option("chromosoma-photographs")
+    page.get_by_role("button", name="Begin").click()
+    for number in range(24):
+        page.get_by_text(f"{number} judged, {24 - number} left").wait_for()
+        if number == 3:
+            loaded(page, "#nearest img")
+            take(page, "curate")
+        page.keyboard.press("r" if number % 4 == 2 else "a")
+    page.get_by_text("Every image is judged").wait_for()
+
+    page.get_by_role("link", name="Export").last.click()
+    page.get_by_label("Name of the result").fill("chromosoma-set")
+    take(page, "export")
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download(timeout=300_000) as download:
+        page.get_by_role("link", name="Download it").click(timeout=300_000)
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert sum(name.startswith(SPECIES.replace(" ", "_")) for name in archive.namelist()) == 18
+    if SCREENSHOTS:
+        page.goto("/new/blend?generator=reef&species=Pictopiscis+primus&species=Chromosoma+primus")
+        page.get_by_label("What moves along the strip").select_option("species")
+        page.get_by_role("button", name="Draw", exact=True).click()
+        finished(page)
+        page.get_by_label("Move between them").focus()
+        loaded(page, "#between img, #overviews img")
+        take(page, "hybrids")
+    page.get_by_role("link", name="Workspace").click()
+    page.locator("#jobs li").first.wait_for()
+    loaded(page, ".cover img")
+    take(page, "workspace")
