@@ -178,7 +178,8 @@ def report(found: dict[str, dict], repetitions: int) -> str:
         f"{sum(one['minutes'] for one in found.values()):.0f} minutes of one core.",
         "",
         f"{repetitions} miniature studies of each kind, each of a world drawn anew: {NUM_SPECIES} species with {LEAST} to {MOST} training "
-        f"photographs, as many small numbers as large ones on the logarithm, filled up to {FILL_TO}; {NUM_SEEDS} seeds; competitors {', '.join(f'`{name}`' for name in COMPETITORS)}. Species are "
+        f"photographs, as many small numbers as large ones on the logarithm, filled up to {FILL_TO}; {NUM_SEEDS} seeds; "
+        f"competitors {', '.join(f'`{name}`' for name in COMPETITORS)}. Species are "
         "Gaussian clouds of features and the classifier is a logistic regression, so that the truth is known and a study takes a second; what "
         "judges is the code of `syntype study`. *No effect*: the arm is `oversample` trained with other random numbers. *True images*: fresh draws "
         "from the species' own clouds.",
