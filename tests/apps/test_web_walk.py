@@ -34,32 +34,36 @@ def workspace(tmp_path: Path, trained: Path) -> Workspace:
     shutil.copytree(DEMO / "2-generator" if SCREENSHOTS else trained, workspace.root / "generators" / "reef")
     if SCREENSHOTS:
         shutil.copytree(DEMO / "3-adapted", workspace.root / "generators" / "taught")
+        shutil.copytree(DEMO / "1-reef", workspace.root / "collections" / "reef")
+        shutil.copytree(DEMO / "5-curated", workspace.root / "collections" / "reviewed")
     return workspace
 
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> list[Path]:
-    """Eight photographs of one species, in a folder."""
+    """Six photographs of one species, in a folder."""
     folder = tmp_path / "photographs"
     folder.mkdir()
     if not SCREENSHOTS:
-        for number in range(8):
+        for number in range(6):
             (folder / f"{number}.png").write_bytes(png(40 + number, (20 * number, 90, 40)))
     else:
         reef = Collection.open(DEMO / "1-reef")
-        for file in reef.training().select(species=SPECIES).table["file_name"][:8]:
+        for file in reef.training().select(species=SPECIES).table["file_name"][:6]:
             shutil.copy(reef.root / file, folder)
     return sorted(folder.iterdir())
 
 
-def take(page: Any, name: str, *, whole: bool = False) -> None:
+def take(page: Any, name: str) -> None:
     """Keep a picture of the page, in 256 colours so that it stays small."""
     if not SCREENSHOTS:
         return
     path = Path(SCREENSHOTS) / f"studio-{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=path, full_page=whole)
-    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=path)
+    picture = Image.open(path).convert("RGB")
+    picture.quantize(palette=picture.quantize(256, kmeans=2), dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
     assert path.stat().st_size < LARGEST
 
 
@@ -120,6 +124,11 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
     with zipfile.ZipFile(download.value.path()) as archive:
         assert sum(name.startswith(SPECIES.replace(" ", "_")) for name in archive.namelist()) == 18
     if SCREENSHOTS:
+        page.goto("/collections/reviewed/curate")
+        page.get_by_label("Compare with").select_option("reef")
+        page.get_by_role("button", name="Begin").click()
+        loaded(page, "#image, #nearest img")
+        take(page, "review")
         page.goto("/new/blend?generator=reef&species=Pictopiscis+primus&species=Chromosoma+primus")
         page.get_by_label("What moves along the strip").select_option("species")
         page.get_by_role("button", name="Draw", exact=True).click()

@@ -10,6 +10,11 @@ async function csrf() {
   return (await session).csrf ?? "";
 }
 
+// Forms cannot be sent before the page's scripts are there to take them: the browser itself would only load the page anew.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const button of document.querySelectorAll("[data-wait]")) button.disabled = false;
+});
+
 export function tell(message) {
   const place = byId("problem");
   place.textContent = message;
