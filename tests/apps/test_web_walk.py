@@ -34,8 +34,6 @@ def workspace(tmp_path: Path, trained: Path) -> Workspace:
     shutil.copytree(DEMO / "2-generator" if SCREENSHOTS else trained, workspace.root / "generators" / "reef")
     if SCREENSHOTS:
         shutil.copytree(DEMO / "3-adapted", workspace.root / "generators" / "taught")
-        shutil.copytree(DEMO / "1-reef", workspace.root / "collections" / "reef")
-        shutil.copytree(DEMO / "5-curated", workspace.root / "collections" / "reviewed")
     return workspace
 
 
@@ -124,6 +122,8 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
     with zipfile.ZipFile(download.value.path()) as archive:
         assert sum(name.startswith(SPECIES.replace(" ", "_")) for name in archive.namelist()) == 18
     if SCREENSHOTS:
+        shutil.copytree(DEMO / "1-reef", workspace.root / "collections" / "reef")
+        shutil.copytree(DEMO / "5-curated", workspace.root / "collections" / "reviewed")
         page.goto("/collections/reviewed/curate")
         page.get_by_label("Compare with").select_option("reef")
         page.get_by_role("button", name="Begin").click()
