@@ -81,6 +81,8 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
     page.get_by_label("Training steps").fill("300" if SCREENSHOTS else "5")
     page.get_by_label("Name of the result").fill("chromosoma")
     take(page, "adapt")
+    if SCREENSHOTS:
+        page.get_by_label("Training steps").fill("40")  # so that the time left is told sooner
     page.get_by_role("button", name="Teach it").click()
     page.wait_for_url("**/jobs/*", timeout=300_000)
     if SCREENSHOTS:

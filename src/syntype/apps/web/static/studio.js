@@ -21,6 +21,41 @@ export function tell(message) {
   place.hidden = !message;
 }
 
+// One action at a time: what is asked for meanwhile is dropped.
+export function oneAtATime() {
+  let busy = false;
+  return async (action) => {
+    if (busy) return;
+    busy = true;
+    try {
+      await action();
+      tell("");
+    } catch (error) {
+      tell(error.message);
+    } finally {
+      busy = false;
+    }
+  };
+}
+
+// What a form does when it is sent; a problem is told where it can be seen.
+export function onSubmit(form, action) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("[data-wait]");
+    button.disabled = true;
+    tell("");
+    try {
+      await action();
+    } catch (error) {
+      tell(error.message);
+      byId("problem").scrollIntoView({ block: "nearest" });
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
 // Send a request; the answer's JSON, or an Error with the server's own words.
 export async function call(method, path, body) {
   const options = { method, headers: {} };
