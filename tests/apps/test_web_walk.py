@@ -61,15 +61,17 @@ def take(page: Any, name: str) -> None:
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path)
     picture = Image.open(path).convert("RGB")
-    picture.quantize(palette=picture.quantize(256, kmeans=2), dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    picture.quantize(palette=picture.quantize(256), dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
     assert path.stat().st_size < LARGEST
 
 
 def finished(page: Any) -> None:
-    page.locator("#status", has_text="finished").wait_for(timeout=580_000)
+    page.locator("#status", has_text="finished").wait_for(timeout=900_000)
 
 
+@pytest.mark.timeout(3600)
 def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: list[Path]) -> None:
+    page.set_default_timeout(600_000)
     page.goto("/")
     page.get_by_role("link", name="reef", exact=True).click()
     loaded(page, ".sheet img")
@@ -84,12 +86,12 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
     if SCREENSHOTS:
         page.get_by_label("Training steps").fill("40")  # so that the time left is told sooner
     page.get_by_role("button", name="Teach it").click()
-    page.wait_for_url("**/jobs/*", timeout=300_000)
+    page.wait_for_url("**/jobs/*")
     if SCREENSHOTS:
-        page.locator("#status", has_text=" left").wait_for(timeout=580_000)
+        page.locator("#status", has_text=" left").wait_for(timeout=900_000)
         take(page, "job")
         page.get_by_role("button", name="Cancel").click()
-        page.locator("#status", has_text="cancelled").wait_for(timeout=580_000)
+        page.locator("#status", has_text="cancelled").wait_for(timeout=900_000)
         page.goto(f"/new/generate?generator=taught&species={SPECIES.replace(' ', '+')}")
     else:
         finished(page)
@@ -119,8 +121,8 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
     page.get_by_label("Name of the result").fill("chromosoma-set")
     take(page, "export")
     page.get_by_role("button", name="Export").click()
-    with page.expect_download(timeout=300_000) as download:
-        page.get_by_role("link", name="Download it").click(timeout=300_000)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download it").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert sum(name.startswith(SPECIES.replace(" ", "_")) for name in archive.namelist()) == 18
     if SCREENSHOTS:
