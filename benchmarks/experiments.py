@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from fidelity import SIZE
 from fish4knowledge import NOTICE, add_arguments, kept, machine, open_photographs, points
 from truth import save, share
@@ -27,6 +28,7 @@ from syntype.collection import Collection
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import Generator, load_generator
 from syntype.generators.contract import Blends, Varies, to_tensor, to_uint8
+from syntype.generators.projected import ProjectedGAN
 from syntype.run import Run
 from syntype.study import StudyConfig, study
 from syntype.study.arms import ARMS, COMPETITORS, CURATED
@@ -37,7 +39,7 @@ from syntype.study.statistics import mean_recall, paired_effect, species_recall
 FILL_TO = 60
 RARE = 100
 """Species with at most so many training photographs are the rare ones."""
-STRENGTHS, AMOUNTS = (0.2, 0.4, 0.6, 0.8), (0.15, 0.3)
+STRENGTHS, AMOUNTS, CARRIED = (0.2, 0.4, 0.6, 0.8), (0.15, 0.3), (0.5, 1.0)
 JUDGES = {"head": {}, "scratch": {"backbone": "scratch"}}
 """A head on frozen Lite2 features, the default; and a small network from nothing."""
 SYNTHETIC = ("synthetic", CURATED)
@@ -111,6 +113,55 @@ def blended(amount: float, generator: Generator, task: Task) -> np.ndarray:
     return to_uint8(generator.blend(pairs, seeds, [amount] * len(seeds), "species"))
 
 
+def coded(generator: Generator, task: Task, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Images of ``projected`` from instance codes that photographs give: ``change(codes, labels)`` of all training photographs' codes, one row
+    for each image that is wanted."""
+    model, labels = generator.model, task.train.labels()
+    assert isinstance(model, ProjectedGAN)
+    pixels = to_tensor(task.train.pixels(SIZE))
+    names = [task.train.species[label] for label in labels]
+    known = [row for row, name in enumerate(names) if name in generator.species]
+    with torch.inference_mode():
+        found = [model.codes_of(pixels[part], model.labels_of([names[row] for row in part])) for part in chunks(known)]
+        codes = np.full((len(names), model.config.code_dim), np.nan, np.float32)
+        codes[known] = torch.cat(found).numpy()
+        wanted, images = torch.from_numpy(change(codes, labels)), []
+        for part in chunks(range(len(task.labels))):
+            latents, rows = model.ready([task.names[row] for row in part], list(part))
+            latents[:, model.config.latent_dim :] = wanted[part]
+            images.append(to_uint8(model.generator(latents, rows).clamp(-1, 1)))
+    return np.concatenate(images)
+
+
+def chunks(rows: Sequence[int], size: int = 64) -> list[list[int]]:
+    """In parts of bounded memory."""
+    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def fused(generator: Generator, task: Task) -> np.ndarray:
+    """Between two photographs of the species (what LoFGAN and F2GAN fuse in feature maps: Gu et al. 2021, Hong et al. 2020)."""
+    random = np.random.default_rng(2)
+
+    def change(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        others = np.array([random.choice(np.flatnonzero(labels == label)) for label in task.labels])
+        share = random.uniform(0.25, 0.75, (len(others), 1)).astype(np.float32)
+        return (1 - share) * codes[task.rows] + share * codes[others]
+
+    return coded(generator, task, change)
+
+
+def carried(amount: float, generator: Generator, task: Task) -> np.ndarray:
+    """A photograph of the species, changed as one photograph of a common species differs from another (Schwartz et al. 2018, arXiv 1806.04734)."""
+    random = np.random.default_rng(3)
+
+    def change(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        common = [label for label, number in enumerate(np.bincount(labels)) if number > FILL_TO and not np.isnan(codes[labels == label]).any()]
+        ends = np.stack([random.choice(np.flatnonzero(labels == random.choice(common)), 2, replace=False) for _ in task.labels])
+        return codes[task.rows] + np.float32(amount) * (codes[ends[:, 0]] - codes[ends[:, 1]])
+
+    return coded(generator, task, change)
+
+
 def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.ndarray]]:
     """The routes that a generator's abilities allow, by name."""
     found: dict[str, Callable[[Generator, Task], np.ndarray]] = {f"{generator.family}": drawn}
@@ -119,6 +170,10 @@ def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.
     if isinstance(generator.model, Varies):
         for words, way in (("varied", varied), ("the relative varied", lent)):
             found |= {f"{generator.family}, {words} at {strength:g}": lambda g, t, s=strength, w=way: w(s, g, t) for strength in STRENGTHS}
+    if isinstance(generator.model, ProjectedGAN):
+        found[f"{generator.family}, two photographs fused"] = fused
+        for share in CARRIED:
+            found[f"{generator.family}, differences of common species carried over at {share:g}"] = lambda g, t, s=share: carried(s, g, t)
     return found
 
 

@@ -111,7 +111,9 @@ def train(row: str, collection: Collection, place: Path, minutes: float) -> dict
     photographs = place / "trained" / f"{row}-photographs"
     save_photographs(without_new(collection).training().pixels(SIZE), photographs)
     with PEERS[row](trained, photographs) as trainer:
-        return train_for(trainer, minutes)
+        result = train_for(trainer, minutes, "processor_seconds")
+    spent = result["processor_seconds"] / 60
+    return {**result, "cpu_minutes": spent, "images_per_second": result["steps"] * BATCH / (60 * spent)}
 
 
 def judge(row: str, referee: Referee, place: Path, training: dict) -> tuple[np.ndarray, dict]:
@@ -126,9 +128,9 @@ def judge(row: str, referee: Referee, place: Path, training: dict) -> tuple[np.n
     generator = load_generator(trained)
     asked, seeds = asked_of(generator, referee)
     generator.sample(asked[:1], seeds[:1])  # what is read and built only once
-    began = time.monotonic()
+    began = time.process_time()
     images = to_uint8(generator.sample(asked, seeds))
-    speed = number / (time.monotonic() - began)
+    speed = number / (time.process_time() - began)
     return images, {**training, **referee.judge(images, with_species=generator.model.is_conditional), "sampled_per_second": speed}
 
 

@@ -38,14 +38,15 @@ class DiffusionSession(Session):
 
     def __init__(self, photographs: Path, folder: Path, dim: int) -> None:
         self.photographs, self.folder, self.dim = photographs, folder, dim
-        self.about, self.seconds = folder / "about.json", 0.0
+        self.about = folder / "about.json"
         self.torch = importlib.import_module("torch")
         self.code: Any = importlib.import_module("denoising_diffusion_pytorch.denoising_diffusion_pytorch")
         bar = self.code.tqdm
         self.code.tqdm = lambda *values, **options: bar(*values, **{**options, "disable": True})  # it would write a line a step
         kept = json.loads(self.about.read_text(encoding="utf-8")) if self.about.exists() else None
         if kept:
-            self.precision, self.tried, self.seconds = kept["precision"], kept["tried"], kept["seconds"]
+            self.precision, self.tried = kept["precision"], kept["tried"]
+            self.seconds, self.processor_seconds = kept["seconds"], kept["processor_seconds"]
         else:
             self.tried = {name: self._speed(name) for name in ("fp32", "bf16")}
             self.precision = max(self.tried, key=lambda name: self.tried[name])
@@ -63,7 +64,8 @@ class DiffusionSession(Session):
 
     def keep(self) -> None:
         self.trainer.save("kept")
-        self.about.write_text(json.dumps({"seconds": self.seconds, "precision": self.precision, "tried": self.tried}), encoding="utf-8")
+        about = {"seconds": self.seconds, "processor_seconds": self.processor_seconds, "precision": self.precision, "tried": self.tried}
+        self.about.write_text(json.dumps(about), encoding="utf-8")
 
     def sizes(self) -> dict[str, int]:
         count = sum(p.numel() for p in self.trainer.ema.ema_model.parameters())

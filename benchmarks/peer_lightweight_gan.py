@@ -46,10 +46,10 @@ class GANSession(Session):
         self.photographs, self.folder, self.widest, self.state = photographs, folder, widest, folder / "state.pt"
         self.torch = importlib.import_module("torch")
         self.code = load_code(self.torch)
-        self.seconds = 0.0
         kept = self.torch.load(self.state, weights_only=True) if self.state.exists() else None
         if kept:
-            self.precision, self.tried, self.seconds = kept["precision"], kept["tried"], kept["seconds"]
+            self.precision, self.tried = kept["precision"], kept["tried"]
+            self.seconds, self.processor_seconds = kept["seconds"], kept["processor_seconds"]
         else:
             self.tried = {name: self._speed(name) for name in ("fp32", "bf16")}
             self.precision = max(self.tried, key=lambda name: self.tried[name])
@@ -72,7 +72,8 @@ class GANSession(Session):
     def keep(self) -> None:
         gan = self.trainer.GAN
         kept = {"GAN": gan.state_dict(), "G_opt": gan.G_opt.state_dict(), "D_opt": gan.D_opt.state_dict()}
-        self.torch.save({**kept, "steps": self.steps, "seconds": self.seconds, "precision": self.precision, "tried": self.tried}, self.state)
+        times = {"seconds": self.seconds, "processor_seconds": self.processor_seconds}
+        self.torch.save({**kept, **times, "steps": self.steps, "precision": self.precision, "tried": self.tried}, self.state)
 
     def sizes(self) -> dict[str, int]:
         gan = self.trainer.GAN

@@ -17,7 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from PIL import Image
@@ -90,12 +90,14 @@ class Session(ABC):
 
     Attributes:
         seconds: training time so far, over all sessions.
+        processor_seconds: of it, what this process computed, summed over its threads; its data loader's own processes take next to nothing.
         precision: the one it trains in.
         tried: images a second of each precision that was tried before training.
     """
 
     batch: ClassVar[int] = 16
-    seconds: float
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
     precision: str
     tried: dict[str, float]
 
@@ -103,10 +105,13 @@ class Session(ABC):
         """See ``PeerProcess``."""
         began, steps = self.seconds, self.steps
         while self.seconds - began < seconds:
+            computed = time.process_time()
             self.seconds += self.cycle()
+            self.processor_seconds += time.process_time() - computed
         self.keep()
         return {
             "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
             "steps": self.steps,
             "images_per_second": self.steps * self.batch / max(self.seconds, 1e-9),
             "images_per_second_now": (self.steps - steps) * self.batch / max(self.seconds - began, 1e-9),
@@ -164,11 +169,11 @@ def peak_megabytes() -> float:
     return peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024)  # bytes there, kibibytes elsewhere
 
 
-def train_for(trainer: PeerProcess, minutes: float) -> dict:
-    """Let a peer train for so long in all; what it says of it."""
+def train_for(trainer: PeerProcess, minutes: float, clock: Literal["seconds", "processor_seconds"] = "seconds") -> dict:
+    """Let a peer train for so long in all, by either clock; what it says of it."""
     result = trainer.train(0)
-    while result["seconds"] < 60 * minutes:
-        result = trainer.train(min(120, 60 * minutes - result["seconds"]))  # its state is kept after every call
+    while result[clock] < 60 * minutes:
+        result = trainer.train(min(120, 60 * minutes - result[clock]))  # its state is kept after every call
     return result
 
 

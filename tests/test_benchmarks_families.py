@@ -115,7 +115,7 @@ def test_a_family_and_a_peer_are_trained_judged_and_shown(
         return {**json.loads((folder / "generator.json").read_text(encoding="utf-8")), "steps": 90, "num_parameters": 5}
 
     photographs = small_collection.training().pixels(64)
-    trained = {"seconds": 60.0, "steps": 4, "images_per_second": 1.5, "num_parameters": 1000, "megabytes": 512.0}
+    trained = {"seconds": 60.0, "steps": 4, "processor_seconds": 64.0, "num_parameters": 1000, "megabytes": 512.0}
     peer = SimpleNamespace(train=lambda _: trained, sample=lambda number: {"average": photographs[:number]}, sampled_per_second=2.5)
     monkeypatch.setattr(script, "stage", stage)
     monkeypatch.setattr(script, "syntype", further)
@@ -128,7 +128,8 @@ def test_a_family_and_a_peer_are_trained_judged_and_shown(
     assert (ours["Vendi ratio"], ours["steps"], ours["peak memory, MB"]) == ("–", "90", "321")  # knows no species
     assert (ours["CPU minutes"], ours["images/s, training"]) == ("1.00", "24")
     theirs = dict(zip(heads, row_of(page, f"`{script.DIFFUSION}`"), strict=True))
-    assert (theirs["copies"], theirs["images/s, sampling"], theirs["peak memory, MB"], theirs["CPU minutes"]) == ("100.0%", "2.5", "512", "–")
+    assert (theirs["copies"], theirs["images/s, sampling"], theirs["peak memory, MB"], theirs["images/s, training"]) == ("100.0%", "2.5", "512", "1")
+    assert theirs["CPU minutes"] == "1.07"
     with Image.open(tmp_path / "docs" / "images" / "families.png") as picture:
         assert "fastgan" in picture.info["Description"] and "Edinburgh" in picture.info["Source"]
     monkeypatch.setattr(script, "train", lambda *_: pytest.fail("trained again"))

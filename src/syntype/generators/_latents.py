@@ -2,7 +2,9 @@
 
 Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models" (arXiv 2112.10752): images become maps of an eighth of their
 height and width. Theirs is trained with LPIPS and a discriminator, which need networks from elsewhere; the one that is trained
-here on the collection itself compares images by absolute error, by structure, and by their edges.
+here on the collection itself compares images by absolute error, by structure, and by their edges, and learns only what an image has beyond
+its thumbnail of an eighth of the side, which passes through the latents as it is (a shortcut as those of Chen et al. 2024, "Deep Compression
+Autoencoder", arXiv 2410.10733, here around the whole network): normalised layers take thousands of steps to learn colours.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ __all__ = ["LatentSpace", "autoencoder_loss", "layout_of", "pretrained", "small_
 
 CHANNELS = 4
 """Of the latents of an autoencoder that is trained here."""
+THUMBNAIL_SCALE = 2.0
+"""From an image's colours, of a standard deviation of about 0.5, to latents of about 1."""
 
 
 def small_layout(width: int) -> dict[str, Any]:
@@ -77,6 +81,7 @@ class LatentSpace(nn.Module):
     Args:
         layout: what the autoencoder is built from, unless it is given.
         autoencoder: one that was trained.
+        shortcut: the first three latents hold the image's thumbnail as well: for an autoencoder to train from nothing.
 
     Attributes:
         factor: sides of an image over sides of its latents.
@@ -89,10 +94,11 @@ class LatentSpace(nn.Module):
     deviation: Tensor
     fitted: Tensor
 
-    def __init__(self, layout: dict[str, Any], autoencoder: Any = None) -> None:
+    def __init__(self, layout: dict[str, Any], autoencoder: Any = None, *, shortcut: bool = False) -> None:
         super().__init__()
         from diffusers import AutoencoderKL
 
+        self.shortcut = shortcut
         self.autoencoder: Any = autoencoder or AutoencoderKL.from_config(layout)
         self.factor = 2 ** (len(layout["block_out_channels"]) - 1)
         self.channels = int(layout["latent_channels"])
@@ -106,11 +112,18 @@ class LatentSpace(nn.Module):
     def raw(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the autoencoder's own latents: shape (N, channels, height / factor, width / factor) each."""
         posterior = self.autoencoder.encode(images_NCHW).latent_dist
-        return posterior.mean, posterior.std
+        if not self.shortcut:
+            return posterior.mean, posterior.std
+        thumbnails = THUMBNAIL_SCALE * F.avg_pool2d(images_NCHW, self.factor)
+        return posterior.mean + F.pad(thumbnails, (0, 0, 0, 0, 0, self.channels - 3)), posterior.std
 
     def decode_raw(self, latents: Tensor) -> Tensor:
         """Images of the autoencoder's own latents; not clamped."""
-        return self.autoencoder.decode(latents).sample
+        images = self.autoencoder.decode(latents).sample
+        if not self.shortcut:
+            return images
+        thumbnails = latents[:, :3].to(images.dtype) / THUMBNAIL_SCALE
+        return images + F.interpolate(thumbnails, scale_factor=self.factor, mode="bilinear")
 
     def fit(self, raw: Tensor) -> None:
         """Measure the scale of the training images' latents, shape (N, channels, height, width)."""

@@ -140,7 +140,7 @@ class LatentDiffusion(GenerativeModel):
         layout = config.layout or (layout_of(trained) if trained is not None else small_layout(config.autoencoder_width))
         if config.autoencoder:
             self.config = config.model_copy(update={"layout": layout})
-        latents = LatentSpace(layout, trained)
+        latents = LatentSpace(layout, trained, shortcut=config.autoencoder is None)
         unit = latents.factor * 2 ** (len(config.multipliers) - 1)
         if any(side % unit for side in config.shape):
             height, width = config.shape

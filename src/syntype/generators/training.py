@@ -37,6 +37,8 @@ from syntype.run import Run, read_events
 
 __all__ = ["Loop", "TrainConfig", "TrainResult", "select_training", "train"]
 
+PREVIEWS_FREE, PREVIEWS_SHARE = 60.0, 0.1
+"""Seconds that previews may take whatever the training does, and the share of the training's time beyond which one is passed over."""
 MAX_SKIPPED = 20
 """Steps in a row that may be skipped because a loss or gradient was not finite, before training gives up."""
 
@@ -68,7 +70,7 @@ class TrainConfig(Settings):
     checkpoint_minutes: float = Field(2.0, gt=0)
     """Save the training state this often."""
     preview_every: int = Field(250, ge=1)
-    """Draw a preview grid every so many steps."""
+    """Draw a preview grid every so many steps, or less often where that would take more than a tenth of the time."""
     model: dict[str, Any] = {}
     """Settings of the family itself."""
 
@@ -227,7 +229,7 @@ class Loop:
         """Train until the steps or minutes are used up, or the user interrupts. Returns ``finished`` or ``interrupted``."""
         if not self.model.learns:
             return "finished"
-        config, status, saved = self.config, "finished", self.seconds
+        config, status, saved, drawing = self.config, "finished", self.seconds, 0.0
         writer = _tensorboard(self.out) if self.runtime.is_main and self.run.folder else None
         species = preview_species(self.data.species, self.data.counts)
         total = float(config.steps) if config.steps else 60 * float(config.minutes or 0)
@@ -239,8 +241,11 @@ class Loop:
                 self.seconds += time.monotonic() - began
                 if self.step % 10 == 0 or self.step == 1:
                     self._log(metrics, writer, bar)
-                if self.step % config.preview_every == 0 and self.runtime.is_main and self.run.folder:
+                due = self.step % config.preview_every == 0 and self.runtime.is_main and self.run.folder
+                if due and drawing <= max(PREVIEWS_FREE, PREVIEWS_SHARE * self.seconds):
+                    began = time.monotonic()
                     self.preview(f"step-{self.step:06d}", species)
+                    drawing += time.monotonic() - began
                 if self.runtime.agree(stop.is_set()):
                     status = "interrupted"
                     break

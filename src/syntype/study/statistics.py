@@ -5,6 +5,8 @@ have come out differently: which species were studied, which test groups (tracks
 seeds. The interval resamples species and seeds, which are crossed. A species' groups stay as they are: what they happened to be is in the
 differences between species already, and drawing them anew too would count it twice (Davison & Hinkley 1997, section 3.8). Fewer than
 ``FEW_SPECIES`` say nothing of others like them: then the groups within them are resampled, and the interval speaks of these species alone.
+Resampling both of two crossed factors counts thrice what belongs to neither (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics
+1, 386-411, section 4), so the replicates are scaled to the width that the analysis of variance gives.
 Groups, not images, are the least that is drawn: frames of one track are not independent.
 """
 
@@ -113,22 +115,20 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
 
     rng = np.random.default_rng([seed, 0xB007])
     of_seeds = _drawn(rng, num_seeds, draws)
+    tail = (1 - level) / 2
     if num_species >= FEW_SPECIES:
         recall = np.stack([sums.sum(axis=1) / sizes.sum() for sums, sizes in clusters])  # (K, S)
         replicates = (_drawn(rng, num_species, draws) @ recall * of_seeds).sum(axis=1)
-        drawn, left = float(num_species), num_species - 1
+        wider = _half_width(recall, level) / norm.ppf(1 - tail) / max(float(replicates.std()), 1e-12)
     else:
         replicates = np.zeros(draws)
         for sums, sizes in clusters:
             weights = _drawn(rng, len(sizes), draws)
             replicates += (weights @ sums.T * of_seeds).sum(axis=1) / (weights @ sizes) / num_species
-        drawn = sum(len(sizes) for _, sizes in clusters) / num_species
-        left = sum(len(sizes) - 1 for _, sizes in clusters)
-    tail = (1 - level) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
-    if left:  # few units: resampled, they spread too little, and by chance much too little (Student's t)
-        wider = np.sqrt(drawn / (drawn - 1)) * student.ppf(1 - tail, left) / norm.ppf(1 - tail)
-        low, high = np.clip(value + wider * (np.array([low, high]) - value), -1, 1)
+        left, drawn = sum(len(sizes) - 1 for _, sizes in clusters), sum(len(sizes) for _, sizes in clusters) / num_species
+        # few units: resampled, they spread too little, and by chance much too little (Student's t)
+        wider = np.sqrt(drawn / (drawn - 1)) * student.ppf(1 - tail, left) / norm.ppf(1 - tail) if left else 1.0
+    low, high = np.clip(value + wider * (np.quantile(replicates, [tail, 1 - tail]) - value), -1, 1)
     # Without this floor a handful of photographs that never change sides would pass for certainty: [0, 0].
     resolution = float(np.mean([1 / len(sizes) for _, sizes in clusters])) / num_species
     return Effect(
@@ -140,6 +140,24 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
         num_images=int(sum(sizes.sum() for _, sizes in clusters)),
         resolution=resolution,
     )
+
+
+def _half_width(table: np.ndarray, level: float) -> float:
+    """Half an interval for the mean of a table of two crossed random factors, from its analysis of variance without replication.
+
+    Each part of the variance is taken with its own Student quantile (Graybill & Wang 1980, Journal of the American Statistical Association 75,
+    869-873): a handful of seeds says little of how much seeds differ.
+
+    Args:
+        table: float64, shape (K, S), K at least 2.
+    """
+    rows, columns, free = table.mean(axis=1), table.mean(axis=0), np.array(table.shape) - 1
+    parts, left = np.array([rows.var(ddof=1) / len(rows)]), free[:1]
+    if free[1]:
+        rest = np.square(table - rows[:, None] - columns + table.mean()).sum() / free.prod() / table.size
+        parts = np.array([max(parts[0] - rest, 0.0), max(columns.var(ddof=1) / len(columns) - rest, 0.0), rest])
+        left = np.array([*free, free.prod()])
+    return float(np.sqrt((parts * student.ppf((1 + level) / 2, left) ** 2).sum()))
 
 
 def _drawn(rng: np.random.Generator, number: int, draws: int) -> np.ndarray:

@@ -49,7 +49,7 @@ class Queue:
         """Begin to work; what an earlier server left is taken up."""
         self._thread.start()
 
-    def close(self, seconds: float = 30) -> None:
+    def close(self, seconds: float = 60) -> None:
         """Stop running jobs so that their work is kept, for the next server to go on with; wait for them so long at most."""
         self._ending = True
         self._wake.set()
