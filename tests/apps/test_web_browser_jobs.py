@@ -87,7 +87,7 @@ def test_hybrids_move_with_a_slider_and_are_downloaded(page: Any) -> None:
 
 def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: Workspace) -> None:
     page.goto("/new/vary?collection=fish&generator=little")
-    page.get_by_role("checkbox").nth(1).check()
+    page.locator("#found input").nth(1).check()
     page.get_by_label("Strength").fill("0.7")
     page.get_by_label("Images of each photograph").fill("2")
     start(page, "Vary", "varied")
@@ -98,7 +98,7 @@ def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: W
     page.goto("/new/inpaint?collection=fish&generator=little")
     page.get_by_role("button", name="Fill in").click()
     page.get_by_text("Choose a photograph first").wait_for()
-    page.get_by_role("radio").first.check()
+    page.locator("#found input").first.check()
     page.get_by_role("button", name="Fill in").click()
     page.get_by_text("Mark what to draw anew first").wait_for()
     where = page.locator("#mask").bounding_box()
