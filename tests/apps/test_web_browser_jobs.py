@@ -37,7 +37,7 @@ def start(page: Any, button: str, name: str) -> None:
     page.get_by_label("Name of the result").fill(name)
     page.get_by_role("button", name=button, exact=True).click()
     page.wait_for_url("**/jobs/*")
-    page.locator("#status", has_text="finished").wait_for(timeout=300_000)
+    page.locator("#status", has_text="finished").wait_for(timeout=600_000)
 
 
 def test_images_are_generated_and_seen_as_they_come(page: Any, workspace: Workspace) -> None:
