@@ -114,6 +114,14 @@ def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finis
     return job
 
 
+def until(condition: Any, seconds: float = 120) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def start_server(root: Path, database: str | None = None, port: int = 0) -> tuple[subprocess.Popen[str], httpx2.Client]:
     """``syntype serve`` in a process of its own, and a browser that has a session."""
     code = "import sys; from syntype.apps.cli import main; sys.exit(main())"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import statistics
-import time
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest
-from studio import loaded, png
+from studio import loaded, png, until
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
@@ -99,18 +97,11 @@ def test_two_hundred_images_are_judged_by_keyboard(page: Any, workspace: Workspa
     page.get_by_text("Every image is judged").wait_for()
     page.reload()
     page.get_by_role("row", name="Ada 100 100 0").wait_for()
-    table = until_judged(workspace.root / "collections" / "many")
+    folder = workspace.root / "collections" / "many"
+    until(lambda: Collection.open(folder).table["verdict"].notna().all())
+    table = Collection.open(folder).table
     assert table["verdict"].tolist() == ["accepted", "refused"] * 100
     assert set(table["reviewer"]) == {"Ada"}
-
-
-def until_judged(folder: Path) -> Any:
-    """The collection's table, once the verdicts stand in it."""
-    end = time.monotonic() + 60
-    while (table := Collection.open(folder).table)["verdict"].isna().any():
-        assert time.monotonic() < end
-        time.sleep(0.5)
-    return table
 
 
 def test_a_quiz_is_taken_and_survives_a_reload(page: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import browser, end_server, make_workspace, start_server, wait
+from studio import browser, end_server, make_workspace, start_server, until, wait
 
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.queue import MAX_STARTS
@@ -30,13 +30,6 @@ def ask(client: httpx2.Client, **request: Any) -> dict[str, Any]:
     answer = client.post("/api/jobs", json=request)
     assert answer.status_code == 201, answer.text
     return answer.json()
-
-
-def until(condition: Any, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_train_draw_blend_and_export(workspace: Workspace) -> None:

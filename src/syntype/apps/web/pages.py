@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -36,12 +37,15 @@ from syntype.apps.web.api_verdicts import show_agreement
 from syntype.apps.web.doors import HEADERS
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import Here
+from syntype.errors import UnknownNameError
 
 __all__ = ["STATIC", "render", "router"]
 
 _HERE = Path(__file__).parent
 STATIC = StaticFiles(directory=_HERE / "static")
 PAGE_SIZE = 120
+LEARNT_FROM = 12
+"""Photographs shown of those that an adaptation learns from."""
 DUPLICATES = 50
 """Pairs on a page."""
 SPECIES = 60
@@ -75,7 +79,13 @@ def sign_in(request: Request, here: Here) -> Response:
 @router.get("/jobs/{number}")
 def job(request: Request, here: Here, number: JobNumber) -> Response:
     """How far a job is, what can be seen of it already, and where to go from there."""
-    return render(request, "job", job=show_job(here, number))
+    job, learnt_from = show_job(here, number), []
+    if job.kind == "adapt":
+        with suppress(UnknownNameError):  # the collection may be gone since
+            learnt_from = list_images(
+                here, job.request["collection"], {"species": job.request["species"], "split": "train"}, limit=LEARNT_FROM
+            ).images
+    return render(request, "job", job=job, learnt_from=learnt_from)
 
 
 @router.get("/collections/{name}")

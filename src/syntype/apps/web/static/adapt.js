@@ -1,7 +1,7 @@
 // New photographs become a collection before a generator learns from them.
 import { ACTIVE, words } from "/static/jobs.js";
 import { before } from "/static/new.js";
-import { byId, call } from "/static/studio.js";
+import { byId, call, make } from "/static/studio.js";
 import { send } from "/static/upload.js";
 
 const LEAST = 6;
@@ -26,4 +26,6 @@ before(async (request) => {
   request.collection = `${request.name.slice(0, 50)}-photographs`;
   const job = await ended((await call("POST", "/api/jobs", { kind: "import", name: request.collection, upload })).id);
   if (job.status !== "finished") throw new Error(`The photographs could not be taken in: ${job.message ?? job.status}`);
+  collection.append(make("option", { value: request.collection, textContent: request.collection, selected: true })); // not again, should the rest be refused
+  change();
 });

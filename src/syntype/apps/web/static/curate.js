@@ -1,5 +1,5 @@
 // One key a decision. The next images are fetched and decoded ahead; a decision is saved before the next image shows.
-import { byId, call, make, tell, thumbnail } from "/static/studio.js";
+import { byId, call, make, oneAtATime, onSubmit, tell, thumbnail } from "/static/studio.js";
 
 const who = byId("who");
 const base = `/api/collections/${who.dataset.collection}`;
@@ -9,7 +9,6 @@ let shown = null;
 let after = -1;
 let ended = false;
 let fetching = null;
-let busy = false;
 let judged = 0; // since Begin, less those taken back
 let left = 0;
 
@@ -67,19 +66,7 @@ async function next() {
   if (waiting.length < AHEAD - 2) fill().catch((error) => tell(error.message));
 }
 
-// One action at a time: keys pressed meanwhile are dropped rather than taken for the next image.
-async function once(action) {
-  if (busy) return;
-  busy = true;
-  try {
-    await action();
-    tell("");
-  } catch (error) {
-    tell(error.message);
-  } finally {
-    busy = false;
-  }
-}
+const once = oneAtATime(); // keys pressed meanwhile are not taken for the next image
 
 const decide = (decision) =>
   once(async () => {
@@ -115,15 +102,15 @@ function zoom() {
   button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
 }
 
-who.addEventListener("submit", (event) => {
-  event.preventDefault();
+onSubmit(who, async () => {
   localStorage.setItem("reviewer", byId("reviewer").value);
   waiting.length = 0;
   shown = null;
   after = -1;
   ended = false;
   judged = 0;
-  once(next).then(() => document.activeElement?.blur());
+  await once(next);
+  document.activeElement?.blur();
 });
 
 for (const button of document.querySelectorAll("[data-decision]")) button.addEventListener("click", () => decide(button.dataset.decision));

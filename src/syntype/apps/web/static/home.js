@@ -1,5 +1,5 @@
 import { ACTIVE, act, fill, words } from "/static/jobs.js";
-import { byId, call, make, tell } from "/static/studio.js";
+import { byId, call, make, onSubmit, tell } from "/static/studio.js";
 import { send } from "/static/upload.js";
 
 let wereActive = new Set();
@@ -34,20 +34,10 @@ async function refresh() {
   }
 }
 
-byId("importing").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = event.target.querySelector("button");
-  tell("");
-  button.disabled = true;
-  try {
-    const upload = await send(byId("species").value.trim());
-    await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload });
-    await refresh();
-  } catch (error) {
-    tell(error.message);
-  } finally {
-    button.disabled = false;
-  }
+onSubmit(byId("importing"), async () => {
+  const upload = await send(byId("species").value.trim());
+  await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload });
+  await refresh();
 });
 
 refresh();

@@ -47,6 +47,7 @@ async function refresh() {
     byId("message").hidden = !latest.message;
     byId("cancel").hidden = !active;
     byId("resume").hidden = !(RESUMABLE.includes(kind) && ["cancelled", "failed"].includes(latest.status));
+    byId("nothing").hidden = !active || !byId("seen").hidden;
     byId("onwards").hidden = latest.status !== "finished";
     if (latest.status !== "waiting") await look();
     if (latest.status === "finished" && kind === "blend") await showBetween(byId("between"), latest);

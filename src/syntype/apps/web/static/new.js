@@ -1,5 +1,5 @@
 // The form of a job: its fields become the request, whose page opens.
-import { byId, call, make, tell } from "/static/studio.js";
+import { byId, call, make, onSubmit, tell } from "/static/studio.js";
 
 const form = byId("new");
 const chosen = byId("species");
@@ -66,22 +66,12 @@ function pickSpecies() {
 const prepare = [];
 export const before = (change) => prepare.push(change);
 
-form?.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = event.submitter ?? form.querySelector("button:not([type])");
-  tell("");
-  button.disabled = true;
-  try {
-    const least = Number(chosen?.parentElement.dataset.least ?? 0);
-    if (chosen && chosen.childElementCount < least) throw new Error(`Choose ${least === 1 ? "a species" : `at least ${least} species`} first.`);
-    const request = values();
-    for (const change of prepare) await change(request);
-    location.assign(`/jobs/${(await call("POST", "/api/jobs", request)).id}`);
-  } catch (error) {
-    tell(error.message);
-    byId("problem").scrollIntoView({ block: "nearest" });
-    button.disabled = false;
-  }
+onSubmit(form, async () => {
+  const least = Number(chosen?.parentElement.dataset.least ?? 0);
+  if (chosen && chosen.childElementCount < least) throw new Error(`Choose ${least === 1 ? "a species" : `at least ${least} species`} first.`);
+  const request = values();
+  for (const change of prepare) await change(request);
+  location.assign(`/jobs/${(await call("POST", "/api/jobs", request)).id}`);
 });
 for (const output of document.querySelectorAll("output[for]")) {
   const slider = byId(output.htmlFor.value);

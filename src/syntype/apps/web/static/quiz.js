@@ -1,8 +1,8 @@
 // Photograph or not: one picture at a time, the score at the end. The quiz's id stands in the address, so that a reload goes on with it.
-import { byId, call, tell } from "/static/studio.js";
+import { byId, call, oneAtATime, onSubmit } from "/static/studio.js";
 
 let quiz = null;
-let busy = false;
+const once = oneAtATime();
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 async function show() {
@@ -22,31 +22,13 @@ async function show() {
     `and guessing gives half. You took ${percent(result.convincing)} of the synthetic images for photographs, and ${percent(result.doubted)} of the photographs for synthetic.`;
 }
 
-async function once(action) {
-  if (busy) return;
-  busy = true;
-  try {
+const step = (action) =>
+  once(async () => {
     await action();
     await show();
-    tell("");
-  } catch (error) {
-    tell(error.message);
-  } finally {
-    busy = false;
-  }
-}
-
-const answer = (isReal) => once(async () => (quiz = await call("POST", `/api/quizzes/${quiz.id}/items/${quiz.num_answered}`, { is_real: isReal })));
-
-byId("begin")?.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const reviewer = byId("reviewer").value.trim();
-  localStorage.setItem("reviewer", reviewer);
-  once(async () => {
-    quiz = await call("POST", "/api/quizzes", { synthetic: byId("synthetic").value, real: byId("real").value, reviewer, num: Number(byId("num").value) });
-    history.replaceState(null, "", `?quiz=${quiz.id}`);
   });
-});
+const answer = (isReal) => step(async () => (quiz = await call("POST", `/api/quizzes/${quiz.id}/items/${quiz.num_answered}`, { is_real: isReal })));
+
 for (const button of document.querySelectorAll("[data-real]")) button.addEventListener("click", () => answer(button.dataset.real === "yes"));
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !quiz || byId("quiz").hidden) return;
@@ -54,6 +36,13 @@ document.addEventListener("keydown", (event) => {
 });
 const begun = new URLSearchParams(location.search).get("quiz");
 if (byId("begin")) {
+  onSubmit(byId("begin"), async () => {
+    const reviewer = byId("reviewer").value.trim();
+    localStorage.setItem("reviewer", reviewer);
+    quiz = await call("POST", "/api/quizzes", { synthetic: byId("synthetic").value, real: byId("real").value, reviewer, num: Number(byId("num").value) });
+    history.replaceState(null, "", `?quiz=${quiz.id}`);
+    await show();
+  });
   byId("reviewer").value = localStorage.getItem("reviewer") ?? "";
-  if (begun) once(async () => (quiz = await call("GET", `/api/quizzes/${encodeURIComponent(begun)}`)));
+  if (begun) step(async () => (quiz = await call("GET", `/api/quizzes/${encodeURIComponent(begun)}`)));
 }

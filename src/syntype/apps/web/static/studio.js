@@ -10,10 +10,50 @@ async function csrf() {
   return (await session).csrf ?? "";
 }
 
+// Forms cannot be sent before the page's scripts are there to take them: the browser itself would only load the page anew.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const button of document.querySelectorAll("[data-wait]")) button.disabled = false;
+});
+
 export function tell(message) {
   const place = byId("problem");
   place.textContent = message;
   place.hidden = !message;
+}
+
+// One action at a time: what is asked for meanwhile is dropped.
+export function oneAtATime() {
+  let busy = false;
+  return async (action) => {
+    if (busy) return;
+    busy = true;
+    try {
+      await action();
+      tell("");
+    } catch (error) {
+      tell(error.message);
+    } finally {
+      busy = false;
+    }
+  };
+}
+
+// What a form does when it is sent; a problem is told where it can be seen.
+export function onSubmit(form, action) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("[data-wait]");
+    button.disabled = true;
+    tell("");
+    try {
+      await action();
+    } catch (error) {
+      tell(error.message);
+      byId("problem").scrollIntoView({ block: "nearest" });
+    } finally {
+      button.disabled = false;
+    }
+  });
 }
 
 // Send a request; the answer's JSON, or an Error with the server's own words.

@@ -1,6 +1,7 @@
 // Photographs and zips on their way to the server: dropped or chosen, sent one by one, refused ones listed with the reason.
 import { byId, call, make } from "/static/studio.js";
 
+const SHOWN = 24; // of the chosen photographs
 const drop = byId("drop");
 export const input = byId("files");
 
@@ -14,7 +15,12 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     }
   });
 }
-input.addEventListener("change", () => (byId("sent").textContent = `${input.files.length} ${input.files.length === 1 ? "file" : "files"} chosen`));
+input.addEventListener("change", () => {
+  byId("sent").textContent = `${input.files.length} ${input.files.length === 1 ? "file" : "files"} chosen`;
+  for (const old of byId("chosen-files").children) URL.revokeObjectURL(old.src);
+  const pictures = [...input.files].filter((file) => /^image\/(jpeg|png|webp|gif)$/.test(file.type)).slice(0, SHOWN);
+  byId("chosen-files").replaceChildren(...pictures.map((file) => make("img", { src: URL.createObjectURL(file), alt: file.name })));
+});
 
 // Send what was chosen; the upload's id, once at least so many images were taken.
 export async function send(species, least = 1) {
