@@ -5,7 +5,7 @@ import { byId, call } from "/static/studio.js";
 
 const canvas = byId("mask");
 const square = byId("square");
-const paint = canvas.getContext("2d");
+const paint = canvas.getContext("2d", { willReadFrequently: true });
 const SIDE = canvas.width;
 let start = null;
 let last = null;

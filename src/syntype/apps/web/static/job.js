@@ -5,7 +5,7 @@ import { byId, call, make, tell } from "/static/studio.js";
 
 const { number, kind, name } = byId("job").dataset;
 const RESUMABLE = ["train", "adapt", "generate", "blend", "vary", "inpaint", "study"];
-const OVERVIEWS = { "strip.png": "As a picture", "strip.gif": "As an animation", "strip.webp": "As a smaller animation", "board.png": "Every species with every other", "sheet.png": "Photographs and what was made of them", "losses.png": "Losses", "process.png": "The course of the training" };
+const OVERVIEWS = { "strip.png": "As a picture", "strip.gif": "As an animation", "strip.webp": "As a smaller animation", "board.png": "Every species with every other", "sheet.png": "Photographs and what was made of them", "process.png": "The course of the training" };
 const address = (picture) => `/api/jobs/${number}/pictures/${encodeURIComponent(picture)}`;
 let shown = "";
 let latest = null;
@@ -18,7 +18,8 @@ function figure(picture, caption) {
 function overviews(names) {
   const previews = names.filter((picture) => /^(step|final)-\d+\.png$/.test(picture));
   const preview = previews.slice(0, 1).map((picture) => figure(picture, `Drawn at step ${Number(picture.match(/\d+/)[0]).toLocaleString("en")}: a species a row`));
-  return [...preview, ...names.filter((picture) => picture in OVERVIEWS).map((picture) => figure(picture, OVERVIEWS[picture]))];
+  const losses = names.filter((picture) => picture === "losses.png").map((picture) => make("details", {}, make("summary", { textContent: "Losses" }), figure(picture, "How the losses went")));
+  return [...preview, ...names.filter((picture) => picture in OVERVIEWS).map((picture) => figure(picture, OVERVIEWS[picture])), ...losses];
 }
 
 function drawn(picture) {
