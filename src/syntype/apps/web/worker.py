@@ -7,6 +7,7 @@ lasts as long as this process does, however it ends, so that any server can tell
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ def work(arguments: Sequence[str]) -> int:
     """Run the command after ``--`` and write its exit code to FOLDER/exit."""
     folder, lock, _, *command = arguments
     os.set_inheritable(int(lock), False)  # programs that the job starts do not hold it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a server that a script started in the background has it ignored, and hands that down
     (Path(folder) / "pid").write_text(str(os.getpid()), encoding="ascii")
     with suppress(OSError):
         os.nice(5)  # pages come first
