@@ -42,10 +42,9 @@ from syntype.run import read_object, write_json
 
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "apps")]
 from reviewing import REVIEWERS, check_nothing_is_lost, postgresql_programs, postgresql_server, review_at_once  # noqa: E402
-from studio import end_server, start_server  # noqa: E402
+from studio import CHROMIUM, end_server, launch_chromium, start_server  # noqa: E402
 
 COLLECTIONS, SPECIES, DRAWN = 10, 500, 200
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SEEN = """async () => {
     const inside = (box) => box.top < innerHeight && box.bottom > 0;
     const seen = [...document.querySelectorAll(".grid img")].filter((image) => inside(image.getBoundingClientRect()));
@@ -222,7 +221,7 @@ def chromium_page(address: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = launch_chromium(playwright)
         page = chromium.new_page(base_url=address, viewport={"width": 1280, "height": 800})
         page.set_default_timeout(60_000)
         yield page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import end_server, make_generator, make_synthetic, make_workspace, start_server
+from studio import CHROMIUM, end_server, launch_chromium, make_generator, make_synthetic, make_workspace, start_server
 
 from syntype.apps.web.workspace import Workspace
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +43,7 @@ def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("browser tests need chromium (Debian: apt-get install chromium)")
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = launch_chromium(playwright)
         yield chromium
         chromium.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import signal
 import struct
 import subprocess
@@ -29,6 +30,7 @@ from syntype.apps.web.store import Store, jobs
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TOKEN = "a-token-of-the-tests"
 SMALL = Limits(file_bytes=200_000, zip_bytes=400_000, unpacked_bytes=3_000_000, upload_bytes=4_000_000, files=60, pixels=1_000_000, uploads=50)
 
@@ -138,6 +140,11 @@ def end_server(server: subprocess.Popen[str], client: httpx2.Client, number: int
     client.close()
     server.send_signal(number)
     server.communicate(timeout=120)
+
+
+def launch_chromium(playwright: Any) -> Any:
+    """Real Chromium, without a window."""
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
 def loaded(page: Any, pictures: str) -> None:
