@@ -34,7 +34,7 @@ def thumbnail(cache: Path, source: Path, sha256: str | None, side: int) -> Path:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:  # two requests may make the same one at once
-            fitted(source, side).save(temporary, "WEBP", quality=85)
+            fitted(source, side).save(temporary, "WEBP", quality=85, method=2)  # half the time of the usual method
     return path
 
 

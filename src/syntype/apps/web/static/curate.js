@@ -13,15 +13,15 @@ let judged = 0; // since Begin, less those taken back
 let left = 0;
 
 function ready(item) {
-  const picture = new Image();
-  picture.src = thumbnail(who.dataset.collection, item.image, 1024);
+  const alt = `Synthetic image, said to be ${item.image.species ?? "of no species"}`;
+  const picture = Object.assign(new Image(), { id: "image", src: thumbnail(who.dataset.collection, item.image, 1024), alt });
   const beside = item.nearest.map((near) => Object.assign(new Image(), { src: thumbnail(near.collection, near, 1024), alt: near.species ?? "" }));
   return { ...item, picture, beside, decoded: picture.decode().catch(() => {}) };
 }
 
 async function fetchAhead() {
-  if (ended) return;
-  const query = new URLSearchParams({ reviewer: byId("reviewer").value.trim(), after, count: AHEAD });
+  if (ended || waiting.length >= AHEAD) return;
+  const query = new URLSearchParams({ reviewer: byId("reviewer").value.trim(), after, count: AHEAD - waiting.length });
   if (byId("real").value) query.set("real", byId("real").value);
   const page = await call("GET", `${base}/next?${query}`);
   if (after < 0) left = page.num_left; // counted from here on
@@ -46,8 +46,7 @@ function show(item) {
     byId("status").textContent = "Every image is judged. Undo with z.";
     return;
   }
-  byId("image").src = item.picture.src;
-  byId("image").alt = `Synthetic image, said to be ${item.image.species ?? "of no species"}`;
+  byId("image").replaceWith(item.picture); // decoded already; the old one given its address might be decoded again
   byId("caption").textContent = `${item.image.species ?? "no species"}, image ${item.image.image_id}`;
   byId("nearest").replaceChildren(
     ...item.nearest.map((near, number) => {
@@ -63,7 +62,7 @@ async function next() {
   const item = waiting.shift() ?? null;
   if (item) await item.decoded;
   show(item);
-  if (waiting.length < AHEAD - 2) fill().catch((error) => tell(error.message));
+  requestAnimationFrame(() => setTimeout(() => fill().catch((error) => tell(error.message)))); // as soon as this one is painted
 }
 
 const once = oneAtATime(); // keys pressed meanwhile are not taken for the next image
