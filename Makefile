@@ -10,10 +10,10 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 BENCHMARKS := $(sort $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench clean
+.PHONY: help setup demo test test-browser test-slow lint format bench clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo '  Python: $(PYTHON)   environment: $(VENV)   (override with PYTHON=... VENV=...)'
 	@for script in $(BENCHMARKS); do echo "  benchmark: $$script"; done
@@ -33,6 +33,9 @@ demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (about 15 min
 # A process a core, with one thread each: small networks gain little from a second one.
 test: $(STAMP) ## the fast tests
 	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist loadfile
+
+test-browser: $(STAMP) ## the Studio in Chromium, where there is one
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist loadfile -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
 
 test-slow: $(STAMP) ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow

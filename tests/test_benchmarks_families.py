@@ -257,6 +257,23 @@ class Judge:
 
 
 @pytest.mark.parametrize("script", ["hybrids"], indirect=True)
+def test_ends_are_chosen_by_a_classifier(script: ModuleType, small_collection: Collection) -> None:
+    judge, (first, second, other) = Judge(small_collection), (0, 1, 2)
+
+    def blend(species: object, seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: str) -> torch.Tensor:
+        """Species as asked for from the fourth try on, but for one end."""
+        return torch.stack(
+            [judge.means[(second if amount else first) if pair[0] >= 6 else other] for pair, amount in zip(seeds, amounts, strict=True)]
+        )
+
+    stub = SimpleNamespace(size=64, blend=blend)
+    pair = (judge.species[first], judge.species[second])
+    ends = script.with_good_ends(stub, "both", [(pair, (0, 1)), (pair[::-1], (2, 3))], judge)
+    assert ends[0] == (pair, (6, 7))
+    assert ends[1][0] == pair[::-1] and ends[1][1][0] in range(16, 32)
+
+
+@pytest.mark.parametrize("script", ["hybrids"], indirect=True)
 def test_generators_that_blend_are_measured_once(
     script: ModuleType, small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,12 +287,12 @@ def test_generators_that_blend_are_measured_once(
     config = SimpleNamespace(guidance=0.0, recogniser="lite2")
     model = SimpleNamespace(blend=blend, is_conditional=True, config=config)
     stub = SimpleNamespace(generator_id="toy-1", family="toy", folder="toy", species=judge.species, size=64, model=model, blend=blend)
-    monkeypatch.setattr(script, "outsider", lambda *_: judge)
+    monkeypatch.setattr(script, "fitted_to", lambda *_: judge)
     monkeypatch.setattr(script, "load_generator", lambda _: stub)
     page = run(script, monkeypatch, small_collection, tmp_path, "--generators", "toy", "--pairs", "3", "--draws", "1")
-    assert "`toy` (*both*)" in page and "**met**" in page and page.count("| `toy-1` |") == 2
+    assert "`toy` (*both*" in page and page.count("**met**") == 2 and page.count("| `toy-1` |") == 4
     with Image.open(tmp_path / "docs" / "images" / "hybrids.png") as picture:
-        assert picture.size == (2 * 9 * 64, 2 * 2 * script.STRIPS * 64)
+        assert picture.size == (2 * 9 * 64, 2 * 4 * script.STRIPS * 64)
     calls.clear()
     assert run(script, monkeypatch, small_collection, tmp_path, "--generators", "toy") == page and not calls
     config.guidance = 1.0

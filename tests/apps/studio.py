@@ -69,7 +69,15 @@ def make_full(root: Path) -> Workspace:
     generator, study = root / "generators" / "little", root / "studies" / "small"
     generator.mkdir()
     (generator / "generator.json").write_text(
-        json.dumps({"family": "fastgan", "species": fish.species, "config": {"size": 32}, "licences": ["CC0-1.0"]})
+        json.dumps(
+            {
+                "family": "fastgan",
+                "abilities": ["adapt", "blend", "vary", "inpaint"],
+                "species": fish.species,
+                "config": {"size": 32},
+                "licences": ["CC0-1.0"],
+            }
+        )
     )
     (generator / "previews").mkdir()
     (generator / "previews" / "final-000002.png").write_bytes(png())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,16 @@ def test_forms_say_what_must_be_there_first(tmp_path: Path) -> None:
         assert "no generator yet" in client.get("/new/generate").text and "<form" not in client.get("/new/generate").text
         assert "no collection yet" in client.get("/new/export").text
         assert "A quiz needs" in client.get("/quiz").text
+
+
+def test_only_generators_that_can_are_offered(client: TestClient, tmp_path: Path) -> None:
+    info = tmp_path / "workspace" / "generators" / "little" / "generator.json"
+    assert '<option value="little"' in client.get("/new/vary").text and "/new/vary?generator=little" in client.get("/generators/little").text
+    info.write_text(json.dumps({**json.loads(info.read_text()), "abilities": ["blend"]}))
+    page = client.get("/new/vary").text
+    assert "No generator here can do this" in page and "<form" not in page
+    assert "/new/vary?" not in client.get("/generators/little").text
+    assert '<option value="little"' in client.get("/new/blend").text and '<option value="little"' in client.get("/new/generate").text
 
 
 def test_forms_offer_a_free_name_and_what_the_address_chose(client: TestClient, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from syntype.errors import CollectionError, InputError, TrainingError, UnknownNa
 from syntype.generators import family, list_families, load_generator
 from syntype.generators import registry as registry_module
 from syntype.generators.checkpoint import read_state
+from syntype.generators.contract import ABILITIES
 from syntype.generators.data import BatchSampler, training_data
 from syntype.generators.training import TrainConfig, train
 from syntype.recipe import apply_overrides
@@ -50,6 +51,7 @@ def test_samples_have_the_promised_shape_and_range(name: str, small_collection: 
     assert result.num_images == len(small_collection.training())
     generator = load_generator(tmp_path / "g")
     assert generator.species == (small_collection.species if generator.model.is_conditional else ())
+    assert generator.info["abilities"] == [ability for ability, kind in ABILITIES.items() if isinstance(generator.model, kind)]
     assert generator.trained_on == set(small_collection.training().table["sha256"])
     images = generator.sample(["Aus primus", "Bus quartus", "Aus primus"], [1, 1, 2])
     assert images.shape == (3, 3, 32, 32) and images.dtype == torch.float32
@@ -200,7 +202,7 @@ NEW_FAMILY = '''
 """Flat colour: a family for a test."""
 import torch
 from torch import nn
-from syntype.generators.contract import GenerativeModel, GeneratorConfig, seeded_normal
+from syntype.generators.contract import ABILITIES, GenerativeModel, GeneratorConfig, seeded_normal
 
 class FlatConfig(GeneratorConfig):
     rate: float = 1.0

@@ -298,6 +298,7 @@ def _save(
             "family": generator.family,
             "config": base.info["config"],
             "species": [*generator.species, config.species],
+            "abilities": base.info.get("abilities", []),
             "licences": sorted({*generator.licences, *photographs.table["licence"].dropna()}),
             "terms": sorted({*generator.info.get("terms", []), *photographs.table["terms"].dropna()}),
             "base": {

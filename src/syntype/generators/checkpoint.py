@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from syntype.errors import CollectionError
-from syntype.generators.contract import GenerativeModel
+from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.registry import family
 from syntype.generators.trained import Generator
 from syntype.run import replacing, write_json
@@ -51,6 +51,7 @@ def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tens
             "family": family_name,
             "config": model.config.model_dump(mode="json"),
             "species": list(model.species),
+            "abilities": [name for name, ability in ABILITIES.items() if isinstance(model, ability)],
             "weights_sha256": digest,
             **info,
         },

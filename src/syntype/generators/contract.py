@@ -313,6 +313,10 @@ class Lends(Protocol):
         """After ``prepare``, in adaptation: draw this share of the training's images, in [0, 1], from what the relative lends."""
 
 
+ABILITIES: dict[str, type] = {"adapt": Adapts, "blend": Blends, "vary": Varies, "inpaint": Inpaints}
+"""What a family may be able to do besides sampling, by the name of the command that does it."""
+
+
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Standard normal numbers, one independent draw a seed: float32, shape (len(seeds), *shape), on the CPU."""
     rows = []

@@ -56,11 +56,12 @@ class Family(BaseModel):
 
 
 class GeneratorSummary(BaseModel):
-    """A trained generator; ``size`` in pixels."""
+    """A trained generator; ``size`` in pixels, ``abilities`` the kinds of jobs that it can do besides ``generate``."""
 
     name: str
     generator_id: str | None
     family: str | None
+    abilities: list[str]
     size: int | None
     num_species: int
     adapted_to: list[str]

@@ -32,6 +32,7 @@ _MADE: dict[str, tuple[Kind, str]] = {
 }
 """What a job makes, and what to call it unless somebody has a better name."""
 _FROM_GENERATOR = ("adapt", "generate", "blend", "vary", "inpaint")
+_NEEDS_ABILITY = ("adapt", "blend", "vary", "inpaint")
 _FROM_NOTHING = ("adapt", "generate", "blend")
 """These can be asked for where there is no collection."""
 
@@ -39,8 +40,13 @@ _FROM_NOTHING = ("adapt", "generate", "blend")
 @router.get("/new/{kind}")
 def ask(request: Request, here: Here, kind: Asked) -> Response:
     """The form of one kind of job; the address's query fills fields in."""
-    generators, collections = list_generators(here), list_collections(here)
-    lacks = "generator" if kind in _FROM_GENERATOR and not generators else "collection" if kind not in _FROM_NOTHING and not collections else None
+    known, collections = list_generators(here), list_collections(here)
+    generators = [item for item in known if kind not in _NEEDS_ABILITY or kind in item.abilities]
+    lacks = None
+    if kind in _FROM_GENERATOR and not generators:
+        lacks = "ability" if known else "generator"
+    elif kind not in _FROM_NOTHING and not collections:
+        lacks = "collection"
     return render(
         request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(here, *_MADE[kind]), generators=generators, lacks=lacks,
         photographs=[item for item in collections if item.origins.get("real")], families=list_generator_families(),

@@ -25,13 +25,14 @@ def generator_species(folder: Path) -> list[str]:
 
 
 def describe_generator(folder: Path) -> dict[str, Any]:
-    """Identity, family, size of its images in pixels, species, those it was adapted to, training, licences and terms of its photographs."""
+    """Identity, family, abilities, size of its images in pixels, species, those adapted to, training, licences and terms of its photographs."""
     info = _read(folder)
     adapters = [str(adapter.get("species")) for adapter in info.get("adapters", [])]
     return {
         "name": folder.name,
         "generator_id": info.get("generator_id"),
         "family": info.get("family"),
+        "abilities": info.get("abilities", []),
         "size": info.get("config", {}).get("size"),
         "num_species": len(info["species"]),
         "adapted_to": adapters,
