@@ -17,6 +17,7 @@ from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from fidelity import SIZE
 from fish4knowledge import NOTICE, SHOWN, add_arguments, machine, open_photographs, save_grid, syntype, write_page
@@ -34,6 +35,8 @@ STEPS, AT_A_TIME, STRIPS, TRIES = 9, 16, 3, 8
 OF: tuple[BlendOf, ...] = ("both", "species")
 """What moves: individual and species, or the species alone."""
 AIM = 0.9
+TUNED = ("--set", "size=64", "--set", "tune=all", "--set", "encoder_size=96", "--set", "batch_size=32", "--steps", "600")
+"""Options that fit a whole backbone: a head alone names too many photographs wrongly to be a judge of what lies between species."""
 
 
 def main() -> None:
@@ -62,7 +65,7 @@ def main() -> None:
                 found = measure(generator, classifier, of, choice[1], arguments.pairs, arguments.draws)
                 write_json(kept, {"family": generator.family, "of": of, "seeds": choice[0], **found})
     known = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.out.glob("*-*.json"))}
-    write_page(report(known), "hybrids", arguments.docs)
+    write_page(report(known, recall_of(collection, classifier)), "hybrids", arguments.docs)
     if known:
         strips = [np.load(arguments.out / f"{name}.npz")["strips"] for name in known]
         said = f"Synthetic images, {STRIPS} blends each: {', '.join(known)}; not occurrence evidence."
@@ -71,14 +74,14 @@ def main() -> None:
 
 
 def outsider(collection: Collection, out: Path, given: Path | None) -> Classifier:
-    """A classifier that takes no part in training generators: the given one, or a head on Lite2 fitted to the photographs."""
-    return load_classifier(given) if given else fitted_to(collection, out / "classifier", "lite2")
+    """A classifier that takes no part in training generators: the given one, or Lite2 fitted to the photographs."""
+    return load_classifier(given) if given else fitted_to(collection, out / "classifier", "lite2", *TUNED)
 
 
-def fitted_to(collection: Collection, folder: Path, backbone: str) -> Classifier:
-    """A head on a bundled backbone, fitted to the photographs, unless that was done."""
+def fitted_to(collection: Collection, folder: Path, backbone: str, *options: str) -> Classifier:
+    """A bundled backbone fitted to the photographs, unless that was done; without options its head alone."""
     if not (folder / "classifier.json").exists():
-        syntype(["classify", "train", collection.root, "--backbone", backbone, "--out", folder])
+        syntype(["classify", "train", collection.root, "--backbone", backbone, "--out", folder, *options])
     return load_classifier(folder)
 
 
@@ -200,7 +203,15 @@ def save_strips(generator: Generator, of: BlendOf, chooser: Classifier | None, p
     np.savez_compressed(path, strips=np.stack([np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BOX)) for image in images]))
 
 
-def report(known: dict[str, dict]) -> str:
+def recall_of(collection: Collection, classifier: Classifier) -> float:
+    """Of the test photographs, every species counting the same."""
+    test = collection.select(split="test")
+    named = [classifier.species[row] for row in classifier.fitted.predict_logits(test.pixels(classifier.size)).argmax(axis=1)]
+    right = test.table["species"].to_numpy(dtype=object) == named
+    return float(pd.Series(right).groupby(test.labels()).mean().mean())
+
+
+def report(known: dict[str, dict], judge_recall: float) -> str:
     """What was measured, as Markdown."""
     lines = [
         "# Hybrids: from one species to another",
@@ -214,7 +225,8 @@ def report(known: dict[str, dict]) -> str:
         return "\n".join([*lines, "No generator has been measured yet (`--generators`).", ""])
     lines += [
         f"Walks of {STEPS} steps from an image of species A to one of B. What moves: individual and species (*both*), or the species alone. The "
-        "judge is a linear head on EfficientNet-Lite2, fitted to the photographs; it took no part in training the generators. *Rises*: Spearman's "
+        "judge is EfficientNet-Lite2, fitted to the photographs; it took no part in training the generators, and names "
+        f"{judge_recall:.0%} of the test photographs rightly (mean over species). *Rises*: Spearman's "
         "rank correlation of the step with the probability of B among all species, mean over walks with its 95 % interval (over walks; those that "
         f"share a species are not independent), and the share of walks of at least {AIM:g}; *of two*: with the probability of B among A and B alone. "
         f"*Seeds*: the *first*, or of {TRIES} the first whose two ends a head on EfficientNet-Lite1 recognises, which has no other part in this; a "
