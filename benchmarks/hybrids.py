@@ -117,15 +117,14 @@ def walks(species: tuple[str, ...], known: tuple[str, ...], pairs: int, draws: i
 
 
 def with_good_ends(generator: Generator, of: BlendOf, ends: Ends, chooser: Classifier) -> Ends:
-    """The same walks from other seeds: of some for each the first whose ends are both recognised, or those that come nearest to it."""
+    """The same walks from other seeds: of some for each those whose less certain end is recognised best."""
     found = []
     for number, (pair, _) in enumerate(ends):
         tries: Ends = [(pair, (first, first + 1)) for first in range(2 * number * TRIES, 2 * (number + 1) * TRIES, 2)]
         logits = chooser.fitted.predict_logits(blended(generator, of, tries, 2).reshape(2 * TRIES, generator.size, generator.size, 3))
         wanted = np.tile([chooser.species.index(name) for name in pair], TRIES)
         chances = np.exp(log_softmax(logits.astype(np.float64), axis=1))[np.arange(len(wanted)), wanted].reshape(TRIES, 2).min(axis=1)
-        good = (logits.argmax(axis=1) == wanted).reshape(TRIES, 2).all(axis=1)
-        found.append(tries[int(good.argmax() if good.any() else chances.argmax())])
+        found.append(tries[int(chances.argmax())])
     return found
 
 
@@ -229,8 +228,8 @@ def report(known: dict[str, dict], judge_recall: float) -> str:
         f"{judge_recall:.0%} of the test photographs rightly (mean over species). *Rises*: Spearman's "
         "rank correlation of the step with the probability of B among all species, mean over walks with its 95 % interval (over walks; those that "
         f"share a species are not independent), and the share of walks of at least {AIM:g}; *of two*: with the probability of B among A and B alone. "
-        f"*Seeds*: the *first*, or of {TRIES} the first whose two ends a head on EfficientNet-Lite1 recognises, which has no other part in this; a "
-        "user who wants a hybrid begins with good images of both species, too. "
+        f"*Seeds*: the *first*, or of {TRIES} those whose two ends a head on EfficientNet-Lite1, which has no other part in this, "
+        "recognises best (*recognised*); a user who wants a hybrid begins with good images of both species, too. "
         "*Ends*: the first image is recognised as A, the last as B. *Neither*: in the middle both species are less probable than at their own end. "
         "*Nearer end*: distance in pixels (root mean square) from the middle to the nearer end, over that between the ends; 0.5 or more.",
         "",
