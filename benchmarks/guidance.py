@@ -127,7 +127,7 @@ def report(known: dict[str, dict], steps: int, number: int, asked: list[tuple[fl
         "",
         f"`{FAMILY}` with its default settings but for the weight of its guidance, {SIZE} px, {steps:,} steps each, from the same seeds, on the "
         f"training split but for *{NEW}*; at weight 0 there is no guide. {number} images each, with the test photographs' mix of species. "
-        "*Recognised*: share that a linear head on EfficientNet-Lite2, fitted to the photographs, names as what was asked for; it took no part in "
+        "*Recognised*: share that EfficientNet-Lite2, fitted to the photographs, names as what was asked for; it took no part in "
         "training (the guide rests on Lite1). Coverage, Vendi ratio (variety within species, of the photographs'), KID, density and copies: in "
         "features of EfficientNet-Lite0, against the test photographs. Means over seeds ± half of the 95 % interval (Student's t).",
         "",
