@@ -19,6 +19,7 @@ from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, TrainingError, UnknownNameError, UserError
 from syntype.generators import family, list_families, load_generator
 from syntype.generators import registry as registry_module
+from syntype.generators import runtime as runtime_module
 from syntype.generators.checkpoint import read_state
 from syntype.generators.contract import ABILITIES
 from syntype.generators.data import BatchSampler, training_data
@@ -174,6 +175,16 @@ def test_resuming_with_other_settings_is_refused(small_collection: Collection, t
     trained("projected", small_collection, tmp_path / "g", steps=2)
     with pytest.raises(InputError, match="batch_size"):
         trained("projected", small_collection, tmp_path / "g", steps=4, batch_size=8)
+
+
+def test_a_run_keeps_the_precision_that_it_began_with(small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is the faster is measured, and may come out otherwise when it is resumed."""
+    monkeypatch.setattr(runtime_module, "_bfloat16_is_faster", lambda: True)
+    trained("fastgan", small_collection, tmp_path / "g", steps=2, precision="auto")
+    monkeypatch.setattr(runtime_module, "_bfloat16_is_faster", lambda: False)
+    assert trained("fastgan", small_collection, tmp_path / "g", steps=3, precision="auto").steps == 3
+    state = read_state(tmp_path / "g")
+    assert state is not None and state["settings"]["precision"] == "bf16"
 
 
 def test_species_are_chosen_by_only_and_except(small_collection: Collection, tmp_path: Path) -> None:

@@ -349,6 +349,8 @@ class Loop:
         state = read_state(self.out)
         if state is None:
             return
+        if self.config.precision == "auto":  # which is the faster was measured, and may come out otherwise on a busy machine
+            self.runtime.precision = state["settings"].get("precision", self.runtime.precision)
         mine = self._identity()
         different = sorted(key for key in mine if state["settings"].get(key) != mine[key])
         if different:

@@ -197,7 +197,7 @@ class Queue:
             if (upload := request.uses_up()) is not None:
                 shutil.rmtree(self._workspace.root / "uploads" / upload, ignore_errors=True)
         elif row.cancel:
-            self._end(row.id, "cancelled", process.last_words() if code is not None else "ended at once; what lay on the disk is kept")
+            self._end(row.id, "cancelled", "what was done before is kept" if request.resumable else None)
         elif code is None and row.starts < MAX_STARTS:
             self._set(row.id, status="waiting")
         elif code is None:
