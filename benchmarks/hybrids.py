@@ -17,7 +17,6 @@ from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from fidelity import SIZE
 from fish4knowledge import NOTICE, SHOWN, add_arguments, machine, open_photographs, save_grid, syntype, write_page
@@ -30,6 +29,7 @@ from syntype.generators import Generator, load_generator
 from syntype.generators.contract import BlendOf, Blends, to_uint8
 from syntype.identification import Classifier, load_classifier
 from syntype.run import write_json
+from syntype.study.statistics import mean_recall, species_recall
 
 STEPS, AT_A_TIME, STRIPS, TRIES = 9, 16, 3, 8
 OF: tuple[BlendOf, ...] = ("both", "species")
@@ -58,12 +58,12 @@ def main() -> None:
             print(f"{folder}: family {generator.family} has no blends of species; left out", flush=True)
             continue
         refuse_partner(generator, classifier)
-        for of, choice in product(OF, {"first": None, "recognised": chooser}.items()):
-            kept = arguments.out / f"{generator.generator_id}-{of}-{choice[0]}.json"
+        for of, (seeds, by) in product(OF, {"first": None, "recognised": chooser}.items()):
+            kept = arguments.out / f"{generator.generator_id}-{of}-{seeds}.json"
             if not kept.exists():
-                save_strips(generator, of, choice[1], kept.with_suffix(".npz"))
-                found = measure(generator, classifier, of, choice[1], arguments.pairs, arguments.draws)
-                write_json(kept, {"family": generator.family, "of": of, "seeds": choice[0], **found})
+                save_strips(generator, of, by, kept.with_suffix(".npz"))
+                found = measure(generator, classifier, of, by, arguments.pairs, arguments.draws)
+                write_json(kept, {"family": generator.family, "of": of, "seeds": seeds, **found})
     known = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.out.glob("*-*.json"))}
     write_page(report(known, recall_of(collection, classifier)), "hybrids", arguments.docs)
     if known:
@@ -211,9 +211,9 @@ def save_strips(generator: Generator, of: BlendOf, chooser: Classifier | None, p
 def recall_of(collection: Collection, classifier: Classifier) -> float:
     """Of the test photographs, every species counting the same."""
     test = collection.select(split="test")
-    named = [classifier.species[row] for row in classifier.fitted.predict_logits(test.pixels(classifier.size)).argmax(axis=1)]
-    right = test.table["species"].to_numpy(dtype=object) == named
-    return float(pd.Series(right).groupby(test.labels()).mean().mean())
+    named = np.array(classifier.species)[classifier.fitted.predict_logits(test.pixels(classifier.size)).argmax(axis=1)]
+    hits = named == test.table["species"].to_numpy(dtype=object)
+    return mean_recall(species_recall(hits[None], test.labels(), len(test.species)), np.arange(len(test.species))) or 0.0
 
 
 def report(known: dict[str, dict], judge_recall: float) -> str:

@@ -31,8 +31,8 @@ _MADE: dict[str, tuple[Kind, str]] = {
     "export": ("exports", "export"),
 }
 """What a job makes, and what to call it unless somebody has a better name."""
-_FROM_GENERATOR = ("adapt", "generate", "blend", "vary", "inpaint")
 _NEEDS_ABILITY = ("adapt", "blend", "vary", "inpaint")
+_FROM_GENERATOR = ("generate", *_NEEDS_ABILITY)
 _FROM_NOTHING = ("adapt", "generate", "blend")
 """These can be asked for where there is no collection."""
 
