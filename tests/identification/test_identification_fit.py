@@ -11,7 +11,7 @@ import torch
 from syntype.encoders import Head, build_classifier_backbone
 from syntype.encoders.classifiers import COSINE_SCALE
 from syntype.errors import CollectionError, RecipeError, TrainingError, UnknownNameError
-from syntype.identification import ClassifierConfig, FeatureCache, FittedClassifier, LabelledImages, fit, measure
+from syntype.identification import ClassifierConfig, FeatureCache, FittedClassifier, LabelledImages, fit, measure, refit
 from syntype.identification.head import tau_normalised
 from syntype.identification.losses import Loss
 
@@ -184,6 +184,17 @@ def test_a_head_learnt_again_from_balanced_draws_is_that_of_balanced_draws(cache
     plain = fit(toy(), COUNTS, 3, SCRATCH.model_copy(update={"steps": 40}), 0)
     assert all(torch.equal(value, plain.backbone.network.state_dict()[name]) for name, value in network.backbone.network.state_dict().items())
     assert not torch.equal(network.head.weight, plain.head.weight) and accuracy(network, toy(seed=1)) > 0.9
+    known = refit(plain, toy(), COUNTS, "balanced", 0)
+    assert torch.equal(known.head.weight, network.head.weight) and known.config == network.config
+
+
+def test_a_network_from_scratch_learns_in_bfloat16_where_the_processor_has_it_and_answers_in_float32() -> None:
+    has = torch.cpu._is_avx512_bf16_supported()
+    assert SCRATCH.runtime(training=True).precision == ("bf16" if has else "fp32")
+    assert {HEAD.runtime(training=True).precision, SCRATCH.runtime().precision} == {"fp32"}
+    assert fit(toy(), COUNTS, 3, SCRATCH, 0).runtime.precision == "fp32"
+    slow, fast = (fit(toy(), COUNTS, 3, SCRATCH.model_copy(update={"precision": name}), 0) for name in ("fp32", "bf16"))
+    assert np.abs(slow.predict(toy(seed=1).images) - fast.predict(toy(seed=1).images)).mean() < 0.1
 
 
 def test_a_head_learnt_again_from_real_images_forgets_wrong_synthetic_ones(cache: FeatureCache) -> None:

@@ -3,7 +3,7 @@
 from syntype.identification.augment import AugmentConfig
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
-from syntype.identification.fit import fit
+from syntype.identification.fit import fit, refit
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.predict import PredictResult, predict
 from syntype.identification.storage import Classifier, load_classifier, save_classifier
@@ -24,6 +24,7 @@ __all__ = [
     "load_classifier",
     "measure",
     "predict",
+    "refit",
     "save_classifier",
     "train_classifier",
 ]

@@ -11,16 +11,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from syntype.encoders import BUNDLED, SCRATCH, Head, build_classifier_backbone, load_encoder
+from syntype.encoders import BUNDLED, SCRATCH, build_classifier_backbone, load_encoder
 from syntype.errors import CollectionError
-from syntype.generators.runtime import Runtime
-from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
+from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages, Refit
 from syntype.identification.features import FeatureCache
 from syntype.identification.head import fit_head, normalise_head
 from syntype.identification.network import fit_network
 from syntype.run import Run
 
-__all__ = ["fit"]
+__all__ = ["fit", "refit"]
 
 
 def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config: ClassifierConfig, seed: int,
@@ -62,21 +61,30 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     else:  # linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054)
         fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, max(1, config.steps // 5), min(2, config.views))
         fitted = fit_network(train, counts_real, config, seed, backbone, fitted, *common)
-    if config.refit == "none":
+    return refit(fitted, train, counts_real, config.refit, seed, val, run, cache)
+
+
+def refit(fitted: FittedClassifier, train: LabelledImages, counts_real: np.ndarray, way: Refit, seed: int,
+          val: LabelledImages | None = None, run: Run | None = None, cache: FeatureCache | None = None) -> FittedClassifier:  # fmt: skip
+    """Give a fitted classifier another head, the backbone as it is: the second stage of a fit, for one whose first stage is known.
+
+    Args:
+        way: see ``ClassifierConfig.refit``.
+
+    The other arguments are those of ``fit``; equal ones give what ``fit`` gives with ``way`` among its settings.
+    """
+    config, run = ClassifierConfig.parse({**fitted.config.model_dump(), "refit": way}), run or Run.silent()
+    fitted, val = replace(fitted, config=config), val if val is not None and len(val) else None
+    cache = cache if cache is not None and config.frozen else FeatureCache()  # a backbone that was trained is known to nobody else
+    if way == "none":
         return fitted
-    head = _refit(train, counts_real, fitted, seed, *common, cache if config.frozen else FeatureCache())
-    return replace(fitted, head=head.to(runtime.device))
-
-
-def _refit(train: LabelledImages, counts_real: np.ndarray, fitted: FittedClassifier, seed: int, val: LabelledImages | None, runtime: Runtime,
-           run: Run, cache: FeatureCache) -> Head:  # fmt: skip
-    """What ``config.refit`` makes of the head."""
-    config = fitted.config
-    if config.refit == "tau_norm":
-        return normalise_head(fitted, train, val, run, cache)
-    if config.refit == "balanced":
-        config = config.model_copy(update={"loss": "cross_entropy", "sampler": "balanced", "head": "cosine" if config.has_cosines else "linear"})
+    if way == "tau_norm":
+        return replace(fitted, head=normalise_head(fitted, train, val, run, cache).to(fitted.runtime.device))
+    second = config
+    if way == "balanced":
+        second = config.model_copy(update={"loss": "cross_entropy", "sampler": "balanced", "head": "cosine" if config.has_cosines else "linear"})
     else:
         train = train.chosen(~train.synthetic)
     steps, views = max(1, config.steps // 5), min(2, config.views)
-    return fit_head(train, counts_real, config, seed, fitted.backbone, val, runtime, run, cache, steps, views).head
+    found = fit_head(train, counts_real, second, seed, fitted.backbone, val, fitted.runtime, run, cache, steps, views)
+    return replace(fitted, head=found.head.to(fitted.runtime.device))

@@ -36,12 +36,13 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
     is looked at and kept. A pre-trained backbone keeps its batch-normalisation statistics and learns at ``lr * backbone_lr``.
 
     Args:
+        runtime: where the validation images are looked at, and where the result is to run; ``config`` says how the network is trained.
         start: a fitted head to start from, or None to start from nothing.
 
     Raises:
         TrainingError: the loss is no longer a number.
     """
-    num_species, scratch = len(counts_real), config.backbone == SCRATCH
+    num_species, scratch, training = len(counts_real), config.backbone == SCRATCH, config.runtime(training=True)
     head = (_head(backbone.num_features, num_species, seed, config) if start is None else start.head.requires_grad_(True)).to(runtime.device)
     model = nn.ModuleDict({"backbone": backbone.network, "head": head})
     averaged = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -54,7 +55,7 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
         for step, rows in enumerate(batches):
             model.train(scratch)
             images, targets, weights = _batch(train, rows, config, np.random.default_rng([seed, 4, step]), runtime)
-            loss = objective(head(embed(backbone, images, config.input_size, runtime)), targets, weights, step / config.steps)
+            loss = objective(head(embed(backbone, images, config.input_size, training)), targets, weights, step / config.steps)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             for group in optimiser.param_groups:

@@ -166,7 +166,10 @@ def _judge_others(others: Effect, rules: Rules) -> str:
         return "more than is put up with"
     if others.value < -rules.head_tolerance:
         return "more than is put up with, but chance alone could explain it"
-    return "less than is put up with" if others.value < 0 else "no damage"
+    words = "less than is put up with" if others.value < 0 else "no damage seen"
+    if others.low >= -rules.head_tolerance:
+        return words
+    return f"{words}, but a loss of {points(-others.low, signed=False)} points cannot be ruled out"
 
 
 def _none_accepted(num_offered: int) -> str:
