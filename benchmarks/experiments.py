@@ -1,11 +1,12 @@
 """Which synthetic images help a classifier with rare species? Many ways to make them, each judged against the ways that need no generator.
 
-    python benchmarks/experiments.py --generators FOLDER [FOLDER ...] [--data FOLDER | --collection FOLDER] [--out FOLDER]
-        [--routes NAME ...] [--judges NAME ...] [--seeds 3] [--final]
+    python benchmarks/experiments.py --name NAME [--data FOLDER | --collection FOLDER] [--generators FOLDER ...] [--out FOLDER]
+        [--routes NAME ...] [--judges NAME ...] [--seeds 2] [--final JUDGE ...]
 
 Every route fills up each species with fewer than 60 training photographs, by images of its own. The search is done on the validation photographs:
 test photographs are read by --final alone, which hands the route that was best there to ``study``, once. What is known is not done again; other
-settings or other code need another --out. The result, failures too, is written to docs/experiments.md. Without the photographs nothing is measured.
+settings or other code need another --out. The results of all collections, failures too, are written to docs/experiments.md. Without the
+photographs nothing is measured.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +26,28 @@ from truth import save, share
 
 from syntype.adaptation import nearest_relative
 from syntype.collection import Collection
+from syntype.collection.reef import reef_config
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import Generator, load_generator
 from syntype.generators.contract import Blends, Varies, to_tensor, to_uint8
 from syntype.generators.projected import ProjectedGAN
-from syntype.run import Run
+from syntype.identification import ClassifierConfig, fit, labelled
+from syntype.run import Run, write_json
 from syntype.study import StudyConfig, study
 from syntype.study.arms import ARMS, COMPETITORS, CURATED
 from syntype.study.materials import Materials
-from syntype.study.running import Parts, run_arms
+from syntype.study.running import Parts, processes_for, run_arms
 from syntype.study.statistics import mean_recall, paired_effect, species_recall
 
 FILL_TO = 60
-RARE = 100
-"""Species with at most so many training photographs are the rare ones."""
+"""Species with fewer training photographs are the rare ones, which get images."""
 STRENGTHS, AMOUNTS, CARRIED = (0.2, 0.4, 0.6, 0.8), (0.15, 0.3), (0.5, 1.0)
-JUDGES = {"head": {}, "scratch": {"backbone": "scratch"}}
-"""A head on frozen Lite2 features, the default; and a small network from nothing."""
-SYNTHETIC = ("synthetic", CURATED)
+SCRATCH = {"backbone": "scratch", "steps": 1000, "lr": 2e-3}
+JUDGES = {"head": {}, "scratch": SCRATCH, "scratch, a fifth synthetic": {**SCRATCH, "synthetic_share": 0.2}}
+"""A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic."""
+SURPLUS = 4
+"""Images that are drawn for each that the surest are chosen from."""
+MIXTURE = "mixture of the routes"
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,21 @@ class Task:
 def drawn(generator: Generator, task: Task) -> np.ndarray:
     """The species by name."""
     return to_uint8(generator.sample(task.names, list(range(len(task.labels)))))
+
+
+def surest(generator: Generator, task: Task) -> np.ndarray:
+    """Of several times as many, those that a classifier of the photographs is surest of: whose species leads by the largest margin. Its network
+    is another one than that of the judges."""
+    train, counts = labelled(task.train, SIZE, task.train.species), np.array(list(task.train.counts().values()))
+    judge = fit(train, counts, len(counts), ClassifierConfig(backbone="lite1", device="cpu"), 0)
+    kept = np.empty((len(task.labels), SIZE, SIZE, 3), np.uint8)
+    for label in np.unique(task.labels):
+        rows = np.flatnonzero(task.labels == label)
+        images = to_uint8(generator.sample([task.train.species[label]] * SURPLUS * len(rows), list(range(SURPLUS * len(rows)))))
+        logits = judge.predict_logits(images)
+        margin = logits[:, label] - np.delete(logits, label, axis=1).max(axis=1)
+        kept[rows] = images[np.argsort(-margin)[: len(rows)]]
+    return kept
 
 
 def varied(strength: float, generator: Generator, task: Task) -> np.ndarray:
@@ -164,7 +184,7 @@ def carried(amount: float, generator: Generator, task: Task) -> np.ndarray:
 
 def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.ndarray]]:
     """The routes that a generator's abilities allow, by name."""
-    found: dict[str, Callable[[Generator, Task], np.ndarray]] = {f"{generator.family}": drawn}
+    found: dict[str, Callable[[Generator, Task], np.ndarray]] = {f"{generator.family}": drawn, f"{generator.family}, the surest of {SURPLUS}": surest}
     if isinstance(generator.model, Blends):
         found |= {f"{generator.family}, {amount:g} towards the relative": lambda g, t, amount=amount: blended(amount, g, t) for amount in AMOUNTS}
     if isinstance(generator.model, Varies):
@@ -180,109 +200,162 @@ def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "experiments")
-    parser.add_argument("--generators", type=Path, nargs="*", default=[], help="folders of trained generators")
-    parser.add_argument("--routes", nargs="*", metavar="NAME", help="routes to try now (all that the generators allow)")
-    parser.add_argument("--judges", nargs="*", default=list(JUDGES), choices=list(JUDGES))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--final", action="store_true", help="judge each judge's best route by a study on the test photographs")
+    parser.add_argument("--name", required=True, help="of the collection, in the page")
+    parser.add_argument("--generators", type=Path, nargs="*", default=[], help="folders of generators trained on the collection")
+    parser.add_argument("--routes", nargs="*", metavar="NAME", help="routes to make and judge now (all that the generators allow, and what is there)")
+    parser.add_argument("--judges", nargs="*", default=list(JUDGES), choices=list(JUDGES), help="search with these (%(default)s)")
+    parser.add_argument("--final", nargs="*", default=[], choices=list(JUDGES), help="judge these judges' best routes on the test photographs")
+    parser.add_argument("--seeds", type=int, default=2, help="of the search (%(default)s)")
+    parser.add_argument("--final-seeds", type=int, default=3)
     arguments = parser.parse_args()
     collection = open_photographs(arguments)
     if collection is None:
         return
+    place = arguments.out / arguments.name
+    make_routes(collection, place / "routes", arguments)
+    write_json(place / "about.json", about(collection, arguments))
+    for judge in arguments.judges:
+        (place / judge).mkdir(exist_ok=True)
+        for route in sorted(place.glob("routes/*")):
+            if not arguments.routes or route.name in arguments.routes:
+                search = partial(searched, collection, route, judge, place, arguments.seeds)
+                kept(place / judge / f"{route.name}.json", search)
+    for judge in arguments.final:
+        kept(place / f"final, {judge}.json", lambda judge=judge: final(collection, judge, place, arguments.final_seeds))
+    (arguments.docs / "experiments.md").write_text(report(arguments.out), encoding="utf-8")
+
+
+def about(collection: Collection, arguments: argparse.Namespace) -> dict:
+    """What the page says of the collection."""
+    counts = np.array(list(collection.training().counts().values()))
+    splits = {split: len(collection.select(split=split)) for split in ("val", "test")}
+    words = f"{len(collection.training())} training photographs of {len(counts)} species, {(counts < FILL_TO).sum()} of them rare; "
+    words += f"{splits['val']} for validation, {splits['test']} for the test"
+    return {"words": words, "notice": "" if reef_config(collection) is not None else NOTICE, "seeds": arguments.seeds}
+
+
+def make_routes(collection: Collection, place: Path, arguments: argparse.Namespace) -> None:
+    """Draw the images of every route, and a mixture: each image from a route by chance."""
     for folder in arguments.generators:
         generator = load_generator(folder)
         task = Task.of(collection, generator.species)
         for name, make in routes_of(generator).items():
-            if not arguments.routes or name in arguments.routes:
-                place = arguments.out / "routes" / name
-                if not (place / "collection.json").exists():
-                    save(place, make(generator, task), task.labels, task.train.species, None)
-    for judge in arguments.judges:
-        (arguments.out / judge).mkdir(exist_ok=True)
-        for place in sorted(arguments.out.glob("routes/*")):
-            kept(arguments.out / judge / f"{place.name}.json", lambda place=place, judge=judge: searched(collection, place, judge, arguments))
-    found = {
-        judge: {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((arguments.out / judge).glob("*.json"))}
-        for judge in JUDGES
-    }
-    finals = {judge: final(collection, best_of(rows), judge, arguments) for judge, rows in found.items() if rows and arguments.final}
-    (arguments.docs / "experiments.md").write_text(report(collection, found, finals, arguments.seeds), encoding="utf-8")
+            if (not arguments.routes or name in arguments.routes) and not (place / name / "collection.json").exists():
+                print(f"drawing: {name}", flush=True)
+                save(place / name, make(generator, task), task.labels, task.train.species, None)
+    ready = [Collection.open(folder) for folder in sorted(place.glob("*")) if folder.name != MIXTURE]
+    wanted = not arguments.routes or MIXTURE in arguments.routes
+    if wanted and len(ready) > 1 and not (place / MIXTURE / "collection.json").exists():
+        ready = [one for one in ready if len(one) == len(ready[0])]
+        images, labels = np.stack([one.pixels(SIZE) for one in ready]), ready[0].labels()
+        save(place / MIXTURE, images[np.random.default_rng(4).integers(len(ready), size=len(labels)), np.arange(len(labels))], labels,
+             ready[0].species, None)  # fmt: skip
 
 
-def settings_of(place: Path, judge: str, arguments: argparse.Namespace, arms: Sequence[str]) -> StudyConfig:
+def settings_of(route: Path, judge: str, seeds: int, arms: Sequence[str] | None) -> StudyConfig:
     """A study of a route's images."""
-    return StudyConfig.parse({"synthetic": str(place), "seeds": arguments.seeds, "arms": list(arms), "classifier": JUDGES[judge], "device": "cpu"})
+    return StudyConfig.parse({"synthetic": str(route), "seeds": seeds, "arms": arms, "classifier": JUDGES[judge], "device": "cpu"})
 
 
-def searched(collection: Collection, place: Path, judge: str, arguments: argparse.Namespace) -> dict:
+def searched(collection: Collection, route: Path, judge: str, place: Path, seeds: int) -> dict:
     """A route on the validation photographs: recall of every arm over the rare species, and the effect against the best without a generator."""
-    folder = arguments.out / "search" / judge / place.name
-    for other in sorted((arguments.out / "search" / judge).glob("*")):
+    folder = place / "search" / judge / route.name
+    for other in sorted((place / "search" / judge).glob("*")):
         if other != folder and not folder.exists():
-            share(other, folder)  # the arms without a generator are the same, but for the collages' number
-    config = settings_of(place, judge, arguments, (*COMPETITORS, *SYNTHETIC))
+            share(other, folder)  # the arms without a generator are the same
+    config = settings_of(route, judge, seeds, (*COMPETITORS, CURATED))
     materials = Materials(collection, config, folder, Run(None, quiet=True))
     arms, parts = [ARMS[name] for name in config.arms or ()], Parts.of(collection, config.size)
     materials.prepare(tuple(arms))
     outcomes = run_arms(materials, arms, parts, folder / "arms", Run(None, quiet=True), test=False)
-    labels, groups = parts.val.split.labels, parts.val.split.groups
-    rare = np.flatnonzero((materials.counts_real <= RARE) & np.isin(np.arange(len(materials.counts_real)), labels))
+    labels, groups, width = parts.val.split.labels, parts.val.split.groups, len(materials.counts_real)
+    rare, others = np.flatnonzero(materials.plan()), np.flatnonzero(materials.plan() == 0)
     hits = {name: outcome.val == labels for name, outcome in outcomes.items()}
-    recall = {name: mean_recall(species_recall(right, labels, len(materials.counts_real)), rare) for name, right in hits.items()}
-    rival = max(COMPETITORS, key=lambda name: recall[name] or 0.0)
-    effects = {name: paired_effect(hits[name], hits[rival], labels, groups, rare, seed=0).to_json() for name in SYNTHETIC}
+    recall = {name: [mean_recall(species_recall(right, labels, width), some) for some in (rare, others)] for name, right in hits.items()}
+    rival = max(COMPETITORS, key=lambda name: recall[name][0] or 0.0)
+    effect = paired_effect(hits[CURATED], hits[rival], labels, groups, rare, seed=0)
     judged = materials.judged(0).table["verdict"]
-    return {"recall": recall, "rival": rival, "effects": effects, "accepted": float((judged.fillna("accepted") != "refused").mean())}
+    print(f"{judge}: {route.name}: {points(effect.value)} against {rival}", flush=True)
+    return {"recall": recall, "rival": rival, "effect": effect.to_json(), "accepted": float((judged.fillna("accepted") != "refused").mean())}
 
 
-def best_of(rows: dict[str, dict]) -> str:
-    """The route whose curated images did best."""
-    return max(rows, key=lambda name: rows[name]["effects"][CURATED]["value"])
+def rows_of(place: Path, judge: str) -> dict[str, dict]:
+    """What the search found with a judge, the best route first."""
+    rows = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (place / judge).glob("*.json")}
+    return dict(sorted(rows.items(), key=lambda row: (-row[1]["effect"]["value"], row[0])))
 
 
-def final(collection: Collection, route: str, judge: str, arguments: argparse.Namespace) -> dict:
-    """The study of a route on the test photographs, with five seeds."""
-    config = settings_of(arguments.out / "routes" / route, judge, arguments, list(ARMS)).model_copy(update={"seeds": 5, "arms": None})
-    return {"route": route, **study(collection, config, arguments.out / "final" / judge, Run(None, quiet=True)).summary()}
+def final(collection: Collection, judge: str, place: Path, seeds: int) -> dict:
+    """The study of a judge's best route, all arms, on the test photographs."""
+    route = next(iter(rows_of(place, judge)))
+    config = settings_of(place / "routes" / route, judge, seeds, None).model_copy(update={"processes": processes_for("cpu")})
+    found = study(collection, config, place / "final" / judge, Run(None, quiet=True)).results
+    return {"route": route, "seeds": seeds, **{key: found[key] for key in ("verdict", "competitor", "effects", "arms")}}
 
 
-def report(collection: Collection, found: dict[str, dict[str, dict]], finals: dict[str, dict], seeds: int) -> str:
+def report(out: Path) -> str:
     """What was tried, as Markdown."""
-    counts = np.array(list(collection.training().counts().values()))
     lines = [
         "# Which synthetic images help?",
         "",
-        f"Written by `python benchmarks/experiments.py`. Machine: {machine()}. {seeds} seeds.",
+        f"Written by `python benchmarks/experiments.py`. Machine: {machine()}. 64 px.",
         "",
-        NOTICE,
-        "",
-        f"Each route fills up the species with fewer than {FILL_TO} training photographs. Recall in %, over the {(counts <= RARE).sum()} species "
-        f"with at most {RARE} training photographs, as far as they have validation photographs; the effect is against the best way without a "
-        "generator, in points, with a 95 % interval. All on the validation photographs, where routes were chosen, so that the best looks better "
-        "than it is.",
+        f"Each route fills up the species with fewer than {FILL_TO} training photographs, the rare ones, by images of its own, which are then "
+        "curated automatically. Recall in %, mean over species and seeds; the effect is that on the rare species, against the best way without a "
+        "generator, in points, with a 95 % interval. The tables of routes are of the validation photographs, where routes were chosen, so that the "
+        "best looks better than it is. The test photographs were read once, for the best route.",
     ]
-    for judge, rows in found.items():
-        if not rows:
-            continue
-        first = next(iter(rows.values()))
-        without = ", ".join(f"{name} {100 * first['recall'][name]:.1f}" for name in COMPETITORS)
-        lines += ["", f"## Judged by `{judge}`", "", f"Without a generator: {without}.", ""]
-        lines += ["| route | all images | effect | curated | effect | accepted |", "| --- | --- | --- | --- | --- | --- |"]
-        for name in sorted(rows, key=lambda name: -rows[name]["effects"][CURATED]["value"]):
-            row, cells = rows[name], []
-            for arm in SYNTHETIC:
-                low, high = row["effects"][arm]["interval"]
-                cells += [f"{100 * row['recall'][arm]:.1f}", f"{points(row['effects'][arm]['value'])} ({points(low)} to {points(high)})"]
-            lines.append(f"| {name} | {' | '.join(cells)} | {row['accepted']:.0%} |")
-        if judge in finals:
-            one = finals[judge]
-            low, high = one["interval"]
-            lines += [
-                "",
-                f"On the test photographs, once, with 5 seeds: `{one['route']}`, “{one['verdict']}”, {points(one['effect'])} points "
-                f"({points(low)} to {points(high)}) against `{one['best_without_generator']}`.",
-            ]
+    for place in sorted(path.parent for path in out.glob("*/about.json")):
+        known = json.loads((place / "about.json").read_text(encoding="utf-8"))
+        lines += ["", f"## {place.name}", "", f"{known['words']}. {known['notice']}".rstrip()]
+        for judge in JUDGES:
+            rows = rows_of(place, judge)
+            if not rows:
+                continue
+            without = ", ".join(f"`{name}` {cells(next(iter(rows.values()))['recall'][name])}" for name in COMPETITORS)
+            lines += ["", f"### {place.name}, judged by `{judge}`: {JUDGES[judge] or 'the default'}", ""]
+            lines += [f"{known['seeds']} seeds. Without a generator, rare / other species: {without}.", ""]
+            lines += ["| route | rare / other species | effect | accepted |", "| --- | --- | --- | --- |"]
+            for name, row in rows.items():
+                lines.append(f"| {name} | {cells(row['recall'][CURATED])} | {between(row['effect'])} | {row['accepted']:.0%} |")
+            path = place / f"final, {judge}.json"
+            if path.exists():
+                lines += [
+                    "",
+                    f"#### {place.name}, `{judge}`, on the test photographs",
+                    "",
+                    *final_lines(json.loads(path.read_text(encoding="utf-8"))),
+                ]
     return "\n".join([*lines, ""])
+
+
+def final_lines(one: dict) -> list[str]:
+    """The study of the best route: its verdict and all arms."""
+    lines = [
+        f"The route: {one['route']}. {one['seeds']} seeds. **{one['verdict']['word']}**. {one['verdict']['sentence']}",
+        "",
+        *(f"- {reason}" for reason in one["verdict"]["reasons"]),
+        "",
+        f"| arm | rare species | other species | accuracy | `{CURATED}` minus it, rare species (intervals that hold together in 95 %) |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, arm in one["arms"].items():
+        figures = [arm[key] for key in ("recall_rare", "recall_others", "accuracy")]
+        shown = " | ".join("–" if figure is None else f"{100 * figure:.1f}" for figure in figures)
+        lines.append(f"| {name} | {shown} | {between(one['effects']['against'].get(name))} |")
+    lines += ["", "| training photographs | species | effect |", "| --- | --- | --- |"]
+    lines += [f"| {name} | {effect['num_species']} | {between(effect)} |" for name, effect in one["effects"]["bins"].items() if effect]
+    return lines
+
+
+def cells(recalls: Sequence[float | None]) -> str:
+    """Recalls side by side."""
+    return " / ".join("–" if recall is None else f"{100 * recall:.1f}" for recall in recalls)
+
+
+def between(effect: dict | None) -> str:
+    """An effect and its interval."""
+    return "–" if effect is None else f"{points(effect['value'])} ({points(effect['interval'][0])} to {points(effect['interval'][1])})"
 
 
 if __name__ == "__main__":
