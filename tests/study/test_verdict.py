@@ -63,6 +63,22 @@ def test_every_verdict_has_its_words(primary: Effect | None, others: Effect | No
         assert any("trained once" in sentence for sentence in verdict.would_change)
 
 
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        (effect(0.04, -0.255, 0.339), "no damage seen, but a loss of 25.5 points cannot be ruled out"),
+        (effect(0.04, -0.01, 0.09), "no damage seen (limit"),
+        (effect(-0.01, -0.06, 0.04), "less than is put up with, but a loss of 6.0 points cannot be ruled out"),
+        (effect(-0.05, -0.11, 0.01), "more than is put up with, but chance alone could explain it"),
+        (LOSS, "more than is put up with (limit"),
+    ],
+)
+def test_what_the_other_species_may_lose_is_said(others: Effect, words: str) -> None:
+    verdict = explain(GAIN, others, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="val",
+                      num_offered=9, num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip
+    assert any(words in reason for reason in verdict.reasons)
+
+
 def test_what_would_show_an_effect_is_said() -> None:
     def words(half_width: float, num_species: int = 8) -> str:
         primary = replace(effect(0.0, -half_width, half_width), num_species=num_species)

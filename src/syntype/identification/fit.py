@@ -59,7 +59,7 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     elif config.frozen:
         fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, config.steps, config.views)
     else:  # linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054)
-        fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, max(1, config.steps // 5), min(2, config.views))
+        fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, _head_steps(config), min(2, config.views))
         fitted = fit_network(train, counts_real, config, seed, backbone, fitted, *common)
     return refit(fitted, train, counts_real, config.refit, seed, val, run, cache)
 
@@ -85,6 +85,10 @@ def refit(fitted: FittedClassifier, train: LabelledImages, counts_real: np.ndarr
         second = config.model_copy(update={"loss": "cross_entropy", "sampler": "balanced", "head": "cosine" if config.has_cosines else "linear"})
     else:
         train = train.chosen(~train.synthetic)
-    steps, views = max(1, config.steps // 5), min(2, config.views)
-    found = fit_head(train, counts_real, second, seed, fitted.backbone, val, fitted.runtime, run, cache, steps, views)
+    found = fit_head(train, counts_real, second, seed, fitted.backbone, val, fitted.runtime, run, cache, _head_steps(config), min(2, config.views))
     return replace(fitted, head=found.head.to(fitted.runtime.device))
+
+
+def _head_steps(config: ClassifierConfig) -> int:
+    """Of a head that has a stage to itself: at least 500, which cost next to nothing where the features are known."""
+    return max(500, config.steps // 5)
