@@ -42,7 +42,7 @@ from syntype.study.statistics import mean_recall, paired_effect, species_recall
 FILL_TO = 60
 """Species with fewer training photographs are the rare ones, which get images."""
 STRENGTHS, AMOUNTS, CARRIED = (0.2, 0.4, 0.6, 0.8), (0.15, 0.3), (0.5, 1.0)
-SCRATCH = {"backbone": "scratch", "steps": 1000, "lr": 2e-3}
+SCRATCH = {"backbone": "scratch", "steps": 800, "lr": 2e-3}
 JUDGES = {"head": {}, "scratch": SCRATCH, "scratch, a fifth synthetic": {**SCRATCH, "synthetic_share": 0.2}}
 """A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic."""
 SURPLUS = 4
