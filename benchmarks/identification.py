@@ -34,7 +34,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "scratch": {"size": 64, "backbone": "scratch", "steps": 1000, "lr": 2e-3},
     "tuned": {"size": 64, "tune": "all", "encoder_size": 96, "steps": 120, "batch_size": 32},
     "frozen-128": {"size": 128},
-    "scratch-128": {"size": 128, "backbone": "scratch", "steps": 500, "lr": 2e-3, "batch_size": 32},
+    "scratch-128": {"size": 128, "backbone": "scratch", "steps": 500, "lr": 2e-3},
     "tuned-128": {"size": 128, "tune": "all", "steps": 100, "batch_size": 32},
 }
 """Short fits, so that all of them take hours and not days of a core."""

@@ -43,6 +43,11 @@ def test_the_file_gives_what_the_classifier_gives(backbone: str, cosine: bool, t
     assert tuple(facts["species"]) == SPECIES and facts["size"] == 32
 
 
+def test_the_file_of_a_classifier_of_large_images_gives_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    assert module.export_onnx(classifier(size=96), tmp_path / "fish.onnx").largest_difference < 1e-4
+
+
 def test_a_file_that_would_differ_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(module, "_TOLERANCE", -1.0)
