@@ -286,8 +286,8 @@ def rows_of(place: Path, judge: str) -> dict[str, dict]:
 
 
 def final(collection: Collection, judge: str, place: Path, seeds: int) -> dict:
-    """The study of a judge's best route, all arms, on the test photographs."""
-    route = next(iter(rows_of(place, judge)))
+    """The study of a judge's best route (that of the cheapest judge, where it has searched none), all arms, on the test photographs."""
+    route = next(iter(rows_of(place, judge) or rows_of(place, next(iter(JUDGES)))))
     config = settings_of(place / "routes" / route, judge, seeds, None).model_copy(update={"processes": processes_for("cpu")})
     found = study(collection, config, place / "final" / judge, Run(None, quiet=True)).results
     return {"route": route, "seeds": seeds, **{key: found[key] for key in ("verdict", "competitor", "effects", "arms")}}
@@ -309,16 +309,15 @@ def report(out: Path) -> str:
         known = json.loads((place / "about.json").read_text(encoding="utf-8"))
         lines += ["", f"## {place.name}", "", f"{known['words']}. {known['notice']}".rstrip()]
         for judge in JUDGES:
-            rows = rows_of(place, judge)
-            if not rows:
-                continue
-            without = ", ".join(f"`{name}` {cells(next(iter(rows.values()))['recall'][name])}" for name in COMPETITORS)
-            lines += ["", f"### {place.name}, judged by `{judge}`: {JUDGES[judge] or 'the default'}", ""]
-            lines += [f"{known['seeds']} seeds. Without a generator, rare / other species: {without}.", ""]
-            lines += ["| route | rare / other species | effect | accepted |", "| --- | --- | --- | --- |"]
-            for name, row in rows.items():
-                lines.append(f"| {name} | {cells(row['recall'][CURATED])} | {between(row['effect'])} | {row['accepted']:.0%} |")
-            path = place / f"final, {judge}.json"
+            rows, path = rows_of(place, judge), place / f"final, {judge}.json"
+            if rows or path.exists():
+                lines += ["", f"### {place.name}, judged by `{judge}`: {JUDGES[judge] or 'the default'}"]
+            if rows:
+                without = ", ".join(f"`{name}` {cells(next(iter(rows.values()))['recall'][name])}" for name in COMPETITORS)
+                lines += ["", f"{known['seeds']} seeds. Without a generator, rare / other species: {without}.", ""]
+                lines += ["| route | rare / other species | effect | accepted |", "| --- | --- | --- | --- |"]
+                for name, row in rows.items():
+                    lines.append(f"| {name} | {cells(row['recall'][CURATED])} | {between(row['effect'])} | {row['accepted']:.0%} |")
             if path.exists():
                 lines += [
                     "",
