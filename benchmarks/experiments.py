@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from fidelity import SIZE
 from fish4knowledge import NOTICE, add_arguments, kept, machine, open_photographs, points
+from lending import lend
 from truth import save, share
 
 from syntype.adaptation import nearest_relative
@@ -47,7 +48,7 @@ JUDGES = {"head": {}, "scratch": SCRATCH, "scratch, a fifth synthetic": {**SCRAT
 """A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic."""
 SURPLUS = 4
 """Images that are drawn for each that the surest are chosen from."""
-MIXTURE = "mixture of the routes"
+LENT, MIXTURE = "poses and light of common species lent", "mixture of the routes"
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,9 @@ def about(collection: Collection, arguments: argparse.Namespace) -> dict:
 
 def make_routes(collection: Collection, place: Path, arguments: argparse.Namespace) -> None:
     """Draw the images of every route, and a mixture: each image from a route by chance."""
+    if (not arguments.routes or LENT in arguments.routes) and not (place / LENT / "collection.json").exists():
+        task = Task.of(collection, collection.species)
+        save(place / LENT, lend(np.asarray(task.train.pixels(SIZE)), task.train.labels(), task.rows), task.labels, task.train.species, None)
     for folder in arguments.generators:
         generator = load_generator(folder)
         task = Task.of(collection, generator.species)
