@@ -48,7 +48,8 @@ JUDGES = {"head": {}, "scratch": SCRATCH, "scratch, a fifth synthetic": {**SCRAT
 """A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic."""
 SURPLUS = 4
 """Images that are drawn for each that the surest are chosen from."""
-LENT, MIXTURE = "poses and light of common species lent", "mixture of the routes"
+LENT, MORE, MIXTURE = "poses and light of common species lent", "poses and light lent, to 250 images a species", "mixture of the routes"
+LENDINGS = {LENT: FILL_TO, MORE: 250}
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,13 @@ class Task:
     rows: np.ndarray
 
     @classmethod
-    def of(cls, collection: Collection, known: Sequence[str]) -> Task:
-        """That of filling up the species that a generator knows too."""
+    def of(cls, collection: Collection, known: Sequence[str], fill_to: int = FILL_TO) -> Task:
+        """That of filling up the rare species that a generator knows too."""
         train = collection.training()
         real, random = train.labels(), np.random.default_rng(0)
         counts = np.bincount(real, minlength=len(train.species))
         may = np.array([name in known for name in train.species]) & (counts > 0)
-        labels = np.repeat(np.arange(len(counts)), np.where(may, np.maximum(FILL_TO - counts, 0), 0))
+        labels = np.repeat(np.arange(len(counts)), np.where(may & (counts < FILL_TO), fill_to - counts, 0))
         rows = [np.resize(random.permutation(np.flatnonzero(real == label)), (labels == label).sum()) for label in np.unique(labels)]
         return cls(train, labels, np.concatenate(rows))
 
@@ -237,9 +238,10 @@ def about(collection: Collection, arguments: argparse.Namespace) -> dict:
 
 def make_routes(collection: Collection, place: Path, arguments: argparse.Namespace) -> None:
     """Draw the images of every route, and a mixture: each image from a route by chance."""
-    if (not arguments.routes or LENT in arguments.routes) and not (place / LENT / "collection.json").exists():
-        task = Task.of(collection, collection.species)
-        save(place / LENT, lend(np.asarray(task.train.pixels(SIZE)), task.train.labels(), task.rows), task.labels, task.train.species, None)
+    for name, fill_to in LENDINGS.items():
+        if (not arguments.routes or name in arguments.routes) and not (place / name / "collection.json").exists():
+            task = Task.of(collection, collection.species, fill_to)
+            save(place / name, lend(np.asarray(task.train.pixels(SIZE)), task.train.labels(), task.rows), task.labels, task.train.species, None)
     for folder in arguments.generators:
         generator = load_generator(folder)
         task = Task.of(collection, generator.species)
@@ -266,7 +268,10 @@ def searched(collection: Collection, route: Path, judge: str, place: Path, seeds
     folder = place / "search" / judge / route.name
     for other in sorted((place / "search" / judge).glob("*")):
         if other != folder and not folder.exists():
-            share(other, folder)  # the arms without a generator are the same
+            share(other, folder)  # the arms without a generator are the same, but for the collages where their number is another
+            if Collection.open(route).counts() != Collection.open(place / "routes" / other.name).counts():
+                for path in folder.glob("arms/collage-*"):
+                    path.unlink()
     config = settings_of(route, judge, seeds, (*COMPETITORS, CURATED))
     materials = Materials(collection, config, folder, Run(None, quiet=True))
     arms, parts = [ARMS[name] for name in config.arms or ()], Parts.of(collection, config.size)
