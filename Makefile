@@ -6,8 +6,8 @@ OUT ?= out
 BIN := $(VENV)/bin
 # The stamp's name holds a checksum of what defines the environment, so that a change there, and nothing else, installs again.
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
-# peer_*.py are other people's programs made to run beside ours, lending.py a way of making images: helpers of the benchmarks.
-BENCHMARKS := $(sort $(filter-out benchmarks/peer_% benchmarks/lending.py,$(wildcard benchmarks/*.py)))
+# peer_*.py are other people's programs made to run beside ours: helpers of the benchmarks.
+BENCHMARKS := $(sort $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser test-slow lint format bench clean

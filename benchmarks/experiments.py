@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from fidelity import SIZE
 from fish4knowledge import NOTICE, add_arguments, kept, machine, open_photographs, points
-from lending import lend
 from truth import save, share
 
 from syntype.adaptation import nearest_relative
@@ -48,8 +47,10 @@ JUDGES = {"head": {}, "scratch": SCRATCH, "scratch, a fifth synthetic": {**SCRAT
 """A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic."""
 SURPLUS = 4
 """Images that are drawn for each that the surest are chosen from."""
-LENT, MORE, MIXTURE = "poses and light of common species lent", "poses and light lent, to 250 images a species", "mixture of the routes"
-LENDINGS = {LENT: FILL_TO, MORE: 250}
+MANY = 250
+"""Images a species that families which learn nothing are tried with too: they have no end of them."""
+MANY_WORDS = f", to {MANY} images a species"
+MIXTURE = "mixture of the routes"
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,8 @@ def carried(amount: float, generator: Generator, task: Task) -> np.ndarray:
 def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.ndarray]]:
     """The routes that a generator's abilities allow, by name."""
     found: dict[str, Callable[[Generator, Task], np.ndarray]] = {f"{generator.family}": drawn, f"{generator.family}, the surest of {SURPLUS}": surest}
+    if not generator.model.learns:
+        return dict.fromkeys((generator.family, generator.family + MANY_WORDS), drawn)
     if isinstance(generator.model, Blends):
         found |= {f"{generator.family}, {amount:g} towards the relative": lambda g, t, amount=amount: blended(amount, g, t) for amount in AMOUNTS}
     if isinstance(generator.model, Varies):
@@ -238,16 +241,12 @@ def about(collection: Collection, arguments: argparse.Namespace) -> dict:
 
 def make_routes(collection: Collection, place: Path, arguments: argparse.Namespace) -> None:
     """Draw the images of every route, and a mixture: each image from a route by chance."""
-    for name, fill_to in LENDINGS.items():
-        if (not arguments.routes or name in arguments.routes) and not (place / name / "collection.json").exists():
-            task = Task.of(collection, collection.species, fill_to)
-            save(place / name, lend(np.asarray(task.train.pixels(SIZE)), task.train.labels(), task.rows), task.labels, task.train.species, None)
     for folder in arguments.generators:
         generator = load_generator(folder)
-        task = Task.of(collection, generator.species)
         for name, make in routes_of(generator).items():
             if (not arguments.routes or name in arguments.routes) and not (place / name / "collection.json").exists():
                 print(f"drawing: {name}", flush=True)
+                task = Task.of(collection, generator.species, MANY if name.endswith(MANY_WORDS) else FILL_TO)
                 save(place / name, make(generator, task), task.labels, task.train.species, None)
     ready = [Collection.open(folder) for folder in sorted(place.glob("*")) if folder.name != MIXTURE]
     wanted = not arguments.routes or MIXTURE in arguments.routes

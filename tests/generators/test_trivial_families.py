@@ -1,4 +1,4 @@
-"""``copies`` and ``collage``: families that learn nothing, and so must keep their promises exactly."""
+"""``copies``, ``collage`` and ``lent``: families that learn nothing, and so must keep their promises exactly."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from syntype.generators._segmentation import PLAUSIBLE_AREA, ellipse, segment
 from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import GenerativeModel, TrainingData
 from syntype.generators.copies import Copies
+from syntype.generators.lent import Lent, LentConfig
 from syntype.generators.runtime import Runtime
 from syntype.run import Run
 
 SPECIES = ("Chromis rubra", "Chromis nigra", "Chromis absens", "Chromis flava")  # the third has no photograph
 COLOURS = {0: (210, 40, 40), 1: (20, 20, 25), 3: (240, 210, 40)}
-FAMILIES = [Copies, Collage]
+FAMILIES = [Copies, Collage, Lent]
 
 
 def draw_fish(rng: np.random.Generator, colour: tuple[int, int, int], size: int) -> tuple[np.ndarray, np.ndarray]:
