@@ -18,7 +18,7 @@ from syntype.generators._segmentation import PLAUSIBLE_AREA, ellipse, segment
 from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import GenerativeModel, TrainingData
 from syntype.generators.copies import Copies
-from syntype.generators.lent import Lent, LentConfig
+from syntype.generators.lent import Lent
 from syntype.generators.runtime import Runtime
 from syntype.run import Run
 
