@@ -5,8 +5,8 @@
 
 Every route fills up each species with fewer than 60 training photographs, by images of its own. The search is done on the validation photographs:
 test photographs are read by --final alone, which hands the route that was best there to ``study``, once. What is known is not done again; other
-settings or other code need another --out. The results of all collections, failures too, are written to docs/experiments.md. Without the
-photographs nothing is measured.
+settings or other code need another --out and another docs/experiments.json, where what was found is kept. All of it, failures too, is written to
+docs/experiments.md. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from fidelity import SIZE
-from fish4knowledge import NOTICE, add_arguments, kept, machine, open_photographs, points
+from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, points
 from truth import save, share
 
 from syntype.adaptation import nearest_relative
@@ -216,27 +217,50 @@ def main() -> None:
     collection = open_photographs(arguments)
     if collection is None:
         return
-    place = arguments.out / arguments.name
+    place, path = arguments.out / arguments.name, arguments.docs / "experiments.json"
     make_routes(collection, place / "routes", arguments)
-    write_json(place / "about.json", about(collection, arguments))
+    remember(path, about(collection), arguments.name, "about")
     for judge in arguments.judges:
-        (place / judge).mkdir(exist_ok=True)
         for route in sorted(place.glob("routes/*")):
             if not arguments.routes or route.name in arguments.routes:
-                search = partial(searched, collection, route, judge, place, arguments.seeds)
-                kept(place / judge / f"{route.name}.json", search)
+                once(path, partial(searched, collection, route, judge, place, arguments.seeds), arguments.name, "routes", judge, route.name)
     for judge in arguments.final:
-        kept(place / f"final, {judge}.json", lambda judge=judge: final(collection, judge, place, arguments.final_seeds))
-    (arguments.docs / "experiments.md").write_text(report(arguments.out), encoding="utf-8")
+        routes = read(path)[arguments.name]["routes"]
+        route = place / "routes" / best_of(routes.get(judge) or routes[next(iter(JUDGES))])
+        once(path, partial(final, collection, route, judge, place, arguments.final_seeds), arguments.name, "finals", judge)
+    (arguments.docs / "experiments.md").write_text(report(read(path)), encoding="utf-8")
 
 
-def about(collection: Collection, arguments: argparse.Namespace) -> dict:
+def read(path: Path) -> dict[str, Any]:
+    """What is known: of every collection what it is, its routes and its final studies by judge."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def remember(path: Path, value: dict, *names: str) -> None:
+    """Keep something under these names, beside what others have written meanwhile."""
+    place = known = read(path)
+    for name in names[:-1]:
+        place = place.setdefault(name, {})
+    place[names[-1]] = value
+    write_json(path, known)
+
+
+def once(path: Path, measure: Callable[[], dict], *names: str) -> None:
+    """Measure what is not known under these names."""
+    place = read(path)
+    for name in names:
+        place = place.get(name, {})
+    if not place:
+        remember(path, measure(), *names)
+
+
+def about(collection: Collection) -> dict:
     """What the page says of the collection."""
     counts = np.array(list(collection.training().counts().values()))
     splits = {split: len(collection.select(split=split)) for split in ("val", "test")}
     words = f"{len(collection.training())} training photographs of {len(counts)} species, {(counts < FILL_TO).sum()} of them rare; "
     words += f"{splits['val']} for validation, {splits['test']} for the test"
-    return {"words": words, "notice": "" if reef_config(collection) is not None else NOTICE, "seeds": arguments.seeds}
+    return {"words": words, "notice": "" if reef_config(collection) is not None else NOTICE}
 
 
 def make_routes(collection: Collection, place: Path, arguments: argparse.Namespace) -> None:
@@ -284,55 +308,52 @@ def searched(collection: Collection, route: Path, judge: str, place: Path, seeds
     effect = paired_effect(hits[CURATED], hits[rival], labels, groups, rare, seed=0)
     judged = materials.judged(0).table["verdict"]
     print(f"{judge}: {route.name}: {points(effect.value)} against {rival}", flush=True)
-    return {"recall": recall, "rival": rival, "effect": effect.to_json(), "accepted": float((judged.fillna("accepted") != "refused").mean())}
+    accepted = float((judged.fillna("accepted") != "refused").mean())
+    return {"seeds": seeds, "images": len(judged), "accepted": accepted, "recall": recall, "rival": rival, "effect": effect.to_json()}
 
 
-def rows_of(place: Path, judge: str) -> dict[str, dict]:
-    """What the search found with a judge, the best route first."""
-    rows = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (place / judge).glob("*.json")}
-    return dict(sorted(rows.items(), key=lambda row: (-row[1]["effect"]["value"], row[0])))
+def best_of(rows: dict[str, dict]) -> str:
+    """The route whose images did best."""
+    return max(rows, key=lambda name: rows[name]["effect"]["value"])
 
 
-def final(collection: Collection, judge: str, place: Path, seeds: int) -> dict:
-    """The study of a judge's best route (that of the cheapest judge, where it has searched none), all arms, on the test photographs."""
-    route = next(iter(rows_of(place, judge) or rows_of(place, next(iter(JUDGES)))))
-    config = settings_of(place / "routes" / route, judge, seeds, None).model_copy(update={"processes": processes_for("cpu")})
+def final(collection: Collection, route: Path, judge: str, place: Path, seeds: int) -> dict:
+    """The study of a route, all arms, on the test photographs."""
+    config = settings_of(route, judge, seeds, None).model_copy(update={"processes": processes_for("cpu")})
     found = study(collection, config, place / "final" / judge, Run(None, quiet=True)).results
-    return {"route": route, "seeds": seeds, **{key: found[key] for key in ("verdict", "competitor", "effects", "arms")}}
+    return {"route": route.name, "seeds": seeds, **{key: found[key] for key in ("verdict", "competitor", "effects", "arms")}}
 
 
-def report(out: Path) -> str:
+def report(known: dict[str, Any]) -> str:
     """What was tried, as Markdown."""
     lines = [
         "# Which synthetic images help?",
         "",
-        f"Written by `python benchmarks/experiments.py`. Machine: {machine()}. 64 px.",
+        f"Written by `python benchmarks/experiments.py`. Machine: {machine()}. 64 px. All figures: experiments.json.",
         "",
         f"Each route fills up the species with fewer than {FILL_TO} training photographs, the rare ones, by images of its own, which are then "
         "curated automatically. Recall in %, mean over species and seeds; the effect is that on the rare species, against the best way without a "
         "generator, in points, with a 95 % interval. The tables of routes are of the validation photographs, where routes were chosen, so that the "
         "best looks better than it is. The test photographs were read once, for the best route.",
     ]
-    for place in sorted(path.parent for path in out.glob("*/about.json")):
-        known = json.loads((place / "about.json").read_text(encoding="utf-8"))
-        lines += ["", f"## {place.name}", "", f"{known['words']}. {known['notice']}".rstrip()]
+    for name, here in sorted(known.items()):
+        lines += ["", f"## {name}", "", f"{here['about']['words']}. {here['about']['notice']}".rstrip()]
         for judge in JUDGES:
-            rows, path = rows_of(place, judge), place / f"final, {judge}.json"
-            if rows or path.exists():
-                lines += ["", f"### {place.name}, judged by `{judge}`: {JUDGES[judge] or 'the default'}"]
+            rows, last = here.get("routes", {}).get(judge, {}), here.get("finals", {}).get(judge)
+            if rows or last:
+                lines += ["", f"### {name}, judged by `{judge}`: {JUDGES[judge] or 'the default'}"]
             if rows:
-                without = ", ".join(f"`{name}` {cells(next(iter(rows.values()))['recall'][name])}" for name in COMPETITORS)
-                lines += ["", f"{known['seeds']} seeds. Without a generator, rare / other species: {without}.", ""]
-                lines += ["| route | rare / other species | effect | accepted |", "| --- | --- | --- | --- |"]
-                for name, row in rows.items():
-                    lines.append(f"| {name} | {cells(row['recall'][CURATED])} | {between(row['effect'])} | {row['accepted']:.0%} |")
-            if path.exists():
-                lines += [
-                    "",
-                    f"#### {place.name}, `{judge}`, on the test photographs",
-                    "",
-                    *final_lines(json.loads(path.read_text(encoding="utf-8"))),
-                ]
+                first = next(iter(rows.values()))
+                without = ", ".join(f"`{arm}` {cells(first['recall'][arm])}" for arm in COMPETITORS)
+                lines += ["", f"{first['seeds']} seeds. Without a generator, rare / other species: {without}.", ""]
+                lines += ["| route | images | accepted | rare / other species | best without | effect |", "| --- | --- | --- | --- | --- | --- |"]
+                for route in sorted(rows, key=lambda route: -rows[route]["effect"]["value"]):
+                    row = rows[route]
+                    rival = f"`{row['rival']}` {cells(row['recall'][row['rival']])}"
+                    made = f"{row['images']} | {row['accepted']:.0%}"
+                    lines.append(f"| {route} | {made} | {cells(row['recall'][CURATED])} | {rival} | {between(row['effect'])} |")
+            if last:
+                lines += ["", f"#### {name}, `{judge}`, on the test photographs", "", *final_lines(last)]
     return "\n".join([*lines, ""])
 
 

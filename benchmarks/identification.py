@@ -7,26 +7,28 @@ where named (``frozen-128`` and so on), at 128. Every loss with natural sampling
 then the heads and refits. All with several seeds, on one split. Recall is that of the test photographs, by bin of training photographs; differences
 from the first row are paired by photograph and seed (hierarchical bootstrap over species, tracks and seeds, as in the study).
 
-A fit that is known is not done again, so the command may be given in pieces or go on where it was stopped. The page
-docs/benchmarks/identification.md is written from all that is known. Without the photographs nothing is measured.
+A fit that is known is not done again, so the command may be given in pieces or go on where it was stopped: what every classifier said is kept in
+docs/benchmarks/identification.csv, a letter for each test photograph (A is the first species of the collection). The page
+docs/benchmarks/identification.md is written from all that is known with the present settings. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import hashlib
 import itertools
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, points, write_page
 
 from syntype.collection import Collection
 from syntype.collection.bins import BINS, bins_of
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit, labelled, refit
-from syntype.run import Run, write_npz
+from syntype.run import Run
 from syntype.study.statistics import mean_recall, paired_effect, species_recall
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -70,8 +72,8 @@ def main() -> None:
     if collection is None:
         return
     for network, seed in itertools.product(arguments.networks, range(arguments.seeds)):
-        measure(collection, network, [way for way in WAYS if way in arguments.ways], seed, arguments.out)
-    write_page(report(collection, arguments.out, arguments.seeds), "identification", arguments.docs)
+        measure(collection, network, [way for way in WAYS if way in arguments.ways], seed, arguments.out, file_of(arguments.docs))
+    write_page(report(collection, read(file_of(arguments.docs)), arguments.seeds), "identification", arguments.docs)
 
 
 def config_of(network: str, way: str) -> ClassifierConfig | None:
@@ -81,17 +83,43 @@ def config_of(network: str, way: str) -> ClassifierConfig | None:
     return ClassifierConfig.parse({"device": "cpu", **NETWORKS[network], **WAYS[way]})
 
 
-def file_of(out: Path, network: str, way: str, seed: int) -> Path:
-    return out / network / f"{way.replace(', ', '-').replace(' ', '-')}-{seed}.npz"
+def file_of(docs: Path) -> Path:
+    return docs / "benchmarks" / "identification.csv"
 
 
-def measure(collection: Collection, network: str, ways: list[str], seed: int, out: Path) -> None:
+Key = tuple[str, str, int, str]
+"""Network, way, seed, and a hash of the settings and photographs."""
+
+
+def key_of(collection: Collection, network: str, way: str, seed: int) -> Key:
+    config = config_of(network, way)
+    asked = f"{collection.fingerprint} {config.model_dump_json() if config else None}"
+    return network, way, seed, hashlib.sha256(asked.encode()).hexdigest()[:12]
+
+
+def read(path: Path) -> dict[Key, tuple[float, np.ndarray]]:
+    """What is known: minutes, and the species that each test photograph was given, int64."""
+    found: dict[Key, tuple[float, np.ndarray]] = {}
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            for network, way, seed, settings, minutes, said in csv.reader(file):
+                found[network, way, int(seed), settings] = float(minutes), np.array([ord(letter) - ord("A") for letter in said])
+    return found
+
+
+def add(path: Path, key: Key, minutes: float, predicted: np.ndarray) -> None:
+    """Keep what a classifier said: one more line, so that several processes may do so."""
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow([*key, f"{minutes:.2f}", "".join(chr(ord("A") + label) for label in predicted)])
+
+
+def measure(collection: Collection, network: str, ways: list[str], seed: int, out: Path, path: Path) -> None:
     """Fit classifiers and keep what each says of the test photographs, but for those for which that was done. Ways that differ in the head's
     second stage alone share the first, when they follow one another."""
     train = val = test = first = None
     for way in ways:
-        config, path = config_of(network, way), file_of(out, network, way, seed)
-        if config is None or path.exists():
+        config, key = config_of(network, way), key_of(collection, network, way, seed)
+        if config is None or key in read(path):
             continue
         if train is None:
             train = labelled(collection.training(), config.size, collection.species)
@@ -106,12 +134,12 @@ def measure(collection: Collection, network: str, ways: list[str], seed: int, ou
         began = time.process_time()
         predicted = refit(first, train, counts, config.refit, seed, looked, run, cache).predict_logits(test.pixels(config.size)).argmax(axis=1)
         minutes = (spent + time.process_time() - began) / 60
-        write_npz(path, test=predicted, minutes=minutes, threads=torch.get_num_threads())
+        add(path, key, minutes, predicted)
         right = species_recall((predicted == test.labels())[None], test.labels(), len(counts))
         print(f"{network}, {way}, seed {seed}: macro recall {mean_recall(right, np.arange(len(counts))):.3f}, {minutes:.1f} minutes", flush=True)
 
 
-def report(collection: Collection, out: Path, seeds: int) -> str:
+def report(collection: Collection, known: dict[Key, tuple[float, np.ndarray]], seeds: int) -> str:
     """What was measured, as Markdown."""
     test = collection.select(split="test")
     labels, groups = test.labels(), test.groups()
@@ -124,7 +152,7 @@ def report(collection: Collection, out: Path, seeds: int) -> str:
         "# Losses, samplers, heads",
         "",
         f"Written by `python benchmarks/identification.py`. Machine: {machine()}. {seeds} seeds each, one split by tracks: "
-        f"{len(collection.training())} training, {len(test)} test photographs, {len(counts)} species.",
+        f"{len(collection.training())} training, {len(test)} test photographs, {len(counts)} species. All that was said: identification.csv.",
         "",
         NOTICE,
         "",
@@ -135,10 +163,9 @@ def report(collection: Collection, out: Path, seeds: int) -> str:
     for network in NETWORKS:
         found = {}
         for way in WAYS:
-            paths = [file_of(out, network, way, seed) for seed in range(seeds)]
-            if all(path.exists() for path in paths):
-                archives = [np.load(path) for path in paths]
-                found[way] = (np.stack([archive["test"] for archive in archives]), float(np.mean([archive["minutes"] for archive in archives])))
+            keys = [key_of(collection, network, way, seed) for seed in range(seeds)]
+            if all(key in known for key in keys):
+                found[way] = (np.stack([known[key][1] for key in keys]), float(np.mean([known[key][0] for key in keys])))
         if not found:
             continue
         lines += [

@@ -228,5 +228,22 @@ def test_a_route_fills_up_known_species_from_their_own_photographs_and_never_pas
         assert not used[real != label].any()
         assert not lacking or np.ptp(used[real == label]) <= 1, "every photograph equally often"
     assert all(own != other for own, other in zip(task.names, task.relatives, strict=True))
-    rows = {name: {"effects": {script.CURATED: {"value": value}}} for name, value in (("a", -0.1), ("b", 0.02), ("c", -0.3))}
+    rows = {name: {"effect": {"value": value}} for name, value in (("a", -0.1), ("b", 0.02), ("c", -0.3))}
     assert script.best_of(rows) == "b"
+
+
+def test_what_is_known_of_routes_is_kept_and_not_measured_again(tmp_path: Path) -> None:
+    script, path, measured = importlib.import_module("experiments"), tmp_path / "experiments.json", []
+
+    def measure() -> dict:
+        measured.append(1)
+        return {"figure": len(measured)}
+
+    for _ in range(2):
+        script.once(path, measure, "reef", "routes", "head", "collages")
+    script.remember(path, {"words": "fish"}, "reef", "about")
+    script.once(path, measure, "photographs", "finals", "head")
+    assert script.read(path) == {
+        "reef": {"routes": {"head": {"collages": {"figure": 1}}}, "about": {"words": "fish"}},
+        "photographs": {"finals": {"head": {"figure": 2}}},
+    }
