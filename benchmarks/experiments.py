@@ -188,9 +188,9 @@ def carried(amount: float, generator: Generator, task: Task) -> np.ndarray:
 
 def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.ndarray]]:
     """The routes that a generator's abilities allow, by name."""
-    found: dict[str, Callable[[Generator, Task], np.ndarray]] = {f"{generator.family}": drawn, f"{generator.family}, the surest of {SURPLUS}": surest}
     if not generator.model.learns:
         return dict.fromkeys((generator.family, generator.family + MANY_WORDS), drawn)
+    found: dict[str, Callable[[Generator, Task], np.ndarray]] = {generator.family: drawn, f"{generator.family}, the surest of {SURPLUS}": surest}
     if isinstance(generator.model, Blends):
         found |= {f"{generator.family}, {amount:g} towards the relative": lambda g, t, amount=amount: blended(amount, g, t) for amount in AMOUNTS}
     if isinstance(generator.model, Varies):
@@ -291,10 +291,8 @@ def searched(collection: Collection, route: Path, judge: str, place: Path, seeds
     folder = place / "search" / judge / route.name
     for other in sorted((place / "search" / judge).glob("*")):
         if other != folder and not folder.exists():
-            share(other, folder)  # the arms without a generator are the same, but for the collages where their number is another
-            if Collection.open(route).counts() != Collection.open(place / "routes" / other.name).counts():
-                for path in folder.glob("arms/collage-*"):
-                    path.unlink()
+            as_many = Collection.open(route).counts() == Collection.open(place / "routes" / other.name).counts()
+            share(other, folder, [name for name in COMPETITORS if as_many or name != "collage"])  # there are as many collages as images
     config = settings_of(route, judge, seeds, (*COMPETITORS, CURATED))
     materials = Materials(collection, config, folder, Run(None, quiet=True))
     arms, parts = [ARMS[name] for name in config.arms or ()], Parts.of(collection, config.size)

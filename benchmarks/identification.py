@@ -116,10 +116,10 @@ def add(path: Path, key: Key, minutes: float, predicted: np.ndarray) -> None:
 def measure(collection: Collection, network: str, ways: list[str], seed: int, out: Path, path: Path) -> None:
     """Fit classifiers and keep what each says of the test photographs, but for those for which that was done. Ways that differ in the head's
     second stage alone share the first, when they follow one another."""
-    train = val = test = first = None
+    known, train, val, test, first = read(path), None, None, None, None
     for way in ways:
         config, key = config_of(network, way), key_of(collection, network, way, seed)
-        if config is None or key in read(path):
+        if config is None or key in known:
             continue
         if train is None:
             train = labelled(collection.training(), config.size, collection.species)

@@ -22,6 +22,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,9 +133,9 @@ def save(folder: Path, images: np.ndarray, labels: np.ndarray, species: tuple[st
     return Collection.create(folder, pd.DataFrame(rows).assign(**size), species=species)
 
 
-def share(done: Path, out: Path) -> None:
+def share(done: Path, out: Path, arms: Sequence[str] = COMPETITORS) -> None:
     """Hand a study what an earlier one of the same reef, seeds and numbers of images has computed: its features, and its arms without a generator."""
-    files = [*(done / "features").rglob("*.npz"), *(path for name in COMPETITORS for path in (done / "arms").glob(f"{name}-*.npz"))]
+    files = [*(done / "features").rglob("*.npz"), *(path for name in arms for path in (done / "arms").glob(f"{name}-*.npz"))]
     for path in files:
         target = out / path.relative_to(done)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,7 @@ class Draw(ABC):
         ground: position of the photograph whose background is taken.
         contrast, brightness: factors.
         gain: further factors on the animal's three channels.
+        bends: see ``bent``.
     """
 
     ground: int

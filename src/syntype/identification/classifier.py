@@ -96,11 +96,13 @@ class ClassifierConfig(Settings):
         """Where it runs, and where the whole network is trained. ``auto`` means fp32 on a CPU, but for training ``scratch`` where the CPU has
         bfloat16: its convolutions took two thirds of the time there, and those of the bundled backbone nearly twice as long. It is not decided
         by timing, so that all arms of a study get the same."""
-        found = Runtime(self.device, self.precision)
-        if self.precision != "auto" or found.device.type != "cpu":
-            return found
+        if self.precision != "auto":
+            return Runtime(self.device, self.precision)
+        plain = Runtime(self.device, "fp32")
+        if plain.device.type != "cpu":
+            return Runtime(self.device)
         faster = training and self.backbone == SCRATCH and torch.cpu._is_avx512_bf16_supported()
-        return Runtime(self.device, "bf16" if faster else "fp32")
+        return Runtime(self.device, "bf16") if faster else plain
 
 
 @dataclass(frozen=True)

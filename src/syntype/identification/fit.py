@@ -73,11 +73,11 @@ def refit(fitted: FittedClassifier, train: LabelledImages, counts_real: np.ndarr
 
     The other arguments are those of ``fit``; equal ones give what ``fit`` gives with ``way`` among its settings.
     """
+    if way == "none":
+        return fitted
     config, run = ClassifierConfig.parse({**fitted.config.model_dump(), "refit": way}), run or Run.silent()
     fitted, val = replace(fitted, config=config), val if val is not None and len(val) else None
     cache = cache if cache is not None and config.frozen else FeatureCache()  # a backbone that was trained is known to nobody else
-    if way == "none":
-        return fitted
     if way == "tau_norm":
         return replace(fitted, head=normalise_head(fitted, train, val, run, cache).to(fitted.runtime.device))
     second = config
