@@ -58,15 +58,15 @@ def test_without_guidance_it_is_cwgan_gp_to_the_last_bit(data: TrainingData) -> 
 
 def test_guidance_makes_the_recogniser_see_the_species_asked_for_and_leaves_it_as_it_was(data: TrainingData) -> None:
     def recognised(model: GuidedGAN) -> float:
-        labels = torch.arange(len(data.species)).repeat(4)
+        labels = torch.arange(len(data.species)).repeat(16)
         images = model.sample([data.species[label] for label in labels], list(range(len(labels))))
         return float(model.recogniser.log_probability(images, labels).exp().mean())
 
     model = prepared("guided_cgan", data, guidance=30.0, critic_steps=1, generator_rate=2e-3)
     assert isinstance(model, GuidedGAN)
     before, kept = recognised(model), {name: tensor.clone() for name, tensor in model.recogniser.state_dict().items()}
-    stepped(model, data, 40)
-    assert recognised(model) > before + 0.2
+    stepped(model, data, 100)
+    assert recognised(model) > before + 0.2  # over seeds and processors: +0.31 to +0.45
     assert all(torch.equal(tensor, kept[name]) for name, tensor in model.recogniser.state_dict().items())
     assert not any(parameter.requires_grad for parameter in model.recogniser.parameters()) and not model.recogniser.training
 
