@@ -44,8 +44,14 @@ FILL_TO = 60
 """Species with fewer training photographs are the rare ones, which get images."""
 STRENGTHS, AMOUNTS, CARRIED = (0.2, 0.4, 0.6, 0.8), (0.15, 0.3), (0.5, 1.0)
 SCRATCH = {"backbone": "scratch", "steps": 800, "lr": 2e-3}
-JUDGES = {"head": {}, "scratch": SCRATCH, "scratch, a fifth synthetic": {**SCRATCH, "synthetic_share": 0.2}}
-"""A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic."""
+JUDGES = {
+    "head": {},
+    "scratch": {**SCRATCH, "refit": "none"},
+    "scratch, a fifth synthetic": {**SCRATCH, "synthetic_share": 0.2, "refit": "none"},
+    "scratch, head from photographs": SCRATCH,
+}
+"""A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic. Last the
+latter as it is by default, where added images teach it, but not its head."""
 SURPLUS = 4
 """Images that are drawn for each that the surest are chosen from."""
 MANY = 250
@@ -226,7 +232,7 @@ def main() -> None:
                 once(path, partial(searched, collection, route, judge, place, arguments.seeds), arguments.name, "routes", judge, route.name)
     for judge in arguments.final:
         routes = read(path)[arguments.name]["routes"]
-        route = place / "routes" / best_of(routes.get(judge) or routes[next(iter(JUDGES))])
+        route = place / "routes" / best_of(routes.get(judge) or next(iter(routes.values())))
         once(path, partial(final, collection, route, judge, place, arguments.final_seeds), arguments.name, "finals", judge)
     (arguments.docs / "experiments.md").write_text(report(read(path)), encoding="utf-8")
 

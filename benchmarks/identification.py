@@ -80,7 +80,7 @@ def config_of(network: str, way: str) -> ClassifierConfig | None:
     """Settings; None where the two do not go together."""
     if way == "prototype" and not network.startswith("frozen"):
         return None
-    return ClassifierConfig.parse({"device": "cpu", **NETWORKS[network], **WAYS[way]})
+    return ClassifierConfig.parse({"device": "cpu", "refit": "none", **NETWORKS[network], **WAYS[way]})
 
 
 def file_of(docs: Path) -> Path:

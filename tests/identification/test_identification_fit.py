@@ -209,6 +209,17 @@ def test_a_head_learnt_again_from_real_images_forgets_wrong_synthetic_ones(cache
     assert accuracy(again, toy(seed=1)) > 0.95 > accuracy(misled, toy(seed=1))
 
 
+def test_a_network_that_learnt_from_synthetic_images_too_has_its_head_from_the_real_ones() -> None:
+    images, config = toy(), SCRATCH.model_copy(update={"steps": 20})
+    mixed = LabelledImages(images.images, images.labels, np.arange(len(images)) % 2 == 1)
+    usual, plain = (fit(mixed, COUNTS, 3, config.model_copy(update={"refit": way}), 0) for way in (None, "none"))
+    assert usual.config.refit == "real" and torch.equal(usual.head.weight, refit(plain, mixed, COUNTS, "real", 0).head.weight)
+    assert not torch.equal(usual.head.weight, plain.head.weight)
+    unseen = LabelledImages(images.images, images.labels, images.labels == 2)  # a species without any photograph is not forgotten
+    for known in (images, unseen):
+        assert torch.equal(*(fit(known, COUNTS, 3, config.model_copy(update={"refit": way}), 0).head.weight for way in (None, "none")))
+
+
 def test_lengths_of_a_heads_rows_are_evened_out_as_far_as_validation_says(cache: FeatureCache) -> None:
     weight = torch.tensor([[3.0, 4.0], [0.0, 0.5]])
     torch.testing.assert_close(tau_normalised(weight, 1.0), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))

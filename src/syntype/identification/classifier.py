@@ -38,10 +38,11 @@ class ClassifierConfig(Settings):
     loss: Loss = "balanced_softmax"
     loss_settings: LossConfig = LossConfig()
     sampler: Sampler = "natural"
-    refit: Refit = "none"
+    refit: Refit | None = None
     """What becomes of the head at the end, the backbone as it is by then. ``balanced``: learnt again with cross-entropy, species drawn equally
     often (cRT, Kang et al. 2020, arXiv 1910.09217, section 4.1); ``real``: learnt again from the real images alone; ``tau_norm``: its rows
-    divided by a power of their lengths (section 4.3), the power chosen on the validation images."""
+    divided by a power of their lengths (section 4.3), the power chosen on the validation images. Without a word: ``real`` where the backbone
+    was trained, and on synthetic images too; else ``none``. The prior is that of the real images, which such batches do not show."""
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=64, ge=2)
     lr: float = Field(default=1e-3, gt=0)

@@ -61,7 +61,7 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     else:  # linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054)
         fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, _head_steps(config), min(2, config.views))
         fitted = fit_network(train, counts_real, config, seed, backbone, fitted, *common)
-    return refit(fitted, train, counts_real, config.refit, seed, val, run, cache)
+    return refit(fitted, train, counts_real, config.refit or _usual_refit(train, config), seed, val, run, cache)
 
 
 def refit(fitted: FittedClassifier, train: LabelledImages, counts_real: np.ndarray, way: Refit, seed: int,
@@ -87,6 +87,12 @@ def refit(fitted: FittedClassifier, train: LabelledImages, counts_real: np.ndarr
         train = train.chosen(~train.synthetic)
     found = fit_head(train, counts_real, second, seed, fitted.backbone, val, fitted.runtime, run, cache, _head_steps(config), min(2, config.views))
     return replace(fitted, head=found.head.to(fitted.runtime.device))
+
+
+def _usual_refit(train: LabelledImages, config: ClassifierConfig) -> Refit:
+    """See ``ClassifierConfig.refit``. A species that has synthetic images alone would be forgotten again."""
+    synthetic = train.labels[train.synthetic]
+    return "real" if not config.frozen and len(synthetic) and np.isin(synthetic, train.labels[~train.synthetic]).all() else "none"
 
 
 def _head_steps(config: ClassifierConfig) -> int:
