@@ -48,10 +48,10 @@ JUDGES = {
     "head": {},
     "scratch": {**SCRATCH, "refit": "none"},
     "scratch, a fifth synthetic": {**SCRATCH, "synthetic_share": 0.2, "refit": "none"},
-    "scratch, head from photographs": SCRATCH,
+    "scratch, trained out": {"backbone": "scratch", "lr": 2e-3},
 }
 """A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic. Last the
-latter as it is by default, where added images teach it, but not its head."""
+latter as it is by default: with 2,000 steps, and with added images that teach it, but not its head."""
 SURPLUS = 4
 """Images that are drawn for each that the surest are chosen from."""
 MANY = 250
