@@ -338,7 +338,7 @@ def report(known: dict[str, Any]) -> str:
         f"Each route fills up the species with fewer than {FILL_TO} training photographs, the rare ones, by images of its own, which are then "
         "curated automatically. Recall in %, mean over species and seeds; the effect is that on the rare species, against the best way without a "
         "generator, in points, with a 95 % interval. The tables of routes are of the validation photographs, where routes were chosen, so that the "
-        "best looks better than it is. The test photographs were read once, for the best route.",
+        "best looks better than it is. The test photographs were read for the best route alone, once for each judge.",
     ]
     for name, here in sorted(known.items()):
         lines += ["", f"## {name}", "", f"{here['about']['words']}. {here['about']['notice']}".rstrip()]
