@@ -176,6 +176,7 @@ def report(collection: Collection, known: dict[Key, tuple[float, np.ndarray]], s
             f"| loss, sampler, head | accuracy | macro recall | {' | '.join(shown)} | Δ rare | minutes |",
             "| --- |" + " --- |" * (len(shown) + 4),
         ]
+        ahead = []
         for way, (predicted, minutes) in found.items():
             hits = predicted == labels
             recall = species_recall(hits, labels, len(counts))
@@ -184,8 +185,10 @@ def report(collection: Collection, known: dict[Key, tuple[float, np.ndarray]], s
             if way != FIRST and FIRST in found:
                 effect = paired_effect(hits, found[FIRST][0] == labels, labels, groups, rare, seed=0)
                 difference = f"{points(effect.value)} ({points(effect.low)} to {points(effect.high)})" if effect else "–"
+                ahead += [f"`{way}`"] if effect and effect.low > 0 else []
             cells = [hits.mean(), mean_recall(recall, everyone), *bins]
             lines.append(f"| {way} | {' | '.join('–' if cell is None else f'{100 * cell:.1f}' for cell in cells)} | {difference} | {minutes:.1f} |")
+        lines += ["", f"Better than `{FIRST}` on rare species, interval and all: {', '.join(ahead) or 'none'}."]
     return "\n".join([*lines, ""])
 
 
