@@ -43,13 +43,9 @@ from syntype.study.statistics import mean_recall, paired_effect, species_recall
 FILL_TO = 60
 """Species with fewer training photographs are the rare ones, which get images."""
 STRENGTHS, AMOUNTS, CARRIED = (0.2, 0.4, 0.6, 0.8), (0.15, 0.3), (0.5, 1.0)
-SCRATCH = {"backbone": "scratch", "steps": 800, "lr": 2e-3}
-JUDGES = {
-    "head": {},
-    "scratch": {**SCRATCH, "refit": "none"},
-    "scratch, a fifth synthetic": {**SCRATCH, "synthetic_share": 0.2, "refit": "none"},
-    "scratch, trained out": {"backbone": "scratch", "lr": 2e-3},
-}
+SCRATCH = {"backbone": "scratch", "lr": 2e-3}
+SHORT = {**SCRATCH, "steps": 800, "refit": "none"}
+JUDGES = {"head": {}, "scratch": SHORT, "scratch, a fifth synthetic": {**SHORT, "synthetic_share": 0.2}, "scratch, trained out": SCRATCH}
 """A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic. Last the
 latter as it is by default: with 2,000 steps, and with added images that teach it, but not its head."""
 SURPLUS = 4

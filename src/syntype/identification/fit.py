@@ -44,6 +44,8 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
         raise CollectionError("the classifier has no training images. Give a collection with images in the split 'train'.")
     if len(counts_real) != num_species:
         raise ValueError(f"counts_real: {len(counts_real)} values for {num_species} species")
+    way = config.refit or _usual_refit(train, config)
+    config = config.model_copy(update={"refit": way})  # what is saved says what was done
     run, runtime = run or Run.silent(), config.runtime()
     val = val if val is not None and len(val) else None
     # A frozen backbone is shared by every fit of the process; one that is trained belongs to this fit alone.
@@ -61,7 +63,7 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     else:  # linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054)
         fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, _head_steps(config), min(2, config.views))
         fitted = fit_network(train, counts_real, config, seed, backbone, fitted, *common)
-    return refit(fitted, train, counts_real, config.refit or _usual_refit(train, config), seed, val, run, cache)
+    return refit(fitted, train, counts_real, way, seed, val, run, cache)
 
 
 def refit(fitted: FittedClassifier, train: LabelledImages, counts_real: np.ndarray, way: Refit, seed: int,

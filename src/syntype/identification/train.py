@@ -161,8 +161,7 @@ def _card(result: ClassifierResult) -> str:
         return "not measured" if value is None else f"{value:.3f}"
 
     head = "of prototypes" if config.head == "prototype" else "of cosines" if config.has_cosines else "linear"
-    again = "" if config.refit in (None, "none") else f", refitted: {config.refit}"
-    trained = f"{'frozen' if config.frozen else 'trained too'}; head: {head}{again}"
+    trained = ("frozen" if config.frozen else "trained too") + f"; head: {head}" + ("" if config.refit == "none" else f", refitted: {config.refit}")
     prior_free = config.loss in ("balanced_softmax", "logit_adjustment") or config.sampler == "balanced" or config.refit == "balanced"
     beforehand = " Probabilities take all species as equally likely beforehand." if prior_free else ""
     rows = [f"| {name} | {row['num_species']} | {row['num_images']} | {shown(row['recall'])} |" for name, row in facts["bins"].items()]
