@@ -104,6 +104,25 @@ def test_two_hundred_images_are_judged_by_keyboard(page: Any, workspace: Workspa
     assert set(table["reviewer"]) == {"Ada"}
 
 
+@pytest.mark.parametrize("address", ["/collections/drawn/curate", "/quiz?synthetic=drawn"])
+def test_a_name_typed_before_the_scripts_are_there_stays(page: Any, address: str) -> None:
+    held: list[Any] = []
+    page.route("**/static/studio.js", lambda route: held.append(route))
+    page.goto(address, wait_until="commit")
+    page.get_by_label("Your name").fill("Ada")
+    assert page.get_by_role("button", name="Begin").is_disabled()
+    while not held:
+        page.wait_for_timeout(50)
+    held[0].continue_()
+    page.unroute("**/static/studio.js")
+    page.locator("button[data-wait]:enabled", has_text="Begin").wait_for()
+    assert page.get_by_label("Your name").input_value() == "Ada"
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("0 judged" if "curate" in address else "Picture 1 of").wait_for()
+    page.goto(address)
+    assert page.get_by_label("Your name").input_value() == "Ada"  # kept for the next time
+
+
 def test_a_quiz_is_taken_and_survives_a_reload(page: Any) -> None:
     page.goto("/quiz?synthetic=drawn")
     page.get_by_label("Your name").fill("Ada")

@@ -1,7 +1,8 @@
 // One key a decision. The next images are fetched and decoded ahead; a decision is saved before the next image shows.
-import { byId, call, make, oneAtATime, onSubmit, tell, thumbnail } from "/static/studio.js";
+import { byId, call, make, oneAtATime, onSubmit, reviewerName, tell, thumbnail } from "/static/studio.js";
 
 const who = byId("who");
+const reviewer = reviewerName();
 const base = `/api/collections/${who.dataset.collection}`;
 const AHEAD = 5;
 const waiting = []; // images to come, each with its picture already decoding
@@ -21,7 +22,7 @@ function ready(item) {
 
 async function fetchAhead() {
   if (ended || waiting.length >= AHEAD) return;
-  const query = new URLSearchParams({ reviewer: byId("reviewer").value.trim(), after, count: AHEAD - waiting.length });
+  const query = new URLSearchParams({ reviewer: reviewer(), after, count: AHEAD - waiting.length });
   if (byId("real").value) query.set("real", byId("real").value);
   const page = await call("GET", `${base}/next?${query}`);
   if (after < 0) left = page.num_left; // counted from here on
@@ -72,7 +73,7 @@ const decide = (decision) =>
     if (!shown) return;
     shown.key ??= crypto.getRandomValues(new Uint32Array(4)).join("-"); // sent again after a lost answer, it counts once
     const reason = byId("reason").value || null;
-    const verdict = { image_id: shown.image.image_id, reviewer: byId("reviewer").value.trim(), decision, reason, key: `${shown.key}-${decision}` };
+    const verdict = { image_id: shown.image.image_id, reviewer: reviewer(), decision, reason, key: `${shown.key}-${decision}` };
     await call("POST", `${base}/verdicts`, verdict);
     judged += 1;
     left -= 1;
@@ -82,7 +83,7 @@ const decide = (decision) =>
 
 const undo = () =>
   once(async () => {
-    const answer = await call("POST", `${base}/verdicts/undo`, { reviewer: byId("reviewer").value.trim() });
+    const answer = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer() });
     if (!answer.item) {
       byId("status").textContent = "Nothing is left to undo.";
       return;
@@ -102,7 +103,6 @@ function zoom() {
 }
 
 onSubmit(who, async () => {
-  localStorage.setItem("reviewer", byId("reviewer").value);
   waiting.length = 0;
   shown = null;
   after = -1;
@@ -121,4 +121,3 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.tagName !== "BUTTON" && event.target.tagName !== "A") zoom();
   else if (event.key in actions) actions[event.key]();
 });
-byId("reviewer").value = localStorage.getItem("reviewer") ?? "";

@@ -1,5 +1,5 @@
 // Photograph or not: one picture at a time, the score at the end. The quiz's id stands in the address, so that a reload goes on with it.
-import { byId, call, oneAtATime, onSubmit } from "/static/studio.js";
+import { byId, call, oneAtATime, onSubmit, reviewerName } from "/static/studio.js";
 
 let quiz = null;
 const once = oneAtATime();
@@ -36,13 +36,12 @@ document.addEventListener("keydown", (event) => {
 });
 const begun = new URLSearchParams(location.search).get("quiz");
 if (byId("begin")) {
+  const reviewer = reviewerName();
   onSubmit(byId("begin"), async () => {
-    const reviewer = byId("reviewer").value.trim();
-    localStorage.setItem("reviewer", reviewer);
-    quiz = await call("POST", "/api/quizzes", { synthetic: byId("synthetic").value, real: byId("real").value, reviewer, num: Number(byId("num").value) });
+    const asked = { synthetic: byId("synthetic").value, real: byId("real").value, reviewer: reviewer(), num: Number(byId("num").value) };
+    quiz = await call("POST", "/api/quizzes", asked);
     history.replaceState(null, "", `?quiz=${quiz.id}`);
     await show();
   });
-  byId("reviewer").value = localStorage.getItem("reviewer") ?? "";
   if (begun) step(async () => (quiz = await call("GET", `/api/quizzes/${encodeURIComponent(begun)}`)));
 }

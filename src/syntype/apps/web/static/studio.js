@@ -56,6 +56,17 @@ export function onSubmit(form, action) {
   });
 }
 
+// Who judges: a function that gives the name in the form and keeps it for the next page. A name typed before this script ran stays.
+export function reviewerName() {
+  const field = byId("reviewer");
+  field.value ||= localStorage.getItem("reviewer") ?? "";
+  return () => {
+    const name = field.value.trim();
+    localStorage.setItem("reviewer", name);
+    return name;
+  };
+}
+
 // Send a request; the answer's JSON, or an Error with the server's own words.
 export async function call(method, path, body) {
   const options = { method, headers: {} };
