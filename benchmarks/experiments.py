@@ -27,10 +27,12 @@ from truth import save, share
 
 from syntype.adaptation import nearest_relative
 from syntype.collection import Collection
-from syntype.collection.reef import reef_config
+from syntype.collection.reef import ReefConfig, reef_config
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import Generator, load_generator
+from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import Blends, Varies, to_tensor, to_uint8
+from syntype.generators.lent import Lent
 from syntype.generators.projected import ProjectedGAN
 from syntype.identification import ClassifierConfig, fit, labelled
 from syntype.run import Run, write_json
@@ -45,14 +47,21 @@ FILL_TO = 60
 STRENGTHS, AMOUNTS, CARRIED = (0.2, 0.4, 0.6, 0.8), (0.15, 0.3), (0.5, 1.0)
 SCRATCH = {"backbone": "scratch", "lr": 2e-3}
 SHORT = {**SCRATCH, "steps": 800, "refit": "none"}
-JUDGES = {"head": {}, "scratch": SHORT, "scratch, a fifth synthetic": {**SHORT, "synthetic_share": 0.2}, "scratch, trained out": SCRATCH}
-"""A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic. Last the
-latter as it is by default: with 2,000 steps, and with added images that teach it, but not its head."""
+JUDGES = {
+    "head": {},
+    "scratch": SHORT,
+    "scratch, a fifth synthetic": {**SHORT, "synthetic_share": 0.2},
+    "scratch, head from photographs": {**SCRATCH, "steps": 800},
+    "scratch, trained out": SCRATCH,
+}
+"""A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic. The last two
+are as by default, so that added images teach the network, but not its head; the very last has its usual 2,000 steps, too."""
 SURPLUS = 4
 """Images that are drawn for each that the surest are chosen from."""
 MANY = 250
 """Images a species that families which learn nothing are tried with too: they have no end of them."""
 MANY_WORDS = f", to {MANY} images a species"
+COLLAGED = "collage, its animals cut out by lent" + MANY_WORDS
 MIXTURE = "mixture of the routes"
 
 
@@ -101,6 +110,14 @@ class Task:
 def drawn(generator: Generator, task: Task) -> np.ndarray:
     """The species by name."""
     return to_uint8(generator.sample(task.names, list(range(len(task.labels)))))
+
+
+def collaged(generator: Generator, task: Task) -> np.ndarray:
+    """Collages of the animals that ``lent`` has cut out: what its outlines are worth without what else it does."""
+    assert isinstance(generator.model, Lent)
+    model = Collage(CollageConfig(size=SIZE), generator.species)
+    model.generator = generator.model.generator
+    return to_uint8(model.sample(task.names, list(range(len(task.labels)))))
 
 
 def surest(generator: Generator, task: Task) -> np.ndarray:
@@ -191,7 +208,8 @@ def carried(amount: float, generator: Generator, task: Task) -> np.ndarray:
 def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.ndarray]]:
     """The routes that a generator's abilities allow, by name."""
     if not generator.model.learns:
-        return dict.fromkeys((generator.family, generator.family + MANY_WORDS), drawn)
+        plain = dict.fromkeys((generator.family, generator.family + MANY_WORDS), drawn)
+        return {**plain, COLLAGED: collaged} if isinstance(generator.model, Lent) else plain
     found: dict[str, Callable[[Generator, Task], np.ndarray]] = {generator.family: drawn, f"{generator.family}, the surest of {SURPLUS}": surest}
     if isinstance(generator.model, Blends):
         found |= {f"{generator.family}, {amount:g} towards the relative": lambda g, t, amount=amount: blended(amount, g, t) for amount in AMOUNTS}
@@ -215,6 +233,7 @@ def main() -> None:
     parser.add_argument("--final", nargs="*", default=[], choices=list(JUDGES), help="judge these judges' best routes on the test photographs")
     parser.add_argument("--seeds", type=int, default=2, help="of the search (%(default)s)")
     parser.add_argument("--final-seeds", type=int, default=3)
+    parser.add_argument("--final-arms", nargs="*", choices=list(ARMS), help="arms of these studies (all)")
     arguments = parser.parse_args()
     collection = open_photographs(arguments)
     if collection is None:
@@ -227,9 +246,12 @@ def main() -> None:
             if not arguments.routes or route.name in arguments.routes:
                 once(path, partial(searched, collection, route, judge, place, arguments.seeds), arguments.name, "routes", judge, route.name)
     for judge in arguments.final:
-        routes = read(path)[arguments.name]["routes"]
-        route = place / "routes" / best_of(routes.get(judge) or next(iter(routes.values())))
-        once(path, partial(final, collection, route, judge, place, arguments.final_seeds), arguments.name, "finals", judge)
+        routes = read(path)[arguments.name].get("routes", {})
+        found = routes.get(judge) or next(iter(routes.values()), None)
+        # without a search, there is one route to judge: the one that was asked for
+        route = place / "routes" / (best_of(found) if found else arguments.routes[0])
+        measure = partial(final, collection, route, judge, place, arguments.final_seeds, arguments.final_arms)
+        once(path, measure, arguments.name, "finals", judge)
     (arguments.docs / "experiments.md").write_text(report(read(path)), encoding="utf-8")
 
 
@@ -262,7 +284,12 @@ def about(collection: Collection) -> dict:
     splits = {split: len(collection.select(split=split)) for split in ("val", "test")}
     words = f"{len(collection.training())} training photographs of {len(counts)} species, {(counts < FILL_TO).sum()} of them rare; "
     words += f"{splits['val']} for validation, {splits['test']} for the test"
-    return {"words": words, "notice": "" if reef_config(collection) is not None else NOTICE}
+    reef = reef_config(collection)
+    if reef is None:
+        return {"words": words, "notice": NOTICE}
+    usual = ReefConfig().model_dump()
+    settings = [f"--set {name}={value}" for name, value in reef.model_dump().items() if value != usual[name]]
+    return {"words": f"{words}. Drawn by `{' '.join(['syntype reef', *settings])}`", "notice": ""}
 
 
 def make_routes(collection: Collection, place: Path, arguments: argparse.Namespace) -> None:
@@ -317,9 +344,9 @@ def best_of(rows: dict[str, dict]) -> str:
     return max(rows, key=lambda name: rows[name]["effect"]["value"])
 
 
-def final(collection: Collection, route: Path, judge: str, place: Path, seeds: int) -> dict:
-    """The study of a route, all arms, on the test photographs."""
-    config = settings_of(route, judge, seeds, None).model_copy(update={"processes": processes_for("cpu")})
+def final(collection: Collection, route: Path, judge: str, place: Path, seeds: int, arms: Sequence[str] | None) -> dict:
+    """The study of a route on the test photographs."""
+    config = settings_of(route, judge, seeds, arms).model_copy(update={"processes": processes_for("cpu")})
     found = study(collection, config, place / "final" / judge, Run(None, quiet=True)).results
     return {"route": route.name, "seeds": seeds, **{key: found[key] for key in ("verdict", "competitor", "effects", "arms")}}
 

@@ -82,3 +82,11 @@ def test_the_animal_is_larger_where_its_lender_is_larger_than_its_own_species() 
 def test_where_no_species_is_common_all_lend() -> None:
     animals = model_of([fish((20, 20, 25), 0.5, 0.5, 0.2, 0.1)] * 3, RARE, least=30).animals
     assert animals.lenders.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_every_individual_has_the_same_share_however_often_it_was_photographed() -> None:
+    images = np.stack([fish((210, 40, 40), 0.5, 0.5, 0.2, 0.1)] * 5)
+    model = Lent(LentConfig(size=SIZE), SPECIES[:1])
+    model.prepare(TrainingData(images, np.zeros(5, np.int64), np.array([7, 7, 7, 7, 9]), SPECIES[:1]), Runtime("cpu"))
+    rows = model.generator.choose(torch.zeros(16, dtype=torch.int64), range(-8, 8), SPECIES[:1], by_group=True)
+    assert sorted(rows) == [0, 0, 1, 1, 2, 2, 3, 3] + [4] * 8

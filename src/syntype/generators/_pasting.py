@@ -86,6 +86,8 @@ class Paster(GenerativeModel):
     learns: ClassVar[bool] = False
     digital_source_type: ClassVar[str] = "compositeCapture"
     """IPTC: mix or composite of several elements that are all captures of real life."""
+    by_group: ClassVar[bool] = False
+    """Has every individual of a species the same share of its images, however often it was photographed?"""
 
     config: PasteConfig
     generator: ImageStore
@@ -95,13 +97,17 @@ class Paster(GenerativeModel):
         self.generator = ImageStore(len(self.species), config.size)
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
-        """Keep the training photographs and find the animal in each (about 10 ms an image)."""
-        self.generator.fill(data, segment(data.images))
+        """Keep the training photographs and find the animal in each."""
+        self.generator.fill(data, self.cut_out(data.images, runtime.device))
         self.generator.to(runtime.device)
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
         """There is nothing to learn: raises ``UnsupportedError``."""
         raise UnsupportedError(f"{type(self).__name__.lower()}: has no training steps; prepare does all.")
+
+    def cut_out(self, images: np.ndarray, device: torch.device) -> Tensor:
+        """Masks of the animals in photographs, as ``segment`` gives them (about 10 ms an image)."""
+        return segment(images)
 
     @abstractmethod
     def draw(self, seed: int, row: int) -> Draw:
@@ -111,7 +117,7 @@ class Paster(GenerativeModel):
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """One image for each (species, seed): float32, shape (N, 3, size, size), in [-1, 1].
 
-        The animal is that of training photograph number ``seed`` (modulo their number) of the species.
+        Consecutive seeds walk through the species' training photographs (``by_group``: through its individuals).
 
         Raises:
             UnknownNameError: a species that the generator does not know.
@@ -119,7 +125,7 @@ class Paster(GenerativeModel):
         """
         store, size = self.generator, self.config.size
         device = store.pixels.device
-        chosen = store.choose(self.labels_of(species), seeds, self.species)
+        chosen = store.choose(self.labels_of(species), seeds, self.species, by_group=self.by_group)
         if not chosen:
             return torch.empty((0, 3, size, size), device=device)
         draws = [self.draw(int(seed), row) for seed, row in zip(seeds, chosen, strict=True)]

@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["PLAUSIBLE_AREA", "ellipse", "segment"]
+__all__ = ["PLAUSIBLE_AREA", "by_colour", "ellipse", "finished", "largest", "segment", "without_help", "working_size"]
 
 PLAUSIBLE_AREA = (0.03, 0.7)
 """Smallest and largest share of the image that a mask may cover before it is taken for a failure."""
@@ -43,17 +43,46 @@ def segment(images: np.ndarray) -> Tensor:
     Returns:
         uint8, shape (N, size, size), 0 (ground) to 255 (animal). Where no plausible mask is found: a soft ellipse.
     """
-    size = images.shape[1]
-    if not len(images):
-        return torch.empty(images.shape[:3], dtype=torch.uint8)
-    small = torch.cat([_shrink(torch.from_numpy(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
+    return finished(images, without_help(working_size(images))) if len(images) else torch.empty(images.shape[:3], dtype=torch.uint8)
+
+
+def working_size(images: np.ndarray) -> Tensor:
+    """Photographs as the colour models see them: float32, shape (N, 3, S, S), in 0..1; S is at most 64."""
+    return torch.cat([_shrink(torch.from_numpy(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
+
+
+def without_help(small: Tensor) -> Tensor:
+    """Probability that a pixel shows the animal, by colours and by where animals are in these photographs: from ``working_size``, (N, S, S)."""
     prior = _first_prior(small.shape[-1])
     for _ in range(2):  # the second pass knows where the first found animals
-        soft = torch.cat([_fit(small[at : at + _BATCH], prior) for at in range(0, len(small), _BATCH)])
+        soft = by_colour(small, prior)
         prior = (0.5 * prior + 0.5 * soft.mean(0)).clamp(0.01, 0.6)
+    return soft
+
+
+def by_colour(small: Tensor, prior: Tensor) -> Tensor:
+    """Probability that a pixel shows the animal: float32, shape (N, S, S).
+
+    Args:
+        small: photographs of ``working_size``.
+        prior: the same before colours were looked at. Shape (S, S): where animals are at all, so that their colours have to be found first;
+            or (N, S, S): what is thought of each photograph, colours' models start from that.
+    """
+    parts = range(0, len(small), _BATCH)
+    return torch.cat([_fit(small[at : at + _BATCH], prior if prior.dim() == 2 else prior[at : at + _BATCH]) for at in parts])
+
+
+def finished(images: np.ndarray, soft: Tensor) -> Tensor:
+    """Masks in the photographs' own size, of the one animal: uint8, shape (N, size, size); where there is none to be seen, a soft ellipse.
+
+    Args:
+        images: as ``segment`` takes them.
+        soft: probabilities at working size, shape (N, S, S).
+    """
+    size = images.shape[1]
     masks = torch.empty(images.shape[:3], dtype=torch.uint8)
     for row, one in enumerate(soft):
-        mask = torch.from_numpy(_largest(one.numpy()))
+        mask = largest(one)
         if not PLAUSIBLE_AREA[0] <= float(mask.mean()) <= PLAUSIBLE_AREA[1]:
             mask = ellipse(len(mask))
         if size != len(mask):
@@ -77,21 +106,23 @@ def _first_prior(size: int) -> Tensor:
 
 
 def _fit(images: Tensor, prior: Tensor) -> Tensor:
-    """Probability that a pixel shows the animal: float32, shape (N, size, size); images NCHW in 0..1, prior (size, size)."""
+    """See ``by_colour``, for few enough images to be fitted at once."""
     count, _, size, _ = images.shape
     colours = images.flatten(2)  # (N, 3, P)
     centred = colours - colours.mean(2, keepdim=True)
     features = _quadratic(centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + 0.02))
     every = torch.arange(size * size).view(size, size)[::2, ::2].flatten()  # a quarter of the pixels is enough to fit colours
     sample = features[:, :, every].contiguous()
-    place = torch.logit(prior).flatten()
+    place = torch.logit(prior, eps=0.01).flatten(-2)
     guide = images.mean(1, keepdim=True)
-    # The animal's colours are unknown at first (a flat density); those of the ground are seen where animals hardly ever are.
-    outside = _mixture(sample, (prior.flatten()[every] < 0.25).float().expand(count, -1), None)
     inside: Tensor | None = None
-    figure = torch.empty(0)
+    outside: Tensor | None = None
+    figure = prior.flatten(1)
+    if prior.dim() == 2:
+        # The animal's colours are unknown at first (a flat density); those of the ground are seen where animals hardly ever are.
+        outside = _mixture(sample, (prior.flatten()[every] < 0.25).float().expand(count, -1), None)
     for turn in range(_ROUNDS):
-        if turn:
+        if turn or outside is None:
             inside = _mixture(sample, figure[:, every], inside)
             outside = _mixture(sample, 1 - figure[:, every], outside)
         known = torch.tensor(_FLAT) if inside is None else torch.logsumexp(inside @ features, 1)
@@ -172,12 +203,13 @@ def _guided(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tenso
     return mean(slope) * guide + mean(target_mean - slope * guide_mean)
 
 
-def _largest(soft: np.ndarray) -> np.ndarray:
+def largest(probability: Tensor) -> Tensor:
     """Keep the largest connected piece above one half, without holes, with soft edges: float32, (size, size), 0..1."""
+    soft = probability.numpy()
     hard = ndimage.binary_opening(soft > 0.5, iterations=1)
     pieces, number = ndimage.label(hard)
     if not number:
-        return np.zeros_like(soft)
+        return torch.zeros_like(probability)
     # pieces near the middle count for more: a large rock at the rim is not the animal
     size = len(soft)
     distance = np.hypot(*(np.indices(soft.shape) + 0.5 - size / 2)) / size
@@ -187,4 +219,4 @@ def _largest(soft: np.ndarray) -> np.ndarray:
     reach = ndimage.binary_dilation(body, iterations=max(2, size // 12)) & (soft > 0.5)
     body = ndimage.binary_fill_holes(ndimage.binary_propagation(body, mask=reach | body))
     near = ndimage.binary_dilation(body)
-    return np.where(body, np.maximum(soft, 0.8), np.where(near, soft, 0)).astype(np.float32)
+    return torch.from_numpy(np.where(body, np.maximum(soft, 0.8), np.where(near, soft, 0)).astype(np.float32))

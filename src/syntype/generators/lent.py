@@ -1,11 +1,12 @@
-"""``lent``: a species' own photographs, in the poses, places and light that individuals of common species lend. Nothing is trained.
+"""``lent``: a species' own photographs, in the poses, places and light that individuals of common species lend. There is no training.
 
 What within-species variation is, common species show (delta encoder, Schwartz et al. 2018, arXiv 1806.04734; data augmentation GAN, Antoniou et
 al. 2017, arXiv 1711.04340). Here it is not learnt in features but measured on photographs: where the animal is, at which angle, and by how much it
 is longer, higher and lighter than its species is on average. A rare species' animal takes over the deviations of a common one and goes to its place
-(cut and pasted as ``_pasting`` has it). Its pixels stay those of a photograph, and with them the stripes and spots that tell the species.
+(cut and pasted as ``_pasting`` has it). Its pixels stay those of a photograph, and with them the stripes and spots that tell the species. What
+belongs to an animal, common species teach as well: ``prepare`` learns the outlines of all photographs together (see ``_outlines``).
 
-Origin: Syntype. There are no weights.
+Origin: Syntype. The generator's file holds photographs and outlines, and no weights.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from syntype.generators._outlines import learnt_masks
 from syntype.generators._pasting import Draw, PasteConfig, Paster, axes, drawn_bends, mean_colour, unit, without_animals
 
 __all__ = ["Lent", "LentConfig"]
@@ -36,6 +38,8 @@ class LentConfig(PasteConfig):
 
     common: int = Field(30, ge=1)
     """Species with at least so many training photographs lend; where none has, all do."""
+    harmony: float = Field(0.6, ge=0, le=1)
+    """How far the animal takes on the light of its new place: further than a collage's, since it takes on its lender's light, too."""
 
 
 class Lent(Paster):
@@ -43,6 +47,11 @@ class Lent(Paster):
 
     Config = LentConfig
     config: LentConfig
+    by_group = True
+
+    def cut_out(self, images: np.ndarray, device: torch.device) -> Tensor:
+        """Outlines that all photographs teach together, common species the rare ones: see ``learnt_masks``."""
+        return learnt_masks(images, device)
 
     @cached_property
     def animals(self) -> Animals:
