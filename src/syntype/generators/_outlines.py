@@ -38,7 +38,7 @@ _CHUNK = 64
 def learnt_masks(images: np.ndarray, device: torch.device) -> Tensor:
     """Find the animal in each photograph; the result depends on nothing but the photographs (and the machine's rounding).
 
-    Takes a minute or two for a thousand photographs on two processor cores, and about 50 ms for each further one.
+    Takes two or three minutes for a thousand photographs on two processor cores, and about 30 ms for each further one.
 
     Args:
         images: uint8, shape (N, size, size, 3), RGB.
