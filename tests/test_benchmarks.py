@@ -17,10 +17,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from syntype.collection import Collection
+from syntype.generators import load_generator
 from syntype.generators.data import training_data
 from syntype.generators.projected import ProjectedConfig, ProjectedGAN
 from syntype.generators.runtime import Runtime
-from syntype.generators.training import TrainConfig
+from syntype.generators.training import TrainConfig, train
 from syntype.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -230,6 +231,16 @@ def test_a_route_fills_up_known_species_from_their_own_photographs_and_never_pas
     assert all(own != other for own, other in zip(task.names, task.relatives, strict=True))
     rows = {name: {"effect": {"value": value}} for name, value in (("a", -0.1), ("b", 0.02), ("c", -0.3))}
     assert script.best_of(rows) == "b"
+
+
+def test_collages_of_lents_animals_are_a_route_of_their_own(small_collection: Collection, tmp_path: Path) -> None:
+    script = importlib.import_module("experiments")
+    train(small_collection, TrainConfig(family="lent", size=script.SIZE, device="cpu"), tmp_path / "lent", Run.silent())
+    generator = load_generator(tmp_path / "lent")
+    routes, task = script.routes_of(generator), script.Task.of(small_collection, generator.species, 20)
+    collages, lent = (routes[name](generator, task) for name in (script.COLLAGED, "lent"))
+    assert collages.shape == lent.shape == (len(task.labels), script.SIZE, script.SIZE, 3)
+    assert not np.array_equal(collages, lent)
 
 
 def test_what_is_known_of_routes_is_kept_and_not_measured_again(tmp_path: Path) -> None:
