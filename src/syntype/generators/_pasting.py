@@ -69,7 +69,7 @@ class Draw(ABC):
     def bent(self, grid: np.ndarray) -> np.ndarray:
         """A grid, bent by ``bends``: displacements of 4 by 4 nodes, shape (4, 4, 2)."""
         weights = _bernstein(len(grid))
-        return (grid + np.einsum("yi,xj,ijc->yxc", weights, weights, self.bends)).astype(np.float32)
+        return (grid + np.einsum("yi,xj,ijc->yxc", weights, weights, self.bends, optimize=True)).astype(np.float32)
 
 
 def drawn_bends(random: np.random.Generator, bend: float) -> np.ndarray:
