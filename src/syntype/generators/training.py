@@ -143,8 +143,9 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
         write_yaml(run.folder / "recipe.yaml", config.model_copy(update={"model": settings.model_dump(exclude={"size"})}))
     torch.manual_seed(config.seed)
     model = kind(settings, data.species)
-    run.say(f"Preparing {config.family} for {len(images):,} photographs of {len(data.species):,} species.")
-    model.prepare(data, runtime)
+    with run.progress(f"Preparing {config.family} ({len(images):,} photographs)") as bar:
+        bar.set(0)  # so that a page that looks on has something to show
+        model.prepare(data, runtime)
     patches = MaskedPatches.of(collection, model) if run.folder is not None else None
     loop = Loop(model, data, runtime, config, out, run, patches=patches)
     try:
