@@ -56,15 +56,13 @@ export function onSubmit(form, action) {
   });
 }
 
-// Who judges: a function that gives the name in the form and keeps it for the next page. A name typed before this script ran stays.
+// Who judges: a function that gives the name in the form. It is kept for the next page when the form is sent, and one typed before this script ran stays.
 export function reviewerName() {
   const field = byId("reviewer");
+  const name = () => field.value.trim();
   field.value ||= localStorage.getItem("reviewer") ?? "";
-  return () => {
-    const name = field.value.trim();
-    localStorage.setItem("reviewer", name);
-    return name;
-  };
+  field.form.addEventListener("submit", () => localStorage.setItem("reviewer", name()));
+  return name;
 }
 
 // Send a request; the answer's JSON, or an Error with the server's own words.
