@@ -29,11 +29,11 @@ from speed import BATCH, Unsaved, flops_of_a_step, further, one_step, rounds, ve
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_uint8
 from syntype.generators import family, load_generator
-from syntype.generators.contract import to_uint8
-from syntype.generators.data import training_data
-from syntype.generators.runtime import Runtime
-from syntype.generators.training import TrainConfig
+from syntype.generators.engine.batches import training_data
+from syntype.generators.engine.training import TrainConfig
 from syntype.run import Run, write_json
 from syntype.study.fidelity import kid
 

@@ -29,8 +29,8 @@ from peer_process import PeerProcess, save_photographs, train_for
 from scale import stage
 
 from syntype.collection import Collection
+from syntype.compute.tensors import to_uint8
 from syntype.generators import Generator, family, list_families, load_generator
-from syntype.generators.contract import to_uint8
 from syntype.run import write_json
 
 LIGHTWEIGHT, DIFFUSION = "lightweight-gan", "denoising-diffusion-pytorch"

@@ -22,9 +22,9 @@ from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs
 from hybrids import outsider, refuse_partner
 from scipy.stats import t as student
 
+from syntype.compute.tensors import to_uint8
 from syntype.generators import load_generator
-from syntype.generators.contract import to_uint8
-from syntype.generators.guided_cgan import GuidedGANConfig
+from syntype.generators.families.guided_cgan import GuidedGANConfig
 from syntype.identification import Classifier
 from syntype.run import write_json
 

@@ -115,7 +115,16 @@ def of_adaptation(reef: Collection, folder: Path) -> dict[str, str]:
 def of_classifiers(reef: Collection, folder: Path) -> dict[str, str]:
     found = {}
     for backbone, tune in (("lite2", "head"), ("lite2", "all"), ("scratch", "all")):
-        settings = {"backbone": backbone, "tune": tune, "steps": 4, "batch_size": 8, "size": SIZE, "encoder_size": SIZE, "device": "cpu", "precision": "fp32"}
+        settings = {
+            "backbone": backbone,
+            "tune": tune,
+            "steps": 4,
+            "batch_size": 8,
+            "size": SIZE,
+            "encoder_size": SIZE,
+            "device": "cpu",
+            "precision": "fp32",
+        }
         out = folder / f"classifier-{backbone}-{tune}"
         train_classifier(reef, ClassifierConfig.parse(settings), out, Run.silent())
         from safetensors.torch import load_file

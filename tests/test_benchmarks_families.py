@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from syntype.collection import Collection
+from syntype.compute.tensors import to_tensor
 from syntype.generators import TrainConfig, list_families, train
-from syntype.generators.contract import to_tensor
-from syntype.generators.fastgan import FastGANConfig
+from syntype.generators.families.fastgan import FastGANConfig
 from syntype.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -286,7 +286,7 @@ def test_generators_that_blend_are_measured_once(
         a, b = (judge.means[[judge.species.index(pair[end]) for pair in species]] for end in (0, 1))
         return torch.lerp(a, b, torch.tensor(amounts)[:, None, None, None])
 
-    config = SimpleNamespace(guidance=0.0, recogniser="lite2")
+    config = SimpleNamespace(guidance=0.0, guidance_classifier="lite2")
     model = SimpleNamespace(blend=blend, is_conditional=True, config=config)
     stub = SimpleNamespace(generator_id="toy-1", family="toy", folder="toy", species=judge.species, size=64, model=model, blend=blend)
     monkeypatch.setattr(script, "fitted_to", lambda *_: judge)

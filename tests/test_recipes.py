@@ -13,9 +13,10 @@ import torch
 from syntype.adaptation import METHODS, AdaptConfig
 from syntype.apps.cli import main
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.generators import TrainConfig, family
-from syntype.generators.contract import Batch, TrainingData, to_tensor
-from syntype.generators.runtime import Runtime
+from syntype.generators.contract import Batch, TrainingData
 from syntype.identification import ClassifierConfig
 from syntype.recipe import find_recipe, list_recipes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
@@ -39,7 +39,7 @@ def families(as_json: bool) -> None:
         return
     for item in described:
         abilities = f" [{', '.join(item['abilities'])}]" if item["abilities"] else ""
-        click.echo(f"{item['family']:<12} {item['description']}{abilities}")
+        click.echo(f"{item['family']:<16} {item['description']}{abilities}")
 
 
 def _known() -> dict[str, str]:
@@ -49,12 +49,12 @@ def _known() -> dict[str, str]:
 
 
 def _describe(name: str, words: str) -> dict[str, Any]:
-    """Name, description, whether it trains, and which of the contract's optional abilities it has."""
-    from syntype.generators import contract, family
+    """Name, description, whether it trains, and which commands besides ``generate`` can use it."""
+    from syntype.generators import family
+    from syntype.generators.contract import ABILITIES
 
     kind = family(name)
-    protocols = [value for value in vars(contract).values() if isinstance(value, type) and Protocol in value.__bases__]
-    abilities = [protocol.__name__.lower() for protocol in protocols if issubclass(kind, protocol)]
+    abilities = [ability for ability, protocol in ABILITIES.items() if issubclass(kind, protocol)]
     return {"family": name, "description": words.partition(": ")[2] or words, "learns": kind.learns, "abilities": abilities}
 
 
@@ -110,7 +110,7 @@ def train(
     """Train a generator of FAMILY on the training images of COLLECTION, one model for all species."""
     from syntype.generators import TrainConfig
     from syntype.generators import train as stage
-    from syntype.generators.training import select_training
+    from syntype.generators.engine.training import select_training
 
     if resume and recipe is None and (out / "recipe.yaml").is_file():
         recipe = str(out / "recipe.yaml")  # the settings it was started with; flags given again win over them

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 from syntype.generators.registry import family, family_folders, list_families
 
 if TYPE_CHECKING:
-    from syntype.generators.checkpoint import load_generator
-    from syntype.generators.trained import Generator
-    from syntype.generators.training import TrainConfig, TrainResult, train
+    from syntype.generators.engine.checkpoint import load_generator
+    from syntype.generators.engine.generator import Generator
+    from syntype.generators.engine.training import TrainConfig, TrainResult, train
 
 __all__ = ["Generator", "TrainConfig", "TrainResult", "family", "family_folders", "list_families", "load_generator", "train"]
 
-_HOMES = {"Generator": "trained", "load_generator": "checkpoint", "TrainConfig": "training", "TrainResult": "training", "train": "training"}
+_HOMES = {
+    "Generator": "engine.generator",
+    "load_generator": "engine.checkpoint",
+    "TrainConfig": "engine.training",
+    "TrainResult": "engine.training",
+    "train": "engine.training",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,9 +17,9 @@ import torch
 from pydantic import field_validator
 from torch import Tensor, nn
 
+from syntype.compute.ema import warmed_up
+from syntype.compute.runtime import Runtime
 from syntype.errors import UnknownNameError
-from syntype.generators.ema import warmed_up
-from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 
 __all__ = [
@@ -30,14 +30,10 @@ __all__ = [
     "GenerativeModel",
     "GeneratorConfig",
     "Inpaints",
-    "Lends",
     "ShowsProcess",
     "TrainingData",
+    "UsesRelative",
     "Varies",
-    "seeded_normal",
-    "slerp",
-    "to_tensor",
-    "to_uint8",
 ]
 
 BlendOf = Literal["latent", "species", "both"]
@@ -306,57 +302,12 @@ class Adapts(Protocol):
 
 
 @runtime_checkable
-class Lends(Protocol):
-    """A family that can show a new species in what its relative's photographs hold besides the species: poses, places, light."""
+class UsesRelative(Protocol):
+    """A family that can show a new species in the poses, places and light of its nearest relative's photographs."""
 
-    def lend(self, share: float) -> None:
-        """After ``prepare``, in adaptation: draw this share of the training's images, in [0, 1], from what the relative lends."""
+    def use_relative(self, share: float) -> None:
+        """After ``prepare``, in adaptation: draw this share of the training's images, in [0, 1], with the relative's poses, places and light."""
 
 
 ABILITIES: dict[str, type] = {"adapt": Adapts, "blend": Blends, "vary": Varies, "inpaint": Inpaints}
 """What a family may be able to do besides sampling, by the name of the command that does it."""
-
-
-def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Standard normal numbers, one independent draw a seed: float32, shape (len(seeds), *shape), on the CPU."""
-    rows = []
-    for seed in seeds:
-        source = torch.Generator().manual_seed(int(seed))
-        rows.append(torch.randn(tuple(shape), generator=source))
-    return torch.stack(rows) if rows else torch.empty((0, *shape))
-
-
-def slerp(first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
-    """Spherical interpolation of the rows of two tensors, shape (N, ...), float32; exactly ``first`` at 0 and ``second`` at 1.
-
-    Shoemake 1985, "Animating Rotation with Quaternion Curves", section 3.3, between the directions; lengths are interpolated
-    linearly. A straight line between two normal draws of many dimensions passes points shorter than any draw; the great circle does not.
-
-    Args:
-        amounts: shape (N,), in [0, 1].
-    """
-    a, b = first.flatten(1), second.flatten(1)
-    t = amounts.to(a)[:, None]
-    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
-    cosine = ((a * b).sum(1, keepdim=True) / (length_a * length_b).clamp(min=1e-12)).clamp(-1, 1)
-    angle = torch.arccos(cosine)
-    sine = torch.sin(angle)
-    straight = sine < 1e-4  # the same direction or opposite ones: no great circle, or every one
-    safe = torch.where(straight, torch.ones_like(sine), sine)
-    weight_a = torch.where(straight, 1 - t, torch.sin((1 - t) * angle) / safe)
-    weight_b = torch.where(straight, t, torch.sin(t * angle) / safe)
-    unit = weight_a * a / length_a.clamp(min=1e-12) + weight_b * b / length_b.clamp(min=1e-12)
-    mixed = unit * ((1 - t) * length_a + t * length_b)
-    mixed = torch.where(t == 0, a, torch.where(t == 1, b, mixed))
-    return mixed.view_as(first)
-
-
-def to_tensor(images: np.ndarray) -> Tensor:
-    """uint8 NHWC -> float32 NCHW in [-1, 1], channels-last in memory (no copy of the layout)."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-    return tensor.to(torch.float32).div_(127.5).sub_(1.0)
-
-
-def to_uint8(images_NCHW: Tensor) -> np.ndarray:
-    """[-1, 1] NCHW -> uint8 NHWC, rounded to the nearest level."""
-    return images_NCHW.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()

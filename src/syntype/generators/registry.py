@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["families_that", "family", "family_folders", "list_families"]
 
-family_folders: list[Path] = [Path(__file__).parent]
+family_folders: list[Path] = [Path(__file__).parent / "families"]
 """Folders that are searched for families; append one to add families of your own."""
-
-_MACHINERY = {"augment", "checkpoint", "contract", "data", "ema", "modulation", "previews", "registry", "runtime", "trained", "training"}
 
 
 def list_families() -> dict[str, str]:
@@ -29,7 +27,7 @@ def list_families() -> dict[str, str]:
     found = {}
     for folder in family_folders:
         for path in sorted(folder.glob("*.py")):
-            if path.stem not in _MACHINERY and not path.stem.startswith("_"):
+            if not path.stem.startswith("_"):
                 documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
                 found[path.stem] = documentation.partition("\n")[0]
     return found
@@ -55,7 +53,7 @@ def family(name: str) -> type[GenerativeModel]:
         and not value.__name__.startswith("_")
     ]
     if len(models) != 1:
-        raise TypeError(f"generators/{name}.py must define exactly one public GenerativeModel; it defines {len(models)}")
+        raise TypeError(f"families/{name}.py must define exactly one public GenerativeModel; it defines {len(models)}")
     return models[0]
 
 
@@ -66,7 +64,7 @@ def families_that(ability: type) -> list[str]:
 
 def _load(name: str) -> ModuleType:
     folder = next(folder for folder in family_folders if (folder / f"{name}.py").is_file())
-    full = f"syntype.generators.{name}"
+    full = f"syntype.generators.families.{name}"
     if folder == family_folders[0] or full in sys.modules:
         return importlib.import_module(full)
     spec = importlib.util.spec_from_file_location(full, folder / f"{name}.py")

@@ -9,9 +9,10 @@ import torch
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
+from syntype.compute.ema import MovingAverage, warmed_up
+from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import SCRATCH, Backbone, Head
-from syntype.generators.contract import to_tensor
-from syntype.generators.runtime import Runtime
 from syntype.identification.augment import augment
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
@@ -45,7 +46,7 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
     num_species, scratch, training = len(counts_real), config.backbone == SCRATCH, config.runtime(training=True)
     head = (_head(backbone.num_features, num_species, seed, config) if start is None else start.head.requires_grad_(True)).to(runtime.device)
     model = nn.ModuleDict({"backbone": backbone.network, "head": head})
-    averaged = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    averaged = MovingAverage(model)
     optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
     batches = schedule(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
                        cap=config.synthetic_share, seed=seed)  # fmt: skip
@@ -61,10 +62,10 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
             for group in optimiser.param_groups:
                 group["lr"] = group["highest"] * rate(step, config.steps)
             optimiser.step()
-            _average(averaged, model.state_dict(), min(_EMA, (1 + step) / (10 + step)))
+            averaged.update(warmed_up(step, _EMA))
             if step + 1 in looked:
                 logits = None if val is None else _look(model, averaged, backbone, val, config, runtime)
-                keeper.look(step + 1, loss.item(), logits, averaged)
+                keeper.look(step + 1, loss.item(), logits, averaged.average)
             bar.advance()
     model.load_state_dict(keeper.best)
     model.eval()
@@ -114,23 +115,14 @@ def _batch(train: LabelledImages, rows: np.ndarray, config: ClassifierConfig, ra
 
 
 @torch.no_grad()
-def _average(averaged: dict[str, Tensor], current: dict[str, Tensor], keep: float) -> None:
-    moving = [name for name, value in averaged.items() if value.is_floating_point()]
-    torch._foreach_lerp_([averaged[name] for name in moving], [current[name] for name in moving], 1 - keep)
-    for name in averaged.keys() - set(moving):  # counters of batch normalisation
-        averaged[name].copy_(current[name])
-
-
-@torch.inference_mode()
-def _look(model: nn.ModuleDict, averaged: dict[str, Tensor], backbone: Backbone, val: LabelledImages, config: ClassifierConfig,
+def _look(model: nn.ModuleDict, averaged: MovingAverage, backbone: Backbone, val: LabelledImages, config: ClassifierConfig,
           runtime: Runtime) -> np.ndarray:  # fmt: skip
     """Logits of the validation images under the averaged weights; the model's own weights are put back."""
-    own = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(averaged)
+    averaged.swap()
     model.eval()
     rows = []
     for first in range(0, len(val), 128):
         features = embed(backbone, to_tensor(val.images[first : first + 128]), config.input_size, runtime)
         rows.append(model["head"](features).cpu().numpy())
-    model.load_state_dict(own)
+    averaged.swap()
     return np.concatenate(rows)
