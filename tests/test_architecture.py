@@ -12,7 +12,11 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "syntype"
 # The data's route. A module imports only from its own package and from those before it.
-ROUTE = ("errors", "recipe", "run", "collection", "encoders", "generators", "adaptation", "synthesis", "curation", "identification", "study", "apps")
+ROUTE = (
+    "errors", "recipe", "run", "collection", "compute", "encoders", "generators", "adaptation", "synthesis", "curation", "identification", "study", "apps",
+)  # fmt: skip
+# The rooms of generators/: each imports only from itself and from those before it. The registry loads families by name.
+ROOMS = ("contract", "augmentation", "networks", "copy_paste", "diffusion", "gans", "families", "registry", "engine")
 MODULES = sorted(SOURCE.rglob("*.py"))
 LONGEST_FILE = 450
 
@@ -51,6 +55,24 @@ def out_of_order(tree: ast.Module, path: Path) -> list[str]:
     return faults
 
 
+def room(path: Path) -> str:
+    """The room or module of generators/ to which a file belongs; empty for ``generators/__init__.py``."""
+    part = path.relative_to(SOURCE / "generators").parts[0]
+    return "" if part == "__init__.py" else part.removesuffix(".py")
+
+
+def out_of_room(tree: ast.Module, path: Path) -> list[str]:
+    """Imports of generators/ from a later room than the file's own, and of one family from another."""
+    own, faults = room(path), []
+    for line, name in imported(tree, path):
+        parts = name.split(".")
+        if parts[:2] != ["syntype", "generators"] or len(parts) < 3 or parts[2] not in ROOMS:
+            continue
+        if ROOMS.index(parts[2]) > ROOMS.index(own) or (parts[2] == own == "families"):
+            faults.append(f"{name_of(path)}:{line} imports {name}")
+    return faults
+
+
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -69,6 +91,35 @@ def test_the_rule_sees_imports_in_functions_and_relative_ones() -> None:
     path = SOURCE / "encoders" / "made_up.py"
     hidden = ast.parse("def f():\n    from syntype.study import study\n    from .. import apps\n    from ..collection import Collection\n")
     assert len(out_of_order(hidden, path)) == 3  # syntype.study, syntype.study.study, syntype.apps
+
+
+GENERATORS = [path for path in MODULES if station(path) == "generators"]
+
+
+def test_generators_have_these_rooms_and_no_other() -> None:
+    assert {room(path) for path in GENERATORS} - {""} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", [path for path in GENERATORS if room(path)], ids=name_of)
+def test_a_room_imports_only_from_those_before_it_and_no_family_a_family(path: Path) -> None:
+    assert out_of_room(parse(path), path) == []
+
+
+def test_the_rule_of_rooms_sees_families_that_import_families_and_rooms_that_import_them() -> None:
+    family, network = SOURCE / "generators" / "families" / "made_up.py", SOURCE / "generators" / "networks" / "made_up.py"
+    code = ast.parse("from syntype.generators.families.dcgan import DCGAN\nfrom syntype.generators.networks import unet\n")
+    assert len(out_of_room(code, family)) == 2  # the module, and the name in it
+    assert len(out_of_room(code, network)) == 2
+    assert out_of_room(ast.parse("from syntype.generators.engine.training import train"), family)
+
+
+def test_the_folder_of_families_holds_families_alone() -> None:
+    from syntype.generators import family, list_families
+
+    files = {path.stem for path in (SOURCE / "generators" / "families").glob("*.py")} - {"__init__"}
+    assert files == set(list_families())
+    for name in files:
+        assert family(name).__module__ == f"syntype.generators.families.{name}"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if station(path) == "apps"], ids=name_of)

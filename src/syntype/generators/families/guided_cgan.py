@@ -27,10 +27,9 @@ class GuidedGANConfig(ConditionalWassersteinConfig):
     """Settings of ``guided_cgan``."""
 
     guidance: float = Field(0.05, ge=0)
-    """Weight of the cross-entropy of the species asked for, as the guidance classifier sees it. Its gradient in an image of an untrained generator was
-    some 30
-    times as long as the critic's, which the penalty holds at 1: at a weight of 1 it drowned the critic, and images were noise. At 0 there is no
-    guidance classifier, and all is as in ``cwgan_gp``."""
+    """Weight of the cross-entropy of the species asked for, as the guidance classifier sees it. In an image of an untrained generator its gradient was
+    measured to be some 30 times as long as the critic's, which the penalty holds at 1; with a weight of 1 images were noise. 0 leaves the guidance
+    classifier out: the same as ``cwgan_gp``."""
     guidance_classifier: str = "lite1"
     """What recognises species. ``lite1``, ``lite2``, ``timm:NAME`` or ``timm:NAME:FILE``: a linear layer on this frozen network, fitted to the
     training photographs before training begins. Or the folder of a classifier from ``syntype classify train`` that knows all the species."""
