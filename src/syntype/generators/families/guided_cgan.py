@@ -1,6 +1,7 @@
 """Guided conditional GAN: ``cwgan_gp`` whose generator is also rewarded when a frozen classifier recognises the species asked for.
 
-Source: a coursework on birds and butterflies (the recipe ``s2-guided`` has its settings). Odena et al. 2017, "Conditional Image Synthesis with
+Source: a coursework on birds and butterflies (the recipe ``birds-butterflies-guided-cgan`` has its settings).
+Odena et al. 2017, "Conditional Image Synthesis with
 Auxiliary Classifier GANs" (arXiv 1610.09585), reward the generator alike, but by a classifier that is trained with it. Loss: Gulrajani et al.
 2017 (arXiv 1704.00028).
 Code: written for Syntype; ``gans/wasserstein.py`` says where it differs. Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), unless another network
@@ -27,9 +28,9 @@ class GuidedGANConfig(ConditionalWassersteinConfig):
     """Settings of ``guided_cgan``."""
 
     guidance: float = Field(0.05, ge=0)
-    """Weight of the cross-entropy of the species asked for, as the guidance classifier sees it. In an image of an untrained generator its gradient was
-    measured to be some 30 times as long as the critic's, which the penalty holds at 1; with a weight of 1 images were noise. 0 leaves the guidance
-    classifier out: the same as ``cwgan_gp``."""
+    """Weight of the cross-entropy of the species asked for, as the guidance classifier sees it. In an image of an untrained generator its gradient
+    was measured to be some 30 times as long as the critic's, which the penalty holds at 1; with a weight of 1 images were noise. 0 leaves the
+    guidance classifier out: the same as ``cwgan_gp``."""
     guidance_classifier: str = "lite1"
     """What recognises species. ``lite1``, ``lite2``, ``timm:NAME`` or ``timm:NAME:FILE``: a linear layer on this frozen network, fitted to the
     training photographs before training begins. Or the folder of a classifier from ``syntype classify train`` that knows all the species."""
