@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, syntype, write_page
+from syntype.compute.tensors import to_uint8
 
 from syntype.adaptation import METHODS
 from syntype.adaptation.adapt import choose_photographs
@@ -28,13 +29,12 @@ from syntype.collection import Collection
 from syntype.curation.curate import copy_detector
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import load_generator
-from syntype.generators.contract import to_uint8
 from syntype.run import Run, write_json
 from syntype.study.fidelity import EvaluateConfig, density_coverage, kid, vendi_score
 
 SHOTS, IMAGES, SIZE = 6, 100, 64
 LEAST_PHOTOGRAPHS, LEAST_HELD_OUT = 20, 10
-VARIANTS = {"plain": ["--method", "finetune", "--set", "lending=0"], **{method: ["--method", method] for method in reversed(METHODS)}}
+VARIANTS = {"plain": ["--method", "finetune", "--set", "relative_share=0"], **{method: ["--method", method] for method in reversed(METHODS)}}
 """How each row adapts. But for ``plain``, half of the images in training show the species in what its relative lends."""
 MEASURES = {"kid": "KID", "coverage": "coverage", "vendi_ratio": "Vendi ratio", "copy_rate": "copy rate", "minutes": "minutes", "megabytes": "MB"}
 

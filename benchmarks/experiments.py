@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from fidelity import SIZE
 from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, points
+from syntype.compute.tensors import to_tensor, to_uint8
 from truth import save, share
 
 from syntype.adaptation import nearest_relative
@@ -30,10 +31,10 @@ from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, reef_config
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import Generator, load_generator
-from syntype.generators.collage import Collage, CollageConfig
-from syntype.generators.contract import Blends, Varies, to_tensor, to_uint8
-from syntype.generators.lent import Lent
-from syntype.generators.projected import ProjectedGAN
+from syntype.generators.contract import Blends, Varies
+from syntype.generators.families.collage import Collage, CollageConfig
+from syntype.generators.families.pose_transfer import PoseTransfer
+from syntype.generators.families.projected import ProjectedGAN
 from syntype.identification import ClassifierConfig, fit, labelled
 from syntype.run import Run, write_json
 from syntype.study import StudyConfig, study
@@ -113,8 +114,8 @@ def drawn(generator: Generator, task: Task) -> np.ndarray:
 
 
 def collaged(generator: Generator, task: Task) -> np.ndarray:
-    """Collages of the animals that ``lent`` has cut out: what its outlines are worth without what else it does."""
-    assert isinstance(generator.model, Lent)
+    """Collages of the animals that ``pose_transfer`` has cut out: what its outlines are worth without what else it does."""
+    assert isinstance(generator.model, PoseTransfer)
     model = Collage(CollageConfig(size=SIZE), generator.species)
     model.generator = generator.model.generator
     return to_uint8(model.sample(task.names, list(range(len(task.labels)))))
@@ -209,7 +210,7 @@ def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.
     """The routes that a generator's abilities allow, by name."""
     if not generator.model.learns:
         plain = dict.fromkeys((generator.family, generator.family + MANY_WORDS), drawn)
-        return {**plain, COLLAGED: collaged} if isinstance(generator.model, Lent) else plain
+        return {**plain, COLLAGED: collaged} if isinstance(generator.model, PoseTransfer) else plain
     found: dict[str, Callable[[Generator, Task], np.ndarray]] = {generator.family: drawn, f"{generator.family}, the surest of {SURPLUS}": surest}
     if isinstance(generator.model, Blends):
         found |= {f"{generator.family}, {amount:g} towards the relative": lambda g, t, amount=amount: blended(amount, g, t) for amount in AMOUNTS}

@@ -23,10 +23,11 @@ from fish4knowledge import NOTICE, SHOWN, add_arguments, machine, open_photograp
 from PIL import Image
 from scipy.special import expit, log_softmax
 from scipy.stats import spearmanr
+from syntype.compute.tensors import to_uint8
 
 from syntype.collection import Collection
 from syntype.generators import Generator, load_generator
-from syntype.generators.contract import BlendOf, Blends, to_uint8
+from syntype.generators.contract import BlendOf, Blends
 from syntype.identification import Classifier, load_classifier
 from syntype.run import write_json
 from syntype.study.statistics import mean_recall, species_recall
@@ -92,7 +93,7 @@ def refuse_partner(generator: Generator, classifier: Classifier) -> None:
         SystemExit: with what to do instead.
     """
     config = generator.model.config
-    guide = str(config.recogniser) if getattr(config, "guidance", 0) and hasattr(config, "recogniser") else ""
+    guide = str(config.guidance_classifier) if getattr(config, "guidance", 0) and hasattr(config, "guidance_classifier") else ""
     saved = Path(guide) / "classifier.json"
     backbone = json.loads(saved.read_text(encoding="utf-8"))["config"]["backbone"] if guide and saved.is_file() else guide
     if backbone == classifier.fitted.backbone.name:

@@ -19,8 +19,8 @@ from fish4knowledge import add_outputs, machine, write_page
 from PIL import Image
 
 from syntype.collection import reef_drawing
-from syntype.generators._outlines import learnt_masks
-from syntype.generators._segmentation import segment
+from syntype.generators.copy_paste.outlines import learnt_masks
+from syntype.generators.copy_paste.segmentation import segment
 
 NUM_SPECIES, SEED, PURPOSE = 40, 7, 11
 SHOWN = 8
@@ -70,7 +70,7 @@ def report(masks: dict[str, np.ndarray], truth: np.ndarray, arguments: argparse.
         f"Written by `python benchmarks/outlines.py --images {arguments.images} --size {arguments.size}`. Machine: {machine()}.",
         "",
         f"{len(truth)} pictures of {NUM_SPECIES} species of the drawn reef, each of another individual. `collage` cuts animals out by colours alone, "
-        "`lent` by outlines that all photographs teach together. Nobody tells either where an animal is.",
+        "`pose_transfer` by outlines that all photographs teach together. Nobody tells either where an animal is.",
         "",
         "| outlines | intersection over union: mean | the worst tenth below | of the animal covered | of what is covered animal |",
         "| --- | --- | --- | --- | --- |",

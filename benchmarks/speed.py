@@ -35,14 +35,15 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from syntype.generators import projected, training
-from syntype.generators._projection import FrozenFeatures
+from syntype.compute.ema import MovingAverage
+from syntype.compute.runtime import Runtime
 from syntype.generators.contract import TrainingData
-from syntype.generators.data import BatchSampler, training_data
-from syntype.generators.ema import MovingAverage
-from syntype.generators.projected import ProjectedConfig, ProjectedGAN
-from syntype.generators.runtime import Runtime
-from syntype.generators.training import Loop, TrainConfig
+from syntype.generators.engine import training
+from syntype.generators.engine.batches import BatchSampler, training_data
+from syntype.generators.engine.training import Loop, TrainConfig
+from syntype.generators.families import projected
+from syntype.generators.families.projected import ProjectedConfig, ProjectedGAN
+from syntype.generators.networks.projection import FrozenFeatures
 from syntype.run import Run, write_json
 
 SIZE, BATCH = 64, 16

@@ -17,11 +17,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
 from syntype.generators import load_generator
-from syntype.generators.data import training_data
-from syntype.generators.projected import ProjectedConfig, ProjectedGAN
-from syntype.generators.runtime import Runtime
-from syntype.generators.training import TrainConfig, train
+from syntype.generators.engine.batches import training_data
+from syntype.generators.engine.training import TrainConfig, train
+from syntype.generators.families.projected import ProjectedConfig, ProjectedGAN
 from syntype.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -235,10 +235,10 @@ def test_a_route_fills_up_known_species_from_their_own_photographs_and_never_pas
 
 def test_collages_of_lents_animals_are_a_route_of_their_own(small_collection: Collection, tmp_path: Path) -> None:
     script = importlib.import_module("experiments")
-    train(small_collection, TrainConfig(family="lent", size=script.SIZE, device="cpu"), tmp_path / "lent", Run.silent())
-    generator = load_generator(tmp_path / "lent")
+    train(small_collection, TrainConfig(family="pose_transfer", size=script.SIZE, device="cpu"), tmp_path / "pose_transfer", Run.silent())
+    generator = load_generator(tmp_path / "pose_transfer")
     routes, task = script.routes_of(generator), script.Task.of(small_collection, generator.species, 20)
-    collages, lent = (routes[name](generator, task) for name in (script.COLLAGED, "lent"))
+    collages, lent = (routes[name](generator, task) for name in (script.COLLAGED, "pose_transfer"))
     assert collages.shape == lent.shape == (len(task.labels), script.SIZE, script.SIZE, 3)
     assert not np.array_equal(collages, lent)
 

@@ -18,7 +18,7 @@ from syntype.collection import Collection
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
 from syntype.generators import TrainConfig, family, load_generator, train
-from syntype.generators.checkpoint import read_state
+from syntype.generators.engine.checkpoint import read_state
 from syntype.run import Run
 
 
@@ -224,17 +224,17 @@ def test_a_base_that_is_gone_or_changed_is_noticed(collection: Collection, base:
 
 def test_what_a_relative_lends_changes_what_is_learnt(collection: Collection, base: Path, tmp_path: Path) -> None:
     learnt = {}
-    for lending in (0.0, 0.5, None):
-        adapted(collection, base, "Cus novus", tmp_path / f"{lending}", lending=lending)
-        learnt[lending] = load_generator(tmp_path / f"{lending}").sample(["Cus novus"], [0])
+    for relative_share in (0.0, 0.5, None):
+        adapted(collection, base, "Cus novus", tmp_path / f"{relative_share}", relative_share=relative_share)
+        learnt[relative_share] = load_generator(tmp_path / f"{relative_share}").sample(["Cus novus"], [0])
     assert torch.equal(learnt[None], learnt[0.5]), "projected lends one half by default"
     assert not torch.equal(learnt[0.0], learnt[0.5])
-    with pytest.raises(InputError, match="lending"):
-        adapted(collection, base, "Cus novus", tmp_path / "0.5", lending=0.25)
+    with pytest.raises(InputError, match="relative_share"):
+        adapted(collection, base, "Cus novus", tmp_path / "0.5", relative_share=0.25)
 
 
 def test_a_family_without_codes_has_nothing_to_lend(collection: Collection, tmp_path: Path) -> None:
     trained(collection, "fastgan", tmp_path / "base", steps=1)
     with pytest.raises(UnsupportedError, match="lend"):
-        adapted(collection, tmp_path / "base", "Cus novus", tmp_path / "one", lending=0.5, steps=1)
+        adapted(collection, tmp_path / "base", "Cus novus", tmp_path / "one", relative_share=0.5, steps=1)
     adapted(collection, tmp_path / "base", "Cus novus", tmp_path / "one", steps=1)

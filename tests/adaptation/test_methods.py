@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from syntype.compute.tensors import seeded_normal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.adaptation.methods import fisher_information, hold
+from syntype.compute.runtime import Runtime
 from syntype.generators import family
-from syntype.generators._skip_generator import SkipGenerator
-from syntype.generators.contract import TrainingData, seeded_normal
-from syntype.generators.modulation import modulate, plain_weights, saved_weights
-from syntype.generators.runtime import Runtime
+from syntype.generators.contract import TrainingData
+from syntype.generators.networks.fastgan_generator import FastGANGenerator
+from syntype.generators.networks.kernel_modulation import modulate, plain_weights, saved_weights
 
 
 class Believer:
@@ -86,7 +87,7 @@ def test_the_information_of_a_gan_is_that_of_single_images() -> None:
 
 @pytest.mark.parametrize("size", [64, 256, 1024])
 def test_a_modulated_species_needs_less_than_a_megabyte(size: int) -> None:
-    generator = SkipGenerator(size, 5, latent_dim=128, embedding_dim=64, width=24)
+    generator = FastGANGenerator(size, 5, latent_dim=128, embedding_dim=64, width=24)
     own = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     modulate(generator, {name for name, _ in generator.named_parameters()}, seed=0)
     saved = {name: tensor for name, tensor in saved_weights(generator.state_dict()).items() if name not in own or tensor.ndim <= 1}
@@ -95,7 +96,7 @@ def test_a_modulated_species_needs_less_than_a_megabyte(size: int) -> None:
 
 def test_a_modulated_generator_starts_as_it_was_and_its_file_stands_for_it() -> None:
     torch.manual_seed(0)
-    generator = SkipGenerator(32, 3, latent_dim=8, embedding_dim=8, width=4).eval()
+    generator = FastGANGenerator(32, 3, latent_dim=8, embedding_dim=8, width=4).eval()
     own = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     z, labels = torch.randn(4, 8), torch.tensor([0, 1, 2, 2])
     with torch.no_grad():
@@ -108,7 +109,7 @@ def test_a_modulated_generator_starts_as_it_was_and_its_file_stands_for_it() -> 
         after = generator(z, labels)
         assert not torch.allclose(after, before, atol=1e-3)
         saved = saved_weights(generator.state_dict())
-        plain = SkipGenerator(32, 3, latent_dim=8, embedding_dim=8, width=4).eval()
+        plain = FastGANGenerator(32, 3, latent_dim=8, embedding_dim=8, width=4).eval()
         plain.load_state_dict(plain_weights(saved, own) | {name: own[name] for name in own if "to_rgb" in name})
         torch.testing.assert_close(plain(z, labels), after)
     assert not any("to_rgb" in name for name in learn) and saved_weights(own) == own

@@ -12,21 +12,22 @@ import pytest
 import torch
 from made import make_collection
 from PIL import Image
+from syntype.compute.tensors import to_tensor
 from torch import Tensor
 from torch.testing import assert_close
 
 from syntype.collection import Collection
 from syntype.errors import InputError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators import family, load_generator
-from syntype.generators._filling import join
-from syntype.generators._masked_patches import MaskedPatches
-from syntype.generators.checkpoint import read_state
-from syntype.generators.contract import Blends, Inpaints, Varies, to_tensor
-from syntype.generators.fastgan import FastGAN, FastGANConfig
-from syntype.generators.previews import MOST_FRAMES, plot_curves, save_course
+from syntype.generators.contract import Blends, Inpaints, Varies
+from syntype.generators.copy_paste.filling import join
+from syntype.generators.engine.checkpoint import read_state
+from syntype.generators.engine.generator import Generator
+from syntype.generators.engine.masked_patches import MaskedPatches
+from syntype.generators.engine.previews import MOST_FRAMES, plot_curves, save_course
+from syntype.generators.engine.training import TrainConfig, train
+from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.generators.registry import families_that
-from syntype.generators.trained import Generator
-from syntype.generators.training import TrainConfig, train
 from syntype.run import Run, read_events
 
 NAMES = ["Aus primus", "Aus secundus", "Bus tertius"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from syntype.generators.augment import augment
+from syntype.generators.augmentation import augment
 
 QUIET = {"colour": 0.0, "translation": 0.0, "cutout": 0.0}
 KINDS = {"colour": {**QUIET, "colour": 1.0}, "translation": {**QUIET, "translation": 0.125}, "cutout": {**QUIET, "cutout": 0.5}}

@@ -16,14 +16,14 @@ import torch
 from torch.testing import assert_close
 
 from syntype.collection import Collection
+from syntype.compute import runtime as runtime_module
 from syntype.errors import CollectionError, InputError, TrainingError, UnknownNameError, UserError
 from syntype.generators import family, list_families, load_generator
 from syntype.generators import registry as registry_module
-from syntype.generators import runtime as runtime_module
-from syntype.generators.checkpoint import read_state
 from syntype.generators.contract import ABILITIES
-from syntype.generators.data import BatchSampler, training_data
-from syntype.generators.training import TrainConfig, train
+from syntype.generators.engine.batches import BatchSampler, training_data
+from syntype.generators.engine.checkpoint import read_state
+from syntype.generators.engine.training import TrainConfig, train
 from syntype.recipe import apply_overrides
 from syntype.run import Run, read_events
 
@@ -125,7 +125,7 @@ def test_training_changes_the_weights_and_logs_finite_losses(name: str, small_co
 def test_a_gradient_that_is_not_finite_stops_training_with_advice(
     name: str, small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import syntype.generators.training as training
+    import syntype.generators.engine.training as training
 
     monkeypatch.setattr(training, "MAX_SKIPPED", 2)
     monkeypatch.setattr(training, "to_tensor", lambda images: torch.full((len(images), 3, 32, 32), float("nan")))
@@ -155,7 +155,7 @@ def test_killed_in_the_middle_of_training_and_resumed(small_collection: Collecti
 
 
 def test_ctrl_c_keeps_the_work(small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import syntype.generators.training as training
+    import syntype.generators.engine.training as training
 
     real_step = training.Loop._one_step
 

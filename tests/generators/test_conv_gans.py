@@ -8,20 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from syntype.compute.tensors import to_tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-import syntype.generators._wasserstein as wasserstein
+import syntype.generators.gans.wasserstein as wasserstein
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
 from syntype.errors import UnsupportedError
 from syntype.generators import family, load_generator
-from syntype.generators._conv_gan import ConvGAN
-from syntype.generators._conv_networks import ConvCritic, ConvGenerator, JoinedConv, NoSpecies, OneHot, initialise
-from syntype.generators._wasserstein import gradient_penalty
-from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData, to_tensor
-from syntype.generators.runtime import Runtime
-from syntype.generators.training import TrainConfig, train
+from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData
+from syntype.generators.engine.training import TrainConfig, train
+from syntype.generators.gans.conv_gan import ConvGAN
+from syntype.generators.gans.wasserstein import gradient_penalty
+from syntype.generators.networks.conv import ConvCritic, ConvGenerator, JoinedConv, NoSpecies, OneHot, initialise
 from syntype.run import Run
 from syntype.synthesis import GenerateConfig, generate
 

@@ -7,16 +7,17 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import pytest
 import torch
+from syntype.compute.tensors import seeded_normal, to_tensor, to_uint8
 from torch import Tensor
 from torch.testing import assert_close
 
+from syntype.compute.processes import WholeBatchDraws
+from syntype.compute.runtime import Runtime
 from syntype.errors import RecipeError, UnknownNameError, UnsupportedError
-from syntype.generators._diffusion import diffusion_strip
-from syntype.generators._processes import WholeBatchDraws
-from syntype.generators._unet import UNet
-from syntype.generators.contract import Batch, Blends, Inpaints, ShowsProcess, TrainingData, Varies, seeded_normal, to_tensor, to_uint8
-from syntype.generators.ddpm import DDPM, DDPMConfig
-from syntype.generators.runtime import Runtime
+from syntype.generators.contract import Batch, Blends, Inpaints, ShowsProcess, TrainingData, Varies
+from syntype.generators.diffusion.gaussian import diffusion_strip
+from syntype.generators.families.ddpm import DDPM, DDPMConfig
+from syntype.generators.networks.unet import UNet
 
 SIZE = 16
 SPECIES = ("Aus primus", "Aus secundus", "Bus tertius")

@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
+from syntype.compute.tensors import seeded_normal
 from torch import Tensor
 from torch.testing import assert_close
 
-from syntype.generators._diffusion import Diffusion, ReverseProcess, SamplerName, guided, noise_streams
-from syntype.generators.contract import seeded_normal
+from syntype.generators.diffusion.gaussian import Diffusion, ReverseProcess, SamplerName, guided, noise_streams
 
 SHAPE = (4, 3, 8, 8)
 LEVELS = torch.tensor([0, 20, 500, 999])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from syntype.generators._edm import (
+from syntype.generators.diffusion.edm import (
     SIGMA_DATA,
     SIGMA_MAX,
     SIGMA_MIN,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from syntype.generators.ema import MovingAverage, power_decay, power_exponent, warmed_up
+from syntype.compute.ema import MovingAverage, power_decay, power_exponent, warmed_up
 
 
 def _weights_of_updates(updates: int, exponent: float) -> np.ndarray:

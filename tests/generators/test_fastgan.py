@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from syntype.generators.networks.ssim import structural_dissimilarity
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-import syntype.generators.fastgan as module
+import syntype.generators.families.fastgan as module
 from syntype.adaptation import AdaptConfig, adapt
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
 from syntype.errors import RecipeError
 from syntype.generators import TrainConfig, load_generator, train
-from syntype.generators._autoencoding import AutoencodingDiscriminator, reconstruction_loss, structural_dissimilarity
 from syntype.generators.contract import Batch, TrainingData
-from syntype.generators.fastgan import FastGAN, FastGANConfig
-from syntype.generators.runtime import Runtime
+from syntype.generators.families.fastgan import FastGAN, FastGANConfig
+from syntype.generators.networks.fastgan_discriminator import FastGANDiscriminator, reconstruction_loss
 from syntype.run import Run
 
 SPECIES = ("Aus primus", "Aus secundus")
@@ -77,7 +78,7 @@ def test_a_gradient_reaches_every_parameter(conditional: bool, monkeypatch: pyte
 
 def test_the_discriminator_learns_to_redraw_a_batch() -> None:
     torch.manual_seed(0)
-    network, images, corner = AutoencodingDiscriminator(64, 2, 8), photographs(64), (3, 6)
+    network, images, corner = FastGANDiscriminator(64, 2, 8), photographs(64), (3, 6)
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     losses = []
     for _ in range(60):
@@ -119,7 +120,7 @@ def test_structural_dissimilarity_equals_its_definition() -> None:
 
 def test_logits_are_a_map_with_the_species_projected_on_each_window() -> None:
     torch.manual_seed(0)
-    network, images, labels = AutoencodingDiscriminator(32, 2, 4).eval(), photographs(32), torch.tensor([0, 1, 1, 0])  # eval: fixed spectral norms
+    network, images, labels = FastGANDiscriminator(32, 2, 4).eval(), photographs(32), torch.tensor([0, 1, 1, 0])  # eval: fixed spectral norms
     seen: list[Tensor] = []
     network.mix.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     logits, fine, coarse = network(images, labels)

@@ -1,4 +1,4 @@
-"""The guided GAN: its recogniser is sound and stays frozen, and guidance does what it says and nothing else."""
+"""The guided GAN: its guidance_classifier is sound and stays frozen, and guidance does what it says and nothing else."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from syntype.compute.tensors import to_tensor
 from torch.testing import assert_close
 
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
 from syntype.encoders import Head, build_classifier_backbone
 from syntype.errors import InputError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators import family
-from syntype.generators._recogniser import _evenly, build_recogniser
-from syntype.generators.contract import Batch, TrainingData, to_tensor
-from syntype.generators.data import training_data
-from syntype.generators.guided_cgan import GuidedGAN, GuidedGANConfig
-from syntype.generators.runtime import Runtime
+from syntype.generators.contract import Batch, TrainingData
+from syntype.generators.engine.batches import training_data
+from syntype.generators.families.guided_cgan import GuidedGAN, GuidedGANConfig
+from syntype.generators.gans.classifier_guidance import _evenly, build_guidance_classifier
 from syntype.identification import Classifier, ClassifierConfig, FittedClassifier, load_classifier, save_classifier
 
 CPU = torch.device("cpu")
@@ -60,24 +61,24 @@ def test_guidance_makes_the_recogniser_see_the_species_asked_for_and_leaves_it_a
     def recognised(model: GuidedGAN) -> float:
         labels = torch.arange(len(data.species)).repeat(16)
         images = model.sample([data.species[label] for label in labels], list(range(len(labels))))
-        return float(model.recogniser.log_probability(images, labels).exp().mean())
+        return float(model.guidance_classifier.log_probability(images, labels).exp().mean())
 
     model = prepared("guided_cgan", data, guidance=30.0, critic_steps=1, generator_rate=2e-3)
     assert isinstance(model, GuidedGAN)
-    before, kept = recognised(model), {name: tensor.clone() for name, tensor in model.recogniser.state_dict().items()}
+    before, kept = recognised(model), {name: tensor.clone() for name, tensor in model.guidance_classifier.state_dict().items()}
     stepped(model, data, 100)
     assert recognised(model) > before + 0.2  # over seeds and processors: +0.31 to +0.45
-    assert all(torch.equal(tensor, kept[name]) for name, tensor in model.recogniser.state_dict().items())
-    assert not any(parameter.requires_grad for parameter in model.recogniser.parameters()) and not model.recogniser.training
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in model.guidance_classifier.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in model.guidance_classifier.parameters()) and not model.guidance_classifier.training
 
 
 def test_the_fitted_recogniser_knows_its_photographs_whichever_way_they_face(data: TrainingData) -> None:
-    recogniser = build_recogniser("lite1", 64, data, True, CPU)
+    guidance_classifier = build_guidance_classifier("lite1", 64, data, True, CPU)
     images, labels = to_tensor(data.images), torch.from_numpy(data.labels)
     for seen in (images, images.flip(3)):
-        assert (recogniser(seen).argmax(1) == labels).float().mean() > 0.9
-    again = build_recogniser("lite1", 64, data, True, CPU)
-    assert all(torch.equal(value, again.head.state_dict()[name]) for name, value in recogniser.head.state_dict().items())
+        assert (guidance_classifier(seen).argmax(1) == labels).float().mean() > 0.9
+    again = build_guidance_classifier("lite1", 64, data, True, CPU)
+    assert all(torch.equal(value, again.head.state_dict()[name]) for name, value in guidance_classifier.head.state_dict().items())
 
 
 def test_the_photographs_it_is_fitted_to_are_spread_over_the_species() -> None:
@@ -102,20 +103,20 @@ def saved(folder: Path, backbone: str, species: tuple[str, ...]) -> Path:
 @pytest.mark.parametrize("backbone", ["lite2", "scratch"])
 def test_a_trained_classifier_judges_as_it_does_itself(backbone: str, data: TrainingData, tmp_path: Path) -> None:
     folder = saved(tmp_path / "classifier", backbone, ("Zus zuletzt", *reversed(data.species)))
-    recogniser = build_recogniser(str(folder), 96, data, True, CPU)
+    guidance_classifier = build_guidance_classifier(str(folder), 96, data, True, CPU)
     images, labels = data.images[:5], torch.from_numpy(data.labels[:5])
     probability = load_classifier(folder, device="cpu").predict(images)
     expected = torch.from_numpy(probability)[torch.arange(5), len(data.species) - labels]  # reversed, after the first
-    assert_close(recogniser.log_probability(to_tensor(images), labels).exp(), expected, atol=1e-4, rtol=1e-3)
+    assert_close(guidance_classifier.log_probability(to_tensor(images), labels).exp(), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_recognisers_that_cannot_serve_are_refused_with_the_reason(data: TrainingData, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="referee"):
-        build_recogniser(str(saved(tmp_path / "referee", "lite0", data.species)), 96, data, True, CPU)
+        build_guidance_classifier(str(saved(tmp_path / "referee", "lite0", data.species)), 96, data, True, CPU)
     with pytest.raises(UnknownNameError, match=data.species[-1]):
-        build_recogniser(str(saved(tmp_path / "ignorant", "scratch", data.species[:-1])), 96, data, True, CPU)
+        build_guidance_classifier(str(saved(tmp_path / "ignorant", "scratch", data.species[:-1])), 96, data, True, CPU)
     with pytest.raises(InputError, match="syntype classify train"):
-        build_recogniser(str(tmp_path / "nothing"), 96, data, True, CPU)
+        build_guidance_classifier(str(tmp_path / "nothing"), 96, data, True, CPU)
     for name in ("lite0", "timm:tf_efficientnet_lite0.in1k", "timm:tf_efficientnet_lite0:weights.pth"):
         with pytest.raises(RecipeError, match="referee"):
-            GuidedGANConfig.parse({"recogniser": name})
+            GuidedGANConfig.parse({"guidance_classifier": name})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from syntype.compute.tensors import to_tensor
 
-from syntype.generators.contract import Batch, TrainingData, to_tensor
-from syntype.generators.imle import IMLE, IMLEConfig, nearest_candidates
-from syntype.generators.runtime import Runtime
+from syntype.compute.runtime import Runtime
+from syntype.generators.contract import Batch, TrainingData
+from syntype.generators.families.imle import IMLE, IMLEConfig, nearest_candidates
 
 
 def test_each_photograph_chooses_the_nearest_of_its_own_species() -> None:

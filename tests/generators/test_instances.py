@@ -8,12 +8,12 @@ import torch
 from torch.testing import assert_close
 
 from syntype.collection import Collection
-from syntype.generators._instances import MOST_KEPT, CodeBank, InstanceEncoder
-from syntype.generators.augment import augment
+from syntype.compute.runtime import Runtime
+from syntype.generators.augmentation import augment
 from syntype.generators.contract import TrainingData
-from syntype.generators.data import training_data
-from syntype.generators.projected import ProjectedConfig, ProjectedGAN
-from syntype.generators.runtime import Runtime
+from syntype.generators.engine.batches import training_data
+from syntype.generators.families.projected import ProjectedConfig, ProjectedGAN
+from syntype.generators.networks.instance_codes import MOST_KEPT, CodeBank, InstanceEncoder
 
 WIDTHS = [4, 8, 16, 16]
 

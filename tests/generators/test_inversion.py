@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from syntype.generators._inversion import fill_in, invert
+from syntype.generators.gans.latent_search import fill_in, invert
 
 DIM, SIZE = 8, 16
 

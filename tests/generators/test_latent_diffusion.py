@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from syntype.compute.tensors import to_tensor, to_uint8
 from torch.testing import assert_close
 
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
 from syntype.errors import InputError, RecipeError, UnknownNameError
 from syntype.generators import load_generator
-from syntype.generators._edm import SIGMA_DATA
-from syntype.generators._magnitude_preserving import WeightedLayer
-from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData, Varies, to_tensor, to_uint8
-from syntype.generators.latent_diffusion import LatentDiffusion, LatentDiffusionConfig
-from syntype.generators.runtime import Runtime
-from syntype.generators.training import TrainConfig, train
+from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData, Varies
+from syntype.generators.diffusion.edm import SIGMA_DATA
+from syntype.generators.engine.training import TrainConfig, train
+from syntype.generators.families.latent_diffusion import LatentDiffusion, LatentDiffusionConfig
+from syntype.generators.networks.magnitude_preserving_unet import WeightedLayer
 from syntype.run import Run
 
 SPECIES = ("Aus primus", "Aus secundus")
@@ -237,10 +238,10 @@ import resource, sys
 import numpy as np, torch
 from syntype.generators import family
 from syntype.generators.contract import Batch, TrainingData, to_tensor
-from syntype.generators.runtime import Runtime
-from syntype.generators.training import TrainConfig
+from syntype.compute.runtime import Runtime
+from syntype.generators.engine.training import TrainConfig
 from syntype.recipe import find_recipe
-config = TrainConfig.parse(find_recipe("s4-latent-640x1024"))
+config = TrainConfig.parse(find_recipe("jellyfish-latent-640x1024"))
 kind = family(config.family)
 settings = kind.Config.parse({**config.model, "size": config.size, "autoencoder_steps": 1})
 assert settings.shape == (640, 1024)

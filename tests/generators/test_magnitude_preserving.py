@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from syntype.generators._magnitude_preserving import (
+from syntype.generators.networks.magnitude_preserving_unet import (
     Conv,
     Embedding,
     Fourier,

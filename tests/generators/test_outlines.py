@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from syntype.generators import _outlines
-from syntype.generators._outlines import LEAST, learnt_masks
-from syntype.generators._segmentation import segment
+from syntype.generators.copy_paste import outlines as _outlines
+from syntype.generators.copy_paste.outlines import LEAST, learnt_masks
+from syntype.generators.copy_paste.segmentation import segment
 
 CPU = torch.device("cpu")
 

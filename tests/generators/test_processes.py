@@ -17,11 +17,11 @@ import torch
 from torch.testing import assert_close
 
 from syntype.collection import Collection
+from syntype.compute.processes import WholeBatchDraws, synchronise_batch_norm
+from syntype.compute.runtime import Runtime
 from syntype.errors import InputError
 from syntype.generators import family, load_generator
-from syntype.generators._processes import WholeBatchDraws, synchronise_batch_norm
-from syntype.generators.data import BatchSampler, training_data
-from syntype.generators.runtime import Runtime
+from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.run import read_events
 
 BIN = Path(sys.executable).parent

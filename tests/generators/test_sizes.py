@@ -1,14 +1,15 @@
-"""Every side from 128 to 1024 pixels: the families on ``SkipGenerator`` build, take a training step, and draw."""
+"""Every side from 128 to 1024 pixels: the families on ``FastGANGenerator`` build, take a training step, and draw."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from syntype.compute.tensors import to_tensor
 
+from syntype.compute.runtime import Runtime
 from syntype.generators import family
-from syntype.generators.contract import Batch, GeneratorConfig, TrainingData, to_tensor
-from syntype.generators.runtime import Runtime
+from syntype.generators.contract import Batch, GeneratorConfig, TrainingData
 
 FAMILIES = ("fastgan", "projected")
 SPECIES = ("Aus primus", "Aus secundus")

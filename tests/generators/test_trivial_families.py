@@ -1,4 +1,4 @@
-"""``copies``, ``collage`` and ``lent``: families that learn nothing, and so must keep their promises exactly."""
+"""``copies``, ``collage`` and ``pose_transfer``: families that learn nothing, and so must keep their promises exactly."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from made import make_collection
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
+from syntype.compute.runtime import Runtime
 from syntype.errors import CollectionError, UnknownNameError, UnsupportedError
 from syntype.generators import TrainConfig, train
-from syntype.generators._filling import pull_push
-from syntype.generators._segmentation import PLAUSIBLE_AREA, ellipse, segment
-from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import GenerativeModel, TrainingData
-from syntype.generators.copies import Copies
-from syntype.generators.lent import Lent
-from syntype.generators.runtime import Runtime
+from syntype.generators.copy_paste.filling import pull_push
+from syntype.generators.copy_paste.segmentation import PLAUSIBLE_AREA, ellipse, segment
+from syntype.generators.families.collage import Collage, CollageConfig
+from syntype.generators.families.copies import Copies
+from syntype.generators.families.pose_transfer import PoseTransfer
 from syntype.run import Run
 
 SPECIES = ("Chromis rubra", "Chromis nigra", "Chromis absens", "Chromis flava")  # the third has no photograph
 COLOURS = {0: (210, 40, 40), 1: (20, 20, 25), 3: (240, 210, 40)}
-FAMILIES = [Copies, Collage, Lent]
+FAMILIES = [Copies, Collage, PoseTransfer]
 
 
 def draw_fish(rng: np.random.Generator, colour: tuple[int, int, int], size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from syntype.compute.runtime import Runtime
 from syntype.encoders import Head, build_classifier_backbone
 from syntype.errors import SyntypeError, UnsupportedError
-from syntype.generators.runtime import Runtime
 from syntype.identification import Classifier, ClassifierConfig, FittedClassifier
 from syntype.identification import export as module
 from syntype.identification.calibration import Calibration

@@ -16,12 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
 from syntype.errors import RecipeError, TrainingError, UnknownNameError, UnsupportedError
-from syntype.generators.collage import Collage, CollageConfig
 from syntype.generators.contract import TrainingData
-from syntype.generators.fastgan import FastGAN, FastGANConfig
-from syntype.generators.runtime import Runtime
-from syntype.generators.trained import Generator
+from syntype.generators.engine.generator import Generator
+from syntype.generators.families.collage import Collage, CollageConfig
+from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.recipe import Settings
 from syntype.run import Run, read_events
 from syntype.synthesis import NOTICE, GenerateConfig, generate, image_seed, read_mark

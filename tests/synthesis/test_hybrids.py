@@ -16,12 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from syntype.collection import Collection
+from syntype.compute.runtime import Runtime
 from syntype.errors import CollectionError, InputError, LeakageError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators.contract import TrainingData
-from syntype.generators.copies import Copies, GeneratorConfig
-from syntype.generators.fastgan import FastGAN, FastGANConfig
-from syntype.generators.runtime import Runtime
-from syntype.generators.trained import Generator
+from syntype.generators.engine.generator import Generator
+from syntype.generators.families.copies import Copies, GeneratorConfig
+from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.run import Run
 from syntype.synthesis import BlendConfig, InpaintConfig, VaryConfig, blend, generate, inpaint, read_mark, vary
 from syntype.synthesis.generate import GenerateConfig

@@ -23,22 +23,22 @@ from torch import Tensor
 
 from syntype.adaptation.methods import FISHER_IMAGES, METHODS, fisher_information, hold
 from syntype.collection.table import Collection
+from syntype.compute.runtime import Precision, Runtime
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
-from syntype.generators.checkpoint import base_folder, load_generator, read_generator_info, read_state
-from syntype.generators.contract import Adapts, Lends
-from syntype.generators.data import training_data
-from syntype.generators.modulation import modulate, saved_weights
-from syntype.generators.runtime import Precision, Runtime
-from syntype.generators.trained import NEW_ROW, Generator
-from syntype.generators.training import Loop, TrainConfig
+from syntype.generators.contract import Adapts, UsesRelative
+from syntype.generators.engine.batches import training_data
+from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state
+from syntype.generators.engine.generator import NEW_ROW, Generator
+from syntype.generators.engine.training import Loop, TrainConfig
+from syntype.generators.networks.kernel_modulation import modulate, saved_weights
 from syntype.recipe import Settings
 from syntype.run import Run, write_json
 
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative"]
 
-LENDING = 0.5
-"""What ``AdaptConfig.lending`` stands for where the family lends."""
+RELATIVE_SHARE = 0.5
+"""What ``AdaptConfig.relative_share`` stands for where the family lends."""
 LOOKED_AT = 4000
 """Photographs of known species, at most, among which a new one's relative is looked for; one of each where there are more species."""
 
@@ -52,7 +52,7 @@ class AdaptConfig(Settings):
     """One of ``METHODS``. The default kept variety and came nearest to photographs of six species, in 40 kB each (docs/benchmarks/adaptation.md)."""
     ewc_weight: float = Field(1.0, gt=0)
     """Weight of the penalty of ``ewc``; the Fisher information that it multiplies has mean 1."""
-    lending: float | None = Field(None, ge=0, le=1)
+    relative_share: float | None = Field(None, ge=0, le=1)
     """Share of the training's images that show the new species in poses, places and light of its nearest relative; null: one half where the
     family can do that, 0 where it cannot."""
     shots: int = Field(6, ge=1)
@@ -134,9 +134,9 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     model = base.model
     if not isinstance(model, Adapts):
         raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. Families that can: see syntype families.")
-    if config.lending and not isinstance(model, Lends):
-        raise UnsupportedError(f"family {generator.family} has nothing to lend from a relative. Leave lending out, or set it to 0.")
-    lending = LENDING if config.lending is None and isinstance(model, Lends) else config.lending or 0.0
+    if config.relative_share and not isinstance(model, UsesRelative):
+        raise UnsupportedError(f"family {generator.family} has nothing to lend from a relative. Leave relative_share out, or set it to 0.")
+    relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)
     if len(photographs) < config.shots:
         run.say(f"{config.species} has {len(photographs)} training photographs, not {config.shots}: learning from those.")
@@ -153,8 +153,8 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     torch.manual_seed(config.seed)
     model.prepare(data, runtime)
     model.scale_rates(config.rate)
-    if isinstance(model, Lends):
-        model.lend(lending)
+    if isinstance(model, UsesRelative):
+        model.use_relative(relative_share)
     state = read_state(base_path)
     if state is not None:
         model.restore_critic(state["model"], relative)
@@ -184,7 +184,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     method = {
         "method": config.method,
         "rate": config.rate,
-        "lending": lending,
+        "relative_share": relative_share,
         **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {}),
     }
     loop = Loop(model, data, runtime, settings, out, run, identity=method)

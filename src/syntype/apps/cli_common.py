@@ -269,7 +269,7 @@ def plan_drawing(as_json: bool, out: Path, images: int, size: int, speed: float)
 
 def on_device(generator: Generator, device: str | None) -> Generator:
     """The generator, on the device asked for."""
-    from syntype.generators.runtime import Runtime
+    from syntype.compute.runtime import Runtime
 
     return generator.to(Runtime(device or "auto").device)
 

@@ -110,7 +110,7 @@ def train(
     """Train a generator of FAMILY on the training images of COLLECTION, one model for all species."""
     from syntype.generators import TrainConfig
     from syntype.generators import train as stage
-    from syntype.generators.training import select_training
+    from syntype.generators.engine.training import select_training
 
     if resume and recipe is None and (out / "recipe.yaml").is_file():
         recipe = str(out / "recipe.yaml")  # the settings it was started with; flags given again win over them

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from syntype.generators.registry import family, family_folders, list_families
 
 if TYPE_CHECKING:
-    from syntype.generators.checkpoint import load_generator
-    from syntype.generators.trained import Generator
-    from syntype.generators.training import TrainConfig, TrainResult, train
+    from syntype.generators.engine.checkpoint import load_generator
+    from syntype.generators.engine.generator import Generator
+    from syntype.generators.engine.training import TrainConfig, TrainResult, train
 
 __all__ = ["Generator", "TrainConfig", "TrainResult", "family", "family_folders", "list_families", "load_generator", "train"]
 

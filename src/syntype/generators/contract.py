@@ -17,9 +17,9 @@ import torch
 from pydantic import field_validator
 from torch import Tensor, nn
 
+from syntype.compute.ema import warmed_up
+from syntype.compute.runtime import Runtime
 from syntype.errors import UnknownNameError
-from syntype.generators.ema import warmed_up
-from syntype.generators.runtime import Runtime
 from syntype.recipe import Settings
 
 __all__ = [
@@ -30,9 +30,9 @@ __all__ = [
     "GenerativeModel",
     "GeneratorConfig",
     "Inpaints",
-    "Lends",
     "ShowsProcess",
     "TrainingData",
+    "UsesRelative",
     "Varies",
     "seeded_normal",
     "slerp",
@@ -306,10 +306,10 @@ class Adapts(Protocol):
 
 
 @runtime_checkable
-class Lends(Protocol):
+class UsesRelative(Protocol):
     """A family that can show a new species in what its relative's photographs hold besides the species: poses, places, light."""
 
-    def lend(self, share: float) -> None:
+    def use_relative(self, share: float) -> None:
         """After ``prepare``, in adaptation: draw this share of the training's images, in [0, 1], from what the relative lends."""
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
+from syntype.compute.runtime import Precision, Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import SCRATCH, Backbone, Head
-from syntype.generators.contract import to_tensor
-from syntype.generators.runtime import Precision, Runtime
 from syntype.identification.augment import AugmentConfig
 from syntype.identification.calibration import Calibration
 from syntype.identification.features import FeatureCache, embed

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import Backbone
-from syntype.generators.contract import to_tensor
-from syntype.generators.runtime import Runtime
 from syntype.identification.augment import AugmentConfig, augment
 from syntype.run import Run, write_npz
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import Backbone, Head
-from syntype.generators.contract import to_tensor
-from syntype.generators.runtime import Runtime
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache

@@ -9,9 +9,9 @@ import torch
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
+from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import SCRATCH, Backbone, Head
-from syntype.generators.contract import to_tensor
-from syntype.generators.runtime import Runtime
 from syntype.identification.augment import augment
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages

@@ -21,10 +21,10 @@ import numpy as np
 
 from syntype.collection import Collection
 from syntype.collection.reef import draw_images, reef_config, species_names
+from syntype.compute.tensors import to_uint8
 from syntype.curation import curate
 from syntype.errors import CollectionError, UnknownNameError
 from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
-from syntype.generators.contract import to_uint8
 from syntype.run import Run, write_json
 from syntype.study.arms import Arm, Pool
 from syntype.study.config import StudyConfig

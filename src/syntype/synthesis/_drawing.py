@@ -24,9 +24,10 @@ from torch import Tensor
 from syntype.collection import Collection
 from syntype.collection.decoding import decode
 from syntype.collection.duplicates import perceptual_hash
+from syntype.compute.tensors import to_uint8
 from syntype.errors import InputError, TrainingError, UnsupportedError, require_known
 from syntype.generators import Generator
-from syntype.generators.contract import Adapts, to_uint8
+from syntype.generators.contract import Adapts
 from syntype.recipe import Settings
 from syntype.run import Run
 from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image

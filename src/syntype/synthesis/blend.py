@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from syntype.collection.decoding import decode
+from syntype.compute.grids import tile
 from syntype.generators import Generator, family
 from syntype.generators.contract import BlendOf
-from syntype.generators.previews import tile
 from syntype.run import Run
 from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, suffix
 from syntype.synthesis.pictures import label_board

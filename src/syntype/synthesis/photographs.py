@@ -17,10 +17,10 @@ from torch import Tensor
 
 from syntype.collection import Collection
 from syntype.collection.decoding import decode, read_bytes
+from syntype.compute.grids import tile
+from syntype.compute.tensors import to_tensor
 from syntype.errors import CollectionError, InputError, LeakageError, require_known
 from syntype.generators import Generator
-from syntype.generators.contract import to_tensor
-from syntype.generators.previews import tile
 from syntype.run import Run
 from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
 from syntype.synthesis.provenance import EDITED, write_image

@@ -1,0 +1,170 @@
+"""Where training runs: device, precision, and one process or many, through Accelerate."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from syntype.compute.processes import WholeBatchDraws
+from syntype.errors import InputError, UnsupportedError
+from syntype.run import num_processes
+
+__all__ = ["Precision", "Runtime"]
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+class Runtime:
+    """Device, precision and process group of a training run.
+
+    Args:
+        device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda`` or ``mps``.
+        precision: ``bf16`` runs matrix products and convolutions in bfloat16; ``auto`` does so where the hardware has it.
+    """
+
+    def __init__(self, device: str = "auto", precision: Precision = "auto") -> None:
+        from accelerate import Accelerator
+
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UnsupportedError("--device cuda: this machine has no CUDA device that PyTorch can use. Choose --device auto or cpu.")
+        if device == "mps" and not torch.backends.mps.is_available():
+            raise UnsupportedError("--device mps: this machine has no Apple GPU that PyTorch can use. Choose --device auto or cpu.")
+        _keep_freed_memory()
+        # Accelerate shares work out on the CPU only if told that it is to be the CPU.
+        on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
+        self.device: torch.device = self.accelerator.device
+        if self.world != num_processes():
+            raise UnsupportedError(
+                f"{num_processes()} processes were started, but on {self.device} they cannot work together. Start one, or add --device cpu."
+            )
+        self.precision: str = "fp32" if self.agree(_resolve(precision, self.device) == "fp32") else "bf16"
+
+    @property
+    def is_main(self) -> bool:
+        """True in the one process that writes files."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        return int(self.accelerator.num_processes)
+
+    def wait(self) -> None:
+        """Block until every process has come here."""
+        self.accelerator.wait_for_everyone()
+
+    def agree(self, flag: bool) -> bool:
+        """True in every process as soon as it is true in one."""
+        if self.world == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item() > 0)
+
+    def main_first(self) -> AbstractContextManager[Any]:
+        """What stands inside is done by the main process before the others: they find the files that it wrote."""
+        return self.accelerator.main_process_first()
+
+    def share(self, rows: np.ndarray) -> np.ndarray:
+        """This process's share of a batch, whose rows come in pairs that are not parted: the shares of all, end to end, are the batch.
+
+        Raises:
+            InputError: the pairs cannot be shared out evenly.
+        """
+        if len(rows) % (2 * self.world):
+            raise InputError(
+                f"a batch of {len(rows)} images cannot be shared out evenly, in pairs, among {self.world} processes",
+                f"Give batch_size a multiple of {2 * self.world}.",
+            )
+        return np.split(rows, self.world)[self.rank]
+
+    def draws(self, count: int) -> AbstractContextManager[Any]:
+        """Random numbers of this process's ``count`` images of a batch are those that they would have in one process."""
+        return nullcontext() if self.world == 1 else WholeBatchDraws(count, self.rank, self.world)
+
+    def mean(self, figures: Mapping[str, float | Tensor]) -> dict[str, float]:
+        """Figures that every process has, averaged over processes."""
+        values = torch.stack([torch.as_tensor(value, dtype=torch.float32, device=self.device) for value in figures.values()])
+        if self.world > 1:
+            values = self.accelerator.reduce(values, "mean")
+        return dict(zip(figures, values.tolist(), strict=True))
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bfloat16 for matrix products and convolutions where ``precision`` is ``bf16``."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def update(self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer, *, keep_graph: bool = False) -> bool:
+        """Backward, average over processes, and step. A gradient that is not finite skips the step.
+
+        Args:
+            keep_graph: another loss with the same graph follows.
+
+        Returns:
+            whether the step was taken.
+        """
+        chosen = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss, chosen, allow_unused=True, retain_graph=keep_graph)
+        flat = torch.stack([torch.zeros((), device=self.device) if g is None else g.float().norm() for g in gradients])
+        finite = bool(torch.isfinite(flat).all().item()) and bool(torch.isfinite(loss.detach()).item())
+        if self.agree(not finite):
+            return False
+        for parameter, gradient in zip(chosen, gradients, strict=True):
+            if gradient is not None and self.world > 1:
+                gradient = self.accelerator.reduce(gradient, "mean")
+            if gradient is not None and gradient.stride() != parameter.stride():
+                # on the CPU, fused optimisers pair numbers by their place in memory; second derivatives come back in another layout
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            parameter.grad = gradient
+        optimiser.step()
+        for parameter in chosen:
+            parameter.grad = None
+        return True
+
+
+def _resolve(precision: Precision, device: torch.device) -> str:
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if device.type == "cpu" and _bfloat16_is_faster() else "fp32"
+
+
+def _bfloat16_is_faster() -> bool:
+    """Time a 3x3 convolution, forward and backward, in both types: having the instructions does not mean that they pay."""
+    if not torch.cpu._is_avx512_bf16_supported():
+        return False
+    times: dict[torch.dtype, float] = {}
+    for kind in (torch.float32, torch.bfloat16):
+        images = torch.ones(8, 64, 32, 32, dtype=kind).to(memory_format=torch.channels_last).requires_grad_()
+        weights = torch.ones(64, 64, 3, 3, dtype=kind, requires_grad=True)
+        best = float("inf")
+        for _ in range(6):
+            began = time.perf_counter()
+            nn.functional.conv2d(images, weights, padding=1).float().sum().backward()
+            best = min(best, time.perf_counter() - began)
+        times[kind] = best
+    return times[torch.bfloat16] < 0.8 * times[torch.float32]
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory: tensors of the same sizes come back every step, and fetching their pages anew
+    from the system was measured to cost a tenth of a training step."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):  # not glibc
+        return

@@ -1,0 +1,90 @@
+"""Real photographs inside a generator: what the families without training (``copies``, ``collage``, ``pose_transfer``) keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from syntype.errors import CollectionError, UnsupportedError
+from syntype.generators.contract import TrainingData
+
+__all__ = ["ImageStore"]
+
+
+class ImageStore(nn.Module):
+    """Training photographs as buffers, those of one species side by side, so that a checkpoint holds them.
+
+    A store is built empty and takes the shape of what it is given: by ``fill``, or by ``load_state_dict``.
+
+    Attributes:
+        pixels: uint8, shape (N, 3, size, size), RGB.
+        masks: uint8, shape (N, 1, size, size), 255 where the animal is; (0, 1, size, size) for a family without masks.
+        groups: int64, shape (N,); those with the same number show the same individual.
+        offsets: int64, shape (num_species + 1,); images of species s are ``offsets[s]:offsets[s + 1]``.
+    """
+
+    pixels: Tensor
+    masks: Tensor
+    groups: Tensor
+    offsets: Tensor
+
+    def __init__(self, num_species: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("pixels", torch.empty((0, 3, size, size), dtype=torch.uint8))
+        self.register_buffer("masks", torch.empty((0, 1, size, size), dtype=torch.uint8))
+        self.register_buffer("groups", torch.empty(0, dtype=torch.int64))
+        self.register_buffer("offsets", torch.zeros(num_species + 1, dtype=torch.int64))
+
+    def fill(self, data: TrainingData, masks: Tensor | None = None) -> None:
+        """Take over the training images, and their masks if given: uint8, shape (N, size, size), in the order of ``data``.
+
+        Raises:
+            CollectionError: there is no image at all.
+        """
+        if not len(data.images):
+            raise CollectionError("this family repeats training photographs, and the collection has none. Choose species that have some.")
+        order = torch.from_numpy(np.argsort(data.labels, kind="stable"))
+        device = self.pixels.device
+        self.pixels = torch.from_numpy(np.ascontiguousarray(data.images)).permute(0, 3, 1, 2)[order].contiguous().to(device)
+        if masks is not None:
+            self.masks = masks[order][:, None].contiguous().to(device)
+        self.groups = torch.from_numpy(np.asarray(data.groups, np.int64))[order].to(device)
+        self.offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(data.counts)])).to(torch.int64).to(device)
+
+    def choose(self, labels: Tensor, seeds: Sequence[int], species: Sequence[str], *, by_group: bool = False) -> list[int]:
+        """For each (label, seed) the position of a photograph of that species.
+
+        Args:
+            by_group: consecutive seeds walk through its individuals, and each time round through another photograph of each; otherwise through
+                all of its photographs.
+
+        Raises:
+            UnsupportedError: a species without a training photograph.
+        """
+        offsets, groups = self.offsets.tolist(), self.groups.tolist()
+        walks: dict[int, list[list[int]]] = {}
+        for label in set(labels.tolist()):
+            rows = range(offsets[label], offsets[label + 1])
+            if not rows:
+                raise UnsupportedError(
+                    f"this generator repeats training photographs and was given none of {species[label]!r}. "
+                    "Train it on a collection that has some in the split 'train', or ask for another species."
+                )
+            together: dict[int, list[int]] = {}
+            for row in rows:
+                together.setdefault(groups[row] if by_group else row, []).append(row)
+            walks[label] = list(together.values())
+        turns = [(walks[label], int(seed)) for label, seed in zip(labels.tolist(), seeds, strict=True)]
+        return [walk[seed % len(walk)][seed // len(walk) % len(walk[seed % len(walk)])] for walk, seed in turns]
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # The number of images is known only here: make room first, then let torch copy and check as usual.
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor) and saved.shape[1:] == buffer.shape[1:] and (name != "offsets" or saved.shape == buffer.shape):
+                setattr(self, name, torch.empty_like(saved, device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[arg-type]

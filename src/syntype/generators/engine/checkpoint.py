@@ -1,0 +1,148 @@
+"""Generators on disk.
+
+GENERATOR/
+  generator.json         family, settings, species, provenance; for an adapted one: its base and its adapters
+  weights.safetensors    the averaged weights that sampling uses (an adapted generator has none of its own)
+  training_images.txt    sha256 of every image it was trained on
+  adapters/              one .safetensors a species that was added, holding only what changed
+  training/state.pt      everything for an exact resume (tensors and plain values; loaded with weights_only)
+  previews/  losses.png  progress.webp  tensorboard/  run.json  recipe.yaml  progress.jsonl
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from syntype.errors import CollectionError
+from syntype.generators.contract import ABILITIES, GenerativeModel
+from syntype.generators.engine.generator import Generator
+from syntype.generators.registry import family
+from syntype.run import replacing, write_json
+
+__all__ = ["base_folder", "load_generator", "read_generator_info", "read_state", "save_generator", "save_state"]
+
+SCHEMA_VERSION = 1
+
+
+def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tensor], info: dict[str, Any], trained_on: Iterable[str]) -> str:
+    """Write ``generator.json``, ``weights.safetensors`` and ``training_images.txt``; returns the generator_id."""
+    family_name = type(model).__module__.rpartition(".")[2]
+    with replacing(folder / "weights.safetensors") as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    (folder / "training_images.txt").write_text("".join(f"{sha}\n" for sha in sorted(trained_on)), encoding="utf-8")
+    generator_id = f"{family_name}-{digest[:12]}"
+    write_json(
+        folder / "generator.json",
+        {
+            "schema_version": SCHEMA_VERSION,
+            "generator_id": generator_id,
+            "family": family_name,
+            "config": model.config.model_dump(mode="json"),
+            "species": list(model.species),
+            "abilities": [name for name, ability in ABILITIES.items() if isinstance(model, ability)],
+            "weights_sha256": digest,
+            **info,
+        },
+    )
+    return generator_id
+
+
+def load_generator(folder: Path | str) -> Generator:
+    """Load a generator, adapted or not.
+
+    Raises:
+        CollectionError: the folder is not a generator, or the base of an adapted one is not where it was.
+    """
+    folder = Path(folder)
+    info, trained_on = read_generator_info(folder)
+    if "base" not in info:
+        kind = family(info["family"])
+        model = kind(kind.Config.parse(info["config"], str(folder / "generator.json")), info["species"])
+        model.generator.load_state_dict(_read_weights(folder / "weights.safetensors"))
+        model.eval()
+        return Generator(folder, model, info, trained_on)
+    base = load_generator(base_folder(folder, info))
+    if base.info["weights_sha256"] != info["base"]["weights_sha256"]:
+        raise CollectionError(
+            f"{folder}: its base generator at {base.folder} has been trained further since. Adapt again with: syntype adapt {base.folder}"
+        )
+    result = Generator(folder, base.model, info, trained_on)
+    for adapter in info["adapters"]:
+        result.add_adapter(adapter["species"], _read_weights(folder / adapter["file"]))
+    return result
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors, from safetensors and nothing else: a pickle would run whatever is in it."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CollectionError(f"{path}: is missing, or no sound safetensors file ({error}). Train the generator again, or copy it again.") from None
+
+
+def base_folder(folder: Path, info: dict[str, Any]) -> Path:
+    """Where the weights of a generator lie: its own folder, or that of the generator it was adapted from.
+
+    Raises:
+        CollectionError: the base is no longer where it was.
+    """
+    if "base" not in info:
+        return folder
+    for path in (folder / info["base"]["relative"], Path(info["base"]["absolute"])):
+        if (path / "generator.json").is_file():
+            return path
+    raise CollectionError(
+        f"{folder}: its base generator is not at {info['base']['absolute']}. Move it back there, or adapt again from where it is now."
+    )
+
+
+def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The content of ``generator.json`` and of ``training_images.txt``.
+
+    Raises:
+        CollectionError: the folder is not a generator, or of another schema.
+    """
+    if not (folder / "generator.json").is_file():
+        raise CollectionError(
+            f"{folder}: is not a trained generator (no generator.json). Train one with: syntype train FAMILY COLLECTION --out {folder}"
+        )
+    info = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
+    if info.get("schema_version") != SCHEMA_VERSION:
+        raise CollectionError(f"{folder}: has schema version {info.get('schema_version')}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
+    return info, (folder / "training_images.txt").read_text(encoding="utf-8").split()
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write the training state so that a crash leaves the old one or the new one."""
+    path = folder / "training" / "state.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        torch.save(state, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The training state, or None where there is none yet. Tensors and plain values alone are read: a pickle could run whatever is in it.
+
+    Raises:
+        CollectionError: it holds anything else, or is damaged.
+    """
+    path = folder / "training" / "state.pt"
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CollectionError(f"{path}: is no training state of Syntype, or damaged ({reason}). Train again without --resume.") from None

@@ -1,0 +1,58 @@
+"""Masked patches: how well a generator that is being trained fills in photographs that it does not learn from.
+
+The validation of a few-shot study of fishes: a patch of a real photograph is masked, and the model fills it in. Photographs are of the
+split ``val``: they may steer, and nothing learns from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from syntype.compute.tensors import to_tensor
+
+from syntype.collection.table import Collection
+from syntype.generators.contract import GenerativeModel, Inpaints
+
+__all__ = ["MaskedPatches"]
+
+NUM_PHOTOGRAPHS = 4
+"""Enough to see which way it goes; more would slow training down."""
+
+
+class MaskedPatches:
+    """A few photographs, always the same, each with a patch of a third of its side masked somewhere.
+
+    Args:
+        images: uint8, shape (N, height, width, 3).
+        species: of each photograph.
+    """
+
+    def __init__(self, images: np.ndarray, species: Sequence[str]) -> None:
+        self.images_NCHW, self.species = to_tensor(images), list(species)
+        height, width = images.shape[1:3]
+        side = min(height, width) // 3
+        self.masks_N1HW = torch.zeros(len(images), 1, height, width, dtype=torch.bool)
+        for number, mask in enumerate(self.masks_N1HW):
+            top, left = np.random.default_rng([0, number]).integers(0, [height - side + 1, width - side + 1])
+            mask[:, top : top + side, left : left + side] = True
+
+    @classmethod
+    def of(cls, collection: Collection, model: GenerativeModel) -> MaskedPatches | None:
+        """Patches of validation photographs of species that the model knows; None where there are none, or it cannot fill them in."""
+        held = collection.select(split="val", usable=True)
+        rows = np.flatnonzero(held.table["species"].isin(model.species))
+        if not isinstance(model, Inpaints) or not len(rows):
+            return None
+        chosen = np.zeros(len(held), dtype=bool)
+        chosen[rows[np.linspace(0, len(rows) - 1, min(len(rows), NUM_PHOTOGRAPHS)).round().astype(int)]] = True
+        photographs = held.where(chosen)
+        return cls(photographs.pixels(model.config.shape), photographs.table["species"].tolist())
+
+    def error(self, model: GenerativeModel) -> float:
+        """Mean absolute error in the patches, of values in [-1, 1]: that of the images that the model now draws, seed 0, 1, ..."""
+        assert isinstance(model, Inpaints)
+        controls = {**model.Controls().model_dump(), **model.quick_controls}
+        filled = model.inpaint(self.images_NCHW, self.masks_N1HW, self.species, range(len(self.species)), **controls)
+        return float((filled - self.images_NCHW).abs()[self.masks_N1HW.expand_as(filled)].mean())

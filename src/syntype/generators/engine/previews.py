@@ -1,0 +1,99 @@
+"""Pictures of training: grids (a species a row, a seed a column, the same ones throughout), their course as an animation, and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from syntype.compute.tensors import to_tensor, to_uint8
+
+from syntype.generators.contract import GenerativeModel, ShowsProcess, TrainingData
+from syntype.run import replacing
+
+__all__ = ["plot_curves", "preview_species", "save_course", "save_grid", "save_process", "tile"]
+
+MOST_FRAMES = 48
+"""Of the animation."""
+WIDEST = 768
+"""Longer side of its frames, in pixels, at most."""
+
+
+def preview_species(species: tuple[str, ...], counts: np.ndarray, rows: int = 12) -> list[str]:
+    """Species for a preview, commonest first: all if they are few, otherwise spread evenly over the long tail, ends included."""
+    order = np.argsort(-counts, kind="stable")
+    chosen = order if len(order) <= rows else order[np.linspace(0, len(order) - 1, rows).round().astype(int)]
+    return [species[index] for index in chosen]
+
+
+def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: int = 8) -> None:
+    """Draw and save a grid of ``len(species)`` rows; the same ``columns`` seeds in each, but where species are not told apart."""
+    names = [name for name in species for _ in range(columns)]
+    seeds = [number % columns if model.is_conditional else number for number in range(len(names))]
+    images = to_uint8(model.sample(names, seeds, **model.Controls().model_dump()))
+    Image.fromarray(tile(images, columns)).save(path)
+
+
+def save_process(model: ShowsProcess, data: TrainingData, species: list[str], path: Path) -> None:
+    """Save how a photograph of each species dissolves into noise, and how noise becomes an image of it."""
+    rows = [int(np.flatnonzero(data.labels == data.species.index(name))[0]) for name in species]
+    Image.fromarray(model.process_strip(to_tensor(data.images[rows]), species, list(range(len(species))))).save(path)
+
+
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images, uint8, shape (rows * columns, height, width, 3), put together row by row: shape (rows * height, columns * width, 3)."""
+    height, width = images.shape[1:3]
+    return images.reshape(-1, columns, height, width, 3).swapaxes(1, 2).reshape(-1, columns * width, 3)
+
+
+def save_course(folder: Path, path: Path) -> None:
+    """Put the grids in a folder together, in the order of their steps, as an animated WebP: at most ``MOST_FRAMES``, the last shown longest.
+
+    Nothing is written where there are fewer than two.
+    """
+    grids = sorted(folder.glob("*-*.png"), key=lambda grid: (int(grid.stem.rpartition("-")[2]), grid.stem.startswith("final")))
+    if len(grids) < 2:
+        return
+    chosen = [grids[place] for place in np.linspace(0, len(grids) - 1, min(len(grids), MOST_FRAMES)).round().astype(int)]
+    frames: list[Image.Image] = []
+    for grid in chosen:
+        with Image.open(grid) as image:
+            image.thumbnail((WIDEST, WIDEST))
+            if not frames or image.size == frames[0].size:  # the last of an adaptation shows the new species alone
+                frames.append(image.convert("RGB"))
+    with replacing(path) as temporary:
+        durations = [150] * (len(frames) - 1) + [2000]
+        frames[0].save(temporary, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=80)
+
+
+def plot_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Draw every figure of the progress log against the step, each in a panel of its own: pale as it is, dark averaged over a fiftieth.
+
+    Args:
+        events: of a run; those without a step are passed over.
+    """
+    from matplotlib.figure import Figure
+
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for event in events:
+        if "step" in event:
+            for name in event.keys() - {"time", "event", "step", "seconds", "images_per_second", "skipped"}:
+                curves.setdefault(name, []).append((event["step"], float(event[name])))
+    if not curves:
+        return
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.1 * rows), layout="constrained")
+    for number, (name, points) in enumerate(sorted(curves.items())):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        steps, values = np.array(points).T
+        width = max(1, len(values) // 50)
+        axes.plot(steps, values, color="#9bbfc4" if width > 1 else "#0b5d66", linewidth=0.8)
+        if width > 1:
+            axes.plot(np.convolve(steps, np.ones(width) / width, "valid"), np.convolve(values, np.ones(width) / width, "valid"), color="#0b5d66")
+        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.tick_params(labelsize=7)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)

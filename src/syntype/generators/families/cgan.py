@@ -1,0 +1,29 @@
+"""Conditional GAN: DCGAN's networks with the label joined to the input of both.
+
+Paper: Mirza & Osindero 2014, "Conditional Generative Adversarial Nets" (arXiv 1411.1784); networks: Radford et al. 2016 (arXiv 1511.06434).
+Code: written for Syntype from the papers; ``dcgan.py`` says where the networks differ. It needs no pre-trained weights.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from syntype.generators.gans.non_saturating import NonSaturatingConfig, NonSaturatingGAN
+from syntype.generators.networks.conv import OneHot
+
+__all__ = ["ConditionalGAN", "ConditionalGANConfig"]
+
+
+class ConditionalGANConfig(NonSaturatingConfig):
+    """Settings of ``cgan``."""
+
+
+class ConditionalGAN(NonSaturatingGAN):
+    """Class-conditional deep convolutional GAN."""
+
+    Config = ConditionalGANConfig
+    config: ConditionalGANConfig
+
+    def join_species(self) -> tuple[nn.Module, int]:
+        """The label, one number a species."""
+        return OneHot(len(self.species)), len(self.species)

@@ -1,0 +1,58 @@
+"""The original loss of generative adversarial networks: a discriminator that tells photographs from images, and a generator that deceives it.
+
+Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661), algorithm 1 with one step of the discriminator, and the generator's loss
+-log D(G(z)) of section 3, whose gradient does not vanish where the discriminator wins.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+from syntype.generators.gans.diversity import pair_distance
+from torch import Tensor
+from torch.nn import functional as F
+
+from syntype.generators.augmentation import mirror
+from syntype.generators.contract import Batch
+from syntype.generators.gans.conv_gan import ConvGAN, ConvGANConfig
+
+__all__ = ["NonSaturatingConfig", "NonSaturatingGAN"]
+
+
+class NonSaturatingConfig(ConvGANConfig):
+    """Settings of every GAN that is trained as DCGAN was."""
+
+    latent_dim: int = Field(100, ge=1)
+    """Length of the latent vector, as in the paper."""
+    width: int = Field(64, ge=4)
+    """Channels of both networks at half the images' side; twice that at a quarter, at most eight times. The paper has 128."""
+
+
+class NonSaturatingGAN(ConvGAN):
+    """A convolutional GAN that is trained as DCGAN was."""
+
+    transposed, normalised = True, True
+    initial_std = 0.02  # Radford et al. 2016, section 4
+    betas = (0.5, 0.999)  # likewise
+
+    def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
+        """One step of the discriminator, then one of the generator on the same images.
+
+        Photographs and images pass the discriminator apart, each normalised by their own statistics.
+        """
+        (real, _), fake = mirror(batch.images_NCHW, self.config.flip), self.generate_fakes(batch.labels)
+        with self.runtime.autocast():
+            on_real, on_fake = self.critic(real, batch.labels).float(), self.critic(fake.detach(), batch.labels).float()
+        loss_d = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+        stepped = self.runtime.update(loss_d, self.critic.parameters(), self.optimisers["critic"])
+        with self.runtime.autocast():
+            judged = self.critic(fake, batch.labels).float()
+        loss_g = F.softplus(-judged).mean()
+        stepped &= self.runtime.update(loss_g, self.generator.parameters(), self.optimisers["generator"])
+        return {
+            "loss_discriminator": loss_d.detach(),
+            "loss_generator": loss_g.detach(),
+            "logit_real": on_real.mean().detach(),
+            "logit_fake": on_fake.mean().detach(),
+            "spread": (pair_distance(fake) / pair_distance(real)).detach(),
+            "skipped": float(not stepped),
+        }

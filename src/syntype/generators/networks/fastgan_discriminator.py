@@ -1,0 +1,180 @@
+"""FastGAN's discriminator: it tells real from generated, and must be able to redraw the real photographs from its own feature maps.
+
+Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis" (arXiv 2101.04775), section 3.2:
+down-sampling blocks of two branches, skip-layer excitation from fine maps to coarse ones, a map of logits, and two small decoders. To
+redraw a photograph the maps must describe all of it, which keeps a discriminator with few photographs from resting on a few details.
+Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
+
+Differences from the paper. Its perceptual distance (LPIPS) needs a VGG network; here a redrawing is compared by mean absolute error
+and structural similarity (Wang et al. 2004), the mixture that Zhao et al. 2017 (arXiv 1511.08861) recommend where errors are seen by eye.
+The decoders end linearly, as an augmented photograph may lie outside [-1, 1].
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from syntype.generators.networks.fastgan_generator import SkipExcitation, channels_at, gated
+
+__all__ = ["FastGANDiscriminator", "reconstruction_loss", "structural_dissimilarity"]
+
+REDRAWN = 128
+"""Largest side of a redrawn image, in pixels (as in the paper)."""
+WINDOW = 7
+"""Side of the windows in which structure is compared, in pixels; the smallest redrawn image has 8."""
+
+
+class _Norm(nn.BatchNorm2d):
+    """Batch normalisation that keeps no running statistics: a discriminator only ever sees batches."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, track_running_stats=False)
+
+
+class _Down(nn.Module):
+    """Half the resolution in two branches, averaged: convolutions for what is there, a pooled copy for how it looks on the whole."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.convolved = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=False),
+            _Norm(channels_out),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            _Norm(channels_out),
+            nn.LeakyReLU(0.2),
+        )
+        self.pooled = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(channels_in, channels_out, 1, bias=False), _Norm(channels_out), nn.LeakyReLU(0.2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.convolved(x) + self.pooled(x)) * 0.5
+
+
+class _Up(nn.Module):
+    """Twice the resolution, then a gated 3x3 convolution."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, 2 * channels_out, 3, padding=1, bias=False)
+        self.norm = _Norm(2 * channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return gated(self.norm(self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))))
+
+
+def _decoder(channels: int, width: int, side: int) -> nn.Sequential:
+    """From an 8x8 map to an image of the given side."""
+    widths = [channels, *(max(8, 2 * width >> step) for step in range((side // 8).bit_length() - 1))]
+    return nn.Sequential(*(_Up(a, b) for a, b in pairwise(widths)), nn.Conv2d(widths[-1], 3, 3, padding=1))
+
+
+class FastGANDiscriminator(nn.Module):
+    """Judges images and redraws them.
+
+    Convolutions that batch normalisation follows have no spectral normalisation: their scale has no effect. The last ones have it.
+
+    Args:
+        size: side of the images, a power of two from 16 to 1024.
+        num_species: rows of the species' embeddings.
+        width: channels at 64 px; all others follow as in the generator.
+    """
+
+    def __init__(self, size: int, num_species: int, width: int) -> None:
+        super().__init__()
+        # images above 256 px are brought there by strided convolutions alone
+        sides = [side for side in (512, 256) if side < size] or [size]
+        kernel, stride = (4, 2) if size > 256 else (3, 1)
+        widths = [3, *(channels_at(side, width) for side in sides)]
+        stem = [(nn.Conv2d(a, b, kernel, stride=stride, padding=1), nn.LeakyReLU(0.2)) for a, b in pairwise(widths)]
+        self.stem = nn.Sequential(*(layer for pair in stem for layer in pair))
+        resolutions = [side for side in (256, 128, 64, 32, 16, 8) if side <= sides[-1]]
+        self.blocks = nn.ModuleList(_Down(channels_at(a, width), channels_at(b, width)) for a, b in pairwise(resolutions))
+        # 256 -> 32, 128 -> 16, 64 -> 8, where the image has them
+        self.gates = nn.ModuleDict(
+            {str(side): SkipExcitation(channels_at(8 * side, width), channels_at(side, width)) for side in (32, 16, 8) if 8 * side in resolutions}
+        )
+        channels = channels_at(8, width)
+        self.mix = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), _Norm(channels), nn.LeakyReLU(0.2))
+        self.logit = spectral_norm(nn.Conv2d(channels, 1, 4))
+        self.species = spectral_norm(nn.Embedding(num_species, channels))
+        self.whole = _decoder(channels, width, min(size, REDRAWN))
+        self.part = _decoder(channels_at(16, width), width, min(size // 2, REDRAWN))
+
+    def lower_parameters(self) -> list[nn.Parameter]:
+        """Of the layers from the image to the map of 16x16."""
+        return [*self.stem.parameters(), *(parameter for block in list(self.blocks)[:-1] for parameter in block.parameters())]
+
+    def forward(self, images_NCHW: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Judge images.
+
+        Args:
+            images_NCHW: in [-1, 1], or a little beyond where augmentation made them brighter or darker.
+            labels: int64, shape (N,).
+
+        Returns:
+            logits, shape (N, 25): one for each overlapping half of the image, positive means real;
+            the maps from which ``redraw`` works: shapes (N, C, 16, 16) and (N, C', 8, 8).
+        """
+        x = self.stem(images_NCHW.contiguous(memory_format=torch.channels_last))
+        maps = {x.shape[-1]: x}
+        for block in self.blocks:
+            x = block(x)
+            side = x.shape[-1]
+            if str(side) in self.gates:
+                x = self.gates[str(side)](maps[8 * side], x)
+            maps[side] = x
+        x = self.mix(x)
+        match = torch.einsum("nchw,nc->nhw", x, self.species(labels)).unsqueeze(1)
+        logits = self.logit(x) + F.avg_pool2d(match, 4, stride=1)  # the windows of the 4x4 convolution
+        return logits.flatten(1), maps[16], maps[8]
+
+    def redraw(self, fine: Tensor, coarse: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Redraw the images from their maps.
+
+        Args:
+            fine, coarse: as ``forward`` gives them.
+            corner: row and column, 0 to 8, of the 8x8 part of ``fine`` that is redrawn.
+
+        Returns:
+            the whole images, side at most 128; the quarter of each that begins at ``corner``, side at most 128.
+        """
+        row, column = corner
+        return self.whole(coarse), self.part(fine[:, :, row : row + 8, column : column + 8])
+
+
+def reconstruction_loss(images_NCHW: Tensor, whole: Tensor, part: Tensor, corner: tuple[int, int]) -> Tensor:
+    """How far redrawn images are from what the discriminator saw (Liu et al. 2021 eq. 2): mean absolute error plus structural dissimilarity.
+
+    Args:
+        images_NCHW: the images as judged, augmentation included.
+        whole, part: as ``redraw`` gives them for this ``corner``.
+    """
+    side = images_NCHW.shape[-1]
+    top, left = (position * side // 16 for position in corner)
+    quarter = images_NCHW[:, :, top : top + side // 2, left : left + side // 2]
+    terms = []
+    for image, redrawn in ((images_NCHW, whole), (quarter, part)):
+        target = F.interpolate(image, size=redrawn.shape[-2:], mode="area")
+        terms.append(F.l1_loss(redrawn, target) + structural_dissimilarity(redrawn, target))
+    return torch.stack(terms).sum()
+
+
+def structural_dissimilarity(first_NCHW: Tensor, second_NCHW: Tensor) -> Tensor:
+    """1 - SSIM (Wang et al. 2004, eq. 13), over all 7x7 windows of images in [-1, 1]: 0 for equal images, at most 2. A scalar."""
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, WINDOW, stride=1)
+
+    steady_light, steady_contrast = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # K1, K2 and the range of the pixels
+    mean_a, mean_b = mean(first_NCHW), mean(second_NCHW)
+    var_a = mean(first_NCHW.square()) - mean_a.square()
+    var_b = mean(second_NCHW.square()) - mean_b.square()
+    covariance = mean(first_NCHW * second_NCHW) - mean_a * mean_b
+    light = (2 * mean_a * mean_b + steady_light) / (mean_a.square() + mean_b.square() + steady_light)
+    structure = (2 * covariance + steady_contrast) / (var_a + var_b + steady_contrast)
+    return 1 - (light * structure).mean()
