@@ -15,9 +15,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from syntype.compute.grids import tile
 from syntype.compute.tensors import to_uint8
-from torch import Tensor
 
 __all__ = [
     "NUM_LEVELS",

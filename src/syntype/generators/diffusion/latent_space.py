@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from syntype.generators.networks.ssim import structural_dissimilarity
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.errors import InputError
 from syntype.generators.diffusion.edm import SIGMA_DATA
+from syntype.generators.networks.ssim import structural_dissimilarity
 
 __all__ = ["LatentSpace", "autoencoder_loss", "layout_of", "pretrained", "small_layout"]
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from syntype.compute.tensors import to_tensor
 
 from syntype.collection.table import Collection
+from syntype.compute.tensors import to_tensor
 from syntype.generators.contract import GenerativeModel, Inpaints
 
 __all__ = ["MaskedPatches"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from syntype.compute.tensors import to_tensor, to_uint8
 
+from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.generators.contract import GenerativeModel, ShowsProcess, TrainingData
 from syntype.run import replacing
 

@@ -20,12 +20,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from syntype.compute.tensors import to_tensor
 
 from syntype.collection.table import Collection
 from syntype.compute.ema import MovingAverage
 from syntype.compute.processes import synchronise_batch_norm
 from syntype.compute.runtime import Precision, Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.errors import InputError, TrainingError, require_known
 from syntype.generators.contract import Batch, GenerativeModel, ShowsProcess, TrainingData
 from syntype.generators.engine.batches import BatchSampler, training_data

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from syntype.compute.tensors import slerp
 from torch import Tensor
 
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import slerp
 from syntype.errors import UnsupportedError
 from syntype.generators.augmentation import mirror
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData

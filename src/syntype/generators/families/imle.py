@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from syntype.compute.tensors import to_tensor
-from syntype.generators.gans.diversity import pair_distance
 from torch import Tensor
 from torch.nn import functional as F
 
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import build_backbone
 from syntype.generators.augmentation import mirror
 from syntype.generators.contract import Batch, TrainingData
+from syntype.generators.gans.diversity import pair_distance
 from syntype.generators.gans.fastgan import OUTSIDE_WEIGHT, FastGANBase, FastGANBaseConfig
 from syntype.generators.networks.projection import FrozenFeatures
 

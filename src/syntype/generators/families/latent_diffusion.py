@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field, field_validator
-from syntype.compute.grids import tile
-from syntype.compute.tensors import seeded_normal, slerp, to_tensor, to_uint8
 from torch import Tensor, nn
 
 from syntype.compute.ema import power_decay, power_exponent, warmed_up
+from syntype.compute.grids import tile
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import seeded_normal, slerp, to_tensor, to_uint8
 from syntype.errors import RecipeError
 from syntype.generators.augmentation import mirror
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field
-from syntype.compute.tensors import seeded_normal, slerp, to_tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import seeded_normal, slerp, to_tensor
 from syntype.encoders import build_backbone
 from syntype.errors import UnsupportedError
 from syntype.generators.augmentation import augment, mirror

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from syntype.compute.tensors import to_tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import BUNDLED, SCRATCH, Backbone, Head, build_backbone, fold_batch_norm, read_classifier
 from syntype.errors import UnsupportedError, require_known
 from syntype.generators.contract import TrainingData

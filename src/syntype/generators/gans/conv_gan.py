@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field
-from syntype.compute.tensors import seeded_normal, slerp
 from torch import Tensor, nn
 
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import seeded_normal, slerp
 from syntype.generators.contract import BlendOf, GenerativeModel, GeneratorConfig, TrainingData
 from syntype.generators.gans.latent_search import LatentControls, fill_in
 from syntype.generators.networks.conv import ConvCritic, ConvGenerator, NoSpecies, initialise

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from syntype.compute.tensors import seeded_normal, slerp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import seeded_normal, slerp
 from syntype.generators.augmentation import mirror
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig
 from syntype.generators.gans.latent_search import LatentControls, fill_in, invert

@@ -7,13 +7,13 @@ Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661), algorit
 from __future__ import annotations
 
 from pydantic import Field
-from syntype.generators.gans.diversity import pair_distance
 from torch import Tensor
 from torch.nn import functional as F
 
 from syntype.generators.augmentation import mirror
 from syntype.generators.contract import Batch
 from syntype.generators.gans.conv_gan import ConvGAN, ConvGANConfig
+from syntype.generators.gans.diversity import pair_distance
 
 __all__ = ["NonSaturatingConfig", "NonSaturatingGAN"]
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 from pydantic import Field
-from syntype.generators.gans.diversity import pair_distance
 from torch import Tensor
 
 from syntype.generators.augmentation import mirror
 from syntype.generators.contract import Batch
 from syntype.generators.gans.conv_gan import ConvGAN, ConvGANConfig
+from syntype.generators.gans.diversity import pair_distance
 
 __all__ = ["WassersteinConfig", "WassersteinGAN", "gradient_penalty"]
 

@@ -1,0 +1,3 @@
+"""Copy-paste augmentation: photographs kept, segmented and pasted into others."""
+
+__all__: list[str] = []

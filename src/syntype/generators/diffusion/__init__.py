@@ -1,0 +1,3 @@
+"""What diffusion families share: noise levels, samplers, latent space."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Generator families, one file each: the file's name is the family's name. Nothing else belongs here."""
+
+__all__: list[str] = []

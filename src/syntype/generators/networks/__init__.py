@@ -1,0 +1,3 @@
+"""Networks that families are built from."""
+
+__all__: list[str] = []
