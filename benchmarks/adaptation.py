@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, syntype, write_page
-from syntype.compute.tensors import to_uint8
 
 from syntype.adaptation import METHODS
 from syntype.adaptation.adapt import choose_photographs
 from syntype.collection import Collection
+from syntype.compute.tensors import to_uint8
 from syntype.curation.curate import copy_detector
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import load_generator

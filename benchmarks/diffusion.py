@@ -26,11 +26,11 @@ from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, wri
 from peer_denoising_diffusion import VERSION, DiffusionPeer, save_photographs
 from scipy.stats import t as student
 from speed import BATCH, Unsaved, flops_of_a_step, further, one_step, rounds, verdict
-from syntype.compute.tensors import to_uint8
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from syntype.collection import Collection
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_uint8
 from syntype.generators import family, load_generator
 from syntype.generators.engine.batches import training_data
 from syntype.generators.engine.training import TrainConfig

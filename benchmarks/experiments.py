@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from fidelity import SIZE
 from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, points
-from syntype.compute.tensors import to_tensor, to_uint8
 from truth import save, share
 
 from syntype.adaptation import nearest_relative
 from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, reef_config
+from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import Generator, load_generator
 from syntype.generators.contract import Blends, Varies

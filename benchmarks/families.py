@@ -27,9 +27,9 @@ from peer_denoising_diffusion import VERSION as DIFFUSION_VERSION
 from peer_lightweight_gan import SMALL, VERSION, Peer
 from peer_process import PeerProcess, save_photographs, train_for
 from scale import stage
-from syntype.compute.tensors import to_uint8
 
 from syntype.collection import Collection
+from syntype.compute.tensors import to_uint8
 from syntype.generators import Generator, family, list_families, load_generator
 from syntype.run import write_json
 

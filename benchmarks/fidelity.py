@@ -23,9 +23,9 @@ import torch
 from fish4knowledge import NEW, NOTICE, SHOWN, add_arguments, machine, open_photographs, save_grid, syntype, write_page
 from peer_lightweight_gan import SMALL, VERSION, Peer, save_photographs
 from peer_process import train_for
-from syntype.compute.tensors import to_uint8
 
 from syntype.collection import Collection
+from syntype.compute.tensors import to_uint8
 from syntype.curation.curate import copy_detector
 from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import load_generator

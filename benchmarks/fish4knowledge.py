@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from syntype.compute.grids import tile
 
 from syntype.collection import Collection
+from syntype.compute.grids import tile
 from syntype.run import write_json
 
 ROOT = Path(__file__).parents[1]

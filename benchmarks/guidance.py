@@ -21,8 +21,8 @@ from fidelity import SIZE, Referee, without_new
 from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs, points, syntype, write_page
 from hybrids import outsider, refuse_partner
 from scipy.stats import t as student
-from syntype.compute.tensors import to_uint8
 
+from syntype.compute.tensors import to_uint8
 from syntype.generators import load_generator
 from syntype.generators.families.guided_cgan import GuidedGANConfig
 from syntype.identification import Classifier

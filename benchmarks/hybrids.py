@@ -23,9 +23,9 @@ from fish4knowledge import NOTICE, SHOWN, add_arguments, machine, open_photograp
 from PIL import Image
 from scipy.special import expit, log_softmax
 from scipy.stats import spearmanr
-from syntype.compute.tensors import to_uint8
 
 from syntype.collection import Collection
+from syntype.compute.tensors import to_uint8
 from syntype.generators import Generator, load_generator
 from syntype.generators.contract import BlendOf, Blends
 from syntype.identification import Classifier, load_classifier

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from syntype.compute.tensors import to_tensor
 
 from syntype.collection import Collection
+from syntype.compute.tensors import to_tensor
 from syntype.generators import TrainConfig, list_families, train
 from syntype.generators.families.fastgan import FastGANConfig
 from syntype.run import Run

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import timm
 import torch
-from syntype.compute.tensors import to_tensor
 
 from syntype.adaptation import METHODS, AdaptConfig
 from syntype.apps.cli import main
 from syntype.collection import Collection
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.generators import TrainConfig, family
 from syntype.generators.contract import Batch, TrainingData
 from syntype.identification import ClassifierConfig

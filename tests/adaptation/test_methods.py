@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from syntype.compute.tensors import seeded_normal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.adaptation.methods import fisher_information, hold
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import seeded_normal
 from syntype.generators import family
 from syntype.generators.contract import TrainingData
 from syntype.generators.networks.fastgan_generator import FastGANGenerator

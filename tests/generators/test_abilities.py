@@ -12,11 +12,11 @@ import pytest
 import torch
 from made import make_collection
 from PIL import Image
-from syntype.compute.tensors import to_tensor
 from torch import Tensor
 from torch.testing import assert_close
 
 from syntype.collection import Collection
+from syntype.compute.tensors import to_tensor
 from syntype.errors import InputError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators import family, load_generator
 from syntype.generators.contract import Blends, Inpaints, Varies

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from syntype.compute.tensors import to_tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -16,6 +15,7 @@ from torch.testing import assert_close
 import syntype.generators.gans.wasserstein as wasserstein
 from syntype.collection import Collection
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.errors import UnsupportedError
 from syntype.generators import family, load_generator
 from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import pytest
 import torch
-from syntype.compute.tensors import seeded_normal, to_tensor, to_uint8
 from torch import Tensor
 from torch.testing import assert_close
 
 from syntype.compute.processes import WholeBatchDraws
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import seeded_normal, to_tensor, to_uint8
 from syntype.errors import RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators.contract import Batch, Blends, Inpaints, ShowsProcess, TrainingData, Varies
 from syntype.generators.diffusion.gaussian import diffusion_strip

@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
-from syntype.compute.tensors import seeded_normal
 from torch import Tensor
 from torch.testing import assert_close
 
+from syntype.compute.tensors import seeded_normal
 from syntype.generators.diffusion.gaussian import Diffusion, ReverseProcess, SamplerName, guided, noise_streams
 
 SHAPE = (4, 3, 8, 8)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from syntype.generators.networks.ssim import structural_dissimilarity
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -20,6 +19,7 @@ from syntype.generators import TrainConfig, load_generator, train
 from syntype.generators.contract import Batch, TrainingData
 from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.generators.networks.fastgan_discriminator import FastGANDiscriminator, reconstruction_loss
+from syntype.generators.networks.ssim import structural_dissimilarity
 from syntype.run import Run
 
 SPECIES = ("Aus primus", "Aus secundus")

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from syntype.compute.tensors import to_tensor
 from torch.testing import assert_close
 
 from syntype.collection import Collection
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import Head, build_classifier_backbone
 from syntype.errors import InputError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators import family

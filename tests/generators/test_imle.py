@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from syntype.compute.tensors import to_tensor
 
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.generators.contract import Batch, TrainingData
 from syntype.generators.families.imle import IMLE, IMLEConfig, nearest_candidates
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from syntype.compute.tensors import to_tensor, to_uint8
 from torch.testing import assert_close
 
 from syntype.collection import Collection
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.errors import InputError, RecipeError, UnknownNameError
 from syntype.generators import load_generator
 from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData, Varies

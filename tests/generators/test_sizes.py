@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from syntype.compute.tensors import to_tensor
 
 from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.generators import family
 from syntype.generators.contract import Batch, GeneratorConfig, TrainingData
 

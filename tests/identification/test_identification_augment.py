@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance
-from syntype.compute.tensors import to_tensor, to_uint8
 
+from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.identification.augment import AugmentConfig, augment
 from syntype.identification.features import digest_images, view_of
 from syntype.identification.mixing import cutmix, mixup
