@@ -50,8 +50,8 @@ def write_report(study_folder: Path | str) -> Path:
     effects, rules = results["effects"], results["rules"]
     page = environment.get_template("report.html.j2").render(
         **results,
-        forest=Markup(plot_forest(_bin_rows(results), worthwhile=rules["worthwhile"], name="forest")),
-        against=Markup(plot_forest(_arm_rows(effects), worthwhile=rules["worthwhile"], name="against", emphasise=0)),
+        forest=Markup(plot_forest(_bin_rows(results), minimum_effect=rules["minimum_effect"], name="forest")),
+        against=Markup(plot_forest(_arm_rows(effects), minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
         tail=Markup(plot_tail(results["species"], num_seeds=results["num_seeds"], name="tail")),
         thumbnails=thumbnails,
         gallery=gallery,
