@@ -11,7 +11,6 @@ import pandas as pd
 
 from syntype.collection import Collection
 from syntype.collection.duplicates import THUMBNAIL, near_duplicates
-from syntype.collection.pixels import iterate_pixels
 from syntype.errors import LeakageError
 
 __all__ = ["check_leakage", "check_synthetic"]
@@ -85,7 +84,7 @@ def _look_alikes(collections: list[Collection]) -> np.ndarray:
         parts: list[np.ndarray] = []
         for whole, end in zip(wholes, ends, strict=True):
             inside = rows[(rows >= end - len(whole)) & (rows < end)] - (end - len(whole))
-            parts.extend(iterate_pixels(whole, THUMBNAIL, inside))
+            parts.extend(whole.iterate_pixels(THUMBNAIL, inside))
         return np.stack(parts)  # the rows asked for come in rising order
 
     table = pd.concat([whole.table[["sha256", "phash"]] for whole in wholes], ignore_index=True)
