@@ -1,4 +1,4 @@
-"""The pictures that a report shows, chosen once when the study ends and kept with it, so that the report needs nothing else."""
+"""The pictures of a report, chosen when the study ends and saved with it, so that the report can be written again without the images."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Gallery:
 def collect_gallery(real: Collection, curated: Collection, species: Sequence[str], size: int, *, per_row: int = 6, per_reason: int = 7) -> Gallery:
     """Choose pictures: for each species real training images, and accepted synthetic ones with their nearest real image.
 
-    Images are spread evenly over each list, not picked for their looks.
+    Images are taken at even intervals from each list.
 
     Args:
         real: the photographs; only the training split is shown.

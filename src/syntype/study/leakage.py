@@ -1,4 +1,4 @@
-"""Has a test photograph reached a place where it would spoil the verdict? Checked before anything is trained."""
+"""Checks for leakage, before anything is trained: no test photograph may be among the images that anything learns from."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> Non
     learned = table[(table["split"] == "test") & table["sha256"].isin(list(trained_on))]
     if len(learned):
         raise LeakageError(
-            f"{collection.root}: the generator was trained on {len(learned)} of the test photographs ({_names(learned['image_id'])}), so its images "
-            "would carry the answers into the training set. Train it again on this very collection: syntype train FAMILY COLLECTION --out GENERATOR"
+            f"{collection.root}: the generator was trained on {len(learned)} of the test photographs ({_names(learned['image_id'])}), so its "
+            "images would bring test photographs into the training set. Train it again on this very collection: syntype train FAMILY COLLECTION --out GENERATOR"
         )
 
 

@@ -58,13 +58,13 @@ def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, minimum
     for label in axes.get_yticklabels()[:emphasise]:
         label.set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("← worse\u2003\u2003change of recall, percentage points\u2003\u2003better →")
+    axes.set_xlabel("← worse\u2003\u2003difference in recall, percentage points\u2003\u2003better →")
     axes.grid(axis="x", color=_FAINT, linewidth=0.6)
     return _svg(figure, axes, name)
 
 
 def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str) -> str:
-    """Training images of every species, most common first: bars for real ones, marks for the total with one repetition's accepted synthetic ones.
+    """Training images of every species, the most photographed first: bars for real ones, marks for the total with accepted synthetic ones.
 
     Args:
         species: entries of the study's ``species`` list.

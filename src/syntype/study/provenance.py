@@ -22,7 +22,7 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_
         "Whether the result holds in other places, in other seasons or with other cameras: the test photographs come from the same sources as the "
         "training photographs.",
         f"Whether another classifier would gain as much: this one is '{config.classifier.backbone}', {trained}, on images of {config.size} pixels.",
-        "Whether a single species or bin gains or loses: the verdict rests on two rows of the plot, the species given synthetic images and the "
+        "Whether a single species or bin gains or loses: the verdict rests on two rows of the plot, the species with synthetic images and the "
         "other species. Among many rows some differ from zero by chance.",
     ]
     if untested:

@@ -1,9 +1,9 @@
-"""The study: the same classifier trained in every arm, over paired seeds, judged on test photographs that nothing else has seen.
+"""The study: the same classifier trained in every arm, with the same seeds, and tested on photographs that nothing else has seen.
 
 OUT/
-  study.json       what was asked; a folder is continued only by a study that asks for the same
+  study.json       collection and settings; a folder is continued only by a study with the same
   arms/            predictions, one file for each arm and seed, written as soon as it is known
-  ratios/          the same of the curated arm at each of several ratios of synthetic to real images, where these are tried
+  ratios/          predictions of the curated arm with each ratio of synthetic to real images, if ratios are tried
   results.json     every figure of the report
   gallery.*        its pictures
   report.html
@@ -23,9 +23,10 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.errors import CollectionError, InputError
+from syntype.generators.registry import family
 from syntype.run import Run, write_json
 from syntype.study.analysis import AnalysisSettings, Measurements, analyse
-from syntype.study.arms import choose_arms
+from syntype.study.arms import Arm, choose_arms
 from syntype.study.config import StudyConfig
 from syntype.study.gallery import collect_gallery
 from syntype.study.photographs import Split
@@ -33,10 +34,10 @@ from syntype.study.provenance import limits, provenance
 from syntype.study.ratio import choose_ratio
 from syntype.study.report import write_report
 from syntype.study.running import run_arms
-from syntype.study.synthetic import find_source, prepare_synthetic
+from syntype.study.synthetic import SyntheticSource, find_source, prepare_synthetic
 from syntype.study.verdict import DecisionRule
 
-__all__ = ["StudyConfig", "StudyResult", "study"]
+__all__ = ["StudyConfig", "StudyPlan", "StudyResult", "plan_study", "study"]
 
 _SHOWN_SPECIES = 12
 
@@ -82,6 +83,23 @@ class StudyResult:
         }
 
 
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study will take.
+
+    Attributes:
+        arms: names.
+        num_classifiers: classifiers that are trained, over all arms, seeds and ratios.
+        steps: gradient steps of all of them together.
+        generator_minutes: time for training the generator; 0 if it is trained already, or has nothing to learn.
+    """
+
+    arms: tuple[str, ...]
+    num_classifiers: int
+    steps: int
+    generator_minutes: float
+
+
 def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> StudyResult:
     """Find out whether synthetic images help to identify the rare species of ``collection``.
 
@@ -94,13 +112,8 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
         InputError: ``out`` holds a study of something else.
         UnknownNameError, RecipeError: see ``choose_arms`` and ``find_source``.
     """
-    out = Path(out)
-    if not len(collection.select(split="test")):
-        raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. Import it again with: syntype collect")
-    source = find_source(collection, config)
-    arms = choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=source.is_collage)
+    out, (source, arms) = Path(out), _check(collection, config)
     _claim(out, collection, config)
-
     synthetic = prepare_synthetic(collection, source, config, out, run, with_collage=any(arm.adds == "collage" for arm in arms))
     ratio = choose_ratio(collection, synthetic, config, out, run) if config.ratios else None
     used = synthetic.at_ratio(ratio.chosen, collection) if ratio else synthetic
@@ -137,6 +150,22 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
     write_json(out / "results.json", results)
     run.event("verdict", word=results["verdict"]["word"], sentence=results["verdict"]["sentence"])
     return StudyResult(out, results, write_report(out))
+
+
+def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
+    """What ``study`` would do with the same arguments; nothing is written, and what would stop it at once is raised here too."""
+    source, arms = _check(collection, config)
+    num_trainings = min(config.generator_seeds, config.seeds) if source.family is not None and family(source.family).learns else 0
+    num_classifiers = (len(arms) + len(set(config.ratios))) * config.seeds
+    return StudyPlan(tuple(arm.name for arm in arms), num_classifiers, num_classifiers * config.classifier.steps, num_trainings * config.minutes)
+
+
+def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource, tuple[Arm, ...]]:
+    """Source of synthetic images and arms of a study, or the error that stops it before anything is made."""
+    if not len(collection.select(split="test")):
+        raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. Import it again with: syntype collect")
+    source = find_source(collection, config)
+    return source, choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=source.is_collage)
 
 
 def _tally(curated: Sequence[Collection], species: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
