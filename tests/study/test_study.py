@@ -236,4 +236,8 @@ def test_refusals(reef: Collection, fits: list[dict[str, Any]], curations: list[
 def test_with_the_real_classifier_and_curation(reef: Collection, tmp_path: Path) -> None:
     asked = config(arms=("real", "mixup", "copies", "synthetic", "synthetic+curated"), classifier=ClassifierConfig(steps=30, batch_size=16, views=2))
     result = study(reef, asked, tmp_path / "out", Run.silent())
-    assert result.verdict != "add"  # copies are no new information
+    curation, arms = result.results["curation"], result.results["arms"]
+    assert curation["refused"] == {"copy": curation["offered"]} and curation["offered"] > 0
+    assert (arms["synthetic"]["num_added"], arms["synthetic+curated"]["num_added"]) == ([curation["offered"] // 2] * 2, [0, 0])
+    assert result.verdict == "do not add" and "curation refused all" in result.results["verdict"]["sentence"]
+    assert max(arm["recall_others"] for arm in arms.values()) > 0.5  # the classifier has learnt something in 30 steps

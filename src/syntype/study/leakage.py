@@ -47,7 +47,8 @@ def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> Non
     if len(learned):
         raise LeakageError(
             f"{collection.root}: the generator was trained on {len(learned)} of the test photographs ({_names(learned['image_id'])}), so its "
-            "images would bring test photographs into the training set. Train it again on this very collection: syntype train FAMILY COLLECTION --out GENERATOR"
+            "images would bring test photographs into the training set. Train it again on this collection: "
+            "syntype train FAMILY COLLECTION --out GENERATOR"
         )
 
 

@@ -168,7 +168,8 @@ def _reasons(found: Comparison, primary: Effect, rule: DecisionRule) -> tuple[st
     ]
     if found.others is not None:
         reasons.append(
-            f"Recall of the {found.others.num_species} other species changes by {_size(found.others)}. {_judge_others(found.others, rule)} "
+            f"Recall of the other species ({found.others.num_species} with test photographs) changes by {_size(found.others)}. "
+            f"{_judge_others(found.others, rule)} "
             f"(accepted loss: {points(rule.max_head_loss, signed=False)})."
         )
     unseen = points(primary.half_width, signed=False)
