@@ -135,7 +135,7 @@ def prepare_synthetic(real: Collection, source: SyntheticSource, config: StudyCo
 
     if source.given is not None:
         curated = (_curate_given(real, source.given, config, steps),) * config.seeds
-        origin, num_trainings = f"ready synthetic collection “{source.given.name}” ({source.given.root})", 1
+        origin, num_trainings = f"existing synthetic collection “{source.given.name}” ({source.given.root})", 1
     else:
         if source.generator is not None:
             generators, how = [source.generator], f"trained before, {config.generator}"
