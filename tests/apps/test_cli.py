@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from syntype.apps.cli_common import Stopped, plain, run_stage, settings
 from syntype.collection import Collection
 from syntype.errors import SyntypeError
 from syntype.recipe import Settings
+from syntype.study import StudyConfig
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference-cli.md"
 
@@ -289,6 +291,25 @@ def test_dry_runs_say_what_would_be_done_and_write_nothing(tiny_reef: Path, tmp_
         assert told["estimated_minutes"] > 0
         assert "steps" in told
         assert not out.exists()
+
+
+def test_the_dry_run_of_a_study_counts_what_would_run(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def planned(*arguments: object) -> dict[str, Any]:
+        return call_json(capsys, "study", tiny_reef, "--seeds", 2, "--set", "classifier.steps=10", *arguments, "--out", tmp_path / "s", "--dry-run")
+
+    collage = planned("--generator", "collage")  # nothing to learn, and its own arm is left out
+    assert (collage["arms"], collage["steps"]) == (9, 9 * 2 * 10)
+    few = planned("--generator", "collage", "--set", "arms=[real,synthetic+curated]", "--set", "ratios=[1,2]")
+    assert (few["arms"], few["steps"]) == (2, (2 + 2) * 2 * 10)
+    assert few["estimated_minutes"] == pytest.approx(collage["estimated_minutes"] * 8 / 18, abs=0.1)
+    learning = planned("--generator", "projected", "--minutes", 7, "--set", "generator_seeds=3")  # no more trainings than seeds
+    assert learning["arms"] == 10 and learning["estimated_minutes"] == pytest.approx(2 * 7 + collage["estimated_minutes"] * 20 / 18, abs=0.1)
+
+
+def test_the_help_of_a_study_shows_the_defaults_of_its_settings() -> None:
+    shown = {option.name: re.findall(r"\[default: (\d+)\]", getattr(option, "help", None) or "") for option in COMMANDS["study"].params}
+    defaults = {name: [f"{StudyConfig.model_fields[name].default:g}"] for name in ("seeds", "minutes", "seed")}
+    assert {name: shown[name] for name in defaults} == defaults
 
 
 def test_species_lists_take_one_or_several_names(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

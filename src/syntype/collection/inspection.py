@@ -17,7 +17,6 @@ import pandas as pd
 
 from syntype.collection.bins import BINS, bin_of
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
-from syntype.collection.pixels import iterate_pixels
 from syntype.collection.table import SPLITS, Collection
 from syntype.run import Run
 
@@ -137,7 +136,7 @@ def _near(collection: Collection, encode: Callable[[np.ndarray], np.ndarray] | N
     whole.table["box"] = None  # a box shows one fish of a picture; duplicates are a matter of the whole
 
     def thumbnails(rows: np.ndarray) -> np.ndarray:
-        return np.stack(list(iterate_pixels(whole, THUMBNAIL, rows)))
+        return np.stack(list(whole.iterate_pixels(THUMBNAIL, rows)))
 
     pairs = near_duplicates(table, thumbnails, encode)
     a, b = pairs["first"].to_numpy(dtype=np.int64), pairs["second"].to_numpy(dtype=np.int64)

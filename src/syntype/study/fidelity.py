@@ -1,6 +1,6 @@
-"""Fidelity: how like photographs are the synthetic images, how varied, and how many are copies?
+"""Fidelity: how similar to photographs are the synthetic images, how varied, and how many are copies?
 
-Measured in the features of EfficientNet-Lite0, the referee, which trains, filters and classifies nothing. Both sides hold the same
+Measured in the features of EfficientNet-Lite0, which is used for nothing else: not for training, curation or classification. Both sides hold the same
 number of images of each species, so that a difference in the mix of species is not mistaken for a difference between images.
 
     kid                    Bińkowski et al. 2018 (arXiv 1801.01401), section 4: unbiased squared MMD, cubic kernel
@@ -205,10 +205,10 @@ def _same_mix(first: Collection, second: Collection, seed: int) -> tuple[np.ndar
     rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     names = [np.array(collection.table["species"].fillna("").tolist(), dtype=object) for collection in (first, second)]
     for number, species in enumerate(sorted(set(names[0]) & set(names[1]) - {""})):
-        here = [np.flatnonzero(column == species) for column in names]
-        count = min(len(found) for found in here)
-        for side, found in enumerate(here):
-            rows[side].append(np.random.default_rng([seed, side, number]).permutation(found)[:count])
+        found = [np.flatnonzero(column == species) for column in names]
+        count = min(len(rows_of) for rows_of in found)
+        for side, rows_of in enumerate(found):
+            rows[side].append(np.random.default_rng([seed, side, number]).permutation(rows_of)[:count])
     empty = np.empty(0, dtype=np.int64)
     return np.sort(np.concatenate([empty, *rows[0]])), np.sort(np.concatenate([empty, *rows[1]]))
 
