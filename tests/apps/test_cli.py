@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 
 from syntype.apps.cli import cli, main
-from syntype.apps.cli_common import Stopped, plain, run_stage, settings
+from syntype.apps.cli_common import Stopped, run_stage, settings
 from syntype.collection import Collection
 from syntype.errors import SyntypeError
 from syntype.recipe import Settings
+from syntype.run import plain
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference-cli.md"
 

@@ -33,7 +33,7 @@ from syntype.generators.runtime import Precision, Runtime
 from syntype.generators.trained import NEW_ROW, Generator
 from syntype.generators.training import Loop, TrainConfig
 from syntype.recipe import Settings
-from syntype.run import Run, write_json
+from syntype.run import OWN_RUN, Run, keeps_run, write_json
 
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative"]
 
@@ -112,7 +112,8 @@ def choose_photographs(collection: Collection, species: str, shots: int, seed: i
     return photographs.where(mask)
 
 
-def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out: Path, run: Run) -> AdaptResult:
+@keeps_run("adapt", resumable=True)
+def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out: Path | str, run: Run = OWN_RUN) -> AdaptResult:
     """Teach a generator a species that it does not know.
 
     Args:
@@ -125,6 +126,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         UnknownNameError: unknown method or species.
         InputError: the generator knows the species already, or its base lacks the discriminators that the method builds on.
     """
+    out = Path(out)
     if config.method not in METHODS:
         raise UnknownNameError("adaptation method", config.method, METHODS)
     if config.species in generator.species:

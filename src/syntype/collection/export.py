@@ -15,7 +15,7 @@ import pandas as pd
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
 from syntype.recipe import Settings
-from syntype.run import Run, replacing, write_json
+from syntype.run import OWN_RUN, Run, keeps_run, replacing, write_json
 
 __all__ = ["ExportConfig", "ExportResult", "export"]
 
@@ -43,7 +43,8 @@ class ExportResult:
         return {"file": str(self.file), "num_images": self.num_images, "num_bytes": self.num_bytes}
 
 
-def export(collection: Collection, config: ExportConfig, out: Path, run: Run) -> ExportResult:
+@keeps_run("export")
+def export(collection: Collection, config: ExportConfig, out: Path | str, run: Run = OWN_RUN) -> ExportResult:
     """Write ``out``/NAME.zip (or NAME.csv), whole or not at all, and then ``export.json``, which names it.
 
     Images keep their bytes, and so the marks inside synthetic ones.
@@ -51,6 +52,7 @@ def export(collection: Collection, config: ExportConfig, out: Path, run: Run) ->
     Raises:
         CollectionError: there is nothing to export, or an image file is missing.
     """
+    out = Path(out)
     chosen = collection.select(usable=True) if config.usable else collection
     if not len(chosen):
         raise CollectionError(f"{collection.root}: has no images to export" + (", all are refused. Add --all." if len(collection) else "."))

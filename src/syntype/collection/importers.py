@@ -24,7 +24,7 @@ from syntype.collection.splits import join_groups, make_splits
 from syntype.collection.table import SPLITS, Collection, number_groups
 from syntype.errors import CollectionError, InputError
 from syntype.recipe import Settings
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["CollectConfig", "CollectResult", "collect"]
 
@@ -96,7 +96,8 @@ class _Image:
     thumbnail: np.ndarray
 
 
-def collect(source: Path, config: CollectConfig, out: Path, run: Run) -> CollectResult:
+@keeps_run("collect")
+def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run = OWN_RUN) -> CollectResult:
     """Import photographs into a new collection.
 
     ``source`` is a folder with one sub-folder a species (underscores stand for spaces), a folder of images of one species, a CSV or
@@ -108,6 +109,7 @@ def collect(source: Path, config: CollectConfig, out: Path, run: Run) -> Collect
         InputError: the source is missing or has nothing to import, a column is missing, or ``out`` is already a collection.
         CollectionError: not a single image could be used.
     """
+    source, out = Path(source), Path(out)
     source, out = Path(source), Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)

@@ -19,7 +19,7 @@ from syntype.collection.bins import BINS, bin_of
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
 from syntype.collection.pixels import iterate_pixels
 from syntype.collection.table import SPLITS, Collection
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run
 
 __all__ = ["InspectResult", "inspect", "plot_long_tail"]
 
@@ -75,7 +75,7 @@ class InspectResult:
         return "\n".join(lines)
 
 
-def inspect(collection: Collection, run: Run, encode: Callable[[np.ndarray], np.ndarray] | None = None) -> InspectResult:
+def inspect(collection: Collection, run: Run = OWN_RUN, encode: Callable[[np.ndarray], np.ndarray] | None = None) -> InspectResult:
     """Count, and look for what would spoil a verdict: duplicates and groups across splits, one picture under two names, odd names.
 
     Args:

@@ -25,7 +25,7 @@ from syntype.collection.reef_species import species_name
 from syntype.collection.table import SPLITS, Collection
 from syntype.errors import InputError
 from syntype.recipe import Settings
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ReefConfig", "draw_images", "draw_reef", "reef_config", "species_names", "training_counts"]
 
@@ -87,7 +87,8 @@ def training_counts(config: ReefConfig) -> np.ndarray:
     return np.maximum(config.min_images, np.rint(config.max_images / ranks**config.tail)).astype(np.int64)
 
 
-def draw_reef(config: ReefConfig, out: Path, run: Run) -> CollectResult:
+@keeps_run("reef")
+def draw_reef(config: ReefConfig, out: Path | str, run: Run = OWN_RUN) -> CollectResult:
     """Draw a reef into the new collection ``out``.
 
     Training images come in tracks of one to four frames of one individual before one background (column ``group``); every validation
@@ -96,6 +97,7 @@ def draw_reef(config: ReefConfig, out: Path, run: Run) -> CollectResult:
     Raises:
         InputError: ``out`` is already a collection.
     """
+    out = Path(out)
     out = Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)

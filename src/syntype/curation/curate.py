@@ -22,7 +22,7 @@ from syntype.curation.filters import SpeciesMargin, Typicality
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, require_known
 from syntype.recipe import Settings
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["REASONS", "CurateConfig", "CurateResult", "copy_detector", "curate", "group_names"]
 
@@ -74,7 +74,8 @@ class CurateResult:
         }
 
 
-def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: Path, run: Run) -> CurateResult:
+@keeps_run("curate")
+def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: Path | str, run: Run = OWN_RUN) -> CurateResult:
     """Judge every synthetic image and write the judged collection to ``out`` (images are hard links where the disk allows).
 
     Three filters, calibrated on real photographs: ``CopyDetector``, ``SpeciesMargin`` (log-odds, column ``margin``) and ``Typicality``
@@ -87,6 +88,7 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
             real collection has no training photographs of a species asked for.
         UnknownNameError: a species that the real collection does not know.
     """
+    out = Path(out)
     out = Path(out)
     if out.resolve() == synthetic.root.resolve():
         raise CollectionError(f"{out}: is the synthetic collection itself, which curation leaves as it is. Give --out a new folder.")

@@ -33,7 +33,7 @@ from syntype.generators.previews import plot_curves, preview_species, save_cours
 from syntype.generators.registry import family
 from syntype.generators.runtime import Precision, Runtime
 from syntype.recipe import Settings, write_yaml
-from syntype.run import Run, read_events
+from syntype.run import OWN_RUN, Run, keeps_run, read_events
 
 __all__ = ["Loop", "TrainConfig", "TrainResult", "select_training", "train"]
 
@@ -118,7 +118,8 @@ def select_training(collection: Collection, config: TrainConfig) -> Collection:
     return train.where(~train.table["species"].isin(config.except_).to_numpy(dtype=bool))
 
 
-def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> TrainResult:
+@keeps_run("train", resumable=True)
+def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run = OWN_RUN) -> TrainResult:
     """Train a generator on a collection's training images.
 
     Args:
@@ -129,6 +130,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
         InputError: nothing says how long to train, or several processes cannot share out the batch.
         UnknownNameError: an unknown family or species.
     """
+    out = Path(out)
     kind = family(config.family)
     if kind.learns and config.minutes is None and config.steps is None:
         raise InputError("nothing says how long to train", "Add --minutes 20 or --steps 2000.")

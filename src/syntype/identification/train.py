@@ -19,7 +19,7 @@ from syntype.identification.fit import fit
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.pictures import plot_confusion
 from syntype.identification.storage import Classifier, save_classifier
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ClassifierResult", "labelled", "train_classifier"]
 
@@ -57,7 +57,8 @@ class ClassifierResult:
         }
 
 
-def train_classifier(collection: Collection, config: ClassifierConfig, out: Path, run: Run,
+@keeps_run("classify")
+def train_classifier(collection: Collection, config: ClassifierConfig, out: Path | str, run: Run = OWN_RUN,
                      synthetic: Collection | None = None) -> ClassifierResult:  # fmt: skip
     """Train on the split ``train`` (and usable synthetic images), choose the step on ``val``, judge on ``test``.
 
@@ -68,6 +69,7 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         LeakageError: a synthetic image is a test image, or was made from one.
         UnknownNameError, UnsupportedError: the backbone is not known or its weights cannot be had.
     """
+    out = Path(out)
     real, val, test = collection.training(), collection.select(split="val"), collection.select(split="test")
     added = None if synthetic is None else synthetic.select(usable=True)
     if added is not None:

@@ -22,7 +22,7 @@ from syntype.curation.curate import copy_detector
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError
 from syntype.recipe import Settings
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run
 
 __all__ = ["EvaluateConfig", "EvaluateResult", "density_coverage", "evaluate", "kid", "precision_recall", "vendi_ratio", "vendi_score"]
 
@@ -80,7 +80,7 @@ class EvaluateResult:
         return {**{name: getattr(self, name) for name in names}, "num_species": len(self.species), "left_out": list(self.left_out)}
 
 
-def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, run: Run) -> EvaluateResult:
+def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, run: Run = OWN_RUN) -> EvaluateResult:
     """Compare synthetic images (the usable ones) with the photographs of a split.
 
     Of every species that both have, as many images are drawn from each side as the smaller side holds. Copies are looked for among

@@ -22,7 +22,7 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.errors import CollectionError, InputError
-from syntype.run import Run, write_json
+from syntype.run import OWN_RUN, Run, keeps_run, write_json
 from syntype.study.analysis import analyse
 from syntype.study.arms import ARMS, CURATED, choose_arms
 from syntype.study.config import StudyConfig
@@ -80,7 +80,8 @@ class StudyResult:
         }
 
 
-def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> StudyResult:
+@keeps_run("study", resumable=True)
+def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run = OWN_RUN) -> StudyResult:
     """Find out whether synthetic images help to identify the rare species of ``collection``.
 
     A study that was stopped goes on where it was when it is called again with the same arguments.
@@ -92,6 +93,7 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
         InputError: ``out`` holds a study of something else.
         UnknownNameError, RecipeError: see ``choose_arms`` and ``Materials``.
     """
+    out = Path(out)
     out = Path(out)
     if not len(collection.select(split="test")):
         raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. Import it again with: syntype collect")

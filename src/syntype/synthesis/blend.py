@@ -16,7 +16,7 @@ from syntype.collection.decoding import decode
 from syntype.generators import Generator, family
 from syntype.generators.contract import BlendOf
 from syntype.generators.previews import tile
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, suffix
 from syntype.synthesis.pictures import label_board
 from syntype.synthesis.provenance import write_animation, write_image
@@ -67,7 +67,8 @@ class _Blend(Job):
         return dict(self.mark.controls["blend"])
 
 
-def blend(generator: Generator, config: BlendConfig, out: Path, run: Run) -> BlendResult:
+@keeps_run("blend", resumable=True)
+def blend(generator: Generator, config: BlendConfig, out: Path | str, run: Run = OWN_RUN) -> BlendResult:
     """Draw strips or boards into the collection ``out``, and pictures of them beside it.
 
     The ends of strip n are image n that ``generate`` draws of their species with the same seed. An image of two species bears the name of
@@ -84,6 +85,7 @@ def blend(generator: Generator, config: BlendConfig, out: Path, run: Run) -> Ble
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
+    out = Path(out)
     require_species(generator, config.species)
     generator.blend([], [], [], **config.controls)  # a family that cannot is refused before anything is written
     jobs = list(_strips(generator, config) if config.layout == "strip" else _boards(generator, config))

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from syntype.generators import Generator, family
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
 
 __all__ = ["GenerateConfig", "GenerateResult", "generate", "image_seed"]
@@ -27,7 +27,8 @@ class GenerateResult(DrawResult):
     """What ``generate`` drew."""
 
 
-def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) -> GenerateResult:
+@keeps_run("generate", resumable=True)
+def generate(generator: Generator, config: GenerateConfig, out: Path | str, run: Run = OWN_RUN) -> GenerateResult:
     """Draw ``config.num`` images of each species into the collection ``out``.
 
     Image i of a species is the same whatever else is asked for, so that a larger ``num`` continues a smaller one. Images that
@@ -42,6 +43,7 @@ def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) 
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
+    out = Path(out)
     names = tuple(dict.fromkeys(config.species or generator.species))
     require_species(generator, names)
     generator.check_controls(config.controls)  # refused before anything is written

@@ -21,7 +21,7 @@ from syntype.errors import CollectionError, InputError, LeakageError, require_kn
 from syntype.generators import Generator
 from syntype.generators.contract import to_tensor
 from syntype.generators.previews import tile
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
 from syntype.synthesis.provenance import EDITED, write_image
 
@@ -88,7 +88,8 @@ class _FromPhotograph(Job):
     strength: float = 0.0
 
 
-def vary(generator: Generator, collection: Collection, config: VaryConfig, out: Path, run: Run) -> VaryResult:
+@keeps_run("vary", resumable=True)
+def vary(generator: Generator, collection: Collection, config: VaryConfig, out: Path | str, run: Run = OWN_RUN) -> VaryResult:
     """Draw ``config.num`` variations of each training photograph at each strength into the collection ``out``.
 
     A variation has the species of its photograph and names it as its parent. Variation i has one seed at all strengths, so that these
@@ -104,6 +105,7 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
+    out = Path(out)
     chosen = choose_photographs(generator, collection, config)
     pixels = chosen.pixels(generator.model.config.shape)
     generator.vary(_photographs(pixels, []), [], [], 0.0, **config.controls)  # a family that cannot is refused before anything is written
@@ -126,7 +128,8 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
     return replace(result, pictures=(_sheet(jobs, [pixels], out),))
 
 
-def inpaint(generator: Generator, collection: Collection, config: InpaintConfig, out: Path, run: Run) -> InpaintResult:
+@keeps_run("inpaint", resumable=True)
+def inpaint(generator: Generator, collection: Collection, config: InpaintConfig, out: Path | str, run: Run = OWN_RUN) -> InpaintResult:
     """Draw a part of each training photograph anew, ``config.num`` times, into the collection ``out``; the rest stays as it is.
 
     What comes out is the square of the photograph that the generator sees, at the generator's size. Each image names its photograph as
@@ -142,6 +145,7 @@ def inpaint(generator: Generator, collection: Collection, config: InpaintConfig,
         InputError: a mask that cannot be used, a box without a pixel, or a file that cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
     """
+    out = Path(out)
     chosen = choose_photographs(generator, collection, config)
     pixels = chosen.pixels(generator.model.config.shape)
     hole, told = _hole(config, *pixels.shape[1:3])
