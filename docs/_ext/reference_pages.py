@@ -1,0 +1,80 @@
+"""A Sphinx extension for the generated reference pages.
+
+Settings classes list their fields: the type as the source has it, the default, the range, and the string literal that follows the field in the
+source. Examples of commands are shown as code.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+
+from syntype.recipe import Settings
+
+__all__ = ["setup"]
+
+_RANGES = {
+    "ge": "at least",
+    "gt": "more than",
+    "le": "at most",
+    "lt": "less than",
+    "multiple_of": "a multiple of",
+    "min_length": "of length at least",
+}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the hooks."""
+    app.connect("autodoc-process-docstring", _add_fields)
+    app.connect("autodoc-process-signature", _hide_signature)
+    app.connect("sphinx-click-process-epilog", _show_as_code)
+    return {"parallel_read_safe": True}
+
+
+def _add_fields(app: Sphinx, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
+    if what != "class" or not issubclass(item, Settings) or not item.model_fields:
+        return
+    lines += ["", "**Settings**", ""]
+    for field, info in item.model_fields.items():
+        written, described = _in_source(item, field)
+        lines += [f"``{info.alias or field}`` : ``{written}``, {_default(info)}{_range(info)}", *(f"   {line}" for line in described or [""]), ""]
+
+
+def _in_source(kind: type[Settings], field: str) -> tuple[str, list[str]]:
+    """The annotation of a field and the string below it, from the class of the hierarchy that declares it."""
+    for owner in kind.__mro__:
+        if field in owner.__dict__.get("__annotations__", {}):
+            found = ModuleAnalyzer.for_module(owner.__module__).find_attr_docs().get((owner.__qualname__, field), [])
+            return str(owner.__annotations__[field]), [line for line in found if line.strip()]
+    raise LookupError(f"{kind.__name__}.{field}")
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    value = info.get_default(call_default_factory=True)
+    return "default: its own defaults" if isinstance(value, Settings) else f"default: ``{value!r}``"
+
+
+def _range(info: FieldInfo) -> str:
+    limits = [f"{words} {getattr(limit, key)}" for limit in info.metadata for key, words in _RANGES.items() if hasattr(limit, key)]
+    return "".join(f", {limit}" for limit in limits)
+
+
+def _hide_signature(app: Sphinx, what: str, name: str, item: Any, options: Any, signature: str, returned: str) -> tuple[str, str] | None:
+    """Settings list their fields; results are never built by a caller."""
+    if what == "class" and inspect.isclass(item) and (issubclass(item, Settings) or item.__name__.endswith("Result")):
+        return "", ""
+    return None
+
+
+def _show_as_code(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    """The example below a command's options, as code."""
+    commands = [line.lstrip("| ") for line in lines if line.lstrip("| ").startswith("syntype ")]
+    if commands:
+        lines[:] = ["Example:", "", ".. code-block:: console", "", *(f"   $ {command}" for command in commands), ""]
