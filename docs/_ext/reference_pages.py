@@ -48,9 +48,9 @@ def _add_fields(app: Sphinx, what: str, name: str, item: Any, options: Any, line
 def _in_source(kind: type[Settings], field: str) -> tuple[str, list[str]]:
     """The annotation of a field and the string below it, from the class of the hierarchy that declares it."""
     for owner in kind.__mro__:
-        if field in owner.__dict__.get("__annotations__", {}):
+        if field in inspect.get_annotations(owner):
             found = ModuleAnalyzer.for_module(owner.__module__).find_attr_docs().get((owner.__qualname__, field), [])
-            return str(owner.__annotations__[field]), [line for line in found if line.strip()]
+            return str(inspect.get_annotations(owner)[field]), [line for line in found if line.strip()]
     raise LookupError(f"{kind.__name__}.{field}")
 
 
