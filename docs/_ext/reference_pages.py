@@ -1,7 +1,7 @@
 """A Sphinx extension for the generated reference pages.
 
 Settings classes list their fields: the type as the source has it, the default, the range, and the string literal that follows the field in the
-source. Examples of commands are shown as code.
+source. Examples of commands are shown as code. The directive ``families`` writes a section for every generator family.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import inspect
 from typing import Any
 
 import click
+from docutils import nodes
 from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
 
+from syntype.generators import family, list_families
+from syntype.generators.contract import ABILITIES
 from syntype.recipe import Settings
 
 __all__ = ["setup"]
@@ -33,6 +37,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", _add_fields)
     app.connect("autodoc-process-signature", _hide_signature)
     app.connect("sphinx-click-process-epilog", _show_as_code)
+    app.add_directive("families", Families)
     return {"parallel_read_safe": True}
 
 
@@ -43,6 +48,24 @@ def _add_fields(app: Sphinx, what: str, name: str, item: Any, options: Any, line
     for field, info in item.model_fields.items():
         written, described = _in_source(item, field)
         lines += [f"``{info.alias or field}`` : ``{written}``, {_default(info)}{_range(info)}", *(f"   {line}" for line in described or [""]), ""]
+
+
+class Families(SphinxDirective):
+    """A section for every family: what its file says of it, what it can do, and its settings."""
+
+    def run(self) -> list[nodes.Node]:
+        """Write the sections as Markdown, and parse them."""
+        lines: list[str] = []
+        for name in list_families():
+            kind = family(name)
+            abilities = [ability for ability, protocol in ABILITIES.items() if issubclass(kind, protocol)]
+            lines += [f"## {name}", "", *(inspect.getdoc(inspect.getmodule(kind)) or "").splitlines(), ""]
+            lines += [f"Commands besides `train` and `generate`: {', '.join(f'`{ability}`' for ability in abilities) or 'none'}.", ""]
+            for field, info in kind.Config.model_fields.items():
+                written, described = _in_source(kind.Config, field)
+                lines += [f"- `{field}`: `{written}`, {_default(info)}{_range(info)}. {' '.join(described)}".replace("``", "`")]
+            lines.append("")
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
 def _in_source(kind: type[Settings], field: str) -> tuple[str, list[str]]:

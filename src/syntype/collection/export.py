@@ -49,8 +49,23 @@ def export(collection: Collection, config: ExportConfig, out: Path | str, run: R
 
     Images keep their bytes, and so the marks inside synthetic ones.
 
+    Args:
+        collection: what to pack; a view (``select``) packs its rows only.
+        config: layout of the file, and whether refused images are left out.
+        out: folder to write; new or empty.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the file, how many images it holds or lists, and its size in bytes.
+
     Raises:
         CollectionError: there is nothing to export, or an image file is missing.
+
+    Example:
+        >>> import syntype
+        >>> reef = syntype.Collection.open("out/reef")
+        >>> syntype.export(reef.select(split="test"), syntype.ExportConfig(layout="table"), "out/export").num_images
+        48
     """
     out = Path(out)
     chosen = collection.select(usable=True) if config.usable else collection

@@ -105,9 +105,24 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     read once, checked by decoding it, and copied byte for byte. What cannot be used stands with its reason in ``refused.csv``.
     The table is written last: an interrupted import does not open as a collection.
 
+    Args:
+        source: a folder with one sub-folder per species, or a table (see above).
+        config: names of columns, shares of the splits, the seed that decides them.
+        out: folder of the new collection; new or empty.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the collection, and numbers of groups, refused files, duplicates, and images per split.
+
     Raises:
         InputError: the source is missing or has nothing to import, a column is missing, or ``out`` is already a collection.
         CollectionError: not a single image could be used.
+
+    Example:
+        >>> import syntype
+        >>> result = syntype.collect("photographs", syntype.CollectConfig(), "out/fish")
+        >>> len(result.collection), result.collection.species
+        (16, ('Pictopiscis alter', 'Pictopiscis primus'))
     """
     source, out = Path(source), Path(out)
     source, out = Path(source), Path(out)

@@ -56,8 +56,24 @@ def predict(classifier: Classifier, folder: Path | str, out_csv: Path | str, run
     has a row for each of the five species of an image and the columns of that program; ranks that a classifier does not know stay empty, and
     files that cannot be read are left out. Such a file stops nothing. Images are decoded, squared and identified in chunks.
 
+    Args:
+        classifier: as ``load_classifier`` gives it.
+        folder: holds the images; file names in the CSV are relative to it.
+        out_csv: the file to write; an existing one is replaced.
+        run: where progress and messages go; by default standard error.
+        form: columns of the CSV, ``syntype`` or ``pybioclip``.
+
+    Returns:
+        numbers of images and errors, and images per species.
+
     Raises:
         InputError: the folder does not exist or holds no files.
+
+    Example:
+        >>> import syntype
+        >>> result = syntype.predict(syntype.load_classifier("out/classifier"), "photographs", "names.csv")
+        >>> result.num_images, result.num_errors
+        (16, 0)
     """
     folder, out_csv = Path(folder), Path(out_csv)
     folder, out_csv = Path(folder), Path(out_csv)

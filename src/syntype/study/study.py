@@ -86,12 +86,29 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
 
     A study that was stopped goes on where it was when it is called again with the same arguments.
 
+    Args:
+        collection: photographs with splits; the test images are read here and nowhere before.
+        config: generator or synthetic images, arms, number of seeds, minimum effect, and the settings of the classifier.
+        out: the study's folder. Finished arms that a stopped study of the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        verdict, all results as plain values, and the path of the report.
+
     Raises:
         LeakageError: a test photograph has reached the training split, the generator or the synthetic images.
         CollectionError: no test photographs, no species that would get synthetic images, or, where ratios are tried, none of these with
             validation photographs.
         InputError: ``out`` holds a study of something else.
         UnknownNameError, RecipeError: see ``choose_arms`` and ``Materials``.
+
+    Example:
+        >>> import syntype
+        >>> reef = syntype.Collection.open("out/reef")
+        >>> config = syntype.StudyConfig(generator="out/adapted", seeds=5)
+        >>> result = syntype.run_study(reef, config, "out/study")  # doctest: +SKIP
+        >>> result.verdict  # doctest: +SKIP
+        'not enough evidence'
     """
     out = Path(out)
     out = Path(out)

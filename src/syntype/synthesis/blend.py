@@ -77,6 +77,15 @@ def blend(generator: Generator, config: BlendConfig, out: Path | str, run: Run =
     Pictures: ``strip.png`` (a strip a line) with ``strip.gif`` and ``strip.webp``, which go there and back; or ``board.png``, with the
     row's species to the left and the column's above.
 
+    Args:
+        generator: as ``load_generator`` gives it; on whichever device it is.
+        config: species in order, layout, number of images between two species.
+        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the synthetic collection, and pictures as paths.
+
     Raises:
         UnsupportedError: the family has no blends, or cannot draw a species by name.
         UnknownNameError: a species that the generator does not know.
@@ -84,6 +93,13 @@ def blend(generator: Generator, config: BlendConfig, out: Path | str, run: Run =
         TrainingError: the generator gives values that are not finite.
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+
+    Example:
+        >>> import syntype
+        >>> config = syntype.BlendConfig(species=("Pictopiscis primus", "Pictopiscis alter"), steps=4)
+        >>> result = syntype.blend(syntype.load_generator("out/generator"), config, "out/strip")
+        >>> [path.name for path in result.pictures]
+        ['strip.png', 'strip.gif', 'strip.webp']
     """
     out = Path(out)
     require_species(generator, config.species)

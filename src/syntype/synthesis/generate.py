@@ -35,6 +35,15 @@ def generate(generator: Generator, config: GenerateConfig, out: Path | str, run:
     lie in ``out`` already and bear the very mark that they would get are kept, so that an interrupted run goes on where
     it was. Ctrl-C leaves a valid collection of what is finished.
 
+    Args:
+        generator: as ``load_generator`` gives it; on whichever device it is.
+        config: species, number of images of each, seed, file format, and controls of the family.
+        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the synthetic collection, the generator's id, the size in pixels, and images per second.
+
     Raises:
         UnknownNameError: a species that the generator does not know.
         UnsupportedError: the generator does not tell species apart, and was not adapted to one that is asked for.
@@ -42,6 +51,13 @@ def generate(generator: Generator, config: GenerateConfig, out: Path | str, run:
         TrainingError: the generator gives values that are not finite.
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+
+    Example:
+        >>> import syntype
+        >>> generator = syntype.load_generator("out/generator")
+        >>> drawn = syntype.generate(generator, syntype.GenerateConfig(num=3), "out/synthetic")
+        >>> len(drawn.collection), set(drawn.collection.table["origin"])
+        (9, {'synthetic'})
     """
     out = Path(out)
     names = tuple(dict.fromkeys(config.species or generator.species))

@@ -95,6 +95,16 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
     A variation has the species of its photograph and names it as its parent. Variation i has one seed at all strengths, so that these
     can be compared. Going on after an interruption is as for ``generate``. ``sheet.png`` shows photographs, each with its variations.
 
+    Args:
+        generator: as ``load_generator`` gives it; on whichever device it is.
+        collection: photographs; only those of the split ``train`` are used.
+        config: species or photographs, number of variations, strengths in [0, 1].
+        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the synthetic collection, and pictures as paths.
+
     Raises:
         UnsupportedError: the family cannot start from photographs; the message lists those that can.
         UnknownNameError: a species that the generator does not know, or a photograph that the collection does not have.
@@ -104,6 +114,13 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
         TrainingError: the generator gives values that are not finite.
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+
+    Example:
+        >>> import syntype
+        >>> reef, generator = syntype.Collection.open("out/reef"), syntype.load_generator("out/generator")
+        >>> config = syntype.VaryConfig(species=("Graphiichthys primus",), strengths=(0.5, 1.0), controls={"search_steps": 2})
+        >>> len(syntype.vary(generator, reef, config, "out/variations").collection)  # 6 photographs at 2 strengths
+        12
     """
     out = Path(out)
     chosen = choose_photographs(generator, collection, config)
@@ -135,6 +152,16 @@ def inpaint(generator: Generator, collection: Collection, config: InpaintConfig,
     What comes out is the square of the photograph that the generator sees, at the generator's size. Each image names its photograph as
     its parent. Going on after an interruption is as for ``generate``. ``sheet.png`` shows photographs, the hole, and what fills it.
 
+    Args:
+        generator: as ``load_generator`` gives it; on whichever device it is.
+        collection: photographs; only those of the split ``train`` are used.
+        config: species or photographs, and what to draw anew: a box or a mask.
+        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the synthetic collection, and pictures as paths.
+
     Raises:
         UnsupportedError: the family cannot fill in photographs; the message lists those that can.
         UnknownNameError: a species that the generator does not know, or a photograph that the collection does not have.
@@ -144,6 +171,13 @@ def inpaint(generator: Generator, collection: Collection, config: InpaintConfig,
         TrainingError: the generator gives values that are not finite.
         InputError: a mask that cannot be used, a box without a pixel, or a file that cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+
+    Example:
+        >>> import syntype
+        >>> reef, generator = syntype.Collection.open("out/reef"), syntype.load_generator("out/generator")
+        >>> config = syntype.InpaintConfig(species=("Graphiichthys primus",), box=(0.6, 0.2, 0.9, 0.5), controls={"search_steps": 2})
+        >>> len(syntype.inpaint(generator, reef, config, "out/filled").collection)
+        6
     """
     out = Path(out)
     chosen = choose_photographs(generator, collection, config)
