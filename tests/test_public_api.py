@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,12 @@ def test_type_checkers_see_what_is_imported_lazily() -> None:
     block = next(node for node in tree.body if isinstance(node, ast.If))
     imported = {alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert imported == set(syntype.__all__) - {"__version__"}
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = (Path(__file__).parents[1] / "docs/reference/python.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\.\. auto(?:function|class):: syntype\.(\w+)$", page, re.MULTILINE))
+    assert listed == set(syntype.__all__) - {"__version__", "SyntypeError"}  # errors are listed as a module
 
 
 def test_a_name_loads_no_more_than_it_needs() -> None:

@@ -13,6 +13,7 @@ import click
 from docutils import nodes
 from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
@@ -38,6 +39,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-signature", _hide_signature)
     app.connect("sphinx-click-process-epilog", _show_as_code)
     app.add_directive("families", Families)
+    for kind in PyObject.doc_field_types:
+        if kind.name == "variable":
+            kind.label = "Attributes"
     return {"parallel_read_safe": True}
 
 
@@ -90,8 +94,8 @@ def _range(info: FieldInfo) -> str:
 
 
 def _hide_signature(app: Sphinx, what: str, name: str, item: Any, options: Any, signature: str, returned: str) -> tuple[str, str] | None:
-    """Settings list their fields; results are never built by a caller."""
-    if what == "class" and inspect.isclass(item) and (issubclass(item, Settings) or item.__name__.endswith("Result")):
+    """Settings list their fields; what functions return is not built by a caller."""
+    if what == "class":
         return "", ""
     return None
 

@@ -74,8 +74,8 @@ class Collection:
 
     Example:
         >>> import pandas as pd
-        >>> table = pd.DataFrame({"file_name": ["images/1.png", "images/2.png"], "species": ["Aus primus", None], "split": ["train", "test"]})
-        >>> collection = Collection.create("fish", table)
+        >>> table = pd.DataFrame({"file_name": ["images/1.png", "images/2.png"], "species": ["Aus primus", None]})
+        >>> collection = Collection.create("fish", table.assign(split=["train", "test"]))
         >>> len(collection), collection.counts(), collection.labels().tolist()
         (2, {'Aus primus': 1}, [0, -1])
         >>> collection.select(split="train").table["file_name"].tolist()
