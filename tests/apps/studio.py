@@ -115,7 +115,7 @@ def browser(workspace: Workspace, config: StudioConfig | None = None, database: 
         yield client
 
 
-def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finished", "failed", "cancelled"), seconds: float = 240) -> dict[str, Any]:
+def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finished", "failed", "cancelled"), seconds: float = 600) -> dict[str, Any]:
     """The job, once it has one of these statuses."""
     end = time.monotonic() + seconds
     while (job := client.get(f"/api/jobs/{number}").json())["status"] not in until:
@@ -124,7 +124,7 @@ def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finis
     return job
 
 
-def until(condition: Any, seconds: float = 120) -> None:
+def until(condition: Any, seconds: float = 600) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -153,6 +153,14 @@ def end_server(server: subprocess.Popen[str], client: httpx2.Client, number: int
 def launch_chromium(playwright: Any) -> Any:
     """Real Chromium, without a window."""
     return playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+def listen(page: Any) -> list[str]:
+    """What a page complains of from now on: its errors and warnings, as they come."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
 
 
 def loaded(page: Any, pictures: str) -> None:
