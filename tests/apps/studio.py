@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 import pandas as pd
-from made import make_collection
+from made import make_collection, train_tiny
 from PIL import Image
 from sqlalchemy import insert
 from starlette.testclient import TestClient
@@ -94,14 +94,8 @@ def make_full(root: Path) -> Workspace:
 
 def make_generator(root: Path) -> Path:
     """A tiny generator of the two species of ``fish``, trained for two steps; it blends, varies, fills in and adapts."""
-    from syntype.generators import TrainConfig, family, train
-    from syntype.run import Run
-
-    model = family("fastgan").Config.tiny(32).model_dump(exclude={"size"})
-    config = TrainConfig.parse({"family": "fastgan", "size": 32, "batch_size": 4, "steps": 2, "precision": "fp32", "device": "cpu", "model": model})
-    with Run.start(root / "generator", "train", config, seed=0, quiet=True) as run:
-        train(make_collection(root / "fish", {"Aus primus": 16, "Bus secundus": 8}), config, root / "generator", run)
-    return root / "generator"
+    photographs = make_collection(root / "fish", {"Aus primus": 16, "Bus secundus": 8})
+    return train_tiny("fastgan", photographs, root / "generator", steps=2).folder
 
 
 @contextmanager
