@@ -30,12 +30,12 @@ setup: $(STAMP) ## a virtual environment with Syntype and everything that the te
 demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (about 15 minutes on 2 cores)
 	"$(BIN)/syntype" demo --out "$(OUT)/demo"
 
-# A process a core, with one thread each: small networks gain little from a second one.
+# A process a core, with one thread each: small networks gain little from a second one. Whoever is done early takes over tests of the other.
 test: $(STAMP) ## the fast tests
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist worksteal
 
 test-browser: $(STAMP) ## the Studio in Chromium, where there is one
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist loadfile -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist worksteal -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
 
 test-slow: $(STAMP) ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow

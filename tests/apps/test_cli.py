@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -117,11 +116,15 @@ def test_long_commands_have_a_dry_run_a_device_and_a_seed(name: str) -> None:
 
 
 def test_help_is_quick_and_imports_no_torch() -> None:
-    code = "import sys; from syntype.apps.cli import main; main(['--help']); print({'torch', 'pandas', 'numpy'} & set(sys.modules))"
-    start = time.perf_counter()
+    code = """
+import sys, time
+from syntype.apps.cli import main
+main(['--help'])
+print({'torch', 'pandas', 'numpy'} & set(sys.modules), time.process_time())
+"""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - start < 3  # one second on an idle machine; tests share theirs
-    assert result.stdout.strip().endswith("set()")
+    heavy, seconds = result.stdout.splitlines()[-1].split()
+    assert heavy == "set()" and float(seconds) < 3  # of its own: how busy the machine is does not matter
 
 
 @pytest.mark.parametrize(

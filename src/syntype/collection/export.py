@@ -71,7 +71,6 @@ def export(collection: Collection, config: ExportConfig, out: Path | str, run: R
     chosen = collection.select(usable=True) if config.usable else collection
     if not len(chosen):
         raise CollectionError(f"{collection.root}: has no images to export" + (", all are refused. Add --all." if len(collection) else "."))
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{_plain(collection.name) or 'collection'}.{'csv' if config.layout == 'table' else 'zip'}"
     with replacing(file) as temporary:

@@ -118,7 +118,6 @@ def draw_reef(config: ReefConfig, out: Path | str, run: Run = OWN_RUN) -> Collec
         {'Pictopiscis primus': 6, 'Pictopiscis alter': 16, 'Graphiichthys primus': 6, 'Graphiichthys alter': 9}
     """
     out = Path(out)
-    out = Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)
     names = species_names(config)

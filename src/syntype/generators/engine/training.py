@@ -249,7 +249,7 @@ class Loop:
         if runtime.world > 1:
             synchronise_batch_norm(model, runtime.world)
         self.average = MovingAverage(model.generator)
-        self.step, self.seconds, self._skipped = 0, 0.0, 0
+        self.step, self.seconds, self._skipped, self._num_plotted = 0, 0.0, 0, 0
         self._images = BatchSampler(data, config.balance)
         runtime.share(self._images.rows(config.seed, 0, config.batch_size))  # refused now, before anything is written
         if model.learns:
@@ -336,7 +336,10 @@ class Loop:
             if self._patches is not None:
                 self.run.event("validation", step=self.step, masked_patch_error=round(self._patches.error(self.model), 5))
         if self.run.folder is not None:
-            plot_curves(read_events(self.run.folder), self.out / "losses.png")
+            events = [event for event in read_events(self.run.folder) if "step" in event]
+            if len(events) != self._num_plotted:  # the picture of before shows the same
+                plot_curves(events, self.out / "losses.png")
+                self._num_plotted = len(events)
 
     def last_preview(self, species: list[str] | None = None) -> None:
         """The preview of a finished model, the course of all previews, and a picture of how it makes images, where it does so step by step."""
