@@ -11,7 +11,7 @@ from pydantic import BaseModel, StringConstraints
 from syntype.apps.web.api_collections import ImageRow, image_row
 from syntype.apps.web.catalogue import Index
 from syntype.apps.web.requests import Slug, Text
-from syntype.apps.web.studio import PROBLEMS, Here, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.collection.experts import Decision
 from syntype.errors import UnknownNameError, UserError
 
@@ -106,7 +106,7 @@ class Applied(BaseModel):
 
 @router.get("/next")
 def next_images(
-    here: Here,
+    studio: CurrentStudio,
     name: Slug,
     reviewer: Annotated[Reviewer, Query()],
     after: Annotated[int, Query(ge=-1, le=10**9)] = -1,
@@ -119,36 +119,36 @@ def next_images(
 
     ``species`` and ``verdict`` narrow them down; ``real`` names the collection to compare with, by default the one that curation used.
     """
-    index = here.catalogue.index(here.workspace.find("collections", name))
+    index = studio.catalogue.index(studio.workspace.find("collections", name))
     filters = {"origin": "synthetic"} | {key: value for key, value in (("species", species), ("verdict", verdict)) if value is not None}
     wanted = index.matching(filters)
     start = int(wanted.to_numpy().searchsorted(after, side="right"))
-    compare = _reference(here, name, real)
+    compare = _reference(studio, name, real)
     found: list[dict[str, Any]] = []
     while start < len(wanted) and len(found) < count:
         rows = index.rows(wanted[start : start + _CHUNK])
-        judged = here.reviews.judged(name, reviewer, [row["image_id"] for row in rows])
+        judged = studio.reviews.judged(name, reviewer, [row["image_id"] for row in rows])
         found += [row for row in rows if row["image_id"] not in judged]
         start += _CHUNK
     items = [ReviewItem(image=image_row(row), nearest=_nearest(row, compare)) for row in found[:count]]
-    return NextImages(items=items, num_left=max(0, len(wanted) - here.reviews.count(name, reviewer)) if len(filters) == 1 else len(items))
+    return NextImages(items=items, num_left=max(0, len(wanted) - studio.reviews.count(name, reviewer)) if len(filters) == 1 else len(items))
 
 
 @router.post("/verdicts", status_code=201)
-def decide(here: Here, name: Slug, verdict: NewVerdict) -> SavedVerdict:
+def decide(studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdict:
     """Record a decision; it is on the disk before this answers."""
-    image = here.catalogue.index(here.workspace.find("collections", name)).image(verdict.image_id)
+    image = studio.catalogue.index(studio.workspace.find("collections", name)).image(verdict.image_id)
     if image["origin"] != "synthetic":
         raise UserError(f"image {verdict.image_id} of {name!r} is a photograph. Experts judge synthetic images only.")
-    number = here.reviews.decide(name, verdict.image_id, image["sha256"], verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
+    number = studio.reviews.decide(name, verdict.image_id, image["sha256"], verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
     return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision)
 
 
 @router.post("/verdicts/undo")
-def undo(here: Here, name: Slug, undo: Undo) -> Undone:
+def undo(studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
     """Take back the reviewer's latest decision."""
-    index = here.catalogue.index(here.workspace.find("collections", name))
-    taken = here.reviews.undo(name, undo.reviewer)
+    index = studio.catalogue.index(studio.workspace.find("collections", name))
+    taken = studio.reviews.undo(name, undo.reviewer)
     if taken is None:
         return Undone(verdict=None, item=None)
     verdict = SavedVerdict(id=taken["id"], image_id=taken["image_id"], decision=taken["decision"])
@@ -156,26 +156,26 @@ def undo(here: Here, name: Slug, undo: Undo) -> Undone:
         image = index.image(taken["image_id"])
     except UnknownNameError:  # the collection has been made anew since
         return Undone(verdict=verdict, item=None)
-    return Undone(verdict=verdict, item=ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(here, name, None))))
+    return Undone(verdict=verdict, item=ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(studio, name, None))))
 
 
 @router.get("/verdicts")
-def show_agreement(here: Here, name: Slug) -> Agreement:
+def show_agreement(studio: CurrentStudio, name: Slug) -> Agreement:
     """Counts and agreement of the reviewers."""
-    here.workspace.find("collections", name)
-    return Agreement.model_validate(here.reviews.agreement(name))
+    studio.workspace.find("collections", name)
+    return Agreement.model_validate(studio.reviews.agreement(name))
 
 
 @router.post("/verdicts/apply")
-def apply(here: Here, name: Slug) -> Applied:
+def apply(studio: CurrentStudio, name: Slug) -> Applied:
     """Write the verdicts into the collection's table at once; otherwise this happens when nobody has decided anything for some seconds."""
-    return Applied(**here.reviews.apply(name).summary())
+    return Applied(**studio.reviews.apply(name).summary())
 
 
-def _reference(here: Studio, name: str, asked: str | None) -> tuple[str, Index] | None:
+def _reference(studio: Studio, name: str, asked: str | None) -> tuple[str, Index] | None:
     """The collection of photographs to compare with: the one asked for, or that of curation, if it is still there."""
-    asked = asked or here.workspace.reference(name)
-    return None if asked is None else (asked, here.catalogue.index(here.workspace.find("collections", asked)))
+    asked = asked or studio.workspace.reference(name)
+    return None if asked is None else (asked, studio.catalogue.index(studio.workspace.find("collections", asked)))
 
 
 def _nearest(row: dict[str, Any], compare: tuple[str, Index] | None) -> list[NearPhotograph]:

@@ -17,14 +17,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_verdicts, asking, pages, quiz
+from syntype.apps.web import api_collections, api_jobs, api_verdicts, forms, pages, quiz
 from syntype.apps.web.catalogue import Catalogue
-from syntype.apps.web.doors import COOKIE, SESSION_SECONDS, Doors, Sessions
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
+from syntype.apps.web.security import COOKIE, SESSION_SECONDS, SecurityMiddleware, Sessions
 from syntype.apps.web.store import Store
-from syntype.apps.web.studio import PROBLEMS, Here, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Workspace
 from syntype.errors import SyntypeError, UnknownNameError, UserError
@@ -76,32 +76,32 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages do. Names are slugs of the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router, asking.router):
+    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router, forms.router):
         app.include_router(router)
     app.mount("/static", pages.STATIC)
     app.add_exception_handler(SyntypeError, _tell)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_exception_handler(Exception, _tell_unexpected)
-    return Doors(app, config, sessions)
+    return SecurityMiddleware(app, config, sessions)
 
 
 @_sessions.get("")
-def show_session(request: Request, response: Response, here: Here) -> Session:
+def show_session(request: Request, response: Response, studio: CurrentStudio) -> Session:
     """The session of this browser; on loopback without a token one is begun."""
     visitor = request.state.visitor
     if visitor is None or visitor.by_header:
         return Session(signed_in=visitor is not None, csrf=None)
-    return Session(signed_in=True, csrf=here.sessions.csrf(visitor.session or _begin(here, response)))
+    return Session(signed_in=True, csrf=studio.sessions.csrf(visitor.session or _begin(studio, response)))
 
 
 @_sessions.post("")
-async def sign_in(sign_in: SignIn, response: Response, here: Here) -> Session:
+async def sign_in(sign_in: SignIn, response: Response, studio: CurrentStudio) -> Session:
     """Sign in with the token."""
-    if here.config.token is None or not hmac.compare_digest(sign_in.token.encode(), here.config.token.encode()):
+    if studio.config.token is None or not hmac.compare_digest(sign_in.token.encode(), studio.config.token.encode()):
         await asyncio.sleep(0.5)  # so that guessing is slow
         raise HTTPException(403, "this is not the Studio's token. It was shown when the server first started with it.")
-    return Session(signed_in=True, csrf=here.sessions.csrf(_begin(here, response)))
+    return Session(signed_in=True, csrf=studio.sessions.csrf(_begin(studio, response)))
 
 
 @_sessions.delete("", status_code=204)
@@ -110,11 +110,11 @@ def sign_out(response: Response) -> None:
     response.delete_cookie(COOKIE)
 
 
-def _begin(here: Studio, response: Response) -> str:
+def _begin(studio: Studio, response: Response) -> str:
     """Give the browser a new session's cookie; returns the session's id."""
-    cookie = here.sessions.make()
-    response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=here.config.https, path="/")
-    return here.sessions.check(cookie) or ""
+    cookie = studio.sessions.make()
+    response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=studio.config.https, path="/")
+    return studio.sessions.check(cookie) or ""
 
 
 def _problem(request: Request, status: int, message: str) -> Response:

@@ -34,7 +34,7 @@ def serve(folder: Path, config: StudioConfig, database: str | None = None) -> No
         port = listener.getsockname()[1]
         host = f"[{config.host}]" if ":" in config.host else config.host
         print(f"The Studio over {folder}: http://{host}:{port}", flush=True)
-        # Requests are logged by the doors, which leave out queries and cookies.
+        # SecurityMiddleware logs the requests, without queries and cookies.
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10)).run([listener])
 
 

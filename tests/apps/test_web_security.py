@@ -29,7 +29,7 @@ GOOD = zipped(("Aus/a.png", png()))
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return make_workspace(tmp_path_factory.mktemp("doors") / "workspace")
+    return make_workspace(tmp_path_factory.mktemp("security") / "workspace")
 
 
 @pytest.fixture(scope="module")

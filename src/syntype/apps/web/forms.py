@@ -12,7 +12,7 @@ from syntype.apps.web.api_collections import list_collections
 from syntype.apps.web.api_jobs import list_generator_families, list_generators
 from syntype.apps.web.pages import render
 from syntype.apps.web.queue import ACTIVE
-from syntype.apps.web.studio import Here, Studio
+from syntype.apps.web.studio import CurrentStudio, Studio
 from syntype.apps.web.workspace import Kind
 
 __all__ = ["router"]
@@ -38,9 +38,9 @@ _FROM_NOTHING = ("adapt", "generate", "blend")
 
 
 @router.get("/new/{kind}")
-def ask(request: Request, here: Here, kind: Asked) -> Response:
+def ask(request: Request, studio: CurrentStudio, kind: Asked) -> Response:
     """The form of one kind of job; the address's query fills fields in."""
-    known, collections = list_generators(here), list_collections(here)
+    known, collections = list_generators(studio), list_collections(studio)
     generators = [item for item in known if kind not in _NEEDS_ABILITY or kind in item.abilities]
     lacks = None
     if kind in _FROM_GENERATOR and not generators:
@@ -48,14 +48,14 @@ def ask(request: Request, here: Here, kind: Asked) -> Response:
     elif kind not in _FROM_NOTHING and not collections:
         lacks = "collection"
     return render(
-        request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(here, *_MADE[kind]), generators=generators, lacks=lacks,
+        request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(studio, *_MADE[kind]), generators=generators, lacks=lacks,
         photographs=[item for item in collections if item.origins.get("real")], families=list_generator_families(),
         synthetic=[item for item in collections if item.origins.get("synthetic")], collections=collections,
     )  # fmt: skip
 
 
-def _free_name(here: Studio, place: Kind, stem: str) -> str:
+def _free_name(studio: Studio, place: Kind, stem: str) -> str:
     """``stem-1``, or the next that neither a thing nor a job in the queue has."""
-    coming = {row.slug for row in here.queue.list(200) if row.status in ACTIVE and row.place == place}
+    coming = {row.slug for row in studio.queue.list(200) if row.status in ACTIVE and row.place == place}
     names = (f"{stem}-{number}" for number in count(1))
-    return next(name for name in names if name not in coming and not here.workspace.place(place, name).exists())
+    return next(name for name in names if name not in coming and not studio.workspace.place(place, name).exists())
