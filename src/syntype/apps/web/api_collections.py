@@ -1,4 +1,4 @@
-"""Routes of collections: what there is, pages of images, pictures, and uploads that become collections."""
+"""Routes of collections: lists, images, thumbnails and uploads."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class SpeciesCount(BaseModel):
 
 
 class Upload(BaseModel):
-    """Photographs on their way: images of each species so far."""
+    """An upload: number of images of each species so far."""
 
     upload: str
     species: dict[str, int]
@@ -217,7 +217,7 @@ def show_long_tail(studio: CurrentStudio, name: Slug) -> FileResponse:
     path = studio.workspace.root / ".cache" / "long-tails" / f"{name}-{index.stamp[0]}.png"
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
-        with TemporaryDirectory(dir=path.parent) as folder:  # two requests may draw it at once
+        with TemporaryDirectory(dir=path.parent) as folder:  # two requests may draw it at the same time
             os.replace(plot_long_tail(Collection.open(index.root), Path(folder) / path.name), path)
     return image_answer(path)
 
@@ -229,7 +229,7 @@ def list_duplicates(studio: CurrentStudio, name: Slug, offset: Offset = 0, limit
     positions = index.having("duplicate_of")
     pairs = []
     for row in index.rows(positions[offset : offset + limit]):
-        with suppress(UnknownNameError):  # a table made elsewhere may name what is not in it
+        with suppress(UnknownNameError):  # a table made by another program may name an image that it does not have
             pairs.append(Duplicate(image=image_row(row), first=image_row(index.image(row["duplicate_of"]))))
     return DuplicatePage(total=len(positions), offset=offset, pairs=pairs)
 
@@ -246,7 +246,7 @@ def search_collection_species(
 
 @router.get("/collections/{name}/refused")
 def list_refused(studio: CurrentStudio, name: Slug, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> list[RefusedFile]:
-    """Files that the import set aside, with the reasons."""
+    """Files that the import refused, with the reasons."""
     path = studio.workspace.find("collections", name) / "refused.csv"
     if not path.is_file():
         return []
@@ -257,19 +257,19 @@ def list_refused(studio: CurrentStudio, name: Slug, limit: Annotated[int, Query(
 
 @router.post("/uploads", status_code=201, tags=["uploads"])
 def begin_upload(studio: CurrentStudio) -> Upload:
-    """Begin an upload: send files to it, then ask for a job of the kind ``import``."""
+    """Begin an upload: send files to it, then create a job of the kind ``import``."""
     return Upload(upload=studio.uploads.begin(), species={})
 
 
 @router.get("/uploads/{upload}", tags=["uploads"])
 def show_upload(studio: CurrentStudio, upload: UploadId) -> Upload:
-    """What was taken so far."""
+    """What was accepted so far."""
     return Upload(upload=upload, species=studio.uploads.contents(upload))
 
 
 @router.delete("/uploads/{upload}", status_code=204, tags=["uploads"])
 def drop_upload(studio: CurrentStudio, upload: UploadId) -> None:
-    """Delete an upload that is not wanted."""
+    """Delete an upload."""
     studio.uploads.drop(upload)
 
 
@@ -285,7 +285,7 @@ async def send_file(
     name: Annotated[str, Query(min_length=1, max_length=200)],
     species: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Taken:
-    """Send one photograph, or one zip, as the body. A zip's folders name the species unless ``species`` does. What is refused leaves nothing."""
+    """Send one photograph, or one zip, as the body. The folders of a zip name the species unless ``species`` is given. Refused files are deleted."""
     limit = studio.uploads.limit(name)
     too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")
     declared = request.headers.get("content-length", "")

@@ -1,4 +1,4 @@
-"""Routes of jobs and of what they make: generators, studies, exports."""
+"""Routes of jobs and their results: generators, studies, exports."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Family(BaseModel):
 
 
 class GeneratorSummary(BaseModel):
-    """A trained generator; ``size`` in pixels, ``abilities`` the kinds of jobs that it can do besides ``generate``."""
+    """A trained generator; ``size`` in pixels, ``abilities``: kinds of jobs that it can do besides ``generate``."""
 
     name: str
     generator_id: str | None
@@ -70,7 +70,7 @@ class GeneratorSummary(BaseModel):
     licences: list[str]
     terms: list[str]
     preview: bool
-    """Whether there is a picture of what it drew."""
+    """Whether there is a preview picture."""
 
 
 class StudySummary(BaseModel):
@@ -107,7 +107,7 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
 
 @router.post("/jobs", status_code=201)
 def create_job(studio: CurrentStudio, request: Annotated[JobRequest, Body()]) -> Job:
-    """Put a job into the queue. What it makes bears the name given, and stands under collections, generators, studies or exports."""
+    """Put a job into the queue. Its result gets the given name, under collections, generators, studies or exports."""
     return _job(studio, studio.queue.get(studio.queue.add(request)))
 
 
@@ -115,33 +115,33 @@ def create_job(studio: CurrentStudio, request: Annotated[JobRequest, Body()]) ->
 def list_jobs(
     studio: CurrentStudio, limit: Annotated[int, Query(ge=1, le=200)] = 50, before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
 ) -> list[Job]:
-    """Jobs, newest first; ``before`` pages on to those with smaller numbers."""
+    """Jobs, newest first; ``before``: only jobs with smaller numbers, for the next page."""
     return [_job(studio, row) for row in studio.queue.list(limit, before)]
 
 
 @router.get("/jobs/{number}")
 def show_job(studio: CurrentStudio, number: JobNumber) -> Job:
-    """One job: how far it is, and the time left."""
+    """One job: its progress and the time left."""
     return _job(studio, studio.queue.get(number))
 
 
 @router.post("/jobs/{number}/cancel")
 def cancel_job(studio: CurrentStudio, number: JobNumber) -> Job:
-    """Take it out of the queue, or stop it so that its work is kept; the third request ends it at once."""
+    """Remove it from the queue, or stop it with its work saved; the third request kills it."""
     studio.queue.cancel(number)
     return _job(studio, studio.queue.get(number))
 
 
 @router.post("/jobs/{number}/resume")
 def resume_job(studio: CurrentStudio, number: JobNumber) -> Job:
-    """Queue a cancelled or failed job again; it goes on where it was."""
+    """Queue a cancelled or failed job again; it continues where it stopped."""
     studio.queue.resume(number)
     return _job(studio, studio.queue.get(number))
 
 
 @router.get("/jobs/{number}/log")
 def show_log(studio: CurrentStudio, number: JobNumber) -> str:
-    """The end of what the command said."""
+    """The end of the job's log."""
     studio.queue.get(number)
     return studio.workspace.show(studio.queue.process(number).log())
 
@@ -154,7 +154,7 @@ def show_events(studio: CurrentStudio, number: JobNumber, limit: Annotated[int, 
 
 @router.get("/jobs/{number}/pictures")
 def list_pictures(studio: CurrentStudio, number: JobNumber) -> list[str]:
-    """Names of what can be seen already: previews (latest first), overviews, and the images drawn last."""
+    """Names of the job's pictures so far: previews (latest first), overviews, and the newest images."""
     return list(pictures(_out(studio, studio.queue.get(number))))
 
 
@@ -169,7 +169,7 @@ def show_picture(studio: CurrentStudio, number: JobNumber, picture: str) -> File
 
 @router.get("/families", tags=["generators"])
 def list_generator_families() -> list[Family]:
-    """Families that a generator can be trained of."""
+    """Generator families."""
     return [Family(family=name, description=words.partition(": ")[2] or words) for name, words in list_families().items()]
 
 
@@ -188,7 +188,7 @@ def show_generator(studio: CurrentStudio, name: Slug) -> GeneratorSummary:
 
 @router.get("/generators/{name}/preview", tags=["generators"], response_class=FileResponse)
 def show_preview(studio: CurrentStudio, name: Slug) -> FileResponse:
-    """What it drew when its training or adaptation ended: a species a row."""
+    """Images made at the end of its training or adaptation, one row per species."""
     path = preview(studio.workspace.find("generators", name))
     if path is None:
         raise UnknownNameError("picture of generator", name, ())
@@ -222,7 +222,7 @@ def show_report(studio: CurrentStudio, name: Slug) -> FileResponse:
     path = studio.workspace.find("studies", name) / "report.html"
     if not path.is_file():
         raise CollectionError(f"study {name!r} has no report. Write it with: syntype report STUDY")
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"  # nothing in it can run
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"  # no script in it can run
     headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}  # our own page may show it in a frame
     return FileResponse(studio.workspace.inside(path), media_type="text/html", headers=headers)
 

@@ -1,4 +1,4 @@
-"""Routes of expert curation: the next image with photographs to compare, a decision, its undoing, and how reviewers agree."""
+"""Routes of expert curation: the next image with photographs to compare, a decision, undo, and the agreement of reviewers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Reviewer", "router"]
 
 router = APIRouter(prefix="/api/collections/{name}", tags=["verdicts"], responses=PROBLEMS)
 Reviewer = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f;]+$", strip_whitespace=True)]
-"""A reviewer's name as it will stand in the table, where semicolons part several."""
+"""A reviewer's name as it will stand in the table, where semicolons separate several."""
 _CHUNK = 200
 _NEAREST = 3
 
 
 class NearPhotograph(BaseModel):
-    """A real photograph to compare with. ``distance`` is curation's, 0 for the same picture; null: chosen for its species alone."""
+    """A real photograph to compare with. ``distance``: as curation measured it, 0 for the same picture; null: chosen by species only."""
 
     collection: str
     image_id: str
@@ -42,7 +42,7 @@ class ReviewItem(BaseModel):
 
 
 class NextImages(BaseModel):
-    """Images that the reviewer has not judged, in the order of the collection: the first to show, the others to fetch ahead."""
+    """Images that the reviewer has not judged, in the order of the collection: the first to show, the others to fetch in advance."""
 
     items: list[ReviewItem]
     num_left: int
@@ -60,7 +60,7 @@ class NewVerdict(BaseModel):
 
 
 class SavedVerdict(BaseModel):
-    """A decision that is on the disk."""
+    """A saved decision."""
 
     id: int
     image_id: str
@@ -68,13 +68,13 @@ class SavedVerdict(BaseModel):
 
 
 class Undo(BaseModel):
-    """Whose latest decision to take back."""
+    """Whose latest decision to undo."""
 
     reviewer: Reviewer
 
 
 class Undone(BaseModel):
-    """The decision that was taken back, and its image to judge again; both null where there was none."""
+    """The decision that was undone, and its image to judge again; both null if there was none."""
 
     verdict: SavedVerdict | None
     item: ReviewItem | None
@@ -89,14 +89,14 @@ class PairAgreement(BaseModel):
 
 
 class Agreement(BaseModel):
-    """What each reviewer decided how often, and how every two agree."""
+    """Number of decisions of each reviewer, and the agreement of every two reviewers."""
 
     reviewers: dict[str, dict[str, int]]
     pairs: list[PairAgreement]
 
 
 class Applied(BaseModel):
-    """What stands in the collection's table now."""
+    """Counts of the collection's table now."""
 
     num_accepted: int
     num_refused: int
@@ -136,7 +136,7 @@ def next_images(
 
 @router.post("/verdicts", status_code=201)
 def decide(studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdict:
-    """Record a decision; it is on the disk before this answers."""
+    """Save a decision; it is on disk before the response is sent."""
     image = studio.catalogue.index(studio.workspace.find("collections", name)).image(verdict.image_id)
     if image["origin"] != "synthetic":
         raise UserError(f"image {verdict.image_id} of {name!r} is a photograph. Experts judge synthetic images only.")
@@ -146,7 +146,7 @@ def decide(studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdi
 
 @router.post("/verdicts/undo")
 def undo(studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
-    """Take back the reviewer's latest decision."""
+    """Undo the reviewer's latest decision."""
     index = studio.catalogue.index(studio.workspace.find("collections", name))
     taken = studio.reviews.undo(name, undo.reviewer)
     if taken is None:
@@ -154,7 +154,7 @@ def undo(studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
     verdict = SavedVerdict(id=taken["id"], image_id=taken["image_id"], decision=taken["decision"])
     try:
         image = index.image(taken["image_id"])
-    except UnknownNameError:  # the collection has been made anew since
+    except UnknownNameError:  # the collection was replaced since
         return Undone(verdict=verdict, item=None)
     return Undone(verdict=verdict, item=ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(studio, name, None))))
 

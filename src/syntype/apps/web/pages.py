@@ -1,4 +1,4 @@
-"""The pages: rendered here, made lively by small scripts in ``static/`` that speak to the REST interface. No page needs anything from elsewhere."""
+"""The HTML pages. Small scripts in ``static/`` call the REST API. No page loads anything from another server."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def duplicates(request: Request, studio: CurrentStudio, name: Slug, offset: Offs
 
 @router.get("/collections/{name}/refused")
 def refused(request: Request, studio: CurrentStudio, name: Slug) -> Response:
-    """Files that the import set aside, and why."""
+    """Files that the import refused, and why."""
     return render(request, "refused", name=name, files=list_refused(studio, name))
 
 

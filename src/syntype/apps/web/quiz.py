@@ -1,4 +1,4 @@
-"""The quiz: which of these pictures are photographs? Its score says how convincing the synthetic ones are."""
+"""The quiz: reviewers tell photographs from synthetic images. The score shows how convincing the synthetic images are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LARGEST = 512
 
 
 class NewQuiz(BaseModel):
-    """A quiz of ``num`` pictures, half of them photographs of the same species as far as there are any."""
+    """A quiz of ``num`` pictures, half of them photographs, of the same species where possible."""
 
     synthetic: Slug
     real: Slug
@@ -81,7 +81,7 @@ def begin_quiz(studio: CurrentStudio, quiz: NewQuiz) -> Quiz:
         raise CollectionError("a quiz needs synthetic images in one collection and photographs in the other. Choose others.")
     items = [[quiz.synthetic, row["image_id"], False] for row in drawn] + [[quiz.real, row["image_id"], True] for row in known]
     chance.shuffle(items)
-    side = min(_LARGEST, max(max(row["width"] or 64, row["height"] or 64) for row in drawn))  # or sharpness would tell
+    side = min(_LARGEST, max(max(row["width"] or 64, row["height"] or 64) for row in drawn))  # otherwise sharpness would give the answer away
     name = secrets.token_hex(16)
     with studio.store.writing() as connection:
         connection.execute(insert(quizzes).values(id=name, reviewer=quiz.reviewer, items=items, side=side, created=time.time()))
@@ -97,7 +97,7 @@ def show_quiz(studio: CurrentStudio, quiz: QuizId) -> Quiz:
 
 @router.get("/{quiz}/items/{number}/image", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def show_item(studio: CurrentStudio, quiz: QuizId, number: Number) -> Response:
-    """A picture: cropped and scaled as generators see photographs, without metadata, so that nothing but what it shows gives it away."""
+    """A picture: cropped and scaled as generators see photographs, without metadata, so that nothing but the picture itself tells which it is."""
     row, _ = _quiz(studio, quiz)
     collection, image_id, _ = _item(row, number)
     index = studio.catalogue.index(studio.workspace.find("collections", collection))

@@ -1,4 +1,4 @@
-"""What the routes share: the parts of the running Studio, and the answers that all of them may give."""
+"""What the routes share: the parts of the running Studio, and common responses."""
 
 from __future__ import annotations
 
