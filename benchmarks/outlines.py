@@ -166,8 +166,8 @@ def report(results: dict[int, tuple[np.ndarray, list[Measured]]], arguments: arg
         f"Machine: {machine()}; {opencv}; one thread; time is CPU time.",
         "",
         f"{arguments.images} images of {NUM_SPECIES} species of the drawn reef, each of another individual. The family `collage` finds the animal "
-        "by the colours of each image alone; `lent` trains a small network on all images (its training counts as time). No way is told where an animal is. "
-        "grabCut's masks go through the same last step as the project's own: the largest piece near the middle, without holes.",
+        "by the colours of each image alone; `lent` trains a small network on all images (its training counts as time). No way is told where an "
+        "animal is. grabCut's masks go through the same last step as the project's own: the largest piece near the middle, without holes.",
     ]
     for size, (truth, measured) in results.items():
         lines += [

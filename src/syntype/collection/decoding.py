@@ -1,8 +1,8 @@
-"""One way from an image file to pixels: every reader of photographs in Syntype goes through ``decode``.
+"""Decoding of image files: every reader of photographs in Syntype uses ``decode``.
 
-What comes out is always uint8 RGB, upright. What cannot be used raises ``InputError`` with a reason from a short fixed list
-(so that reasons can be counted) and a mend that holds the particulars. Only formats with sturdy decoders are tried, so that a
-hostile file never reaches an interpreter (PostScript) or an exotic codec.
+The result is always uint8 RGB, upright. Files that cannot be used raise ``InputError`` with a reason from a short fixed list
+(so that reasons can be counted) and the details in the advice. Only common formats are tried, so that a
+hostile file never reaches an interpreter (PostScript) or a rarely used codec.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def read_image(source: Path | str | bytes) -> Decoded:
     """Decode an image file, or its bytes.
 
     EXIF rotation is applied; of an animation or several pages the first is taken; grey, palette and CMYK become RGB; 16 bits
-    become 8 by division by 257; what is transparent is laid over mid-grey, the same for every image, so that the background tells
-    nothing of the species.
+    become 8 by division by 257; transparent pixels become mid-grey, the same for every image, so that the background says
+    nothing about the species.
 
     Raises:
         InputError: the file is missing, empty, too large, no image, damaged, or smaller than ``MIN_SIDE``.
@@ -85,7 +85,7 @@ def read_image(source: Path | str | bytes) -> Decoded:
             raise InputError("is not an image that can be read", mend, file=file) from None
         except Image.DecompressionBombError:
             raise _too_large(file, "") from None
-        except Exception as error:  # whatever a decoder throws at hostile bytes concerns this one file
+        except Exception as error:  # decoders raise anything on hostile bytes; the error concerns this file only
             raise InputError("is truncated or damaged", f"Copy it again from where it came ({_brief(error)}).", file=file) from None
 
 

@@ -1,6 +1,6 @@
 """Training, validation and test images: by group, stratified by species, decided once.
 
-A *unit* is what may not be torn apart: the images of one group, and groups joined by duplicates.
+A *unit* is a set of images that must stay in one split: the images of one group, and groups joined by duplicates.
 """
 
 from __future__ import annotations
