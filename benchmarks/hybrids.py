@@ -240,7 +240,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     answer = "No generator has been measured yet (`--generators`)."
     if known:
         answer = (
-            f"Mostly: the rank correlation of the step with the probability of the second species is {min(values):.3f} to {max(values):.3f} for the "
+            f"The rank correlation of the step with the probability of the second species is {min(values):.3f} to {max(values):.3f} for the "
             f"best family, depending on the seeds and on which walks are counted; the aim is 0.9."
         )
     return Page(
