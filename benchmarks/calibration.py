@@ -73,13 +73,14 @@ def main() -> None:
     if arguments.page:
         rewrite("calibration", report, arguments)
         return
-    found = {}
+    found, minutes = {}, 0.0
     for name in SCENARIOS:
         path = arguments.out / f"{name}, {arguments.repetitions}.json"
         if name in arguments.only or path.exists():
             one = kept(path, lambda name=name: measure(SCENARIOS[name], arguments.repetitions))
-            found[name] = {**summary(one["rows"]), "minutes": one["minutes"], "measured": one["measured"]}
-    publish("calibration", {"repetitions": arguments.repetitions}, found, report, arguments)
+            found[name] = {**summary(one["rows"]), "measured": one["measured"]}
+            minutes += one["minutes"]
+    publish("calibration", {"repetitions": arguments.repetitions}, {**found, "minutes": minutes}, report, arguments)
 
 
 def measure(scenario: Scenario, repetitions: int) -> dict:
@@ -245,7 +246,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             f"regression, so "
             "that the truth is known and a study takes a second; the verdict is computed by the code of `syntype study`. *No effect*: the arm is "
             "`oversample` trained with other random numbers. *True images*: new samples of the species' own distributions. "
-            f"{sum(one['minutes'] for one in known.values()):.0f} minutes of one core."
+            f"{figures['minutes']:.0f} minutes of one core."
         ],
     )
 

@@ -98,7 +98,7 @@ def training_steps(collection: Collection, arguments: argparse.Namespace) -> dic
                 "peer": lambda: peer.train(arguments.seconds)["images_per_second_now"],
             }
             for name, speeds in rounds(out / "rounds.json", turns, arguments.rounds).items():
-                found[name]["speeds"] = speeds
+                found[name] |= {"speeds": speeds, "gflops": found[name]["flops"] / 1e9 * float(np.median(speeds)) / BATCH}
     return {**found, "compared": {name: list(ratio(found[name]["speeds"], found["peer"]["speeds"])) for name in ("parameters", "operations")}}
 
 
@@ -187,7 +187,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     for one in (steps[name] for name in ("parameters", "operations", "peer")):
         speed, work = float(np.median(one["speeds"])), one["flops"] / 1e9
         cells = [one["name"], f"{speed:.3g} ({min(one['speeds']):.3g} to {max(one['speeds']):.3g})", f"{one['parameters']:,}", f"{work:,.0f}"]
-        rows.append([*cells, f"{work * speed / BATCH:.1f}", one["precision"]])
+        rows.append([*cells, f"{one['gflops']:.1f}", one["precision"]])
     body = [
         "## A training step",
         "",

@@ -78,10 +78,12 @@ def main() -> None:
         contestant.speeds = found[contestant.name]
     for contestant in mine:
         contestant.flops = flops_of_a_step(contestant.loop)
+    peaks = {name: max(found[name]) for name in ("bf16", "fp32")}
+    ours_, theirs_ = ({one.name: one.figures(max(peaks.values())) for one in some} for some in (mine, peers))
     figures = {
-        "ours": {one.name: one.figures() for one in mine},
-        "peers": {one.name: one.figures() for one in peers},
-        "peaks": {name: max(found[name]) for name in ("bf16", "fp32")},
+        "ours": ours_,
+        "peers": {name: {**one, "times": times_of(one, ours_)} for name, one in theirs_.items()},
+        "peaks": peaks,
         "parts": {one.name: profile(one.loop) for one in mine},
         "compiled": None if arguments.no_compile else compilation(data, runtime),
         "load": os.getloadavg()[0],
@@ -103,9 +105,17 @@ class Contestant:
     flops: int = 0
     tried: dict[str, float] = field(default_factory=dict)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self, peak: float) -> dict[str, Any]:
+        """All figures; ``gflops`` a second at the median speed, and their share of the machine's peak."""
         names = ("parameters", "trained", "precision", "speeds", "flops", "tried")
-        return {name: getattr(self, name) for name in names}
+        gflops = self.flops / 1e9 * float(np.median(self.speeds)) / BATCH
+        return {**{name: getattr(self, name) for name in names}, "gflops": gflops, "share": gflops / peak}
+
+
+def times_of(peer: dict[str, Any], ours_: dict[str, dict[str, Any]]) -> list[Any]:
+    """The first of ours with at least the peer's parameters, and how many times the peer's speed it has."""
+    rival = next(key for key, one in ours_.items() if one["parameters"] >= peer["parameters"] and one["trained"] >= peer["trained"])
+    return [rival, speed_of(ours_[rival]) / speed_of(peer)]
 
 
 def theirs(name: str, peer: Peer) -> Contestant:
@@ -248,12 +258,12 @@ def compilation(data: TrainingData, runtime: Runtime, calls: int = 20) -> dict[s
 def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     """The page."""
     ours_, peers, peaks, compiled = (figures[name] for name in ("ours", "peers", "peaks", "compiled"))
-    peak_name, best = max(peaks.items(), key=lambda item: item[1])
+    peak_name = max(peaks, key=lambda name: peaks[name])
     rows = []
     for name, one in {**ours_, **peers}.items():
         speeds = f"{speed_of(one):.2f} ({min(one['speeds']):.2f} to {max(one['speeds']):.2f})"
         cells = [name, speeds, f"{one['parameters']:,}", f"{one['trained']:,}", one["precision"]]
-        cells += [f"{one['flops'] / 1e9:.1f}", f"{rate(one):.1f}", f"{rate(one) / best:.1%}"] if one["flops"] else ["–"] * 3
+        cells += [f"{one['flops'] / 1e9:.1f}", f"{one['gflops']:.1f}", f"{one['share']:.1%}"] if one["flops"] else ["–"] * 3
         rows.append(cells)
     body = [
         "Images/s: median over the turns, least and most in brackets. Parameters: of the generator; trained: of all networks that are trained. "
@@ -269,12 +279,11 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     ]
     headline = []
     for name, peer in peers.items():
-        rival = next(key for key, one in ours_.items() if one["parameters"] >= peer["parameters"] and one["trained"] >= peer["trained"])
-        times = speed_of(ours_[rival]) / speed_of(peer)
+        rival, times = peer["times"]
         headline.append((f"{rival} over {name}", f"{times:.1f} times"))
         body.append(f"- {AIM_RATIO} times {name} with at least its parameters: {rival} {times:.1f} times, {met(times, AIM_RATIO, '.1f')}")
     for name, one in ours_.items():
-        body.append(f"- {AIM_SHARE:.0%} of the convolution peak: {name} {rate(one) / best:.1%}, {met(rate(one) / best, AIM_SHARE, '.1%')}")
+        body.append(f"- {AIM_SHARE:.0%} of the convolution peak: {name} {one['share']:.1%}, {met(one['share'], AIM_SHARE, '.1%')}")
     body += ["", "## Where a step's time goes", "", "Milliseconds, by PyTorch's profiler, which itself takes some.", ""]
     for name, times in figures["parts"].items():
         parts = [[part, f"{value:.1f}", f"{value / times['all']:.0%}"] for part, value in times.items()]
@@ -298,7 +307,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         answer="With at least the parameters of the peer, "
         + "; ".join(f"{name}: {value}" for name, value in headline)
         + f" the images a second. A step of "
-        f"`projected` reaches {min(rate(one) / best for one in ours_.values()):.0%} to {max(rate(one) / best for one in ours_.values()):.0%} of the "
+        f"`projected` reaches {min(one['share'] for one in ours_.values()):.0%} to {max(one['share'] for one in ours_.values()):.0%} of the "
         f"speed of a bare convolution.",
         headline=headline,
         body=body,
@@ -316,11 +325,6 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
 def speed_of(one: dict[str, Any]) -> float:
     """Images a second: median of the turns."""
     return float(np.median(one["speeds"]))
-
-
-def rate(one: dict[str, Any]) -> float:
-    """GFLOP/s at the measured speed."""
-    return one["flops"] / 1e9 * speed_of(one) / BATCH
 
 
 if __name__ == "__main__":

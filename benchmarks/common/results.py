@@ -195,9 +195,10 @@ def rendered(page: Page, origins: list[dict[str, Any]]) -> str:
 def origin(one: dict[str, Any]) -> str:
     """A line on where figures come from."""
     software = ", ".join(f"{name} {version}" for name, version in one["software"].items())
-    parts = [one["machine"], *([software] if software else []), f"`{one['command']}`"]
-    line = f"- {one['of'][0].upper()}{one['of'][1:]}: {one['date']}, commit `{one['commit']}`; {'; '.join(parts)}."
-    return line + (f" {one['note']}" if "note" in one else "")
+    commit_ = f"{'recorded in ' if one.get('transcribed') else ''}commit `{one['commit']}`"
+    parts = [f"{one['date']}, {commit_}", one["machine"], *([software] if software else []), f"`{one['command']}`"]
+    note = f" {one['note']}" if "note" in one else ""
+    return f"- {one['of'][0].upper()}{one['of'][1:]}: {'; '.join(parts)}.{note}"
 
 
 # Words of pages -------------------------------------------------------------------------------------------------------------------
