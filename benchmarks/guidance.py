@@ -148,7 +148,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         kid_change = signed("kid", *one["kid"]).replace("**", "")
         answer = (
             f"The default weight {default} changes the share of recognised images by {recognised}{unsure}, and KID by {kid_change}, with "
-            f"{one['seeds']} seeds. Neither version draws recognisable fish in this time."
+            f"{one['seeds']} seeds. Most images are not recognised, with guidance or without."
             if means[default]["recognised"][0] < 0.5
             else f"The default weight {default} changes the share of recognised images by {recognised}{unsure}, and KID by {kid_change}."
         )

@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     arguments = parser.parse_args()
     path = arguments.docs / "benchmarks" / "index.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(index(arguments.results), encoding="utf-8")
     print(f"wrote {path}")
 
@@ -56,9 +57,9 @@ def index(results: Path) -> str:
         "",
         "## Where the figures come from",
         "",
-        "Figures that were measured before results were kept are transcribed from the pages; their date and commit are those of the commit that recorded "
-        "them. For later ones it is the commit that was measured; a plus after it means that files differed from the commit. The raw figures are in "
-        "`benchmarks/results`.",
+        "Figures that were measured before results were kept are transcribed from the pages; their date and commit are those of the commit that "
+        "recorded them. For later ones it is the commit that was measured; a plus after it means that files differed from the commit. The raw "
+        "figures are in `benchmarks/results`.",
         "",
         *table(["page", "figures", "date", "commit", "machine", "command"], figures),
         "",

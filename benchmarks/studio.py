@@ -395,7 +395,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         title="The Studio under load",
         question=f"How fast is the Studio with {images:,} images in a collection, with {presses:,} decisions by keyboard, and with {REVIEWERS} "
         f"reviewers at once?",
-        answer="; ".join(f"{what}: {value}" for what, value in headline) + ".",
+        answer="Main figures: " + "; ".join(f"{what} {value}" for what, value in headline) + ".",
         headline=headline,
         body=body,
         method=[
