@@ -6,8 +6,8 @@ OUT ?= out
 BIN := $(VENV)/bin
 # The stamp's name holds a checksum of what defines the environment, so that a change there, and nothing else, installs again.
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
-# peer_*.py are other people's programs made to run beside ours: helpers of the benchmarks.
-BENCHMARKS := $(sort $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)))
+# peer_*.py are other people's programs made to run beside ours, index.py writes the index of the pages.
+BENCHMARKS := $(sort $(filter-out benchmarks/peer_% benchmarks/index.py,$(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser test-slow docs lint format bench clean
@@ -55,6 +55,7 @@ format: $(STAMP) ## let ruff format everything
 
 bench: $(STAMP) ## every script in benchmarks/, one after the other
 	@for script in $(BENCHMARKS); do echo "== $$script"; "$(BIN)/python" "$$script" || exit 1; done
+	"$(BIN)/python" benchmarks/index.py
 
 clean: ## remove caches and the environment; results in out/ stay
 	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .hypothesis

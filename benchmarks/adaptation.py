@@ -3,24 +3,24 @@
     python benchmarks/adaptation.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--base-steps 2000] [--steps 300] [--only METHOD ...]
 
 One base generator is trained without the six rarest species of Fish4Knowledge that have photographs enough to judge by; then each method
-of ``syntype adapt`` teaches it each of them from six photographs (``plain``: fine-tuning with nothing lent from the relative), and 100 images
+of ``syntype adapt`` teaches it each of them from six photographs (``plain``: fine-tuning on these photographs alone), and 100 images
 are compared with those photographs of the species whose group (video track) none of the six belongs to. ``unadapted`` is what the base draws
-for the species' nearest relative. What was measured is kept, so a call that was stopped goes on where it was; the page has the methods that are
-known for every species; other settings need another --out. The result is written to docs/benchmarks/adaptation.md. Without the photographs
-nothing is measured.
+for the species' nearest relative. What was measured is kept, so a call that was stopped continues where it was; the page has the methods that
+are known for every species; other settings need another --out. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, syntype, write_page
+from common.fish import NOTICE, SIZE, open_photographs, photograph_options
+from common.results import Page, kept, publish, rewrite, table
+from common.timing import syntype
 
 from syntype.adaptation import METHODS
 from syntype.adaptation.adapt import choose_photographs
@@ -32,21 +32,23 @@ from syntype.generators import load_generator
 from syntype.run import Run, write_json
 from syntype.study.fidelity import EvaluateConfig, density_coverage, kid, vendi_score
 
-SHOTS, IMAGES, SIZE = 6, 100, 64
+SHOTS, IMAGES = 6, 100
 LEAST_PHOTOGRAPHS, LEAST_HELD_OUT = 20, 10
 VARIANTS = {"plain": ["--method", "finetune", "--set", "relative_share=0"], **{method: ["--method", method] for method in reversed(METHODS)}}
-"""How each row adapts. But for ``plain``, half of the images in training show the species in what its relative lends."""
+"""How each row adapts. Except in ``plain``, half of the training images show the species with codes of its nearest relative (``relative_share``)."""
 MEASURES = {"kid": "KID", "coverage": "coverage", "vendi_ratio": "Vendi ratio", "copy_rate": "copy rate", "minutes": "minutes", "megabytes": "MB"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "adaptation")
+    parser = photograph_options("adaptation", __doc__)
     parser.add_argument("--base-steps", type=int, default=2000, help="training steps of the base")
     parser.add_argument("--steps", type=int, default=300, help="steps of each adaptation")
     parser.add_argument("--species", type=int, default=6, help="number of species to leave out")
     parser.add_argument("--only", nargs="*", default=[*VARIANTS, "unadapted"], choices=[*VARIANTS, "unadapted"], help="measure these alone")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("adaptation", report, arguments)
+        return
     collection = open_photographs(arguments)
     if collection is None:
         return
@@ -59,22 +61,23 @@ def main() -> None:
     except_ = [word for name in species for word in ("--except", name)]
     trained = command(["train", "projected", folder, *except_, "--steps", arguments.base_steps], base, resume=True)
     referee = Referee(collection)
-    rows = []
+    figures: dict[str, dict[str, Any]] = {}
     for method in (*VARIANTS, "unadapted"):
         for name in species:
             adapted = out / f"{method}-{name.replace(' ', '-')}"
+            path = adapted.with_name(f"{adapted.name}.row.json")
             if method in arguments.only:
-                row = measure(method, name, base, folder, adapted, arguments.steps, referee)
-                write_json(adapted.with_name(f"{adapted.name}.row.json"), {**row, "method": method, "species": name})
-            if (kept := adapted.with_name(f"{adapted.name}.row.json")).exists():
-                rows.append(json.loads(kept.read_text(encoding="utf-8")))
-    write_page(report(rows, trained, arguments.steps), "adaptation", arguments.docs)
+                write_json(path, measure(method, name, base, folder, adapted, arguments.steps, referee))
+            if path.exists():
+                figures.setdefault(method, {})[name] = kept(path, dict)
+    known = {"species": figures, **summary(figures, species)}
+    publish("adaptation", {"base_steps": trained["steps"], "steps": arguments.steps}, known, report, arguments)
 
 
 def measure(method: str, species: str, base: Path, collection: Path, out: Path, steps: int, referee: Referee) -> dict:
     """What one method cost and gave for one species; how long it took is that of the whole command."""
     if method == "unadapted":
-        relative = json.loads(out.with_name(f"plain-{species.replace(' ', '-')}.row.json").read_text(encoding="utf-8"))["relative"]
+        relative = kept(out.with_name(f"plain-{species.replace(' ', '-')}.row.json"), dict)["relative"]
         return referee.judge(base, species, relative)
     words = ["adapt", base, collection, "--species", species, *VARIANTS[method], "--shots", SHOTS, "--steps", steps]
     result = command(words, out)
@@ -83,16 +86,15 @@ def measure(method: str, species: str, base: Path, collection: Path, out: Path, 
 
 def command(words: list[object], out: Path, *, resume: bool = False) -> dict:
     """Run one command unless its result is known; keep its result, and how long it took in all, beside its folder."""
-    kept = out.with_name(out.name + ".json")
-    if kept.exists():
-        return json.loads(kept.read_text(encoding="utf-8"))
-    if not resume:
-        shutil.rmtree(out, ignore_errors=True)  # begun and not finished: its time would be wrong
-    began = time.monotonic()
-    result = syntype([*words, "--out", out, *(["--resume"] if resume else [])])
-    result["wall_minutes"] = (time.monotonic() - began) / 60
-    write_json(kept, result)
-    return result
+
+    def run() -> dict:
+        if not resume:
+            shutil.rmtree(out, ignore_errors=True)  # begun and not finished: its time would be wrong
+        began = time.monotonic()
+        result = syntype([*words, "--out", out, *(["--resume"] if resume else [])])
+        return {**result, "wall_minutes": (time.monotonic() - began) / 60}
+
+    return kept(out.with_name(out.name + ".json"), run)
 
 
 def left_out(collection: Collection, number: int) -> list[str]:
@@ -118,72 +120,106 @@ class Referee:
 
     def judge(self, folder: Path, species: str, drawn: str) -> dict:
         """Figures of ``IMAGES`` images of ``drawn`` against the photographs of ``species``, unless they are known."""
-        kept = folder.with_name(f"{folder.name}.{species.replace(' ', '-')}.judged.json")
-        if kept.exists():
-            return json.loads(kept.read_text(encoding="utf-8"))
+        return kept(folder.with_name(f"{folder.name}.{species.replace(' ', '-')}.judged.json"), lambda: self._compared(folder, species, drawn))
+
+    def _compared(self, folder: Path, species: str, drawn: str) -> dict:
         images = to_uint8(load_generator(folder).sample([drawn] * IMAGES, range(IMAGES)))
         photographs = held_out(self.collection, species)
         fake, real = self.encoder.encode(images), encode_collection(self.encoder, photographs, pixels=SIZE)
         number = min(len(fake), len(real))  # coverage and variety depend on how many images are looked at: as many on both sides
         some = real[np.random.default_rng(0).permutation(len(real))[:number]]
         detector = copy_detector(self.collection.training(), SIZE, EvaluateConfig().copy_quantile, 0, Run.silent())  # calibrated once
-        result = {
+        return {
             "kid": kid(real, fake),
             "coverage": density_coverage(some, fake[:number], min(5, number - 1))[1],
             "vendi_ratio": vendi_score(fake[:number]) / vendi_score(some),
             "copy_rate": float(detector.nearest(images).is_copy.mean()),
             "held_out": len(photographs),
         }
-        write_json(kept, result)
-        return result
 
 
-def interval(values: list[float]) -> str:
+def interval(values: list[float]) -> list[float]:
     """Mean over species and its 95 % bootstrap interval (species drawn again)."""
     data = np.array(values, dtype=np.float64)
     draws = data[np.random.default_rng(0).integers(0, len(data), (4000, len(data)))].mean(1)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{data.mean():.3f} ({low:.3f} to {high:.3f})"
+    return [float(data.mean()), float(low), float(high)]
 
 
-def report(rows: list[dict], trained: dict, steps: int) -> str:
-    """What was measured, as Markdown."""
-    found, species = {(row["method"], row["species"]): row for row in rows}, list(dict.fromkeys(row["species"] for row in rows))
-    methods = [method for method in (*VARIANTS, "unadapted") if all((method, name) in found for name in species)]
-    heading = lambda first: [f"| {first} | {' | '.join(MEASURES.values())} |", "| --- |" + " --- |" * len(MEASURES)]  # noqa: E731
-    lines = ["# Adaptation to a species never seen", "", "Written by `python benchmarks/adaptation.py`.", ""]
-    lines += [
-        f"Machine: {machine()}. "
-        f"One base for all, trained for {trained['steps']} steps without the {len(species)} species below; "
-        f"{SHOTS} photographs and {steps} steps a species, seed 0; {IMAGES} images each against held-out photographs of other groups, "
-        "Lite0 features. KID: 0 is best. Coverage (k = 5) and Vendi ratio with as many images as photographs: 1 is best. "
-        "Minutes: the whole command. `plain`: fine-tuning with nothing lent from the nearest relative; in the other methods half of the training's "
-        "images show the species in what its relative lends. `unadapted`: the nearest relative as the base draws it.",
+def summary(found: dict[str, dict[str, dict[str, Any]]], species: list[str]) -> dict[str, dict[str, Any]]:
+    """Means over species, and mean differences from ``plain``, of the methods that are known for every species; each with its interval."""
+    means: dict[str, Any] = {}
+    differences: dict[str, Any] = {}
+    for method, rows in found.items():
+        if any(name not in rows for name in species):
+            continue
+        for key in MEASURES:
+            values, plain = ([part[name].get(key) for name in species] for part in (rows, found.get("plain", {name: {} for name in species})))
+            if None not in values:
+                means.setdefault(method, {})[key] = interval(values)
+                if method != "plain" and None not in plain:
+                    differences.setdefault(method, {})[key] = interval([a - b for a, b in zip(values, plain, strict=True)])
+    return {"mean": means, "difference": differences}
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A figure, or mean and interval, of each measure."""
+    shown = [row.get(key) for key in MEASURES]
+    return ["" if one is None else f"{one[0]:.3f} ({one[1]:.3f} to {one[2]:.3f})" if isinstance(one, list) else f"{one:.3f}" for one in shown]
+
+
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    means, found = figures["mean"], figures["species"]
+    species = list(dict.fromkeys(name for rows in found.values() for name in rows))
+    missing = [method for method in (*VARIANTS, "unadapted") if method not in means]
+    adapted = [method for method in means if method != "unadapted"]
+    best = {key: pick(adapted, key=lambda method: means[method][key][0]) for key, pick in (("kid", min), ("coverage", max))}
+    heads = ["method", *MEASURES.values()]
+    body = [
+        "KID: distance between synthetic images and held-out photographs (0 is best). Coverage: share of these photographs that have a synthetic "
+        "image "
+        "near them (1 is best). Vendi ratio: variety of the images over that of the photographs (1 is as varied). Copy rate: share of images that "
+        "the "
+        "copy detector refuses. Minutes: duration of the whole command. MB: size of what the adaptation stores.",
         "",
-        NOTICE,
+        "`plain`: fine-tuning on the six photographs alone. In the other methods half of the training images show the species in poses and scenes "
+        "taken from its nearest relative (setting `relative_share`). `unadapted`: the base generator draws the nearest relative.",
         "",
-        f"## Mean over species (95 % interval, bootstrap over {len(species)} species)",
+        f"## Mean over {len(species)} species",
         "",
-        *heading("method"),
+        "In brackets: 95 % interval, bootstrap over species.",
+        "",
+        *table(heads, [[method, *cells(means[method])] for method in means]),
+        *(["", f"Not measured yet for every species: {', '.join(missing)}."] if missing else []),
+        "",
+        "## Difference from `plain`, species by species",
+        "",
+        *table(heads, [[method, *cells(one)] for method, one in figures["difference"].items()]),
     ]
-    for method in methods:
-        cells = [[found[method, name].get(key) for name in species] for key in MEASURES]
-        lines.append(f"| {method} | " + " | ".join("" if None in values else interval(values) for values in cells) + " |")
-    if missing := [method for method in (*VARIANTS, "unadapted") if method not in methods]:
-        lines += ["", f"Not measured yet for every species: {', '.join(missing)}."]
-    lines += ["", "## Difference from plain fine-tuning, species by species", "", *heading("method")]
-    for method in methods:
-        if method != "plain":
-            pairs = [[(found[method, name].get(key), found["plain", name][key]) for name in species] for key in MEASURES]
-            cells = ["" if any(a is None for a, _ in values) else interval([a - b for a, b in values]) for values in pairs]
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
     for name in species:
-        row = found["plain", name]
-        lines += ["", f"## {name} ({row['held_out']} held-out photographs, nearest relative {row['relative']})", "", *heading("method")]
-        for method in methods:
-            values = [found[method, name].get(key) for key in MEASURES]
-            lines.append(f"| {method} | " + " | ".join("" if value is None else f"{value:.3f}" for value in values) + " |")
-    return "\n".join([*lines, ""])
+        row = found["plain"][name]
+        body += ["", f"## {name} ({row['held_out']} held-out photographs, nearest relative {row['relative']})", ""]
+        body += table(heads, [[method, *cells(rows[name])] for method, rows in found.items() if method in means])
+    return Page(
+        title="Adaptation to a species never seen",
+        question="How well does a generator learn a new species from six photographs, and which method of `syntype adapt` is best?",
+        answer=f"`{best['kid']}` comes nearest to held-out photographs (KID {means[best['kid']]['kid'][0]:.3f}, mean over {len(species)} species, "
+        f"against "
+        f"{means['plain']['kid'][0]:.3f} for plain fine-tuning) and stores {means[best['kid']]['megabytes'][0]:.2f} MB a species; the highest mean "
+        f"coverage "
+        f"has `{best['coverage']}` ({means[best['coverage']]['coverage'][0]:.3f}).",
+        headline=[(f"KID, `{best['kid']}`", cells(means[best["kid"]])[0]), ("KID, `plain`", cells(means["plain"])[0])],
+        body=body,
+        method=[
+            f"One base generator (`projected`, {SIZE} px), trained for {settings['base_steps']} steps without the {len(species)} species; {SHOTS} "
+            f"photographs "
+            f"and {settings['steps']} steps a species, seed 0; {IMAGES} images each against held-out photographs of other groups (video tracks), in "
+            "EfficientNet-Lite0 features. Coverage (k = 5) and Vendi ratio are computed with as many images as photographs.",
+            "",
+            NOTICE,
+        ],
+    )
 
 
 if __name__ == "__main__":

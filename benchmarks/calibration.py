@@ -8,18 +8,18 @@ is the code that judges every study: the choice of the competitor, the paired bo
 
 Asked is: how often is "add" said where the synthetic images change nothing (the arm is the competitor's own, trained with other random
 numbers); how often where they are drawn from the truth, as many as give about ten points; and how often the 95 % interval holds the true mean
-effect. What is known is kept, so a call that was stopped goes on. It takes some minutes of one core; docs/benchmarks/calibration.md is written.
+effect. What is known is kept, so a call that was stopped continues. It takes some minutes of one core.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from fish4knowledge import add_outputs, kept, machine, points, write_page
+from common.results import Page, kept, options, points, publish, rewrite, table
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
@@ -66,18 +66,21 @@ COMPETITORS = ("real", "oversample", "copies")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_outputs(parser, "calibration")
+    parser = options("calibration", __doc__)
     parser.add_argument("--repetitions", type=int, default=200, help="miniature studies of each kind")
     parser.add_argument("--only", nargs="*", default=list(SCENARIOS), choices=list(SCENARIOS), help="kinds to measure now")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    found = {}
+    if arguments.page:
+        rewrite("calibration", report, arguments)
+        return
+    found, minutes = {}, 0.0
     for name in SCENARIOS:
         path = arguments.out / f"{name}, {arguments.repetitions}.json"
         if name in arguments.only or path.exists():
-            found[name] = kept(path, lambda name=name: measure(SCENARIOS[name], arguments.repetitions))
-    write_page(report(found, arguments.repetitions), "calibration", arguments.docs)
+            one = kept(path, lambda name=name: measure(SCENARIOS[name], arguments.repetitions))
+            found[name] = {**summary(one["rows"]), "measured": one["measured"]}
+            minutes += one["minutes"]
+    publish("calibration", {"repetitions": arguments.repetitions}, {**found, "minutes": minutes}, report, arguments)
 
 
 def measure(scenario: Scenario, repetitions: int) -> dict:
@@ -170,47 +173,83 @@ def recall_of(predicted: np.ndarray, labels: np.ndarray, species: np.ndarray) ->
     return float(np.mean([(predicted[:, labels == label] == label).mean() for label in species]))
 
 
-def report(found: dict[str, dict], repetitions: int) -> str:
-    """What was found, as Markdown."""
-    lines = [
-        "# How often is a study right?",
-        "",
-        f"Written by `python benchmarks/calibration.py --repetitions {repetitions}`. Machine: {machine()}; "
-        f"{sum(one['minutes'] for one in found.values()):.0f} minutes of one core.",
-        "",
-        f"{repetitions} miniature studies of each kind, each of a world drawn anew: {NUM_SPECIES} species with {LEAST} to {MOST} training "
-        f"photographs, as many small numbers as large ones on the logarithm, filled up to {FILL_TO}; {NUM_SEEDS} seeds; "
-        f"competitors {', '.join(f'`{name}`' for name in COMPETITORS)}. Species are "
-        "Gaussian clouds of features and the classifier is a logistic regression, so that the truth is known and a study takes a second; what "
-        "judges is the code of `syntype study`. *No effect*: the arm is `oversample` trained with other random numbers. *True images*: fresh draws "
-        "from the species' own clouds.",
-        "",
-        "| what the images are | “add” (95 %, Wilson) | “do not add” | “not enough evidence” | true effect, points | mean effect found |"
-        " 95 % interval holds the truth |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, one in found.items():
-        rows = one["rows"]
-        share = {word: sum(row["verdict"] == word for row in rows) for word in ("add", "do not add", "not enough evidence")}
-        interval = binomtest(share["add"], len(rows)).proportion_ci(method="wilson")
-        against = [row["against_real"] for row in rows]
-        mean = np.mean([row["true_effect"] for row in against])
-        held = sum(row["interval"][0] <= mean <= row["interval"][1] for row in against)
-        bounds = binomtest(held, len(rows)).proportion_ci(method="wilson")
-        lines.append(
-            f"| {SCENARIOS[name].words} | {share['add'] / len(rows):.1%} ({interval.low:.1%} to {interval.high:.1%}) | "
-            f"{share['do not add'] / len(rows):.1%} | {share['not enough evidence'] / len(rows):.1%} | "
-            f"{points(np.mean([row['true_effect'] for row in rows]))} | {points(np.mean([row['effect'] for row in rows]))} | "
-            f"{held / len(rows):.1%} ({bounds.low:.1%} to {bounds.high:.1%}) |"
-        )
-    lines += [
-        "",
-        "Effects are against the competitor that the validation photographs chose; the true ones are measured on 150 independent photographs a "
-        "species. The interval in the last column is that of the comparison with `real`, the truth the mean over all worlds: it is the interval's "
-        "task to hold what other species, tracks and seeds would have given.",
-        "",
-    ]
-    return "\n".join(lines)
+WORDS = ("add", "do not add", "not enough evidence")
+
+
+def summary(rows: list[dict]) -> dict[str, Any]:
+    """What many miniature studies found: counts and means."""
+    against = [row["against_real"] for row in rows]
+    mean = np.mean([row["true_effect"] for row in against])
+    return {
+        "studies": len(rows),
+        "verdicts": {word: sum(row["verdict"] == word for row in rows) for word in WORDS},
+        "true_effect": float(np.mean([row["true_effect"] for row in rows])),
+        "effect": float(np.mean([row["effect"] for row in rows])),
+        "held": int(sum(row["interval"][0] <= mean <= row["interval"][1] for row in against)),
+    }
+
+
+def rate(count: int, whole: int) -> str:
+    """A share with its 95 % interval (Wilson 1927)."""
+    interval = binomtest(count, whole).proportion_ci(method="wilson")
+    return f"{count / whole:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    known = {name: figures[name] for name in SCENARIOS if name in figures}
+    rows = []
+    for name, one in known.items():
+        said, whole = one["verdicts"], one["studies"]
+        others = [f"{said[word] / whole:.1%}" for word in WORDS[1:]]
+        effects = [points(one["true_effect"]), points(one["effect"])]
+        rows.append([SCENARIOS[name].words, rate(said["add"], whole), *others, *effects, rate(one["held"], whole)])
+    wrong = [one["verdicts"]["add"] / one["studies"] for name, one in known.items() if not SCENARIOS[name].gain]
+    right = [one["verdicts"]["add"] / one["studies"] for name, one in known.items() if SCENARIOS[name].gain]
+    spread = lambda values: f"{min(values):.1%} to {max(values):.1%}" if values else "–"  # noqa: E731
+    return Page(
+        title="How often is the verdict of a study right?",
+        question="How often does a study say “add” where the synthetic images change nothing, and where they are as good as true images? Does the "
+        "95 % "
+        "interval of the effect hold the true effect in 95 % of the studies?",
+        answer=f"Of the studies without an effect {spread(wrong)} say “add”; of the studies of true images, which raise recall by about ten points, "
+        f"{spread(right)} do. The 95 % interval holds the true effect in {spread([one['held'] / one['studies'] for one in known.values()])} of the "
+        f"studies.",
+        headline=[("“add” without an effect", spread(wrong)), ("“add” with an effect of ten points", spread(right))],
+        body=[
+            "Every row: the share of studies with each verdict (95 % interval, Wilson), the true mean effect and the mean effect that the studies "
+            "found, in points of recall, and how often the 95 % interval of the effect holds the true one.",
+            "",
+            *table(
+                [
+                    "synthetic images",
+                    "“add”",
+                    "“do not add”",
+                    "“not enough evidence”",
+                    "true effect, points",
+                    "mean effect found",
+                    "interval holds the truth",
+                ],
+                rows,
+            ),
+            "",
+            "Effects are against the competitor that was chosen on the validation photographs; the true ones are measured on 150 independent "
+            "photographs "
+            "a species. The last column is about the comparison with `real`; the truth is the mean over all worlds, because the interval should "
+            "hold what "
+            "other species, tracks and seeds would have given.",
+        ],
+        method=[
+            f"{settings['repetitions']} miniature studies of each kind, each of a world drawn anew: {NUM_SPECIES} species with {LEAST} to {MOST} "
+            f"training "
+            f"photographs (numbers drawn evenly on a logarithmic scale), filled up to {FILL_TO}; {NUM_SEEDS} seeds; competitors "
+            f"{', '.join(f'`{name}`' for name in COMPETITORS)}. Species are Gaussian distributions of features and the classifier is a logistic "
+            f"regression, so "
+            "that the truth is known and a study takes a second; the verdict is computed by the code of `syntype study`. *No effect*: the arm is "
+            "`oversample` trained with other random numbers. *True images*: new samples of the species' own distributions. "
+            f"{figures['minutes']:.0f} minutes of one core."
+        ],
+    )
 
 
 if __name__ == "__main__":

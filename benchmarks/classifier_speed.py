@@ -5,25 +5,25 @@
 timm's training script is not in its package, so its loop is put together here from the package's parts as that script does with its
 defaults: its loader with its augmentation, its optimiser, its loss, autocast around network and loss; channels last, which it offers and is
 the faster. Both train in turns in one run, on the same photographs. What is known is not measured again; other settings or other code
-need another --out. The result is written to docs/benchmarks/classifier_speed.md. Without the photographs nothing is measured.
+need another --out. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
 import torch
-from diffusion import interval
-from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, write_page
+from common.fish import NOTICE, open_photographs, photograph_options
+from common.results import Page, kept, met, publish, rewrite, table
+from common.timing import ratio, rounds
 from PIL import Image
-from speed import rounds, verdict
 from timm.data import create_dataset, create_loader, resolve_data_config
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
@@ -42,12 +42,14 @@ SIZE, BATCH, AIM = 128, 32, 1.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "classifier_speed")
+    parser = photograph_options("classifier_speed", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30, help="of each turn")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="names of timm networks (%(default)s)")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("classifier_speed", report, arguments)
+        return
     collection = open_photographs(arguments)
     if collection is None:
         return
@@ -57,8 +59,19 @@ def main() -> None:
         for precision in PRECISIONS:
             turns[f"{network}, {precision}, syntype"] = partial(ours, collection, network, precision, arguments.steps, arguments.out)
             turns[f"{network}, {precision}, timm"] = partial(timms, photographs, len(collection.species), network, precision, arguments.steps)
-    found = rounds(arguments.out / "rounds.json", turns, arguments.rounds)
-    write_page(report(found, arguments), "classifier_speed", arguments.docs)
+    found = kept(arguments.out / "speeds.json", lambda: summary(rounds(arguments.out / "rounds.json", turns, arguments.rounds), arguments.networks))
+    publish("classifier_speed", {"rounds": arguments.rounds, "steps": arguments.steps}, found, report, arguments)
+
+
+def summary(found: dict[str, list[float]], networks: list[str]) -> dict[str, dict[str, Any]]:
+    """Median speeds of both, and their ratio with its interval, by network and precision."""
+    result: dict[str, dict[str, Any]] = {}
+    for network in networks:
+        for precision in PRECISIONS:
+            mine, theirs = (found[f"{network}, {precision}, {who}"] for who in ("syntype", "timm"))
+            one = {"syntype": float(np.median(mine)), "timm": float(np.median(theirs)), "ratio": list(ratio(mine, theirs)), "speeds": [mine, theirs]}
+            result[f"{network}, {precision}"] = {"network": network, "precision": precision, **one}
+    return result
 
 
 def saved(photographs: Collection, folder: Path) -> Path:
@@ -133,33 +146,41 @@ def one_step(model: nn.Module, optimiser: torch.optim.Optimizer, loss_of: nn.Mod
     loss.item()  # it logs the mean
 
 
-def report(found: dict[str, list[float]], arguments: argparse.Namespace) -> str:
-    """What was measured, as Markdown."""
-    lines = [
-        "# Training a classifier: images a second",
-        "",
-        f"Written by `python benchmarks/classifier_speed.py`. Machine: {machine()}; {torch.get_num_threads()} thread(s); PyTorch "
-        f"{torch.__version__}, timm {timm.__version__}.",
-        "",
-        NOTICE,
-        "",
-        f"{SIZE} px, batch {BATCH}, all weights trained, from random ones; {arguments.rounds} rounds of {arguments.steps} steps, in turns. "
-        "timm's loop is that of its training script, put together from its package, with its default loader, augmentation, optimiser and loss, "
-        "and channels last. Syntype's has its own augmentation, keeps a moving average of the weights, and leaves batch statistics as they were "
-        "learnt. Images/s: median over the rounds.",
-        "",
-        "| network | precision | Syntype, images/s | timm, images/s | ratio (95 % interval) | aim 1 |",
-        "| --- | --- | --- | --- | --- | --- |",
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    known = [one for one in figures.values() if "ratio" in one]
+    rows = [
+        [
+            one["network"],
+            one["precision"],
+            f"{one['syntype']:.3g}",
+            f"{one['timm']:.3g}",
+            "{:.2f} ({:.2f} to {:.2f})".format(*one["ratio"]),
+            met(one["ratio"][0], AIM, ".2f"),
+        ]
+        for one in known
     ]
-    for network in arguments.networks:
-        for precision in PRECISIONS:
-            mine, theirs = (found[f"{network}, {precision}, {who}"] for who in ("syntype", "timm"))
-            ratio, low, high = interval(mine, theirs)
-            lines.append(
-                f"| {network} | {precision} | {np.median(mine):.3g} | {np.median(theirs):.3g} | {ratio:.2f} ({low:.2f} to {high:.2f}) | "
-                f"{verdict(ratio, AIM, '.2f')} |"
-            )
-    return "\n".join([*lines, ""])
+    low, high = min(one["ratio"][0] for one in known), max(one["ratio"][0] for one in known)
+    return Page(
+        title="Training speed of the classifier",
+        question="How fast does Syntype train a timm network, compared with timm's own training loop?",
+        answer=f"Syntype reaches {low:.2f} to {high:.2f} times the images a second of timm's loop, over {len(known)} combinations of network and "
+        f"precision.",
+        headline=[("images a second over timm's", f"{low:.2f} to {high:.2f}")],
+        body=[
+            "Images/s: median over the rounds. Ratio: Syntype over timm, with its 95 % interval over the rounds. Aim: a ratio of at least 1.",
+            "",
+            *table(["network", "precision", "Syntype, images/s", "timm, images/s", "ratio (95 % interval)", "aim 1"], rows),
+        ],
+        method=[
+            f"{SIZE} px, batch {BATCH}, all weights trained, from random ones; {settings['rounds']} rounds of {settings['steps']} steps, in turns. "
+            f"timm's loop "
+            "is that of its training script, put together from its package, with its default loader, augmentation, optimiser and loss, and channels "
+            "last. Syntype's loop has its own augmentation, keeps a moving average of the weights, and does not update the batch statistics.",
+            "",
+            NOTICE,
+        ],
+    )
 
 
 if __name__ == "__main__":

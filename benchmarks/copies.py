@@ -4,13 +4,12 @@
 
 On Fish4Knowledge: training photographs are disguised in one way and in two, and looked for among all training photographs; test photographs,
 which are of other video tracks, are looked for among the same. Then on pictures made for the purpose: time and memory for banks of several
-sizes, and whether the approximate search finds what the exact one finds. Each part is kept in --out and not repeated. The result is
-written to docs/benchmarks/copies.md. Without the photographs nothing is measured.
+sizes, and whether the approximate search finds what the exact one finds. Each part is kept in --out and not repeated. Without the photographs
+nothing is measured.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import io
 import itertools
@@ -18,10 +17,12 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from fish4knowledge import NOTICE, add_arguments, kept, machine, open_photographs, write_page
+from common.fish import NOTICE, SIZE, open_photographs, photograph_options
+from common.results import Page, kept, publish, rewrite, table
 from PIL import Image, ImageFilter
 
 from syntype.collection import Collection
@@ -32,7 +33,7 @@ from syntype.curation.copies import EXACT_LIMIT, NUM_MIDDLE, CopyDetector
 from syntype.curation.curate import copy_detector, group_names
 from syntype.run import Run
 
-SIZE, QUANTILE = 64, 0.015
+QUANTILE = 0.015
 NUM_DRAWN, NUM_SPECIES = 10_000, 500
 """Fish that are drawn; larger banks blend two of them."""
 NUM_COMPARED = 4000
@@ -44,20 +45,22 @@ Disguise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "copies")
+    parser = photograph_options("copies", __doc__)
     parser.add_argument("--every", type=int, default=2, help="disguise every so many-th training photograph")
     parser.add_argument("--banks", type=int, nargs="+", default=[1000, 10_000, 100_000], help="numbers of photographs to search")
     parser.add_argument("--queries", type=int, default=2000, help="queries against each of these banks")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("copies", report, arguments)
+        return
     collection, out = open_photographs(arguments), arguments.out
     if collection is None:
         return
     torch.set_num_threads(1)  # the figures are for one core
     photographs = kept(out / "photographs.json", lambda: on_photographs(collection, arguments.every))
     compared = kept(out / "compared.json", lambda: compare(pictures(NUM_COMPARED)))
-    banks = [kept(out / f"bank-{size}.json", lambda size=size: at_size(pictures(size), arguments.queries)) for size in arguments.banks]
-    write_page(report(photographs, compared, banks), "copies", arguments.docs)
+    sizes = {str(size): kept(out / f"bank-{size}.json", lambda size=size: at_size(pictures(size), arguments.queries)) for size in arguments.banks}
+    publish("copies", {}, {"photographs": photographs, "compared": compared, "sizes": sizes}, report, arguments)
 
 
 # Disguises ------------------------------------------------------------------------------------------------------------------------
@@ -251,80 +254,100 @@ def memory() -> float:
 # Reporting ------------------------------------------------------------------------------------------------------------------------
 
 
-def report(photographs: dict, compared: dict, banks: list[dict]) -> str:
-    """What was measured, as Markdown."""
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    photographs, compared, banks = figures["photographs"], figures["compared"], list(figures["sizes"].values())
     copies, others = photographs["copies"], photographs["others"]
     single = {name: one for name, one in copies.items() if one["kind"] == "single"}
     worst = min(single, key=lambda name: single[name]["refused"])
+    least = share(single[worst]["refused"], single[worst]["num"])
     missed = [name for name, one in single.items() if one["refused"] < 0.99 * one["num"]]
-    test = others["test"]
-    lines = [
-        "# Copies",
-        "",
-        f"Written by `python benchmarks/copies.py`. Machine: {machine()}; one thread.",
-        "",
-        NOTICE,
-        "",
-        "## In short",
-        "",
-        f"- Of copies in a single disguise at least {share(single[worst]['refused'], single[worst]['num'])} are refused (aim 99 %); the least of "
-        f"{len(single)} is *{worst}*. " + (f"**Missed** for {', '.join(missed)}." if missed else "The aim holds for each."),
-        f"- Of {test['num']} test photographs ({test['tracks']} tracks, none of them in training) {share(test['refused'], test['num'])} are refused "
-        f"(aim 2 %): {test['refused']} photographs of {test['tracks_refused']} tracks."
+    test, last = others["test"], banks[-1]
+    body = [
+        f"- Aim: at least 99 % of the copies in a single disguise are refused. The least is {least} (*{worst}*). "
+        + (f"**Missed** for {', '.join(missed)}." if missed else "The aim holds for each disguise."),
+        f"- Aim: at most 2 % of other photographs are refused. {test['refused']} of {test['num']} test photographs are, from "
+        f"{test['tracks_refused']} of {test['tracks']} video tracks, none of which is in the training split."
         + ("" if test["refused"] <= 0.02 * test["num"] else " **The aim is missed.**"),
-        f"- With {banks[-1]['bank']:,} training photographs the detector takes {banks[-1]['ms_per_query']:.1f} ms an image and "
-        f"{banks[-1]['megabytes']:,.0f} MB.",
         "",
         "## On photographs",
         "",
-        f"Fish4Knowledge at {SIZE} px. Bank: {photographs['bank']} training photographs of {photographs['tracks']} tracks; calibrated threshold "
-        f"{photographs['threshold']:.3f}. Copies: every {ordinal(photographs['every'])} of these photographs, disguised; how the detector works was "
-        "chosen on others of them and on validation photographs. *Named*: refused, and the right original given. In brackets: 95 % (Wilson); "
-        "photographs of one track are alike, so that those for other photographs are rather too narrow.",
+        "Refused: found to be a copy. Named: refused, and the right original given. In brackets: 95 % interval (Wilson); photographs of one track "
+        "are alike, so the intervals for other photographs are rather too narrow.",
         "",
     ]
-    titles = {"single": "One disguise", "harder": "Harder than the aim asks", "pair": "Two disguises"}
+    titles = {"single": "one disguise", "harder": "harder than the aim asks", "pair": "two disguises"}
     for kind, title in titles.items():
-        lines += [f"| {title} | copies | refused | named |", "| --- | --- | --- | --- |"]
-        for name, one in copies.items():
-            if one["kind"] == kind:
-                lines.append(f"| {name} | {one['num']} | {rate(one['refused'], one['num'])} | {share(one['named'], one['num'])} |")
-        lines.append("")
-    lines += ["| Other photographs | number | tracks | refused | as a copy of the same species |", "| --- | --- | --- | --- | --- |"]
-    for split, one in others.items():
-        refused, same = (f"{one[key]}: {rate(one[key], one['num'])}" for key in ("refused", "same_species"))
-        lines.append(f"| {split} | {one['num']} | {one['tracks']} | {refused} | {same} |")
-    lines += [
-        "",
-        "## At size",
-        "",
-        f"Pictures made for the purpose: {NUM_DRAWN:,} drawn fish of {NUM_SPECIES} species; in larger banks the rest blend two of them, shifted. "
-        "Queries are copies in one of the disguises above in turn. Times are processor time of one core. *First stage*: the search at 12 px; the "
-        "other milliseconds align the candidates, whatever the size of the bank. "
-        f"Up to {EXACT_LIMIT:,} photographs the first stage is exact, beyond that approximate (there the exact one is timed on {NUM_EXACT} "
-        "queries).",
-        "",
-        "| photographs | build, calibrate | memory | queries | exact first stage | approximate first stage | whole, as used | refused | named |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        rows = [
+            [name, str(one["num"]), rate(one["refused"], one["num"]), share(one["named"], one["num"])]
+            for name, one in copies.items()
+            if one["kind"] == kind
+        ]
+        body += [*table([title, "copies", "refused", "named"], rows), ""]
+    rows = [
+        [split, str(one["num"]), str(one["tracks"]), *(f"{one[key]}: {rate(one[key], one['num'])}" for key in ("refused", "same_species"))]
+        for split, one in others.items()
     ]
-    for one in banks:
-        columns = (
-            f"{one['bank']:,}",
-            f"{one['build_seconds']:.0f} s",
-            f"{one['megabytes']:,.0f} MB",
-            f"{one['queries']:,}",
-            *(f"{one[key]:.1f} ms" for key in ("exact_ms", "approximate_ms", "ms_per_query")),
-            *(share(one[key], one["queries"]) for key in ("refused", "named")),
-        )
-        lines.append(f"| {' | '.join(columns)} |")
-    lines += [
+    body += [
+        *table(["other photographs", "number", "tracks", "refused", "as a copy of the same species"], rows),
         "",
-        f"Recall of the approximate first stage, on a bank of {compared['bank']:,} with as many disguised copies: the exact one has the original "
-        f"among its {NUM_MIDDLE} candidates for {compared['exact']:,}; of those the approximate one has {rate(compared['both'], compared['exact'])} "
-        "(aim 99 %).",
+        "## With many photographs",
         "",
+        "First stage: the search at 12 px, exact or approximate; the whole also aligns the candidates. "
+        f"Up to {EXACT_LIMIT:,} photographs the first stage in use is exact, beyond that approximate (there the exact one is timed on "
+        f"{NUM_EXACT} queries). Times are processor time of one core, milliseconds an image.",
+        "",
+        *table(
+            [
+                "photographs",
+                "build and calibrate",
+                "memory",
+                "queries",
+                "exact first stage",
+                "approximate first stage",
+                "whole, as used",
+                "refused",
+                "named",
+            ],
+            [
+                [
+                    f"{one['bank']:,}",
+                    f"{one['build_seconds']:.0f} s",
+                    f"{one['megabytes']:,.0f} MB",
+                    f"{one['queries']:,}",
+                    *(f"{one[key]:.1f} ms" for key in ("exact_ms", "approximate_ms", "ms_per_query")),
+                    *(share(one[key], one["queries"]) for key in ("refused", "named")),
+                ]
+                for one in banks
+            ],
+        ),
+        "",
+        f"Recall of the approximate first stage among {compared['bank']:,} photographs with as many disguised copies: the exact stage has the "
+        f"original among its {NUM_MIDDLE} candidates for {compared['exact']:,}; of those the approximate stage has "
+        f"{rate(compared['both'], compared['exact'])} (aim 99 %).",
     ]
-    return "\n".join(lines)
+    return Page(
+        title="Detecting copies of training photographs",
+        question="Does the copy detector find disguised copies of training photographs, does it accept other photographs, and what does it cost with "
+        f"{last['bank']:,} photographs?",
+        answer=f"It refuses at least {least} of the copies in each of {len(single)} disguises, and {share(test['refused'], test['num'])} of the test "
+        f"photographs, which are no copies. With {last['bank']:,} training photographs it takes {last['ms_per_query']:.1f} ms an image and "
+        f"{last['megabytes']:,.0f} MB.",
+        headline=[
+            ("copies refused, worst disguise", least),
+            ("other photographs refused", share(test["refused"], test["num"])),
+            (f"time an image, {last['bank']:,} photographs", f"{last['ms_per_query']:.1f} ms"),
+        ],
+        body=body,
+        method=[
+            f"Fish4Knowledge at {SIZE} px: {photographs['bank']} training photographs of {photographs['tracks']} video tracks; calibrated threshold "
+            f"{photographs['threshold']:.3f}. Copies: every {ordinal(photographs['every'])} of these photographs, disguised; the detector's design "
+            f"was chosen on others of them and on validation photographs. With many photographs: {NUM_DRAWN:,} drawn fish of {NUM_SPECIES} species; "
+            f"the rest blend two of them, shifted; queries are copies in one of the single disguises in turn. One thread.",
+            "",
+            NOTICE,
+        ],
+    )
 
 
 def ordinal(number: int) -> str:

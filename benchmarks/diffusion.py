@@ -1,31 +1,30 @@
-"""How fast does ``ddpm`` train beside ``denoising-diffusion-pytorch``, and how few looks of the network does drawing need? At 64 px, batch 16.
+"""How fast does ``ddpm`` train beside ``denoising-diffusion-pytorch``, and how few network evaluations does drawing need? At 64 px, batch 16.
 
     python benchmarks/diffusion.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--generator FOLDER] [--rounds 5] [--seconds 60]
 
 Steps: ``ddpm`` of the peer's number of parameters, ``ddpm`` of its number of operations and the peer, each in its own process, train in turns,
 so that whatever else the machine does meets all. Drawing: a trained ``ddpm`` (--generator) draws the same images by two samplers with more and
-more network evaluations, and the referee of fidelity.py compares them with test photographs. What is known is not measured again; other
-settings or other code need another --out. The result is written to docs/benchmarks/diffusion.md. Without the photographs nothing is measured.
+more network evaluations, which are compared with test photographs. What is known is not measured again; other settings or other code need
+another --out. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from families import asked_of
-from fidelity import SIZE, Referee, standard_error, without_new
-from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, write_page
+from common.fish import NOTICE, SIZE, open_photographs, photograph_options, without_new
+from common.judging import Referee, asked_of, standard_error
+from common.results import Page, kept, met, publish, rewrite, table
+from common.stepping import BATCH, Unsaved, flops_of_a_step, further, one_step
+from common.timing import ratio, rounds
 from peer_denoising_diffusion import VERSION, DiffusionPeer, save_photographs
-from scipy.stats import t as student
-from speed import BATCH, Unsaved, flops_of_a_step, further, one_step, rounds, verdict
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from syntype.collection import Collection
@@ -34,7 +33,7 @@ from syntype.compute.tensors import to_uint8
 from syntype.generators import family, load_generator
 from syntype.generators.engine.batches import training_data
 from syntype.generators.engine.training import TrainConfig
-from syntype.run import Run, write_json
+from syntype.run import Run
 from syntype.study.fidelity import kid
 
 WIDTH, DIM = 48, 54
@@ -49,8 +48,7 @@ PEER = "denoising-diffusion-pytorch"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "diffusion")
+    parser = photograph_options("diffusion", __doc__)
     parser.add_argument("--generator", type=Path, help="a trained `ddpm`, to draw from; without it, and without results from before, steps alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60, help="of each turn")
@@ -59,23 +57,24 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300, help="to draw each time: of as many test photographs' species, drawn at random")
     parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS, help="of the network, for each image; the most are the reference")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("diffusion", report, arguments)
+        return
     collection = open_photographs(arguments)
     if collection is None:
         return
-    steps = training_steps(collection, arguments)
-    drawn = drawing(Referee(without_new(collection)), arguments) if arguments.generator else {}
-    if drawn:
-        write_json(arguments.out / "drawing.json", drawn)
-    elif (kept := arguments.out / "drawing.json").exists():
-        drawn = json.loads(kept.read_text(encoding="utf-8"))
-    write_page(report(steps, drawn, arguments), "diffusion", arguments.docs)
+    figures = {"steps": kept(arguments.out / "steps.json", lambda: training_steps(collection, arguments))}
+    drawn = arguments.out / "drawing.json"
+    if arguments.generator:
+        drawn.unlink(missing_ok=True)  # what was drawn is kept image by image
+    if arguments.generator or drawn.exists():
+        figures["drawing"] = kept(drawn, lambda: drawing(Referee(without_new(collection)), arguments))
+    publish("diffusion", {"rounds": arguments.rounds, "seconds": arguments.seconds}, figures, report, arguments)
 
 
 def training_steps(collection: Collection, arguments: argparse.Namespace) -> dict[str, dict]:
     """Parameters, operations and images a second of each contestant."""
-    kept, out = arguments.out / "steps.json", arguments.out
-    if kept.exists():
-        return json.loads(kept.read_text(encoding="utf-8"))
+    out = arguments.out
     save_photographs(without_new(collection).training().pixels(SIZE), out / "photographs")
     with DiffusionPeer(out / "peer", out / "photographs", arguments.dim) as peer, Ours(collection, arguments.width) as same_size:
         first = peer.train(0)
@@ -99,9 +98,8 @@ def training_steps(collection: Collection, arguments: argparse.Namespace) -> dic
                 "peer": lambda: peer.train(arguments.seconds)["images_per_second_now"],
             }
             for name, speeds in rounds(out / "rounds.json", turns, arguments.rounds).items():
-                found[name]["speeds"] = speeds
-    write_json(kept, found)
-    return found
+                found[name] |= {"speeds": speeds, "gflops": found[name]["flops"] / 1e9 * float(np.median(speeds)) / BATCH}
+    return {**found, "compared": {name: list(ratio(found[name]["speeds"], found["peer"]["speeds"])) for name in ("parameters", "operations")}}
 
 
 class Ours:
@@ -160,15 +158,15 @@ def drawing(referee: Referee, arguments: argparse.Namespace) -> dict[str, dict]:
     real, groups, found, features = referee.features, referee.groups, {}, {}
     for sampler in SAMPLERS:
         for steps in arguments.evaluations:
-            kept = out / f"{sampler}-{steps}.npz"
-            if not kept.exists():
+            path = out / f"{sampler}-{steps}.npz"
+            if not path.exists():
                 began = time.monotonic()
                 asked = [[every[row] for row in chosen] for every in (species, seeds)]
                 images = to_uint8(generator.sample(*asked, sampler=sampler, steps=steps, guidance=1.0))
                 speed = len(chosen) / (time.monotonic() - began)
-                np.savez_compressed(kept, images=images, features=referee.encoder.encode(images), images_per_second=speed)
-                print(f"{kept.stem}: {speed:.3g} images/s", flush=True)
-            with np.load(kept) as file:
+                np.savez_compressed(path, images=images, features=referee.encoder.encode(images), images_per_second=speed)
+                print(f"{path.stem}: {speed:.3g} images/s", flush=True)
+            with np.load(path) as file:
                 features[sampler, steps] = file["features"]
                 found[f"{sampler}-{steps}"] = {"sampler": sampler, "evaluations": steps, "images_per_second": float(file["images_per_second"])}
     for (sampler, steps), fake in features.items():
@@ -180,71 +178,88 @@ def drawing(referee: Referee, arguments: argparse.Namespace) -> dict[str, dict]:
     return found
 
 
-def interval(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Ratio of two speeds that were measured in turns, and its 95 % interval: Student's t on the logarithms, round by round."""
-    logs = np.log(ours) - np.log(theirs)
-    half = student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else float("inf")
-    return tuple(float(np.exp(value)) for value in (logs.mean(), logs.mean() - half, logs.mean() + half))
-
-
-def report(steps: dict[str, dict], drawn: dict[str, dict], arguments: argparse.Namespace) -> str:
-    """What was measured, as Markdown."""
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    steps, drawn = figures["steps"], {name: one for name, one in figures.get("drawing", {}).items() if name != "measured"}
     theirs = steps["peer"]
     tried = ", ".join(f"{name} {speed:.2f}" for name, speed in theirs["tried"].items())
-    lines = [
-        "# Diffusion: steps and evaluations",
-        "",
-        f"Written by `python benchmarks/diffusion.py`. Machine: {machine()}; {torch.get_num_threads()} thread(s); PyTorch {torch.__version__}.",
-        "",
-        NOTICE,
-        "",
-        "## A step of training",
-        "",
-        f"{SIZE} px, batch {BATCH}; each in its own process, in turns, {len(theirs['speeds'])} rounds of {arguments.seconds:g} s each. `{PEER}` "
-        f"{VERSION} takes its own steps, in the faster of the precisions tried first ({tried} images/s). Images/s: median over the rounds, least and "
-        "most in brackets. Operations of a step are those of matrix products and convolutions, forward and backward, as PyTorch counts them.",
-        "",
-        "| | images/s | parameters | GFLOP a step | GFLOP/s | precision |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for one in steps.values():
+    rows = []
+    for one in (steps[name] for name in ("parameters", "operations", "peer")):
         speed, work = float(np.median(one["speeds"])), one["flops"] / 1e9
         cells = [one["name"], f"{speed:.3g} ({min(one['speeds']):.3g} to {max(one['speeds']):.3g})", f"{one['parameters']:,}", f"{work:,.0f}"]
-        lines.append(f"| {' | '.join([*cells, f'{work * speed / BATCH:.1f}', one['precision']])} |")
-    lines.append("")
+        rows.append([*cells, f"{one['gflops']:.1f}", one["precision"]])
+    body = [
+        "## A training step",
+        "",
+        "Images/s: median over the rounds, least and most in brackets. Operations: floating-point operations of matrix products and convolutions in "
+        "one step, forward and backward, as PyTorch counts them.",
+        "",
+        *table(["", "images/s", "parameters", "GFLOP a step", "GFLOP/s", "precision"], rows),
+        "",
+    ]
     for name, key, other, others in (("parameters", "parameters", "flops", "operations"), ("operations", "flops", "parameters", "parameters")):
         mine = steps[name]
-        ratio, low, high = interval(mine["speeds"], theirs["speeds"])
-        met = f" Aim {AIM_RATIO:g} times: {verdict(ratio, AIM_RATIO, '.2f')}" if name == "parameters" else ""
-        lines.append(
+        times, low, high = steps["compared"][name]
+        aim = f" Aim {AIM_RATIO:g} times: {met(times, AIM_RATIO, '.2f')}" if name == "parameters" else ""
+        body.append(
             f"- The same {name} ({mine[key] / theirs[key] - 1:+.1%}; {others} {mine[other] / theirs[other]:.2f} "
-            f"times the peer's): **{ratio:.2f} times** the peer's images a second, 95 % interval {low:.2f} to {high:.2f}.{met}"
+            f"times the peer's): **{times:.2f} times** the peer's images a second, 95 % interval {low:.2f} to {high:.2f}.{aim}"
         )
-    lines += ["", "## Evaluations of the network to draw an image", ""]
-    if not drawn:
-        return "\n".join([*lines, "Not measured yet (`--generator`).", ""])
-    one = next(iter(drawn.values()))
-    lines += [
-        f"`{one['generator_id']}`, {one['num_images']} images each, from the same seeds and without guidance, against the test photographs. "
-        "KID ± its standard error; its share of the KID with most evaluations by the same sampler, ± the standard error of the share "
-        "(jackknife; both from the same photographs and seeds, so that most of KID's own error cancels).",
-        "",
-        "| sampler | evaluations | KID | share | images/s |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in drawn.values():
-        kids, shares = f"{row['kid']:.4f} ± {row['kid_error']:.4f}", f"{row['share']:.2f} ± {row['share_error']:.2f}"
-        lines.append(f"| {row['sampler']} | {row['evaluations']} | {kids} | {shares} | {row['images_per_second']:.3g} |")
-    few = [row for row in drawn.values() if row["evaluations"] <= AIM_EVALUATIONS]
-    most = max(row["evaluations"] for row in drawn.values())
-    lines += ["", f"Aim: with at most {AIM_EVALUATIONS} evaluations a KID at most {AIM_KID:g} times that with {most}.", ""]
-    for sampler in SAMPLERS:
-        best = min((row for row in few if row["sampler"] == sampler), key=lambda row: row["share"], default=None)
-        if best:
-            over = best["share"] - AIM_KID
-            met = "**met**." if over <= 0 else f"**missed by {over:.2f}**."
-            lines.append(f"- {sampler}: {best['share']:.2f} ± {best['share_error']:.2f} with {best['evaluations']}, {met}")
-    return "\n".join([*lines, ""])
+    body += ["", "## Evaluations of the network to draw an image", ""]
+    few = {sampler: fewest(drawn, sampler) for sampler in SAMPLERS if drawn}
+    most = max((row["evaluations"] for row in drawn.values()), default=0)
+    if drawn:
+        rows = [
+            [
+                row["sampler"],
+                str(row["evaluations"]),
+                f"{row['kid']:.4f} ± {row['kid_error']:.4f}",
+                f"{row['share']:.2f} ± {row['share_error']:.2f}",
+                f"{row['images_per_second']:.3g}",
+            ]
+            for row in drawn.values()
+        ]
+        body += [
+            "KID: distance between synthetic images and test photographs (0 is best), ± its standard error. Share: KID over the KID with most "
+            "evaluations by the same sampler, ± its standard error (jackknife; both come from the same photographs and seeds, so most of KID's own "
+            "error cancels).",
+            "",
+            *table(["sampler", "evaluations", "KID", "share", "images/s"], rows),
+            "",
+            f"Aim: with at most {AIM_EVALUATIONS} evaluations a KID at most {AIM_KID:g} times that with {most}.",
+            "",
+        ]
+        for sampler, best in few.items():
+            if best:
+                over = best["share"] - AIM_KID
+                said = "**met**." if over <= 0 else f"**missed by {over:.2f}**."
+                body.append(f"- {sampler}: {best['share']:.2f} ± {best['share_error']:.2f} with {best['evaluations']}, {said}")
+    else:
+        body.append("Not measured yet (`--generator`).")
+    times = steps["compared"]["parameters"]
+    shares = ", ".join(f"{one['share']:.2f} times with {one['evaluations']} (`{sampler}`)" for sampler, one in few.items() if one)
+    image = next(iter(drawn.values()), {})
+    images = f" `{image['generator_id']}`, {image['num_images']} images each, from the same seeds and without guidance." if drawn else ""
+    return Page(
+        title="Diffusion: training speed and sampling steps",
+        question="How fast does `ddpm` train compared with `denoising-diffusion-pytorch`, and how few network evaluations does an image need?",
+        answer=f"With equal parameters `ddpm` trains {times[0]:.2f} times as many images a second (95 % interval {times[1]:.2f} to {times[2]:.2f})."
+        + (f" The KID with few evaluations is, relative to {most} evaluations, {shares}." if shares else ""),
+        headline=[("images a second over the peer's, equal parameters", f"{times[0]:.2f} ({times[1]:.2f} to {times[2]:.2f})")],
+        body=body,
+        method=[
+            f"{SIZE} px, batch {BATCH}; each in its own process, in turns, {len(theirs['speeds'])} rounds of {settings['seconds']:g} s each. "
+            f"`{PEER}` {VERSION} takes its own steps, in the faster of the precisions tried first ({tried} images/s).{images}",
+            "",
+            NOTICE,
+        ],
+    )
+
+
+def fewest(drawn: dict[str, dict], sampler: str) -> dict | None:
+    """The best row of a sampler with few evaluations."""
+    rows = [row for row in drawn.values() if row["sampler"] == sampler and row["evaluations"] <= AIM_EVALUATIONS]
+    return min(rows, key=lambda row: row["share"], default=None)
 
 
 if __name__ == "__main__":

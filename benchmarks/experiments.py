@@ -5,14 +5,14 @@
 
 Every route fills up each species with fewer than 60 training photographs, by images of its own. The search is done on the validation photographs:
 test photographs are read by --final alone, which hands the route that was best there to ``study``, once. What is known is not done again; other
-settings or other code need another --out and another docs/experiments.json, where what was found is kept. All of it, failures too, is written to
-docs/experiments.md. Without the photographs nothing is measured.
+settings or other code need another --out and another --results, where what was found is kept. The page shows all of it, failures too. Without
+the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from fidelity import SIZE
-from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, points
-from truth import save, share
+from common.fish import NOTICE, SIZE, open_photographs, photograph_options
+from common.results import Page, points, publish, read_result, rewrite, stamp, table
+from common.synthetic import save, share
 
 from syntype.adaptation import nearest_relative
 from syntype.collection import Collection
@@ -54,10 +54,15 @@ JUDGES = {
     "scratch": SHORT,
     "scratch, a fifth synthetic": {**SHORT, "synthetic_share": 0.2},
     "scratch, head from photographs": {**SCRATCH, "steps": 800},
-    "scratch, trained out": SCRATCH,
+    "scratch, default steps": SCRATCH,
 }
-"""A head on frozen Lite2 features, the default; and a small network from nothing, with up to half or a fifth of each batch synthetic. The last two
-are as by default, so that added images teach the network, but not its head; the very last has its usual 2,000 steps, too."""
+JUDGE_WORDS = {
+    "head": "a head on frozen EfficientNet-Lite2 features (the default)",
+    "scratch": "a small network trained from random weights, 800 steps, learning rate 0.002, head not refitted",
+    "scratch, a fifth synthetic": "the same, with at most a fifth of each batch synthetic",
+    "scratch, head from photographs": "a small network trained from random weights, 800 steps, head refitted on the photographs",
+    "scratch, default steps": "a small network trained from random weights, default number of steps, head refitted on the photographs",
+}
 SURPLUS = 4
 """Images that are drawn for each that the surest are chosen from."""
 MANY = 250
@@ -226,9 +231,8 @@ def routes_of(generator: Generator) -> dict[str, Callable[[Generator, Task], np.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "experiments")
-    parser.add_argument("--name", required=True, help="of the collection, in the page")
+    parser = photograph_options("experiments", __doc__)
+    parser.add_argument("--name", help="of the collection, in the page")
     parser.add_argument("--generators", type=Path, nargs="*", default=[], help="folders of generators trained on the collection")
     parser.add_argument("--routes", nargs="*", metavar="NAME", help="routes to make and judge now (all that the generators allow, and what is there)")
     parser.add_argument("--judges", nargs="*", default=list(JUDGES), choices=list(JUDGES), help="search with these (%(default)s)")
@@ -237,10 +241,15 @@ def main() -> None:
     parser.add_argument("--final-seeds", type=int, default=3)
     parser.add_argument("--final-arms", nargs="*", choices=list(ARMS), help="arms of these studies (all)")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("experiments", report, arguments)
+        return
+    if not arguments.name:
+        parser.error("--name is missing: what is the collection called?")
     collection = open_photographs(arguments)
     if collection is None:
         return
-    place, path = arguments.out / arguments.name, arguments.docs / "experiments.json"
+    place, path = arguments.out / arguments.name, arguments.results / "experiments.json"
     make_routes(collection, place / "routes", arguments)
     remember(path, about(collection), arguments.name, "about")
     for judge in arguments.judges:
@@ -254,30 +263,32 @@ def main() -> None:
         route = place / "routes" / (best_of(found) if found else arguments.routes[0])
         measure = partial(final, collection, route, judge, place, arguments.final_seeds, arguments.final_arms)
         once(path, measure, arguments.name, "finals", judge)
-    (arguments.docs / "experiments.md").write_text(report(read(path)), encoding="utf-8")
+    publish("experiments", {}, read(path), report, arguments)
 
 
 def read(path: Path) -> dict[str, Any]:
     """What is known: of every collection what it is, its routes and its final studies by judge."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_result(path)["figures"] if path.exists() else {}
 
 
 def remember(path: Path, value: dict, *names: str) -> None:
     """Keep something under these names, beside what others have written meanwhile."""
-    place = known = read(path)
+    result = read_result(path) if path.exists() else {"name": "experiments", "settings": {}, "figures": {}}
+    place = result["figures"]
     for name in names[:-1]:
         place = place.setdefault(name, {})
     place[names[-1]] = value
-    write_json(path, known)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, result)
 
 
 def once(path: Path, measure: Callable[[], dict], *names: str) -> None:
-    """Measure what is not known under these names."""
+    """Measure what is not known under these names, and keep it with its stamp."""
     place = read(path)
     for name in names:
         place = place.get(name, {})
     if not place:
-        remember(path, measure(), *names)
+        remember(path, {**measure(), "measured": stamp()}, *names)
 
 
 def about(collection: Collection) -> dict:
@@ -352,56 +363,94 @@ def final(collection: Collection, route: Path, judge: str, place: Path, seeds: i
     return {"route": route.name, "seeds": seeds, **{key: found[key] for key in ("verdict", "competitor", "effects", "arms")}}
 
 
-def report(known: dict[str, Any]) -> str:
-    """What was tried, as Markdown."""
-    lines = [
-        "# Which synthetic images help?",
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    body = [
+        "A route is a way to make synthetic images; `pose_transfer` was called `lent` when most of this was measured. Recall in %, mean over "
+        "species and seeds, of the rare and of the other species. Effect: recall of the rare species with the curated images, minus recall with the "
+        "best arm without a generator, in points, with a 95 % interval.",
         "",
-        f"Written by `python benchmarks/experiments.py`. Machine: {machine()}. 64 px. All figures: experiments.json.",
-        "",
-        f"Each route fills up the species with fewer than {FILL_TO} training photographs, the rare ones, by images of its own, which are then "
-        "curated automatically. Recall in %, mean over species and seeds; the effect is that on the rare species, against the best way without a "
-        "generator, in points, with a 95 % interval. The tables of routes are of the validation photographs, where routes were chosen, so that the "
-        "best looks better than it is. The test photographs were read for the best route alone, once for each judge.",
+        "The tables of routes are of the validation photographs, on which routes were chosen: the best of them looks better than it is. The test "
+        "photographs were read for one route, once for each classifier.",
     ]
-    for name, here in sorted(known.items()):
-        lines += ["", f"## {name}", "", f"{here['about']['words']}. {here['about']['notice']}".rstrip()]
+    headline = []
+    for name, here in sorted(figures.items()):
+        body += ["", f"## {name}", "", f"{here['about']['words']}. {here['about']['notice']}".rstrip()]
         for judge in JUDGES:
-            rows, last = here.get("routes", {}).get(judge, {}), here.get("finals", {}).get(judge)
-            if rows or last:
-                lines += ["", f"### {name}, judged by `{judge}`: {JUDGES[judge] or 'the default'}"]
-            if rows:
-                first = next(iter(rows.values()))
-                without = ", ".join(f"`{arm}` {cells(first['recall'][arm])}" for arm in COMPETITORS)
-                lines += ["", f"{first['seeds']} seeds. Without a generator, rare / other species: {without}.", ""]
-                lines += ["| route | images | accepted | rare / other species | best without | effect |", "| --- | --- | --- | --- | --- | --- |"]
-                for route in sorted(rows, key=lambda route: -rows[route]["effect"]["value"]):
-                    row = rows[route]
-                    rival = f"`{row['rival']}` {cells(row['recall'][row['rival']])}"
-                    made = f"{row['images']} | {row['accepted']:.0%}"
-                    lines.append(f"| {route} | {made} | {cells(row['recall'][CURATED])} | {rival} | {between(row['effect'])} |")
+            found, last = here.get("routes", {}).get(judge, {}), here.get("finals", {}).get(judge)
+            if found or last:
+                body += ["", f"### {name}, classifier `{judge}`", "", f"{JUDGE_WORDS[judge][0].upper()}{JUDGE_WORDS[judge][1:]}."]
+            if found:
+                body += ["", *route_lines(found)]
             if last:
-                lines += ["", f"#### {name}, `{judge}`, on the test photographs", "", *final_lines(last)]
-    return "\n".join([*lines, ""])
+                body += ["", f"#### {name}, classifier `{judge}`, on the test photographs", "", *final_lines(last)]
+                headline.append(
+                    (f"{name}, `{judge}`: {renamed(last['route'])} against {last['competitor']['name']}", between(last["effects"]["primary"]))
+                )
+    words = [here["finals"][judge]["verdict"]["word"] for here in figures.values() for judge in here.get("finals", {})]
+    said = ", ".join(f"“{word}” in {words.count(word)}" for word in dict.fromkeys(words))
+    return Page(
+        title="Which synthetic images help?",
+        question="Which way to make synthetic images of rare species raises the recall of these species most, compared with what needs no generator?",
+        answer=f"Of {len(words)} studies on test photographs the verdict was {said}."
+        if words
+        else "No route has been judged on test photographs yet.",
+        headline=headline,
+        body=body,
+        method=[
+            f"{SIZE} px. Each route fills up the species with fewer than {FILL_TO} training photographs, the rare ones, with images of its own, "
+            f"which are then curated automatically. Every figure: `benchmarks/results/experiments.json`."
+        ],
+    )
+
+
+def renamed(route: str) -> str:
+    """A route's name with the present name of the family that it was made by."""
+    return re.sub(r"\blent\b", "pose_transfer", route)
+
+
+def route_lines(found: dict[str, dict]) -> list[str]:
+    """The routes of a classifier on the validation photographs, the best first."""
+    first = next(iter(found.values()))
+    without = ", ".join(f"`{arm}` {cells(first['recall'][arm])}" for arm in COMPETITORS)
+    rows = []
+    for route in sorted(found, key=lambda route: -found[route]["effect"]["value"]):
+        row = found[route]
+        rival = f"`{row['rival']}` {cells(row['recall'][row['rival']])}"
+        made = [str(row["images"]), f"{row['accepted']:.0%}"]
+        rows.append([renamed(route), *made, cells(row["recall"][CURATED]), rival, between(row["effect"])])
+    return [
+        f"{first['seeds']} seeds. Recall without a generator, rare / other species: {without}.",
+        "",
+        *table(["route", "images", "accepted", "rare / other species", "best without", "effect"], rows),
+    ]
 
 
 def final_lines(one: dict) -> list[str]:
     """The study of the best route: its verdict and all arms."""
+    primary, others = one["effects"]["primary"], one["effects"]["others"]
     lines = [
-        f"The route: {one['route']}. {one['seeds']} seeds. **{one['verdict']['word']}**. {one['verdict']['sentence']}",
+        f"Route: {renamed(one['route'])}; {one['seeds']} seeds. Verdict: **{one['verdict']['word']}**.",
         "",
-        *(f"- {reason}" for reason in one["verdict"]["reasons"]),
-        "",
-        f"| arm | rare species | other species | accuracy | `{CURATED}` minus it, rare species (intervals that hold together in 95 %) |",
-        "| --- | --- | --- | --- | --- |",
+        f"- Effect on the rare species: {between(primary)} points against `{one['competitor']['name']}`, the best arm without a generator, which "
+        f"was chosen on the validation photographs. Minimum detectable effect: about {100 * primary['half_width']:.1f} points, with "
+        f"{primary['num_images']} test photographs of {primary['num_groups']} individuals or tracks of {primary['num_species']} rare species.",
     ]
+    if others:
+        lines.append(f"- Effect on the {others['num_species']} other species: {between(others)} points.")
+    rows = []
     for name, arm in one["arms"].items():
         figures = [arm[key] for key in ("recall_rare", "recall_others", "accuracy")]
-        shown = " | ".join("–" if figure is None else f"{100 * figure:.1f}" for figure in figures)
-        lines.append(f"| {name} | {shown} | {between(one['effects']['against'].get(name))} |")
-    lines += ["", "| training photographs | species | effect |", "| --- | --- | --- |"]
-    lines += [f"| {name} | {effect['num_species']} | {between(effect)} |" for name, effect in one["effects"]["bins"].items() if effect]
-    return lines
+        shown = ["–" if figure is None else f"{100 * figure:.1f}" for figure in figures]
+        rows.append([name, *shown, between(one["effects"]["against"].get(name))])
+    bins = [[name, str(effect["num_species"]), between(effect)] for name, effect in one["effects"]["bins"].items() if effect]
+    lines += [
+        "",
+        f"Last column: recall of the rare species with `{CURATED}` minus recall with the arm; these intervals hold jointly in 95 % of studies.",
+        "",
+    ]
+    lines += [*table(["arm", "rare species", "other species", "accuracy", "difference"], rows), ""]
+    return [*lines, *table(["training photographs", "species", "effect"], bins)]
 
 
 def cells(recalls: Sequence[float | None]) -> str:

@@ -4,34 +4,33 @@
 
 Beside them: photographs, ``copies``, ``collage``, noise, and ``lightweight-gan`` and ``denoising-diffusion-pytorch`` trained by their own code.
 Training is done first, each in a process of its own with one thread, so that this command may run twice at once on two cores with other
-``--rows`` and the same --out; then the referee of fidelity.py judges what each draws. A row that is known is not measured again; training that
-was stopped begins anew (a peer's goes on); after a change of the code, give a new --out. The page docs/benchmarks/families.md and the
-picture docs/images/families.png are written from all rows that are known. Without the photographs nothing is measured.
+``--rows`` and the same --out; then a referee compares what each draws with test photographs. A row that is known is not measured again; training
+that was stopped begins anew (a peer's continues); after a change of the code, give a new --out. Page and picture show all rows that are known.
+Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from fidelity import SIZE, WHAT, Referee, ask, best_of, cell, contestant, picture, without_new
-from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs, syntype, write_page
+from common.fish import NEW, NOTICE, SIZE, open_photographs, photograph_options, without_new
+from common.judging import WHAT, Referee, ask_rows, asked_of, best_of, cell, picture, untrained
+from common.results import Page, kept, publish, rewrite, table
+from common.timing import stage, syntype
 from peer_denoising_diffusion import SAMPLING_STEPS, SMALL_DIM, DiffusionPeer
 from peer_denoising_diffusion import VERSION as DIFFUSION_VERSION
 from peer_lightweight_gan import SMALL, VERSION, Peer
 from peer_process import PeerProcess, save_photographs, train_for
-from scale import stage
 
 from syntype.collection import Collection
 from syntype.compute.tensors import to_uint8
-from syntype.generators import Generator, family, list_families, load_generator
-from syntype.run import write_json
+from syntype.generators import family, list_families, load_generator
 
 LIGHTWEIGHT, DIFFUSION = "lightweight-gan", "denoising-diffusion-pytorch"
 PEERS: dict[str, Callable[[Path, Path], PeerProcess]] = {
@@ -39,6 +38,8 @@ PEERS: dict[str, Callable[[Path, Path], PeerProcess]] = {
     DIFFUSION: lambda folder, photographs: DiffusionPeer(folder, photographs, SMALL_DIM),
 }
 UNTRAINED = ("real", "copies", "collage", "noise")
+PHOTOGRAPHS_OR_NOISE = ("real", "copies", "noise")
+"""Rows that the picture leaves out."""
 COLUMNS = {
     "kid": "KID",
     "precision": "precision",
@@ -57,15 +58,17 @@ COLUMNS = {
 BATCH = 16
 DISTURBED = 0.98
 """Share of a core below which a training did not have one to itself."""
-NOT_WORTH_IT = 0.1
-"""Coverage below which a family is called not worth a user's time."""
+LEAST_COVERAGE = 0.1
+"""Coverage below which a family is called unusable in this time."""
 
 
 def main() -> None:
     names = rows()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "families")
-    arguments, wanted = ask(parser, names, minutes=20)
+    parser = photograph_options("families", __doc__)
+    arguments, wanted = ask_rows(parser, names, minutes=20)
+    if arguments.page:
+        rewrite("families", report, arguments)
+        return
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that are started
     torch.set_num_threads(1)
     collection = open_photographs(arguments)
@@ -76,16 +79,23 @@ def main() -> None:
     missing = [row for row in names if row in wanted and not (folder[row] / f"{row}.json").exists()]
     training = {row: train(row, collection, place, arguments.minutes) for row in missing if row not in UNTRAINED}
     referee = Referee(without_new(collection))  # after training: Linux counts this process's memory towards the peak of those that it starts
-    for row in missing:
-        images, figures = contestant(row, referee, folder[row], 0) if row in UNTRAINED else judge(row, referee, place, training[row])
+
+    def measure(row: str) -> dict[str, Any]:
+        images, figures = untrained(row, referee, folder[row]) if row in UNTRAINED else judge(row, referee, place, training[row])
         np.savez_compressed(folder[row] / f"{row}.npz", images=images)
-        write_json(folder[row] / f"{row}.json", figures)
-    known = {row: json.loads(path.read_text(encoding="utf-8")) for row in names if (path := folder[row] / f"{row}.json").exists()}
-    write_page(report(known, arguments.minutes, referee), "families", arguments.docs)
-    if shown := [row for row in known if row not in ("real", "copies", "noise")]:
+        return figures
+
+    known = {}
+    for row in names:
+        path = folder[row] / f"{row}.json"
+        if row in missing or path.exists():
+            known[row] = kept(path, lambda row=row: measure(row))
+    if shown := [row for row in known if row not in PHOTOGRAPHS_OR_NOISE]:
         images = {row: np.load(folder[row] / f"{row}.npz")["images"] for row in shown}
         nameless = [row for row in shown if known[row]["vendi_ratio"] is None]
         picture(shown, images, referee.species, arguments.docs / "images" / "families.png", nameless)
+    numbers = {"test": len(referee.test), "training": len(referee.training), "species": len(np.unique(referee.training.table["species"].astype(str)))}
+    publish("families", {"minutes": arguments.minutes, **numbers}, known, report, arguments)
 
 
 def rows() -> list[str]:
@@ -134,59 +144,62 @@ def judge(row: str, referee: Referee, place: Path, training: dict) -> tuple[np.n
     return images, {**training, **referee.judge(images, with_species=generator.model.is_conditional), "sampled_per_second": speed}
 
 
-def asked_of(generator: Generator, referee: Referee) -> tuple[list[str], list[int]]:
-    """Species and seed of an image for each test photograph."""
-    # without species, equal seeds would be equal images
-    return referee.species.tolist(), referee.seeds if generator.model.is_conditional else list(range(len(referee.test)))
-
-
-def report(known: dict[str, dict], minutes: float, referee: Referee) -> str:
-    """What was measured, as Markdown."""
-    missing = [row for row in rows() if row not in known]
-    number = len(referee.test)
-    lines = [
-        "# All families, side by side",
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    missing = [row for row in rows() if row not in figures]
+    known = {row: figures[row] for row in rows() if row in figures}
+    learning = {row: one for row, one in known.items() if row not in UNTRAINED and row not in PEERS}
+    body = [
+        "KID: distance between synthetic images and test photographs (all pairs, cubic kernel; 0 is best); ± is the standard error (jackknife over "
+        "video tracks and images), which does not include how much another seed of training would change. Precision, recall, density, coverage: "
+        "shares of images near photographs and of photographs near images (k nearest neighbours); precision is high for noise too, coverage is not "
+        "(Naeem et al. 2020, section 3). Copies: share of images that the copy detector refuses. Vendi ratio: variety within species, synthetic "
+        "over real; families without one know no species: they were judged on the mixture as they draw it, and cannot be asked for a species. "
+        "Sampling: with default settings, one thread. Parameters: of the generator. Memory: peak of the training process, Python and PyTorch "
+        "included. CPU minutes: where another process ran beside a training, training continued until it had had its time.",
         "",
-        f"Written by `python benchmarks/families.py --minutes {minutes:g}`. Machine: {machine()}; one thread each; PyTorch {torch.__version__}. "
-        "One run of each, seed 0.",
-        "",
-        NOTICE,
-        "",
-        f"{SIZE} px, batch {BATCH}, each family with its default settings; {minutes:g} minutes of training each, in a process of one thread, on the "
-        f"same {len(referee.training):,} photographs of {len(np.unique(referee.training.table['species'].astype(str)))} species: the training split "
-        f"but for *{NEW}*. {number} images of each against {number} test photographs with the same mix of species, in features of "
-        "EfficientNet-Lite0 at "
-        "128 px, which trains nothing here. KID: all pairs, cubic kernel, 0 is best; ± is the standard error (jackknife over video tracks and "
-        "images), which does not hold what another seed of training would change. Copies: share of images that the copy detector refuses. Vendi "
-        "ratio: variety within species, synthetic over real; those without one know no species, were judged on the mixture as they draw it, and "
-        "cannot be asked for a species. Sampling: with default settings, one thread. Parameters: of the generator. Memory: the most that the "
-        "training process took, Python and PyTorch included. CPU minutes: where something else ran beside a training, it was gone on with until "
-        "it had had its time. Precision is high for noise too; coverage is not deceived (Naeem et al. 2020, section 3).",
-        "",
-        "| | " + " | ".join(COLUMNS.values()) + " |",
-        "| --- |" + " --- |" * len(COLUMNS),
+        *table(["", *COLUMNS.values()], [[WHAT.get(row, f"`{row}`"), *(figure(one, key) for key in COLUMNS)] for row, one in known.items()]),
     ]
-    lines += [f"| {WHAT.get(row, f'`{row}`')} | " + " | ".join(figure(known[row], key) for key in COLUMNS) + " |" for row in rows() if row in known]
     if missing:
-        lines += ["", f"Not measured yet: {', '.join(f'`{row}`' for row in missing)}."]
-    if shown := [row for row in rows() if row in known and row not in ("real", "copies", "noise")]:
-        lines += [
+        body += ["", f"Not measured yet: {', '.join(f'`{row}`' for row in missing)}."]
+    if shown := [row for row in known if row not in PHOTOGRAPHS_OR_NOISE]:
+        body += [
             "",
             "![Rows of synthetic fish](../images/families.png)",
             "",
-            f"Two lines each, from the top: {', '.join(f'`{row}`' for row in shown)}. The first images, not the best; a species a column, but for "
-            "those that know none.",
+            f"Two lines each, from the top: {', '.join(f'`{row}`' for row in shown)}. The first images, not the best; one species a column, except "
+            f"for families that know none.",
         ]
-    lines += ["", "## Which to use when", "", *advice(known), "", "## How the peers were run", ""]
-    lines += [
-        f"`{LIGHTWEIGHT}` {VERSION} with `fmap_max` {SMALL} and `{DIFFUSION}` {DIFFUSION_VERSION} with `dim` {SMALL_DIM}: smaller than their "
-        "defaults, which take too few steps in the time. Their own trainers took every step, on batches of 16 of their own data loaders, with their "
-        "other settings as they come, but without previews; in the faster of two precisions in a trial before training. The first drew by its "
-        f"weights or by their average, whichever had the lower KID; the second by its average, as it does itself, by its own DDIM in "
-        f"{SAMPLING_STEPS} steps. Their memory includes the trial, but not the worker processes of their data loaders.",
-        "",
-    ]
-    return "\n".join(lines)
+    body += ["", "## Which family to use when", "", *advice(known)]
+    best = min(learning, key=lambda row: learning[row]["kid"], default=None)
+    useful = [f"`{row}`" for row, one in learning.items() if one["coverage"] >= LEAST_COVERAGE]
+    said = (
+        f"`{best}` comes nearest to test photographs: KID {learning[best]['kid']:.3f}, coverage {learning[best]['coverage']:.2f}. Families that "
+        f"cover at least a tenth of the test photographs: {', '.join(useful) or 'none'}."
+        if best
+        else "No family has been measured yet."
+    )
+    return Page(
+        title="All generator families, side by side",
+        question=f"What do the families that learn draw after the same {settings['minutes']:g} minutes on one processor core, and what do they cost?",
+        answer=said,
+        headline=[(f"best KID (`{best}`)", cell(learning[best], "kid"))] if best else [],
+        body=body,
+        method=[
+            f"{SIZE} px, batch {BATCH}, each family with its default settings; {settings['minutes']:g} minutes of training each, in a process of "
+            f"one thread, on the same {settings['training']:,} photographs of {settings['species']} species: the training split without *{NEW}*. "
+            f"{settings['test']} images of each against {settings['test']} test photographs with the same mix of species, in features of "
+            f"EfficientNet-Lite0 at 128 px, which trains nothing here. One run of each, seed 0.",
+            "",
+            f"The peers: `{LIGHTWEIGHT}` {VERSION} with `fmap_max` {SMALL} and `{DIFFUSION}` {DIFFUSION_VERSION} with `dim` {SMALL_DIM}: smaller "
+            f"than their defaults, which take too few steps in the time. Their own trainers took every step, on batches of 16 of their own data "
+            f"loaders, with their other settings as they come, but without previews; in the faster of two precisions in a trial before training. "
+            f"The first drew by its weights or by their average, whichever had the lower KID; the second by its average, as it does itself, by its "
+            f"own DDIM in {SAMPLING_STEPS} steps. Their memory includes the trial, but not the worker processes of their data loaders.",
+            "",
+            NOTICE,
+        ],
+    )
 
 
 def figure(result: dict, key: str) -> str:
@@ -199,11 +212,11 @@ def figure(result: dict, key: str) -> str:
 
 
 def advice(known: dict[str, dict]) -> list[str]:
-    """Plain rules, from the figures alone."""
+    """Rules that follow from the figures."""
     families = {row: result for row, result in known.items() if row not in UNTRAINED and row not in PEERS}
     if not families:
         return ["No family has been measured yet."]
-    useful = {row: result for row, result in families.items() if result["coverage"] >= NOT_WORTH_IT}
+    useful = {row: result for row, result in families.items() if result["coverage"] >= LEAST_COVERAGE}
     lines = []
     for found, title in ((useful, "Any images"), ({row: one for row, one in useful.items() if one["vendi_ratio"] is not None}, "A species by name")):
         if not found:
@@ -223,16 +236,14 @@ def advice(known: dict[str, dict]) -> list[str]:
     if "collage" in known and useful:
         bar = known["collage"]["coverage"]
         below = [f"`{row}`" for row, result in useful.items() if result["coverage"] < bar]
-        more = f"more than {', '.join(below)}; these must earn their time by something else." if below else "less than every family that is of use."
+        more = f"more than {', '.join(below)}." if below else "less than every family that is of use."
         lines.append(f"- `collage`, which trains nothing, covers {bar:.2f}: {more}")
     for peer in PEERS:
         if peer in known and useful:
             better = [f"`{row}`" for row, result in useful.items() if result["kid"] < known[peer]["kid"]]
             lines.append(f"- Nearer to the photographs than `{peer}` (KID {known[peer]['kid']:.3f}): {', '.join(better) or 'no family'}.")
     if useless := [f"`{row}` ({result['coverage']:.2f})" for row, result in families.items() if row not in useful]:
-        lines.append(
-            f"- Not worth a user's time with so few photographs and so little training (they cover less than {NOT_WORTH_IT:g}): {', '.join(useless)}."
-        )
+        lines.append(f"- Unusable with so few photographs and so little training (coverage below {LEAST_COVERAGE:g}): {', '.join(useless)}.")
     return lines
 
 

@@ -3,60 +3,31 @@
     python benchmarks/fish4knowledge.py [--data FOLDER] [--out FOLDER] [--minutes 45] [--seeds 5]
 
 Runs the commands of the quickstart one after the other, skips those that an earlier call finished, and writes what they
-measured to docs/benchmarks/fish4knowledge.md, with two grids of synthetic images beside it in docs/images. The photographs are not part
-of this repository: see tests/conftest.py for where they are looked for. Without them nothing is measured and the script says so.
+measured, with two grids of synthetic images in docs/images. The photographs are not part of this repository: see tests/conftest.py for where
+they are looked for. Without them nothing is measured and the script says so.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from common.fish import DATA, NEW, NOTICE, SHOWN, collecting, rows_of, save_grid
+from common.results import Page, kept, options, points, publish, rewrite, table
+from common.timing import syntype
 
 from syntype.collection import Collection
-from syntype.compute.grids import tile
-from syntype.run import write_json
-
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("SYNTYPE_FISH4KNOWLEDGE", ROOT.parent / "shared" / "data" / "fish4knowledge"))
-SHOWN = (
-    "Dascyllus reticulatus",
-    "Amphiprion clarkii",
-    "Chaetodon lunulatus",
-    "Plectroglyphidodon dickii",
-    "Chromis chrysura",
-    "Myripristis kuntee",
-    "Hemigymnus fasciatus",
-    "Chaetodon trifascialis",
-    "Lutjanus fulvus",
-    "Zebrasoma scopas",
-    "Balistapus undulatus",
-    "Zanclus cornutus",
-)
-"""Species of the grid: the commonest, some between, the rarest."""
-NEW = "Neoglyphidodon nigroris"
-NOTICE = (
-    "Photographs: Fish4Knowledge ground-truth data, P. X. Huang, B. J. Boom and R. B. Fisher, University of Edinburgh; the original data are "
-    "available from groups.inf.ed.ac.uk/vision/DATASETS/FISH4KNOWLEDGE/WEBSITE/GROUNDTRUTH/RECOG; see B. J. Boom et al., cited on that page."
-)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options("fish4knowledge", __doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
-    add_outputs(parser, "fish4knowledge")
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("fish4knowledge", report, arguments)
+        return
     collect = collecting(arguments.data)
     if collect is None:
         return
@@ -75,118 +46,36 @@ def main() -> None:
     }
     results = {name: kept(out / f"{name.replace(' ', '-')}.json", lambda command=command: syntype(command)) for name, command in steps.items()}
     pictures = arguments.docs / "images"
-    pictures.mkdir(parents=True, exist_ok=True)
     drawn, curated = Collection.open(out / "synthetic-all"), Collection.open(out / "curated")
     save_grid([row for name in SHOWN for row in rows_of(drawn, name, 10)], 10, pictures / "fish4knowledge-species.png")
     accepted = curated.select(usable=True)
     save_grid(rows_of(accepted if len(accepted) else curated, NEW, 40), 10, pictures / "fish4knowledge-new.png")
-    write_page(report(results), "fish4knowledge", arguments.docs)
+    publish("fish4knowledge", {"minutes": arguments.minutes, "seeds": arguments.seeds}, results, report, arguments)
 
 
-def kept(path: Path, measure: Callable[[], dict]) -> dict:
-    """What was measured, now or by an earlier call."""
-    if not path.exists():
-        write_json(path, measure())
-    return json.loads(path.read_text(encoding="utf-8"))
+UNSHOWN = ("folder", "out", "report", "measured", "sentence")
+"""Paths, and what stands elsewhere on the page."""
 
 
-def collecting(data: Path) -> list[object] | None:
-    """The command that imports the photographs, but for --out; None, and a word to the user, where they are not."""
-    table = data / "classification.csv"
-    if not table.is_file():
-        print(f"{table} is not there: nothing measured. Give --data or set SYNTYPE_FISH4KNOWLEDGE.", file=sys.stderr)
-        return None
-    return ["collect", table, "--species-column", "standardized_species", "--group-column", "trajectory"]
-
-
-def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """Where the photographs are, and where what is measured goes."""
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
-    parser.add_argument("--collection", type=Path, help="a collection that was imported before, in place of --data")
-    add_outputs(parser, name)
-
-
-def add_outputs(parser: argparse.ArgumentParser, name: str) -> None:
-    """Where what is measured goes."""
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / name, help="what is known, so that it is not measured again (%(default)s)")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page and the pictures are written")
-
-
-def open_photographs(arguments: argparse.Namespace) -> Collection | None:
-    """The photographs, imported where they were not; None, and a word to the user, where there are none. Makes --out."""
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    folder = arguments.collection or arguments.out / "collection"
-    if arguments.collection is None:
-        collect = collecting(arguments.data)
-        if collect is None:
-            return None
-        if not (folder / "collection.json").exists():
-            syntype([*collect, "--out", folder])
-    return Collection.open(folder)
-
-
-def write_page(text: str, name: str, docs: Path) -> None:
-    """Write a page of what was measured."""
-    page = docs / "benchmarks" / f"{name}.md"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(text, encoding="utf-8")
-    print(f"wrote {page}")
-
-
-def syntype(command: list[object]) -> dict:
-    """Run one command of ``syntype`` and give its JSON. Raises ``CalledProcessError`` if it fails or is stopped."""
-    words = [str(word) for word in command]
-    print("$ " + " ".join(["syntype", *words]), file=sys.stderr, flush=True)
-    done = subprocess.run([str(Path(sys.executable).with_name("syntype")), *words, "--json"], check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout)
-
-
-def machine() -> str:
-    """What it runs on, in words."""
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, no GPU, {platform.system()}"
-
-
-def rows_of(collection: Collection, species: str, number: int) -> list[np.ndarray]:
-    """The first images of a species, not the best."""
-    return list(collection.select(species=species).pixels(64)[:number])
-
-
-def save_grid(
-    images: list[np.ndarray], columns: int, path: Path, description: str = "Synthetic images made by Syntype; not occurrence evidence."
-) -> None:
-    """Save images of 64 px as a grid, a small one at twice its size, with the notice of the photographs that taught them."""
-    images = images[: len(images) // columns * columns] or images
-    columns = min(columns, len(images))
-    notice = PngInfo()
-    notice.add_itxt("Description", description)
-    notice.add_itxt("Source", NOTICE)
-    picture = Image.fromarray(tile(np.stack(images), columns))
-    if picture.height <= 900:
-        picture = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.BICUBIC)
-    picture.quantize(256).save(path, pnginfo=notice, optimize=True)
-
-
-def report(results: dict[str, dict]) -> str:
-    """What was measured, as Markdown."""
-    found, adapted, curated, fidelity = (results[name] for name in ("study", "adapt", "curate", "evaluate all"))
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    found, adapted, curated, fidelity = (figures[name] for name in ("study", "adapt", "curate", "evaluate all"))
+    trained = figures["train"]
     low, high = found["interval"] or (None, None)
-    lines = [
-        "# The whole route on real photographs",
-        "",
-        f"Written by `python benchmarks/fish4knowledge.py`. Machine: {machine()}.",
-        "",
-        NOTICE,
-        "",
-        "## In short",
-        "",
+    effect = f"{points(found['effect'])} points of recall (95 % interval {points(low)} to {points(high)})"
+    bins = []
+    for name, one in found["bins"].items():
+        least, most = one["interval"] or (None, None)
+        bins.append([name, str(one["num_species"]), points(one["effect"]), f"{points(least)} to {points(most)}"])
+    arms = [[name, *(f"{arm[key]:.1%}" for key in ("recall_rare", "macro_recall", "accuracy"))] for name, arm in found["arms"].items()]
+    refused = ", ".join(f"{number} by the {name} filter" for name, number in curated["refused"].items())
+    body = [
         f"- Verdict on all rare species: **{found['verdict']}**. {found['sentence']}",
-        f"- Effect {points(found['effect'])} points of recall, 95 % interval {points(low)} to {points(high)}.",
-        f"- Base generator: {results['train']['minutes']:.1f} minutes, {results['train']['steps']} steps, "
-        f"{results['train']['images_per_second']:.0f} images/s. Against test photographs, with the same mix of species: "
-        f"KID {fidelity['kid']:.3f}, coverage {fidelity['coverage']:.2f}, variety within species (Vendi, of the photographs') "
-        f"{fidelity['vendi_ratio']:.2f}, copies {fidelity['copy_rate']:.1%}.",
+        f"- Base generator: {trained['minutes']:.1f} minutes, {trained['steps']} steps, {trained['images_per_second']:.0f} images/s. Against test "
+        f"photographs, with the same mix of species: KID {fidelity['kid']:.3f}, coverage {fidelity['coverage']:.2f}, Vendi ratio (variety within "
+        f"species, synthetic over real) {fidelity['vendi_ratio']:.2f}, copies {fidelity['copy_rate']:.1%}.",
         f"- *{NEW}* from {adapted['shots']} photographs: {adapted['minutes']:.1f} minutes, {adapted['megabytes']:.2f} MB; "
-        f"{curated['num_accepted']} of {curated['num_images']} images accepted, refused {json.dumps(curated['refused'])}.",
+        f"{curated['num_accepted']} of {curated['num_images']} images accepted; refused: {refused}.",
         "",
         "## What it looks like",
         "",
@@ -196,30 +85,49 @@ def report(results: dict[str, dict]) -> str:
         "",
         "![Synthetic fish of one species](../images/fish4knowledge-new.png)",
         "",
-        f"The first images of *{NEW}* that passed curation. Both pictures are synthetic, made from the photographs named above.",
+        f"The first images of *{NEW}* that passed curation. Both pictures are synthetic, made from the photographs named below.",
         "",
         "## Effect by number of training photographs",
         "",
-        "| bin | species | effect, points | 95 % interval |",
-        "| --- | --- | --- | --- |",
+        "Effect: recall with curated synthetic images minus recall of the best arm without a generator, in points.",
+        "",
+        *table(["training photographs", "species", "effect, points", "95 % interval"], bins),
+        "",
+        "## Recall of every arm",
+        "",
+        *table(["arm", "rare species", "all species", "accuracy"], arms),
+        "",
+        "## Every command's figures",
+        "",
     ]
-    for name, one in found["bins"].items():
-        low, high = one["interval"] or (None, None)
-        lines.append(f"| {name} | {one['num_species']} | {points(one['effect'])} | {points(low)} to {points(high)} |")
-    lines += ["", "## Recall of every arm", "", "| arm | rare species | all species | accuracy |", "| --- | --- | --- | --- |"]
-    for name, arm in found["arms"].items():
-        lines.append(f"| {name} | {arm['recall_rare']:.1%} | {arm['macro_recall']:.1%} | {arm['accuracy']:.1%} |")
-    lines += ["", "## Everything that was measured", ""]
-    for name, result in results.items():
-        lines += [f"### {name}", "", "| | |", "| --- | --- |"]
-        lines += [f"| {key} | {json.dumps(value, ensure_ascii=False)} |" for key, value in result.items() if key not in ("folder", "out", "report")]
-        lines.append("")
-    return "\n".join(lines)
+    for name, result in figures.items():
+        body += [f"### {name}", "", *table(["figure", "value"], [[*pair] for pair in plain(result)]), ""]
+    return Page(
+        title="The whole route on real photographs",
+        question="Do synthetic images of rare species, made with the default settings, help to identify the fish of Fish4Knowledge?",
+        answer=f"{found['verdict'][0].upper()}{found['verdict'][1:]}: {effect} for the rare species, against the best arm without a generator "
+        f"(`{found['best_without_generator']}`).",
+        headline=[("effect on rare species", effect), ("verdict", found["verdict"]), ("KID of the base generator", f"{fidelity['kid']:.3f}")],
+        body=body[:-1],
+        method=[
+            f"The commands of the quickstart, with {settings['minutes']:g} minutes of training and {settings['seeds']} seeds of the study.",
+            "",
+            NOTICE,
+        ],
+    )
 
 
-def points(value: float | None) -> str:
-    """A share as signed percentage points."""
-    return "–" if value is None else f"{100 * value:+.1f}"
+def plain(result: dict[str, Any], under: str = "") -> list[tuple[str, str]]:
+    """Names and values of a command's figures; what stands within another has a name of two parts. Tables of arms and bins stand above."""
+    found = []
+    for key, value in result.items():
+        name = f"{under}{key.replace('_', ' ')}"
+        if isinstance(value, dict) and key not in ("arms", "bins", "measured"):
+            found += plain(value, f"{name}: ")
+        elif key not in (*UNSHOWN, "arms", "bins"):
+            shown = " to ".join(map(str, value)) or "none" if isinstance(value, list) else "–" if value is None else str(value)
+            found.append((name, shown))
+    return found
 
 
 if __name__ == "__main__":

@@ -1,32 +1,29 @@
-"""What does a classifier's guidance give ``guided_cgan``, and what does it cost? The same GAN at several weights, at 64 px.
+"""How does the weight of the classifier's guidance change what ``guided_cgan`` draws? The same GAN at several weights, at 64 px.
 
     python benchmarks/guidance.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--weights W ...] [--steps 3000] [--seeds 3]
 
 Trains the family at each weight of its guidance from each seed, for the same steps on the same photographs. What it draws is named by a
 classifier on EfficientNet-Lite2, fitted to the photographs and with no part in training (the guide rests on Lite1), and compared with test
-photographs by the referee of fidelity.py. A run that is known is not done again, and one that was stopped goes on; after a change of the
-code, give a new --out. The result is written to docs/benchmarks/guidance.md. Without the photographs nothing is measured.
+photographs. A run that is known is not done again, and one that was stopped continues; after a change of the code, give a new --out. Without
+the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from families import asked_of
-from fidelity import SIZE, Referee, without_new
-from fish4knowledge import NEW, NOTICE, add_arguments, machine, open_photographs, points, syntype, write_page
-from hybrids import outsider, refuse_partner
+from common.fish import NEW, NOTICE, SIZE, open_photographs, photograph_options, without_new
+from common.judging import Referee, asked_of, outsider, refuse_partner
+from common.results import Page, kept, points, publish, rewrite, table
+from common.timing import syntype
 from scipy.stats import t as student
 
 from syntype.compute.tensors import to_uint8
 from syntype.generators import load_generator
 from syntype.generators.families.guided_cgan import GuidedGANConfig
 from syntype.identification import Classifier
-from syntype.run import write_json
 
 FAMILY = "guided_cgan"
 UNGUIDED, DEFAULT, STRONG = 0.0, GuidedGANConfig().guidance, 1.0
@@ -41,35 +38,35 @@ FIGURES = {
     "density": "density",
     "copy_rate": "copies",
 }
+CHANGED = ("recognised", "recall", "vendi_ratio", "coverage", "kid")
 SHARES = ("recognised", "recall", "copy_rate")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "guidance")
+    parser = photograph_options("guidance", __doc__)
     parser.add_argument("--weights", type=float, nargs="+", default=[UNGUIDED, DEFAULT, STRONG], help="of the guidance (%(default)s)")
     parser.add_argument("--steps", type=int, default=3000, help="of training (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings at each weight (%(default)s)")
     parser.add_argument("--classifier", type=Path, help="a trained one with no part in training; otherwise one is trained in --out")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("guidance", report, arguments)
+        return
     collection = open_photographs(arguments)
     if collection is None:
         return
     place = arguments.out / f"{arguments.steps}-steps"
-    place.mkdir(exist_ok=True)
     classifier = outsider(collection, arguments.out, arguments.classifier)
     referee = Referee(without_new(collection))
-    kept = place / f"{PHOTOGRAPHS}.json"
-    if not kept.exists():
-        write_json(kept, recognition(classifier, referee.test.pixels(classifier.size), referee.species))
+    kept(place / f"{PHOTOGRAPHS}.json", lambda: recognition(classifier, referee.test.pixels(classifier.size), referee.species))
     for seed in range(arguments.seeds):
         for weight in arguments.weights:
-            kept = place / f"{weight:g}-{seed}.json"
-            if not kept.exists():
-                write_json(kept, trained(place / f"{weight:g}-{seed}", weight, seed, arguments.steps, referee, classifier))
-    known = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*.json"))}
-    asked = [(weight, seed) for weight in arguments.weights for seed in range(arguments.seeds)]
-    write_page(report(known, arguments.steps, len(referee.test), asked), "guidance", arguments.docs)
+            path = place / f"{weight:g}-{seed}.json"
+            kept(path, lambda path=path, w=weight, s=seed: trained(path.with_suffix(""), w, s, arguments.steps, referee, classifier))
+    runs = {path.stem: kept(path, dict) for path in sorted(place.glob("*.json"))}
+    asked = [[weight, seed] for weight in arguments.weights for seed in range(arguments.seeds)]
+    settings = {"steps": arguments.steps, "images": len(referee.test), "asked": asked}
+    publish("guidance", settings, {"runs": runs, **summary(runs)}, report, arguments)
 
 
 def trained(out: Path, weight: float, seed: int, steps: int, referee: Referee, classifier: Classifier) -> dict:
@@ -108,59 +105,80 @@ def differences(known: dict[str, dict], weight: float, key: str) -> list[float]:
     return [value - at[UNGUIDED, seed] for (other, seed), value in at.items() if other == weight and (UNGUIDED, seed) in at]
 
 
-def report(known: dict[str, dict], steps: int, number: int, asked: list[tuple[float, int]]) -> str:
-    """What was measured, as Markdown.
+def summary(runs: dict[str, dict]) -> dict[str, Any]:
+    """Mean, half of its 95 % interval and number of seeds of each figure, by weight; and of its difference from no guidance, seed by seed."""
+    known = [one for one in runs.values() if "seed" in one]
+    means: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
+    for weight in sorted({one["weight"] for one in known}):
+        these = [one for one in known if one["weight"] == weight]
+        means[f"{weight:g}"] = {"seeds": len(these), **{key: list(interval([one[key] for one in these])) for key in FIGURES}}
+        if weight != UNGUIDED and (pairs := differences(runs, weight, "kid")):
+            change = {key: list(interval(differences(runs, weight, key))) for key in CHANGED}
+            changes[f"{weight:g}"] = {"seeds": len(pairs), **change}
+    return {"mean": means, "difference": changes}
 
-    Args:
-        asked: weights and seeds that are to be known in the end.
-    """
-    runs = [one for one in known.values() if "seed" in one]
-    weights = sorted({one["weight"] for one in runs})
-    missing = [f"{weight:g} from seed {seed}" for weight, seed in asked if f"{weight:g}-{seed}" not in known]
-    lines = [
-        "# Guidance: what it gains and what it costs",
-        "",
-        f"Written by `python benchmarks/guidance.py --steps {steps}`. Machine: {machine()}; {torch.get_num_threads()} thread(s); "
-        f"PyTorch {torch.__version__}.",
-        "",
-        NOTICE,
-        "",
-        f"`{FAMILY}` with its default settings but for the weight of its guidance, {SIZE} px, {steps:,} steps each, from the same seeds, on the "
-        f"training split but for *{NEW}*; at weight 0 there is no guide. {number} images each, with the test photographs' mix of species. "
-        "*Recognised*: share that EfficientNet-Lite2, fitted to the photographs, names as what was asked for; it took no part in "
-        "training (the guide rests on Lite1). Coverage, Vendi ratio (variety within species, of the photographs'), KID, density and copies: in "
+
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    runs, means, changes = figures["runs"], figures["mean"], figures["difference"]
+    missing = [f"{weight:g} from seed {seed}" for weight, seed in settings["asked"] if f"{weight:g}-{seed}" not in runs]
+    rows = []
+    if PHOTOGRAPHS in runs:
+        photographs = [cell(key, runs[PHOTOGRAPHS][key], None) if key in runs[PHOTOGRAPHS] else "–" for key in FIGURES]
+        rows.append(["test photographs", "–", *photographs])
+    rows += [[weight, str(one["seeds"]), *(cell(key, *one[key]) for key in FIGURES)] for weight, one in means.items()]
+    body = [
+        "Recognised: share of images that EfficientNet-Lite2, fitted to the photographs, names as the species they were asked for; it took no part "
+        "in training (the guide uses Lite1). Coverage, Vendi ratio (variety within species, synthetic over real), KID, density and copies: in "
         "features of EfficientNet-Lite0, against the test photographs. Means over seeds ± half of the 95 % interval (Student's t).",
         "",
-        "| weight | seeds | " + " | ".join(FIGURES.values()) + " |",
-        "| --- | --- |" + " --- |" * len(FIGURES),
+        *table(["weight", "seeds", *FIGURES.values()], rows),
     ]
-    if PHOTOGRAPHS in known:
-        photographs = [cell(key, known[PHOTOGRAPHS][key], None) if key in known[PHOTOGRAPHS] else "–" for key in FIGURES]
-        lines.append(f"| test photographs | – | {' | '.join(photographs)} |")
-    for weight in weights:
-        these = [one for one in runs if one["weight"] == weight]
-        cells = [cell(key, *interval([one[key] for one in these])) for key in FIGURES]
-        lines.append(f"| {weight:g} | {len(these)} | {' | '.join(cells)} |")
     if missing:
-        lines += ["", f"Not measured yet: {', '.join(missing)}."]
-    lines += ["", "## Gain and cost", "", "Differences from the same GAN unguided, seed by seed.", ""]
-    found = [line for weight in weights if weight != UNGUIDED for line in gains(known, weight)]
-    return "\n".join([*lines, *(found or ["Not measured yet."]), ""])
+        body += ["", f"Not measured yet: {', '.join(missing)}."]
+    body += ["", "## Difference from no guidance", "", "Differences from the same GAN without guidance, seed by seed.", ""]
+    body += [gains(weight, one) for weight, one in changes.items()] or ["Not measured yet."]
+    default = f"{DEFAULT:g}"
+    answer, headline = "Not measured yet.", []
+    if default in changes:
+        one = changes[default]
+        recognised = f"{signed('recognised', *one['recognised'])}".replace("**", "")
+        unsure = "; the interval includes 0" if includes_zero(one["recognised"]) else ""
+        kid_change = signed("kid", *one["kid"]).replace("**", "")
+        answer = (
+            f"The default weight {default} changes the share of recognised images by {recognised}{unsure}, and KID by {kid_change}, with "
+            f"{one['seeds']} seeds. Most images are not recognised, with guidance or without."
+            if means[default]["recognised"][0] < 0.5
+            else f"The default weight {default} changes the share of recognised images by {recognised}{unsure}, and KID by {kid_change}."
+        )
+        headline = [(f"change in recognised images, weight {default}", recognised)]
+    return Page(
+        title="Effect of classifier guidance",
+        question="How does guidance by a classifier change what `guided_cgan` draws, and does it cost variety or quality?",
+        answer=answer,
+        headline=headline,
+        body=body,
+        method=[
+            f"`{FAMILY}` with its default settings but for the weight of its guidance, {SIZE} px, {settings['steps']:,} steps each, from the same "
+            f"seeds, on the training split without *{NEW}*; at weight 0 there is no guide. {settings['images']} images each, with the test "
+            f"photographs' mix of species.",
+            "",
+            NOTICE,
+        ],
+    )
 
 
-def gains(known: dict[str, dict], weight: float) -> list[str]:
-    """What a weight changes, in a line; nothing where no seed was trained without guidance."""
-    parts = []
-    for key in ("recognised", "recall", "vendi_ratio", "coverage", "kid"):
-        values = differences(known, weight, key)
-        if not values:
-            return []
-        mean, half = interval(values)
-        sure = "" if half is None else " (the interval holds 0)" if abs(mean) <= half else ""
-        parts.append(f"{FIGURES[key]} {signed(key, mean, half)}{sure}")
-    seeds = len(differences(known, weight, "kid"))
-    few = "; one seed, so no interval" if seeds == 1 else f"; {seeds} seeds"
-    return [f"- Weight {weight:g}{' (the default)' if weight == DEFAULT else ''}: {', '.join(parts)}{few}."]
+def includes_zero(change: list[float | None]) -> bool:
+    mean, half = change
+    return half is not None and mean is not None and abs(mean) <= half
+
+
+def gains(weight: str, change: dict[str, Any]) -> str:
+    """What a weight changes, in a line."""
+    parts = [f"{FIGURES[key]} {signed(key, *change[key])}{' (the interval includes 0)' if includes_zero(change[key]) else ''}" for key in CHANGED]
+    few = "; one seed, so no interval" if change["seeds"] == 1 else f"; {change['seeds']} seeds"
+    return f"- Weight {weight}{' (the default)' if weight == f'{DEFAULT:g}' else ''}: {', '.join(parts)}{few}."
 
 
 def signed(key: str, mean: float, half: float | None) -> str:

@@ -5,21 +5,20 @@
 Each generator walks in nine steps between the species of many pairs: from the first seeds, and from seeds whose two ends a classifier on
 EfficientNet-Lite1 recognises, as a user would begin with good images of both. Another one on EfficientNet-Lite2, with no part in any
 generator's training nor in the choice, says how likely each image is of either species. What is known is not measured again; other settings
-need another --out. The page docs/benchmarks/hybrids.md and the picture docs/images/hybrids.png are written from all
-generators that are known. Without the photographs nothing is measured.
+need another --out. Page and picture show all generators that are known. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from fidelity import SIZE
-from fish4knowledge import NOTICE, SHOWN, add_arguments, machine, open_photographs, save_grid, syntype, write_page
+from common.fish import NOTICE, SHOWN, SIZE, open_photographs, photograph_options, save_grid
+from common.judging import fitted_to, outsider, refuse_partner
+from common.results import Page, kept, publish, rewrite, table
 from PIL import Image
 from scipy.special import expit, log_softmax
 from scipy.stats import spearmanr
@@ -28,26 +27,25 @@ from syntype.collection import Collection
 from syntype.compute.tensors import to_uint8
 from syntype.generators import Generator, load_generator
 from syntype.generators.contract import BlendOf, Blends
-from syntype.identification import Classifier, load_classifier
-from syntype.run import write_json
+from syntype.identification import Classifier
 from syntype.study.statistics import mean_recall, species_recall
 
 STEPS, AT_A_TIME, STRIPS, TRIES = 9, 16, 3, 8
 OF: tuple[BlendOf, ...] = ("both", "species")
 """What moves: individual and species, or the species alone."""
 AIM = 0.9
-TUNED = ("--set", "size=64", "--set", "tune=all", "--set", "encoder_size=96", "--set", "batch_size=32", "--steps", "600")
-"""Options that fit a whole backbone: a head alone names too many photographs wrongly to be a judge of what lies between species."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "hybrids")
+    parser = photograph_options("hybrids", __doc__)
     parser.add_argument("--generators", type=Path, nargs="*", default=[], help="folders of trained generators to measure now")
     parser.add_argument("--classifier", type=Path, help="a trained one with no part in any generator's training; otherwise one is trained in --out")
     parser.add_argument("--pairs", type=int, default=200, help="of species, drawn at random; all if there are fewer (%(default)s)")
     parser.add_argument("--draws", type=int, default=2, help="walks of a pair, each from two seeds of its own (%(default)s)")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("hybrids", report, arguments)
+        return
     collection = open_photographs(arguments)
     if collection is None:
         return
@@ -60,44 +58,17 @@ def main() -> None:
             continue
         refuse_partner(generator, classifier)
         for of, (seeds, by) in product(OF, {"first": None, "recognised": chooser}.items()):
-            kept = arguments.out / f"{generator.generator_id}-{of}-{seeds}.json"
-            if not kept.exists():
-                save_strips(generator, of, by, kept.with_suffix(".npz"))
-                found = measure(generator, classifier, of, by, arguments.pairs, arguments.draws)
-                write_json(kept, {"family": generator.family, "of": of, "seeds": seeds, **found})
-    known = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.out.glob("*-*.json"))}
-    write_page(report(known, recall_of(collection, classifier)), "hybrids", arguments.docs)
+            path = arguments.out / f"{generator.generator_id}-{of}-{seeds}.json"
+            if not path.exists():
+                save_strips(generator, of, by, path.with_suffix(".npz"))
+            about = {"family": generator.family, "generator": generator.generator_id, "of": of, "seeds": seeds}
+            kept(path, lambda g=generator, of=of, by=by, about=about: {**about, **measure(g, classifier, of, by, arguments.pairs, arguments.draws)})
+    known = {path.stem: kept(path, dict) for path in sorted(arguments.out.glob("*-*.json"))}
     if known:
         strips = [np.load(arguments.out / f"{name}.npz")["strips"] for name in known]
         said = f"Synthetic images, {STRIPS} blends each: {', '.join(known)}; not occurrence evidence."
-        (arguments.docs / "images").mkdir(exist_ok=True)
         save_grid([image for strip in strips for image in strip], STEPS, arguments.docs / "images" / "hybrids.png", said)
-
-
-def outsider(collection: Collection, out: Path, given: Path | None) -> Classifier:
-    """A classifier that takes no part in training generators: the given one, or Lite2 fitted to the photographs."""
-    return load_classifier(given) if given else fitted_to(collection, out / "classifier", "lite2", *TUNED)
-
-
-def fitted_to(collection: Collection, folder: Path, backbone: str, *options: str) -> Classifier:
-    """A bundled backbone fitted to the photographs, unless that was done; without options its head alone."""
-    if not (folder / "classifier.json").exists():
-        syntype(["classify", "train", collection.root, "--backbone", backbone, "--out", folder, *options])
-    return load_classifier(folder)
-
-
-def refuse_partner(generator: Generator, classifier: Classifier) -> None:
-    """Stop if a generator was trained by means of the classifier's backbone.
-
-    Raises:
-        SystemExit: with what to do instead.
-    """
-    config = generator.model.config
-    guide = str(config.guidance_classifier) if getattr(config, "guidance", 0) and hasattr(config, "guidance_classifier") else ""
-    saved = Path(guide) / "classifier.json"
-    backbone = json.loads(saved.read_text(encoding="utf-8"))["config"]["backbone"] if guide and saved.is_file() else guide
-    if backbone == classifier.fitted.backbone.name:
-        raise SystemExit(f"{generator.folder} was trained by means of {backbone}, which may not judge it too: leave it out, or give --classifier")
+    publish("hybrids", {"judge_recall": recall_of(collection, classifier)}, known, report, arguments)
 
 
 Ends = list[tuple[tuple[str, str], tuple[int, int]]]
@@ -217,37 +188,12 @@ def recall_of(collection: Collection, classifier: Classifier) -> float:
     return mean_recall(species_recall(hits[None], test.labels(), len(test.species)), np.arange(len(test.species))) or 0.0
 
 
-def report(known: dict[str, dict], judge_recall: float) -> str:
-    """What was measured, as Markdown."""
-    lines = [
-        "# Hybrids: from one species to another",
-        "",
-        f"Written by `python benchmarks/hybrids.py`. Machine: {machine()}; PyTorch {torch.__version__}.",
-        "",
-        NOTICE,
-        "",
-    ]
-    if not known:
-        return "\n".join([*lines, "No generator has been measured yet (`--generators`).", ""])
-    lines += [
-        f"Walks of {STEPS} steps from an image of species A to one of B. What moves: individual and species (*both*), or the species alone. The "
-        "judge is EfficientNet-Lite2, fitted to the photographs; it took no part in training the generators, and names "
-        f"{judge_recall:.0%} of the test photographs rightly (mean over species). *Rises*: Spearman's "
-        "rank correlation of the step with the probability of B among all species, mean over walks with its 95 % interval (over walks; those that "
-        f"share a species are not independent), and the share of walks of at least {AIM:g}; *of two*: with the probability of B among A and B alone; "
-        "*between*: of the walks alone (their number) whose two ends the judge recognises, for a walk that does not begin at A or never comes to B "
-        "says nothing of what lies between them. "
-        f"*Seeds*: the *first*, or of {TRIES} those whose two ends a head on EfficientNet-Lite1, which has no other part in this, "
-        "recognises best (*recognised*); a user who wants a hybrid begins with good images of both species, too. "
-        "*Ends*: the first image is recognised as A, the last as B. *Neither*: in the middle both species are less probable than at their own end. "
-        "*Nearer end*: distance in pixels (root mean square) from the middle to the nearer end, over that between the ends; 0.5 or more.",
-        "",
-        "| generator | moves | seeds | pairs | walks | rises | share | rises, of two | share | rises, between | share | walks "
-        "| ends A, B | B of two in the middle | neither | nearer end |",
-        "| --- |" + " --- |" * 15,
-    ]
-    for name, one in known.items():
-        cells = [f"`{name.rsplit('-', 2)[0]}`", one["of"], one["seeds"], str(one["num_pairs"]), str(one["num_walks"])]
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    known = {name: one for name, one in figures.items() if name != "measured"}
+    rows = []
+    for one in known.values():
+        cells = [f"`{one['generator']}`", one["of"], one["seeds"], str(one["num_pairs"]), str(one["num_walks"])]
         for key in ("rises", "rises_of_two", "rises_between"):
             if key in one:
                 low, high = one[f"{key}_interval"]
@@ -256,24 +202,61 @@ def report(known: dict[str, dict], judge_recall: float) -> str:
                 cells += ["–", "–"]
         cells.append(str(one["num_between"]))
         cells += [f"{one['starts']:.0%}, {one['ends']:.0%}", f"{one['middle_of_two']:.2f}", f"{one['neither']:.0%}", f"{one['to_nearer_end']:.2f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "## Aim", ""]
+        rows.append(cells)
+    heads = ["generator", "moves", "seeds", "pairs", "walks", "rises", "share", "rises, of two", "share", "rises, recognised ends", "share", "walks"]
+    body = [
+        "- Moves: what changes along a walk, individual and species (*both*) or the species alone.",
+        f"- Seeds: the *first* ones; or, of {TRIES}, those whose two ends a classifier on EfficientNet-Lite1 recognises best (*recognised*), "
+        f"because a user who wants a hybrid begins with good images of both species.",
+        "- Rises: Spearman's rank correlation of the step with the probability of species B among all species, mean over walks with its 95 % "
+        f"interval (over walks; those that share a species are not independent), and the share of walks of at least {AIM:g}. *Of two*: with the "
+        f"probability of B among A and B alone. *Recognised ends*: only of the walks (their number follows) whose two ends the judge recognises.",
+        "- Ends A, B: share of walks whose first image is recognised as A, and whose last as B. B of two in the middle: probability of B among A "
+        "and B. Neither: in the middle both species are less probable than at their own end. Nearer end: distance in pixels (root mean square) from "
+        "the middle to the nearer end over that between the ends; 0.5 or more.",
+        "",
+        *table([*heads, "ends A, B", "B of two in the middle", "neither", "nearer end"], rows),
+        "",
+        "## Aim",
+        "",
+        f"The probability of B rises with a rank correlation of at least {AIM:g}, for the best family:",
+        "",
+    ]
+    headline = []
     for seeds, (key, words) in product(
         dict.fromkeys(one["seeds"] for one in known.values()), {"rises": "all walks", "rises_between": "walks whose ends are recognised"}.items()
     ):
         best = max((one for one in known.values() if one["seeds"] == seeds), key=lambda one: one.get(key, -1))
         if key in best:
-            met = "**met**." if best[key] >= AIM else f"**missed by {AIM - best[key]:.3f}**."
-            said = f"seeds *{seeds}*, {words}: `{best['family']}` (*{best['of']}*) {best[key]:.3f}, {met}"
-            lines.append(f"- The best family's probability of B rises with Spearman at least {AIM:g}; {said}")
-    lines += [
+            said = "**met**." if best[key] >= AIM else f"**missed by {AIM - best[key]:.3f}**."
+            body.append(f"- Seeds *{seeds}*, {words}: `{best['family']}` (*{best['of']}*) {best[key]:.3f}, {said}")
+            headline.append((f"rank correlation, seeds {seeds}, {words}", f"{best[key]:.3f}"))
+    body += [
         "",
         "![Strips of blends](../images/hybrids.png)",
         "",
         f"{STRIPS} blends each, from the top: {', '.join(f'`{name}`' for name in known)}. The first of each, not the best. Synthetic images.",
-        "",
     ]
-    return "\n".join(lines)
+    values = [float(value) for _, value in headline]
+    answer = "No generator has been measured yet (`--generators`)."
+    if known:
+        answer = (
+            f"The rank correlation of the step with the probability of the second species is {min(values):.3f} to {max(values):.3f} for the "
+            f"best family, depending on the seeds and on which walks are counted; the aim is 0.9."
+        )
+    return Page(
+        title="Hybrids: from one species to another",
+        question="Does a walk of blended images pass steadily from one species to another, and is its middle neither of them?",
+        answer=answer,
+        headline=headline,
+        body=body if known else [],
+        method=[
+            f"Walks of {STEPS} steps from an image of species A to one of B. The judge is EfficientNet-Lite2, fitted to the photographs; it took no "
+            f"part in training the generators, and names {settings['judge_recall']:.0%} of the test photographs correctly (mean over species).",
+            "",
+            NOTICE,
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ class DiffusionSession(Session):
 
     def operations(self, _: float) -> dict[str, int]:
         """``flops``: floating-point operations of one step, which is taken."""
-        from speed import Operations
+        from common.stepping import Operations
 
         with Operations() as counter:
             self._step(self.trainer)

@@ -5,18 +5,14 @@
 They train in turns in one run, the peer in its own process, so that whatever else the machine does meets all. The peer runs with its own
 settings and with fewer channels; ``projected`` with its default width, and with the least widths at which it has at least the parameters
 of either. Between the rounds the machine's convolution peak is measured. Then: where a step's time goes, and whether ``torch.compile``
-would pay on the generator. It takes about twenty minutes on two cores, most of them the peer's; a call that was stopped goes on with the turn
-that it was at; other settings or other code need another --out. The result is written to docs/benchmarks/speed.md. Without the photographs
-nothing is measured.
+would pay on the generator. It takes about twenty minutes on two cores, most of them the peer's; a call that was stopped continues with the turn
+that it was at; other settings or other code need another --out. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,12 +24,13 @@ from unittest import mock
 
 import numpy as np
 import torch
-from fish4knowledge import NOTICE, add_arguments, machine, open_photographs, write_page
+from common.fish import NOTICE, SIZE, open_photographs, photograph_options
+from common.results import Page, met, publish, rewrite, table
+from common.stepping import BATCH, Unsaved, flops_of_a_step, further, one_step
+from common.timing import rounds
 from peer_lightweight_gan import SMALL, VERSION, Peer, save_photographs
 from torch.autograd.profiler import record_function
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from syntype.compute.ema import MovingAverage
 from syntype.compute.runtime import Runtime
@@ -44,21 +41,22 @@ from syntype.generators.engine.training import Loop, TrainConfig
 from syntype.generators.families import projected
 from syntype.generators.families.projected import ProjectedConfig, ProjectedGAN
 from syntype.generators.networks.projection import FrozenFeatures
-from syntype.run import Run, write_json
+from syntype.run import Run
 
-SIZE, BATCH = 64, 16
 SHAPES = ((16, 64, 64), (16, 128, 32), (16, 256, 16), (16, 256, 32), (32, 128, 32))
 """Images, channels and side of the convolutions that are tried for the peak."""
 AIM_RATIO, AIM_SHARE = 15, 0.35
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, "speed")
+    parser = photograph_options("speed", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=40, help="of each turn; the peer's end with a whole cycle of its gradient penalty")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("speed", report, arguments)
+        return
     out, collection = arguments.out, open_photographs(arguments)
     if collection is None:
         return
@@ -79,25 +77,19 @@ def main() -> None:
         found = rounds(kept, {**turns, "bf16": partial(peak, torch.bfloat16), "fp32": partial(peak, torch.float32)}, arguments.rounds)
     for contestant in (*mine, *peers):
         contestant.speeds = found[contestant.name]
-    best = {name: max(found[name]) for name in ("bf16", "fp32")}
     for contestant in mine:
         contestant.flops = flops_of_a_step(contestant.loop)
-    parts = {contestant.name: profile(contestant.loop) for contestant in mine}
-    compiled = None if arguments.no_compile else compilation(data, runtime)
-    write_page(report(mine, peers, best, parts, compiled, arguments), "speed", arguments.docs)
-
-
-def rounds(kept: Path, turns: dict[str, Callable[[], float]], number: int) -> dict[str, list[float]]:
-    """Figures of each, one a round; all in turn, round after round. What is in the file ``kept`` is not measured again."""
-    found: dict[str, list[float]] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    for which in range(number):
-        for name, turn in turns.items():
-            values = found.setdefault(name, [])
-            if len(values) <= which:
-                values.append(turn())
-                write_json(kept, found)
-                print(f"round {which + 1}: {name} {values[-1]:.2f}", file=sys.stderr, flush=True)
-    return found
+    peaks = {name: max(found[name]) for name in ("bf16", "fp32")}
+    ours_, theirs_ = ({one.name: one.figures(max(peaks.values())) for one in some} for some in (mine, peers))
+    figures = {
+        "ours": ours_,
+        "peers": {name: {**one, "times": times_of(one, ours_)} for name, one in theirs_.items()},
+        "peaks": peaks,
+        "parts": {one.name: profile(one.loop) for one in mine},
+        "compiled": None if arguments.no_compile else compilation(data, runtime),
+        "load": os.getloadavg()[0],
+    }
+    publish("speed", {"rounds": arguments.rounds, "seconds": arguments.seconds}, figures, report, arguments)
 
 
 @dataclass
@@ -114,10 +106,17 @@ class Contestant:
     flops: int = 0
     tried: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def speed(self) -> float:
-        """Images a second: median of the turns."""
-        return float(np.median(self.speeds))
+    def figures(self, peak: float) -> dict[str, Any]:
+        """All figures; ``gflops`` a second at the median speed, and their share of the machine's peak."""
+        names = ("parameters", "trained", "precision", "speeds", "flops", "tried")
+        gflops = self.flops / 1e9 * float(np.median(self.speeds)) / BATCH
+        return {**{name: getattr(self, name) for name in names}, "gflops": gflops, "share": gflops / peak}
+
+
+def times_of(peer: dict[str, Any], ours_: dict[str, dict[str, Any]]) -> list[Any]:
+    """The first of ours with at least the peer's parameters, and how many times the peer's speed it has."""
+    rival = next(key for key, one in ours_.items() if one["parameters"] >= peer["parameters"] and one["trained"] >= peer["trained"])
+    return [rival, speed_of(ours_[rival]) / speed_of(peer)]
 
 
 def theirs(name: str, peer: Peer) -> Contestant:
@@ -126,13 +125,6 @@ def theirs(name: str, peer: Peer) -> Contestant:
     contestant = Contestant(name, lambda seconds: peer.train(seconds)["images_per_second_now"], found["num_parameters"], found["num_trained"])
     contestant.precision, contestant.tried = found["arithmetic"], found["tried"]
     return contestant
-
-
-class Unsaved(Loop):
-    """The training loop, of which nothing is kept."""
-
-    def checkpoint(self) -> None:
-        pass
 
 
 def ours(data: TrainingData, runtime: Runtime, width: int, out: Path) -> Contestant:
@@ -145,19 +137,6 @@ def ours(data: TrainingData, runtime: Runtime, width: int, out: Path) -> Contest
     contestant = Contestant(f"`projected`, width {width}", lambda seconds: further(loop, seconds), loop=loop)
     contestant.parameters, contestant.trained, contestant.precision = count(model.generator), count(model), runtime.precision
     return contestant
-
-
-def further(loop: Loop, seconds: float) -> float:
-    """Train for so many seconds more; gives images a second."""
-    steps, began = loop.step, loop.seconds
-    loop.config = loop.config.model_copy(update={"minutes": (began + seconds) / 60})
-    loop.run_until_done()
-    return (loop.step - steps) * BATCH / (loop.seconds - began)
-
-
-def one_step(loop: Loop) -> None:
-    loop.config = loop.config.model_copy(update={"minutes": loop.seconds / 60 + 1e-9})
-    loop.run_until_done()
 
 
 def width_of(peer: Contestant, data: TrainingData, heads: int) -> int:
@@ -185,25 +164,6 @@ def peak(kind: torch.dtype, seconds: float = 0.5) -> float:
             fastest = min(fastest, time.perf_counter() - began)
         best = max(best, operations / fastest / 1e9)
     return best
-
-
-class Operations(TorchDispatchMode):
-    """Counts floating-point operations by PyTorch's own formulas; its ``FlopCounterMode`` also hooks modules, and fails at ``autograd.grad``."""
-
-    total = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        if formula := flop_registry.get(function._overloadpacket):
-            self.total += formula(*args, **(kwargs or {}), out_val=result)
-        return result
-
-
-def flops_of_a_step(loop: Loop) -> int:
-    """Floating-point operations of matrix products and convolutions in one step, backward passes and the frozen network included."""
-    with Operations() as counter:
-        one_step(loop)
-    return counter.total
 
 
 @contextmanager
@@ -296,85 +256,76 @@ def compilation(data: TrainingData, runtime: Runtime, calls: int = 20) -> dict[s
     return {"seconds": first, "plain": 1e3 * plain, "compiled": 1e3 * float(np.median([passes(compiled) for _ in range(calls)]))}
 
 
-def report(
-    mine: list[Contestant],
-    peers: list[Contestant],
-    peaks: dict[str, float],
-    parts: dict[str, dict[str, float]],
-    compiled: dict[str, float] | str | None,
-    arguments: argparse.Namespace,
-) -> str:
-    """What was measured, as Markdown."""
-    peak_name, best = max(peaks.items(), key=lambda item: item[1])
-    lines = [
-        "# Training speed, side by side",
-        "",
-        f"Written by `python benchmarks/speed.py --rounds {arguments.rounds} --seconds {arguments.seconds:g}`. "
-        f"Machine: {machine()}; {torch.get_num_threads()} thread(s); PyTorch {torch.__version__}; load when the page was written "
-        f"{os.getloadavg()[0]:.1f}, its own included.",
-        "",
-        NOTICE,
-        "",
-        f"{SIZE} px, batch {BATCH}, {arguments.rounds} turns each of {arguments.seconds:g} s (the peer's end with a whole cycle of four steps), "
-        "one after the other, round after round, after a warm-up. Images/s: median over the turns, least and most in brackets. Parameters: of the "
-        f"generator, and all that are trained. `lightweight-gan` {VERSION} took its own training steps with its own settings (and with fewer "
-        "channels, to come nearer in size), in the faster of the precisions that were tried first: "
-        + "; ".join(", ".join(f"{name} {speed:.2f}" for name, speed in peer.tried.items()) for peer in peers)
-        + " images/s.",
-        "",
-        "| | images/s | parameters | trained | precision | GFLOP a step | GFLOP/s | share of the peak |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for one in (*mine, *peers):
-        speeds = f"{one.speed:.2f} ({min(one.speeds):.2f} to {max(one.speeds):.2f})"
-        cells = [one.name, speeds, f"{one.parameters:,}", f"{one.trained:,}", one.precision]
-        cells += [f"{one.flops / 1e9:.1f}", f"{rate(one):.1f}", f"{rate(one) / best:.1%}"] if one.flops else ["–"] * 3
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        "The peak: the most that a 3x3 convolution in channels-last layout reached forward and backward, at several shapes and between all rounds: "
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    ours_, peers, peaks, compiled = (figures[name] for name in ("ours", "peers", "peaks", "compiled"))
+    peak_name = max(peaks, key=lambda name: peaks[name])
+    rows = []
+    for name, one in {**ours_, **peers}.items():
+        speeds = f"{speed_of(one):.2f} ({min(one['speeds']):.2f} to {max(one['speeds']):.2f})"
+        cells = [name, speeds, f"{one['parameters']:,}", f"{one['trained']:,}", one["precision"]]
+        cells += [f"{one['flops'] / 1e9:.1f}", f"{one['gflops']:.1f}", f"{one['share']:.1%}"] if one["flops"] else ["–"] * 3
+        rows.append(cells)
+    body = [
+        "Images/s: median over the turns, least and most in brackets. Parameters: of the generator; trained: of all networks that are trained. "
+        "GFLOP a step: floating-point operations of matrix products and convolutions, as PyTorch counts them. The peak: the highest rate that a 3x3 "
+        "convolution in channels-last layout reached forward and backward, at several shapes and between all rounds: "
         + ", ".join(f"{value:.0f} GFLOP/s in {name}" for name, value in peaks.items())
-        + f". Shares are of the higher ({peak_name}). Operations of a step are those of matrix products and convolutions, as PyTorch counts them.",
+        + f". Shares are of the higher ({peak_name}).",
+        "",
+        *table(["", "images/s", "parameters", "trained", "precision", "GFLOP a step", "GFLOP/s", "share of the peak"], rows),
         "",
         "## Aims",
         "",
     ]
-    for peer in peers:
-        rival = next(one for one in mine if one.parameters >= peer.parameters and one.trained >= peer.trained)
-        ratio = rival.speed / peer.speed
-        lines.append(
-            f"- {AIM_RATIO} times {peer.name} with at least its parameters: {rival.name} {ratio:.1f} times, {verdict(ratio, AIM_RATIO, '.1f')}"
-        )
-    for one in mine:
-        lines.append(f"- {AIM_SHARE:.0%} of the convolution peak: {one.name} {rate(one) / best:.1%}, {verdict(rate(one) / best, AIM_SHARE, '.1%')}")
-    lines += ["", "## Where a step's time goes", "", "Milliseconds, by PyTorch's profiler, which itself takes some.", ""]
-    for name, times in parts.items():
-        lines += [f"{name}:", "", "| part | ms | share |", "| --- | --- | --- |"]
-        lines += [f"| {part} | {value:.1f} | {value / times['all']:.0%} |" for part, value in times.items()]
-        lines.append("")
-    lines += ["## torch.compile", ""]
+    headline = []
+    for name, peer in peers.items():
+        rival, times = peer["times"]
+        headline.append((f"{rival} over {name}", f"{times:.1f} times"))
+        body.append(f"- {AIM_RATIO} times {name} with at least its parameters: {rival} {times:.1f} times, {met(times, AIM_RATIO, '.1f')}")
+    for name, one in ours_.items():
+        body.append(f"- {AIM_SHARE:.0%} of the convolution peak: {name} {one['share']:.1%}, {met(one['share'], AIM_SHARE, '.1%')}")
+    body += ["", "## Where a step's time goes", "", "Milliseconds, by PyTorch's profiler, which itself takes some.", ""]
+    for name, times in figures["parts"].items():
+        parts = [[part, f"{value:.1f}", f"{value / times['all']:.0%}"] for part, value in times.items()]
+        body += [f"{name}:", "", *table(["part", "ms", "share"], parts), ""]
+    body += ["## torch.compile", ""]
     if compiled is None:
-        lines.append("Left out (`--no-compile`).")
+        body.append("Left out (`--no-compile`).")
     elif isinstance(compiled, str):
-        lines.append(f"Not measured: {compiled}.")
+        body.append(f"Not measured: {compiled}.")
     else:
         saved = (compiled["plain"] - compiled["compiled"]) / 1e3
-        lines.append(
+        gain = f"gained back after {compiled['seconds'] / saved:,.0f} steps" if saved > 0 else "more than it ever saves"
+        body.append(
             f"The generator alone (default width, forward and backward): {compiled['plain']:.0f} ms without, {compiled['compiled']:.0f} ms with; "
-            f"compiling took {compiled['seconds']:.0f} s, "
-            + (f"won back after {compiled['seconds'] / saved:,.0f} steps. " if saved > 0 else "never won back. ")
-            + "It is not used: it would need a C++ compiler on every machine."
+            f"compiling took {compiled['seconds']:.0f} s, {gain}. It is not used: it would need a C++ compiler on every machine."
         )
-    return "\n".join([*lines, ""])
+    tried = "; ".join(", ".join(f"{name} {value:.2f}" for name, value in one["tried"].items()) for one in peers.values())
+    return Page(
+        title="Training speed of `projected`",
+        question="How fast does `projected` train compared with `lightweight-gan`, and how much of the machine's speed does it use?",
+        answer="With at least the parameters of the peer, "
+        + "; ".join(f"{name}: {value}" for name, value in headline)
+        + f" the images a second. A step of "
+        f"`projected` reaches {min(one['share'] for one in ours_.values()):.0%} to {max(one['share'] for one in ours_.values()):.0%} of the "
+        f"speed of a bare convolution.",
+        headline=headline,
+        body=body,
+        method=[
+            f"{SIZE} px, batch {BATCH}, {settings['rounds']} turns each of {settings['seconds']:g} s (the peer's end with a whole cycle of four "
+            f"steps), one after the other, round after round, after a warm-up. `lightweight-gan` {VERSION} took its own training steps with its own "
+            f"settings (and with fewer channels, to come nearer in size), in the faster of the precisions that were tried first: {tried} images/s. "
+            f"Load of the machine at the end: {figures['load']:.1f}, its own included.",
+            "",
+            NOTICE,
+        ],
+    )
 
 
-def rate(contestant: Contestant) -> float:
-    """GFLOP/s at the measured speed."""
-    return contestant.flops / 1e9 * contestant.speed / BATCH
-
-
-def verdict(value: float, aim: float, style: str) -> str:
-    return "**met**." if value >= aim else f"**missed by {aim - value:{style}}**."
+def speed_of(one: dict[str, Any]) -> float:
+    """Images a second: median of the turns."""
+    return float(np.median(one["speeds"]))
 
 
 if __name__ == "__main__":

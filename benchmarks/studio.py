@@ -1,4 +1,4 @@
-"""How the Studio holds out: a collection of 50,000 images, a thousand decisions by keyboard, and eight reviewers at once.
+"""How fast is the Studio under load? A collection of 50,000 images, a thousand decisions by keyboard, and eight reviewers at once.
 
     python benchmarks/studio.py [--images 50000] [--presses 1000] [--verdicts 10000] [--out FOLDER]
 
@@ -6,7 +6,7 @@ Starts `syntype serve` over a workspace that it makes itself: photographs whose 
 table is another image, and synthetic images to judge. Pages are asked for by a program and opened in Chromium (with `pip install
 playwright`); keys are pressed in Chromium; reviewers speak to the server through its REST interface, over SQLite and over a PostgreSQL
 that is started for the purpose, if Debian's package is there. What is not on this machine is left out. Each part is kept in --out, and not
-measured again. The result is written to docs/benchmarks/studio.md.
+measured again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import psutil
-from fish4knowledge import ROOT, add_outputs, machine, write_page
+from common.results import Page, kept, options, publish, rewrite, table
+from common.studio import (
+    CHROMIUM,
+    REVIEWERS,
+    check_nothing_is_lost,
+    end_server,
+    launch_chromium,
+    postgresql_programs,
+    postgresql_server,
+    review_at_once,
+    start_server,
+)
 from PIL import Image
 
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.store import Store
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
-from syntype.run import read_object, write_json
-
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "apps")]
-from reviewing import REVIEWERS, check_nothing_is_lost, postgresql_programs, postgresql_server, review_at_once  # noqa: E402
-from studio import CHROMIUM, end_server, launch_chromium, start_server  # noqa: E402
 
 COLLECTIONS, SPECIES, DRAWN = 10, 500, 200
 SEEN = """async () => {
@@ -71,31 +77,29 @@ SAVING = "() => performance.getEntriesByType('resource').filter((one) => one.nam
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_outputs(parser, "studio")
+    parser = options("studio", __doc__)
     parser.add_argument("--images", type=int, default=50_000, help="images of the large collection")
     parser.add_argument("--presses", type=int, default=1000, help="decisions by keyboard")
     parser.add_argument("--verdicts", type=int, default=10_000, help=f"decisions of {REVIEWERS} reviewers together")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("studio", report, arguments)
+        return
     root = arguments.out / "workspace"
     if not (root / "collections" / "drawn" / "collection.json").exists():
         make_workspace(root, arguments)
-    found = {
-        "pages": part(arguments, "pages", lambda: measure_pages(root, arguments.images)),
-        "keys": part(arguments, "keys", lambda: measure_paces(root, arguments.presses) if browser_is_there() else {}),
-        "sqlite": part(arguments, "sqlite", lambda: measure_reviewers(root, f"sqlite:///{arguments.out / 'reviewers.sqlite'}", arguments.verdicts)),
-        "postgresql": part(arguments, "postgresql", lambda: measure_postgresql(root, arguments.verdicts)),
+    parts = {
+        "pages": lambda: measure_pages(root, arguments.images),
+        "keys": lambda: quantiles(measure_paces(root, arguments.presses)) if browser_is_there() else {},
+        "sqlite": lambda: measure_reviewers(root, f"sqlite:///{arguments.out / 'reviewers.sqlite'}", arguments.verdicts),
+        "postgresql": lambda: measure_postgresql(root, arguments.verdicts),
     }
-    write_page(report(found, arguments), "studio", arguments.docs)
-
-
-def part(arguments: argparse.Namespace, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """One part's figures, with the machine's load after it; measured unless they are known."""
-    path = arguments.out / f"{name}.json"
-    if not path.exists():
-        print(f"measuring: {name}", file=sys.stderr, flush=True)
-        write_json(path, {**measure(), "load": os.getloadavg()[0]})
-    return read_object(path)
+    found = {}
+    for name, measure in parts.items():
+        print(f"studio: {name}", file=sys.stderr, flush=True)
+        found[name] = kept(arguments.out / f"{name}.json", lambda measure=measure: {**measure(), "load": os.getloadavg()[0]})
+    settings = {"images": arguments.images, "presses": arguments.presses, "verdicts": arguments.verdicts}
+    publish("studio", settings, found, report, arguments)
 
 
 def browser_is_there() -> bool:
@@ -243,7 +247,7 @@ def measure_in_browser(address: str) -> dict[str, Any]:
             later.append(page.evaluate(SEEN)[0])
         page.goto("/collections/large?offset=0")
         again = page.evaluate(SEEN)[0]
-    return {"first": first, "later": later, "again": again, "num_thumbnails": num}
+    return {"first": first, "later": statistics.median(later), "num_later": len(later), "again": again, "num_thumbnails": num}
 
 
 def measure_paces(root: Path, num: int) -> dict[str, Any]:
@@ -317,83 +321,88 @@ def measure_postgresql(root: Path, num: int) -> dict[str, Any]:
         return measure_reviewers(root, database, num)
 
 
-def report(found: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> str:
-    """What was measured, as Markdown."""
-    pages, keys = found["pages"], found["keys"]
-    lines = [
-        "# The Studio under load",
-        "",
-        "Written by `python benchmarks/studio.py`.",
-        "",
-        f"Machine: {machine()}. Every part says the load (processes that wanted a core, mean of the last minute, its own among them; beyond "
-        "the number of cores everything waits, and the processor's time is the better measure). Server and browser share these cores.",
-        "",
-        f"## {arguments.images:,} images",
-        "",
-        f"{COLLECTIONS} collections of {arguments.images:,} images in one workspace; pages of a collection show 120. Load {pages['load']:.1f}.",
-        "",
-        "| | seconds | processor seconds of the server |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {wall:.2f} | {used:.2f} |" for name, (wall, used) in pages["seconds"].items()),
-    ]
+def quantiles(paces: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Median, 95th percentile and largest of the milliseconds of every pace."""
+    short = lambda values: [float(np.median(values)), float(np.percentile(values, 95)), float(max(values))]  # noqa: E731
+    return {pace: {**told, "waits": short(told["waits"]), "saving": short(told["saving"])} for pace, told in paces.items()}
+
+
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    pages, keys = figures["pages"], figures["keys"]
+    images, presses, verdicts = (settings[name] for name in ("images", "presses", "verdicts"))
+    rows = [[name, f"{wall:.2f}", f"{used:.2f}"] for name, (wall, used) in pages["seconds"].items()]
     if browser := pages["browser"]:
         num = browser["num_thumbnails"]
-        lines += [
-            f"| in Chromium, first page until its {num} thumbnails on the screen are painted, which had to be made | {browser['first']:.2f} | |",
-            f"| in Chromium, the same again | {browser['again']:.2f} | |",
-            f"| in Chromium, the pages behind it, thumbnails not made yet (median of {len(browser['later'])}) "
-            f"| {statistics.median(browser['later']):.2f} | |",
+        rows += [
+            [f"in Chromium, first page until its {num} thumbnails on the screen are painted, which had to be made", f"{browser['first']:.2f}", ""],
+            ["in Chromium, the same again", f"{browser['again']:.2f}", ""],
+            [f"in Chromium, the following pages, thumbnails not made yet (median of {browser['num_later']})", f"{browser['later']:.2f}", ""],
         ]
-    lines += [
+    body = [
+        f"## {images:,} images",
         "",
-        f"All {arguments.images:,} images stood on the pages, each once.",
+        f"{COLLECTIONS} collections of {images:,} images in one workspace; a page of a collection shows 120. Load {pages['load']:.1f}. All "
+        f"{images:,} images were on the pages, each once.",
         "",
-        "| the server's memory | MB |",
-        "| --- | --- |",
-        *(f"| {name} | {value:.0f} |" for name, value in pages["memory"].items()),
+        *table(["", "seconds", "processor seconds of the server"], rows),
+        "",
+        *table(["memory of the server", "MB"], [[name, f"{value:.0f}"] for name, value in pages["memory"].items()]),
         "",
         "## From a key to the next image",
         "",
     ]
+    headline = [("first page of images, first time", f"{pages['seconds']['first page of images, first'][0]:.2f} s")]
     if paces := {pace: keys[pace] for pace in PACES if pace in keys}:
-        lines += [
-            f"{arguments.presses:,} decisions in Chromium, 256 px, photographs of the large collection beside them, the next key a quarter of a "
-            "second after each image (*four a second*) or *at once*, which nobody can do. Measured from the key's time stamp until the next image "
-            f"is decoded and a frame was painted with it. No image had been drawn small before. Load {keys['load']:.1f}.",
-            "",
-            "| milliseconds | median | 95th percentile | largest |",
-            "| --- | --- | --- | --- |",
-        ]
+        rows = []
         for pace, told in paces.items():
             parts = ((f"key to next image painted, {pace}", told["waits"]), ("of which saving the verdict, as the browser sees it", told["saving"]))
-            lines += [f"| {name} | {np.median(v):.0f} | {np.percentile(v, 95):.0f} | {max(v):.0f} |" for name, v in parts]
-        used = [1000 * told["processor_seconds"] / arguments.presses for told in paces.values()]
-        lines += [
+            rows += [[name, *(f"{value:.0f}" for value in three)] for name, three in parts]
+        used = [1000 * told["processor_seconds"] / presses for told in paces.values()]
+        headline.append(("key to next image, four a second, median", f"{paces['four a second']['waits'][0]:.0f} ms"))
+        body += [
+            f"{presses:,} decisions in Chromium, 256 px, photographs of the large collection beside them; the next key follows a quarter of a "
+            f"second after each image (*four a second*) or *at once*, which is faster than any person. Measured from the key's time stamp until the "
+            f"next image is decoded and a frame was painted with it. No thumbnail had been made before. Load {keys['load']:.1f}.",
             "",
-            f"The server's processor time for each decision, with what it fetches ahead for the next ones and draws small: {max(used):.0f} ms. "
-            "Every verdict was on the server before the next image showed.",
+            *table(["milliseconds", "median", "95th percentile", "largest"], rows),
+            "",
+            f"The server's processor time for each decision, preparation of the next images included: {max(used):.0f} ms. Every verdict was on the "
+            f"server before the next image showed.",
         ]
     else:
-        lines += ["Not measured: Chromium or the package playwright was not there."]
-    lines += [
+        body += ["Not measured: Chromium or the package playwright was not there."]
+    rows = []
+    for name, title in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
+        told = figures[name]
+        if "seconds" in told:
+            each = 1000 * told["processor_seconds"] / verdicts
+            rows.append([title, f"{told['seconds']:.0f}", f"{verdicts / told['seconds']:.0f}", f"{each:.1f}", f"{told['load']:.1f}"])
+            headline.append((f"verdicts a second, {title}", f"{verdicts / told['seconds']:.0f}"))
+        else:
+            rows.append([f"{title}: not on this machine", "–", "–", "–", "–"])
+    body += [
         "",
         f"## {REVIEWERS} reviewers at once",
         "",
-        f"{arguments.verdicts:,} verdicts through the REST interface, every tenth taken back; then the log was read: none is missing, what stands "
-        "is what must, and agreement is what scikit-learn makes of it. A verdict is on the disk before its answer; SQLite writes one after "
-        "another, PostgreSQL several at once.",
+        f"{verdicts:,} verdicts through the REST interface, every tenth taken back. Afterwards the log was read: none is missing, the valid "
+        f"verdicts are the expected ones, and agreement equals scikit-learn's. A verdict is on the disk before its answer; SQLite writes one after "
+        f"another, PostgreSQL several at once.",
         "",
-        "| | seconds | verdicts a second | processor time of the server for each, ms | load |",
-        "| --- | --- | --- | --- | --- |",
+        *table(["", "seconds", "verdicts a second", "processor time of the server for each, ms", "load"], rows),
     ]
-    for name, title in (("sqlite", "SQLite"), ("postgresql", "PostgreSQL")):
-        told = found[name]
-        if "seconds" in told:
-            each = 1000 * told["processor_seconds"] / arguments.verdicts
-            lines.append(f"| {title} | {told['seconds']:.0f} | {arguments.verdicts / told['seconds']:.0f} | {each:.1f} | {told['load']:.1f} |")
-        else:
-            lines.append(f"| {title}: not on this machine | – | – | – | – |")
-    return "\n".join([*lines, ""])
+    return Page(
+        title="The Studio under load",
+        question=f"How fast is the Studio with {images:,} images in a collection, with {presses:,} decisions by keyboard, and with {REVIEWERS} "
+        f"reviewers at once?",
+        answer="Main figures: " + "; ".join(f"{what} {value}" for what, value in headline) + ".",
+        headline=headline,
+        body=body,
+        method=[
+            "Load: processes that wanted a core, mean of the last minute, the benchmark's own among them; beyond the number of cores everything "
+            "waits, and processor time is the better measure. Server and browser share the cores."
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -8,32 +8,30 @@ noise     every pixel drawn at random. The study must not say "add".
 
 Each kind goes to ``study`` twice: curated first, as the product does it, and with curation switched off (every image declared accepted),
 so that the arms alone must tell. Every repetition draws another reef and uses other seeds. What is the same in the studies of one
-repetition (the arms without a generator, and features) is computed once. A call that was stopped goes on where it was; other settings need
-another --out. The result is written to docs/benchmarks/truth.md.
+repetition (the arms without a generator, and features) is computed once. A call that was stopped continues where it was; other settings need
+another --out.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from fish4knowledge import add_outputs, machine, points, write_page
-from PIL import Image
+from common.results import Page, kept, options, points, publish, rewrite, table
+from common.synthetic import save, share
 from scipy.stats import binomtest
 
 from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, draw_images, draw_reef, reef_config, species_names
-from syntype.run import Run, write_json
+from syntype.run import Run
 from syntype.study import StudyConfig, study
 from syntype.study.arms import COMPETITORS, CURATED
 
@@ -46,8 +44,7 @@ ARMS = (*COMPETITORS, CURATED)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_outputs(parser, "truth")
+    parser = options("truth", __doc__)
     parser.add_argument("--repetitions", type=int, default=10)
     parser.add_argument("--species", type=int, default=24)
     parser.add_argument("--tests", type=int, default=30, help="test images of every species")
@@ -55,8 +52,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="paired seeds of each study")
     parser.add_argument("--steps", type=int, default=1000, help="gradient steps of each classifier")
     arguments = parser.parse_args()
+    if arguments.page:
+        rewrite("truth", report, arguments)
+        return
     rows = [row for number in range(arguments.repetitions) for row in repetition(number, arguments)]
-    write_page(report(rows, arguments), "truth", arguments.docs)
+    figures = {
+        "studies": {f"{row['repetition']}, {row['kind']}, {row['curation']}": row for row in rows},
+        "summary": summary(rows),
+        "minutes": sum(row["minutes"] for row in rows),
+    }
+    settings = {name: getattr(arguments, name) for name in ("repetitions", "species", "tests", "fill_to", "seeds", "steps")}
+    publish("truth", settings, figures, report, arguments)
 
 
 def repetition(number: int, arguments: argparse.Namespace) -> list[dict]:
@@ -73,32 +79,39 @@ def repetition(number: int, arguments: argparse.Namespace) -> list[dict]:
         images, labels = draw(kind, reef, arguments.fill_to, number)
         for curation in CURATION:
             inside = folder / f"{kind}, {curation}"
-            kept = inside / "row.json"
-            if not kept.exists():
-                shutil.rmtree(inside, ignore_errors=True)  # begun and not finished: its minutes would be wrong
-                save(inside / "images", images, labels, reef.species, None if curation == "curated" else "accepted")
-                if rows:
-                    share(folder / f"{rows[-1]['kind']}, {rows[-1]['curation']}" / "study", inside / "study")
-                settings = {
-                    "synthetic": str(inside / "images"),
-                    "seeds": arguments.seeds,
-                    "seed": number,
-                    "arms": ARMS,
-                    "classifier": {"steps": arguments.steps},
-                    "device": "cpu",
-                }
-                began = time.process_time()
-                result = study(reef, StudyConfig.parse(settings), inside / "study", Run(None, quiet=True))
-                minutes = (time.process_time() - began) / 60
-                summary = {key: result.summary()[key] for key in ("verdict", "effect", "interval", "best_without_generator")}
-                accepted = result.results["curation"]["accepted"] / result.results["curation"]["offered"]
-                row = {"repetition": number, "kind": kind, "curation": curation, **summary, "accepted": accepted, "minutes": minutes}
-                write_json(kept, row)
-                print(json.dumps(row), file=sys.stderr, flush=True)
-            rows.append(json.loads(kept.read_text(encoding="utf-8")))
+
+            before = folder / f"{rows[-1]['kind']}, {rows[-1]['curation']}" / "study" if rows else None
+            measure = partial(judged, reef, images, labels, inside, before, arguments)
+            about = {"repetition": number, "kind": kind, "curation": curation}
+            rows.append(kept(inside / "row.json", lambda measure=measure, about=about: {**about, **measure(about)}))
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     for features in folder.glob("*/study/features"):
         shutil.rmtree(features)
     return rows
+
+
+def judged(
+    reef: Collection, images: np.ndarray, labels: np.ndarray, folder: Path, before: Path | None, arguments: argparse.Namespace, about: dict[str, Any]
+) -> dict[str, Any]:
+    """One study of images, which takes over from the one ``before`` what both compute."""
+    shutil.rmtree(folder, ignore_errors=True)  # begun and not finished: its minutes would be wrong
+    save(folder / "images", images, labels, reef.species, None if about["curation"] == "curated" else "accepted")
+    if before:
+        share(before, folder / "study")
+    settings = {
+        "synthetic": str(folder / "images"),
+        "seeds": arguments.seeds,
+        "seed": about["repetition"],
+        "arms": ARMS,
+        "classifier": {"steps": arguments.steps},
+        "device": "cpu",
+    }
+    began = time.process_time()
+    result = study(reef, StudyConfig.parse(settings), folder / "study", Run(None, quiet=True))
+    minutes = (time.process_time() - began) / 60
+    said = {key: result.summary()[key] for key in ("verdict", "effect", "interval", "best_without_generator")}
+    accepted = result.results["curation"]["accepted"] / result.results["curation"]["offered"]
+    return {**said, "accepted": accepted, "minutes": minutes}
 
 
 def draw(kind: str, reef: Collection, fill_to: int, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,88 +131,75 @@ def draw(kind: str, reef: Collection, fill_to: int, number: int) -> tuple[np.nda
     return real[np.concatenate(rows)], labels
 
 
-def save(folder: Path, images: np.ndarray, labels: np.ndarray, species: tuple[str, ...], verdict: str | None) -> Collection:
-    """Write images as a synthetic collection; with a verdict, curation takes it for judged and leaves it alone."""
-    folder.mkdir(parents=True)
-    rows = []
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        path = folder / f"{number:05d}.png"
-        Image.fromarray(image).save(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        rows.append(
-            {"image_id": path.stem, "file_name": path.name, "species": species[label], "sha256": digest, "origin": "synthetic", "verdict": verdict}
-        )
-    size = {"width": images.shape[2], "height": images.shape[1]}
-    return Collection.create(folder, pd.DataFrame(rows).assign(**size), species=species)
-
-
-def share(done: Path, out: Path, arms: Sequence[str] = COMPETITORS) -> None:
-    """Hand a study what an earlier one of the same reef, seeds and numbers of images has computed: its features, and its arms without a generator."""
-    files = [*(done / "features").rglob("*.npz"), *(path for name in arms for path in (done / "arms").glob(f"{name}-*.npz"))]
-    for path in files:
-        target = out / path.relative_to(done)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(path, target)
-
-
-def report(rows: list[dict], arguments: argparse.Namespace) -> str:
-    """What was found, as Markdown."""
-    kinds = "; ".join(f"`{kind}`: {words}" for kind, words in KINDS.items())
-    minutes = sum(row["minutes"] for row in rows)
-    lines = [
-        "# Does the study tell truth from noise?",
-        "",
-        f"Written by `python benchmarks/truth.py{options(arguments)}`. Machine: {machine()}; {minutes:.0f} minutes of one core.",
-        "",
-        f"{arguments.repetitions} repetitions, each on another drawn reef of {arguments.species} species ({LEAST} to {MOST} training images, "
-        f"{arguments.tests} test images a species) with other seeds. Every species is filled up to {arguments.fill_to} training images "
-        f"by images of one of three kinds: {kinds}. Each study: {arguments.seeds} paired seeds, arms "
-        f"{', '.join(f'`{name}`' for name in ARMS)}, {arguments.steps} steps of a linear head on frozen Lite2 features, all else as by default. "
-        "*Curated*: as the product does it. *All accepted*: curation switched off, so that the arms alone must tell.",
-        "",
-        "The reef is drawn: this shows whether the verdict tells help from none where the truth is known, not how often synthetic photographs help.",
-        "",
-        "## Verdicts",
-        "",
-        f"| images | curation | {' | '.join(WORDS)} | share of “add” (95 %, Wilson) | effect, points: mean (range) | accepted | minutes of a core |",
-        "| --- | --- |" + " --- |" * (len(WORDS) + 4),
-    ]
+def summary(rows: list[dict]) -> dict[str, dict[str, Any]]:
+    """Verdicts and means of every kind of image, curated and not."""
+    found = {}
     for curation in reversed(CURATION):
         for kind in KINDS:
             some = [row for row in rows if row["kind"] == kind and row["curation"] == curation]
             said, effects = Counter(row["verdict"] for row in some), [row["effect"] for row in some]
-            interval = binomtest(said["add"], len(some)).proportion_ci(method="wilson")
-            lines.append(
-                f"| {kind} | {curation} | {' | '.join(str(said[word]) for word in WORDS)} | "
-                f"{said['add'] / len(some):.0%} ({interval.low:.0%} to {interval.high:.0%}) | "
-                f"{points(np.mean(effects))} ({points(min(effects))} to {points(max(effects))}) | "
-                f"{np.mean([row['accepted'] for row in some]):.0%} | {np.mean([row['minutes'] for row in some]):.1f} |"
-            )
-    lines += [
-        "",
-        "Effect: recall of the filled-up species with the images, minus that of the best arm without a generator. Accepted: share of the images that "
-        "curation let through; where it is none, the study says “do not add” whatever the arms do. The first study of a reef computes what the "
-        "others share, hence its minutes.",
-        "",
-        "## Every study",
-        "",
-        "| reef | images | curation | verdict | effect, points | 95 % interval | best without a generator |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
+            found[f"{kind}, {curation}"] = {
+                "kind": kind,
+                "curation": curation,
+                "verdicts": {word: said[word] for word in WORDS},
+                "effect": [float(np.mean(effects)), min(effects), max(effects)],
+                "accepted": float(np.mean([row["accepted"] for row in some])),
+                "minutes": float(np.mean([row["minutes"] for row in some])),
+            }
+    return found
+
+
+def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
+    """The page."""
+    rows, add, headline = [], {}, []
+    for name, one in figures["summary"].items():
+        said = one["verdicts"]
+        number = sum(said.values())
+        interval = binomtest(said["add"], number).proportion_ci(method="wilson")
+        effect = "{} ({} to {})".format(*map(points, one["effect"]))
+        share_ = f"{said['add'] / number:.0%} ({interval.low:.0%} to {interval.high:.0%})"
+        counts = [str(said[word]) for word in WORDS]
+        rows.append([one["kind"], one["curation"], *counts, share_, effect, f"{one['accepted']:.0%}", f"{one['minutes']:.1f}"])
+        add[name] = f"{said['add']} of {number}"
+        headline.append((f"“add”, {name}", add[name]))
+    studies = []
+    for row in figures["studies"].values():
         low, high = row["interval"]
-        lines.append(
-            f"| {row['repetition']} | {row['kind']} | {row['curation']} | {row['verdict']} | {points(row['effect'])} | "
-            f"{points(low)} to {points(high)} | {row['best_without_generator']} |"
-        )
-    return "\n".join([*lines, ""])
-
-
-def options(arguments: argparse.Namespace) -> str:
-    """The settings that differ from the defaults, as they were given."""
-    given = {"--repetitions": (arguments.repetitions, 10), "--species": (arguments.species, 24), "--tests": (arguments.tests, 30),
-             "--fill-to": (arguments.fill_to, 40), "--seeds": (arguments.seeds, 5), "--steps": (arguments.steps, 1000)}  # fmt: skip
-    return "".join(f" {name} {value}" for name, (value, default) in given.items() if value != default)
+        interval_ = f"{points(low)} to {points(high)}"
+        cells = [str(row["repetition"]), row["kind"], row["curation"], row["verdict"], points(row["effect"]), interval_]
+        studies.append([*cells, row["best_without_generator"]])
+    kinds = "; ".join(f"`{kind}`: {words}" for kind, words in KINDS.items())
+    return Page(
+        title="Does the study tell useful images from useless ones?",
+        question="Where the truth is known, does a study say “add” to perfect images, and not to copies of training photographs or to noise?",
+        answer=f"It says “add” to curated perfect images in {add['oracle, curated']} studies, to curated copies in {add['copies, curated']} and to "
+        f"curated noise in {add['noise, curated']}.",
+        headline=headline[:3],
+        body=[
+            "The reef is drawn: this shows whether the verdict is right where the truth is known, not how often synthetic photographs help.",
+            "",
+            "## Verdicts",
+            "",
+            f"Images: {kinds}. Curated: as the product does it. All accepted: curation switched off, so that the arms alone must tell. Effect: "
+            f"recall of the filled-up species with the images, minus that of the best arm without a generator. Accepted: share of the images that "
+            f"curation accepted; where it is none, the study says “do not add” whatever the arms do. The first study of a reef computes what the "
+            f"others share, hence its minutes.",
+            "",
+            *table(
+                ["images", "curation", *WORDS, "share of “add” (95 %, Wilson)", "effect, points: mean (range)", "accepted", "minutes of a core"], rows
+            ),
+            "",
+            "## Every study",
+            "",
+            *table(["reef", "images", "curation", "verdict", "effect, points", "95 % interval", "best without a generator"], studies),
+        ],
+        method=[
+            f"{settings['repetitions']} repetitions, each on another drawn reef of {settings['species']} species ({LEAST} to {MOST} training images, "
+            f"{settings['tests']} test images a species) with other seeds. Every species is filled up to {settings['fill_to']} training images by "
+            f"images of one kind. Each study: {settings['seeds']} paired seeds, arms {', '.join(f'`{name}`' for name in ARMS)}, {settings['steps']} "
+            f"steps of a linear head on frozen Lite2 features, all else as by default. {figures['minutes']:.0f} minutes of one core."
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 import torch
 
+from syntype.collection.reef_drawing import draw_individual, draw_mask
 from syntype.generators.copy_paste import outlines as _outlines
 from syntype.generators.copy_paste.outlines import LEAST, learnt_masks
 from syntype.generators.copy_paste.segmentation import PLAUSIBLE_AREA, segment
@@ -17,26 +14,30 @@ from syntype.generators.copy_paste.segmentation import PLAUSIBLE_AREA, segment
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """What knows the truth of drawn pictures."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    return importlib.import_module("outlines")
+def drawn(count: int, size: int, num_species: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Individuals of a drawn reef's species in turn, uint8 (count, size, size, 3), and where they are, bool (count, size, size)."""
+    which = [(7, 11, number % num_species, number, 0, size) for number in range(count)]
+    return np.stack([draw_individual(*one) for one in which]), np.stack([draw_mask(*one) for one in which])
 
 
-def test_together_they_know_more_than_their_colours(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def overlap(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Intersection over union of each image."""
+    return (masks & truth).sum((1, 2)) / np.maximum((masks | truth).sum((1, 2)), 1)
+
+
+def test_together_they_know_more_than_their_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 50)
     monkeypatch.setattr(_outlines, "_MOST", 100)  # the last twenty did not teach
-    images, truth = benchmark.drawn(120, 64, 8)
-    alone, together = (benchmark.overlap(masks.numpy() > 127, truth) for masks in (segment(images), learnt_masks(images, CPU)))
+    images, truth = drawn(120, 64, 8)
+    alone, together = (overlap(masks.numpy() > 127, truth) for masks in (segment(images), learnt_masks(images, CPU)))
     print(f"alone {alone.mean():.3f}, together {together.mean():.3f}")
     assert together.mean() > alone.mean() + 0.04
     assert np.quantile(together, 0.1) > np.quantile(alone, 0.1)
 
 
-def test_the_same_photographs_give_the_same_masks_in_their_own_size(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_photographs_give_the_same_masks_in_their_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 3)
-    images, _ = benchmark.drawn(LEAST, 96)
+    images, _ = drawn(LEAST, 96)
     masks = learnt_masks(images, CPU)
     assert masks.shape == (LEAST, 96, 96) and masks.dtype == torch.uint8
     state = torch.get_rng_state()
@@ -44,8 +45,8 @@ def test_the_same_photographs_give_the_same_masks_in_their_own_size(benchmark: M
     assert torch.equal(torch.get_rng_state(), state)  # other random numbers are not touched
 
 
-def test_of_few_photographs_colours_alone_tell(benchmark: ModuleType) -> None:
-    images, _ = benchmark.drawn(6, 64)
+def test_of_few_photographs_colours_alone_tell() -> None:
+    images, _ = drawn(6, 64)
     assert torch.equal(learnt_masks(images, CPU), segment(images))
     assert len(learnt_masks(images[:0], CPU)) == 0
 

@@ -17,7 +17,7 @@ from PIL import Image
 from syntype.collection.reef_scenery import Scene, View, blur, clip01, cover_front, draw_scene, make_scene, to_levels
 from syntype.collection.reef_species import Mark, Species, species_parameters
 
-__all__ = ["draw_individual"]
+__all__ = ["draw_individual", "draw_mask"]
 
 _STRIP = 16384  # pixels worked on at a time
 _LOW, _HIGH, _STEPS = -0.5, 2.0, 2560  # range of u in the outline tables, and their length
@@ -70,15 +70,34 @@ def draw_individual(seed: int, purpose: int, species: int, individual: int, fram
         individual, frame: which fish, and which picture of its track.
         size: side in pixels.
     """
-    parameters = species_parameters(seed, species)
-    fish = _individual(parameters, np.random.default_rng([seed, purpose, species, individual]))
-    rng = np.random.default_rng([seed, purpose, species, individual, frame + 1])
-    jitter = rng.normal(0, 1, 8) * (frame > 0)
-    view = View(0.03 * jitter[0], 0.02 * jitter[1])
+    parameters, fish, view, jitter, rng = _frame(seed, purpose, species, individual, frame)
     image, caustics = draw_scene(fish.scene, view, size)
     _paint_fish(image, parameters, _outline(seed, species), fish, jitter, caustics, size)
     cover_front(image, fish.scene, view)
     return _photograph(image, fish, fish.exposure * float(np.exp(0.04 * jitter[7])), rng, size)
+
+
+def draw_mask(seed: int, purpose: int, species: int, individual: int, frame: int, size: int) -> np.ndarray:
+    """Where the animal is in the picture that ``draw_individual`` draws from the same numbers: bool, shape (size, size).
+
+    True where the animal hides at least half of what is behind it. Plants in front of it count as animal.
+    """
+    parameters, fish, view, jitter, _ = _frame(seed, purpose, species, individual, frame)
+    scene, caustics = draw_scene(fish.scene, view, size)
+    grounds = np.zeros_like(scene), np.ones_like(scene)
+    for ground in grounds:
+        _paint_fish(ground, parameters, _outline(seed, species), fish, jitter, caustics, size)
+    black, white = grounds
+    return (white - black).mean(axis=0) < 0.5
+
+
+def _frame(seed: int, purpose: int, species: int, individual: int, frame: int) -> tuple[Species, Individual, View, np.ndarray, np.random.Generator]:
+    """Species, fish, camera, the frame's own eight random numbers (zero in frame 0), and the stream for the rest of the frame."""
+    parameters = species_parameters(seed, species)
+    fish = _individual(parameters, np.random.default_rng([seed, purpose, species, individual]))
+    rng = np.random.default_rng([seed, purpose, species, individual, frame + 1])
+    jitter = rng.normal(0, 1, 8) * (frame > 0)
+    return parameters, fish, View(0.03 * jitter[0], 0.02 * jitter[1]), jitter, rng
 
 
 def _individual(species: Species, rng: np.random.Generator) -> Individual:

@@ -51,7 +51,7 @@ class DDPMConfig(GeneratorConfig):
     """Chance with which a photograph's species is kept from the network, so that it learns to draw without too: guidance needs both."""
     width: int = Field(16, ge=GROUP, multiple_of=GROUP)
     """Channels at full resolution. Few, for small machines: in the first minutes many small steps teach more than few large ones
-    (docs/benchmarks/tried.md); with a GPU or a day take 48 or more."""
+    (docs/benchmarks/diary.md); with a GPU or a day take 48 or more."""
     multipliers: tuple[int, ...] = Field((1, 2, 4, 8, 8), min_length=1)
     """Channels of each resolution, from full downwards, each half the one before, as multiples of ``width``; those below 4 pixels are left out."""
     blocks: tuple[int, ...] = (1, 1, 1, 1, 1)

@@ -67,7 +67,7 @@ class LatentDiffusionConfig(GeneratorConfig):
     """The first steps, which train the autoencoder where none is named."""
     autoencoder_width: int = Field(8, ge=8, multiple_of=8)
     """Its channels at the images' own resolution. Few, for small machines: in the first minutes many small steps teach more than few large
-    ones (docs/benchmarks/tried.md)."""
+    ones (docs/benchmarks/diary.md)."""
     autoencoder_rate: float = Field(2e-3, gt=0)
     """Adam's learning rate of the autoencoder, falling to 0 along a cosine."""
     autoencoder_crop: int = Field(256, ge=32, multiple_of=32)

@@ -1,11 +1,11 @@
-"""The arithmetic, the pages and the processes of the benchmarks around generator families. What they measure is not tested."""
+"""The arithmetic, the pages and the processes of the benchmarks around generator families. What they measure is not checked."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from common import timing
 from PIL import Image
 
 from syntype.collection import Collection
@@ -21,22 +22,18 @@ from syntype.generators import TrainConfig, list_families, train
 from syntype.generators.families.fastgan import FastGANConfig
 from syntype.run import Run
 
-ROOT = Path(__file__).parents[1]
+BENCHMARKS = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The benchmark that the test's parameter names. families.py sets the number of threads: it is put back."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    yield importlib.import_module(request.param)
-    torch.set_num_threads(threads)
+def script(request: pytest.FixtureRequest) -> ModuleType:
+    """The benchmark that the check's parameter names."""
+    return importlib.import_module(request.param)
 
 
 def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, collection: Collection, folder: Path, *words: str) -> str:
     """Run a benchmark; the page that it writes."""
-    where = ["--collection", str(collection.root), "--out", str(folder / "out"), "--docs", str(folder / "docs")]
+    where = ["--collection", str(collection.root), "--out", str(folder / "out"), "--docs", str(folder / "docs"), "--results", str(folder / "results")]
     monkeypatch.setattr(sys, "argv", [script.__name__, *where, *words])
     script.main()
     return (folder / "docs" / "benchmarks" / f"{script.__name__}.md").read_text(encoding="utf-8")
@@ -86,7 +83,7 @@ serve(Toy)
 def test_a_peer_in_its_own_process_goes_on_where_it_was(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toy.py").write_text(TOY)
     (tmp_path / "packages" / "toy").mkdir(parents=True)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "benchmarks"))
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS))
     kind = type("Toy", (script.PeerProcess,), {"script": str(tmp_path / "toy.py"), "module": "toy", "packages_folder": "packages", "packages": ()})
     with kind(tmp_path / "peer", tmp_path, 7) as peer:
         result = script.train_for(peer, 5 / 60)
@@ -146,29 +143,29 @@ def test_advice_follows_from_the_figures(script: ModuleType) -> None:
     text = "\n".join(script.advice(known))
     assert "Any images: most of the photographs are covered by `dcgan` (0.80)" in text and "quickest to draw `dcgan` (100 images/s)" in text
     assert "A species by name: most of the photographs are covered by `cgan` (0.70)" in text
-    assert "Not worth a user's time with so few photographs and so little training (they cover less than 0.1): `wgan_gp` (0.05)." in text
+    assert "Unusable with so few photographs and so little training (coverage below 0.1): `wgan_gp` (0.05)." in text
     assert "curate before use: `cgan` (20.0%), `wgan_gp` (20.0%)." in text
-    assert "covers 0.75: more than `cgan`;" in text
+    assert "covers 0.75: more than `cgan`." in text
     assert f"Nearer to the photographs than `{script.DIFFUSION}` (KID 0.040): no family." in text
     assert script.advice({"collage": named}) == ["No family has been measured yet."]
 
 
-@pytest.mark.parametrize("script", ["diffusion"], indirect=True)
-def test_ratios_of_turns_have_the_interval_of_their_logarithms(script: ModuleType) -> None:
-    assert script.interval([3.0, 30.0, 6.0], [1.0, 10.0, 2.0]) == pytest.approx((3, 3, 3))  # whatever all met alike
-    ratio, low, high = script.interval([2.0, 8.0], [1.0, 1.0])
+def test_ratios_of_turns_have_the_interval_of_their_logarithms() -> None:
+    assert timing.ratio([3.0, 30.0, 6.0], [1.0, 10.0, 2.0]) == pytest.approx((3, 3, 3))  # whatever all met alike
+    ratio, low, high = timing.ratio([2.0, 8.0], [1.0, 1.0])
     assert np.log([ratio, high / ratio, ratio / low]) == pytest.approx(np.log(2) * np.array([2, 12.706, 12.706]), rel=1e-3)
-    assert script.interval([2.0], [1.0]) == (2.0, 0.0, float("inf"))
+    assert timing.ratio([2.0], [1.0]) == (2.0, 0.0, float("inf"))
 
 
 def contestant(name: str, speeds: list[float], parameters: int, flops: int) -> dict:
-    return {"name": name, "speeds": speeds, "parameters": parameters, "flops": flops, "precision": "fp32", "tried": {"fp32": 1.0}}
+    return {"name": name, "speeds": speeds, "parameters": parameters, "flops": flops, "gflops": 1.0, "precision": "fp32", "tried": {"fp32": 1.0}}
 
 
 STEPS = {
     "parameters": contestant("`ddpm`, width 112", [4.0, 5.0], 100, 10**12),
     "operations": contestant("`ddpm`, width 176", [2.5, 3.0], 250, 3 * 10**12),
     "peer": contestant("`peer`", [1.0, 1.25], 100, 3 * 10**12),
+    "compared": {"parameters": list(timing.ratio([4.0, 5.0], [1.0, 1.25])), "operations": list(timing.ratio([2.5, 3.0], [1.0, 1.25]))},
 }
 
 
@@ -198,7 +195,7 @@ def test_evaluations_meet_their_aim_or_not(script: ModuleType) -> None:
     one = {"generator_id": "ddpm-0", "num_images": 9, "kid": 0.1, "kid_error": 0.01, "share_error": 0.02, "images_per_second": 3.0}
     shares = {("ddim", 10): 1.5, ("ddim", 20): 1.3, ("ddim", 250): 1.0, ("dpmsolver++", 20): 1.05, ("dpmsolver++", 250): 1.0}
     drawn = {str(key): {**one, "sampler": key[0], "evaluations": key[1], "share": share} for key, share in shares.items()}
-    page = script.report(STEPS, drawn, SimpleNamespace(seconds=60))
+    page = "\n".join(script.report({"rounds": 2, "seconds": 60}, {"steps": STEPS, "drawing": drawn}).body)
     assert "at most 1.1 times that with 250." in page and "- ddim: 1.30 ± 0.02 with 20, **missed by 0.20**." in page
     assert "- dpmsolver++: 1.05 ± 0.02 with 20, **met**." in page
 
@@ -290,6 +287,7 @@ def test_generators_that_blend_are_measured_once(
     model = SimpleNamespace(blend=blend, is_conditional=True, config=config)
     stub = SimpleNamespace(generator_id="toy-1", family="toy", folder="toy", species=judge.species, size=64, model=model, blend=blend)
     monkeypatch.setattr(script, "fitted_to", lambda *_: judge)
+    monkeypatch.setattr(script, "outsider", lambda *_: judge)
     monkeypatch.setattr(script, "load_generator", lambda _: stub)
     page = run(script, monkeypatch, small_collection, tmp_path, "--generators", "toy", "--pairs", "3", "--draws", "1")
     assert "`toy` (*both*" in page and page.count("**met**") == 4 and page.count("| `toy-1` |") == 4
@@ -312,10 +310,11 @@ def test_gain_and_cost_are_differences_of_the_same_seed(script: ModuleType, smal
     }
     assert script.differences(known, 1.0, "recognised") == pytest.approx([0.2, 0.2])
     assert script.interval([1.0, 3.0]) == pytest.approx((2, 12.706), rel=1e-3) and script.interval([1.0]) == (1.0, None)
-    page = script.report(known, 10, 8, [(weight, seed) for weight in (0.0, 1.0, 4.0) for seed in (0, 1)])
+    asked = [[weight, seed] for weight in (0.0, 1.0, 4.0) for seed in (0, 1)]
+    page = "\n".join(script.report({"steps": 10, "images": 8, "asked": asked}, {"runs": known, **script.summary(known)}).body)
     assert "Not measured yet: 4 from seed 0, 4 from seed 1." in page
     gain = next(line for line in page.splitlines() if line.startswith("- Weight 1 (the default)"))
-    assert "recognised **+20.0** ± 0.0 points," in gain and "KID **+0.005** ± 0.064 (the interval holds 0); 2 seeds." in gain
+    assert "recognised **+20.0** ± 0.0 points," in gain and "KID **+0.005** ± 0.064 (the interval includes 0); 2 seeds." in gain
     assert "- Weight 4" not in page  # seed 2 was never trained without guidance
     judge = Judge(small_collection)
     named = np.array(judge.species, dtype=object)[[0, 1, 0]]
