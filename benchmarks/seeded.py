@@ -158,7 +158,7 @@ def of_studies(reef: Collection, folder: Path) -> dict[str, Any]:
 def without_times(value: Any) -> Any:
     """Without minutes and without sentences, which may be worded anew."""
     if isinstance(value, dict):
-        return {key: without_times(part) for key, part in value.items() if key not in ("minutes", "words")}
+        return {key: without_times(part) for key, part in value.items() if key not in ("minutes", "words", "description")}
     return [without_times(part) for part in value] if isinstance(value, list) else value
 
 
