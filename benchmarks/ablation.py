@@ -23,14 +23,14 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "as it is": ("", []),
     "no instance codes": (
         "noise of 100 on codes whose own deviation is 1 drowns them; nothing is matched",
-        ["model.code_noise=100", "model.matching=0"],
+        ["model.code_noise=100", "model.feature_matching_weight=0"],
     ),
-    "codes, nothing matched": ("discriminators alone tie images to codes", ["model.matching=0"]),
-    "matched harder": ("weight 16 instead of 4", ["model.matching=16"]),
+    "codes, nothing matched": ("discriminators alone tie images to codes", ["model.feature_matching_weight=0"]),
+    "matched harder": ("weight 16 instead of 4", ["model.feature_matching_weight=16"]),
     "wider neighbourhoods": ("noise of 1 on codes instead of 0.3", ["model.code_noise=1"]),
     "every image augmented": ("probability 1 instead of 0.5", ["model.augmentation=1"]),
     "no augmentation": ("probability 0", ["model.augmentation=0"]),
-    "equal rates": ("2e-4 for both networks", ["model.generator_rate=2e-4"]),
+    "equal rates": ("2e-4 for both networks", ["model.generator_learning_rate=2e-4"]),
     "species as they come": ("balance 1: drawn by their numbers, not the square roots", ["balance=1"]),
     "batch of 32": ("and half the steps", ["batch_size=32"]),
 }

@@ -19,7 +19,7 @@ from fish4knowledge import add_outputs, machine, write_page
 from PIL import Image
 
 from syntype.collection import reef_drawing
-from syntype.generators.copy_paste.outlines import learnt_masks
+from syntype.generators.copy_paste.outlines import self_trained_masks
 from syntype.generators.copy_paste.segmentation import segment
 
 NUM_SPECIES, SEED, PURPOSE = 40, 7, 11
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     arguments = parser.parse_args()
     images, truth = drawn(arguments.images, arguments.size)
-    ways = {"colours alone": segment(images), "learnt together": learnt_masks(images, torch.device("cpu"))}
+    ways = {"colours alone": segment(images), "learnt together": self_trained_masks(images, torch.device("cpu"))}
     masks = {name: found.numpy() > 127 for name, found in ways.items()}
     rows = [images[:SHOWN], *(np.repeat(part[:SHOWN, :, :, None] * np.uint8(255), 3, axis=3) for part in (*masks.values(), truth))]
     picture = Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))

@@ -40,7 +40,7 @@ from syntype.compute.runtime import Runtime
 from syntype.generators.contract import TrainingData
 from syntype.generators.engine import training
 from syntype.generators.engine.batches import BatchSampler, training_data
-from syntype.generators.engine.training import Loop, TrainConfig
+from syntype.generators.engine.training import TrainConfig, TrainingLoop
 from syntype.generators.families import projected
 from syntype.generators.families.projected import ProjectedConfig, ProjectedGAN
 from syntype.generators.networks.projection import FrozenFeatures
@@ -128,7 +128,7 @@ def theirs(name: str, peer: Peer) -> Contestant:
     return contestant
 
 
-class Unsaved(Loop):
+class Unsaved(TrainingLoop):
     """The training loop, of which nothing is kept."""
 
     def checkpoint(self) -> None:
@@ -147,7 +147,7 @@ def ours(data: TrainingData, runtime: Runtime, width: int, out: Path) -> Contest
     return contestant
 
 
-def further(loop: Loop, seconds: float) -> float:
+def further(loop: TrainingLoop, seconds: float) -> float:
     """Train for so many seconds more; gives images a second."""
     steps, began = loop.step, loop.seconds
     loop.config = loop.config.model_copy(update={"minutes": (began + seconds) / 60})
@@ -155,7 +155,7 @@ def further(loop: Loop, seconds: float) -> float:
     return (loop.step - steps) * BATCH / (loop.seconds - began)
 
 
-def one_step(loop: Loop) -> None:
+def one_step(loop: TrainingLoop) -> None:
     loop.config = loop.config.model_copy(update={"minutes": loop.seconds / 60 + 1e-9})
     loop.run_until_done()
 
@@ -199,7 +199,7 @@ class Operations(TorchDispatchMode):
         return result
 
 
-def flops_of_a_step(loop: Loop) -> int:
+def flops_of_a_step(loop: TrainingLoop) -> int:
     """Floating-point operations of matrix products and convolutions in one step, backward passes and the frozen network included."""
     with Operations() as counter:
         one_step(loop)
@@ -207,7 +207,7 @@ def flops_of_a_step(loop: Loop) -> int:
 
 
 @contextmanager
-def labelled(loop: Loop) -> Iterator[None]:
+def labelled(loop: TrainingLoop) -> Iterator[None]:
     """Every part of a step within a profiler's range of its name: the model's own parts, and what the loop does around them."""
     others = [
         (projected, "augment", "augmentation"),
@@ -230,7 +230,7 @@ def within(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     return wrapped
 
 
-def profile(loop: Loop, steps: int = 5) -> dict[str, float]:
+def profile(loop: TrainingLoop, steps: int = 5) -> dict[str, float]:
     """Milliseconds of a step, by part; ``all`` is the whole. A backward operation counts for the part whose forward operation it differentiates."""
     one_step(loop)
     with labelled(loop), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:

@@ -24,7 +24,7 @@ from syntype.generators.copy_paste.filling import join
 from syntype.generators.engine.checkpoint import read_state
 from syntype.generators.engine.generator import Generator
 from syntype.generators.engine.masked_patches import MaskedPatches
-from syntype.generators.engine.previews import MOST_FRAMES, plot_curves, save_course
+from syntype.generators.engine.previews import MAX_FRAMES, plot_curves, save_animation
 from syntype.generators.engine.training import TrainConfig, train
 from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.generators.registry import families_that
@@ -60,7 +60,7 @@ def trained(photographs: Collection, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def quick(generator: Generator) -> dict[str, object]:
-    return dict(generator.model.quick_controls)
+    return dict(generator.model.validation_controls)
 
 
 def some(photographs: Collection, count: int) -> tuple[Tensor, list[str]]:
@@ -147,10 +147,10 @@ def made(adapters: int = 0) -> Generator:
 
 def test_controls_and_arguments_are_checked() -> None:
     generator = made()
-    with pytest.raises(RecipeError, match=r"no control 'inpaint_stepz'\. Its controls: search_steps, search_rate"):
+    with pytest.raises(RecipeError, match=r"no control 'inpaint_stepz'\. Its controls: search_steps, search_learning_rate"):
         generator.sample(NAMES[:1], [0], inpaint_stepz=3)
-    with pytest.raises(RecipeError, match="search_rate"):
-        generator.vary(torch.zeros(1, 3, 32, 32), NAMES[:1], [0], 0.5, search_rate=-1)
+    with pytest.raises(RecipeError, match="search_learning_rate"):
+        generator.vary(torch.zeros(1, 3, 32, 32), NAMES[:1], [0], 0.5, search_learning_rate=-1)
     with pytest.raises(InputError, match=r"amount 1\.5"):
         generator.blend([(NAMES[0], NAMES[1])], [(0, 1)], [1.5])
     with pytest.raises(InputError, match=r"strength -0\.1"):
@@ -291,10 +291,10 @@ def test_the_course_of_many_previews_has_a_bounded_number_of_frames(tmp_path: Pa
     for step in range(1, 101):
         Image.new("RGB", (20, 10), (*tuple(random.integers(0, 256, 2).tolist()), 0)).save(tmp_path / f"step-{step:06d}.png")
     Image.new("RGB", (20, 10), (0, 0, 255)).save(tmp_path / "final-000100.png")
-    save_course(tmp_path, tmp_path / "course.webp")
+    save_animation(tmp_path, tmp_path / "course.webp")
     with Image.open(tmp_path / "course.webp") as course:
-        assert course.n_frames == MOST_FRAMES
-        course.seek(MOST_FRAMES - 1)
+        assert course.n_frames == MAX_FRAMES
+        course.seek(MAX_FRAMES - 1)
         assert np.asarray(course.convert("RGB"))[0, 0, 2] > 200, "the last frame is the last preview"
 
 

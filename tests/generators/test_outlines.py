@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from syntype.generators.copy_paste import outlines as _outlines
-from syntype.generators.copy_paste.outlines import LEAST, learnt_masks
+from syntype.generators.copy_paste.outlines import MIN_PHOTOGRAPHS, self_trained_masks
 from syntype.generators.copy_paste.segmentation import segment
 
 CPU = torch.device("cpu")
@@ -26,9 +26,9 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_together_they_know_more_than_their_colours(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 50)
-    monkeypatch.setattr(_outlines, "_MOST", 100)  # the last twenty did not teach
+    monkeypatch.setattr(_outlines, "_MAX_TRAINING_PHOTOGRAPHS", 100)  # the last twenty did not teach
     images, truth = benchmark.drawn(120, 64, 8)
-    alone, together = (benchmark.overlap(masks.numpy() > 127, truth) for masks in (segment(images), learnt_masks(images, CPU)))
+    alone, together = (benchmark.overlap(masks.numpy() > 127, truth) for masks in (segment(images), self_trained_masks(images, CPU)))
     print(f"alone {alone.mean():.3f}, together {together.mean():.3f}")
     assert together.mean() > alone.mean() + 0.04
     assert np.quantile(together, 0.1) > np.quantile(alone, 0.1)
@@ -36,21 +36,21 @@ def test_together_they_know_more_than_their_colours(benchmark: ModuleType, monke
 
 def test_the_same_photographs_give_the_same_masks_in_their_own_size(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 3)
-    images, _ = benchmark.drawn(LEAST, 96)
-    masks = learnt_masks(images, CPU)
-    assert masks.shape == (LEAST, 96, 96) and masks.dtype == torch.uint8
+    images, _ = benchmark.drawn(MIN_PHOTOGRAPHS, 96)
+    masks = self_trained_masks(images, CPU)
+    assert masks.shape == (MIN_PHOTOGRAPHS, 96, 96) and masks.dtype == torch.uint8
     state = torch.get_rng_state()
-    torch.testing.assert_close(learnt_masks(images, CPU), masks, rtol=0, atol=0)
+    torch.testing.assert_close(self_trained_masks(images, CPU), masks, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), state)  # other random numbers are not touched
 
 
 def test_of_few_photographs_colours_alone_tell(benchmark: ModuleType) -> None:
     images, _ = benchmark.drawn(6, 64)
-    assert torch.equal(learnt_masks(images, CPU), segment(images))
-    assert len(learnt_masks(images[:0], CPU)) == 0
+    assert torch.equal(self_trained_masks(images, CPU), segment(images))
+    assert len(self_trained_masks(images[:0], CPU)) == 0
 
 
 def test_photographs_without_an_animal_teach_nothing_and_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 2)
-    masks = learnt_masks(np.full((LEAST, 32, 32, 3), 90, np.uint8), CPU)
-    assert masks.shape == (LEAST, 32, 32) and bool((masks.float().mean((1, 2)) > 0).all())
+    masks = self_trained_masks(np.full((MIN_PHOTOGRAPHS, 32, 32, 3), 90, np.uint8), CPU)
+    assert masks.shape == (MIN_PHOTOGRAPHS, 32, 32) and bool((masks.float().mean((1, 2)) > 0).all())

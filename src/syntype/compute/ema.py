@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MovingAverage", "power_decay", "power_exponent", "warmed_up"]
+__all__ = ["MovingAverage", "power_decay", "power_exponent", "warmup_decay"]
 
 
 class MovingAverage:
@@ -43,7 +43,7 @@ class MovingAverage:
             self.average[name].copy_(tensor)
 
 
-def warmed_up(step: int, limit: float) -> float:
+def warmup_decay(step: int, limit: float) -> float:
     """Decay after ``step`` (counted from 0): min(limit, (1 + t) / (10 + t)), so that short runs do not show the initial noise."""
     return min(limit, (1 + step) / (10 + step))
 

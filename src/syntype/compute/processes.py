@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["WholeBatchDraws", "synchronise_batch_norm"]
+__all__ = ["WholeBatchRandom", "synchronise_batch_norm"]
 
 
-class WholeBatchDraws(TorchFunctionMode):
+class WholeBatchRandom(TorchFunctionMode):
     """Within it, ``torch.rand`` and ``torch.randn`` with one row an image of the share draw for the whole batch, and give the share's rows.
 
     So an image has the random numbers that it would have in one process. What is drawn with any other first dimension is the same in all.
@@ -25,12 +25,12 @@ class WholeBatchDraws(TorchFunctionMode):
     Args:
         count: images of this process.
         rank: its number; its images come after those of the processes before it.
-        world: number of processes.
+        world_size: number of processes.
     """
 
-    def __init__(self, count: int, rank: int, world: int) -> None:
+    def __init__(self, count: int, rank: int, world_size: int) -> None:
         super().__init__()
-        self.count, self.total, self.first = count, count * world, count * rank
+        self.count, self.total, self.first = count, count * world_size, count * rank
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Stand between the caller and ``function``."""
@@ -56,27 +56,27 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(gradient)
 
 
-def synchronise_batch_norm(model: nn.Module, world: int) -> None:
-    """Let every batch normalisation in ``model`` take its statistics over all ``world`` processes, each of which has an equal share.
+def synchronise_batch_norm(model: nn.Module, world_size: int) -> None:
+    """Let every batch normalisation in ``model`` take its statistics over all ``world_size`` processes, each of which has an equal share.
 
     (torch's own ``SyncBatchNorm`` does not run on the CPU.)
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = MethodType(lambda norm, x: _normalise(norm, x, world), module)  # type: ignore[method-assign]
+            module.forward = MethodType(lambda norm, x: _normalise(norm, x, world_size), module)  # type: ignore[method-assign]
 
 
-def _normalise(norm: _BatchNorm, x: Tensor, world: int) -> Tensor:
+def _normalise(norm: _BatchNorm, x: Tensor, world_size: int) -> Tensor:
     """Batch normalisation of x, shape (N, C, ...); gradients flow through the statistics to the images of every process."""
     if not norm.training:
         return type(norm).forward(norm, x)
     values, others = x.float(), [0, *range(2, x.dim())]
     mean = values.mean(others)
     square = values.var(others, correction=0) + mean.square()
-    mean, square = (_Sum.apply(torch.stack([mean, square])) / world).unbind()
+    mean, square = (_Sum.apply(torch.stack([mean, square])) / world_size).unbind()
     variance = square - mean.square()
     if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None and norm.momentum is not None:
-        number = x.numel() // x.shape[1] * world
+        number = x.numel() // x.shape[1] * world_size
         for running, now in ((norm.running_mean, mean), (norm.running_var, variance * (number / (number - 1)))):
             running.lerp_(now.detach(), norm.momentum)
         norm.num_batches_tracked.add_(1)

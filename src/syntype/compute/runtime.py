@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syntype.compute.processes import WholeBatchDraws
+from syntype.compute.processes import WholeBatchRandom
 from syntype.errors import InputError, UnsupportedError
 from syntype.run import num_processes
 
@@ -41,11 +41,11 @@ class Runtime:
         on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
         self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.device: torch.device = self.accelerator.device
-        if self.world != num_processes():
+        if self.world_size != num_processes():
             raise UnsupportedError(
                 f"{num_processes()} processes were started, but on {self.device} they cannot work together. Start one, or add --device cpu."
             )
-        self.precision: str = "fp32" if self.agree(_resolve(precision, self.device) == "fp32") else "bf16"
+        self.precision: str = "fp32" if self.any_process(_resolve(precision, self.device) == "fp32") else "bf16"
 
     @property
     def is_main(self) -> bool:
@@ -58,7 +58,7 @@ class Runtime:
         return int(self.accelerator.process_index)
 
     @property
-    def world(self) -> int:
+    def world_size(self) -> int:
         """Number of processes."""
         return int(self.accelerator.num_processes)
 
@@ -66,9 +66,9 @@ class Runtime:
         """Block until every process has come here."""
         self.accelerator.wait_for_everyone()
 
-    def agree(self, flag: bool) -> bool:
+    def any_process(self, flag: bool) -> bool:
         """True in every process as soon as it is true in one."""
-        if self.world == 1:
+        if self.world_size == 1:
             return flag
         return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item() > 0)
 
@@ -76,27 +76,27 @@ class Runtime:
         """What stands inside is done by the main process before the others: they find the files that it wrote."""
         return self.accelerator.main_process_first()
 
-    def share(self, rows: np.ndarray) -> np.ndarray:
+    def local_share(self, indices: np.ndarray) -> np.ndarray:
         """This process's share of a batch, whose rows come in pairs that are not parted: the shares of all, end to end, are the batch.
 
         Raises:
             InputError: the pairs cannot be shared out evenly.
         """
-        if len(rows) % (2 * self.world):
+        if len(indices) % (2 * self.world_size):
             raise InputError(
-                f"a batch of {len(rows)} images cannot be shared out evenly, in pairs, among {self.world} processes",
-                f"Give batch_size a multiple of {2 * self.world}.",
+                f"a batch of {len(indices)} images cannot be shared out evenly, in pairs, among {self.world_size} processes",
+                f"Give batch_size a multiple of {2 * self.world_size}.",
             )
-        return np.split(rows, self.world)[self.rank]
+        return np.split(indices, self.world_size)[self.rank]
 
-    def draws(self, count: int) -> AbstractContextManager[Any]:
+    def whole_batch_random(self, count: int) -> AbstractContextManager[Any]:
         """Random numbers of this process's ``count`` images of a batch are those that they would have in one process."""
-        return nullcontext() if self.world == 1 else WholeBatchDraws(count, self.rank, self.world)
+        return nullcontext() if self.world_size == 1 else WholeBatchRandom(count, self.rank, self.world_size)
 
     def mean(self, figures: Mapping[str, float | Tensor]) -> dict[str, float]:
         """Figures that every process has, averaged over processes."""
         values = torch.stack([torch.as_tensor(value, dtype=torch.float32, device=self.device) for value in figures.values()])
-        if self.world > 1:
+        if self.world_size > 1:
             values = self.accelerator.reduce(values, "mean")
         return dict(zip(figures, values.tolist(), strict=True))
 
@@ -106,7 +106,9 @@ class Runtime:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def update(self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer, *, keep_graph: bool = False) -> bool:
+    def backward_and_step(
+        self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer, *, keep_graph: bool = False
+    ) -> bool:
         """Backward, average over processes, and step. A gradient that is not finite skips the step.
 
         Args:
@@ -115,21 +117,21 @@ class Runtime:
         Returns:
             whether the step was taken.
         """
-        chosen = [parameter for parameter in parameters if parameter.requires_grad]
-        gradients = torch.autograd.grad(loss, chosen, allow_unused=True, retain_graph=keep_graph)
-        flat = torch.stack([torch.zeros((), device=self.device) if g is None else g.float().norm() for g in gradients])
-        finite = bool(torch.isfinite(flat).all().item()) and bool(torch.isfinite(loss.detach()).item())
-        if self.agree(not finite):
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss, trainable, allow_unused=True, retain_graph=keep_graph)
+        norms = torch.stack([torch.zeros((), device=self.device) if g is None else g.float().norm() for g in gradients])
+        finite = bool(torch.isfinite(norms).all().item()) and bool(torch.isfinite(loss.detach()).item())
+        if self.any_process(not finite):
             return False
-        for parameter, gradient in zip(chosen, gradients, strict=True):
-            if gradient is not None and self.world > 1:
+        for parameter, gradient in zip(trainable, gradients, strict=True):
+            if gradient is not None and self.world_size > 1:
                 gradient = self.accelerator.reduce(gradient, "mean")
             if gradient is not None and gradient.stride() != parameter.stride():
                 # on the CPU, fused optimisers pair numbers by their place in memory; second derivatives come back in another layout
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
         optimiser.step()
-        for parameter in chosen:
+        for parameter in trainable:
             parameter.grad = None
         return True
 

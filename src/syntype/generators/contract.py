@@ -17,7 +17,7 @@ import torch
 from pydantic import field_validator
 from torch import Tensor, nn
 
-from syntype.compute.ema import warmed_up
+from syntype.compute.ema import warmup_decay
 from syntype.compute.runtime import Runtime
 from syntype.errors import UnknownNameError
 from syntype.recipe import Settings
@@ -39,7 +39,7 @@ __all__ = [
 BlendOf = Literal["latent", "species", "both"]
 """What a blend moves: the latent (the individual), the species, or both together."""
 
-PIXELS_TOGETHER = 2**19
+MAX_PIXELS_PER_BATCH = 2**19
 """Pixels that are drawn at a time at most."""
 
 
@@ -72,13 +72,13 @@ class Batch:
     Attributes:
         images_NCHW: float32 in [-1, 1], channels-last in memory.
         labels: int64, shape (N,).
-        rows: int64, shape (N,): which of the training images they are.
+        indices: int64, shape (N,): which of the training images they are.
         step: number of this step, counted from 0.
     """
 
     images_NCHW: Tensor
     labels: Tensor
-    rows: Tensor
+    indices: Tensor
     step: int
 
 
@@ -130,7 +130,7 @@ class GenerativeModel(nn.Module, ABC):
     Controls: ClassVar[type[Settings]] = Settings
     """Further keyword arguments of ``sample`` and of the abilities, with their defaults; the base class has none. ``Generator`` checks them."""
 
-    quick_controls: ClassVar[dict[str, Any]] = {}
+    validation_controls: ClassVar[dict[str, Any]] = {}
     """Controls with which ``inpaint``, if the family has it, is quick enough to be measured now and then while training."""
 
     generator: nn.Module
@@ -140,13 +140,13 @@ class GenerativeModel(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.species = tuple(species)
-        self._position = {name: position for position, name in enumerate(self.species)}
+        self._label_of = {name: position for position, name in enumerate(self.species)}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
 
     @property
-    def drawn_together(self) -> int:
+    def sampling_batch_size(self) -> int:
         """Images that it draws at a time at most, so that memory stays bounded."""
-        return max(1, min(32, PIXELS_TOGETHER // math.prod(self.config.shape)))
+        return max(1, min(32, MAX_PIXELS_PER_BATCH // math.prod(self.config.shape)))
 
     @property
     def is_conditional(self) -> bool:
@@ -182,20 +182,20 @@ class GenerativeModel(nn.Module, ABC):
             UnknownNameError: a species that the generator does not know.
         """
 
-    def average_decay(self, step: int, limit: float | None) -> float:
+    def ema_decay(self, step: int, limit: float | None) -> float:
         """Decay with which the moving average takes in the weights after ``step``: a limit that is reached after a warm-up.
 
         Args:
             limit: what the user asked for; None leaves it to the family.
         """
-        return warmed_up(step, 0.999 if limit is None else limit)
+        return warmup_decay(step, 0.999 if limit is None else limit)
 
     def labels_of(self, species: Sequence[str]) -> Tensor:
         """Positions of the named species: int64, shape (N,)."""
         for name in species:
-            if name not in self._position:
+            if name not in self._label_of:
                 raise UnknownNameError("species of this generator", name, self.species)
-        return torch.tensor([self._position[name] for name in species], dtype=torch.int64)
+        return torch.tensor([self._label_of[name] for name in species], dtype=torch.int64)
 
     def training_state(self) -> dict[str, Any]:
         """What an exact resume needs besides ``state_dict()``, as tensors and plain values.
@@ -278,24 +278,24 @@ class Adapts(Protocol):
         What ``generator`` holds for each species (its embedding) gains one row, a copy of ``relative``'s or the mean of all.
         """
 
-    def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
+    def restore_discriminator(self, state: dict[str, Tensor], relative: str | None) -> None:
         """After ``prepare``: take over from a training state of the base (``state_dict()`` of the model before the species was
         added) what judged its images, with the new species starting as ``relative``."""
 
-    def scale_rates(self, factor: float) -> None:
+    def scale_learning_rates(self, factor: float) -> None:
         """After ``prepare``: multiply all learning rates."""
 
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that a few-shot adapter may change, by their name in ``generator.state_dict()``."""
 
-    def lower_critic(self) -> list[nn.Parameter]:
+    def lower_discriminator_parameters(self) -> list[nn.Parameter]:
         """After ``prepare``: the trained layers of the discriminators that lie nearest to the image, which may be frozen."""
 
-    def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def generate(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """What ``sample`` draws, differentiable in the parameters of ``generator``; not clamped, and on the generator's device."""
 
     def log_likelihood(self, images_NCHW: Tensor, species: Sequence[str]) -> Tensor:
-        """After ``restore_critic``: how real the discriminators find these images, shape (N,), at most 0; differentiable in them.
+        """After ``restore_discriminator``: how real the discriminators find these images, shape (N,), at most 0; differentiable in them.
 
         N is even, and images 2i and 2i + 1 are of one species, as in training: discriminators may compare the images of a batch.
         """

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["join", "pull_push"]
+__all__ = ["blend_seamlessly", "pull_push"]
 
 
 def pull_push(images: Tensor, weights: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def pull_push(images: Tensor, weights: Tensor) -> Tensor:
     return smooth + weights * (images - smooth)
 
 
-def join(drawn_NCHW: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor) -> Tensor:
+def blend_seamlessly(drawn_NCHW: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor) -> Tensor:
     """Photographs whose masked part is drawn, without a seam: float32, shape (N, 3, H, W), in [-1, 1]; what is not masked is the photograph.
 
     By how much the drawing misses the photograph around the hole is carried smoothly across it and taken away: the membrane of Poisson image
@@ -44,5 +44,5 @@ def join(drawn_NCHW: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor) -> Tensor:
         masks_N1HW: bool, shape (N, 1, H, W).
     """
     missed = (images_NCHW - drawn_NCHW).masked_fill(masks_N1HW, 0.0)
-    joined = (drawn_NCHW + pull_push(missed, (~masks_N1HW).float())).clamp(-1, 1)
-    return torch.where(masks_N1HW, joined, images_NCHW)
+    blended = (drawn_NCHW + pull_push(missed, (~masks_N1HW).float())).clamp(-1, 1)
+    return torch.where(masks_N1HW, blended, images_NCHW)

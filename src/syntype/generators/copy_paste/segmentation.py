@@ -1,7 +1,7 @@
 """Which pixels of a photograph show the animal: GrabCut's colour models, without its user and without its graph cut.
 
 GrabCut (Rother, Kolmogorov and Blake 2004, "GrabCut: interactive foreground extraction using iterated graph cuts") models the
-colours of figure and ground by one Gaussian mixture each and alternates between labelling pixels and fitting the mixtures.
+colours of foreground and ground by one Gaussian mixture each and alternates between labelling pixels and fitting the mixtures.
 Here its user's rectangle is replaced by a prior on place (in the middle at first, then learnt from all images together), and the
 graph cut by the guided filter (He, Sun and Tang 2013, "Guided image filtering", eqs 5, 6 and 8 with a grey guide), which draws the mask's edge to
 the image's. All images of a batch are fitted at once. Written from the papers' equations.
@@ -15,15 +15,24 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["PLAUSIBLE_AREA", "by_colour", "ellipse", "finished", "largest", "segment", "without_help", "working_size"]
+__all__ = [
+    "PLAUSIBLE_AREA",
+    "colour_probabilities",
+    "ellipse",
+    "full_size_masks",
+    "largest_component",
+    "segment",
+    "to_working_size",
+    "unsupervised_probabilities",
+]
 
 PLAUSIBLE_AREA = (0.03, 0.7)
-"""Smallest and largest share of the image that a mask may cover before it is taken for a failure."""
+"""Smallest and largest_component share of the image that a mask may cover before it is taken for a failure."""
 
 _WORKING_SIZE = 64  # px; larger images are segmented at this size and the mask is refined at their own
-_COMPONENTS = 4  # Gaussians each for figure and ground; GrabCut takes 5
+_COMPONENTS = 4  # Gaussians each for foreground and ground; GrabCut takes 5
 _ROUNDS = 3  # of labelling and fitting
-_FLAT = -3.0  # log density of a colour of which nothing is known, in the units of _log_density
+_UNKNOWN_LOG_DENSITY = -3.0  # log density of a colour of which nothing is known, in the units of _log_density
 _BATCH = 64
 
 
@@ -43,36 +52,40 @@ def segment(images: np.ndarray) -> Tensor:
     Returns:
         uint8, shape (N, size, size), 0 (ground) to 255 (animal). Where no plausible mask is found: a soft ellipse.
     """
-    return finished(images, without_help(working_size(images))) if len(images) else torch.empty(images.shape[:3], dtype=torch.uint8)
+    return (
+        full_size_masks(images, unsupervised_probabilities(to_working_size(images)))
+        if len(images)
+        else torch.empty(images.shape[:3], dtype=torch.uint8)
+    )
 
 
-def working_size(images: np.ndarray) -> Tensor:
+def to_working_size(images: np.ndarray) -> Tensor:
     """Photographs as the colour models see them: float32, shape (N, 3, S, S), in 0..1; S is at most 64."""
-    return torch.cat([_shrink(torch.from_numpy(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
+    return torch.cat([_downscale(torch.from_numpy(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
 
 
-def without_help(small: Tensor) -> Tensor:
-    """Probability that a pixel shows the animal, by colours and by where animals are in these photographs: from ``working_size``, (N, S, S)."""
-    prior = _first_prior(small.shape[-1])
+def unsupervised_probabilities(small: Tensor) -> Tensor:
+    """Probability that a pixel shows the animal, by colours and by where animals are in these photographs: from ``to_working_size``, (N, S, S)."""
+    prior = _centre_prior(small.shape[-1])
     for _ in range(2):  # the second pass knows where the first found animals
-        soft = by_colour(small, prior)
+        soft = colour_probabilities(small, prior)
         prior = (0.5 * prior + 0.5 * soft.mean(0)).clamp(0.01, 0.6)
     return soft
 
 
-def by_colour(small: Tensor, prior: Tensor) -> Tensor:
+def colour_probabilities(small: Tensor, prior: Tensor) -> Tensor:
     """Probability that a pixel shows the animal: float32, shape (N, S, S).
 
     Args:
-        small: photographs of ``working_size``.
+        small: photographs of ``to_working_size``.
         prior: the same before colours were looked at. Shape (S, S): where animals are at all, so that their colours have to be found first;
             or (N, S, S): what is thought of each photograph, colours' models start from that.
     """
     parts = range(0, len(small), _BATCH)
-    return torch.cat([_fit(small[at : at + _BATCH], prior if prior.dim() == 2 else prior[at : at + _BATCH]) for at in parts])
+    return torch.cat([_fit_colour_models(small[at : at + _BATCH], prior if prior.dim() == 2 else prior[at : at + _BATCH]) for at in parts])
 
 
-def finished(images: np.ndarray, soft: Tensor) -> Tensor:
+def full_size_masks(images: np.ndarray, soft: Tensor) -> Tensor:
     """Masks in the photographs' own size, of the one animal: uint8, shape (N, size, size); where there is none to be seen, a soft ellipse.
 
     Args:
@@ -82,18 +95,18 @@ def finished(images: np.ndarray, soft: Tensor) -> Tensor:
     size = images.shape[1]
     masks = torch.empty(images.shape[:3], dtype=torch.uint8)
     for row, one in enumerate(soft):
-        mask = largest(one)
+        mask = largest_component(one)
         if not PLAUSIBLE_AREA[0] <= float(mask.mean()) <= PLAUSIBLE_AREA[1]:
             mask = ellipse(len(mask))
         if size != len(mask):
             large = functional.interpolate(mask[None, None], size=(size, size), mode="bilinear", align_corners=False)
             guide = torch.from_numpy(images[row : row + 1]).permute(0, 3, 1, 2).float().div(255).mean(1, keepdim=True)
-            mask = _guided(guide, large, radius=max(1, size // 32), epsilon=1e-3)[0, 0]
+            mask = _guided_filter(guide, large, radius=max(1, size // 32), epsilon=1e-3)[0, 0]
         masks[row] = (mask.clamp(0, 1) * 255).round().to(torch.uint8)
     return masks
 
 
-def _shrink(images: Tensor) -> Tensor:
+def _downscale(images: Tensor) -> Tensor:
     """uint8 NHWC -> float32 NCHW in 0..1, no larger than the working size."""
     batch = images.permute(0, 3, 1, 2).float().div(255)
     if batch.shape[-1] > _WORKING_SIZE:
@@ -101,36 +114,36 @@ def _shrink(images: Tensor) -> Tensor:
     return batch
 
 
-def _first_prior(size: int) -> Tensor:
+def _centre_prior(size: int) -> Tensor:
     return 0.01 + 0.59 * ellipse(size, 0.32, 0.26, 0.9)
 
 
-def _fit(images: Tensor, prior: Tensor) -> Tensor:
-    """See ``by_colour``, for few enough images to be fitted at once."""
+def _fit_colour_models(images: Tensor, prior: Tensor) -> Tensor:
+    """See ``colour_probabilities``, for few enough images to be fitted at once."""
     count, _, size, _ = images.shape
     colours = images.flatten(2)  # (N, 3, P)
     centred = colours - colours.mean(2, keepdim=True)
     features = _quadratic(centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + 0.02))
-    every = torch.arange(size * size).view(size, size)[::2, ::2].flatten()  # a quarter of the pixels is enough to fit colours
-    sample = features[:, :, every].contiguous()
+    sampled = torch.arange(size * size).view(size, size)[::2, ::2].flatten()  # a quarter of the pixels is enough to fit colours
+    sample = features[:, :, sampled].contiguous()
     place = torch.logit(prior, eps=0.01).flatten(-2)
     guide = images.mean(1, keepdim=True)
     inside: Tensor | None = None
     outside: Tensor | None = None
-    figure = prior.flatten(1)
+    foreground = prior.flatten(1)
     if prior.dim() == 2:
         # The animal's colours are unknown at first (a flat density); those of the ground are seen where animals hardly ever are.
-        outside = _mixture(sample, (prior.flatten()[every] < 0.25).float().expand(count, -1), None)
+        outside = _mixture(sample, (prior.flatten()[sampled] < 0.25).float().expand(count, -1), None)
     for turn in range(_ROUNDS):
         if turn or outside is None:
-            inside = _mixture(sample, figure[:, every], inside)
-            outside = _mixture(sample, 1 - figure[:, every], outside)
-        known = torch.tensor(_FLAT) if inside is None else torch.logsumexp(inside @ features, 1)
+            inside = _mixture(sample, foreground[:, sampled], inside)
+            outside = _mixture(sample, 1 - foreground[:, sampled], outside)
+        known = torch.tensor(_UNKNOWN_LOG_DENSITY) if inside is None else torch.logsumexp(inside @ features, 1)
         evidence = known - torch.logsumexp(outside @ features, 1)
-        figure = torch.sigmoid(evidence.clamp(-5, 5) + place)
-        smooth = _guided(guide, figure.view(count, 1, size, size), radius=max(1, size // 32), epsilon=2e-3)
-        figure = smooth.flatten(1).clamp(0.001, 0.999)
-    return figure.view(count, size, size)
+        foreground = torch.sigmoid(evidence.clamp(-5, 5) + place)
+        smooth = _guided_filter(guide, foreground.view(count, 1, size, size), radius=max(1, size // 32), epsilon=2e-3)
+        foreground = smooth.flatten(1).clamp(0.001, 0.999)
+    return foreground.view(count, size, size)
 
 
 def _quadratic(colours: Tensor) -> Tensor:
@@ -151,7 +164,7 @@ def _mixture(features: Tensor, weights: Tensor, start: Tensor | None, steps: int
         coefficients of each component's log density (with its share) on ``features``: (N, components, 10).
     """
     if start is None:
-        shares = _cut(features[:, 1:4], weights)
+        shares = _initial_components(features[:, 1:4], weights)
     else:
         shares = torch.softmax(start @ features, 1)
     coefficients = _log_density((shares * weights[:, None]) @ features.transpose(1, 2))
@@ -161,7 +174,7 @@ def _mixture(features: Tensor, weights: Tensor, start: Tensor | None, steps: int
     return coefficients
 
 
-def _cut(colours: Tensor, weights: Tensor) -> Tensor:
+def _initial_components(colours: Tensor, weights: Tensor) -> Tensor:
     """First components: equal masses along the main direction of the colours (after Orchard and Bouman 1991): 0 or 1, (N, components, P)."""
     mass = weights.sum(1)[:, None, None].clamp(min=1e-3)
     centred = colours - (colours * weights[:, None]).sum(2, keepdim=True) / mass
@@ -190,7 +203,7 @@ def _log_density(moments: Tensor) -> Tensor:
     return torch.cat([constant[..., None], linear, squares, crossed], -1)
 
 
-def _guided(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tensor:
+def _guided_filter(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tensor:
     """The guided filter: the locally linear function of ``guide`` (NCHW, one channel, 0..1) that is nearest to ``target``."""
 
     def mean(values: Tensor) -> Tensor:
@@ -203,8 +216,8 @@ def _guided(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tenso
     return mean(slope) * guide + mean(target_mean - slope * guide_mean)
 
 
-def largest(probability: Tensor) -> Tensor:
-    """Keep the largest connected piece above one half, without holes, with soft edges: float32, (size, size), 0..1."""
+def largest_component(probability: Tensor) -> Tensor:
+    """Keep the largest_component connected piece above one half, without holes, with soft edges: float32, (size, size), 0..1."""
     soft = probability.numpy()
     hard = ndimage.binary_opening(soft > 0.5, iterations=1)
     pieces, number = ndimage.label(hard)
@@ -213,8 +226,8 @@ def largest(probability: Tensor) -> Tensor:
     # pieces near the middle count for more: a large rock at the rim is not the animal
     size = len(soft)
     distance = np.hypot(*(np.indices(soft.shape) + 0.5 - size / 2)) / size
-    worth = ndimage.sum_labels(np.exp(-((distance / 0.25) ** 2)), pieces, range(1, number + 1))
-    body = ndimage.binary_fill_holes(pieces == 1 + int(np.argmax(worth)))
+    scores = ndimage.sum_labels(np.exp(-((distance / 0.25) ** 2)), pieces, range(1, number + 1))
+    body = ndimage.binary_fill_holes(pieces == 1 + int(np.argmax(scores)))
     # opening has cut off fins and tails: take back what hangs on the body and is not far from it
     reach = ndimage.binary_dilation(body, iterations=max(2, size // 12)) & (soft > 0.5)
     body = ndimage.binary_fill_holes(ndimage.binary_propagation(body, mask=reach | body))

@@ -25,13 +25,13 @@ __all__ = [
     "SIGMA_MIN",
     "Denoiser",
     "Uncertainty",
-    "denoised",
     "denoising_loss",
     "dpm_solver",
     "heun",
+    "preconditioned",
     "preconditioning",
     "sigma_at",
-    "sigma_steps",
+    "sigma_schedule",
 ]
 
 Denoiser = Callable[[Tensor, float], Tensor]
@@ -49,7 +49,7 @@ def preconditioning(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return SIGMA_DATA**2 / variance, sigma * SIGMA_DATA / variance.sqrt(), variance.rsqrt(), sigma.log() / 4
 
 
-def denoised(network: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor) -> Tensor:
+def preconditioned(network: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor) -> Tensor:
     """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) (EDM eq. 7).
 
     Args:
@@ -96,7 +96,7 @@ def sigma_at(part: float) -> float:
     return (low + part * (high - low)) ** RHO
 
 
-def sigma_steps(steps: int, start: float = SIGMA_MAX, stop: float = SIGMA_MIN) -> list[float]:
+def sigma_schedule(steps: int, start: float = SIGMA_MAX, stop: float = SIGMA_MIN) -> list[float]:
     """Falling noise levels from ``start`` to ``stop``, then 0 (EDM eq. 5): ``steps + 1`` numbers."""
     high, low = start ** (1 / RHO), stop ** (1 / RHO)
     return [(high + number / max(1, steps - 1) * (low - high)) ** RHO for number in range(steps)] + [0.0]

@@ -23,14 +23,14 @@ from syntype.compute.tensors import to_uint8
 __all__ = [
     "NUM_LEVELS",
     "Denoiser",
-    "Diffuses",
-    "Diffusion",
-    "Noise",
+    "DiffusionModel",
+    "GaussianDiffusion",
+    "NoiseSource",
     "Prediction",
     "ReverseProcess",
     "SamplerName",
+    "classifier_free_guidance",
     "diffusion_strip",
-    "guided",
     "noise_streams",
 ]
 
@@ -42,7 +42,7 @@ Prediction = Literal["eps", "v"]
 """What a network predicts: the noise, or v = signal * noise - spread * image (Salimans & Ho 2022, section 4)."""
 SamplerName = Literal["ddpm", "ddim", "dpmsolver++"]
 """Ancestral sampling (Ho et al. 2020, algorithm 2), and two solvers without noise of their own, of first and of second order."""
-Noise = Callable[[], Tensor]
+NoiseSource = Callable[[], Tensor]
 """Gives new standard normal numbers of the images' shape with every call, each image's from its own stream."""
 Denoiser = Callable[[Tensor, int], Tensor]
 """(images at a level, the level) -> estimate of the clean images, in [-1, 1]."""
@@ -52,7 +52,7 @@ _SOLVERS: dict[str, tuple[str, int]] = {"ddpm": ("sde-dpmsolver++", 1), "ddim": 
 # (tests/generators/test_diffusion.py compares both with diffusers' own). So one scheduler serves all three, with any levels.
 
 
-class Diffusion:
+class GaussianDiffusion:
     """The forward process, and what a network learns from it.
 
     Args:
@@ -68,51 +68,53 @@ class Diffusion:
         self.prediction, self.min_snr = prediction, min_snr
         kept = torch.cumprod(1 - torch.linspace(*BETAS, NUM_LEVELS, dtype=torch.float64), dim=0)
         kept = torch.cat([kept, torch.ones(1, dtype=torch.float64)])
-        self.signal, self.spread = kept.sqrt().float(), (1 - kept).sqrt().float()
+        self.signal_scale, self.noise_scale = kept.sqrt().float(), (1 - kept).sqrt().float()
 
-    def at(self, levels: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
+    def scales_at(self, levels: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
         """``signal`` and ``spread`` at a level, or at one for each image, to multiply images with."""
         index = torch.as_tensor(levels, device=like.device).view(-1, 1, 1, 1)
-        return self.signal.to(like.device)[index], self.spread.to(like.device)[index]
+        return self.signal_scale.to(like.device)[index], self.noise_scale.to(like.device)[index]
 
-    def noised(self, images: Tensor, noise: Tensor, levels: Tensor | int) -> Tensor:
+    def add_noise(self, images: Tensor, noise: Tensor, levels: Tensor | int) -> Tensor:
         """Clean images brought to a level (Ho et al. 2020, eq. 4)."""
-        signal, spread = self.at(levels, images)
+        signal, spread = self.scales_at(levels, images)
         return signal * images + spread * noise
 
-    def noised_again(self, x: Tensor, noise: Tensor, level: int, to: int) -> Tensor:
+    def add_more_noise(self, x: Tensor, noise: Tensor, level: int, to: int) -> Tensor:
         """Images at one level brought to a noisier one (the product of Ho et al. 2020, eq. 2, over the steps between)."""
-        ratio = self.at(to, x)[0] / self.at(level, x)[0]
+        ratio = self.scales_at(to, x)[0] / self.scales_at(level, x)[0]
         return ratio * x + (1 - ratio.square()).sqrt() * noise
 
     def target(self, images: Tensor, noise: Tensor, levels: Tensor | int) -> Tensor:
         """What the network is to predict."""
         if self.prediction == "eps":
             return noise
-        signal, spread = self.at(levels, images)
+        signal, spread = self.scales_at(levels, images)
         return signal * noise - spread * images
 
-    def clean(self, x: Tensor, predicted: Tensor, levels: Tensor | int) -> Tensor:
+    def predict_clean(self, x: Tensor, predicted: Tensor, levels: Tensor | int) -> Tensor:
         """The clean images that a prediction for images at a level amounts to."""
-        signal, spread = self.at(levels, x)
+        signal, spread = self.scales_at(levels, x)
         if self.prediction == "eps":
             return (x - spread * predicted) / signal
         return signal * x - spread * predicted
 
-    def weights(self, levels: Tensor) -> Tensor:
+    def loss_weights(self, levels: Tensor) -> Tensor:
         """Weight of each image's squared error, shape (N,): min(SNR, gamma) in errors of the clean image (Hang et al. 2023, section 3.4)."""
         if self.min_snr is None:
             return torch.ones(len(levels), device=levels.device)
-        snr = (self.signal / self.spread).square().to(levels.device)[levels]
+        snr = (self.signal_scale / self.noise_scale).square().to(levels.device)[levels]
         return snr.clamp(max=self.min_snr) / (snr if self.prediction == "eps" else snr + 1)
 
 
-def guided(network: Callable[[Tensor, Tensor, Tensor], Tensor], codes: Tensor, null: Tensor, guidance: float) -> Callable[[Tensor, int], Tensor]:
+def classifier_free_guidance(
+    network: Callable[[Tensor, Tensor, Tensor], Tensor], conditions: Tensor, null: Tensor, guidance: float
+) -> Callable[[Tensor, int], Tensor]:
     """A network's prediction, moved from that without species towards that of the species, or beyond it (Ho & Salimans 2022, eq. 6).
 
     Args:
-        network: (images, levels, codes) -> prediction.
-        codes, null: of the species, and of none in particular; both of shape (N, any).
+        network: (images, levels, conditions) -> prediction.
+        conditions, null: of the species, and of none in particular; both of shape (N, any).
         guidance: 0 is the prediction without species, 1 that of the species (both cost one pass), more exaggerates (two, in one batch).
             (The paper's w is ``guidance`` - 1.)
     """
@@ -121,17 +123,17 @@ def guided(network: Callable[[Tensor, Tensor, Tensor], Tensor], codes: Tensor, n
         return network(x, torch.full((len(x),), level, device=x.device), chosen)
 
     if guidance in (0, 1):
-        return lambda x, level: once(x, level, codes if guidance else null)
+        return lambda x, level: once(x, level, conditions if guidance else null)
 
     def both(x: Tensor, level: int) -> Tensor:
-        without, told = once(x.repeat(2, 1, 1, 1), level, torch.cat([null, codes])).chunk(2)
-        return without + guidance * (told - without)
+        unconditional, conditional = once(x.repeat(2, 1, 1, 1), level, torch.cat([null, conditions])).chunk(2)
+        return unconditional + guidance * (conditional - unconditional)
 
     return both
 
 
-def noise_streams(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu") -> Noise:
-    """Noise of images, each from its own seed: so an image does not depend on those drawn with it. The first draw is ``seeded_normal``'s."""
+def noise_streams(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu") -> NoiseSource:
+    """NoiseSource of images, each from its own seed: so an image does not depend on those drawn with it. The first draw is ``seeded_normal``'s."""
     sources = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     return lambda: torch.stack([torch.randn(tuple(shape), generator=source) for source in sources]).to(device)
 
@@ -146,7 +148,7 @@ class ReverseProcess:
         noise: of the images, for the steps of ``ddpm``; after the initial noise was taken from it.
     """
 
-    def __init__(self, diffusion: Diffusion, denoise: Denoiser, sampler: SamplerName, noise: Noise) -> None:
+    def __init__(self, diffusion: GaussianDiffusion, denoise: Denoiser, sampler: SamplerName, noise: NoiseSource) -> None:
         from diffusers import DPMSolverMultistepScheduler  # takes seconds to import, and only drawing needs it
 
         self.diffusion, self.denoise, self.noise = diffusion, denoise, noise
@@ -169,30 +171,30 @@ class ReverseProcess:
             x = self._step(x, level)
             yield x
 
-    def fill(self, x: Tensor, levels: Sequence[int], images: Tensor, masks: Tensor, jump: int, resamples: int) -> Tensor:
+    def inpaint(self, x: Tensor, levels: Sequence[int], images: Tensor, masks: Tensor, jump_length: int, resamples: int) -> Tensor:
         """Draw what is masked; what is not, is the images' own at each level (RePaint, algorithm 1).
 
         Args:
             x: noise, of the images' shape.
             images: clean ones; shape (N, 3, H, W).
             masks: bool, shape (N, 1, H, W), true where to draw.
-            jump: after so many steps, noise is added again and they are repeated, so that both parts come to fit.
+            jump_length: after so many steps, noise is added again and they are repeated, so that both parts come to fit.
             resamples: how often each stretch is gone through; 1 never goes back.
         """
         initial = x
-        stretch = jump if resamples > 1 else len(levels)  # a solver of second order starts anew with each
+        stretch = jump_length if resamples > 1 else len(levels)  # a solver of second order starts anew with each
 
         def joined(drawn: Tensor, level: int) -> Tensor:
             # a solver without noise of its own extrapolates from step to step, so the known part must not flicker
             noise = self.noise() if self.adds_noise and level >= 0 else initial
-            return torch.where(masks, drawn, self.diffusion.noised(images, noise, level))
+            return torch.where(masks, drawn, self.diffusion.add_noise(images, noise, level))
 
         x = joined(x, levels[0])
         for first in range(0, len(levels), stretch):
             ends = [*levels[first + 1 : first + 1 + stretch], -1][:stretch]
             for turn in range(resamples):
                 if turn:
-                    x = joined(self.diffusion.noised_again(x, self.noise(), ends[-1], levels[first]), levels[first])
+                    x = joined(self.diffusion.add_more_noise(x, self.noise(), ends[-1], levels[first]), levels[first])
                 self._begin(levels[first:])
                 for level, end in zip(levels[first:], ends, strict=False):
                     x = joined(self._step(x, level), end)
@@ -207,7 +209,7 @@ class ReverseProcess:
         return stepped
 
 
-class Diffuses(Protocol):
+class DiffusionModel(Protocol):
     """A family whose forward and reverse process can be drawn."""
 
     def forward_process(self, images_NCHW: Tensor, seeds: Sequence[int], levels: Sequence[int]) -> list[Tensor]:
@@ -218,7 +220,7 @@ class Diffuses(Protocol):
 
 
 def diffusion_strip(
-    model: Diffuses, species: Sequence[str], seeds: Sequence[int], *, images_NCHW: Tensor | None = None, columns: int = 8, **controls: Any
+    model: DiffusionModel, species: Sequence[str], seeds: Sequence[int], *, images_NCHW: Tensor | None = None, columns: int = 8, **controls: Any
 ) -> np.ndarray:
     """Two rows for each (species, seed): an image on its way to noise, and noise on its way to an image.
 

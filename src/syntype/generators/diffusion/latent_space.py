@@ -1,4 +1,4 @@
-"""The space of latents: an autoencoder (diffusers' AutoencoderKL, Apache-2.0) and the scale of what it gives.
+"""The space of latents: an autoencoder (diffusers' AutoencoderKL, Apache-2.0) and the normalise of what it gives.
 
 Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models" (arXiv 2112.10752): images become maps of an eighth of their
 height and width. Theirs is trained with LPIPS and a discriminator, which need networks from elsewhere; the one that is trained
@@ -20,15 +20,15 @@ from syntype.errors import InputError
 from syntype.generators.diffusion.edm import SIGMA_DATA
 from syntype.generators.networks.ssim import structural_dissimilarity
 
-__all__ = ["LatentSpace", "autoencoder_loss", "layout_of", "pretrained", "small_layout"]
+__all__ = ["LatentSpace", "architecture_of", "autoencoder_loss", "load_autoencoder", "small_architecture"]
 
 CHANNELS = 4
 """Of the latents of an autoencoder that is trained here."""
 THUMBNAIL_SCALE = 2.0
-"""From an image's colours, of a standard deviation of about 0.5, to latents of about 1."""
+"""From an image's colours, of a standard std of about 0.5, to latents of about 1."""
 
 
-def small_layout(width: int) -> dict[str, Any]:
+def small_architecture(width: int) -> dict[str, Any]:
     """Layout of an autoencoder to train on the collection: an eighth of the side, 4 channels.
 
     Args:
@@ -44,11 +44,11 @@ def small_layout(width: int) -> dict[str, Any]:
     }
 
 
-def pretrained(name: str) -> Any:
+def load_autoencoder(name: str) -> Any:
     """A trained autoencoder.
 
     Args:
-        name: of a model on the Hugging Face hub, or a folder in diffusers' layout (config.json, *.safetensors), or a file in it.
+        name: of a model on the Hugging Face hub, or a folder in diffusers' architecture (config.json, *.safetensors), or a file in it.
 
     Raises:
         InputError: it cannot be had, or is no such autoencoder.
@@ -63,100 +63,100 @@ def pretrained(name: str) -> Any:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(
             f"cannot be read as an autoencoder ({reason})",
-            "Give the folder of one in diffusers' layout (config.json and diffusion_pytorch_model.safetensors), or a name on the Hugging Face hub "
+            "Give the folder of one in diffusers' architecture (config.json and diffusion_pytorch_model.safetensors), or a name on the Hugging Face hub "
             "and a connection to it; or leave model.autoencoder out: one is then trained on the collection itself.",
             file=name,
         ) from None
 
 
-def layout_of(autoencoder: Any) -> dict[str, Any]:
+def architecture_of(autoencoder: Any) -> dict[str, Any]:
     """What an AutoencoderKL was built from: plain values, as JSON has them."""
     found = {key: value for key, value in autoencoder.config.items() if not key.startswith("_")}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 class LatentSpace(nn.Module):
-    """Images <-> latents of standard deviation ``SIGMA_DATA`` in every channel.
+    """Images <-> latents of standard std ``SIGMA_DATA`` in every channel.
 
     Args:
-        layout: what the autoencoder is built from, unless it is given.
+        architecture: what the autoencoder is built from, unless it is given.
         autoencoder: one that was trained.
         shortcut: the first three latents hold the image's thumbnail as well: for an autoencoder to train from nothing.
 
     Attributes:
-        factor: sides of an image over sides of its latents.
+        downsampling: sides of an image over sides of its latents.
         channels: of the latents.
-        mean, deviation: of each channel over the training images, shape (channels, 1, 1).
+        mean, std: of each channel over the training images, shape (channels, 1, 1).
         fitted: whether they have been measured; bool, shape ().
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
     fitted: Tensor
 
-    def __init__(self, layout: dict[str, Any], autoencoder: Any = None, *, shortcut: bool = False) -> None:
+    def __init__(self, architecture: dict[str, Any], autoencoder: Any = None, *, shortcut: bool = False) -> None:
         super().__init__()
         from diffusers import AutoencoderKL
 
         self.shortcut = shortcut
-        self.autoencoder: Any = autoencoder or AutoencoderKL.from_config(layout)
-        self.factor = 2 ** (len(layout["block_out_channels"]) - 1)
-        self.channels = int(layout["latent_channels"])
+        self.autoencoder: Any = autoencoder or AutoencoderKL.from_config(architecture)
+        self.downsampling = 2 ** (len(architecture["block_out_channels"]) - 1)
+        self.channels = int(architecture["latent_channels"])
         if autoencoder is None and self.autoencoder.quant_conv is not None:
-            # latents start with a deviation of exp(-2), not 1: in a short training the noise would be most of what the decoder sees
+            # latents start with a std of exp(-2), not 1: in a short training the noise would be most of what the decoder sees
             nn.init.constant_(self.autoencoder.quant_conv.bias[self.channels :], -4.0)
         self.register_buffer("mean", torch.zeros(self.channels, 1, 1))
-        self.register_buffer("deviation", torch.ones(self.channels, 1, 1))
+        self.register_buffer("std", torch.ones(self.channels, 1, 1))
         self.register_buffer("fitted", torch.tensor(False))
 
-    def raw(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the autoencoder's own latents: shape (N, channels, height / factor, width / factor) each."""
+    def posterior(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard std of the autoencoder's own latents: shape (N, channels, height / downsampling, width / downsampling) each."""
         posterior = self.autoencoder.encode(images_NCHW).latent_dist
         if not self.shortcut:
             return posterior.mean, posterior.std
-        thumbnails = THUMBNAIL_SCALE * F.avg_pool2d(images_NCHW, self.factor)
+        thumbnails = THUMBNAIL_SCALE * F.avg_pool2d(images_NCHW, self.downsampling)
         return posterior.mean + F.pad(thumbnails, (0, 0, 0, 0, 0, self.channels - 3)), posterior.std
 
-    def decode_raw(self, latents: Tensor) -> Tensor:
+    def decode_unscaled(self, latents: Tensor) -> Tensor:
         """Images of the autoencoder's own latents; not clamped."""
         images = self.autoencoder.decode(latents).sample
         if not self.shortcut:
             return images
         thumbnails = latents[:, :3].to(images.dtype) / THUMBNAIL_SCALE
-        return images + F.interpolate(thumbnails, scale_factor=self.factor, mode="bilinear")
+        return images + F.interpolate(thumbnails, scale_factor=self.downsampling, mode="bilinear")
 
-    def fit(self, raw: Tensor) -> None:
-        """Measure the scale of the training images' latents, shape (N, channels, height, width)."""
-        values = raw.float()
+    def fit_scale(self, posterior: Tensor) -> None:
+        """Measure the normalise of the training images' latents, shape (N, channels, height, width)."""
+        values = posterior.float()
         self.mean.copy_(values.mean((0, 2, 3))[:, None, None])
-        self.deviation.copy_(values.std((0, 2, 3)).clamp(min=1e-6)[:, None, None])
+        self.std.copy_(values.std((0, 2, 3)).clamp(min=1e-6)[:, None, None])
         self.fitted.fill_(True)
 
-    def scale(self, raw: Tensor) -> Tensor:
+    def normalise(self, posterior: Tensor) -> Tensor:
         """The autoencoder's latents as the denoiser sees them."""
-        return (raw - self.mean) / self.deviation * SIGMA_DATA
+        return (posterior - self.mean) / self.std * SIGMA_DATA
 
     def encode(self, images_NCHW: Tensor) -> Tensor:
         """Latents as the denoiser sees them."""
-        return self.scale(self.raw(images_NCHW)[0])
+        return self.normalise(self.posterior(images_NCHW)[0])
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images in [-1, 1] of latents as the denoiser sees them."""
-        return self.decode_raw(latents / SIGMA_DATA * self.deviation + self.mean).clamp(-1, 1)
+        return self.decode_unscaled(latents / SIGMA_DATA * self.std + self.mean).clamp(-1, 1)
 
 
-def autoencoder_loss(images_NCHW: Tensor, redrawn: Tensor, mean: Tensor, deviation: Tensor, kl_weight: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What an autoencoder is to lower, and its parts for the log: how far the redrawn images are off, and the divergence of the latents.
+def autoencoder_loss(images_NCHW: Tensor, reconstructed: Tensor, mean: Tensor, std: Tensor, kl_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What an autoencoder is to lower, and its parts for the log: how far the reconstructed images are off, and the divergence of the latents.
 
     The first is the mean absolute error, half the structural dissimilarity (Wang et al. 2004), and the mean absolute error of the
     differences between neighbouring pixels, so that edges are worth their sharpness. The second is the Kullback-Leibler
     divergence from the standard normal distribution a number (Kingma & Welling 2014, appendix B), which keeps latents near one another.
 
     Args:
-        mean, deviation: of the latents.
+        mean, std: of the latents.
     """
-    off = F.l1_loss(redrawn, images_NCHW) + 0.5 * structural_dissimilarity(redrawn, images_NCHW)
-    edges = [F.l1_loss(redrawn.diff(dim=dim), images_NCHW.diff(dim=dim)) for dim in (2, 3)]
+    off = F.l1_loss(reconstructed, images_NCHW) + 0.5 * structural_dissimilarity(reconstructed, images_NCHW)
+    edges = [F.l1_loss(reconstructed.diff(dim=dim), images_NCHW.diff(dim=dim)) for dim in (2, 3)]
     distance = off + torch.stack(edges).sum()
-    divergence = 0.5 * (mean.square() + deviation.square() - 1 - 2 * deviation.log()).mean()
+    divergence = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).mean()
     return distance + kl_weight * divergence, distance.detach(), divergence.detach()

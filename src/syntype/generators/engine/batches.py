@@ -42,7 +42,7 @@ class BatchSampler:
         chance = np.where(self.counts > 0, np.maximum(self.counts, 1).astype(float) ** balance, 0.0)
         self.cumulative = np.cumsum(chance / chance.sum())
 
-    def rows(self, seed: int, step: int, batch_size: int) -> np.ndarray:
+    def indices(self, seed: int, step: int, batch_size: int) -> np.ndarray:
         """Rows of the batch of a step: int64, shape (batch_size,); rows 2i and 2i + 1 show the same species."""
         random = np.random.default_rng([seed, step])
         drawn = np.searchsorted(self.cumulative, random.random(batch_size // 2) * self.cumulative[-1], side="right")

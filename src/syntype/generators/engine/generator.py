@@ -12,19 +12,19 @@ from torch import Tensor
 
 from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known
 from syntype.generators.contract import Adapts, BlendOf, Blends, GenerativeModel, Inpaints, Varies
-from syntype.generators.networks.kernel_modulation import plain_weights
+from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import families_that
 
-__all__ = ["NEW_ROW", "Generator"]
+__all__ = ["NEW_ROW_PREFIX", "Generator"]
 
-FEW = 8
-"""Images drawn at a time where few are asked for, or each takes long: photographs that families may have to search for, weights between
+SMALL_BATCH = 8
+"""Images drawn at a time where small_batches are asked for, or each takes long: photographs that families may have to search for, weights between
 two species'."""
 
-NEW_ROW = "new_row."
-"""Before the name of a tensor in an adapter's file: the one row that the new species adds to it."""
+NEW_ROW_PREFIX = "new_row."
+"""Before the name of a tensor in an adapter's file: the one index that the new species adds to it."""
 
-_Weights = tuple[str | None, str | None, float]
+_WeightMix = tuple[str | None, str | None, float]
 """Whose weights draw an image: two adapters (None: the base's own weights) and how far from the first to the second."""
 
 
@@ -81,8 +81,8 @@ class Generator:
             raise CollectionError(f"{self.folder}: family {self.family} cannot be adapted.")
         self.model.add_species(species, None)
         own = self.model.generator.state_dict()
-        for name in [name for name in changed if name.startswith(NEW_ROW)]:
-            own[name.removeprefix(NEW_ROW)][-1:] = changed.pop(name)  # no other species reads this row
+        for name in [name for name in changed if name.startswith(NEW_ROW_PREFIX)]:
+            own[name.removeprefix(NEW_ROW_PREFIX)][-1:] = changed.pop(name)  # no other species reads this index
         self._adapters[species] = changed
 
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
@@ -94,9 +94,9 @@ class Generator:
         """
         model, settings = self.model, self.check_controls(controls)
         self._require(species)
-        return self._draw(
+        return self._generate(
             [self._weights(name) for name in species],
-            lambda rows: model.sample([species[row] for row in rows], [seeds[row] for row in rows], **settings),
+            lambda indices: model.sample([species[index] for index in indices], [seeds[index] for index in indices], **settings),
         )
 
     def blend(
@@ -119,12 +119,14 @@ class Generator:
         """
         model, settings = self.model, self.check_controls(controls)
         if not isinstance(model, Blends):
-            raise self._unable(Blends, "draw what lies between two images")
+            raise self._unsupported(Blends, "draw what lies between two images")
         self._require(chain.from_iterable(species))
-        _require_share("amount", amounts)
-        return self._draw(
+        _require_unit_interval("amount", amounts)
+        return self._generate(
             [self._weights(a, a if of == "latent" else b, amount) for (a, b), amount in zip(species, amounts, strict=True)],
-            lambda rows: model.blend([species[row] for row in rows], [seeds[row] for row in rows], [amounts[row] for row in rows], of, **settings),
+            lambda indices: model.blend(
+                [species[index] for index in indices], [seeds[index] for index in indices], [amounts[index] for index in indices], of, **settings
+            ),
         )
 
     def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
@@ -142,13 +144,15 @@ class Generator:
         """
         model, settings = self.model, self.check_controls(controls)
         if not isinstance(model, Varies):
-            raise self._unable(Varies, "start from a photograph")
+            raise self._unsupported(Varies, "start from a photograph")
         self._require(species)
-        _require_share("strength", [strength])
-        return self._draw(
+        _require_unit_interval("strength", [strength])
+        return self._generate(
             [self._weights(name) for name in species],
-            lambda rows: model.vary(images_NCHW[rows], [species[row] for row in rows], [seeds[row] for row in rows], strength, **settings),
-            few=True,
+            lambda indices: model.vary(
+                images_NCHW[indices], [species[index] for index in indices], [seeds[index] for index in indices], strength, **settings
+            ),
+            small_batches=True,
         )
 
     def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
@@ -165,12 +169,14 @@ class Generator:
         """
         model, settings = self.model, self.check_controls(controls)
         if not isinstance(model, Inpaints):
-            raise self._unable(Inpaints, "fill in a part of a photograph")
+            raise self._unsupported(Inpaints, "fill in a part of a photograph")
         self._require(species)
-        return self._draw(
+        return self._generate(
             [self._weights(name) for name in species],
-            lambda rows: model.inpaint(images_NCHW[rows], masks_N1HW[rows], [species[row] for row in rows], [seeds[row] for row in rows], **settings),
-            few=True,
+            lambda indices: model.inpaint(
+                images_NCHW[indices], masks_N1HW[indices], [species[index] for index in indices], [seeds[index] for index in indices], **settings
+            ),
+            small_batches=True,
         )
 
     def check_controls(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -189,48 +195,48 @@ class Generator:
     def _require(self, species: Iterable[str]) -> None:
         require_known("species of this generator", species, self.model.species)
 
-    def _unable(self, ability: type, what: str) -> UnsupportedError:
+    def _unsupported(self, ability: type, what: str) -> UnsupportedError:
         return UnsupportedError(f"family {self.family} cannot {what}. Families that can: {', '.join(families_that(ability)) or 'none'}.")
 
-    def _weights(self, first: str, second: str | None = None, amount: float = 0.0) -> _Weights:
+    def _weights(self, first: str, second: str | None = None, amount: float = 0.0) -> _WeightMix:
         a = first if first in self._adapters else None
         b = second if second in self._adapters else None
         if amount == 0 or a == b:
             return a, a, 0.0
         return (b, b, 0.0) if amount == 1 else (a, b, float(amount))
 
-    def _draw(self, weights: Sequence[_Weights], draw: Callable[[list[int]], Tensor], *, few: bool = False) -> Tensor:
-        """Images of all rows, those of the same weights together; with ``few``, or between two species' weights, ``FEW`` at a time.
+    def _generate(self, weights: Sequence[_WeightMix], generate: Callable[[list[int]], Tensor], *, small_batches: bool = False) -> Tensor:
+        """Images of all indices, those of the same weights together; with ``small_batches``, or between two species' weights, ``SMALL_BATCH`` at a time.
 
         The last part is filled up to the size of the others, so that an image does not depend on how many were asked for.
         """
-        groups: dict[_Weights, list[int]] = {}
-        for row, key in enumerate(weights):
-            groups.setdefault(key, []).append(row)
+        groups: dict[_WeightMix, list[int]] = {}
+        for index, key in enumerate(weights):
+            groups.setdefault(key, []).append(index)
         result = torch.empty(len(weights), 3, *self.model.config.shape)
-        for key, rows in groups.items():
-            replaced = self._swap_in(self._tensors(key))
-            size = min(self.model.drawn_together, FEW) if few or key[0] != key[1] else self.model.drawn_together
+        for key, indices in groups.items():
+            replaced = self._replace_weights(self._changed_weights(key))
+            size = min(self.model.sampling_batch_size, SMALL_BATCH) if small_batches or key[0] != key[1] else self.model.sampling_batch_size
             try:
-                for start in range(0, len(rows), size):
-                    part = rows[start : start + size]
-                    images = draw(part + [part[-1]] * (size - len(part)) if self.model.learns else part)
+                for start in range(0, len(indices), size):
+                    part = indices[start : start + size]
+                    images = generate(part + [part[-1]] * (size - len(part)) if self.model.learns else part)
                     result[part] = images[: len(part)].float().cpu()
             finally:
-                self._swap_in(replaced)
+                self._replace_weights(replaced)
         return result
 
-    def _tensors(self, weights: _Weights) -> dict[str, Tensor]:
+    def _changed_weights(self, weights: _WeightMix) -> dict[str, Tensor]:
         """The tensors that differ from the base's own. Kernels are made of their factors only now, so that thousands of adapters fit into memory."""
         own = self.model.generator.state_dict()
         first, second, amount = weights
-        start = {} if first is None else plain_weights(self._adapters[first], own)
+        start = {} if first is None else full_weights(self._adapters[first], own)
         if first == second:
             return start
-        end = {} if second is None else plain_weights(self._adapters[second], own)
-        return {name: _between(start.get(name, own[name]), end.get(name, own[name]), amount) for name in start | end}
+        end = {} if second is None else full_weights(self._adapters[second], own)
+        return {name: _interpolate(start.get(name, own[name]), end.get(name, own[name]), amount) for name in start | end}
 
-    def _swap_in(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _replace_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Put tensors in the place of those that have their names; returns what was there."""
         own = self.model.generator.state_dict()
         replaced = {name: own[name].clone() for name in tensors}
@@ -239,14 +245,14 @@ class Generator:
         return replaced
 
 
-def _between(first: Tensor, second: Tensor, amount: float) -> Tensor:
+def _interpolate(first: Tensor, second: Tensor, amount: float) -> Tensor:
     """A straight line between two tensors; of whole numbers, the nearer end."""
     if not first.is_floating_point():
         return first if amount < 0.5 else second
     return torch.lerp(first, second.to(first.device), amount)
 
 
-def _require_share(what: str, values: Iterable[float]) -> None:
+def _require_unit_interval(what: str, values: Iterable[float]) -> None:
     for value in values:
         if not 0 <= value <= 1:
             raise InputError(f"the {what} {value:g} lies outside 0 to 1", "Give one between: 0 is the beginning, 1 the other end.")

@@ -53,6 +53,6 @@ class MaskedPatches:
     def error(self, model: GenerativeModel) -> float:
         """Mean absolute error in the patches, of values in [-1, 1]: that of the images that the model now draws, seed 0, 1, ..."""
         assert isinstance(model, Inpaints)
-        controls = {**model.Controls().model_dump(), **model.quick_controls}
+        controls = {**model.Controls().model_dump(), **model.validation_controls}
         filled = model.inpaint(self.images_NCHW, self.masks_N1HW, self.species, range(len(self.species)), **controls)
         return float((filled - self.images_NCHW).abs()[self.masks_N1HW.expand_as(filled)].mean())

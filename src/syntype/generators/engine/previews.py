@@ -14,11 +14,11 @@ from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.generators.contract import GenerativeModel, ShowsProcess, TrainingData
 from syntype.run import replacing
 
-__all__ = ["plot_curves", "preview_species", "save_course", "save_grid", "save_process"]
+__all__ = ["plot_curves", "preview_species", "save_animation", "save_grid", "save_process_strip"]
 
-MOST_FRAMES = 48
+MAX_FRAMES = 48
 """Of the animation."""
-WIDEST = 768
+MAX_FRAME_SIDE = 768
 """Longer side of its frames, in pixels, at most."""
 
 
@@ -37,25 +37,25 @@ def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: i
     Image.fromarray(tile(images, columns)).save(path)
 
 
-def save_process(model: ShowsProcess, data: TrainingData, species: list[str], path: Path) -> None:
+def save_process_strip(model: ShowsProcess, data: TrainingData, species: list[str], path: Path) -> None:
     """Save how a photograph of each species dissolves into noise, and how noise becomes an image of it."""
     rows = [int(np.flatnonzero(data.labels == data.species.index(name))[0]) for name in species]
     Image.fromarray(model.process_strip(to_tensor(data.images[rows]), species, list(range(len(species))))).save(path)
 
 
-def save_course(folder: Path, path: Path) -> None:
-    """Put the grids in a folder together, in the order of their steps, as an animated WebP: at most ``MOST_FRAMES``, the last shown longest.
+def save_animation(folder: Path, path: Path) -> None:
+    """Put the grids in a folder together, in the order of their steps, as an animated WebP: at most ``MAX_FRAMES``, the last shown longest.
 
     Nothing is written where there are fewer than two.
     """
     grids = sorted(folder.glob("*-*.png"), key=lambda grid: (int(grid.stem.rpartition("-")[2]), grid.stem.startswith("final")))
     if len(grids) < 2:
         return
-    chosen = [grids[place] for place in np.linspace(0, len(grids) - 1, min(len(grids), MOST_FRAMES)).round().astype(int)]
+    chosen = [grids[place] for place in np.linspace(0, len(grids) - 1, min(len(grids), MAX_FRAMES)).round().astype(int)]
     frames: list[Image.Image] = []
     for grid in chosen:
         with Image.open(grid) as image:
-            image.thumbnail((WIDEST, WIDEST))
+            image.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
             if not frames or image.size == frames[0].size:  # the last of an adaptation shows the new species alone
                 frames.append(image.convert("RGB"))
     with replacing(path) as temporary:

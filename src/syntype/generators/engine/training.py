@@ -31,16 +31,16 @@ from syntype.generators.contract import Batch, GenerativeModel, ShowsProcess, Tr
 from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.generators.engine.checkpoint import read_state, save_generator, save_state
 from syntype.generators.engine.masked_patches import MaskedPatches
-from syntype.generators.engine.previews import plot_curves, preview_species, save_course, save_grid, save_process
+from syntype.generators.engine.previews import plot_curves, preview_species, save_animation, save_grid, save_process_strip
 from syntype.generators.registry import family
 from syntype.recipe import Settings, write_yaml
 from syntype.run import Run, read_events
 
-__all__ = ["Loop", "TrainConfig", "TrainResult", "select_training", "train"]
+__all__ = ["TrainConfig", "TrainResult", "TrainingLoop", "select_training", "train"]
 
-PREVIEWS_FREE, PREVIEWS_SHARE = 60.0, 0.1
+PREVIEW_SECONDS, PREVIEW_TIME_SHARE = 60.0, 0.1
 """Seconds that previews may take whatever the training does, and the share of the training's time beyond which one is passed over."""
-MAX_SKIPPED = 20
+MAX_SKIPPED_STEPS = 20
 """Steps in a row that may be skipped because a loss or gradient was not finite, before training gives up."""
 
 
@@ -148,14 +148,14 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
         bar.set(0)  # so that a page that looks on has something to show
         model.prepare(data, runtime)
     patches = MaskedPatches.of(collection, model) if run.folder is not None else None
-    loop = Loop(model, data, runtime, config, out, run, patches=patches)
+    loop = TrainingLoop(model, data, runtime, config, out, run, patches=patches)
     try:
         status = loop.run_until_done()
     except RuntimeError as error:
-        if runtime.world == 1:
+        if runtime.world_size == 1:
             raise
         raise TrainingError(
-            f"process {runtime.rank} of {runtime.world} stopped after step {loop.step}, perhaps because another one did: {error}. "
+            f"process {runtime.rank} of {runtime.world_size} stopped after step {loop.step}, perhaps because another one did: {error}. "
             f"The last checkpoint is in {out}; continue with --resume."
         ) from error
     if loop.runtime.is_main:
@@ -166,7 +166,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
         }
         generator_id = save_generator(out, model, loop.average.average, info, images.table["sha256"].dropna())
-        loop.last_preview()
+        loop.final_preview()
     else:
         generator_id = ""
     runtime.wait()
@@ -184,7 +184,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     )
 
 
-class Loop:
+class TrainingLoop:
     """Steps, checkpoints, previews and progress of one model, already prepared, on one set of images.
 
     Where ``out`` holds a training state of the same settings, the loop goes on from there.
@@ -212,14 +212,14 @@ class Loop:
         patches: MaskedPatches | None = None,
     ) -> None:
         self.model, self.data, self.runtime, self.config, self.out, self.run = model, data, runtime, config, out, run
-        self._further, self._patches = dict(identity or {}), patches
+        self._extra_identity, self._patches = dict(identity or {}), patches
         model.to(runtime.device)
-        if runtime.world > 1:
-            synchronise_batch_norm(model, runtime.world)
+        if runtime.world_size > 1:
+            synchronise_batch_norm(model, runtime.world_size)
         self.average = MovingAverage(model.generator)
         self.step, self.seconds, self._skipped = 0, 0.0, 0
-        self._images = BatchSampler(data, config.balance)
-        runtime.share(self._images.rows(config.seed, 0, config.batch_size))  # refused now, before anything is written
+        self._batches = BatchSampler(data, config.balance)
+        runtime.local_share(self._batches.indices(config.seed, 0, config.batch_size))  # refused now, before anything is written
         if model.learns:
             self._restore()
 
@@ -232,7 +232,7 @@ class Loop:
         """Train until the steps or minutes are used up, or the user interrupts. Returns ``finished`` or ``interrupted``."""
         if not self.model.learns:
             return "finished"
-        config, status, saved, drawing = self.config, "finished", self.seconds, 0.0
+        config, status, saved, preview_seconds = self.config, "finished", self.seconds, 0.0
         writer = _tensorboard(self.out) if self.runtime.is_main and self.run.folder else None
         species = preview_species(self.data.species, self.data.counts)
         total = float(config.steps) if config.steps else 60 * float(config.minutes or 0)
@@ -245,14 +245,14 @@ class Loop:
                 if self.step % 10 == 0 or self.step == 1:
                     self._log(metrics, writer, bar)
                 due = self.step % config.preview_every == 0 and self.runtime.is_main and self.run.folder
-                if due and drawing <= max(PREVIEWS_FREE, PREVIEWS_SHARE * self.seconds):
+                if due and preview_seconds <= max(PREVIEW_SECONDS, PREVIEW_TIME_SHARE * self.seconds):
                     began = time.monotonic()
                     self.preview(f"step-{self.step:06d}", species)
-                    drawing += time.monotonic() - began
-                if self.runtime.agree(stop.is_set()):
+                    preview_seconds += time.monotonic() - began
+                if self.runtime.any_process(stop.is_set()):
                     status = "interrupted"
                     break
-                if self.runtime.agree(self.seconds - saved > 60 * config.checkpoint_minutes):
+                if self.runtime.any_process(self.seconds - saved > 60 * config.checkpoint_minutes):
                     self.checkpoint()
                     saved = self.seconds
         self.checkpoint()
@@ -263,22 +263,22 @@ class Loop:
     def _done(self) -> bool:
         if self.config.steps is not None:
             return self.step >= self.config.steps
-        return self.runtime.agree(self.seconds >= 60 * (self.config.minutes or 0))
+        return self.runtime.any_process(self.seconds >= 60 * (self.config.minutes or 0))
 
     def _one_step(self) -> dict[str, Any]:
         self.model.train()
-        rows = self.runtime.share(self._images.rows(self.config.seed, self.step, self.config.batch_size))
+        indices = self.runtime.local_share(self._batches.indices(self.config.seed, self.step, self.config.batch_size))
         random = np.random.default_rng([self.config.seed, self.step, 0, 1])
         torch.manual_seed(int(random.integers(2**62)))
         device = self.runtime.device
-        images, labels = to_tensor(self.data.images[rows]), torch.from_numpy(self.data.labels[rows])
-        batch = Batch(images.to(device), labels.to(device), torch.from_numpy(rows).to(device), self.step)
-        with self.runtime.draws(len(rows)):
+        images, labels = to_tensor(self.data.images[indices]), torch.from_numpy(self.data.labels[indices])
+        batch = Batch(images.to(device), labels.to(device), torch.from_numpy(indices).to(device), self.step)
+        with self.runtime.whole_batch_random(len(indices)):
             metrics = self.model.training_step(batch)
-        self.average.update(self.model.average_decay(self.step, self.config.ema))
+        self.average.update(self.model.ema_decay(self.step, self.config.ema))
         self.step += 1
         self._skipped = self._skipped + 1 if float(metrics.get("skipped", 0.0)) else 0
-        if self._skipped > MAX_SKIPPED:
+        if self._skipped > MAX_SKIPPED_STEPS:
             raise TrainingError(
                 f"training diverged: {self._skipped} steps in a row had losses or gradients that are not finite (step {self.step}). "
                 f"The last good checkpoint is in {self.out}. Try --set precision=fp32 or a lower learning rate, and a new --out."
@@ -299,23 +299,25 @@ class Loop:
         """Save a grid drawn with the averaged weights to ``previews/``, measure how they fill in photographs, and draw the curves so far."""
         folder = self.out / "previews"
         folder.mkdir(parents=True, exist_ok=True)
-        with self._averaged():
+        with self._averaged_weights():
             save_grid(self.model, species or preview_species(self.data.species, self.data.counts), folder / f"{name}.png")
             if self._patches is not None:
                 self.run.event("validation", step=self.step, masked_patch_error=round(self._patches.error(self.model), 5))
         if self.run.folder is not None:
             plot_curves(read_events(self.run.folder), self.out / "losses.png")
 
-    def last_preview(self, species: list[str] | None = None) -> None:
+    def final_preview(self, species: list[str] | None = None) -> None:
         """The preview of a finished model, the course of all previews, and a picture of how it makes images, where it does so step by step."""
         self.preview(f"final-{self.step:06d}", species)
-        save_course(self.out / "previews", self.out / "progress.webp")
+        save_animation(self.out / "previews", self.out / "progress.webp")
         if isinstance(self.model, ShowsProcess):
-            with self._averaged():
-                save_process(self.model, self.data, species or preview_species(self.data.species, self.data.counts, rows=3), self.out / "process.png")
+            with self._averaged_weights():
+                save_process_strip(
+                    self.model, self.data, species or preview_species(self.data.species, self.data.counts, rows=3), self.out / "process.png"
+                )
 
     @contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def _averaged_weights(self) -> Iterator[None]:
         """The averaged weights in the place of the model's own."""
         self.average.swap()
         try:
@@ -345,7 +347,7 @@ class Loop:
         free = {"minutes", "steps", "checkpoint_minutes", "preview_every", "device", "precision", "only", "except_"}
         settings = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in free}
         settings["model"] = self.model.config.model_dump(mode="json")
-        settings |= self._further
+        settings |= self._extra_identity
         return {**settings, "precision": self.runtime.precision, "species": list(self.model.species), "num_images": len(self.data.images)}
 
     def _restore(self) -> None:
@@ -354,8 +356,8 @@ class Loop:
             return
         if self.config.precision == "auto":  # which is the faster was measured, and may come out otherwise on a busy machine
             self.runtime.precision = state["settings"].get("precision", self.runtime.precision)
-        mine = self._identity()
-        different = sorted(key for key in mine if state["settings"].get(key) != mine[key])
+        current = self._identity()
+        different = sorted(key for key in current if state["settings"].get(key) != current[key])
         if different:
             reason = f"holds a training run with other settings ({', '.join(different)})"
             raise InputError(reason, "Resume it with the same ones, or give a new --out.", file=self.out)

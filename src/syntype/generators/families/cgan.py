@@ -24,6 +24,6 @@ class ConditionalGAN(NonSaturatingGAN):
     Config = ConditionalGANConfig
     config: ConditionalGANConfig
 
-    def join_species(self) -> tuple[nn.Module, int]:
+    def build_condition(self) -> tuple[nn.Module, int]:
         """The label, one number a species."""
         return OneHot(len(self.species)), len(self.species)

@@ -1,6 +1,6 @@
 """``collage``: the animal of one training photograph on the background of another. The honest competitor without learning.
 
-Cut, paste and learn, as ``_pasting`` has it: the animal is mirrored, turned, scaled, shifted, bent and lit by chance, before a crop of any other
+Cut, paste and learn, as ``_pasting`` has it: the animal is mirrored, turned, scaled, shifted, warped and lit by chance, before a crop of any other
 photograph of the collection.
 
 Origin: Syntype, written from the papers. Nothing is learnt; there are no weights.
@@ -13,7 +13,7 @@ import math
 import numpy as np
 from pydantic import Field
 
-from syntype.generators.copy_paste.pasting import Draw, PasteConfig, Paster, axes, drawn_bends
+from syntype.generators.copy_paste.pasting import CopyPasteModel, PasteConfig, PasteParameters, pixel_coordinates, random_warp
 
 __all__ = ["Collage", "CollageConfig"]
 
@@ -29,44 +29,44 @@ class CollageConfig(PasteConfig):
     """The animal is scaled by a factor between 1/scale and scale, evenly in its logarithm."""
     shift: float = Field(0.08, ge=0, le=0.5)
     """Largest shift of the animal along each axis, as a share of the side."""
-    zoom: float = Field(1.25, ge=1)
+    background_zoom: float = Field(1.25, ge=1)
     """Largest enlargement of the background (a crop of it is then shown)."""
 
 
-class Collage(Paster):
+class Collage(CopyPasteModel):
     """Pastes a species' animals onto the backgrounds of any photographs."""
 
     Config = CollageConfig
     config: CollageConfig
 
-    def draw(self, seed: int, row: int) -> Draw:
-        """See ``Paster``; the background is that of any photograph but the animal's own, of any species."""
-        return _Draw(seed, row, len(self.generator.pixels), self.config)
+    def paste_parameters(self, seed: int, row: int) -> PasteParameters:
+        """See ``CopyPasteModel``; the background is that of any photograph but the animal's own, of any species."""
+        return _PasteParameters(seed, row, len(self.generator.pixels), self.config)
 
 
-class _Draw(Draw):
+class _PasteParameters(PasteParameters):
     def __init__(self, seed: int, row: int, total: int, config: CollageConfig) -> None:
         rng = np.random.default_rng([abs(seed), int(seed < 0), _PURPOSE])
-        self.ground = (row + 1 + int(rng.integers(total - 1))) % total if total > 1 else row  # any photograph but the animal's own
-        self.contrast, self.brightness = (float(1 + config.light * value) for value in rng.uniform(-1, 1, 2))
-        self._mirror, self._ground_mirror = rng.choice([-1.0, 1.0], 2)
+        self.background = (row + 1 + int(rng.integers(total - 1))) % total if total > 1 else row  # any photograph but the animal's own
+        self.contrast, self.brightness = (float(1 + config.lighting * value) for value in rng.uniform(-1, 1, 2))
+        self._mirror, self._background_mirror = rng.choice([-1.0, 1.0], 2)
         self._angle = math.radians(config.rotation) * float(np.clip(rng.normal(), -2, 2))
         self._scale = config.scale ** float(rng.uniform(-1, 1))
         self._shift = 2 * config.shift * rng.uniform(-1, 1, 2)  # grid_sample's image is 2 wide
-        self.bends = drawn_bends(rng, config.bend)
-        self._zoom = config.zoom ** float(rng.uniform(0, 1))
+        self.warp_nodes = random_warp(rng, config.warp)
+        self._zoom = config.background_zoom ** float(rng.uniform(0, 1))
         self._corner = rng.uniform(-1, 1, 2)
 
     def animal_grid(self, size: int) -> np.ndarray:
-        x, y = axes(size)
+        x, y = pixel_coordinates(size)
         x, y = x - self._shift[0], y - self._shift[1]
         cosine, sine = math.cos(self._angle), math.sin(self._angle)
-        return self.bent(np.stack([self._mirror * (cosine * x + sine * y), cosine * y - sine * x], 2) / self._scale)
+        return self.warped(np.stack([self._mirror * (cosine * x + sine * y), cosine * y - sine * x], 2) / self._scale)
 
-    def ground_grid(self, size: int) -> np.ndarray:
+    def background_grid(self, size: int) -> np.ndarray:
         """A mirrored or plain crop that stays within the photograph."""
-        x, y = axes(size)
+        x, y = pixel_coordinates(size)
         room = 1 - 1 / self._zoom
-        return np.stack([self._ground_mirror * x / self._zoom + room * self._corner[0], y / self._zoom + room * self._corner[1]], 2).astype(
+        return np.stack([self._background_mirror * x / self._zoom + room * self._corner[0], y / self._zoom + room * self._corner[1]], 2).astype(
             np.float32
         )

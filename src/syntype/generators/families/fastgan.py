@@ -1,4 +1,4 @@
-"""FastGAN: skip-layer excitation against a discriminator that must redraw what it sees. Conditional or not; adapts to new species.
+"""FastGAN: skip-layer excitation against a discriminator that must reconstruct what it sees. Conditional or not; adapts to new species.
 
 Paper: Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis" (arXiv 2101.04775).
 Code: written for Syntype from the paper; ``networks/fastgan_generator.py`` and ``networks/fastgan_discriminator.py`` say where it differs.
@@ -59,7 +59,7 @@ class FastGAN(FastGANBase):
         """Build the discriminator."""
         c = self.config
         self.runtime = runtime
-        self.discriminator = FastGANDiscriminator(c.size, self.num_rows, c.width)
+        self.discriminator = FastGANDiscriminator(c.size, self.num_embeddings, c.width)
         self.to(runtime.device).to(memory_format=torch.channels_last)
         self.optimisers = {
             name: torch.optim.Adam(network.parameters(), lr=c.learning_rate, betas=(0.5, 0.999), fused=True)
@@ -72,28 +72,28 @@ class FastGAN(FastGANBase):
         Real and generated images pass the discriminator apart, each normalised by its own statistics.
         """
         real, fake = self.real_and_fake(batch)
-        rows = self.rows(batch.labels)
+        rows = self.embedding_indices(batch.labels)
         top, left = torch.randint(0, 9, (2,)).tolist()
         seen_real = augment(real, probability=self.config.augmentation)
         seen_fake = augment(fake, probability=self.config.augmentation)
         with self.runtime.autocast():
-            on_real, fine, coarse = self.discriminator(seen_real, rows)
-            on_fake, _, _ = self.discriminator(seen_fake, rows)
-            whole, part = self.discriminator.redraw(fine, coarse, (top, left))
+            logits_real, fine, coarse = self.discriminator(seen_real, rows)
+            logits_fake, _, _ = self.discriminator(seen_fake, rows)
+            whole, part = self.discriminator.reconstruct(fine, coarse, (top, left))
         reconstruction = reconstruction_loss(seen_real, whole.float(), part.float(), (top, left))
-        figures = self.hinge_step(real, fake, [on_real.float()], [on_fake.float()], "discriminator", for_judge=reconstruction)
+        figures = self.hinge_step(real, fake, [logits_real.float()], [logits_fake.float()], "discriminator", extra_discriminator_loss=reconstruction)
         return {**figures, "reconstruction": reconstruction.detach()}
 
-    def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
+    def restore_discriminator(self, state: dict[str, Tensor], relative: str | None) -> None:
         """Take over the trained discriminator."""
-        self.restore_part("discriminator", state, relative)
+        self.restore_submodule("discriminator", state, relative)
 
-    def lower_critic(self) -> list[nn.Parameter]:
+    def lower_discriminator_parameters(self) -> list[nn.Parameter]:
         """The discriminator down to its 16x16 map: all but the last halving, what judges, and what redraws."""
         return self.discriminator.lower_parameters()
 
     def log_likelihood(self, images_NCHW: Tensor, species: Sequence[str]) -> Tensor:
         """Binary cross-entropy's log D(x): mean over the positions."""
         self.discriminator.eval()  # or its running statistics would move
-        rows = self.rows(self.labels_of(species)).to(images_NCHW.device)
+        rows = self.embedding_indices(self.labels_of(species)).to(images_NCHW.device)
         return F.logsigmoid(self.discriminator(images_NCHW, rows)[0]).mean(1)

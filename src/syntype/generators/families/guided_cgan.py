@@ -17,7 +17,7 @@ from torch import Tensor
 from syntype.compute.runtime import Runtime
 from syntype.generators.augmentation import augment
 from syntype.generators.contract import TrainingData
-from syntype.generators.gans.classifier_guidance import build_guidance_classifier, is_referee
+from syntype.generators.gans.classifier_guidance import build_guidance_classifier, is_referee_backbone
 from syntype.generators.gans.wasserstein import ConditionalWassersteinConfig, ConditionalWassersteinGAN
 
 __all__ = ["GuidedGAN", "GuidedGANConfig"]
@@ -26,7 +26,7 @@ __all__ = ["GuidedGAN", "GuidedGANConfig"]
 class GuidedGANConfig(ConditionalWassersteinConfig):
     """Settings of ``guided_cgan``."""
 
-    guidance: float = Field(0.05, ge=0)
+    guidance_weight: float = Field(0.05, ge=0)
     """Weight of the cross-entropy of the species asked for, as the guidance classifier sees it. In an image of an untrained generator its gradient was
     measured to be some 30 times as long as the critic's, which the penalty holds at 1; with a weight of 1 images were noise. 0 leaves the guidance
     classifier out: the same as ``cwgan_gp``."""
@@ -39,7 +39,7 @@ class GuidedGANConfig(ConditionalWassersteinConfig):
     @field_validator("guidance_classifier")
     @classmethod
     def _is_not_the_referee(cls, name: str) -> str:
-        if is_referee(name):
+        if is_referee_backbone(name):
             raise ValueError(f"{name} is the network with which the referee judges what is generated, so it may not train a generator; take lite1")
         return name
 
@@ -58,16 +58,16 @@ class GuidedGAN(ConditionalWassersteinGAN):
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Build what judges, and fit or read the guidance classifier."""
         super().prepare(data, runtime)
-        if self.config.guidance:
+        if self.config.guidance_weight:
             c = self.config
             self.guidance_classifier = build_guidance_classifier(c.guidance_classifier, c.guidance_size, data, c.flip, runtime.device)
 
-    def further_loss(self, fake: Tensor, labels: Tensor) -> tuple[Tensor | float, dict[str, Any]]:
+    def extra_generator_loss(self, fake: Tensor, labels: Tensor) -> tuple[Tensor | float, dict[str, Any]]:
         """Cross-entropy of the species asked for.
 
         The guidance classifier sees images shifted and in other light: what it takes for a species only pixel by pixel is of no use.
         """
-        if not self.config.guidance:
+        if not self.config.guidance_weight:
             return 0.0, {}
         log_probability = self.guidance_classifier.log_probability(augment(fake, cutout=0.0, probability=0.5), labels)
-        return -self.config.guidance * log_probability.mean(), {"recognised": log_probability.detach().exp().mean()}
+        return -self.config.guidance_weight * log_probability.mean(), {"guidance_probability": log_probability.detach().exp().mean()}

@@ -20,12 +20,12 @@ from syntype.encoders import build_backbone
 from syntype.generators.augmentation import mirror
 from syntype.generators.contract import Batch, TrainingData
 from syntype.generators.gans.diversity import pair_distance
-from syntype.generators.gans.fastgan import OUTSIDE_WEIGHT, FastGANBase, FastGANBaseConfig
+from syntype.generators.gans.fastgan import RANGE_PENALTY_WEIGHT, FastGANBase, FastGANBaseConfig
 from syntype.generators.networks.projection import FrozenFeatures
 
 __all__ = ["IMLE", "IMLEConfig", "nearest_candidates"]
 
-MATCHED_SIDE = 16
+COMPARISON_SIDE = 16
 """Side at which candidates are compared with photographs, in pixels: layout and colour choose, and the loss sees the rest."""
 
 
@@ -40,7 +40,7 @@ class IMLEConfig(FastGANBaseConfig):
     """Images drawn for each photograph of a batch; photographs of one species choose among all of theirs."""
     learning_rate: float = Field(1e-3, gt=0)
     """Adam's learning rate."""
-    pixels: float = Field(1.0, ge=0)
+    pixel_loss_weight: float = Field(1.0, ge=0)
     """Weight of the mean absolute difference of the pixels beside that of the feature maps."""
 
     @classmethod
@@ -69,7 +69,7 @@ class IMLE(FastGANBase):
         """Choose the nearest of the candidates for each photograph, and pull it nearer (Li & Malik 2018, algorithm 1)."""
         c = self.config
         real, _ = mirror(batch.images_NCHW, c.flip)
-        labels = self.rows(batch.labels)
+        labels = self.embedding_indices(batch.labels)
         with torch.no_grad(), self.runtime.autocast():
             latents = torch.randn(len(real) * c.candidates, c.latent_dim, device=real.device)
             owners = labels.repeat_interleave(c.candidates)
@@ -79,18 +79,18 @@ class IMLE(FastGANBase):
             fake = self.generator(latents[chosen], labels).float()
             maps = zip(self.features(fake), self.features(real), strict=True)
             perceived = torch.stack([F.mse_loss(ours, theirs) for ours, theirs in maps]).float().sum()
-        loss = perceived + c.pixels * F.l1_loss(fake, real) + OUTSIDE_WEIGHT * F.relu(fake.abs() - 1).square().mean()
-        stepped = self.runtime.update(loss, self.generator.parameters(), self.optimisers["generator"])
+        loss = perceived + c.pixel_loss_weight * F.l1_loss(fake, real) + RANGE_PENALTY_WEIGHT * F.relu(fake.abs() - 1).square().mean()
+        stepped = self.runtime.backward_and_step(loss, self.generator.parameters(), self.optimisers["generator"])
         spread = pair_distance(drawn.float()[:: c.candidates]) / pair_distance(real)
-        return {"loss": loss.detach(), "perceived": perceived.detach(), "spread": spread, "skipped": float(not stepped)}
+        return {"loss": loss.detach(), "loss_features": perceived.detach(), "diversity": spread, "skipped": float(not stepped)}
 
 
 def nearest_candidates(photographs_NCHW: Tensor, labels: Tensor, candidates_MCHW: Tensor, owners: Tensor) -> Tensor:
-    """For each photograph the row of the candidate of its species nearest to it, in mean square over ``MATCHED_SIDE`` pixels: int64 (N,).
+    """For each photograph the row of the candidate of its species nearest to it, in mean square over ``COMPARISON_SIDE`` pixels: int64 (N,).
 
     Args:
         labels, owners: rows of the species of photographs and candidates; each photograph's species has one candidate or more.
     """
-    small, others = (F.adaptive_avg_pool2d(images, MATCHED_SIDE).flatten(1) for images in (photographs_NCHW, candidates_MCHW))
+    small, others = (F.adaptive_avg_pool2d(images, COMPARISON_SIDE).flatten(1) for images in (photographs_NCHW, candidates_MCHW))
     distances = torch.cdist(small, others)
     return distances.masked_fill(labels[:, None] != owners, torch.inf).argmin(dim=1)

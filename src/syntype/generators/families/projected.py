@@ -24,12 +24,12 @@ from syntype.generators.augmentation import augment, mirror
 from syntype.generators.contract import Batch, TrainingData
 from syntype.generators.gans.fastgan import FastGANBase, FastGANBaseConfig
 from syntype.generators.networks.fastgan_generator import FastGANGenerator
-from syntype.generators.networks.instance_codes import MOST_FITTED, CodeBank, InstanceEncoder, pooled
+from syntype.generators.networks.instance_codes import MAX_FIT_IMAGES, CodeBank, InstanceEncoder, pool_features
 from syntype.generators.networks.projection import FrozenFeatures, ProjectedHeads
 
 __all__ = ["ProjectedConfig", "ProjectedGAN"]
 
-CHUNK = 64
+ENCODING_BATCH = 64
 """Photographs that are encoded at a time."""
 
 
@@ -42,9 +42,9 @@ class ProjectedConfig(FastGANBaseConfig):
     """Side to which images are scaled for it, in pixels."""
     head_channels: int = 64
     """Channels of the mixed feature maps and of the discriminators on them."""
-    generator_rate: float = 6e-4
+    generator_learning_rate: float = 6e-4
     """Adam's learning rate of the generator."""
-    discriminator_rate: float = 2e-4
+    discriminator_learning_rate: float = 2e-4
     """Adam's learning rate of the discriminators. At the generator's own rate they win within fifty steps, and little is learnt."""
     augmentation: float = 0.5
     """Probability with which the discriminators see an image with other colours, shifted, or with a part blanked (each of the three).
@@ -55,7 +55,7 @@ class ProjectedConfig(FastGANBaseConfig):
     """Length of the instance code: what the generator is told of a photograph besides its species."""
     code_noise: float = Field(0.3, ge=0)
     """Standard deviation of the noise on instance codes, whose own is 1: how far from a photograph its neighbourhood reaches."""
-    matching: float = Field(4.0, ge=0)
+    feature_matching_weight: float = Field(4.0, ge=0)
     """Weight of the squared distance between the features of an image and of the photograph whose code it was drawn from."""
 
     @classmethod
@@ -89,7 +89,7 @@ class ProjectedGAN(FastGANBase):
 
     def build_generator(self) -> _Generator:
         """The generator, not yet trained."""
-        return _Generator(self.config, self.num_rows)
+        return _Generator(self.config, self.num_embeddings)
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Build the discriminators, and encode the photographs."""
@@ -105,15 +105,15 @@ class ProjectedGAN(FastGANBase):
             self.instances.projection.copy_(bank.projection)
         else:
             self.fit_codes()
-        fresh = not len(bank.codes)
-        if fresh:
+        is_new = not len(bank.codes)
+        if is_new:
             bank.gain, bank.projection = self.features.gain.clone(), self.instances.projection.clone()
         self.encode_photographs()
-        if fresh:
-            bank.fill(self.codes, data.labels)
+        if is_new:
+            bank.store(self.codes, data.labels)
         self.optimisers = {
-            "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_rate, betas=(0.0, 0.99), fused=True),
-            "heads": torch.optim.Adam(self.heads.parameters(), lr=c.discriminator_rate, betas=(0.0, 0.99), fused=True),
+            "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_learning_rate, betas=(0.0, 0.99), fused=True),
+            "heads": torch.optim.Adam(self.heads.parameters(), lr=c.discriminator_learning_rate, betas=(0.0, 0.99), fused=True),
         }
 
     def fit_codes(self) -> None:
@@ -121,7 +121,7 @@ class ProjectedGAN(FastGANBase):
         data, device = self.photographs, self.runtime.device
         order = np.random.default_rng([self.config.mixing_seed, len(data.images)]).permutation(len(data.images))
         self.features.standardise(to_tensor(data.images[np.sort(order[:256])]).to(device))
-        some = np.sort(order[:MOST_FITTED])
+        some = np.sort(order[:MAX_FIT_IMAGES])
         features = self.encode(data.images[some])
         self.instances.fit(features.flatten(0, 1), torch.from_numpy(data.labels[some]).to(device).repeat_interleave(features.shape[1]))
 
@@ -134,10 +134,10 @@ class ProjectedGAN(FastGANBase):
             project: give their projections instead, one number a direction.
         """
         parts = []
-        for start in range(0, len(images), CHUNK):
-            photographs = to_tensor(images[start : start + CHUNK]).to(self.runtime.device)
-            ways = [photographs, photographs.flip(3)] if self.config.flip else [photographs]
-            features = torch.stack([pooled(self.features(way), way) for way in ways], dim=1)
+        for start in range(0, len(images), ENCODING_BATCH):
+            photographs = to_tensor(images[start : start + ENCODING_BATCH]).to(self.runtime.device)
+            views = [photographs, photographs.flip(3)] if self.config.flip else [photographs]
+            features = torch.stack([pool_features(self.features(way), way) for way in views], dim=1)
             parts.append(features @ self.instances.projection if project else features)
         return torch.cat(parts)
 
@@ -154,15 +154,15 @@ class ProjectedGAN(FastGANBase):
         """One step of generator and discriminators on the same images (hinge loss, Sauer et al. 2021 eq. 4).
 
         Each photograph and the image drawn from its code are augmented alike, so that their features can be compared. An image that is
-        drawn from a borrowed code has no photograph to be compared with: that it shows the species, and what the code says, is the heads' to judge.
+        drawn from a borrowed code has no photograph to be compared with: that it shows the species, and what the code says, is the heads' to discriminator_name.
         """
         c = self.config
         real, mirrored = mirror(batch.images_NCHW, c.flip)
-        codes = own = self.codes[batch.rows, mirrored]
+        codes = own = self.codes[batch.indices, mirrored]
         matched = torch.ones(len(real), device=real.device)
         if self.relative_share:
             borrowed = torch.rand(len(real), device=real.device) < self.relative_share
-            codes, matched = torch.where(borrowed[:, None], self.generator.bank.pick(batch.labels), own), (~borrowed).float()
+            codes, matched = torch.where(borrowed[:, None], self.generator.bank.random_codes(batch.labels), own), (~borrowed).float()
         noise = c.code_noise * torch.randn(codes.shape, device=codes.device)
         own, codes = own + noise, codes + noise
         latents = torch.cat([torch.randn(len(real), c.latent_dim, device=real.device), codes], dim=1)
@@ -176,32 +176,32 @@ class ProjectedGAN(FastGANBase):
         fake_maps = self.features(seen_fake)
         mixed = [torch.cat(pair) for pair in zip(mixed_real, self.features.mix(fake_maps), strict=True)]
         with self.runtime.autocast():
-            judged = self.heads(mixed, seen, batch.labels.repeat(2), torch.cat([own, codes]))
-        on_real, on_fake = zip(*(x.float().chunk(2) for x in judged), strict=True)
-        mismatch = (matched * (pooled(fake_maps, seen_fake) - pooled(real_maps, seen_real)).square().sum(1)).mean()
-        figures = self.hinge_step(real, fake, on_real, on_fake, "heads", for_generator=c.matching * mismatch)
-        return {**figures, "mismatch": mismatch.detach()}
+            logits = self.heads(mixed, seen, batch.labels.repeat(2), torch.cat([own, codes]))
+        logits_real, logits_fake = zip(*(x.float().chunk(2) for x in logits), strict=True)
+        mismatch = (matched * (pool_features(fake_maps, seen_fake) - pool_features(real_maps, seen_real)).square().sum(1)).mean()
+        figures = self.hinge_step(real, fake, logits_real, logits_fake, "heads", extra_generator_loss=c.feature_matching_weight * mismatch)
+        return {**figures, "loss_feature_matching": mismatch.detach()}
 
     def seeded_latents(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
         """A latent, and a point in the neighbourhood of a photograph that the generator remembers."""
         normal = seeded_normal(seeds, (self.generator.latent_dim,)).to(self.generator.bank.codes.device)
         latents, noise = normal.split([self.config.latent_dim, self.config.code_dim], dim=1)
-        return torch.cat([latents, self.generator.bank.draw(labels, seeds) + self.config.code_noise * noise], dim=1)
+        return torch.cat([latents, self.generator.bank.seeded_codes(labels, seeds) + self.config.code_noise * noise], dim=1)
 
-    def between(self, first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
+    def interpolate_latents(self, first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
         """Latents and instance codes each on their own great circle: their lengths have nothing to do with each other."""
         sizes = [self.config.latent_dim, self.config.code_dim]
         parts = zip(first.split(sizes, dim=1), second.split(sizes, dim=1), strict=True)
         return torch.cat([slerp(a, b, amounts) for a, b in parts], dim=1)
 
     @torch.no_grad()
-    def latents_of(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+    def find_latents(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """The photographs' own instance codes, which hold pose, place and light, without a search; the rest is the seeds'.
 
         Raises:
             UnsupportedError: the generator's weights do not say what codes mean.
         """
-        start, rows = self.ready(species, seeds)
+        start, rows = self.generator_inputs(species, seeds)
         return torch.cat([start[:, : self.config.latent_dim], self.codes_of(images_NCHW, rows)], dim=1)
 
     def codes_of(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ class ProjectedGAN(FastGANBase):
             self.features = self.frozen_features().to(bank.gain.device).to(memory_format=torch.channels_last)
             self.features.gain.copy_(bank.gain)
         images, labels = images_NCHW.to(bank.gain.device), labels.to(bank.gain.device)
-        return pooled(self.features(images), images) @ bank.projection - bank.mean[labels]
+        return pool_features(self.features(images), images) @ bank.projection - bank.mean[labels]
 
     def frozen_features(self) -> FrozenFeatures:
         """The frozen network, its maps not yet scaled."""
@@ -225,21 +225,21 @@ class ProjectedGAN(FastGANBase):
 
     def add_species(self, name: str, relative: str | None) -> None:
         """As every family here; what the new species is drawn from are the relative's codes: its poses, places and light."""
-        self.generator.bank.add_species(None if relative is None else self._position[relative])
+        self.generator.bank.add_species(None if relative is None else self._label_of[relative])
         super().add_species(name, relative)
 
     def use_relative(self, share: float) -> None:
         """Draw this share of the training's images from the relative's codes, so that the new species is learnt in its poses and places too."""
         self.relative_share = share
 
-    def restore_critic(self, state: dict[str, Tensor], relative: str | None) -> None:
+    def restore_discriminator(self, state: dict[str, Tensor], relative: str | None) -> None:
         """Take over the trained heads, the scale of the maps that they look at, and what codes mean."""
         self.features.gain.copy_(state["features.gain"])
-        self.restore_part("heads", state, relative)
-        self.restore_part("instances", state, relative)
+        self.restore_submodule("heads", state, relative)
+        self.restore_submodule("instances", state, relative)
         self.encode_photographs()
 
-    def lower_critic(self) -> list[nn.Parameter]:
+    def lower_discriminator_parameters(self) -> list[nn.Parameter]:
         """The lower part of each head; the network below is frozen anyway."""
         return self.heads.lower_parameters()
 
@@ -247,5 +247,5 @@ class ProjectedGAN(FastGANBase):
         """Binary cross-entropy's log D(x): mean over the positions of a head, sum over the heads, as in the loss. The codes are the images' own."""
         self.heads.eval()  # or its spectral norms would move
         maps, labels = self.features(images_NCHW), self.labels_of(species).to(images_NCHW.device)
-        logits = self.heads(self.features.mix(maps), images_NCHW, labels, self.instances(pooled(maps, images_NCHW), labels))
+        logits = self.heads(self.features.mix(maps), images_NCHW, labels, self.instances(pool_features(maps, images_NCHW), labels))
         return torch.stack([F.logsigmoid(x).mean(1) for x in logits]).sum(0)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ConvCritic", "ConvGenerator", "JoinedConv", "NoSpecies", "OneHot", "initialise"]
+__all__ = ["ConditionedConv", "ConvDiscriminator", "ConvGenerator", "NoCondition", "OneHot", "initialise_weights"]
 
 
-class NoSpecies(nn.Module):
+class NoCondition(nn.Module):
     """Tells a network nothing of the species: labels, shape (N,) -> shape (N, 0)."""
 
     def forward(self, labels: Tensor) -> Tensor:
@@ -54,9 +54,9 @@ class ConvGenerator(nn.Module):
         transposed: double the side by transposed convolutions, not by up-sampling and convolution.
     """
 
-    def __init__(self, size: int, latent_dim: int, width: int, species: nn.Module, condition_dim: int, *, transposed: bool) -> None:
+    def __init__(self, size: int, latent_dim: int, width: int, species_encoder: nn.Module, condition_dim: int, *, transposed: bool) -> None:
         super().__init__()
-        self.latent_dim, self.species = latent_dim, species
+        self.latent_dim, self.species_encoder = latent_dim, species_encoder
         channels = _channels(size, width)
         self.start = nn.Linear(latent_dim + condition_dim, channels[4] * 16, bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(channels[4]), nn.ReLU()]
@@ -86,7 +86,7 @@ class ConvGenerator(nn.Module):
         return torch.tanh(self.to_rgb(self.layers(x.contiguous(memory_format=torch.channels_last))))
 
 
-class JoinedConv(nn.Module):
+class ConditionedConv(nn.Module):
     """A 4x4 convolution that halves an image joined by one constant plane for every number of the condition.
 
     A plane that is constant in itself gives the same at every place but for the border, so none is built: the condition is
@@ -112,7 +112,7 @@ class JoinedConv(nn.Module):
         return x + F.conv2d(ones, kernels, stride=2, padding=1).view(x.shape).contiguous(memory_format=torch.channels_last)
 
 
-class ConvCritic(nn.Module):
+class ConvDiscriminator(nn.Module):
     """Image and species -> one number: the larger, the more it looks like a photograph of that species.
 
     Args:
@@ -121,10 +121,10 @@ class ConvCritic(nn.Module):
         normalised: with batch normalisation in all layers but the first and the last.
     """
 
-    def __init__(self, size: int, width: int, species: nn.Module, condition_dim: int, *, normalised: bool) -> None:
+    def __init__(self, size: int, width: int, species_encoder: nn.Module, condition_dim: int, *, normalised: bool) -> None:
         super().__init__()
-        self.species = species
-        self.join = JoinedConv(condition_dim, width)
+        self.species_encoder = species_encoder
+        self.input_conv = ConditionedConv(condition_dim, width)
         channels = _channels(size, width)
         layers: list[nn.Module] = [nn.LeakyReLU(0.2)]
         for side in list(channels)[-2::-1]:
@@ -134,10 +134,10 @@ class ConvCritic(nn.Module):
 
     def forward(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
         """shape (N,), from images in [-1, 1], shape (N, 3, size, size), and labels, shape (N,)."""
-        return self.layers(self.join(images_NCHW, self.species(labels))).flatten()
+        return self.layers(self.input_conv(images_NCHW, self.species_encoder(labels))).flatten()
 
 
-def initialise(network: nn.Module, std: float | None) -> None:
+def initialise_weights(network: nn.Module, std: float | None) -> None:
     """Draw the weights of all layers from normal distributions around 0.
 
     Args:
@@ -151,5 +151,5 @@ def initialise(network: nn.Module, std: float | None) -> None:
                 nn.init.normal_(module.weight, std=std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, JoinedConv):
+        elif isinstance(module, ConditionedConv):
             nn.init.normal_(module.planes, std=(2 / max(1, 16 * len(module.planes))) ** 0.5 if std is None else std)

@@ -1,8 +1,8 @@
-"""FastGAN's discriminator: it tells real from generated, and must be able to redraw the real photographs from its own feature maps.
+"""FastGAN's discriminator: it tells real from generated, and must be able to reconstruct the real photographs from its own feature maps.
 
 Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis" (arXiv 2101.04775), section 3.2:
 down-sampling blocks of two branches, skip-layer excitation from fine maps to coarse ones, a map of logits, and two small decoders. To
-redraw a photograph the maps must describe all of it, which keeps a discriminator with few photographs from resting on a few details.
+reconstruct a photograph the maps must describe all of it, which keeps a discriminator with few photographs from resting on a few details.
 Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
 
 Differences from the paper. Its perceptual distance (LPIPS) needs a VGG network; here a redrawing is compared by mean absolute error
@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from syntype.generators.networks.fastgan_generator import SkipExcitation, channels_at, gated
+from syntype.generators.networks.fastgan_generator import SkipExcitation, channels_at, gated_linear_unit
 from syntype.generators.networks.ssim import structural_dissimilarity
 
 __all__ = ["FastGANDiscriminator", "reconstruction_loss"]
 
-REDRAWN = 128
-"""Largest side of a redrawn image, in pixels (as in the paper)."""
+MAX_RECONSTRUCTION_SIDE = 128
+"""Largest side of a reconstructed image, in pixels (as in the paper)."""
 
 
 class _Norm(nn.BatchNorm2d):
@@ -63,7 +63,7 @@ class _Up(nn.Module):
         self.norm = _Norm(2 * channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return gated(self.norm(self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))))
+        return gated_linear_unit(self.norm(self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))))
 
 
 def _decoder(channels: int, width: int, side: int) -> nn.Sequential:
@@ -101,8 +101,8 @@ class FastGANDiscriminator(nn.Module):
         self.mix = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), _Norm(channels), nn.LeakyReLU(0.2))
         self.logit = spectral_norm(nn.Conv2d(channels, 1, 4))
         self.species = spectral_norm(nn.Embedding(num_species, channels))
-        self.whole = _decoder(channels, width, min(size, REDRAWN))
-        self.part = _decoder(channels_at(16, width), width, min(size // 2, REDRAWN))
+        self.decoder = _decoder(channels, width, min(size, MAX_RECONSTRUCTION_SIDE))
+        self.crop_decoder = _decoder(channels_at(16, width), width, min(size // 2, MAX_RECONSTRUCTION_SIDE))
 
     def lower_parameters(self) -> list[nn.Parameter]:
         """Of the layers from the image to the map of 16x16."""
@@ -117,7 +117,7 @@ class FastGANDiscriminator(nn.Module):
 
         Returns:
             logits, shape (N, 25): one for each overlapping half of the image, positive means real;
-            the maps from which ``redraw`` works: shapes (N, C, 16, 16) and (N, C', 8, 8).
+            the maps from which ``reconstruct`` works: shapes (N, C, 16, 16) and (N, C', 8, 8).
         """
         x = self.stem(images_NCHW.contiguous(memory_format=torch.channels_last))
         maps = {x.shape[-1]: x}
@@ -132,32 +132,32 @@ class FastGANDiscriminator(nn.Module):
         logits = self.logit(x) + F.avg_pool2d(match, 4, stride=1)  # the windows of the 4x4 convolution
         return logits.flatten(1), maps[16], maps[8]
 
-    def redraw(self, fine: Tensor, coarse: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def reconstruct(self, fine: Tensor, coarse: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Redraw the images from their maps.
 
         Args:
             fine, coarse: as ``forward`` gives them.
-            corner: row and column, 0 to 8, of the 8x8 part of ``fine`` that is redrawn.
+            corner: row and column, 0 to 8, of the 8x8 part of ``fine`` that is reconstructed.
 
         Returns:
             the whole images, side at most 128; the quarter of each that begins at ``corner``, side at most 128.
         """
         row, column = corner
-        return self.whole(coarse), self.part(fine[:, :, row : row + 8, column : column + 8])
+        return self.decoder(coarse), self.crop_decoder(fine[:, :, row : row + 8, column : column + 8])
 
 
 def reconstruction_loss(images_NCHW: Tensor, whole: Tensor, part: Tensor, corner: tuple[int, int]) -> Tensor:
-    """How far redrawn images are from what the discriminator saw (Liu et al. 2021 eq. 2): mean absolute error plus structural dissimilarity.
+    """How far reconstructed images are from what the discriminator saw (Liu et al. 2021 eq. 2): mean absolute error plus structural dissimilarity.
 
     Args:
         images_NCHW: the images as judged, augmentation included.
-        whole, part: as ``redraw`` gives them for this ``corner``.
+        whole, part: as ``reconstruct`` gives them for this ``corner``.
     """
     side = images_NCHW.shape[-1]
     top, left = (position * side // 16 for position in corner)
     quarter = images_NCHW[:, :, top : top + side // 2, left : left + side // 2]
     terms = []
-    for image, redrawn in ((images_NCHW, whole), (quarter, part)):
-        target = F.interpolate(image, size=redrawn.shape[-2:], mode="area")
-        terms.append(F.l1_loss(redrawn, target) + structural_dissimilarity(redrawn, target))
+    for image, reconstructed in ((images_NCHW, whole), (quarter, part)):
+        target = F.interpolate(image, size=reconstructed.shape[-2:], mode="area")
+        terms.append(F.l1_loss(reconstructed, target) + structural_dissimilarity(reconstructed, target))
     return torch.stack(terms).sum()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["FastGANGenerator", "SkipExcitation", "channels_at", "gated"]
+__all__ = ["FastGANGenerator", "SkipExcitation", "channels_at", "gated_linear_unit"]
 
 _MULTIPLES = {4: 16.0, 8: 8.0, 16: 4.0, 32: 2.0, 64: 1.0, 128: 1.0, 256: 0.5, 512: 0.25, 1024: 0.125}
 
@@ -26,7 +26,7 @@ def channels_at(resolution: int, width: int) -> int:
     return max(8, int(_MULTIPLES[resolution] * width))
 
 
-def gated(x: Tensor) -> Tensor:
+def gated_linear_unit(x: Tensor) -> Tensor:
     """Gated linear unit over channels, as ``F.glu`` computes it; on channels-last tensors its backward pass is several times faster."""
     value, gate = x.chunk(2, dim=1)
     return value * torch.sigmoid(gate)
@@ -59,7 +59,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = gated(norm(conv(x), condition))
+            x = gated_linear_unit(norm(conv(x), condition))
         return x
 
 
@@ -113,19 +113,19 @@ class FastGANGenerator(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=1.0)
         self.to_rgb.weight.data.mul_(0.3)  # the first images are near grey, within the range of photographs
 
-    def species_code(self, labels: Tensor) -> Tensor:
+    def condition_vectors(self, labels: Tensor) -> Tensor:
         """Embeddings brought to unit mean square: shape (N, embedding_dim)."""
         embeddings = self.embedding(labels)
         return F.normalize(embeddings, dim=1) * embeddings.shape[1] ** 0.5
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Images, shape (N, 3, size, size), -1 black, 1 white; a little beyond where the training has not seen to it."""
-        return self.synthesise(latents, self.species_code(labels))
+        return self.synthesise(latents, self.condition_vectors(labels))
 
     def synthesise(self, latents: Tensor, condition: Tensor) -> Tensor:
-        """Images from latents, shape (N, latent_dim), and species codes as ``species_code`` makes them, or between two of these."""
+        """Images from latents, shape (N, latent_dim), and species codes as ``condition_vectors`` makes them, or between two of these."""
         x = self.start(latents).view(len(latents), -1, 4, 4).to(memory_format=torch.channels_last)
-        x = gated(self.start_norm(x, condition))
+        x = gated_linear_unit(self.start_norm(x, condition))
         maps = {4: x}
         for block in self.blocks:
             x = block(x, condition)

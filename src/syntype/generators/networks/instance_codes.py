@@ -16,18 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["CodeBank", "InstanceEncoder", "pooled"]
+__all__ = ["CodeBank", "InstanceEncoder", "pool_features"]
 
-MOST_FITTED = 4096
+MAX_FIT_IMAGES = 4096
 """Photographs from which the principal directions are found."""
 COLOURS = 3 * 8 * 8
 COLOUR_SQUARE = 0.3
 """About the mean square of the pixels of photographs."""
-MOST_KEPT = 64
+MAX_CODES_PER_SPECIES = 64
 """Photographs a species whose codes a generator remembers."""
 
 
-def pooled(maps: Sequence[Tensor], images_NCHW: Tensor) -> Tensor:
+def pool_features(maps: Sequence[Tensor], images_NCHW: Tensor) -> Tensor:
     """What codes are made of: the maps of strides 8, 16 and 32 pooled to 2x2, and the colours at 8x8. The squares of each of the four
     sum to about 1 or less.
 
@@ -47,7 +47,7 @@ class InstanceEncoder(nn.Module):
     """Pooled features -> codes: principal directions of the differences within species, each to unit variance.
 
     Args:
-        widths: channels of the maps that ``pooled`` is given, finest first.
+        widths: channels of the maps that ``pool_features`` is given, finest first.
         num_species: rows of the species' means.
         code_dim: directions kept.
     """
@@ -116,8 +116,8 @@ class CodeBank(nn.Module):
         self.register_buffer("projection", torch.zeros(0, code_dim))
         self.register_buffer("mean", torch.zeros(num_species, code_dim))
 
-    def fill(self, codes: Tensor, labels: np.ndarray) -> None:
-        """Remember up to ``MOST_KEPT`` photographs a species, evenly spaced among its own.
+    def store(self, codes: Tensor, labels: np.ndarray) -> None:
+        """Remember up to ``MAX_CODES_PER_SPECIES`` photographs a species, evenly spaced among its own.
 
         Args:
             codes: shape (N, ways, code_dim): of every photograph as it is and, if that is allowed, mirrored.
@@ -129,8 +129,8 @@ class CodeBank(nn.Module):
         first = 0
         for species in range(len(self.spans)):
             own = order[bounds[species] : bounds[species + 1]]
-            if len(own) > MOST_KEPT:
-                own = own[np.linspace(0, len(own) - 1, MOST_KEPT).astype(int)]
+            if len(own) > MAX_CODES_PER_SPECIES:
+                own = own[np.linspace(0, len(own) - 1, MAX_CODES_PER_SPECIES).astype(int)]
             rows.append(own)
             number = len(own) * codes.shape[1]
             self.spans[species] = torch.tensor([first, number])
@@ -143,7 +143,7 @@ class CodeBank(nn.Module):
         self.spans = torch.cat([self.spans, span[None]])
         self.mean = torch.cat([self.mean, (self.mean.mean(0) if relative is None else self.mean[relative])[None]])
 
-    def draw(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
+    def seeded_codes(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
         """One remembered code for each (species, seed) pair, shape (N, code_dim); zeros for a species that has none."""
         result = self.codes.new_zeros(len(labels), self.codes.shape[1])
         for index, (label, seed) in enumerate(zip(labels.tolist(), seeds, strict=True)):
@@ -152,7 +152,7 @@ class CodeBank(nn.Module):
                 result[index] = self.codes[first + int(np.random.default_rng(seed).integers(number))]
         return result
 
-    def pick(self, labels: Tensor) -> Tensor:
+    def random_codes(self, labels: Tensor) -> Tensor:
         """A remembered code for each label, drawn by torch's global generator: shape (N, code_dim). Each of these species must have one."""
         first, number = self.spans[labels].unbind(1)
         place = (torch.rand(len(labels), device=labels.device) * number).long()

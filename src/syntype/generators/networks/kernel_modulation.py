@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-__all__ = ["modulate", "plain_weights", "saved_weights"]
+__all__ = ["adapter_weights", "full_weights", "modulate"]
 
 GAIN = 8.0
 """How much faster offsets and kernels move than the optimiser's rate says: there are few of them, and few steps."""
@@ -79,7 +79,7 @@ def modulate(generator: nn.Module, adaptable: Collection[str], seed: int) -> set
     return learn
 
 
-def saved_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def adapter_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What an adapter's file keeps of a generator's ``state_dict()``: offsets are added to what they belong to, factors stay factors.
 
     The state of a generator that was not modulated comes back as it is.
@@ -97,11 +97,11 @@ def saved_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
-def plain_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def full_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights that an adapter's file stands for.
 
     Args:
-        saved: as ``saved_weights`` gives it, or whole tensors alone.
+        saved: as ``adapter_weights`` gives it, or whole tensors alone.
         own: ``state_dict()`` of the base generator, whose kernels the factors multiply.
     """
     plain = {name: tensor for name, tensor in saved.items() if not name.startswith((_OUT, _INTO))}

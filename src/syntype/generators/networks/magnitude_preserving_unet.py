@@ -35,9 +35,9 @@ __all__ = [
 
 EPSILON = 1e-4
 """Below this root mean square nothing is scaled up further."""
-BRANCH = 0.3
+RESIDUAL_BALANCE = 0.3
 """Share of a residual branch in the sum with what goes past it (the paper's t)."""
-HEAD = 64
+CHANNELS_PER_HEAD = 64
 """Channels of an attention head."""
 
 
@@ -138,7 +138,7 @@ class _Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = next(heads for heads in range(max(1, channels // HEAD), 0, -1) if channels % heads == 0)
+        self.heads = next(heads for heads in range(max(1, channels // CHANNELS_PER_HEAD), 0, -1) if channels % heads == 0)
         self.queries_keys_values = Conv(channels, 3 * channels, 1)
         self.out = Conv(channels, channels, 1)
 
@@ -147,7 +147,7 @@ class _Attention(nn.Module):
         parts = self.queries_keys_values(x).view(n, self.heads, 3, c // self.heads, height * width)
         query, key, value = pixel_norm(parts, dim=3).transpose(3, 4).unbind(2)  # vectors of length sqrt(channels), hence cosines
         found = F.scaled_dot_product_attention(query, key, value)
-        return mp_sum(x, self.out(found.transpose(2, 3).reshape(n, c, height, width)), BRANCH)
+        return mp_sum(x, self.out(found.transpose(2, 3).reshape(n, c, height, width)), RESIDUAL_BALANCE)
 
 
 class _Block(nn.Module):
@@ -155,27 +155,27 @@ class _Block(nn.Module):
 
     Args:
         resample: ``down`` and ``up`` halve or double height and width first, ``keep`` does neither.
-        channels_code: length of the vector of noise level and species; it scales the branch's channels by 1 plus a learned gain that starts at 0.
+        condition_dim: length of the vector of noise level and species; it scales the branch's channels by 1 plus a learned gain that starts at 0.
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, channels_code: int, *, encodes: bool, resample: str, attends: bool, dropout: float
+        self, channels_in: int, channels_out: int, condition_dim: int, *, is_encoder: bool, resample: str, has_attention: bool, dropout: float
     ) -> None:
         super().__init__()
-        self.encodes, self.resample, self.dropout = encodes, resample, dropout
+        self.is_encoder, self.resample, self.dropout = is_encoder, resample, dropout
         self.match = Conv(channels_in, channels_out, 1) if channels_in != channels_out else None
-        self.first = Conv(channels_out if encodes else channels_in, channels_out, 3)
+        self.first = Conv(channels_out if is_encoder else channels_in, channels_out, 3)
         self.second = Conv(channels_out, channels_out, 3)
-        self.code = Linear(channels_code, channels_out)
+        self.code = Linear(condition_dim, channels_out)
         self.gain = nn.Parameter(torch.zeros(()))
-        self.attention = _Attention(channels_out) if attends else None
+        self.attention = _Attention(channels_out) if has_attention else None
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         if self.resample == "down":
             x = F.avg_pool2d(x, 2)
         elif self.resample == "up":
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        if self.encodes:
+        if self.is_encoder:
             x = pixel_norm(x if self.match is None else self.match(x))
         branch = self.first(mp_silu(x))
         branch = mp_silu(branch * (1 + self.gain * self.code(code)).to(branch.dtype)[:, :, None, None])
@@ -183,9 +183,9 @@ class _Block(nn.Module):
             kept = torch.rand(branch.shape, device=branch.device) >= self.dropout
             branch = branch * kept / (1 - self.dropout)
         branch = self.second(branch)
-        if not self.encodes and self.match is not None:
+        if not self.is_encoder and self.match is not None:
             x = self.match(x)
-        x = mp_sum(x, branch, BRANCH)
+        x = mp_sum(x, branch, RESIDUAL_BALANCE)
         return pixel_norm(x if self.attention is None else self.attention(x))
 
 
@@ -196,43 +196,52 @@ class MagnitudePreservingUNet(nn.Module):
         channels_image: channels of the images.
         num_labels: rows of ``labels``; 0 for a network without labels.
         channels: at the finest resolution.
-        multipliers: of the channels, one a resolution from the finest to the coarsest.
+        channel_multipliers: of the channels, one a resolution from the finest to the coarsest.
         blocks: a resolution, in the encoder; the decoder has one more.
-        attending: so many of the coarsest resolutions have attention in their blocks.
+        attention_levels: so many of the coarsest resolutions have attention in their blocks.
         dropout: part of a residual branch that is blanked in training.
     """
 
     def __init__(
-        self, channels_image: int, num_labels: int, channels: int, multipliers: Sequence[int], blocks: int, attending: int, dropout: float
+        self,
+        channels_image: int,
+        num_labels: int,
+        channels: int,
+        channel_multipliers: Sequence[int],
+        blocks: int,
+        attention_levels: int,
+        dropout: float,
     ) -> None:
         super().__init__()
-        widths = [channels * multiplier for multiplier in multipliers]
+        widths = [channels * multiplier for multiplier in channel_multipliers]
         code = max(widths)
         self.fourier = Fourier(channels)
         self.noise = Linear(channels, code)
         self.labels = Embedding(num_labels, code) if num_labels else None
 
-        def block(channels_in: int, level: int, *, encodes: bool, resample: str = "keep", attends: bool | None = None) -> _Block:
-            here = level >= len(widths) - attending if attends is None else attends
-            return _Block(channels_in, widths[level], code, encodes=encodes, resample=resample, attends=here, dropout=dropout)
+        def block(channels_in: int, level: int, *, is_encoder: bool, resample: str = "keep", has_attention: bool | None = None) -> _Block:
+            here = level >= len(widths) - attention_levels if has_attention is None else has_attention
+            return _Block(channels_in, widths[level], code, is_encoder=is_encoder, resample=resample, has_attention=here, dropout=dropout)
 
         self.enter = Conv(channels_image + 1, widths[0], 3)
         self.encoder, skips = nn.ModuleList(), [widths[0]]
         for level, width in enumerate(widths):
             if level:
-                self.encoder.append(block(widths[level - 1], level, encodes=True, resample="down", attends=False))
+                self.encoder.append(block(widths[level - 1], level, is_encoder=True, resample="down", has_attention=False))
                 skips.append(width)
             for _ in range(blocks):
-                self.encoder.append(block(width, level, encodes=True))
+                self.encoder.append(block(width, level, is_encoder=True))
                 skips.append(width)
         coarsest = len(widths) - 1
-        self.middle = nn.ModuleList(block(widths[-1], coarsest, encodes=False, attends=attends) for attends in (bool(attending), False))
+        self.middle = nn.ModuleList(
+            block(widths[-1], coarsest, is_encoder=False, has_attention=has_attention) for has_attention in (bool(attention_levels), False)
+        )
         self.decoder = nn.ModuleList()
         for level in range(coarsest, -1, -1):
             if level < coarsest:
-                self.decoder.append(block(widths[level + 1], level, encodes=False, resample="up", attends=False))
+                self.decoder.append(block(widths[level + 1], level, is_encoder=False, resample="up", has_attention=False))
             for _ in range(blocks + 1):
-                self.decoder.append(block(widths[level] + skips.pop(), level, encodes=False))
+                self.decoder.append(block(widths[level] + skips.pop(), level, is_encoder=False))
         self.leave = Conv(widths[0], channels_image, 3)
         self.gain = nn.Parameter(torch.zeros(()))
 

@@ -23,7 +23,7 @@ from syntype.encoders import Backbone, fold_batch_norm
 
 __all__ = ["FrozenFeatures", "ProjectedHeads"]
 
-PIXELS = 32
+IMAGE_HEAD_SIDE = 32
 """Side at which the head on the image sees it: enough for colours and where they are; texture is left to the frozen network."""
 
 
@@ -155,5 +155,5 @@ class ProjectedHeads(nn.Module):
             labels: int64, shape (N,); N is even, and images 2i and 2i + 1 are of one species.
             codes: instance codes, shape (N, code_dim).
         """
-        small = F.avg_pool2d(images_NCHW, max(1, images_NCHW.shape[-1] // PIXELS))
+        small = F.avg_pool2d(images_NCHW, max(1, images_NCHW.shape[-1] // IMAGE_HEAD_SIDE))
         return [head(x, labels, codes) for head, x in zip(self.heads, [*maps, small], strict=True)]

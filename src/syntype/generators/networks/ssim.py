@@ -1,4 +1,4 @@
-"""Structural similarity of images: what autoencoding networks compare redrawn images by."""
+"""Structural similarity of images: what autoencoding networks compare reconstructed images by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 __all__ = ["structural_dissimilarity"]
 
 WINDOW = 7
-"""Side of the windows in which structure is compared, in pixels; the smallest redrawn image has 8."""
+"""Side of the windows in which structure is compared, in pixels; the smallest reconstructed image has 8."""
 
 
 def structural_dissimilarity(first_NCHW: Tensor, second_NCHW: Tensor) -> Tensor:

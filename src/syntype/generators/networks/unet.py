@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["GROUP", "UNet"]
+__all__ = ["CHANNELS_PER_GROUP", "UNet"]
 
-GROUP = 16
+CHANNELS_PER_GROUP = 16
 """Channels that are normalised together."""
-HEAD = 64
+CHANNELS_PER_HEAD = 64
 """Channels of an attention head, where they divide."""
-ATTEND_AT = 16
+MAX_ATTENTION_SIDE = 16
 """Largest side, in pixels, at which positions look at each other: the cost grows with its fourth power."""
 
 
@@ -30,9 +30,9 @@ class _Block(nn.Module):
 
     def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(channels // GROUP, channels)
+        self.norm1 = nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(channels // GROUP, channels, affine=False)
+        self.norm2 = nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels, affine=False)
         self.affine = nn.Linear(condition_dim, 2 * channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         nn.init.zeros_(self.conv2.weight)  # each block starts as no change
@@ -49,8 +49,8 @@ class _Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = channels // HEAD if channels % HEAD == 0 else 1
-        self.norm = nn.GroupNorm(channels // GROUP, channels)
+        self.heads = channels // CHANNELS_PER_HEAD if channels % CHANNELS_PER_HEAD == 0 else 1
+        self.norm = nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels)
         self.to_qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.out = nn.Linear(channels, channels)
         nn.init.zeros_(self.out.weight)
@@ -71,7 +71,7 @@ class _Stage(nn.Module):
     def __init__(self, channels: int, blocks: int, condition_dim: int, side: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(_Block(channels, condition_dim) for _ in range(blocks))
-        self.attention = _Attention(channels) if side <= ATTEND_AT else nn.Identity()
+        self.attention = _Attention(channels) if side <= MAX_ATTENTION_SIDE else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         for block in self.blocks:
@@ -80,19 +80,19 @@ class _Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """Noised images, their noise levels and species codes -> what the diffusion predicts, of the images' shape.
+    """Noised images, their noise levels and species conditions -> what the diffusion predicts, of the images' shape.
 
     Args:
         size: side of the images, in pixels.
         num_species: rows of the embedding; 0 where species are not told apart.
-        width: channels at full resolution, a multiple of ``GROUP``.
-        multipliers: channels of each resolution as multiples of ``width``, from ``size`` downwards, each half the one before.
+        width: channels at full resolution, a multiple of ``CHANNELS_PER_GROUP``.
+        channel_multipliers: channels of each resolution as multiples of ``width``, from ``size`` downwards, each half the one before.
         blocks: residual blocks on the way down and again on the way up, for each resolution; at the lowest, once.
     """
 
-    def __init__(self, size: int, num_species: int, width: int, multipliers: Sequence[int], blocks: Sequence[int]) -> None:
+    def __init__(self, size: int, num_species: int, width: int, channel_multipliers: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        channels = [width * multiplier for multiplier in multipliers]
+        channels = [width * multiplier for multiplier in channel_multipliers]
         sides = [size >> level for level in range(len(channels))]
         condition_dim, low = 4 * width, len(channels) - 1
         self.width = width
@@ -105,17 +105,17 @@ class UNet(nn.Module):
         self.middle = _Stage(channels[low], blocks[low], condition_dim, sides[low])
         self.narrow = nn.ModuleList(nn.Conv2d(channels[i + 1], channels[i], 1) for i in range(low))
         self.up = nn.ModuleList(_Stage(channels[i], blocks[i], condition_dim, sides[i]) for i in range(low))
-        self.norm = nn.GroupNorm(width // GROUP, width)
+        self.norm = nn.GroupNorm(width // CHANNELS_PER_GROUP, width)
         self.out = nn.Conv2d(width, 3, 3, padding=1)
         nn.init.zeros_(self.out.weight)
 
-    def codes(self, labels: Tensor | None, count: int) -> Tensor:
-        """Species codes: shape (count, condition_dim). Without labels, those of no species in particular."""
+    def condition_vectors(self, labels: Tensor | None, count: int) -> Tensor:
+        """Species conditions: shape (count, condition_dim). Without labels, those of no species in particular."""
         return self.null.expand(count, -1) if labels is None else self.embedding(labels)
 
-    def forward(self, x: Tensor, levels: Tensor, codes: Tensor) -> Tensor:
-        """Predict from noised images, shape (N, 3, size, size), levels, shape (N,), and codes as ``codes`` gives them."""
-        condition = F.silu(self.level(waves(levels, self.width)) + codes)
+    def forward(self, x: Tensor, levels: Tensor, conditions: Tensor) -> Tensor:
+        """Predict from noised images, shape (N, 3, size, size), levels, shape (N,), and conditions as ``conditions`` gives them."""
+        condition = F.silu(self.level(sinusoidal_embedding(levels, self.width)) + conditions)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would blur the faint noise of the lowest levels
             x = self.stem(x.float().contiguous(memory_format=torch.channels_last))
         if torch.is_autocast_enabled(x.device.type):
@@ -131,7 +131,7 @@ class UNet(nn.Module):
         return self.out(F.silu(self.norm(x))).float()
 
 
-def waves(levels: Tensor, number: int) -> Tensor:
+def sinusoidal_embedding(levels: Tensor, number: int) -> Tensor:
     """Sines and cosines of the levels at ``number`` / 2 frequencies from 1 to 1e-4 (Vaswani et al. 2017, section 3.5): shape (N, number)."""
     frequencies = torch.exp(torch.linspace(0, -math.log(1e4), number // 2, device=levels.device))
     angles = levels[:, None].float() * frequencies
