@@ -48,7 +48,7 @@ def stepped(model, data: TrainingData, steps: int):
 
 
 def test_without_guidance_it_is_cwgan_gp_to_the_last_bit(data: TrainingData) -> None:
-    unguided, twin = (stepped(prepared(name, data, **more), data, 3) for name, more in (("guided_cgan", {"guidance": 0}), ("cwgan_gp", {})))
+    unguided, twin = (stepped(prepared(name, data, **more), data, 3) for name, more in (("guided_cgan", {"guidance_weight": 0}), ("cwgan_gp", {})))
     state = twin.state_dict()
     assert unguided.state_dict().keys() == state.keys()
     assert all(torch.equal(tensor, state[name]) for name, tensor in unguided.state_dict().items())

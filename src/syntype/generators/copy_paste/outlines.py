@@ -1,13 +1,12 @@
-"""Which pixels show the animal, learnt from all photographs together: common species teach what an animal looks like, down to its tail.
+"""Segmentation masks by self-training: a small network learns from the masks of all photographs together.
 
-``_segmentation`` knows one photograph's colours and nothing of animals: fins and tails of another colour get lost, and so do animals that fill
-the picture. Its masks are wrong here and there, but hardly ever in the same way, so a small network that learns them from many photographs
-learns what they agree on. What the network then thinks of a photograph is where its colours are looked for anew, and those masks teach the next
-round (self-training with noisy labels, as Khoreva et al. 2017, "Simple does it: weakly supervised instance and semantic segmentation",
-arXiv 1603.07485, section 3, do with GrabCut). Features are those of a frozen EfficientNet-Lite1 at four resolutions (hypercolumns: Hariharan et al.
-2015, arXiv 1411.5752).
+``segmentation.py`` uses the colours of one photograph only: it misses fins and tails of another colour, and animals that fill the picture. Such
+errors differ from photograph to photograph, so a small network trained on many masks learns what they have in common. In each round, the network's
+prediction initialises the colour models of each photograph, and the resulting masks are the next round's targets (self-training with noisy labels, as
+Khoreva et al. 2017, "Simple does it: weakly supervised instance and semantic segmentation", arXiv 1603.07485, section 3, do with GrabCut). Features:
+a frozen EfficientNet-Lite1 at four resolutions (hypercolumns: Hariharan et al. 2015, arXiv 1411.5752).
 
-Origin: Syntype. The frozen network's weights are the bundled ones (Apache-2.0).
+Code: written for Syntype. Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from syntype.generators.networks.projection import FrozenFeatures
 __all__ = ["self_trained_masks"]
 
 MIN_PHOTOGRAPHS = 50
-"""Of fewer photographs there is nothing to learn: their colours alone must tell."""
-_MAX_TRAINING_PHOTOGRAPHS = 1024  # photographs that teach
-_BACKBONE_SIZE = 128  # px, at which the frozen network sees them
+"""With fewer photographs no network is trained; ``segment`` is used alone."""
+_MAX_TRAINING_PHOTOGRAPHS = 1024
+_BACKBONE_SIZE = 128  # px, input size of the frozen network
 _ROUNDS, _STEPS, _BATCH = 3, 200, 16
 _LEARNING_RATE = 2e-3
 _WIDTH = 24
@@ -44,15 +43,15 @@ _CHUNK = 64
 
 
 def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
-    """Find the animal in each photograph; the result depends on nothing but the photographs (and the machine's rounding).
+    """Segment the animal in each photograph. The result depends on the photographs alone (up to the machine's rounding).
 
-    Takes two or three minutes for a thousand photographs on two processor cores, and about 30 ms for each further one.
+    Takes two or three minutes for a thousand photographs on two processor cores, and about 30 ms for each further photograph.
 
     Args:
         images: uint8, shape (N, size, size, 3), RGB.
 
     Returns:
-        uint8, shape (N, size, size), 0 (ground) to 255 (animal), as ``segment`` gives them.
+        uint8, shape (N, size, size), from 0 (background) to 255 (animal), as ``segment`` returns them.
     """
     if len(images) < MIN_PHOTOGRAPHS:
         return segment(images)
@@ -77,7 +76,7 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
 
 
 class _MaskNetwork(nn.Module):
-    """Frozen maps, squeezed and laid over each other, beside the pixels and where they are -> a logit a pixel.
+    """Frozen feature maps (hypercolumns), pixels and their coordinates -> one logit a pixel.
 
     Args:
         widths: channels of the frozen maps, finest first.
@@ -109,7 +108,7 @@ class _MaskNetwork(nn.Module):
 def _train_round(
     network: _MaskNetwork, photographs: Tensor, maps: Sequence[Tensor], masks: Tensor, random: np.random.Generator, device: torch.device
 ) -> None:
-    """One round: cross-entropy against soft masks, half of the time mirrored. Masks that cannot be right teach nothing."""
+    """One round of training: cross-entropy with soft masks, mirrored half of the time. Implausible masks are left out."""
     area = masks.mean((1, 2))
     usable = np.flatnonzero(((area >= PLAUSIBLE_AREA[0]) & (area <= PLAUSIBLE_AREA[1])).numpy())
     if not len(usable):
@@ -132,19 +131,19 @@ def _train_round(
 
 @torch.no_grad()
 def _predict(network: _MaskNetwork, small: Tensor, maps: Sequence[Tensor], at: int) -> Tensor:
-    """Probabilities of the photographs from ``at`` on, a chunk of them, whose frozen maps these are: shape (chunk, S, S), on the CPU."""
+    """Probabilities for one chunk of photographs, from index ``at`` on, given their frozen maps: shape (chunk, S, S), on the CPU."""
     device = next(network.parameters()).device
     return torch.sigmoid(network(_signed(small[at : at + _CHUNK], device), [x.to(device, torch.float32) for x in maps])).cpu()
 
 
 @torch.no_grad()
 def _maps(features: FrozenFeatures, small: Tensor, at: int) -> list[Tensor]:
-    """Frozen maps of the photographs from ``at`` on, a chunk of them."""
+    """Frozen maps of one chunk of photographs, from index ``at`` on."""
     return features(_signed(small[at : at + _CHUNK], features.gain.device))
 
 
 def _signed(small: Tensor, device: torch.device) -> Tensor:
-    """From 0..1 to -1..1, where the networks are."""
+    """From [0, 1] to [-1, 1], on the networks' device."""
     return small.to(device) * 2 - 1
 
 
