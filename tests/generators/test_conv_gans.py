@@ -185,7 +185,7 @@ def test_a_gradient_counts_the_same_however_it_lies_in_memory(fused: bool) -> No
         weights = nn.Parameter(torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
         wanted = torch.randn(4, 3, 2, 2).contiguous(memory_format=layout)
         loss = _Layout.apply(weights, wanted).sum()
-        assert Runtime("cpu", "fp32").update(loss, [weights], torch.optim.Adam([weights], lr=0.1, fused=fused))
+        assert Runtime("cpu", "fp32").backward_and_step(loss, [weights], torch.optim.Adam([weights], lr=0.1, fused=fused))
         return weights.detach()
 
     torch.manual_seed(0)
