@@ -112,7 +112,7 @@ class CopyPasteModel(GenerativeModel):
         Raises:
             UnsupportedError: always.
         """
-        raise UnsupportedError(f"{type(self).__name__.lower()}: has no training steps; prepare does all.")
+        raise UnsupportedError(f"{type(self).__name__.lower()}: has no training steps; use prepare alone.")
 
     def segment_animals(self, images: np.ndarray, device: torch.device) -> Tensor:
         """Segmentation masks of photographs, as ``segment`` returns them (about 10 ms an image)."""

@@ -63,7 +63,7 @@ def preconditioned(network: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma
 
 
 class Uncertainty(nn.Module):
-    """u(sigma): logarithm of the expected loss at a noise level, learned with the denoiser and used in training only (EDM2 section 2)."""
+    """u(sigma): logarithm of the expected loss at a noise level, learned with the denoiser and used in training only."""
 
     def __init__(self, channels: int = 128) -> None:
         super().__init__()

@@ -218,7 +218,7 @@ class DDPM(GenerativeModel):
         settings = DDPMControls.parse(controls, "controls of ddpm")
         if self.config.conditional and settings.guidance != 1 and self.config.label_dropout == 0:
             raise UnsupportedError(
-                f"guidance {settings.guidance:g}: this ddpm was trained with label_dropout 0 and never learnt to draw without species. "
+                f"guidance {settings.guidance:g}: this ddpm was trained with label_dropout 0, so it has no unconditional prediction. "
                 "Use guidance 1, or train with --set model.label_dropout=0.1."
             )
         return settings

@@ -1,12 +1,14 @@
-"""``pose_transfer``: a species' own photographs, in the poses, places and light that individuals of common species lend. There is no training.
+"""Pose transfer: copy-paste with pose, place and light of common species' photographs. Needs no training. For rare species among common ones.
 
-What within-species variation is, common species show (delta encoder, Schwartz et al. 2018, arXiv 1806.04734; data augmentation GAN, Antoniou et
-al. 2017, arXiv 1711.04340). Here it is not learnt in features but measured on photographs: where the animal is, at which angle, and by how much it
-is longer, higher and lighter than its species is on average. A rare species' animal takes over the deviations of a common one and goes to its place
-(cut and pasted as ``_pasting`` has it). Its pixels stay those of a photograph, and with them the stripes and spots that tell the species. What
-belongs to an animal, common species teach as well: ``prepare`` learns the outlines of all photographs together (see ``_outlines``).
+Common species show how individuals of one species vary (delta encoder, Schwartz et al. 2018, arXiv 1806.04734; data augmentation GAN, Antoniou et al.
+2017, arXiv 1711.04340). Here this variation is not learned in feature space but measured on photographs: the animal's position and angle, and by how
+much it is longer, higher and lighter than its species' mean. A rare species' animal takes over these deviations from an animal of a common species
+(the donor) and is pasted in its place. Its pixels stay those of a photograph, and so do stripes and spots. Segmentation masks are learned from all
+species' photographs together (``copy_paste/outlines.py``).
 
-Origin: Syntype. The generator's file holds photographs and outlines, and no weights.
+Paper: none; ``copy_paste/pasting.py`` cites those on copy-paste augmentation.
+Code: written for Syntype.
+Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled, to learn the masks. The generator's file contains photographs and masks, and no weights.
 """
 
 from __future__ import annotations
@@ -34,55 +36,56 @@ from syntype.generators.copy_paste.pasting import (
 
 __all__ = ["PoseTransfer", "PoseTransferConfig"]
 
-_PURPOSE = 31  # this family's stream of random numbers, apart from those of other purposes
+_PURPOSE = 31  # separates this family's random numbers from those of other purposes
 _CHUNK = 256
 _MAX_LOG_CHANGE = 0.7
-"""Largest change of a logarithm: an animal is at most doubled or halved."""
+"""Largest change of the logarithm of a size or brightness: an animal is at most doubled or halved."""
 _MIN_ELONGATION = 1.5
-"""An outline whose moments along its pixel_coordinates differ by less has no angle."""
+"""Ratio of the variances along the principal axes below which a mask counts as round, with angle 0."""
 
 
 class PoseTransferConfig(PasteConfig):
-    """Who lends, and how far an animal may stray from its photograph besides."""
+    """Settings of ``pose_transfer``."""
 
     min_donor_images: int = Field(30, ge=1)
-    """Species with at least so many training photographs lend; where none has, all do."""
+    """Species with at least this many training photographs are donors; if there are none, all species are."""
     harmonisation: float = Field(0.6, ge=0, le=1)
-    """How far the animal takes on the light of its new place: further than a collage's, since it takes on its donor's light, too."""
+    """How far the animal's colours are adjusted to the light of the new background. More than in ``collage``, as the animal also takes over the
+    donor's light."""
 
 
 class PoseTransfer(CopyPasteModel):
-    """Pastes a species' animals as an individual of a common species lends its pose, its light and its place."""
+    """Pastes animals of the requested species with the pose, light and place of a donor."""
 
     Config = PoseTransferConfig
     config: PoseTransferConfig
     by_group = True
 
     def segment_animals(self, images: np.ndarray, device: torch.device) -> Tensor:
-        """Outlines that all photographs teach together, common species the rare ones: see ``self_trained_masks``."""
+        """Masks learned from all photographs together: see ``self_trained_masks``."""
         return self_trained_masks(images, device)
 
     @cached_property
     def measurements(self) -> AnimalMeasurements:
-        """Those of the training photographs."""
+        """Measurements of the animals in the training photographs."""
         store = self.generator
         return AnimalMeasurements.measure(store.pixels.cpu(), store.masks.cpu(), np.diff(store.offsets.cpu().numpy()), self.config.min_donor_images)
 
     def paste_parameters(self, seed: int, row: int) -> PasteParameters:
-        """See ``CopyPasteModel``; the background is that of the donor."""
+        """See ``CopyPasteModel``. The background is that of the donor."""
         return _PasteParameters(seed, row, self.measurements, self.config)
 
 
 @dataclass(frozen=True)
 class AnimalMeasurements:
-    """What is known of the animals of N photographs. Axes run from -1 to 1.
+    """Pose, size and light of the animals in N photographs. Image coordinates run from -1 to 1.
 
     Attributes:
-        centre: x and y of each, shape (N, 2).
-        angle: of the axis nearest to the horizontal, in radians, shape (N,); 0 for a round outline.
-        traits: logarithms of length and height, and of the three colours over those of the surroundings, shape (N, 5).
-        species_mean: mean of ``traits`` over the animal's species.
-        donors: positions of those that lend.
+        centre: x and y of each animal's centre, shape (N, 2).
+        angle: of the principal axis nearest to the horizontal, in radians, shape (N,); 0 for a round mask.
+        traits: logarithms of length, height, and the three colours relative to the surroundings, shape (N, 5).
+        species_mean: mean of ``traits`` over the animal's species, shape (N, 5).
+        donors: indices of the donors' photographs.
     """
 
     centre: np.ndarray
@@ -93,7 +96,14 @@ class AnimalMeasurements:
 
     @classmethod
     def measure(cls, pixels: Tensor, masks: Tensor, counts: np.ndarray, min_donor_images: int) -> AnimalMeasurements:
-        """Measure photographs that are sorted by species: uint8, shape (N, 3, S, S), with masks (N, 1, S, S), so many of each species."""
+        """Measure the animals in photographs.
+
+        Args:
+            pixels: uint8, shape (N, 3, S, S), sorted by species.
+            masks: uint8, shape (N, 1, S, S).
+            counts: number of photographs of each species.
+            min_donor_images: species with at least this many photographs are donors.
+        """
         parts = [_measure(to_unit_range(pixels[at : at + _CHUNK]), to_unit_range(masks[at : at + _CHUNK])) for at in range(0, len(pixels), _CHUNK)]
         centre, angle, traits = (np.concatenate(part) for part in zip(*parts, strict=True))
         species = np.repeat(np.arange(len(counts)), counts)
@@ -103,7 +113,7 @@ class AnimalMeasurements:
 
 
 def _measure(pixels: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Middle, angle and traits: see ``AnimalMeasurements``."""
+    """Centre, angle and traits: see ``AnimalMeasurements``."""
     x, y = pixel_coordinates(pixels.shape[-1])
     weights = masks[:, 0].double().numpy()
     weights = weights / np.maximum(weights.sum((1, 2), keepdims=True), 1e-6)
@@ -135,7 +145,7 @@ class _PasteParameters(PasteParameters):
         self._scale = np.exp(np.clip(change[:2], -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE))
         red, green, blue = (
             float(value) for value in np.exp(np.clip(change[2:] / 2, -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE))
-        )  # half: the place's light is taken on too
+        )  # half, as harmonisation changes the light as well
         self.gain = (red, green, blue)
         self._from, self._angle = measurements.centre[row], measurements.angle[row]
         self._to, self._angle_there = (
@@ -150,11 +160,11 @@ class _PasteParameters(PasteParameters):
         return self.warped(np.stack([x + self._from[0], y + self._from[1]], 2))
 
     def background_grid(self, size: int) -> np.ndarray:
-        """The photograph, mirrored or plain."""
+        """The photograph, mirrored at random."""
         x, y = pixel_coordinates(size)
         return np.stack([self._background_mirror * x, y], 2).astype(np.float32)
 
 
 def _rotated(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points as seen from pixel_coordinates that are turned by an angle."""
+    """Coordinates of points in axes rotated by an angle."""
     return math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x

@@ -1,8 +1,8 @@
-"""A frozen classifier through which gradients flow: how well is the species that was asked for recognised in an image?
+"""A frozen, differentiable classifier: the probability of the requested species in a generated image.
 
-It is fitted here, as a linear layer on frozen features of the training photographs, or read from the folder of a trained classifier. It never
-rests on Lite0, which is the referee's; and unless another is asked for, not on Lite2 either, on which the filters and the classifier rest that later
-look at what was generated.
+Either a linear layer is fitted here to frozen features of the training photographs, or a trained classifier is read from its folder. The backbone is
+EfficientNet-Lite1 by default. Lite0 is refused, as the study's referee measures fidelity with it. Lite2 is possible but not the default, as the
+curation filters and the classifier use it on generated images.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from syntype.generators.contract import TrainingData
 __all__ = ["GuidanceClassifier", "build_guidance_classifier", "is_referee_backbone"]
 
 MAX_FIT_IMAGES = 2048
-"""Photographs, each with its mirror image, from which the linear layer is fitted."""
+"""Photographs, at most, to which the linear layer is fitted; their mirror images are used as well."""
 ENCODING_BATCH = 64
-"""Photographs that are encoded at a time."""
+"""Photographs encoded at a time."""
 WEIGHT_DECAY = 1e-3
-"""Of the linear layer's weights, on features of unit variance: half of it times their sum of squares is added to the loss."""
+"""L2 penalty of the linear layer's weights, on standardised features: half of it times their sum of squares is added to the loss."""
 
 
 def is_referee_backbone(backbone: str) -> bool:
-    """Whether a backbone of this name is the network of the referee (``study/fidelity.py``), bundled or from timm."""
+    """Whether a backbone of this name, bundled or from timm, is the referee's network (``study/fidelity.py``)."""
     return backbone == "lite0" or (backbone.startswith("timm:") and "efficientnet_lite0" in backbone.split(":")[1])
 
 
 class GuidanceClassifier(nn.Module):
-    """Images -> logits of species; nothing of it is trained.
+    """Images -> logits of species; all parameters are frozen.
 
     Args:
-        backbone: gives the features.
-        image_size: to which images are scaled for it, in pixels.
+        backbone: the feature extractor.
+        image_size: side to which images are scaled for it, in pixels.
         head: features -> logits.
-        class_indices: the row of each of the generator's species in it, int64.
+        class_indices: class of each of the generator's labels, int64, shape (num_species,).
     """
 
     def __init__(self, backbone: Backbone, image_size: int, head: Head, class_indices: Tensor) -> None:
@@ -53,7 +53,7 @@ class GuidanceClassifier(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> GuidanceClassifier:
-        """Stay frozen whatever the training mode."""
+        """Stay in evaluation mode whatever the mode asked for."""
         return super().train(False)
 
     def features(self, images_NCHW: Tensor) -> Tensor:
@@ -66,27 +66,27 @@ class GuidanceClassifier(nn.Module):
         return self.network(self._backbone.normalise(x).contiguous(memory_format=torch.channels_last))
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        """Logits without any prior, shape (N, C), differentiable in the images."""
+        """Logits without prior, shape (N, num_classes), differentiable in the images."""
         logits: Tensor = self.head(self.features(images_NCHW))
         return logits
 
     def log_probability(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
-        """Log-probability of the generator's own labels, shape (N,)."""
+        """Log-probability of the generator's labels, shape (N,)."""
         return self(images_NCHW).log_softmax(dim=1).gather(1, self.class_indices[labels][:, None])[:, 0]
 
 
 def build_guidance_classifier(name: str, image_size: int, data: TrainingData, flip: bool, device: torch.device) -> GuidanceClassifier:
-    """Fit a guidance classifier to the training photographs, or read one.
+    """Fit a guidance classifier to the training photographs, or read a trained one.
 
     Args:
-        name: a backbone, as for ``build_backbone``, whose features a linear layer is fitted to; or the folder of a trained classifier.
-        image_size: to which images are scaled for the backbone, in pixels; a trained classifier has its own.
-        flip: learn from mirrored photographs too.
+        name: a backbone, as for ``build_backbone``, to whose features a linear layer is fitted; or the folder of a trained classifier.
+        image_size: side to which images are scaled for the backbone, in pixels; a trained classifier has its own.
+        flip: fit to mirror images too.
 
     Raises:
-        UnsupportedError: the classifier rests on the referee's backbone.
-        UnknownNameError: the classifier does not know one of the species.
-        InputError: neither a backbone nor the folder of a classifier.
+        UnsupportedError: the classifier uses the referee's backbone.
+        UnknownNameError: a species of ``data`` is not among the classifier's.
+        InputError: ``name`` is neither a backbone nor the folder of a classifier.
     """
     if name in BUNDLED or name.startswith("timm:"):
         backbone = build_backbone(name)
@@ -98,7 +98,7 @@ def build_guidance_classifier(name: str, image_size: int, data: TrainingData, fl
     saved = read_classifier(name)
     if is_referee_backbone(saved.backbone.name):
         raise UnsupportedError(
-            f"{name}: rests on {saved.backbone.name}, with which the referee judges what is generated. Train a classifier on another backbone."
+            f"{name}: uses {saved.backbone.name}, which is reserved for the referee of generated images. Train a classifier on another backbone."
         )
     require_known(f"species of the classifier in {name}", data.species, saved.species)
     class_indices = torch.tensor([saved.species.index(species) for species in data.species])
@@ -111,7 +111,7 @@ def _on_device(classifier: GuidanceClassifier, device: torch.device) -> Guidance
 
 
 def _fit(classifier: GuidanceClassifier, data: TrainingData, flip: bool) -> GuidanceClassifier:
-    """Give it a linear layer: balanced softmax (Ren et al. 2020, arXiv 2007.10740, eq. 4) on frozen features, minimised by L-BFGS."""
+    """Fit the linear layer: balanced softmax (Ren et al. 2020, arXiv 2007.10740, eq. 4) on frozen features, minimised by L-BFGS."""
     indices = _balanced_subset(data, MAX_FIT_IMAGES)
     device, labels = classifier.class_indices.device, torch.from_numpy(data.labels[indices])
     flips: Sequence[bool] = (False, True) if flip else (False,)
@@ -121,7 +121,7 @@ def _fit(classifier: GuidanceClassifier, data: TrainingData, flip: bool) -> Guid
     labels = labels.repeat(len(flips))
     prior = torch.bincount(labels, minlength=len(data.species)).clamp(min=1).log()
     mean, scale = features.mean(0), features.std(0)
-    scale = scale.clamp(min=1e-2 * float(scale.mean()) + 1e-6)  # a feature that hardly varies must not be blown up
+    scale = scale.clamp(min=1e-2 * float(scale.mean()) + 1e-6)  # do not amplify features of almost no variance
     features = (features - mean) / scale
     weight = torch.zeros(len(data.species), features.shape[1], requires_grad=True)
     bias = torch.zeros(len(data.species), requires_grad=True)
@@ -132,14 +132,14 @@ def _fit(classifier: GuidanceClassifier, data: TrainingData, flip: bool) -> Guid
         weight.grad, bias.grad = torch.autograd.grad(value, [weight, bias])
         return value
 
-    optimiser.step(loss)  # type: ignore[arg-type]  # torch accepts a closure that gives a tensor
+    optimiser.step(loss)  # type: ignore[arg-type]  # torch accepts a closure that returns a tensor
     classifier.head = Head(weight / scale, bias - (weight / scale) @ mean).requires_grad_(False).to(device)
     return classifier
 
 
 def _balanced_subset(data: TrainingData, limit: int) -> np.ndarray:
-    """Rows of at limit so many photographs, sorted: of every species the first, then of every species that has one the second, and so on, in an
-    order drawn once and for all."""
+    """Sorted indices of at most ``limit`` photographs: the first of every species, then the second of every species that has one, and so on, in a
+    fixed random order."""
     shuffled = np.random.default_rng(len(data.labels)).permutation(len(data.labels))
     by_species = shuffled[np.argsort(data.labels[shuffled], kind="stable")]
     starts = np.cumsum(data.counts) - data.counts

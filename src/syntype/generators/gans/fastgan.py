@@ -1,7 +1,6 @@
-"""What the adversarial families on ``FastGANGenerator`` have in common: drawing and its abilities, the hinge loss, a new species.
+"""Base of the families with FastGAN's generator: sampling and abilities, hinge loss, and adding a species.
 
-A family adds what judges its images: ``prepare`` builds it and fills ``optimisers``, ``training_step`` asks it and hands its logits to
-``hinge_step``.
+A family adds its discriminator: ``prepare`` builds it and fills ``optimisers``; ``training_step`` computes logits and calls ``hinge_step``.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from syntype.generators.networks.fastgan_generator import FastGANGenerator
 __all__ = ["FastGANBase", "FastGANBaseConfig"]
 
 RANGE_PENALTY_WEIGHT = 10.0
-"""Weight of the mean square by which pixels lie outside [-1, 1]: enough to keep nearly all of them inside."""
+"""Weight of the mean squared distance by which pixels lie outside [-1, 1]; keeps nearly all of them inside."""
 
 
 class FastGANBaseConfig(GeneratorConfig):
-    """Settings of every family on ``FastGANGenerator``."""
+    """Settings of every family with FastGAN's generator."""
 
     latent_dim: int = 128
     """Length of the latent vector."""
@@ -37,14 +36,14 @@ class FastGANBaseConfig(GeneratorConfig):
     width: int = 24
     """Channels of the generator at 64 px; all others follow."""
     flip: bool = True
-    """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
+    """Mirror photographs at random (switch off for taxa with asymmetric sides, such as flatfish)."""
 
 
 class FastGANBase(GenerativeModel):
-    """A generator of images from latents and species, and whatever judges them.
+    """A generator of images from latents and species. Subclasses add the training.
 
     Attributes:
-        optimisers: ``generator`` and that of the family's discriminator_name; set by ``prepare``, as is ``runtime``.
+        optimisers: ``generator`` and, if any, the discriminator's; set by ``prepare``, as is ``runtime``.
     """
 
     Controls = LatentSearchControls
@@ -59,17 +58,17 @@ class FastGANBase(GenerativeModel):
         self.generator = self.build_generator()
 
     def build_generator(self) -> FastGANGenerator:
-        """The generator, not yet trained."""
+        """The generator with its initial weights."""
         c = self.config
         return FastGANGenerator(c.size, self.num_embeddings, c.latent_dim, c.embedding_dim, c.width)
 
     @property
     def num_embeddings(self) -> int:
-        """Rows of the species' embeddings."""
+        """Number of species embeddings; 1 for an unconditional generator."""
         return len(self.species) if self.is_conditional else 1
 
     def embedding_indices(self, labels: Tensor) -> Tensor:
-        """The row of each label in the embeddings."""
+        """Index of each label's embedding: int64, shape (N,)."""
         return labels if self.is_conditional else torch.zeros_like(labels)
 
     def real_and_fake(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -91,20 +90,24 @@ class FastGANBase(GenerativeModel):
         extra_generator_loss: Tensor | float = 0.0,
         extra_discriminator_loss: Tensor | float = 0.0,
     ) -> dict[str, float | Tensor]:
-        """Step both networks by the hinge loss (Lim & Ye 2017, arXiv 1705.02894), summed over the discriminator_name's outputs; figures for the progress log.
+        """One step of generator and discriminator with the hinge loss (Lim & Ye 2017, arXiv 1705.02894), summed over the outputs.
 
-        Both were judged once and step from there (simultaneous, not alternating, gradients): a pass through the discriminators less.
+        Both networks are updated from the same forward pass (simultaneous, not alternating, gradients), which saves one pass through the
+        discriminator.
 
         Args:
-            real, fake: as ``real_and_fake`` gives them.
-            logits_real, logits_fake: logits of each output; positive means real.
-            discriminator_name: name of the part that judged, and of its optimiser.
-            extra_generator_loss, extra_discriminator_loss: what else each is to lower.
+            real, fake: as ``real_and_fake`` returns them.
+            logits_real, logits_fake: of each output; positive means real.
+            discriminator_name: name of the discriminator's attribute and optimiser.
+            extra_generator_loss, extra_discriminator_loss: added to each network's loss.
+
+        Returns:
+            figures for the progress log.
         """
         loss_d = _sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(logits_real, logits_fake, strict=True))
         loss_g = -_sum(x.mean() for x in logits_fake)
         outside = F.relu(fake.abs() - 1).square().mean()
-        # the generator first: its gradient runs through the discriminator_name's weights, which must still be those that judged
+        # the generator first: its gradient needs the discriminator's weights as they were in the forward pass
         stepped = self.runtime.backward_and_step(
             loss_g + RANGE_PENALTY_WEIGHT * outside + extra_generator_loss, self.generator.parameters(), self.optimisers["generator"], keep_graph=True
         )
@@ -122,14 +125,14 @@ class FastGANBase(GenerativeModel):
 
     @torch.inference_mode()
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
-        """Draw images; the latent of an image is a function of its species and seed alone."""
+        """Generate images; the latent of an image is a function of its species and seed alone. See ``GenerativeModel``."""
         return self.generate(species, seeds).clamp_(-1, 1).cpu()
 
     @torch.inference_mode()
     def blend(
         self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
     ) -> Tensor:
-        """Latents and species' codes move on great circles (``slerp``): where the generator was trained, all of them have about one length."""
+        """Interpolate latents and condition vectors spherically (``slerp``), as all of them have about the same length in training. See ``Blends``."""
         t = torch.tensor(amounts, dtype=torch.float32)
         still = torch.zeros_like(t)
         ends = [self.generator_inputs([pair[side] for pair in species], [pair[side] for pair in seeds]) for side in (0, 1)]
@@ -141,11 +144,11 @@ class FastGANBase(GenerativeModel):
         return self.generator.synthesise(latents, conditions).float().clamp_(-1, 1).cpu()
 
     def interpolate_latents(self, first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
-        """Latents between those of two draws, shape (N, the generator's latent_dim); exactly the first at 0 and the second at 1."""
+        """Latents between ``first`` and ``second``, shape (N, the generator's latent_dim); exactly ``first`` at 0 and ``second`` at 1."""
         return slerp(first, second, amounts)
 
     def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
-        """Go from each photograph's own latent (strength 0) to the seed's, which draws what ``sample`` does (1)."""
+        """Interpolate from the photograph's latent (strength 0) to the seed's latent (strength 1, equal to ``sample``). See ``Varies``."""
         start, rows = self.generator_inputs(species, seeds)
         own = self.find_latents(images_NCHW, species, seeds, **controls)
         with torch.no_grad():
@@ -153,14 +156,15 @@ class FastGANBase(GenerativeModel):
             return self.generator(latents, rows).float().clamp_(-1, 1).cpu()
 
     def find_latents(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
-        """The latents that draw these photographs as nearly as can be, shape (N, the generator's latent_dim): a search from those of the seeds."""
+        """Latents whose images are nearest to the photographs (GAN inversion), searched from the seeds' latents: shape (N, the generator's
+        latent_dim)."""
         start, rows = self.generator_inputs(species, seeds)
         nowhere = torch.zeros_like(images_NCHW[:, :1], dtype=torch.bool)
         steps, learning_rate = controls["search_steps"], controls["search_learning_rate"]
         return invert(lambda latents: self.generator(latents, rows), start, images_NCHW, nowhere, steps=steps, learning_rate=learning_rate)
 
     def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
-        """Look for the latent whose image agrees with what is known of each photograph; another seed begins elsewhere and fills in otherwise."""
+        """Inpaint from the latent whose image fits the unmasked pixels best, searched from the seed's latent. See ``Inpaints``."""
         start, rows = self.generator_inputs(species, seeds)
         steps, learning_rate = controls["search_steps"], controls["search_learning_rate"]
         return inpaint_by_search(
@@ -168,21 +172,21 @@ class FastGANBase(GenerativeModel):
         )
 
     def generator_inputs(self, species: Sequence[str], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """To draw: latents of the seeds, and rows of the species in the embeddings, both on the generator's device; no statistics are gathered."""
+        """Latents of the seeds and embedding indices of the species, on the generator's device. Switches the generator to evaluation mode."""
         self.generator.eval()
         labels, device = self.labels_of(species), next(self.generator.parameters()).device
         return self.seeded_latents(labels, seeds).to(device), self.embedding_indices(labels).to(device)
 
     def generate(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """The images of ``sample``, neither clamped nor cut off from the weights."""
+        """The images of ``sample``, differentiable in the generator's weights and not clamped."""
         return self.generator(*self.generator_inputs(species, seeds)).float()
 
     def seeded_latents(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
-        """The latent of each image to draw, a function of its species and seed alone: shape (N, the generator's latent_dim)."""
+        """Latents as a function of species and seed alone: shape (N, the generator's latent_dim)."""
         return seeded_normal(seeds, (self.config.latent_dim,))
 
     def add_species(self, name: str, relative: str | None) -> None:
-        """Add a species whose embedding starts as its relative's (or the mean of all); an unconditional generator has one for all."""
+        """Add a species, whose embedding starts as the relative's (or the mean of all). An unconditional generator has one embedding for all species."""
         if self.is_conditional:
             old = self.generator.embedding.weight.data
             row = old.mean(0) if relative is None else old[self._label_of[relative]]
@@ -191,7 +195,7 @@ class FastGANBase(GenerativeModel):
         self.species = (*self.species, name)
 
     def restore_submodule(self, part: str, state: dict[str, Tensor], relative: str | None) -> None:
-        """Take over a trained part; tensors with a row a species gain one for the species added last."""
+        """Load a trained submodule; tensors with one row a species get one more row for the species added last."""
         for name, tensor in self.get_submodule(part).state_dict().items():
             trained = state[f"{part}.{name}"]
             if trained.shape != tensor.shape:
@@ -200,13 +204,13 @@ class FastGANBase(GenerativeModel):
             tensor.copy_(trained)
 
     def scale_learning_rates(self, factor: float) -> None:
-        """Multiply the learning rates of both optimisers."""
+        """Multiply the learning rates of all optimisers."""
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] *= factor
 
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
-        """Everything that the generator learns."""
+        """All parameters of the generator."""
         return dict(self.generator.named_parameters())
 
 

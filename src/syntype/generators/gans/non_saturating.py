@@ -1,7 +1,7 @@
-"""The original loss of generative adversarial networks: a discriminator that tells photographs from images, and a generator that deceives it.
+"""The original GAN loss: the discriminator classifies images as real or generated; the generator maximises the probability of "real".
 
-Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661), algorithm 1 with one step of the discriminator, and the generator's loss
--log D(G(z)) of section 3, whose gradient does not vanish where the discriminator wins.
+Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661), algorithm 1 with one step of the discriminator, and the generator's
+non-saturating loss -log D(G(z)) of section 3, whose gradient does not vanish where the discriminator is certain.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ __all__ = ["NonSaturatingConfig", "NonSaturatingGAN"]
 
 
 class NonSaturatingConfig(ConvGANConfig):
-    """Settings of every GAN that is trained as DCGAN was."""
+    """Settings of the GANs with the non-saturating loss: ``dcgan`` and ``cgan``."""
 
     latent_dim: int = Field(100, ge=1)
     """Length of the latent vector, as in the paper."""
     width: int = Field(64, ge=4)
-    """Channels of both networks at half the images' side; twice that at a quarter, at most eight times. The paper has 128."""
+    """Channels of both networks at half the images' side; doubled at each lower resolution, up to eight times. The paper has 128."""
     discriminator_learning_rate: float = Field(2e-4, gt=0)
     """Adam's learning rate of the discriminator."""
 
 
 class NonSaturatingGAN(ConvGAN):
-    """A convolutional GAN that is trained as DCGAN was."""
+    """A convolutional GAN with the networks and training of DCGAN."""
 
     transposed, normalised = True, True
     initial_std = 0.02  # Radford et al. 2016, section 4
@@ -47,9 +47,9 @@ class NonSaturatingGAN(ConvGAN):
         self.build_optimisers(runtime, rates)
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
-        """One step of the discriminator, then one of the generator on the same images.
+        """One step of the discriminator, then one of the generator on the same generated images.
 
-        Photographs and images pass the discriminator apart, each normalised by their own statistics.
+        Real and generated images pass the discriminator in separate batches, so that each is normalised by its own statistics.
         """
         (real, _), fake = mirror(batch.images_NCHW, self.config.flip), self.generate_fakes(batch.labels)
         with self.runtime.autocast():
