@@ -120,11 +120,11 @@ def test_known_pixels_are_unchanged_and_what_is_masked_is_not_looked_at(
 
 def test_a_family_without_the_ability_names_those_that_have_it(trained: Callable[[str], Generator]) -> None:
     generator, images = trained("copies"), torch.zeros(1, 3, 32, 32)
-    with pytest.raises(UnsupportedError, match=r"family copies cannot draw what lies between .*: .*fastgan.*projected"):
+    with pytest.raises(UnsupportedError, match=r"family copies cannot interpolate between .*: .*fastgan.*projected"):
         generator.blend([(NAMES[0], NAMES[1])], [(0, 1)], [0.5])
-    with pytest.raises(UnsupportedError, match=r"start from a photograph.*projected"):
+    with pytest.raises(UnsupportedError, match=r"vary a photograph.*projected"):
         generator.vary(images, NAMES[:1], [0], 0.5)
-    with pytest.raises(UnsupportedError, match=r"fill in .*projected"):
+    with pytest.raises(UnsupportedError, match=r"inpaint .*projected"):
         generator.inpaint(images, torch.ones(1, 1, 32, 32, dtype=torch.bool), NAMES[:1], [0])
 
 

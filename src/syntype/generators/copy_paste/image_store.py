@@ -49,7 +49,9 @@ class ImageStore(nn.Module):
             CollectionError: there is no photograph.
         """
         if not len(data.images):
-            raise CollectionError("this family repeats training photographs, and the collection has none. Choose species that have some.")
+            raise CollectionError(
+                "this family uses training photographs, and the collection has none for the chosen species. Choose species that have some."
+            )
         order = torch.from_numpy(np.argsort(data.labels, kind="stable"))
         device = self.pixels.device
         self.pixels = torch.from_numpy(np.ascontiguousarray(data.images)).permute(0, 3, 1, 2)[order].contiguous().to(device)
@@ -74,7 +76,7 @@ class ImageStore(nn.Module):
             rows = range(offsets[label], offsets[label + 1])
             if not rows:
                 raise UnsupportedError(
-                    f"this generator repeats training photographs and was given none of {species[label]!r}. "
+                    f"this generator uses training photographs, and has none of {species[label]!r}. "
                     "Train it on a collection that has some in the split 'train', or ask for another species."
                 )
             together: dict[int, list[int]] = {}

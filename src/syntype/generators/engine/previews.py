@@ -1,4 +1,4 @@
-"""Pictures of training: grids (a species a row, a seed a column, the same ones throughout), their course as an animation, and curves."""
+"""Pictures of training: grids of generated images (one row a species, one column a seed), their animation, and loss curves."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MAX_FRAME_SIDE = 768
 
 
 def preview_species(species: tuple[str, ...], counts: np.ndarray, rows: int = 12) -> list[str]:
-    """Species for a preview, commonest first: all if they are few, otherwise spread evenly over the long tail, ends included."""
+    """Species for a preview, commonest first: all if they are few, otherwise evenly spaced from the commonest to the rarest."""
     order = np.argsort(-counts, kind="stable")
     chosen = order if len(order) <= rows else order[np.linspace(0, len(order) - 1, rows).round().astype(int)]
     return [species[index] for index in chosen]
 
 
 def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: int = 8) -> None:
-    """Draw and save a grid of ``len(species)`` rows; the same ``columns`` seeds in each, but where species are not told apart."""
+    """Save a grid of ``len(species)`` rows, with the same ``columns`` seeds in each row; an unconditional model gets different seeds in all cells."""
     names = [name for name in species for _ in range(columns)]
     seeds = [number % columns if model.is_conditional else number for number in range(len(names))]
     images = to_uint8(model.sample(names, seeds, **model.Controls().model_dump()))
@@ -38,15 +38,15 @@ def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: i
 
 
 def save_process_strip(model: ShowsProcess, data: TrainingData, species: list[str], path: Path) -> None:
-    """Save how a photograph of each species dissolves into noise, and how noise becomes an image of it."""
+    """Save a picture of the diffusion process, for one photograph of each species."""
     rows = [int(np.flatnonzero(data.labels == data.species.index(name))[0]) for name in species]
     Image.fromarray(model.process_strip(to_tensor(data.images[rows]), species, list(range(len(species))))).save(path)
 
 
 def save_animation(folder: Path, path: Path) -> None:
-    """Put the grids in a folder together, in the order of their steps, as an animated WebP: at most ``MAX_FRAMES``, the last shown longest.
+    """Save the grids in a folder, in the order of their steps, as an animated WebP of at most ``MAX_FRAMES`` frames; the last is shown longest.
 
-    Nothing is written where there are fewer than two.
+    Nothing is written if there are fewer than two grids.
     """
     grids = sorted(folder.glob("*-*.png"), key=lambda grid: (int(grid.stem.rpartition("-")[2]), grid.stem.startswith("final")))
     if len(grids) < 2:
@@ -56,7 +56,7 @@ def save_animation(folder: Path, path: Path) -> None:
     for grid in chosen:
         with Image.open(grid) as image:
             image.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
-            if not frames or image.size == frames[0].size:  # the last of an adaptation shows the new species alone
+            if not frames or image.size == frames[0].size:  # the last grid of an adaptation has the new species only, in another size
                 frames.append(image.convert("RGB"))
     with replacing(path) as temporary:
         durations = [150] * (len(frames) - 1) + [2000]
@@ -64,10 +64,11 @@ def save_animation(folder: Path, path: Path) -> None:
 
 
 def plot_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Draw every figure of the progress log against the step, each in a panel of its own: pale as it is, dark averaged over a fiftieth.
+    """Plot every figure of the progress log against the step, one panel each: raw values in a light colour, averages over 2 % of the values in a dark
+    one.
 
     Args:
-        events: of a run; those without a step are passed over.
+        events: of a run; those without a step are ignored.
     """
     from matplotlib.figure import Figure
 

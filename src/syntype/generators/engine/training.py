@@ -1,9 +1,9 @@
-"""The training loop: one for every family.
+"""The training loop, common to all families.
 
-A step is a pure function of (weights, optimiser state, seed, step): which images it sees and every random draw follow from the
-seed and the step's number. So a run that was killed and resumed ends, on the same machine and thread count, with the very
-weights of an uninterrupted one. Several processes share out the batch and average what follows from it, so that they train as one
-does but for rounding; the main one alone writes.
+A step is a function of (weights, optimiser state, seed, step): its images and random numbers follow from the seed and the step's number. A run that
+was killed and resumed therefore ends, on the same machine and with the same number of threads, with exactly the weights of an uninterrupted run.
+Several processes share each batch and average gradients and statistics, so that they compute the same as one process up to rounding. Only the main
+process writes files.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from syntype.run import Run, read_events
 __all__ = ["TrainConfig", "TrainResult", "TrainingLoop", "select_training", "train"]
 
 PREVIEW_SECONDS, PREVIEW_TIME_SHARE = 60.0, 0.1
-"""Seconds that previews may take whatever the training does, and the share of the training's time beyond which one is passed over."""
+"""Previews may always take this many seconds in all, and beyond that this share of the training time; a preview above both limits is left out."""
 MAX_SKIPPED_STEPS = 20
-"""Steps in a row that may be skipped because a loss or gradient was not finite, before training gives up."""
+"""Consecutive steps that may be skipped because a loss or gradient is not finite, before training stops with an error."""
 
 
 class TrainConfig(Settings):
@@ -50,30 +50,33 @@ class TrainConfig(Settings):
     family: str
     """Name of the generator family; see ``syntype families``."""
     size: int = Field(64, ge=16, le=1024)
-    """Side of the images, in pixels; of a family that draws others than square ones, their height."""
+    """Side of the images, in pixels; their height in families with non-square images."""
     minutes: float | None = Field(None, gt=0)
     """Stop after this many minutes of training (all sessions of a resumed run together)."""
     steps: int | None = Field(None, gt=0)
     """Stop after this many steps."""
     batch_size: int = Field(16, ge=2)
-    """Images a step, over all processes."""
+    """Images in each step, over all processes; an even number."""
     balance: float = Field(0.5, ge=0, le=1)
-    """Species are drawn with a chance proportional to (number of images) ** balance."""
+    """Species are sampled with probability proportional to (number of images) ** balance: 1 as they are, 0 equally."""
     ema: float | None = Field(None, ge=0, lt=1)
-    """Decay of the moving average of the weights, reached after a warm-up; left out, the family's own: 0.999 for most."""
+    """Decay of the moving average of the weights, reached after a warm-up; default: the family's own, mostly 0.999."""
     only: tuple[str, ...] = ()
-    """Train on these species alone."""
+    """Train on these species only."""
     except_: tuple[str, ...] = Field((), alias="except")
     """Leave these species out."""
     seed: int = 0
+    """Seed of the initial weights and of all random numbers in training."""
     precision: Precision = "auto"
+    """``bf16`` (mixed precision), ``fp32``, or ``auto``: bf16 where the hardware supports it."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """``auto`` chooses CUDA, then MPS, then the CPU."""
     checkpoint_minutes: float = Field(2.0, gt=0)
     """Save the training state this often."""
     preview_every: int = Field(250, ge=1)
-    """Draw a preview grid every so many steps, or less often where that would take more than a tenth of the time."""
+    """Steps between previews; fewer previews are made if they would take more than a tenth of the time."""
     model: dict[str, Any] = {}
-    """Settings of the family itself."""
+    """Settings of the family."""
 
     model_config = {**Settings.model_config, "populate_by_name": True}
 
@@ -88,7 +91,7 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training gave."""
+    """Result of ``train``."""
 
     folder: Path
     family: str
@@ -107,7 +110,7 @@ class TrainResult:
 
 
 def select_training(collection: Collection, config: TrainConfig) -> Collection:
-    """The images that a generator may learn from: split ``train``, of the species asked for.
+    """The images that a generator is trained on: split ``train``, of the species chosen in ``config``.
 
     Raises:
         UnknownNameError: a species that the collection does not have.
@@ -123,20 +126,20 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     """Train a generator on a collection's training images.
 
     Args:
-        out: the generator's folder. Where it holds a training state of the same settings, training goes on from there.
+        out: the generator's folder. If it holds a training state with the same settings, training continues from it.
 
     Raises:
-        TrainingError: the losses stay not finite, or one of several processes has ended.
-        InputError: nothing says how long to train, or several processes cannot share out the batch.
+        TrainingError: losses or gradients stay not finite, or one of several processes has ended.
+        InputError: neither minutes nor steps are given, or the batch cannot be divided among the processes.
         UnknownNameError: an unknown family or species.
     """
     kind = family(config.family)
     if kind.learns and config.minutes is None and config.steps is None:
-        raise InputError("nothing says how long to train", "Add --minutes 20 or --steps 2000.")
+        raise InputError("the length of the training is not given", "Add --minutes 20 or --steps 2000.")
     out.mkdir(parents=True, exist_ok=True)
     images = select_training(collection, config)
     runtime = Runtime(config.device, config.precision)
-    run = run if runtime.is_main else Run.silent()  # one writer
+    run = run if runtime.is_main else Run.silent()  # only the main process writes
     settings = kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}")
     with runtime.main_first():
         data = training_data(images, settings.shape)
@@ -145,7 +148,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     torch.manual_seed(config.seed)
     model = kind(settings, data.species)
     with run.progress(f"Preparing {config.family} ({len(images):,} photographs)") as bar:
-        bar.set(0)  # so that a page that looks on has something to show
+        bar.set(0)  # the web page shows this progress
         model.prepare(data, runtime)
     patches = MaskedPatches.of(collection, model) if run.folder is not None else None
     loop = TrainingLoop(model, data, runtime, config, out, run, patches=patches)
@@ -185,17 +188,17 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
 
 
 class TrainingLoop:
-    """Steps, checkpoints, previews and progress of one model, already prepared, on one set of images.
+    """Steps, checkpoints, previews and progress of one prepared model on one set of images.
 
-    Where ``out`` holds a training state of the same settings, the loop goes on from there.
+    If ``out`` holds a training state with the same settings, the loop continues from it.
 
     Args:
-        identity: further settings, of whoever set the model up, that a state must share to be continued; JSON-able.
-        patches: what to measure at each preview, if anything.
+        identity: further settings of the caller, JSON-able, that must agree with a saved state's.
+        patches: validation at each preview, if any.
 
     Attributes:
-        step: steps taken so far.
-        seconds: training time so far, over all sessions.
+        step: number of steps taken.
+        seconds: training time, over all sessions.
         average: moving average of the generator's weights.
     """
 
@@ -219,7 +222,7 @@ class TrainingLoop:
         self.average = MovingAverage(model.generator)
         self.step, self.seconds, self._skipped = 0, 0.0, 0
         self._batches = BatchSampler(data, config.balance)
-        runtime.local_share(self._batches.indices(config.seed, 0, config.batch_size))  # refused now, before anything is written
+        runtime.local_share(self._batches.indices(config.seed, 0, config.batch_size))  # raises now, before anything is written
         if model.learns:
             self._restore()
 
@@ -296,7 +299,7 @@ class TrainingLoop:
                 writer.add_scalar(name, value, self.step)
 
     def preview(self, name: str, species: list[str] | None = None) -> None:
-        """Save a grid drawn with the averaged weights to ``previews/``, measure how they fill in photographs, and draw the curves so far."""
+        """Save a grid generated with the averaged weights to ``previews/``, measure the masked-patch error, and plot the curves so far."""
         folder = self.out / "previews"
         folder.mkdir(parents=True, exist_ok=True)
         with self._averaged_weights():
@@ -307,7 +310,7 @@ class TrainingLoop:
             plot_curves(read_events(self.run.folder), self.out / "losses.png")
 
     def final_preview(self, species: list[str] | None = None) -> None:
-        """The preview of a finished model, the course of all previews, and a picture of how it makes images, where it does so step by step."""
+        """The last preview, the animation of all previews, and a picture of the generation process for families that show it."""
         self.preview(f"final-{self.step:06d}", species)
         save_animation(self.out / "previews", self.out / "progress.webp")
         if isinstance(self.model, ShowsProcess):
@@ -318,7 +321,7 @@ class TrainingLoop:
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
-        """The averaged weights in the place of the model's own."""
+        """Context in which the model has the averaged weights."""
         self.average.swap()
         try:
             yield
@@ -343,7 +346,7 @@ class TrainingLoop:
         self.runtime.wait()
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for a state to be continued; how long to train and how often to report may change."""
+        """Settings that must agree with a saved state's; duration and reporting may differ."""
         free = {"minutes", "steps", "checkpoint_minutes", "preview_every", "device", "precision", "only", "except_"}
         settings = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in free}
         settings["model"] = self.model.config.model_dump(mode="json")
@@ -354,13 +357,13 @@ class TrainingLoop:
         state = read_state(self.out)
         if state is None:
             return
-        if self.config.precision == "auto":  # which is the faster was measured, and may come out otherwise on a busy machine
+        if self.config.precision == "auto":  # auto depends on a time measurement, which may differ on a busy machine
             self.runtime.precision = state["settings"].get("precision", self.runtime.precision)
         current = self._identity()
         different = sorted(key for key in current if state["settings"].get(key) != current[key])
         if different:
             reason = f"holds a training run with other settings ({', '.join(different)})"
-            raise InputError(reason, "Resume it with the same ones, or give a new --out.", file=self.out)
+            raise InputError(reason, "Resume it with the same settings, or choose a new --out.", file=self.out)
         self.model.load_state_dict(state["model"])
         self.average.load(state["average"])
         self.model.load_training_state(state["training"])
@@ -371,7 +374,7 @@ class TrainingLoop:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end training after the step in hand; a second Ctrl-C ends it at once."""
+    """The first Ctrl-C or SIGTERM ends training after the current step; a second one ends it at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
