@@ -36,9 +36,9 @@ def test_noise_added_in_two_parts_is_noise_added_at_once() -> None:
     for low, high in ((-1, 0), (-1, 400), (100, 400), (998, 999)):
         kept = diffusion.add_more_noise(ones, 0 * ones, low, high)
         added = diffusion.add_more_noise(0 * ones, ones, low, high)
-        signal, spread = diffusion.at(low, ones)
-        assert_close(kept * signal, diffusion.at(high, ones)[0], rtol=1e-5, atol=0)
-        assert_close(((kept * spread).square() + added.square()).sqrt(), diffusion.at(high, ones)[1], rtol=1e-4, atol=0)
+        signal, spread = diffusion.scales_at(low, ones)
+        assert_close(kept * signal, diffusion.scales_at(high, ones)[0], rtol=1e-5, atol=0)
+        assert_close(((kept * spread).square() + added.square()).sqrt(), diffusion.scales_at(high, ones)[1], rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("level", [1, 300, 999])
@@ -84,7 +84,7 @@ def test_predictions_and_images_convert_into_each_other(prediction: str) -> None
     assert_close(diffusion.predict_clean(x, target, levels), images, rtol=1e-3, atol=1e-4)
     if prediction == "v":
         assert_close(target, DDPMScheduler().get_velocity(images, noise, levels), rtol=1e-4, atol=1e-4)
-        signal, spread = diffusion.at(levels, x)  # Salimans & Ho 2022, appendix D
+        signal, spread = diffusion.scales_at(levels, x)  # Salimans & Ho 2022, appendix D
         assert_close(spread * x + signal * target, noise, rtol=1e-3, atol=1e-4)
 
 
@@ -92,9 +92,9 @@ def test_min_snr_weights_are_the_papers_for_each_prediction() -> None:
     kept = DDPMScheduler().alphas_cumprod[LEVELS].double()
     snr = kept / (1 - kept)
     least = torch.minimum(snr, torch.tensor(5.0).double())
-    assert_close(GaussianDiffusion("eps", 5.0).weights(LEVELS).double(), least / snr, rtol=1e-3, atol=0)
-    assert_close(GaussianDiffusion("v", 5.0).weights(LEVELS).double(), least / (snr + 1), rtol=1e-3, atol=0)
-    assert torch.equal(GaussianDiffusion("v", None).weights(LEVELS), torch.ones(4))
+    assert_close(GaussianDiffusion("eps", 5.0).loss_weights(LEVELS).double(), least / snr, rtol=1e-3, atol=0)
+    assert_close(GaussianDiffusion("v", 5.0).loss_weights(LEVELS).double(), least / (snr + 1), rtol=1e-3, atol=0)
+    assert torch.equal(GaussianDiffusion("v", None).loss_weights(LEVELS), torch.ones(4))
 
 
 @pytest.mark.parametrize(("sampler", "order"), [("ddim", 1), ("dpmsolver++", 2)])
@@ -103,13 +103,13 @@ def test_solvers_reach_a_gaussian_with_their_order_of_convergence(sampler: Sampl
     diffusion = GaussianDiffusion("v", None)
 
     def denoise(x: Tensor, level: int) -> Tensor:  # the mean of x_0 given x_t, where x_0 is normal
-        signal, spread = diffusion.at(level, x)
+        signal, spread = diffusion.scales_at(level, x)
         return mean + signal * deviation**2 / (signal**2 * deviation**2 + spread**2) * (x - signal * mean)
 
     (x,) = drawn(0)
 
     def exact(level: int) -> Tensor:  # the probability flow keeps how many standard deviations x lies from the mean
-        signal, spread = (part.double() for part in diffusion.at(torch.tensor([999, level]), x))
+        signal, spread = (part.double() for part in diffusion.scales_at(torch.tensor([999, level]), x))
         width = (signal**2 * deviation**2 + spread**2).sqrt()
         return signal[1] * mean + width[1] / width[0] * (x.double() - signal[0] * mean)
 
@@ -177,7 +177,7 @@ def test_what_is_known_is_at_the_right_level_of_noise_throughout() -> None:
     noise = noise_streams(range(2), (3, 64, 64))
     ReverseProcess(diffusion, denoise, "ddim", noise).inpaint(noise(), [999, 500, 250, 60], images, masks, jump_length=2, resamples=2)
     for level, states in stages.items():
-        signal, spread = diffusion.at(level, images)
+        signal, spread = diffusion.scales_at(level, images)
         for half in [part for state in states for part in state.chunk(2, dim=3)]:
             assert_close(half.mean(), signal.squeeze() * 0.5, rtol=0, atol=0.04)
             assert_close(half.std(), spread.squeeze(), rtol=0.05, atol=0)

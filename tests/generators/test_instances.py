@@ -124,7 +124,7 @@ def test_a_new_species_borrows_its_relatives_codes(small_collection: Collection,
     own = model.generator.bank
     model.add_species("Xus novus", relative)
     new = torch.tensor([len(data.species)] * 50)
-    borrowed = own.generate(new, range(50))
-    known = own.codes if relative is None else own.generate(model.labels_of([relative] * 500), range(500))
+    borrowed = own.seeded_codes(new, range(50))
+    known = own.codes if relative is None else own.seeded_codes(model.labels_of([relative] * 500), range(500))
     assert all((known == code).all(1).any() for code in borrowed)
     assert model.sample(["Xus novus"], [1]).shape == (1, 3, 32, 32)

@@ -95,7 +95,7 @@ class Runtime:
         return np.split(indices, self.world_size)[self.rank]
 
     def whole_batch_random(self, count: int) -> AbstractContextManager[Any]:
-        """Context in which this process's ``count`` images get the random numbers that they would get in a single process. See ``WholeBatchRandom``."""
+        """Context in which this process's ``count`` images get the random numbers of a single process. See ``WholeBatchRandom``."""
         return nullcontext() if self.world_size == 1 else WholeBatchRandom(count, self.rank, self.world_size)
 
     def mean(self, figures: Mapping[str, float | Tensor]) -> dict[str, float]:

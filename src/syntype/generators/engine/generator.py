@@ -1,4 +1,4 @@
-"""A trained generator as used by later stages: sampling, blending, variation and inpainting, with one set of changed weights for each added species."""
+"""A trained generator as used by later stages: sampling, blending, variation and inpainting, and the changed weights of added species."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class FastGANBase(GenerativeModel):
     def blend(
         self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
     ) -> Tensor:
-        """Interpolate latents and condition vectors spherically (``slerp``), as all of them have about the same length in training. See ``Blends``."""
+        """Interpolate latents and condition vectors spherically (``slerp``), as each kind has about one length in training. See ``Blends``."""
         t = torch.tensor(amounts, dtype=torch.float32)
         still = torch.zeros_like(t)
         ends = [self.generator_inputs([pair[side] for pair in species], [pair[side] for pair in seeds]) for side in (0, 1)]
@@ -186,7 +186,7 @@ class FastGANBase(GenerativeModel):
         return seeded_normal(seeds, (self.config.latent_dim,))
 
     def add_species(self, name: str, relative: str | None) -> None:
-        """Add a species, whose embedding starts as the relative's (or the mean of all). An unconditional generator has one embedding for all species."""
+        """Add a species, whose embedding starts as the relative's (or the mean of all). An unconditional generator has one for all."""
         if self.is_conditional:
             old = self.generator.embedding.weight.data
             row = old.mean(0) if relative is None else old[self._label_of[relative]]
