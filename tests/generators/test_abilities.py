@@ -278,12 +278,12 @@ def test_previews_waste_no_row_on_images_that_are_the_same(name: str, different:
 
 
 def test_masked_patches_are_of_validation_photographs_alone(photographs: Collection) -> None:
-    patches = MaskedPatches.of(photographs, made().model)
+    patches = MaskedPatches.from_collection(photographs, made().model)
     assert patches is not None and 0 < patches.masks_N1HW.float().mean() < 0.15
     held = to_tensor(photographs.select(split="val").pixels(32))
     assert all((held - image).abs().amax((1, 2, 3)).min() == 0 for image in patches.images_NCHW)
-    assert MaskedPatches.of(photographs.select(split="train"), made().model) is None
-    assert MaskedPatches.of(photographs, family("copies")(family("copies").Config(size=32), NAMES)) is None
+    assert MaskedPatches.from_collection(photographs.select(split="train"), made().model) is None
+    assert MaskedPatches.from_collection(photographs, family("copies")(family("copies").Config(size=32), NAMES)) is None
 
 
 def test_the_course_of_many_previews_has_a_bounded_number_of_frames(tmp_path: Path) -> None:

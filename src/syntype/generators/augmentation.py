@@ -35,20 +35,20 @@ def augment(
     def rand(*shape: int) -> Tensor:
         return torch.rand(n // versions, *shape, device=images_NCHW.device).repeat(versions, *[1] * len(shape))
 
-    def draw() -> Tensor:
+    def uniform() -> Tensor:
         return rand(1, 1, 1)
 
     def chosen() -> Tensor:
-        return (draw() < probability).to(images_NCHW.dtype)
+        return (uniform() < probability).to(images_NCHW.dtype)
 
     x = images_NCHW
     if colour > 0:
         on = chosen() * colour
-        x = x + on * (draw() - 0.5)
+        x = x + on * (uniform() - 0.5)
         grey = x.mean(dim=1, keepdim=True)
-        x = torch.lerp(grey, x, 1 + on * (2 * draw() - 1))
+        x = torch.lerp(grey, x, 1 + on * (2 * uniform() - 1))
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
-        x = torch.lerp(mean, x, 1 + on * (draw() - 0.5))
+        x = torch.lerp(mean, x, 1 + on * (uniform() - 0.5))
     height, width = x.shape[-2:]
     if translation > 0:
         on = chosen().view(n)

@@ -31,7 +31,7 @@ def pull_push(images: Tensor, weights: Tensor) -> Tensor:
     return smooth + weights * (images - smooth)
 
 
-def blend_seamlessly(drawn_NCHW: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor) -> Tensor:
+def blend_seamlessly(generated_NCHW: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor) -> Tensor:
     """Photographs whose masked part comes from generated images, without a visible seam: float32, shape (N, 3, H, W), in [-1, 1].
 
     Pixels outside the mask are the photograph's. The difference between photograph and generated image around the mask is interpolated smoothly
@@ -39,10 +39,10 @@ def blend_seamlessly(drawn_NCHW: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor
     section 3.3), but interpolated by pull-push where they solve the equation.
 
     Args:
-        drawn_NCHW: generated images.
+        generated_NCHW: generated images.
         images_NCHW: the photographs, in [-1, 1]; pixels under the mask are ignored.
         masks_N1HW: bool, shape (N, 1, H, W), true where the generated image is to be shown.
     """
-    missed = (images_NCHW - drawn_NCHW).masked_fill(masks_N1HW, 0.0)
-    blended = (drawn_NCHW + pull_push(missed, (~masks_N1HW).float())).clamp(-1, 1)
+    missed = (images_NCHW - generated_NCHW).masked_fill(masks_N1HW, 0.0)
+    blended = (generated_NCHW + pull_push(missed, (~masks_N1HW).float())).clamp(-1, 1)
     return torch.where(masks_N1HW, blended, images_NCHW)

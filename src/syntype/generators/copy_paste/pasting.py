@@ -142,25 +142,25 @@ class CopyPasteModel(GenerativeModel):
         chosen = store.choose(self.labels_of(species), seeds, self.species, by_group=self.by_group)
         if not chosen:
             return torch.empty((0, 3, size, size), device=device)
-        draws = [self.paste_parameters(int(seed), row) for seed, row in zip(seeds, chosen, strict=True)]
+        parameters = [self.paste_parameters(int(seed), row) for seed, row in zip(seeds, chosen, strict=True)]
 
         animals, masks = to_unit_range(store.pixels[chosen]), to_unit_range(store.masks[chosen])
-        backgrounds = [draw.background for draw in draws]
+        backgrounds = [one.background for one in parameters]
         surroundings = remove_animals(animals, masks)
         scene = remove_animals(to_unit_range(store.pixels[backgrounds]), to_unit_range(store.masks[backgrounds]))
         # a linear mix, not a power: vectorised pow rounds differently at the end of a batch, and an image must not depend on its batch
         gains = 1 + self.config.harmonisation * (((mean_colour(scene) + 0.05) / (mean_colour(surroundings) + 0.05)).clamp(0.5, 2) - 1)
-        gains = gains * torch.tensor([draw.gain for draw in draws], device=device)[:, :, None, None]
+        gains = gains * torch.tensor([one.gain for one in parameters], device=device)[:, :, None, None]
 
         animals = pull_push(animals, _erode(masks, size))  # extend the animal's colours beyond its edge, against a rim of old background
         contrast, brightness = (
-            torch.tensor([getattr(draw, name) for draw in draws], device=device).view(-1, 1, 1, 1) for name in ("contrast", "brightness")
+            torch.tensor([getattr(one, name) for one in parameters], device=device).view(-1, 1, 1, 1) for name in ("contrast", "brightness")
         )
         centre = mean_colour(animals, masks)
         animals = ((animals - centre) * contrast + centre) * brightness * gains
 
-        warp = torch.from_numpy(np.stack([draw.animal_grid(size) for draw in draws])).to(device)
-        crop = torch.from_numpy(np.stack([draw.background_grid(size) for draw in draws])).to(device)
+        warp = torch.from_numpy(np.stack([one.animal_grid(size) for one in parameters])).to(device)
+        crop = torch.from_numpy(np.stack([one.background_grid(size) for one in parameters])).to(device)
         animals = functional.grid_sample(animals, warp, mode="bilinear", padding_mode="border", align_corners=False)
         masks = functional.grid_sample(_feather(masks), warp, mode="bilinear", padding_mode="zeros", align_corners=False)
         scene = functional.grid_sample(scene, crop, mode="bilinear", padding_mode="reflection", align_corners=False)

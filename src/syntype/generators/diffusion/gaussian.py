@@ -185,10 +185,10 @@ class ReverseProcess:
         initial = x
         stretch = jump_length if resamples > 1 else len(levels)  # the second-order solver is restarted for each
 
-        def keep_unmasked(drawn: Tensor, level: int) -> Tensor:
+        def keep_unmasked(generated: Tensor, level: int) -> Tensor:
             # a deterministic solver extrapolates from step to step, so the noise on the photograph must stay the same
             noise = self.noise() if self.adds_noise and level >= 0 else initial
-            return torch.where(masks, drawn, self.diffusion.add_noise(images, noise, level))
+            return torch.where(masks, generated, self.diffusion.add_noise(images, noise, level))
 
         x = keep_unmasked(x, levels[0])
         for first in range(0, len(levels), stretch):

@@ -45,8 +45,8 @@ class BatchSampler:
     def indices(self, seed: int, step: int, batch_size: int) -> np.ndarray:
         """Indices of the images of a step's batch: int64, shape (batch_size,); images 2i and 2i + 1 are of one species."""
         random = np.random.default_rng([seed, step])
-        drawn = np.searchsorted(self.cumulative, random.random(batch_size // 2) * self.cumulative[-1], side="right")
-        count, start = self.counts[drawn], self.starts[drawn]
+        species = np.searchsorted(self.cumulative, random.random(batch_size // 2) * self.cumulative[-1], side="right")
+        count, start = self.counts[species], self.starts[species]
         first = random.integers(0, count)
         second = (first + random.integers(1, np.maximum(count, 2))) % count
         return self.order[np.stack([start + first, start + second], axis=1).reshape(-1)]

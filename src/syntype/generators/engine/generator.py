@@ -258,4 +258,4 @@ def _interpolate(first: Tensor, second: Tensor, amount: float) -> Tensor:
 def _require_unit_interval(what: str, values: Iterable[float]) -> None:
     for value in values:
         if not 0 <= value <= 1:
-            raise InputError(f"{what} {value:g} is outside 0 to 1", f"Choose a {what} from 0 to 1.")
+            raise InputError(f"{what} {value:g} is outside 0 to 1", "Choose a value from 0 to 1.")

@@ -39,7 +39,7 @@ class MaskedPatches:
             mask[:, top : top + side, left : left + side] = True
 
     @classmethod
-    def of(cls, collection: Collection, model: GenerativeModel) -> MaskedPatches | None:
+    def from_collection(cls, collection: Collection, model: GenerativeModel) -> MaskedPatches | None:
         """Patches of validation photographs of the model's species; None if there are none, or if the model cannot inpaint."""
         held = collection.select(split="val", usable=True)
         rows = np.flatnonzero(held.table["species"].isin(model.species))

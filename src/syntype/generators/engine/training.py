@@ -83,7 +83,7 @@ class TrainConfig(Settings):
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         if self.batch_size % 2:
-            raise ValueError("batch_size must be even: images are drawn in pairs of one species")
+            raise ValueError("batch_size must be even: a batch consists of pairs of images of one species")
         if self.only and self.except_:
             raise ValueError("give 'only' or 'except', not both")
         return self
@@ -150,7 +150,7 @@ def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> T
     with run.progress(f"Preparing {config.family} ({len(images):,} photographs)") as bar:
         bar.set(0)  # the web page shows this progress
         model.prepare(data, runtime)
-    patches = MaskedPatches.of(collection, model) if run.folder is not None else None
+    patches = MaskedPatches.from_collection(collection, model) if run.folder is not None else None
     loop = TrainingLoop(model, data, runtime, config, out, run, patches=patches)
     try:
         status = loop.run_until_done()

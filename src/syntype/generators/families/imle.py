@@ -74,16 +74,16 @@ class IMLE(FastGANBase):
         with torch.no_grad(), self.runtime.autocast():
             latents = torch.randn(len(real) * c.candidates, c.latent_dim, device=real.device)
             owners = labels.repeat_interleave(c.candidates)
-            drawn = torch.cat([self.generator(*part) for part in zip(latents.split(len(real)), owners.split(len(real)), strict=True)])
-        chosen = nearest_candidates(real, labels, drawn.float(), owners)
+            generated = torch.cat([self.generator(*part) for part in zip(latents.split(len(real)), owners.split(len(real)), strict=True)])
+        chosen = nearest_candidates(real, labels, generated.float(), owners)
         with self.runtime.autocast():
             fake = self.generator(latents[chosen], labels).float()
             maps = zip(self.features(fake), self.features(real), strict=True)
-            perceived = torch.stack([F.mse_loss(ours, theirs) for ours, theirs in maps]).float().sum()
-        loss = perceived + c.pixel_loss_weight * F.l1_loss(fake, real) + RANGE_PENALTY_WEIGHT * F.relu(fake.abs() - 1).square().mean()
+            loss_features = torch.stack([F.mse_loss(fake_map, real_map) for fake_map, real_map in maps]).float().sum()
+        loss = loss_features + c.pixel_loss_weight * F.l1_loss(fake, real) + RANGE_PENALTY_WEIGHT * F.relu(fake.abs() - 1).square().mean()
         stepped = self.runtime.backward_and_step(loss, self.generator.parameters(), self.optimisers["generator"])
-        spread = pair_distance(drawn.float()[:: c.candidates]) / pair_distance(real)
-        return {"loss": loss.detach(), "loss_features": perceived.detach(), "diversity": spread, "skipped": float(not stepped)}
+        diversity = pair_distance(generated.float()[:: c.candidates]) / pair_distance(real)
+        return {"loss": loss.detach(), "loss_features": loss_features.detach(), "diversity": diversity, "skipped": float(not stepped)}
 
 
 def nearest_candidates(photographs_NCHW: Tensor, labels: Tensor, candidates_MCHW: Tensor, owners: Tensor) -> Tensor:
