@@ -20,7 +20,7 @@ from syntype.compute.tensors import to_tensor
 from syntype.errors import InputError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators import family, load_generator
 from syntype.generators.contract import Blends, Inpaints, Varies
-from syntype.generators.copy_paste.filling import join
+from syntype.generators.copy_paste.filling import blend_seamlessly
 from syntype.generators.engine.checkpoint import read_state
 from syntype.generators.engine.generator import Generator
 from syntype.generators.engine.masked_patches import MaskedPatches
