@@ -13,7 +13,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "syntype"
 # The data's route. A module imports only from its own package and from those before it.
 ROUTE = (
-    "errors", "recipe", "run", "collection", "compute", "encoders", "generators", "adaptation", "synthesis", "curation", "identification", "study", "apps",
+    "errors", "recipe", "run", "collection", "compute", "encoders", "generators", "adaptation",
+    "synthesis", "curation", "identification", "study", "apps",
 )  # fmt: skip
 # The rooms of generators/: each imports only from itself and from those before it. The registry loads families by name.
 ROOMS = ("contract", "augmentation", "networks", "copy_paste", "diffusion", "gans", "families", "registry", "engine")

@@ -18,7 +18,7 @@ from syntype.compute.tensors import to_tensor
 from syntype.generators import TrainConfig, family
 from syntype.generators.contract import Batch, TrainingData
 from syntype.identification import ClassifierConfig
-from syntype.recipe import find_recipe, list_recipes
+from syntype.recipe import RENAMED, find_recipe, list_recipes
 
 TRAINING = [name for name in list_recipes() if "family" in find_recipe(name)]
 CLASSIFIERS = [name for name in list_recipes() if "backbone" in find_recipe(name)]
@@ -74,20 +74,25 @@ def test_what_a_training_recipe_asks_for_is_built_steps_and_draws(name: str) -> 
     assert model.sample(species, [0, 1]).shape == (2, 3, *settings.shape)
 
 
+def test_former_names_of_recipes_still_work() -> None:
+    assert set(RENAMED.values()) <= list_recipes().keys() and not RENAMED.keys() & list_recipes().keys()
+    assert all(find_recipe(old) == find_recipe(new) for old, new in RENAMED.items())
+
+
 def test_the_few_shot_fish_recipes_keep_the_settings_of_the_original() -> None:
-    recipe = find_recipe("s1-pretrain")
+    recipe = find_recipe("fewshot-fish-fastgan-128")
     assert (recipe["size"], recipe["batch_size"], recipe["steps"]) == (128, 64, 35_000)
     assert recipe["model"] | {"latent_dim": 256, "learning_rate": 0.0002, "augmentation": 0.3} == recipe["model"]
-    adaptation = find_recipe("s1-ewc")
+    adaptation = find_recipe("fewshot-fish-ewc")
     assert (adaptation["method"], adaptation["batch_size"], adaptation["steps"]) == ("ewc", 4, 2000)
     assert adaptation["rate"] * recipe["model"]["learning_rate"] == 1e-4
 
 
 def test_the_recipes_of_the_other_adversarial_systems_keep_what_their_sources_report() -> None:
-    shark, guided = find_recipe("s1-wgan-gp"), find_recipe("s2-guided")
-    assert shark["only"] == ["Carcharodon carcharias"] and shark["size"] == find_recipe("s1-dcgan")["size"] == 128
+    shark, guided = find_recipe("great-white-shark-wgan-gp-128"), find_recipe("birds-butterflies-guided-cgan")
+    assert shark["only"] == ["Carcharodon carcharias"] and shark["size"] == find_recipe("fewshot-fish-dcgan-128")["size"] == 128
     assert (guided["size"], guided["model"]["latent_dim"]) == (128, 128) and guided["steps"] * guided["batch_size"] // 13_000 == 30
-    for name in ("s3-dcgan", "s3-cgan", "s3-wgan-gp", "s3-cwgan-gp"):
+    for name in ("animal-faces-dcgan", "animal-faces-cgan", "animal-faces-wgan-gp", "animal-faces-cwgan-gp"):
         recipe = find_recipe(name)
         assert recipe["steps"] * recipe["batch_size"] == 200 * 2000
         assert 9 < recipe["preview_every"] * recipe["batch_size"] / 2000 <= 10
@@ -96,7 +101,7 @@ def test_the_recipes_of_the_other_adversarial_systems_keep_what_their_sources_re
 
 
 def test_the_recipes_of_pixel_diffusion_keep_what_their_sources_report() -> None:
-    fishes, seascapes = find_recipe("s1-diffusion"), find_recipe("s4-pixel")
+    fishes, seascapes = find_recipe("fewshot-fish-ddpm-128"), find_recipe("jellyfish-ddpm-64")
     assert (fishes["size"], fishes["model"]["conditional"]) == (128, True)
     assert (seascapes["size"], seascapes["model"]["conditional"]) == (64, False)
     for recipe in (fishes, seascapes):  # Ho et al. 2020

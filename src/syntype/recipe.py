@@ -17,7 +17,26 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from syntype.errors import RecipeError, UnknownNameError
 
-__all__ = ["Settings", "apply_overrides", "find_recipe", "list_recipes", "read_yaml", "write_yaml"]
+__all__ = ["RENAMED", "Settings", "apply_overrides", "find_recipe", "list_recipes", "read_yaml", "write_yaml"]
+
+RENAMED = {
+    "s1-pretrain": "fewshot-fish-fastgan-128",
+    "s1-ewc": "fewshot-fish-ewc",
+    "s1-dcgan": "fewshot-fish-dcgan-128",
+    "s1-wgan-gp": "great-white-shark-wgan-gp-128",
+    "s1-diffusion": "fewshot-fish-ddpm-128",
+    "s2-guided": "birds-butterflies-guided-cgan",
+    "s2-efficientnet": "birds-butterflies-efficientnet",
+    "s3-dcgan": "animal-faces-dcgan",
+    "s3-wgan-gp": "animal-faces-wgan-gp",
+    "s3-cgan": "animal-faces-cgan",
+    "s3-cwgan-gp": "animal-faces-cwgan-gp",
+    "s4-pixel": "jellyfish-ddpm-64",
+    "s4-latent-256": "jellyfish-latent-256",
+    "s4-latent-640x1024": "jellyfish-latent-640x1024",
+    "s5-swin": "fish-vista-swin",
+}
+"""Recipes' former names, which still work."""
 
 
 class Settings(BaseModel):
@@ -110,7 +129,7 @@ def find_recipe(name_or_path: str) -> dict[str, Any]:
     """
     if name_or_path.endswith((".yaml", ".yml")):
         return read_yaml(Path(name_or_path))
-    recipes = list_recipes()
-    if name_or_path not in recipes:
-        raise UnknownNameError("recipe", name_or_path, recipes)
-    return read_yaml(recipes[name_or_path])
+    recipes, name = list_recipes(), RENAMED.get(name_or_path, name_or_path)
+    if name not in recipes:
+        raise UnknownNameError("recipe", name, recipes)
+    return read_yaml(recipes[name])

@@ -72,12 +72,15 @@ def test_a_file_that_has_changed_since_and_a_photograph_are_not_judged(drawn: Co
     assert apply_votes(photographs, [vote(0, "reject")]).num_changed == 0
 
 
-def test_kappa_is_scikit_learns() -> None:
+def test_kappa_follows_cohens_equation() -> None:
     random = np.random.default_rng(3)
     for share in (0.0, 0.3, 0.9):
         first = random.choice(DECISIONS, 60)
         second = np.where(random.random(60) < share, first, random.choice(DECISIONS, 60))
         ours = cohen_kappa({str(image): word for image, word in enumerate(first)}, {str(image): word for image, word in enumerate(second)})
+        chance = sum(np.mean(first == word) * np.mean(second == word) for word in DECISIONS)
+        np.testing.assert_allclose(ours, (np.mean(first == second) - chance) / (1 - chance))
         np.testing.assert_allclose(ours, cohen_kappa_score(first, second))
     assert cohen_kappa({"a": "accept"}, {"b": "accept"}) is None
     assert cohen_kappa({"a": "accept"}, {"a": "accept", "b": "reject"}) == 1
+    assert cohen_kappa({"a": "accept", "b": "accept"}, {"a": "reject", "b": "reject"}) == 0

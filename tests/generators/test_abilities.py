@@ -251,7 +251,7 @@ def test_what_fills_a_hole_is_joined_to_what_is_around_it() -> None:
     images = line.expand(2, 3, 32, 32)
     masks = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
     masks[:, :, 10:20, 8:24] = True
-    joined = join(images + 0.3, images.masked_fill(masks, float("nan")), masks)
+    joined = blend_seamlessly(images + 0.3, images.masked_fill(masks, float("nan")), masks)
     assert_close(joined, images.contiguous(), atol=1e-4, rtol=0)  # a drawing that is too bright everywhere: the membrane is exact
 
 

@@ -243,7 +243,7 @@ from syntype.generators.contract import Batch, TrainingData, to_tensor
 from syntype.compute.runtime import Runtime
 from syntype.generators.engine.training import TrainConfig
 from syntype.recipe import find_recipe
-config = TrainConfig.parse(find_recipe("s4-latent-640x1024"))
+config = TrainConfig.parse(find_recipe("jellyfish-latent-640x1024"))
 kind = family(config.family)
 settings = kind.Config.parse({**config.model, "size": config.size, "autoencoder_steps": 1})
 assert settings.shape == (640, 1024)

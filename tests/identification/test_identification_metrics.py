@@ -29,6 +29,9 @@ def test_figures_agree_with_scikit_learn() -> None:
     assert found.macro_recall == pytest.approx(reference.recall_score(labels, predicted, labels=tested, average="macro", zero_division=0))
     assert found.macro_f1 == pytest.approx(reference.f1_score(labels, predicted, labels=tested, average="macro", zero_division=0))
     np.testing.assert_array_equal(found.confusion, reference.confusion_matrix(labels, predicted, labels=range(6)))
+    counted = np.zeros((6, 6), np.int64)
+    np.add.at(counted, (labels, predicted), 1)
+    np.testing.assert_array_equal(found.confusion, counted)
 
     bins = found.bins()
     assert bins["2-10"] == {"recall": pytest.approx(found.recall[4]), "num_species": 1, "num_images": int((labels == 4).sum())}

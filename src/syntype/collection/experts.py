@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import pandas as pd
+from sklearn.metrics import cohen_kappa_score
 
 from syntype.collection.table import Collection
 
@@ -104,17 +105,17 @@ def apply_votes(collection: Collection, votes: Sequence[Vote], withdrawn: Iterab
 
 
 def cohen_kappa(first: Mapping[str, str], second: Mapping[str, str]) -> float | None:
-    """Agreement of two reviewers beyond chance on the images that both have judged, at most 1 (Cohen 1960, equation 1).
+    """Cohen's kappa: agreement of two reviewers beyond chance on the images that both have judged, at most 1 (Cohen 1960, equation 1).
 
-    None where they share no image; 1 where both always say one and the same word, which chance would explain too.
+    None where they share no image; 1 where both always give one and the same decision (the formula is undefined there).
     """
     shared = sorted(first.keys() & second.keys())
     if not shared:
         return None
-    agreed = sum(first[image] == second[image] for image in shared) / len(shared)
-    ours, theirs = Counter(first[image] for image in shared), Counter(second[image] for image in shared)
-    by_chance = sum(ours[word] * theirs[word] for word in ours) / len(shared) ** 2
-    return 1.0 if by_chance == 1 else (agreed - by_chance) / (1 - by_chance)
+    ours, theirs = [first[image] for image in shared], [second[image] for image in shared]
+    if len({*ours, *theirs}) == 1:  # scikit-learn divides 0 by 0 here
+        return 1.0
+    return float(cohen_kappa_score(ours, theirs))
 
 
 def _earlier(columns: Mapping[str, list[str | None]], row: int) -> tuple[str | None, str | None, str | None]:

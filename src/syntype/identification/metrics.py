@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from syntype.collection.bins import BINS, bins_of
 
@@ -73,9 +74,11 @@ def measure(labels: np.ndarray, predicted: np.ndarray, counts_real: np.ndarray) 
         counts_real: int64, shape (C,), real training images a species.
     """
     num_species = len(counts_real)
-    pairs = np.asarray(labels, np.int64) * num_species + np.asarray(predicted, np.int64)
-    confusion = np.bincount(pairs, minlength=num_species**2).reshape(num_species, num_species)
+    confusion = np.zeros((num_species, num_species), np.int64)
+    if len(labels):  # scikit-learn refuses empty input
+        confusion = confusion_matrix(labels, predicted, labels=np.arange(num_species))
     correct, true, claimed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    # scikit-learn's recall and F1 would count the confusions a second time, and give 0, not NaN, as F1 of an untested species that was predicted
     tested = true > 0
     recall = np.where(tested, correct / np.maximum(true, 1), np.nan)
     f1 = np.where(tested, 2 * correct / np.maximum(true + claimed, 1), np.nan)

@@ -1,8 +1,8 @@
 """Guided conditional GAN: cwgan_gp plus the loss of a frozen classifier. Needs bundled ImageNet weights. For species that the GAN confuses.
 
-Paper: none; the method of a coursework on birds and butterflies (a recipe has its settings). Odena et al. 2017, "Conditional Image Synthesis with
-Auxiliary Classifier GANs" (arXiv 1610.09585), use such a loss, but train the classifier with the generator. GAN loss: Gulrajani et al. 2017 (arXiv
-1704.00028).
+Paper: none; the method of a coursework on birds and butterflies (recipe ``birds-butterflies-guided-cgan``). Odena et al. 2017, "Conditional Image
+Synthesis with Auxiliary Classifier GANs" (arXiv 1610.09585), use such a loss, but train the classifier with the generator. GAN loss: Gulrajani et al.
+2017 (arXiv 1704.00028).
 Code: written for Syntype; ``gans/wasserstein.py`` says where it differs from the paper.
 Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled, unless another network or a trained classifier is given.
 """
