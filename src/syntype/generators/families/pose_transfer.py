@@ -120,7 +120,7 @@ def _measure(pixels: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray, np.
     centre = np.stack([(weights * x).sum((1, 2)), (weights * y).sum((1, 2))], 1)
     dx, dy = x - centre[:, 0, None, None], y - centre[:, 1, None, None]
     xx, yy, xy = (1e-5 + (weights * dx * dx).sum((1, 2)), 1e-5 + (weights * dy * dy).sum((1, 2)), (weights * dx * dy).sum((1, 2)))
-    root = np.hypot((xx - yy) / 2, xy)  # principal pixel_coordinates of the outline
+    root = np.hypot((xx - yy) / 2, xy)  # half the difference of the variances along the mask's principal axes
     long, short = (xx + yy) / 2 + root, np.maximum((xx + yy) / 2 - root, 1e-5)
     angle = np.where(long < _MIN_ELONGATION * short, 0.0, np.arctan2(2 * xy, xx - yy) / 2)
     upright = np.abs(angle) > math.pi / 4
@@ -136,22 +136,15 @@ class _PasteParameters(PasteParameters):
         self.contrast, self.brightness = (float(1 + config.lighting * value) for value in rng.uniform(-1, 1, 2))
         self._mirror, self._angle_sign, self._background_mirror = rng.choice([-1.0, 1.0], 3)
         self.warp_nodes = random_warp(rng, config.warp)
-        change = (
-            measurements.species_mean[row]
-            + measurements.traits[self.background]
-            - measurements.species_mean[self.background]
-            - measurements.traits[row]
-        )
+        mean, donor = measurements.species_mean, self.background
+        change = mean[row] + measurements.traits[donor] - mean[donor] - measurements.traits[row]
         self._scale = np.exp(np.clip(change[:2], -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE))
-        red, green, blue = (
-            float(value) for value in np.exp(np.clip(change[2:] / 2, -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE))
-        )  # half, as harmonisation changes the light as well
+        light = np.exp(np.clip(change[2:] / 2, -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE))  # half, as harmonisation changes the light as well
+        red, green, blue = (float(value) for value in light)
         self.gain = (red, green, blue)
         self._from, self._angle = measurements.centre[row], measurements.angle[row]
-        self._to, self._angle_there = (
-            measurements.centre[self.background] * (self._background_mirror, 1.0),
-            measurements.angle[self.background] * self._angle_sign,
-        )
+        self._to = measurements.centre[donor] * (self._background_mirror, 1.0)
+        self._angle_there = measurements.angle[donor] * self._angle_sign
 
     def animal_grid(self, size: int) -> np.ndarray:
         x, y = pixel_coordinates(size)
