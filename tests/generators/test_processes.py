@@ -36,7 +36,7 @@ is nearly zero rounding decides their sign, and the two networks' game passes th
 def test_shares_end_to_end_are_the_batch_of_one_process(world: int, small_collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = Runtime("cpu", "fp32")
     sampler = BatchSampler(training_data(small_collection.training(), 32), 0.5)
-    monkeypatch.setattr(Runtime, "world", world)
+    monkeypatch.setattr(Runtime, "world_size", world)
     for step in range(20):
         rows, shares = sampler.indices(0, step, 8), []
         for rank in range(world):
@@ -48,7 +48,7 @@ def test_shares_end_to_end_are_the_batch_of_one_process(world: int, small_collec
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = Runtime("cpu", "fp32")
-    monkeypatch.setattr(Runtime, "world", 3)
+    monkeypatch.setattr(Runtime, "world_size", 3)
     with pytest.raises(InputError, match="multiple of 6"):
         runtime.local_share(np.arange(8))
 
