@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 BENCHMARKS := $(sort $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow lint format bench clean
+.PHONY: help setup demo test test-browser test-slow docs lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -30,15 +30,19 @@ setup: $(STAMP) ## a virtual environment with Syntype and everything that the te
 demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (about 15 minutes on 2 cores)
 	"$(BIN)/syntype" demo --out "$(OUT)/demo"
 
-# A process a core, with one thread each: small networks gain little from a second one.
+# A process a core, with one thread each: small networks gain little from a second one. Whoever is done early takes over tests of the other.
 test: $(STAMP) ## the fast tests
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist worksteal
 
 test-browser: $(STAMP) ## the Studio in Chromium, where there is one
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist loadfile -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist worksteal -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
 
 test-slow: $(STAMP) ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow
+
+docs: $(STAMP) ## the documentation as a site, into out/docs; a warning is an error
+	"$(BIN)/sphinx-build" -n -W --keep-going -q docs "$(OUT)/docs" -d "$(OUT)/docs-cache"
+	@echo "open $(OUT)/docs/index.html"
 
 lint: $(STAMP) ## ruff (rules and format) and mypy
 	"$(BIN)/ruff" check .

@@ -23,9 +23,9 @@ from fish4knowledge import add_outputs, kept, machine, points, write_page
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
-from syntype.study.analysis import Outcome, Split, analyse
-from syntype.study.arms import ARMS, CURATED
-from syntype.study.verdict import Rules
+from syntype.study.analysis import AnalysisSettings, Measurements, Outcome, analyse
+from syntype.study.arms import CURATED
+from syntype.study.photographs import Split
 
 DIM, NUM_SPECIES, NUM_SEEDS = 12, 24, 5
 MOST, LEAST = 60, 4
@@ -110,11 +110,12 @@ def miniature(scenario: Scenario, number: int) -> dict:
         real_recall[arm] = recall_of(np.stack(seen["truth"]), truth[1], np.flatnonzero(missing))
 
     def judged(names: tuple[str, ...]) -> dict:
-        return analyse(
-            {name: outcomes[name] for name in names}, tuple(ARMS[name] for name in names), Split(test[1], test[2]), Split(val[1], val[2]),
+        measured = Measurements(
+            {name: outcomes[name] for name in names}, Split(test[1], test[2]), Split(val[1], val[2]),
             species=[str(label) for label in range(NUM_SPECIES)], counts_real=counts, offered=missing * NUM_SEEDS, accepted=missing * NUM_SEEDS,
-            rules=Rules(), head_above=100, draws=2000, seed=number, generator_varies=False,
+            generator_varies=False,
         )  # fmt: skip
+        return analyse(measured, AnalysisSettings(num_bootstrap=2000, seed=number))
 
     full, pair = judged((*COMPETITORS, CURATED)), judged(("real", CURATED))["effects"]["primary"]
     return {

@@ -26,10 +26,9 @@ from PIL import Image, ImageFilter
 
 from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, draw_images
-from syntype.curation import coarse
 from syntype.curation.approximate import ApproximateSearch
 from syntype.curation.coarse import CoarseSearch, ExactSearch
-from syntype.curation.copies import NUM_MIDDLE, CopyDetector
+from syntype.curation.copies import EXACT_LIMIT, NUM_MIDDLE, CopyDetector
 from syntype.curation.curate import copy_detector, group_names
 from syntype.run import Run
 
@@ -230,7 +229,7 @@ def at_size(bank: np.ndarray, number: int) -> dict:
         "refused": int(found.is_copy.sum()),
         "named": int((found.is_copy & (found.ids == names[rows])).sum()),
     }
-    slow = len(bank) > coarse.EXACT_LIMIT
+    slow = len(bank) > EXACT_LIMIT
     result["exact_ms"] = coarse_cost(ExactSearch(bank), queries[:NUM_EXACT] if slow else queries)
     result["approximate_ms"] = coarse_cost(detector.coarse if slow else ApproximateSearch(bank), queries)
     return result
@@ -302,7 +301,7 @@ def report(photographs: dict, compared: dict, banks: list[dict]) -> str:
         f"Pictures made for the purpose: {NUM_DRAWN:,} drawn fish of {NUM_SPECIES} species; in larger banks the rest blend two of them, shifted. "
         "Queries are copies in one of the disguises above in turn. Times are processor time of one core. *First stage*: the search at 12 px; the "
         "other milliseconds align the candidates, whatever the size of the bank. "
-        f"Up to {coarse.EXACT_LIMIT:,} photographs the first stage is exact, beyond that approximate (there the exact one is timed on {NUM_EXACT} "
+        f"Up to {EXACT_LIMIT:,} photographs the first stage is exact, beyond that approximate (there the exact one is timed on {NUM_EXACT} "
         "queries).",
         "",
         "| photographs | build, calibrate | memory | queries | exact first stage | approximate first stage | whole, as used | refused | named |",

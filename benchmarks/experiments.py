@@ -39,9 +39,10 @@ from syntype.identification import ClassifierConfig, fit, labelled
 from syntype.run import Run, write_json
 from syntype.study import StudyConfig, study
 from syntype.study.arms import ARMS, COMPETITORS, CURATED
-from syntype.study.materials import Materials
-from syntype.study.running import Parts, processes_for, run_arms
+from syntype.study.photographs import Split
+from syntype.study.running import processes_for, run_arms
 from syntype.study.statistics import mean_recall, paired_effect, species_recall
+from syntype.study.synthetic import find_source, prepare_synthetic
 
 FILL_TO = 60
 """Species with fewer training photographs are the rare ones, which get images."""
@@ -324,17 +325,16 @@ def searched(collection: Collection, route: Path, judge: str, place: Path, seeds
             as_many = Collection.open(route).counts() == Collection.open(place / "routes" / other.name).counts()
             share(other, folder, [name for name in COMPETITORS if as_many or name != "collage"])  # there are as many collages as images
     config = settings_of(route, judge, seeds, (*COMPETITORS, CURATED))
-    materials = Materials(collection, config, folder, Run(None, quiet=True))
-    arms, parts = [ARMS[name] for name in config.arms or ()], Parts.of(collection, config.size)
-    materials.prepare(tuple(arms))
-    outcomes = run_arms(materials, arms, parts, folder / "arms", Run(None, quiet=True), test=False)
-    labels, groups, width = parts.val.split.labels, parts.val.split.groups, len(materials.counts_real)
-    rare, others = np.flatnonzero(materials.plan()), np.flatnonzero(materials.plan() == 0)
+    run, arms, val = Run(None, quiet=True), [ARMS[name] for name in config.arms or ()], Split.of(collection, "val")
+    synthetic = prepare_synthetic(collection, find_source(collection, config), config, folder, run, with_collage=True)
+    outcomes = run_arms(collection, synthetic, arms, config, folder, run, splits=("val",))
+    labels, groups, width = val.labels, val.groups, len(collection.species)
+    rare, others = np.flatnonzero(synthetic.num_planned), np.flatnonzero(synthetic.num_planned == 0)
     hits = {name: outcome.val == labels for name, outcome in outcomes.items()}
     recall = {name: [mean_recall(species_recall(right, labels, width), some) for some in (rare, others)] for name, right in hits.items()}
     rival = max(COMPETITORS, key=lambda name: recall[name][0] or 0.0)
     effect = paired_effect(hits[CURATED], hits[rival], labels, groups, rare, seed=0)
-    judged = materials.judged(0).table["verdict"]
+    judged = synthetic.curated[0].table["verdict"]
     print(f"{judge}: {route.name}: {points(effect.value)} against {rival}", flush=True)
     accepted = float((judged.fillna("accepted") != "refused").mean())
     return {"seeds": seeds, "images": len(judged), "accepted": accepted, "recall": recall, "rival": rival, "effect": effect.to_json()}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import colorsys
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
 from syntype.collection import Collection
+
+if TYPE_CHECKING:
+    from syntype.generators import TrainConfig, TrainResult
 
 
 def make_collection(folder: Path, counts: dict[str, int], *, size: int = 48, seed: int = 0, split: str | None = None) -> Collection:
@@ -41,3 +45,24 @@ def make_collection(folder: Path, counts: dict[str, int], *, size: int = 48, see
                 }
             )
     return Collection.create(folder, pd.DataFrame(rows), species=list(counts))
+
+
+def tiny_config(family_name: str, **settings: object) -> TrainConfig:
+    """Three steps of the smallest model of a family, on the processor."""
+    from syntype.generators import TrainConfig, family  # not every test needs torch
+
+    model = family(family_name).Config.tiny(32).model_dump(exclude={"size"})
+    plain = {"size": 32, "batch_size": 4, "steps": 3, "device": "cpu", "precision": "fp32", "model": model}
+    return TrainConfig.parse({"family": family_name, **plain, **settings})
+
+
+def train_tiny(family_name: str, collection: Collection, out: Path, **settings: object) -> TrainResult:
+    """Train the smallest model of a family, or go on where ``out`` holds one."""
+    from syntype.generators import train
+    from syntype.run import Run
+
+    config = tiny_config(family_name, **settings)
+    with Run.start(out, "train", config, seed=config.seed, resume=True, quiet=True) as run:
+        result = train(collection, config, out, run)
+        run.finish(**result.summary())
+    return result

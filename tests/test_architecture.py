@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,21 @@ def out_of_room(tree: ast.Module, path: Path) -> list[str]:
     return faults
 
 
+def module_name(path: Path) -> str:
+    return ".".join(("syntype", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def first_cycle(trees: Mapping[Path, ast.Module]) -> list[str]:
+    """Modules that import one another in a circle, the first one again at the end; empty without a circle."""
+    names = {module_name(path): path for path in trees}
+    needs = {name: {other for _, other in imported(trees[path], path) if other in names and other != name} for name, path in names.items()}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -123,6 +139,22 @@ def test_the_folder_of_families_holds_families_alone() -> None:
         assert family(name).__module__ == f"syntype.generators.families.{name}"
 
 
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    assert first_cycle({path: parse(path) for path in MODULES}) == []
+
+
+def test_the_search_for_circles_sees_imports_in_functions_and_for_type_checkers() -> None:
+    one, two, three = (SOURCE / "study" / f"{name}.py" for name in ("one", "two", "three"))
+    inner = ast.parse("def f():\n    from syntype.study.two import x\n")
+    checked = ast.parse("if TYPE_CHECKING:\n    from syntype.study.three import x\n")
+    assert first_cycle({one: inner, two: checked, three: ast.parse("")}) == []
+    assert sorted(set(first_cycle({one: inner, two: checked, three: ast.parse("from . import one")}))) == [
+        "syntype.study.one",
+        "syntype.study.three",
+        "syntype.study.two",
+    ]
+
+
 @pytest.mark.parametrize("path", [path for path in MODULES if station(path) == "apps"], ids=name_of)
 def test_apps_hold_no_numerical_logic(path: Path) -> None:
     numerical = {"torch", "numpy", "pandas", "scipy", "sklearn", "timm", "torchvision", "accelerate", "matplotlib"}
@@ -153,11 +185,7 @@ def test_light_imports_stay_light(statement: str) -> None:
 
 
 def test_importing_has_no_side_effects_on_the_working_folder_or_the_streams(tmp_path: Path) -> None:
-    names = [
-        ".".join(("syntype", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
-        for path in MODULES
-        if path.stem != "__main__"
-    ]
+    names = [module_name(path) for path in MODULES if path.stem != "__main__"]
     code = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
     result = subprocess.run([sys.executable, "-W", "error::UserWarning:syntype", "-c", code, *names], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

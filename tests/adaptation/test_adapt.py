@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from made import make_collection
+from made import make_collection, train_tiny
 from safetensors.torch import load_file
 
-from syntype.adaptation import METHODS, AdaptConfig, adapt
+from syntype.adaptation import METHODS, AdaptConfig, AdaptResult, adapt
 from syntype.adaptation.adapt import choose_photographs
 from syntype.collection import Collection
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
-from syntype.generators import TrainConfig, family, load_generator, train
+from syntype.generators import load_generator
 from syntype.generators.engine.checkpoint import read_state
 from syntype.run import Run
 
@@ -39,22 +41,7 @@ def base(collection: Collection) -> Path:
 
 
 def trained(collection: Collection, name: str, out: Path, steps: int) -> Path:
-    model = family(name).Config.tiny(32).model_dump(exclude={"size"})
-    config = TrainConfig.parse(
-        {
-            "family": name,
-            "size": 32,
-            "batch_size": 4,
-            "steps": steps,
-            "precision": "fp32",
-            "device": "cpu",
-            "model": model,
-            "only": ("Aus primus", "Aus secundus", "Bus tertius"),
-        }
-    )
-    with Run.start(out, "train", config, seed=0, quiet=True) as run:
-        train(collection, config, out, run)
-    return out
+    return train_tiny(name, collection, out, steps=steps, only=("Aus primus", "Aus secundus", "Bus tertius")).folder
 
 
 def adapted(collection: Collection, base: Path, species: str, out: Path, **settings: object):
@@ -63,12 +50,20 @@ def adapted(collection: Collection, base: Path, species: str, out: Path, **setti
         return adapt(load_generator(base), collection, config, out, run)
 
 
+@pytest.fixture(scope="module")
+def once(collection: Collection, base: Path) -> Callable[[str], AdaptResult]:
+    """An adaptation of three steps by each method, made once, to be read only."""
+    return cache(lambda method: adapted(collection, base, "Cus novus", collection.root.parent / method, method=method))
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_the_new_species_is_learnt_and_the_others_are_untouched(method: str, collection: Collection, base: Path, tmp_path: Path) -> None:
-    result = adapted(collection, base, "Cus novus", tmp_path / "one", method=method)
+def test_the_new_species_is_learnt_and_the_others_are_untouched(
+    method: str, collection: Collection, base: Path, once: Callable[[str], AdaptResult], tmp_path: Path
+) -> None:
+    result = once(method)
     assert result.shots == 6 and result.relative in ("Aus primus", "Aus secundus", "Bus tertius")
-    second = adapted(collection, tmp_path / "one", "Cus ultimus", tmp_path / "two")
-    plain, one, two = load_generator(base), load_generator(tmp_path / "one"), load_generator(tmp_path / "two")
+    second = adapted(collection, result.folder, "Cus ultimus", tmp_path / "two")
+    plain, one, two = load_generator(base), load_generator(result.folder), load_generator(tmp_path / "two")
     assert two.species == (*plain.species, "Cus novus", "Cus ultimus") and second.generator_id == two.generator_id
     old = list(plain.species)
     assert torch.equal(plain.sample(old, [0, 1, 2]), two.sample(old, [0, 1, 2]))
@@ -78,21 +73,23 @@ def test_the_new_species_is_learnt_and_the_others_are_untouched(method: str, col
     assert len(one.trained_on) == len(plain.trained_on) + 6 and one.trained_on > plain.trained_on
 
 
-def test_only_what_changed_is_saved(collection: Collection, base: Path, tmp_path: Path) -> None:
-    adapted(collection, base, "Cus novus", tmp_path / "one", method="finetune")
-    assert not (tmp_path / "one/weights.safetensors").exists()
-    saved, original = load_file(tmp_path / "one/adapters/0000.safetensors"), load_file(base / "weights.safetensors")
+def test_only_what_changed_is_saved(base: Path, once: Callable[[str], AdaptResult]) -> None:
+    folder = once("finetune").folder
+    assert not (folder / "weights.safetensors").exists()
+    saved, original = load_file(folder / "adapters/0000.safetensors"), load_file(base / "weights.safetensors")
     assert saved["new_row.embedding.weight"].shape == (1, original["embedding.weight"].shape[1])
     assert all(not torch.equal(tensor, original[name]) for name, tensor in saved.items() if not name.startswith("new_row."))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_adaptation_resumes_to_the_same_weights(method: str, collection: Collection, base: Path, tmp_path: Path) -> None:
-    adapted(collection, base, "Cus novus", tmp_path / "whole", method=method, steps=4)
+def test_adaptation_resumes_to_the_same_weights(
+    method: str, collection: Collection, base: Path, once: Callable[[str], AdaptResult], tmp_path: Path
+) -> None:
+    whole = once(method)
     adapted(collection, base, "Cus novus", tmp_path / "parts", method=method, steps=2)
-    adapted(collection, base, "Cus novus", tmp_path / "parts", method=method, steps=4)
+    adapted(collection, base, "Cus novus", tmp_path / "parts", method=method, steps=whole.steps)
     name = "adapters/0000.safetensors"
-    assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    assert (whole.folder / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
 def test_an_adaptation_is_not_continued_with_another_method(collection: Collection, base: Path, tmp_path: Path) -> None:
@@ -103,9 +100,8 @@ def test_an_adaptation_is_not_continued_with_another_method(collection: Collecti
         adapted(collection, base, "Cus novus", tmp_path / "one", method="ewc", ewc_weight=3.0)
 
 
-def test_freeze_d_holds_the_lower_layers_of_the_discriminators_alone(collection: Collection, base: Path, tmp_path: Path) -> None:
-    adapted(collection, base, "Cus novus", tmp_path / "frozen", method="freeze-d")
-    before, after = read_state(base)["model"], read_state(tmp_path / "frozen")["model"]
+def test_freeze_d_holds_the_lower_layers_of_the_discriminators_alone(base: Path, once: Callable[[str], AdaptResult]) -> None:
+    before, after = read_state(base)["model"], read_state(once("freeze-d").folder)["model"]
     heads = [name for name in before if name.startswith("heads.") and name.endswith(".original") and "species" not in name]
     same = {name.rpartition(".parametrizations")[0] for name in heads if torch.equal(before[name], after[name])}
     assert {name.rpartition(".parametrizations")[0] for name in heads if ".body." in name} == same and same
@@ -123,9 +119,9 @@ def test_ewc_stays_nearer_to_the_base_the_greater_its_weight(collection: Collect
     assert 0 < moved[1e6] < 0.5 * moved[1e-6]
 
 
-def test_modulate_keeps_factors_not_kernels(collection: Collection, base: Path, tmp_path: Path) -> None:
-    adapted(collection, base, "Cus novus", tmp_path / "one", method="modulate", steps=6)
-    saved, original = load_file(tmp_path / "one/adapters/0000.safetensors"), load_file(base / "weights.safetensors")
+def test_modulate_keeps_factors_not_kernels(base: Path, once: Callable[[str], AdaptResult]) -> None:
+    folder = once("modulate").folder
+    saved, original = load_file(folder / "adapters/0000.safetensors"), load_file(base / "weights.safetensors")
     assert all(tensor.ndim <= 1 or name.startswith("new_row.") for name, tensor in saved.items())
     kernels = {name for name, tensor in original.items() if tensor.shape[2:] == (3, 3)}
     assert {name.removeprefix("factor_out.") for name in saved if name.startswith("factor_out.")} == kernels
@@ -142,7 +138,7 @@ def test_modulate_keeps_factors_not_kernels(collection: Collection, base: Path, 
     for name in kernels:
         weights[name].mul_(1 + torch.einsum("o,i->oi", saved[f"factor_out.{name}"], saved[f"factor_into.{name}"])[:, :, None, None])
     expected = by_hand.model.sample(["Cus novus"] * 2, [3, 4])
-    torch.testing.assert_close(load_generator(tmp_path / "one").sample(["Cus novus"] * 2, [3, 4]), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(load_generator(folder).sample(["Cus novus"] * 2, [3, 4]), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_methods_that_need_the_discriminators_say_so(collection: Collection, base: Path, tmp_path: Path) -> None:
@@ -222,9 +218,9 @@ def test_a_base_that_is_gone_or_changed_is_noticed(collection: Collection, base:
         load_generator(tmp_path / "one")
 
 
-def test_what_a_relative_lends_changes_what_is_learnt(collection: Collection, base: Path, tmp_path: Path) -> None:
-    learnt = {}
-    for relative_share in (0.0, 0.5, None):
+def test_what_a_relative_lends_changes_what_is_learnt(collection: Collection, base: Path, once: Callable[[str], AdaptResult], tmp_path: Path) -> None:
+    learnt = {None: load_generator(once(AdaptConfig(species="Cus novus").method).folder).sample(["Cus novus"], [0])}
+    for relative_share in (0.0, 0.5):
         adapted(collection, base, "Cus novus", tmp_path / f"{relative_share}", relative_share=relative_share)
         learnt[relative_share] = load_generator(tmp_path / f"{relative_share}").sample(["Cus novus"], [0])
     assert torch.equal(learnt[None], learnt[0.5]), "projected lends one half by default"

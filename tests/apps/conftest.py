@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import CHROMIUM, end_server, launch_chromium, make_generator, make_synthetic, make_workspace, start_server
+from studio import CHROMIUM, end_server, launch_chromium, listen, make_generator, make_workspace, start_server
 
 from syntype.apps.web.workspace import Workspace
 
@@ -22,10 +22,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """Photographs ``fish``, synthetic images ``drawn`` and ``many``."""
-    workspace = make_workspace(tmp_path / "workspace")
-    make_synthetic(workspace.root / "collections" / "many", {"Aus primus": 200})
-    return workspace
+    """Photographs ``fish`` and synthetic images ``drawn``."""
+    return make_workspace(tmp_path / "workspace")
 
 
 @pytest.fixture
@@ -54,9 +52,7 @@ def page(chromium: Any, server: httpx2.Client) -> Iterator[Any]:
     context = chromium.new_context(base_url=str(server.base_url), viewport={"width": 1280, "height": 800}, accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(120_000)
-    page.complaints = []
-    page.on("console", lambda message: page.complaints.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.complaints = listen(page)
     yield page
     context.close()
     assert page.complaints == []

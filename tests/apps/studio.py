@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 import pandas as pd
-from made import make_collection
+from made import make_collection, train_tiny
 from PIL import Image
 from sqlalchemy import insert
 from starlette.testclient import TestClient
@@ -94,14 +94,8 @@ def make_full(root: Path) -> Workspace:
 
 def make_generator(root: Path) -> Path:
     """A tiny generator of the two species of ``fish``, trained for two steps; it blends, varies, fills in and adapts."""
-    from syntype.generators import TrainConfig, family, train
-    from syntype.run import Run
-
-    model = family("fastgan").Config.tiny(32).model_dump(exclude={"size"})
-    config = TrainConfig.parse({"family": "fastgan", "size": 32, "batch_size": 4, "steps": 2, "precision": "fp32", "device": "cpu", "model": model})
-    with Run.start(root / "generator", "train", config, seed=0, quiet=True) as run:
-        train(make_collection(root / "fish", {"Aus primus": 16, "Bus secundus": 8}), config, root / "generator", run)
-    return root / "generator"
+    photographs = make_collection(root / "fish", {"Aus primus": 16, "Bus secundus": 8})
+    return train_tiny("fastgan", photographs, root / "generator", steps=2).folder
 
 
 @contextmanager
@@ -115,7 +109,7 @@ def browser(workspace: Workspace, config: StudioConfig | None = None, database: 
         yield client
 
 
-def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finished", "failed", "cancelled"), seconds: float = 240) -> dict[str, Any]:
+def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finished", "failed", "cancelled"), seconds: float = 600) -> dict[str, Any]:
     """The job, once it has one of these statuses."""
     end = time.monotonic() + seconds
     while (job := client.get(f"/api/jobs/{number}").json())["status"] not in until:
@@ -124,7 +118,7 @@ def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finis
     return job
 
 
-def until(condition: Any, seconds: float = 120) -> None:
+def until(condition: Any, seconds: float = 600) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -153,6 +147,14 @@ def end_server(server: subprocess.Popen[str], client: httpx2.Client, number: int
 def launch_chromium(playwright: Any) -> Any:
     """Real Chromium, without a window."""
     return playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+def listen(page: Any) -> list[str]:
+    """What a page complains of from now on: its errors and warnings, as they come."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
 
 
 def loaded(page: Any, pictures: str) -> None:

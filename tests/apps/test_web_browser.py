@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import base64
+import signal
 import statistics
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
-from studio import loaded, png, until
+from studio import end_server, loaded, make_synthetic, make_workspace, png, start_server, until
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """One for all: each test makes things of its own name, or reads what no other changes."""
+    workspace = make_workspace(tmp_path_factory.mktemp("browser") / "workspace")
+    make_synthetic(workspace.root / "collections" / "many", {"Aus primus": 200})
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def server(workspace: Workspace) -> Iterator[httpx2.Client]:
+    process, client = start_server(workspace.root)
+    yield client
+    end_server(process, client, signal.SIGTERM)
 
 
 def test_photographs_are_imported_and_looked_at(page: Any) -> None:

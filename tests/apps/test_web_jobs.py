@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -142,7 +141,9 @@ def test_a_killed_server_loses_no_job(workspace: Workspace) -> None:
     end_server(server, client)
 
     server, client = start_server(workspace.root)
-    time.sleep(3)
+    until(lambda: client.get(f"/api/jobs/{number}").json().get("done"))
+    reached = client.get(f"/api/jobs/{number}").json()["done"]
+    until(lambda: client.get(f"/api/jobs/{number}").json()["done"] > reached)
     assert client.get(f"/api/jobs/{number}").json()["status"] == "running" and pid.read_text() == before
     assert client.get(f"/api/jobs/{waiting}").json()["ahead"] == 1
     end_server(server, client)

@@ -4,14 +4,13 @@ import io
 import os
 import struct
 import threading
-import time
 import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from syntype.collection.decoding import MAX_PIXELS, MIN_SIDE, decode, in_threads, read_bytes, read_image
 from syntype.errors import InputError
@@ -135,11 +134,10 @@ def test_refusals_have_countable_reasons() -> None:
 
 
 @pytest.mark.parametrize("side", [11_000, 13_000, 30_000, 2**31 - 1])
-def test_bombs_are_refused_by_their_header(side: int) -> None:
-    start = time.perf_counter()
+def test_bombs_are_refused_by_their_header(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("its pixels were decoded"))
     assert side * side > MAX_PIXELS
     assert reason(png_claiming(side, side)) == f"has more than {MAX_PIXELS // 1_000_000} million pixels"
-    assert time.perf_counter() - start < 0.5
 
 
 def test_postscript_never_reaches_an_interpreter() -> None:

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from syntype.collection import pixels as module
 from syntype.collection.importers import CollectConfig, collect
-from syntype.collection.pixels import MARGIN, crop_square, crop_to, iterate_pixels, read_pixels, window
+from syntype.collection.pixels import MARGIN, crop_square, crop_to, window
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
 from syntype.run import Run
@@ -34,9 +34,9 @@ def collection(tmp_path: Path) -> Collection:
 
 
 def test_a_second_reading_is_a_memory_map_of_the_same_pixels(collection: Collection) -> None:
-    first = read_pixels(collection, 16)
+    first = collection.pixels(16)
     assert first.shape == (12, 16, 16, 3) and first.dtype == np.uint8
-    expected = np.stack(list(iterate_pixels(collection, 16)))
+    expected = np.stack(list(collection.iterate_pixels(16)))
     again = collection.pixels(16)
     assert isinstance(again, np.memmap)
     np.testing.assert_array_equal(first, expected)
@@ -44,44 +44,44 @@ def test_a_second_reading_is_a_memory_map_of_the_same_pixels(collection: Collect
 
 
 def test_changing_what_was_read_leaves_the_cache_alone(collection: Collection) -> None:
-    first = read_pixels(collection, 16)
+    first = collection.pixels(16)
     kept = first.copy()
     first[:] = 0
-    np.testing.assert_array_equal(read_pixels(collection, 16), kept)
+    np.testing.assert_array_equal(collection.pixels(16), kept)
 
 
 def test_views_and_other_orders_come_from_the_cache(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = np.array(read_pixels(collection, 16))
+    whole = np.array(collection.pixels(16))
     monkeypatch.setattr(module, "decode", lambda path: pytest.fail(f"{path} was decoded again"))
     order = np.random.default_rng(0).permutation(12)
     shuffled = Collection(collection.root, collection.table.iloc[order].reset_index(drop=True), collection.species)
-    np.testing.assert_array_equal(read_pixels(shuffled, 16), whole[order])
+    np.testing.assert_array_equal(shuffled.pixels(16), whole[order])
     mask = collection.table["split"] == "train"
-    np.testing.assert_array_equal(read_pixels(collection.training(), 16), whole[mask.to_numpy(dtype=bool)])
-    assert isinstance(read_pixels(collection.where(np.arange(12) >= 4), 16), np.memmap)
-    assert read_pixels(collection.where(np.zeros(12)), 16).shape == (0, 16, 16, 3)
+    np.testing.assert_array_equal(collection.training().pixels(16), whole[mask.to_numpy(dtype=bool)])
+    assert isinstance(collection.where(np.arange(12) >= 4).pixels(16), np.memmap)
+    assert collection.where(np.zeros(12)).pixels(16).shape == (0, 16, 16, 3)
 
 
 def test_the_cache_grows_by_what_is_missing(collection: Collection) -> None:
-    read_pixels(collection.where(np.arange(12) < 5), 16)
-    whole = read_pixels(collection, 16)
-    np.testing.assert_array_equal(whole, np.stack(list(iterate_pixels(collection, 16))))
+    collection.where(np.arange(12) < 5).pixels(16)
+    whole = collection.pixels(16)
+    np.testing.assert_array_equal(whole, np.stack(list(collection.iterate_pixels(16))))
     assert sorted(np.load(path).shape[0] for path in (collection.root / ".cache").glob("*.npy")) == [5, 7]
 
 
 def test_another_box_is_another_picture(collection: Collection) -> None:
-    whole = np.array(read_pixels(collection, 16))
+    whole = np.array(collection.pixels(16))
     boxed = collection.where(np.ones(12))
     boxed.table.loc[0, "box"] = json.dumps([0, 0, 10, 10])
-    assert (read_pixels(boxed, 16)[0] != whole[0]).any()
-    np.testing.assert_array_equal(read_pixels(boxed, 16)[1:], whole[1:])
+    assert (boxed.pixels(16)[0] != whole[0]).any()
+    np.testing.assert_array_equal(boxed.pixels(16)[1:], whole[1:])
 
 
 def test_exact_duplicates_do_not_cost_the_memory_map(collection: Collection) -> None:
     table = pd.concat([collection.table, collection.table.iloc[:3]], ignore_index=True)
     double = Collection(collection.root, table, collection.species)
-    read_pixels(double, 16)
-    again = read_pixels(double, 16)
+    double.pixels(16)
+    again = double.pixels(16)
     assert isinstance(again, np.memmap)
     np.testing.assert_array_equal(again[12:], again[:3])
 
@@ -97,20 +97,20 @@ def test_a_crash_while_writing_leaves_a_sound_cache(collection: Collection, monk
 
     monkeypatch.setattr(module, "decode", failing)
     with pytest.raises(KeyboardInterrupt):
-        read_pixels(collection, 16)
+        collection.pixels(16)
     monkeypatch.undo()
     assert not list((collection.root / ".cache").glob("*.keys"))
-    np.testing.assert_array_equal(read_pixels(collection, 16), np.stack(list(iterate_pixels(collection, 16))))
+    np.testing.assert_array_equal(collection.pixels(16), np.stack(list(collection.iterate_pixels(16))))
 
 
 def test_half_written_and_foreign_files_are_passed_over(collection: Collection) -> None:
-    expected = np.array(read_pixels(collection, 16))
+    expected = np.array(collection.pixels(16))
     cache = collection.root / ".cache"
     (keys,) = cache.glob("*.keys")
     images = keys.with_suffix(".npy")
     images.write_bytes(images.read_bytes()[:500])  # the disk lost its end
     (cache / "pixels-16-zzz.keys").write_bytes(b"not numpy")
-    np.testing.assert_array_equal(read_pixels(collection, 16), expected)
+    np.testing.assert_array_equal(collection.pixels(16), expected)
 
 
 def test_old_temporary_files_are_swept_away_and_young_ones_left(collection: Collection) -> None:
@@ -120,26 +120,26 @@ def test_old_temporary_files_are_swept_away_and_young_ones_left(collection: Coll
     for path in (old, young):
         path.touch()
     os.utime(old, (time.time() - 200_000,) * 2)
-    read_pixels(collection, 16)
+    collection.pixels(16)
     assert young.exists() and not old.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_read_all_the_same(collection: Collection) -> None:
     (collection.root / ".cache").write_text("a file where the folder should be")
-    np.testing.assert_array_equal(read_pixels(collection, 16), np.stack(list(iterate_pixels(collection, 16))))
+    np.testing.assert_array_equal(collection.pixels(16), np.stack(list(collection.iterate_pixels(16))))
 
 
 def test_two_processes_may_write_at_once(collection: Collection) -> None:
     code = f"from syntype.collection.table import Collection; print(int(Collection.open({str(collection.root)!r}).pixels(24).astype('int64').sum()))"
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)]
     sums = {int(process.communicate(timeout=300)[0]) for process in running}
-    assert sums == {int(read_pixels(collection, 24).astype(np.int64).sum())}
+    assert sums == {int(collection.pixels(24).astype(np.int64).sum())}
 
 
 def test_a_file_that_has_gone_is_named(collection: Collection) -> None:
     collection.path(3).unlink()
     with pytest.raises(CollectionError, match=collection.path(3).name):
-        read_pixels(collection, 16)
+        collection.pixels(16)
 
 
 BOXES = st.tuples(st.integers(8, 400), st.integers(8, 400)).flatmap(
@@ -223,12 +223,12 @@ def test_pictures_that_are_not_square_are_not_stretched_either(shape: tuple[int,
 
 
 def test_pixels_that_are_not_square_have_a_cache_of_their_own(collection: Collection) -> None:
-    first = read_pixels(collection, (16, 24))
+    first = collection.pixels((16, 24))
     assert first.shape == (12, 16, 24, 3) and len(list((collection.root / ".cache").glob("pixels-16x24-*.npy"))) == 1
     again = collection.pixels((16, 24))
     assert isinstance(again, np.memmap)
     np.testing.assert_array_equal(first, again)
-    assert read_pixels(collection, 16).shape == (12, 16, 16, 3)
+    assert collection.pixels(16).shape == (12, 16, 16, 3)
 
 
 def test_scaling_down_does_not_alias() -> None:

@@ -7,11 +7,11 @@ import torch
 from test_copies import DISGUISES, picture
 
 from syntype.collection.reef import ReefConfig, draw_images
-from syntype.curation import coarse
+from syntype.curation import copies
 from syntype.curation.alignment import WINDOWS, downscale, unit_vectors, warp
 from syntype.curation.approximate import ApproximateSearch
-from syntype.curation.coarse import Candidates, ExactSearch, coarse_search
-from syntype.curation.copies import CopyDetector
+from syntype.curation.coarse import Candidates, ExactSearch
+from syntype.curation.copies import CopyDetector, coarse_search
 
 KEEP = 12
 
@@ -94,7 +94,7 @@ def test_the_detector_takes_the_approximate_search_for_large_banks_and_decides_a
     queries = np.concatenate([copies_of(bank[:20]), np.stack([picture(number) for number in range(5000, 5020)])])
     assert isinstance(coarse_search(bank), ExactSearch)
     exact = CopyDetector(bank, names, names, labels, num_calibration=60)
-    monkeypatch.setattr(coarse, "EXACT_LIMIT", len(bank) - 1)
+    monkeypatch.setattr(copies, "EXACT_LIMIT", len(bank) - 1)
     approximate = CopyDetector(bank, names, names, labels, num_calibration=60)
     assert isinstance(approximate.coarse, ApproximateSearch)
     assert approximate.threshold == pytest.approx(exact.threshold, abs=0.02)

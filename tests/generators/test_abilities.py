@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from made import make_collection
 from PIL import Image
 from torch import Tensor
 from torch.testing import assert_close
@@ -25,38 +25,18 @@ from syntype.generators.engine.checkpoint import read_state
 from syntype.generators.engine.generator import Generator
 from syntype.generators.engine.masked_patches import MaskedPatches
 from syntype.generators.engine.previews import MAX_FRAMES, plot_curves, save_animation
-from syntype.generators.engine.training import TrainConfig, train
 from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.generators.registry import families_that
-from syntype.run import Run, read_events
+from syntype.run import read_events
 
 NAMES = ["Aus primus", "Aus secundus", "Bus tertius"]
 TRAINED = Path(os.environ.get("SYNTYPE_GENERATOR", Path(__file__).parents[2] / "out" / "fish4knowledge" / "generator"))
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Collection:
-    return make_collection(tmp_path_factory.mktemp("abilities") / "collection", dict(zip(NAMES, (16, 12, 8), strict=True)))
-
-
-@pytest.fixture(scope="module")
-def trained(photographs: Collection, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Generator]:
-    """Tiny generators, each trained once for a few steps."""
-    made: dict[str, Generator] = {}
-
-    def get(name: str) -> Generator:
-        if name not in made:
-            out = tmp_path_factory.mktemp(name) / "g"
-            model = family(name).Config.tiny(32).model_dump(exclude={"size"})
-            steps = 6 if name == "latent_diffusion" else 3  # its first three train the autoencoder alone
-            settings = {"size": 32, "batch_size": 4, "steps": steps, "preview_every": 2, "device": "cpu", "precision": "fp32", "model": model}
-            config = TrainConfig.parse({"family": name, **settings})
-            with Run.start(out, "train", config, seed=0, quiet=True) as run:
-                train(photographs, config, out, run)
-            made[name] = load_generator(out)
-        return made[name]
-
-    return get
+def trained(trained_folder: Callable[[str], Path]) -> Callable[[str], Generator]:
+    """Tiny generators, each loaded once."""
+    return cache(lambda name: load_generator(trained_folder(name)))
 
 
 def quick(generator: Generator) -> dict[str, object]:

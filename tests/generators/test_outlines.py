@@ -12,7 +12,7 @@ import torch
 
 from syntype.generators.copy_paste import outlines as _outlines
 from syntype.generators.copy_paste.outlines import MIN_PHOTOGRAPHS, self_trained_masks
-from syntype.generators.copy_paste.segmentation import segment
+from syntype.generators.copy_paste.segmentation import PLAUSIBLE_AREA, segment
 
 CPU = torch.device("cpu")
 
@@ -53,4 +53,7 @@ def test_of_few_photographs_colours_alone_tell(benchmark: ModuleType) -> None:
 def test_photographs_without_an_animal_teach_nothing_and_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 2)
     masks = self_trained_masks(np.full((MIN_PHOTOGRAPHS, 32, 32, 3), 90, np.uint8), CPU)
-    assert masks.shape == (MIN_PHOTOGRAPHS, 32, 32) and bool((masks.float().mean((1, 2)) > 0).all())
+    assert masks.shape == (MIN_PHOTOGRAPHS, 32, 32) and torch.equal(masks, masks[:1].expand_as(masks))  # the same photograph again and again
+    mask = masks[0].float() / 255
+    assert PLAUSIBLE_AREA[0] <= float(mask.mean()) <= PLAUSIBLE_AREA[1]
+    assert mask[8:24, 8:24].sum() > 0.7 * mask.sum()  # the middle, as colours alone say it; a quarter of the picture

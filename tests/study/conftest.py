@@ -54,7 +54,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def curations(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Replaces curation: refuses every third image, for one reason after the other."""
     calls: list[Path] = []
-    monkeypatch.setattr("syntype.study.materials.curate", fake_curate(calls))
+    monkeypatch.setattr("syntype.study.synthetic.curate", fake_curate(calls))
     return calls
 
 

@@ -110,7 +110,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(num_species: int
     held = 0
     for _ in range(300):
         found = differences((5, num_species, num_groups))
-        effect = paired_effect(found > 0, found < 0, labels, np.arange(len(labels)), range(num_species), seed=0, draws=300)
+        effect = paired_effect(found > 0, found < 0, labels, np.arange(len(labels)), range(num_species), seed=0, num_bootstrap=300)
         assert effect is not None
         held += effect.low <= truth <= effect.high
     assert 0.90 <= held / 300 <= 0.995
@@ -130,7 +130,7 @@ def test_no_effect_is_seldom_called_a_gain(num_species: int, num_groups: int, sp
     false_gains = 0
     for _ in range(200):
         base = random.normal(0, 1.2, num_species)[labels] + random.normal(0, 1, len(set(groups)))[groups]
-        effect = paired_effect(arm(base), arm(base), labels, groups, range(num_species), seed=0, draws=400)
+        effect = paired_effect(arm(base), arm(base), labels, groups, range(num_species), seed=0, num_bootstrap=400)
         assert effect is not None
         false_gains += effect.low > 0
     assert false_gains <= 12

@@ -26,7 +26,7 @@ def config(**changes: Any) -> StudyConfig:
         "seeds": 2,
         "fill_to": 8,
         "size": 32,
-        "draws": 200,
+        "num_bootstrap": 200,
         "classifier": ClassifierConfig(steps=7, batch_size=8),
         "device": "cpu",
     }
@@ -205,11 +205,13 @@ def test_a_ready_synthetic_collection(reef: Collection, fits: list[dict[str, Any
     (tmp_path / "generator").mkdir()
     train(reef, TrainConfig(family="copies", size=32, device="cpu"), tmp_path / "generator", Run.silent())
     generate(load_generator(tmp_path / "generator"), GenerateConfig(species=reef.species[:2], num=6), tmp_path / "made", Run.silent())
-    asked = StudyConfig(synthetic=str(tmp_path / "made"), seeds=2, size=32, draws=200, device="cpu", arms=("real", "copies", "synthetic+curated"))
+    asked = StudyConfig(
+        synthetic=str(tmp_path / "made"), seeds=2, size=32, num_bootstrap=200, device="cpu", arms=("real", "copies", "synthetic+curated")
+    )
     result = study(reef, asked, tmp_path / "out", Run.silent())
     assert len(curations) == 1  # one collection for all repetitions
     assert {entry["name"] for entry in result.results["species"] if entry["offered"]} == set(reef.species[:2])
-    assert "cannot know more" in result.report.read_text(encoding="utf-8")
+    assert "cannot check more" in result.report.read_text(encoding="utf-8")
 
 
 def test_refusals(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
@@ -234,4 +236,8 @@ def test_refusals(reef: Collection, fits: list[dict[str, Any]], curations: list[
 def test_with_the_real_classifier_and_curation(reef: Collection, tmp_path: Path) -> None:
     asked = config(arms=("real", "mixup", "copies", "synthetic", "synthetic+curated"), classifier=ClassifierConfig(steps=30, batch_size=16, views=2))
     result = study(reef, asked, tmp_path / "out", Run.silent())
-    assert result.verdict != "add"  # copies are no new information
+    curation, arms = result.results["curation"], result.results["arms"]
+    assert curation["refused"] == {"copy": curation["offered"]} and curation["offered"] > 0
+    assert (arms["synthetic"]["num_added"], arms["synthetic+curated"]["num_added"]) == ([curation["offered"] // 2] * 2, [0, 0])
+    assert result.verdict == "do not add" and "curation refused all" in result.results["verdict"]["sentence"]
+    assert max(arm["recall_others"] for arm in arms.values()) > 0.5  # the classifier has learnt something in 30 steps

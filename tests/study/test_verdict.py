@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from syntype.study.statistics import Effect
-from syntype.study.verdict import Rules, decide, explain, points
+from syntype.study.verdict import Comparison, DecisionRule, decide, explain, points
 
 
 def effect(value: float, low: float, high: float) -> Effect:
     return Effect(value, low, high, num_species=8, num_groups=90, num_images=120, resolution=0.01)
+
+
+def comparison(primary: Effect | None, others: Effect | None = None, accepted: int = 9, **changes: Any) -> Comparison:
+    found = Comparison(primary, others, competitor="real", description="the real images only", chosen_on="val", num_made=9, num_accepted=accepted,
+                       num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip
+    return replace(found, **changes)
 
 
 GAIN, LOSS, UNSURE = effect(0.05, 0.02, 0.08), effect(-0.05, -0.08, -0.02), effect(0.02, -0.03, 0.07)
@@ -19,12 +26,12 @@ GAIN, LOSS, UNSURE = effect(0.05, 0.02, 0.08), effect(-0.05, -0.08, -0.02), effe
     ("primary", "others", "accepted", "word"),
     [
         (GAIN, None, 50, "add"),
-        (GAIN, effect(-0.01, -0.015, -0.005), 50, "add"),  # a small loss is put up with
+        (GAIN, effect(-0.01, -0.015, -0.005), 50, "add"),  # a small loss is accepted
         (GAIN, effect(-0.04, -0.09, 0.01), 50, "add"),  # a loss that chance explains
         (GAIN, LOSS, 50, "do not add"),
         (LOSS, None, 50, "do not add"),
         (effect(0.0, -0.005, 0.005), None, 50, "do not add"),
-        (effect(0.004, 0.001, 0.007), None, 50, "do not add"),  # real, but not worth it
+        (effect(0.004, 0.001, 0.007), None, 50, "do not add"),  # real, but below the minimum effect
         (UNSURE, None, 50, "not enough evidence"),
         (UNSURE, LOSS, 50, "not enough evidence"),
         (effect(-0.02, -0.07, 0.03), None, 50, "not enough evidence"),
@@ -32,28 +39,17 @@ GAIN, LOSS, UNSURE = effect(0.05, 0.02, 0.08), effect(-0.05, -0.08, -0.02), effe
         (GAIN, None, 0, "do not add"),
     ],
 )
-def test_rules(primary: Effect | None, others: Effect | None, accepted: int, word: str) -> None:
-    assert decide(primary, others, accepted, Rules()) == word
+def test_decision_rule(primary: Effect | None, others: Effect | None, accepted: int, word: str) -> None:
+    assert decide(primary, others, accepted, DecisionRule()) == word
 
 
 @pytest.mark.parametrize("primary", [GAIN, LOSS, UNSURE, effect(0.004, 0.001, 0.007), None])
 @pytest.mark.parametrize("others", [None, LOSS, GAIN])
 @pytest.mark.parametrize("accepted", [0, 50])
 def test_every_verdict_has_its_words(primary: Effect | None, others: Effect | None, accepted: int) -> None:
-    verdict = explain(
-        primary,
-        others,
-        accepted,
-        Rules(),
-        competitor="oversample",
-        competitor_words="every species drawn equally often",
-        chosen_on="val",
-        num_offered=100,
-        num_target=9,
-        num_seeds=5,
-        generator_varies=False,
-    )
-    assert verdict.word == decide(primary, others, accepted, Rules())
+    found = comparison(primary, others, accepted, competitor="oversample", num_made=100, num_target=9, num_seeds=5, generator_varies=False)
+    verdict = explain(found, DecisionRule())
+    assert verdict.word == decide(primary, others, accepted, DecisionRule())
     assert verdict.sentence.lower().startswith(verdict.word)
     assert verdict.reasons and verdict.would_change
     if primary is not None:
@@ -66,36 +62,33 @@ def test_every_verdict_has_its_words(primary: Effect | None, others: Effect | No
 @pytest.mark.parametrize(
     ("others", "words"),
     [
-        (effect(0.04, -0.255, 0.339), "no damage seen, but a loss of 25.5 points cannot be ruled out"),
-        (effect(0.04, -0.01, 0.09), "no damage seen (limit"),
-        (effect(-0.01, -0.06, 0.04), "less than is put up with, but a loss of 6.0 points cannot be ruled out"),
-        (effect(-0.05, -0.11, 0.01), "more than is put up with, but chance alone could explain it"),
-        (LOSS, "more than is put up with (limit"),
+        (effect(0.04, -0.255, 0.339), "This is no loss, but a loss of 25.5 percentage points cannot be ruled out (accepted"),
+        (effect(0.04, -0.01, 0.09), "This is no loss (accepted loss: 2.0)"),
+        (effect(-0.01, -0.06, 0.04), "This loss is smaller than accepted, but a loss of 6.0 percentage points cannot be ruled out"),
+        (effect(-0.05, -0.11, 0.01), "This loss is larger than accepted, but chance alone could explain it"),
+        (LOSS, "This loss is larger than accepted (accepted"),
     ],
 )
 def test_what_the_other_species_may_lose_is_said(others: Effect, words: str) -> None:
-    verdict = explain(GAIN, others, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="val",
-                      num_offered=9, num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip
+    verdict = explain(comparison(GAIN, others), DecisionRule())
     assert any(words in reason for reason in verdict.reasons)
 
 
 def test_what_would_show_an_effect_is_said() -> None:
     def words(half_width: float, num_species: int = 8) -> str:
         primary = replace(effect(0.0, -half_width, half_width), num_species=num_species)
-        verdict = explain(primary, None, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="val",
-                          num_offered=9, num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip
+        verdict = explain(comparison(primary, None), DecisionRule())
         return " ".join(verdict.reasons)
 
-    assert "about 32 rare species tested as these are would be needed; there are 8." in words(0.10)
-    assert "about 360 individuals, tracks or specimens would be needed; there are 90." in words(0.10, num_species=2)
-    assert "these alone" in words(0.10, num_species=2) and "these alone" not in words(0.10)
+    assert "about 32 rare species, tested with as many photographs each, would be needed; this study has 8." in words(0.10)
+    assert "about 360 individuals, tracks or specimens would be needed; this study has 90." in words(0.10, num_species=2)
+    assert "these species only" in words(0.10, num_species=2) and "these species only" not in words(0.10)
     assert "would be needed" not in words(0.04)
 
 
 def test_a_competitor_chosen_on_the_test_photographs_is_said() -> None:
-    verdict = explain(GAIN, None, 9, Rules(), competitor="real", competitor_words="as they are", chosen_on="test",
-                      num_offered=9, num_target=2, num_seeds=1, generator_varies=True)  # fmt: skip
-    assert "favours the competitor" in " ".join(verdict.reasons)
+    verdict = explain(comparison(GAIN, None, chosen_on="test"), DecisionRule())
+    assert "this makes the competitor look better than it is" in " ".join(verdict.reasons)
     assert not any("trained once" in sentence for sentence in verdict.would_change)
 
 

@@ -26,7 +26,6 @@ import pandas as pd
 from PIL import Image, ImageFilter
 
 from syntype.collection.decoding import decode, in_threads
-from syntype.collection.table import Collection
 from syntype.errors import CollectionError, InputError
 
 __all__ = ["MARGIN", "crop_square", "crop_to", "iterate_pixels", "read_pixels", "window"]
@@ -37,45 +36,47 @@ _VERSION = "3"  # change it when the same file would give other pixels
 _DAY = 86400
 
 
-def read_pixels(collection: Collection, size: int | tuple[int, int]) -> np.ndarray:
-    """Decoded images of a collection (or view): uint8, shape (num_images, height, width, 3), RGB 0..255.
+def read_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int]) -> np.ndarray:
+    """Decoded images of a collection's rows, from the cache where they are there: uint8, shape (num_images, height, width, 3), RGB 0..255.
 
     Rows that lie one after another in the cache come as a memory map (copy-on-write, so it may be changed without harm to the
     cache); others are copied. Where the folder cannot be written, nothing is cached.
 
     Args:
-        size: side of square images, or height and width.
+        root: the collection's folder.
+        table: rows with ``file_name``, ``sha256`` and ``box``.
+        size: side of square images, or height and width, in pixels.
 
     Raises:
         CollectionError: an image file is missing or has been damaged since the import.
     """
     shape = (size, size) if isinstance(size, int) else size
-    if not len(collection):
+    if not len(table):
         return np.empty((0, *shape, 3), dtype=np.uint8)
-    keys = _keys(collection)
-    cache = _Cache(collection.root / ".cache", shape)
+    keys = _keys(table)
+    cache = _Cache(root / ".cache", shape)
     place = cache.find(keys)
     missing = np.flatnonzero(place < 0)
     if len(missing):
         # duplicates are written again: a segment in the order of the table can be used without copying
-        if not cache.write(keys[missing], iterate_pixels(collection, shape, missing)):
-            return _in_memory(collection, shape, keys)
-        cache = _Cache(collection.root / ".cache", shape)
+        if not cache.write(keys[missing], iterate_pixels(root, table, shape, missing)):
+            return _in_memory(root, table, shape, keys)
+        cache = _Cache(root / ".cache", shape)
         place = cache.find(keys)
         if (place < 0).any():  # somebody has deleted the cache meanwhile
-            return _in_memory(collection, shape, keys)
+            return _in_memory(root, table, shape, keys)
     return cache.take(place)
 
 
-def iterate_pixels(collection: Collection, size: int | tuple[int, int], rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Decode the given rows (all by default) one after another, past the cache: uint8, shape (height, width, 3) each."""
+def iterate_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int], rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Decode the given rows (all by default) one after another, without the cache: uint8, shape (height, width, 3) each."""
     shape = (size, size) if isinstance(size, int) else size
-    names, boxes = collection.table["file_name"].tolist(), collection.table["box"].tolist()
+    names, boxes = table["file_name"].tolist(), table["box"].tolist()
 
     def one(row: int) -> np.ndarray:
         box = boxes[row]
         try:
-            return crop_to(shape, decode(collection.root / names[row]), None if pd.isna(box) else json.loads(box))
+            return crop_to(shape, decode(root / names[row]), None if pd.isna(box) else json.loads(box))
         except InputError as error:
             raise CollectionError(f"{error} It was sound when imported: put it back, or import again.") from None
 
@@ -171,21 +172,16 @@ def _edge_colours(inner: np.ndarray, margins: Any, size: int) -> np.ndarray:
     return halves if vertical else halves.transpose(1, 0, 2)
 
 
-def _keys(collection: Collection) -> np.ndarray:
+def _keys(table: pd.DataFrame) -> np.ndarray:
     """What each row shows, as 32 hex digits: bytes, shape (num_images,)."""
-    rows = zip(
-        collection.table["sha256"].fillna("").tolist(),
-        collection.table["box"].fillna("").tolist(),
-        collection.table["file_name"].tolist(),
-        strict=True,
-    )
+    rows = zip(table["sha256"].fillna("").tolist(), table["box"].fillna("").tolist(), table["file_name"].tolist(), strict=True)
     return np.array([hashlib.blake2b(f"{_VERSION}|{sha or name}|{box}".encode(), digest_size=16).hexdigest() for sha, box, name in rows], dtype="S32")
 
 
-def _in_memory(collection: Collection, shape: tuple[int, int], keys: np.ndarray) -> np.ndarray:
+def _in_memory(root: Path, table: pd.DataFrame, shape: tuple[int, int], keys: np.ndarray) -> np.ndarray:
     _, first, place = np.unique(keys, return_index=True, return_inverse=True)
     unique = np.empty((len(first), *shape, 3), dtype=np.uint8)
-    for number, image in enumerate(iterate_pixels(collection, shape, first)):
+    for number, image in enumerate(iterate_pixels(root, table, shape, first)):
         unique[number] = image
     return unique if np.array_equal(place, np.arange(len(keys))) else unique[place]
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from syntype.collection.pixels import iterate_pixels, read_pixels
 from syntype.errors import CollectionError, require_known
 from syntype.run import replacing, write_json
 
@@ -71,6 +72,15 @@ class Collection:
         table: one row an image, columns as in ``COLUMNS``, index 0..num_images-1.
         species: the vocabulary, in a fixed order; ``labels()`` index into it.
         info: the content of ``collection.json`` besides the vocabulary (name, sources, history).
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"file_name": ["images/1.png", "images/2.png"], "species": ["Aus primus", None]})
+        >>> collection = Collection.create("fish", table.assign(split=["train", "test"]))
+        >>> len(collection), collection.counts(), collection.labels().tolist()
+        (2, {'Aus primus': 1}, [0, -1])
+        >>> collection.select(split="train").table["file_name"].tolist()
+        ['images/1.png']
     """
 
     root: Path
@@ -216,9 +226,16 @@ class Collection:
         Args:
             size: side of square images, or height and width, in pixels.
         """
-        from syntype.collection.pixels import read_pixels
+        return read_pixels(self.root, self.table, size)
 
-        return read_pixels(self, size)
+    def iterate_pixels(self, size: int | tuple[int, int], rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Decode the given rows (all by default) one after another, without the cache: uint8, shape (height, width, 3) each.
+
+        Args:
+            size: as in ``pixels``.
+            rows: int64, positions in the table.
+        """
+        return iterate_pixels(self.root, self.table, size, rows)
 
 
 def number_groups(groups: pd.Series) -> np.ndarray:

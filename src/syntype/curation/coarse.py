@@ -1,7 +1,7 @@
 """The first stage of copy detection: which training photographs have a window that looks like the query at 12 px?
 
 Every photograph is represented by its windows (``alignment.WINDOWS``), every query by itself and its mirror image. Two ways to the
-same answer: ``ExactSearch`` multiplies every query with every window; ``ApproximateSearch`` keeps an inverted file of shortened
+same answer: ``ExactSearch`` here multiplies every query with every window; ``approximate.ApproximateSearch`` keeps an inverted file of shortened
 window vectors (Jégou, Douze & Schmid 2011) and looks only into the cells near the query, so that its cost hardly grows with the bank.
 """
 
@@ -15,12 +15,10 @@ from torch import Tensor
 
 from syntype.curation.alignment import WINDOWS, downscale, unit_vectors, window_vectors
 
-__all__ = ["EXACT_LIMIT", "REAL_CHUNK", "SIDE", "Candidates", "CoarseSearch", "ExactSearch", "coarse_search", "query_vectors"]
+__all__ = ["REAL_CHUNK", "SIDE", "Candidates", "CoarseSearch", "ExactSearch", "query_vectors"]
 
 SIDE = 12
 """Side in pixels of the comparison."""
-EXACT_LIMIT = 10_000
-"""Largest number of photographs that are searched exactly."""
 REAL_CHUNK, QUERY_CHUNK = 512, 64
 
 
@@ -51,15 +49,6 @@ class CoarseSearch(Protocol):
             keep: number of candidates; not more than there are photographs.
             allowed: bool, shape (M, N); None for all.
         """
-
-
-def coarse_search(images: np.ndarray) -> CoarseSearch:
-    """A search of the photographs ``images`` (uint8, shape (N, size, size, 3)): exact up to ``EXACT_LIMIT`` of them."""
-    if len(images) <= EXACT_LIMIT:
-        return ExactSearch(images)
-    from syntype.curation.approximate import ApproximateSearch  # a small bank does without loading faiss
-
-    return ApproximateSearch(images)
 
 
 class ExactSearch:

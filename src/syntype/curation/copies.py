@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from syntype.curation.alignment import align, downscale, usable_pixels
-from syntype.curation.coarse import coarse_search
+from syntype.curation.coarse import CoarseSearch, ExactSearch
 from syntype.errors import CollectionError
 
-__all__ = ["CopyDetector", "NearestReal"]
+__all__ = ["EXACT_LIMIT", "CopyDetector", "NearestReal", "coarse_search"]
 
 Advance = Callable[[int], None]
 
@@ -32,6 +32,8 @@ STRICTEST, LAXEST = 0.05, 0.2
 whose photographs all differ widely must not call everything a copy: single disguises of drawn fish lie below 0.15 (99 % of those of
 underwater photographs below 0.1), fresh individuals of the drawn reef above 0.2."""
 QUERY_CHUNK = 64
+EXACT_LIMIT = 10_000
+"""Largest number of photographs among which candidates are searched exactly."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ class NearestReal:
     is_copy: np.ndarray
 
 
+def coarse_search(images: np.ndarray) -> CoarseSearch:
+    """A search of the photographs ``images`` (uint8, shape (N, size, size, 3)): exact up to ``EXACT_LIMIT`` of them."""
+    if len(images) <= EXACT_LIMIT:
+        return ExactSearch(images)
+    from syntype.curation.approximate import ApproximateSearch  # a small bank does without loading faiss
+
+    return ApproximateSearch(images)
+
+
 class CopyDetector:
     """Finds training photographs again through mirror image, crop, small turn, change of light, blur and compression.
 
@@ -63,7 +74,7 @@ class CopyDetector:
 
     Attributes:
         threshold: images at or below this distance are copies.
-        coarse: the search that finds the candidates; approximate if there are more than ``coarse.EXACT_LIMIT`` photographs.
+        coarse: the search that finds the candidates; approximate if there are more than ``EXACT_LIMIT`` photographs.
 
     Raises:
         CollectionError: there are no photographs.

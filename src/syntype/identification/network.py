@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
 from syntype.compute.ema import MovingAverage, warmup_decay
@@ -81,6 +80,8 @@ def _head(num_features: int, num_species: int, seed: int, config: ClassifierConf
 
 def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, Any]]:
     """What the optimiser trains, with the highest learning rate of each group; weight decay on matrices and kernels alone."""
+    from timm.optim import param_groups_layer_decay, param_groups_weight_decay  # slow to import
+
     groups: list[dict[str, Any]] = []
     for part, network in model.items():
         tuned = part == "backbone" and config.backbone != SCRATCH

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from syntype.identification.metrics import Metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_confusion"]
 
@@ -30,6 +33,8 @@ def plot_confusion(metrics: Metrics, species: Sequence[str], path: Path) -> None
 
 
 def _matrix(metrics: Metrics, species: Sequence[str], order: np.ndarray) -> Figure:
+    from matplotlib.figure import Figure
+
     shares = metrics.confusion[np.ix_(order, order)] / metrics.confusion[order].sum(axis=1, keepdims=True)
     side = max(4.0, 0.26 * len(order) + 1.5)
     figure = Figure(figsize=(side + 0.8, side))
@@ -53,6 +58,8 @@ def _matrix(metrics: Metrics, species: Sequence[str], order: np.ndarray) -> Figu
 
 
 def _pairs(metrics: Metrics, species: Sequence[str]) -> Figure:
+    from matplotlib.figure import Figure
+
     pairs = metrics.worst_pairs(_PAIRS)[::-1]
     figure = Figure(figsize=(8, max(2.0, 0.24 * len(pairs) + 1)))
     axes = figure.subplots()

@@ -2,6 +2,6 @@
 
 from syntype.study.config import StudyConfig
 from syntype.study.report import write_report
-from syntype.study.study import StudyResult, study
+from syntype.study.study import StudyPlan, StudyResult, plan_study, study
 
-__all__ = ["StudyConfig", "StudyResult", "study", "write_report"]
+__all__ = ["StudyConfig", "StudyPlan", "StudyResult", "plan_study", "study", "write_report"]

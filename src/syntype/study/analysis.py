@@ -1,37 +1,25 @@
-"""From the predictions of all arms to the figures of the study: one JSON-able dictionary, from which the report is written."""
+"""From the predictions of all arms to the figures of the study: one dictionary of JSON values, from which the report is written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from syntype.collection.bins import BINS, bins_of
-from syntype.study.arms import ARMS, CURATED, Arm
+from syntype.study.arms import ARMS, CURATED
+from syntype.study.photographs import Split
 from syntype.study.statistics import Effect, mean_recall, paired_effect, species_recall
-from syntype.study.verdict import Rules, explain
+from syntype.study.verdict import Comparison, DecisionRule, explain
 
-__all__ = ["Outcome", "Split", "analyse", "choose_competitor"]
-
-
-@dataclass(frozen=True)
-class Split:
-    """What is known of the images of one split.
-
-    Attributes:
-        labels: int64, shape (N,).
-        groups: int64, shape (N,); images with the same number are not independent.
-    """
-
-    labels: np.ndarray
-    groups: np.ndarray
+__all__ = ["AnalysisSettings", "Measurements", "Outcome", "analyse", "choose_competitor"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one arm did, over all seeds.
+    """What one arm predicted, over all seeds.
 
     Attributes:
         test: int64, shape (S, N_test), predicted species.
@@ -48,101 +36,132 @@ class Outcome:
     seconds: float
 
 
-def choose_competitor(
-    outcomes: Mapping[str, Outcome], arms: Sequence[Arm], test: Split, val: Split, target: np.ndarray
-) -> tuple[str, str, dict[str, float]]:
-    """The best arm that needs no generator: highest macro recall over the target species.
+@dataclass(frozen=True)
+class Measurements:
+    """What a study observed.
 
-    Validation images decide where at least half of the target species that are tested have some; else the test images,
-    which favours the competitor, as the maximum of several noisy figures is too high.
-
-    Returns:
-        its name; ``val`` or ``test``; the recall of every competitor there.
-    """
-    tested = target[np.isin(target, test.labels)]
-    on_val = len(tested) > 0 and np.isin(tested, val.labels).mean() >= 0.5
-    split = val if on_val else test
-    recall = {}
-    for arm in arms:
-        if arm.competitor:
-            outcome = outcomes[arm.name]
-            hits = (outcome.val if on_val else outcome.test) == split.labels
-            recall[arm.name] = mean_recall(species_recall(hits, split.labels, _width(split, target)), target) or 0.0
-    return max(recall, key=lambda name: recall[name]), "val" if on_val else "test", recall
-
-
-def analyse(outcomes: Mapping[str, Outcome], arms: Sequence[Arm], test: Split, val: Split, *, species: Sequence[str], counts_real: np.ndarray,
-            offered: np.ndarray, accepted: np.ndarray, rules: Rules, head_above: int, draws: int, seed: int,
-            generator_varies: bool) -> dict[str, Any]:  # fmt: skip
-    """All figures of a study.
-
-    Args:
-        outcomes: by name of arm.
+    Attributes:
+        outcomes: by name of arm, in the order of the tables.
+        test: labels and groups of the test photographs.
+        val: the same of the validation photographs.
         species: names, in the order of the labels.
         counts_real: int64, shape (K,), real training images.
         offered: int64, shape (K,), synthetic images made, summed over seeds; the target species are those with some.
         accepted: int64, shape (K,), those that passed curation.
-        rules: of the verdict.
-        head_above: species with more real training images, and those without synthetic images, are the "others" that must not suffer.
-        draws: bootstrap replicates.
-        seed: of the bootstrap.
         generator_varies: was the generator trained more than once?
     """
-    target = np.flatnonzero(offered > 0)
-    others = np.flatnonzero((counts_real > head_above) | (offered == 0))
-    everything = np.arange(len(species))
-    competitor, chosen_on, choice = choose_competitor(outcomes, arms, test, val, target)
 
-    hits = {arm.name: outcomes[arm.name].test == test.labels for arm in arms}
+    outcomes: Mapping[str, Outcome]
+    test: Split
+    val: Split
+    species: Sequence[str]
+    counts_real: np.ndarray
+    offered: np.ndarray
+    accepted: np.ndarray
+    generator_varies: bool
+
+
+@dataclass(frozen=True)
+class AnalysisSettings:
+    """How a study is analysed.
+
+    Attributes:
+        rule: of the verdict.
+        head_above: the other species are those with more real training images than this, and those without synthetic images.
+        num_bootstrap: bootstrap samples behind each interval.
+        seed: of the bootstrap.
+    """
+
+    rule: DecisionRule = field(default_factory=DecisionRule)
+    head_above: int = 100
+    num_bootstrap: int = 4000
+    seed: int = 0
+
+
+def choose_competitor(measured: Measurements, target: np.ndarray) -> tuple[str, str, dict[str, float]]:
+    """The best arm that needs no generator: highest macro recall over the target species.
+
+    Validation photographs decide if at least half of the target species that have test photographs have some; otherwise the test
+    photographs, which favours the competitor, as the maximum of several noisy figures is too high.
+
+    Args:
+        target: int64, labels of the species that synthetic images were made for.
+
+    Returns:
+        its name; ``val`` or ``test``; the recall of every competitor there.
+    """
+    tested = target[np.isin(target, measured.test.labels)]
+    on_val = len(tested) > 0 and np.isin(tested, measured.val.labels).mean() >= 0.5
+    labels = measured.val.labels if on_val else measured.test.labels
+    recall = {}
+    for name, outcome in measured.outcomes.items():
+        if ARMS[name].competitor:
+            hits = (outcome.val if on_val else outcome.test) == labels
+            recall[name] = mean_recall(species_recall(hits, labels, len(measured.species)), target) or 0.0
+    return max(recall, key=lambda name: recall[name]), "val" if on_val else "test", recall
+
+
+def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any]:
+    """All figures of a study, as JSON values."""
+    outcomes, test, counts_real, offered, accepted = (
+        measured.outcomes, measured.test, measured.counts_real, measured.offered, measured.accepted,
+    )  # fmt: skip
+    target = np.flatnonzero(offered > 0)
+    others = np.flatnonzero((counts_real > settings.head_above) | (offered == 0))
+    everything = np.arange(len(measured.species))
+    competitor, chosen_on, choice = choose_competitor(measured, target)
+
+    hits = {name: outcome.test == test.labels for name, outcome in outcomes.items()}
 
     def effect(a: str, b: str, chosen: np.ndarray, level: float = 0.95) -> Effect | None:
-        return paired_effect(hits[a], hits[b], test.labels, test.groups, chosen, seed=seed, draws=draws, level=level)
+        return paired_effect(
+            hits[a], hits[b], test.labels, test.groups, chosen, seed=settings.seed, num_bootstrap=settings.num_bootstrap, level=level
+        )
 
     primary, on_others = effect(CURATED, competitor, target), effect(CURATED, competitor, others)
-    verdict = explain(
+    comparison = Comparison(
         primary,
         on_others,
-        int(accepted.sum()),
-        rules,
         competitor=competitor,
-        competitor_words=ARMS[competitor].words,
+        description=ARMS[competitor].description,
         chosen_on=chosen_on,
-        num_offered=int(offered.sum()),
+        num_made=int(offered.sum()),
+        num_accepted=int(accepted.sum()),
         num_target=len(target),
         num_seeds=len(outcomes[CURATED].test),
-        generator_varies=generator_varies,
+        generator_varies=measured.generator_varies,
     )
     positions = bins_of(counts_real)
-    recall = {name: species_recall(right, test.labels, len(species)) for name, right in hits.items()}
-    rivals = [arm.name for arm in arms if arm.name != CURATED]
-    together = 1 - 0.05 / len(rivals)  # Bonferroni: all of these intervals hold at once in 95 % of studies
+    recall = {name: species_recall(right, test.labels, len(measured.species)) for name, right in hits.items()}
+    other_arms = [name for name in outcomes if name != CURATED]
+    together = 1 - 0.05 / len(other_arms)  # Bonferroni: all of these intervals hold at once in 95 % of studies
     alone = {int(label): effect(CURATED, competitor, np.array([label])) for label in target}
     bins = {name: effect(CURATED, competitor, np.flatnonzero(positions == number)) for number, name in enumerate(BINS)}
     return {
-        "verdict": asdict(verdict),
-        "rules": asdict(rules),
+        "verdict": asdict(explain(comparison, settings.rule)),
+        "rules": asdict(settings.rule),
         "competitor": {"name": competitor, "chosen_on": chosen_on, "recall_there": choice},
         "effects": {
             "primary": _json(primary),
             "others": _json(on_others),
             "all": _json(effect(CURATED, competitor, everything)),
             "bins": {name: _json(found) for name, found in bins.items()},
-            "against": {name: _json(effect(CURATED, name, target, together)) for name in rivals},
+            "against": {name: _json(effect(CURATED, name, target, together)) for name in other_arms},
         },
         "arms": {
-            arm.name: {
-                "words": ARMS[arm.name].words,
-                "recall_rare": mean_recall(recall[arm.name], target),
-                "recall_others": mean_recall(recall[arm.name], others),
-                "macro_recall": mean_recall(recall[arm.name], everything),
-                "accuracy": float(hits[arm.name].mean()),
-                "bins": {name: mean_recall(recall[arm.name], np.flatnonzero(positions == number)) for number, name in enumerate(BINS)},
-                "per_seed": [mean_recall(row[None], target) for row in recall[arm.name]],
-                "num_added": list(outcomes[arm.name].num_added),
-                "steps": list(outcomes[arm.name].steps),
-                "minutes": outcomes[arm.name].seconds / 60,
+            name: {
+                "description": ARMS[name].description,
+                "recall_rare": mean_recall(recall[name], target),
+                "recall_others": mean_recall(recall[name], others),
+                "macro_recall": mean_recall(recall[name], everything),
+                "accuracy": float(hits[name].mean()),
+                "bins": {bin: mean_recall(recall[name], np.flatnonzero(positions == number)) for number, bin in enumerate(BINS)},
+                "per_seed": [mean_recall(row[None], target) for row in recall[name]],
+                "num_added": list(outcome.num_added),
+                "steps": list(outcome.steps),
+                "minutes": outcome.seconds / 60,
             }
-            for arm in arms
+            for name, outcome in outcomes.items()
         },
         "species": [
             {
@@ -154,15 +173,11 @@ def analyse(outcomes: Mapping[str, Outcome], arms: Sequence[Arm], test: Split, v
                 "num_test": int((test.labels == label).sum()),
                 "num_test_groups": len(np.unique(test.groups[test.labels == label])),
                 "effect": _json(alone.get(label)),
-                "recall": {arm.name: mean_recall(recall[arm.name], [label]) for arm in arms},
+                "recall": {arm: mean_recall(recall[arm], [label]) for arm in outcomes},
             }
-            for label, name in enumerate(species)
+            for label, name in enumerate(measured.species)
         ],
     }  # fmt: skip
-
-
-def _width(split: Split, target: np.ndarray) -> int:
-    return int(max(split.labels.max(initial=0), target.max(initial=0))) + 1
 
 
 def _json(effect: Effect | None) -> dict[str, Any] | None:

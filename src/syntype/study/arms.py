@@ -1,4 +1,4 @@
-"""The arms of a study: ways of training the same classifier that differ only in the images they add or how they draw them."""
+"""The arms of a study: methods of training the same classifier that differ only in the images they add or how they draw them."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ Source = Literal["nothing", "copies", "collage", "synthetic", "curated", "random
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training the classifier.
+    """One method of training the classifier.
 
     Attributes:
         name: as in tables and on the command line.
-        words: what it does, for a biologist.
+        description: what it does, for a biologist.
         adds: which images it adds to the real training images.
         classifier: settings that differ from those of the other arms.
-        competitor: may it be the "best way without a generator"?
+        competitor: can it be chosen as the best method without a generator?
     """
 
     name: str
-    words: str
+    description: str
     adds: Source = "nothing"
     classifier: dict[str, Any] = field(default_factory=dict)
     competitor: bool = False
 
 
 _ALL = (
-    Arm("real", "the real training images, as they are", competitor=True),
-    Arm("oversample", "the real training images, every species drawn equally often", classifier={"sampler": "balanced"}, competitor=True),
-    Arm("mixup", "pairs of real images blended, label and all", classifier={"mix": "mixup"}, competitor=True),
-    Arm("cutmix", "a patch of one real image pasted into another, label and all", classifier={"mix": "cutmix"}, competitor=True),
-    Arm("collage", "real subjects cut out and put before other backgrounds, as many as there are synthetic images", "collage", competitor=True),
-    Arm("copies", "real images repeated, as many as there are synthetic images (negative control: nothing new is added)", "copies"),
-    Arm("synthetic", "all synthetic images added", "synthetic"),
+    Arm("real", "the real training images only", competitor=True),
+    Arm("oversample", "the real training images; every species is drawn equally often", classifier={"sampler": "balanced"}, competitor=True),
+    Arm("mixup", "pairs of real images blended, and their labels with them", classifier={"mix": "mixup"}, competitor=True),
+    Arm("cutmix", "a patch of one real image pasted into another; labels in proportion", classifier={"mix": "cutmix"}, competitor=True),
+    Arm("collage", "subjects cut out of real images, on other backgrounds; as many as there are synthetic images", "collage", competitor=True),
+    Arm("copies", "real images repeated, as many as there are synthetic images (negative control: adds no information)", "copies"),
+    Arm("synthetic", "all synthetic images added, curated or not", "synthetic"),
     Arm("synthetic+curated", "the synthetic images that passed curation added", "curated"),
     Arm("synthetic, same count at random", "as many synthetic images as passed curation, drawn at random from all of them", "random"),
-    Arm("oracle", "fresh images from the true distribution instead of synthetic ones (positive control; only on the drawn reef)", "oracle"),
+    Arm("oracle", "new images from the true distribution instead of synthetic ones (positive control; only for the drawn reef)", "oracle"),
 )
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ALL}
 """Every arm, in the order of the tables."""
@@ -54,7 +54,7 @@ CURATED = "synthetic+curated"
 
 
 def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool) -> tuple[Arm, ...]:
-    """The arms of a study: those asked for, or all that make sense.
+    """The arms of a study: those asked for, or all that apply.
 
     Args:
         asked: names, or None for all. ``real`` and ``synthetic+curated`` are needed for a verdict.
@@ -88,7 +88,7 @@ class Pool:
     Attributes:
         images: uint8, shape (M, size, size, 3), all synthetic images of this seed.
         labels: int64, shape (M,).
-        accepted: bool, shape (M,): did curation let it through?
+        accepted: bool, shape (M,): did it pass curation?
         collage: images and labels of the collage arm, or None.
         oracle: images and labels of the oracle arm, or None.
     """

@@ -1,4 +1,4 @@
-"""The pictures that a report shows, chosen once when the study ends and kept with it, so that the report needs nothing else."""
+"""The pictures of a report, chosen when the study ends and saved with it, so that the report can be written again without the images."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class Gallery:
         return cls(images, **json.loads((folder / "gallery.json").read_text(encoding="utf-8")))
 
 
-def collect_gallery(real: Collection, judged: Collection, species: Sequence[str], size: int, *, per_row: int = 6, per_reason: int = 7) -> Gallery:
+def collect_gallery(real: Collection, curated: Collection, species: Sequence[str], size: int, *, per_row: int = 6, per_reason: int = 7) -> Gallery:
     """Choose pictures: for each species real training images, and accepted synthetic ones with their nearest real image.
 
-    Images are spread evenly over each list, not picked for their looks.
+    Images are taken at even intervals from each list.
 
     Args:
         real: the photographs; only the training split is shown.
-        judged: synthetic images with curation's verdicts.
+        curated: synthetic images with curation's verdicts.
         species: which, in the order of the report.
     """
     train = real.training()
-    real_pixels, made_pixels = train.pixels(size), judged.pixels(size)
+    real_pixels, made_pixels = train.pixels(size), curated.pixels(size)
     row_of = {str(name): row for row, name in enumerate(train.table["image_id"])}
     images: list[np.ndarray] = []
     shown: set[int] = set()
@@ -73,12 +73,12 @@ def collect_gallery(real: Collection, judged: Collection, species: Sequence[str]
         shown.add(row)
         return put(real_pixels[row])
 
-    refused_mask = (judged.table["verdict"] == "refused").fillna(False).to_numpy(dtype=bool)
+    refused_mask = (curated.table["verdict"] == "refused").fillna(False).to_numpy(dtype=bool)
     entries = []
     for name in species:
         made = []
-        for row in _spread(np.flatnonzero((judged.table["species"] == name).fillna(False).to_numpy(dtype=bool) & ~refused_mask), per_row):
-            record = judged.table.iloc[row]
+        for row in _spread(np.flatnonzero((curated.table["species"] == name).fillna(False).to_numpy(dtype=bool) & ~refused_mask), per_row):
+            record = curated.table.iloc[row]
             nearest = row_of.get(str(record["nearest_real_id"]))
             made.append({
                 "image": put(made_pixels[row]),
@@ -90,9 +90,9 @@ def collect_gallery(real: Collection, judged: Collection, species: Sequence[str]
         rows = _spread(np.flatnonzero((train.table["species"] == name).fillna(False).to_numpy(dtype=bool)), per_row)
         entries.append({"name": name, "real": [put_real(row) for row in rows], "synthetic": made})
     refused = {}
-    for reason in sorted(judged.table["reason"][refused_mask].dropna().unique()):
-        rows = _spread(np.flatnonzero(refused_mask & (judged.table["reason"] == reason).fillna(False).to_numpy(dtype=bool)), per_reason)
-        refused[str(reason)] = [{"image": put(made_pixels[row]), "species": str(judged.table["species"].iloc[row])} for row in rows]
+    for reason in sorted(curated.table["reason"][refused_mask].dropna().unique()):
+        rows = _spread(np.flatnonzero(refused_mask & (curated.table["reason"] == reason).fillna(False).to_numpy(dtype=bool)), per_reason)
+        refused[str(reason)] = [{"image": put(made_pixels[row]), "species": str(curated.table["species"].iloc[row])} for row in rows]
     stack = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
     sources = [source if isinstance(source, str) else json.dumps(source, ensure_ascii=False) for source in real.info.get("sources", [])]
     return Gallery(stack, entries, refused, _notices(train.table.iloc[sorted(shown)]), sources)

@@ -1,4 +1,4 @@
-"""Has a test photograph reached a place where it would spoil the verdict? Checked before anything is trained."""
+"""Checks for leakage, before anything is trained: no test photograph may be among the images that anything learns from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pandas as pd
 
 from syntype.collection import Collection
 from syntype.collection.duplicates import THUMBNAIL, near_duplicates
-from syntype.collection.pixels import iterate_pixels
 from syntype.errors import LeakageError
 
 __all__ = ["check_leakage", "check_synthetic"]
@@ -47,8 +46,9 @@ def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> Non
     learned = table[(table["split"] == "test") & table["sha256"].isin(list(trained_on))]
     if len(learned):
         raise LeakageError(
-            f"{collection.root}: the generator was trained on {len(learned)} of the test photographs ({_names(learned['image_id'])}), so its images "
-            "would carry the answers into the training set. Train it again on this very collection: syntype train FAMILY COLLECTION --out GENERATOR"
+            f"{collection.root}: the generator was trained on {len(learned)} of the test photographs ({_names(learned['image_id'])}), so its "
+            "images would bring test photographs into the training set. Train it again on this collection: "
+            "syntype train FAMILY COLLECTION --out GENERATOR"
         )
 
 
@@ -85,7 +85,7 @@ def _look_alikes(collections: list[Collection]) -> np.ndarray:
         parts: list[np.ndarray] = []
         for whole, end in zip(wholes, ends, strict=True):
             inside = rows[(rows >= end - len(whole)) & (rows < end)] - (end - len(whole))
-            parts.extend(iterate_pixels(whole, THUMBNAIL, inside))
+            parts.extend(whole.iterate_pixels(THUMBNAIL, inside))
         return np.stack(parts)  # the rows asked for come in rising order
 
     table = pd.concat([whole.table[["sha256", "phash"]] for whole in wholes], ignore_index=True)

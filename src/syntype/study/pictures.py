@@ -27,12 +27,12 @@ def data_uri(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, worthwhile: float, name: str, emphasise: int = 1) -> str:
+def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, minimum_effect: float, name: str, emphasise: int = 1) -> str:
     """A forest plot: one effect a row with its 95 % interval, in percentage points.
 
     Args:
         rows: (label, effect as from ``Effect.to_json``, or None where nothing could be measured).
-        worthwhile: smallest gain worth having; drawn as a dashed line.
+        minimum_effect: smallest gain that matters, as a fraction; drawn as a dashed line.
         name: prefix of the SVG's ids, unique in the page.
         emphasise: this many of the first rows are drawn heavier.
     """
@@ -53,18 +53,18 @@ def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, worthwh
         axes.plot(ends, [row, row], color=_ACCENT, linewidth=3.2 if heavy else 1.6, solid_capstyle="butt", zorder=3)
         axes.plot([100 * effect["value"]], [row], marker="D" if heavy else "o", markersize=8 if heavy else 5.5, color=_ACCENT, zorder=4)
     axes.axvline(0, color=_INK, linewidth=1)
-    axes.axvline(100 * worthwhile, color=_SECOND, linewidth=1, linestyle=(0, (4, 3)))
+    axes.axvline(100 * minimum_effect, color=_SECOND, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_yticks(range(len(rows)), [label for label, _ in rows])
     for label in axes.get_yticklabels()[:emphasise]:
         label.set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("← worse\u2003\u2003change of recall, percentage points\u2003\u2003better →")
+    axes.set_xlabel("← worse\u2003\u2003difference in recall, percentage points\u2003\u2003better →")
     axes.grid(axis="x", color=_FAINT, linewidth=0.6)
     return _svg(figure, axes, name)
 
 
 def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str) -> str:
-    """Training images of every species, most common first: bars for real ones, marks for the total with one repetition's accepted synthetic ones.
+    """Training images of every species, the most photographed first: bars for real ones, marks for the total with accepted synthetic ones.
 
     Args:
         species: entries of the study's ``species`` list.

@@ -1,4 +1,4 @@
-"""What stands behind a study's figures, and what they cannot say."""
+"""Where a study's figures come from, and what they cannot say."""
 
 from __future__ import annotations
 
@@ -6,51 +6,56 @@ import json
 import platform
 import time
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syntype.collection import Collection
 from syntype.study.config import StudyConfig
 
-if TYPE_CHECKING:
-    from syntype.study.materials import Materials
-
 __all__ = ["limits", "provenance"]
 
 
-def limits(results: dict[str, Any], config: StudyConfig, *, is_external: bool, num_trainings: int) -> list[str]:
+def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_trainings: int) -> list[str]:
     """What the study cannot say, a sentence each, for a biologist."""
     untested = sum(1 for entry in results["species"] if entry["offered"] and not entry["num_test"])
+    trained = "only its last layer trained" if config.classifier.tune == "head" else "all its layers trained"
     sentences = [
-        "Whether the same holds at other places, seasons or cameras: the test photographs come from the same sources as the training photographs.",
-        f"Whether another classifier would gain as much: this one is '{config.classifier.backbone}', "
-        f"{'its last layer trained' if config.classifier.tune == 'head' else 'all of it trained'}, on images of {config.size} pixels.",
-        "Anything certain about one species or one bin: only the plot's first row was meant to decide, and several rows give chance several tries.",
+        "Whether the result holds in other places, in other seasons or with other cameras: the test photographs come from the same sources as the "
+        "training photographs.",
+        f"Whether another classifier would gain as much: this one is '{config.classifier.backbone}', {trained}, on images of {config.size} pixels.",
+        "Whether a single species or bin gains or loses: the verdict rests on two rows of the plot, the species with synthetic images and the "
+        "other species. Among many rows some differ from zero by chance.",
     ]
     if untested:
-        sentences.append(f"Anything about {untested} of the species that synthetic images were made for: they have no test photograph.")
+        sentences.append(f"Anything about {untested} of the species with synthetic images: they have no test photograph.")
     if results["competitor"]["chosen_on"] == "test":
-        sentences.append("How good the competitor is on new photographs: it was chosen on the test photographs, so its recall is somewhat flattered.")
-    if is_external:
         sentences.append(
-            "Whether whoever made these synthetic images had seen the test photographs: Syntype has looked for copies of them, but cannot know more. "
-            "If so, the verdict is worth nothing."
+            "The competitor's recall on new photographs: it was chosen on the test photographs, so the recall given here is probably too high."
+        )
+    if is_given:
+        sentences.append(
+            "Whether the generator of these synthetic images was trained on the test photographs: Syntype found no copies of them, but cannot check "
+            "more. If it was, the verdict is not valid."
         )
     if num_trainings == 1:
-        sentences.append("How another training of the generator would fare: it was trained once, and its luck is not part of the intervals.")
+        sentences.append("How the result varies between trainings of the generator: it was trained once, and the intervals leave this variation out.")
     else:
-        sentences.append(f"Much about the generator's own luck: it was trained {num_trainings} times.")
-    sentences.append("Whether a synthetic image is right in the details that tell the species apart: that takes an expert's eye.")
+        sentences.append(f"How much the result varies between trainings of the generator: {num_trainings} trainings give only a rough idea.")
+    sentences.append("Whether the synthetic images are right in the details that distinguish the species: only an expert can check that.")
     return sentences
 
 
-def provenance(collection: Collection, materials: Materials, config: StudyConfig) -> dict[str, str]:
-    """Terms and values of the report's last table."""
+def provenance(collection: Collection, origin: str, config: StudyConfig) -> dict[str, str]:
+    """Terms and values of the report's last table.
+
+    Args:
+        origin: where the synthetic images come from.
+    """
     splits = collection.table["split"].value_counts()
     return {
         "photographs": f"{collection.name} ({collection.root}), fingerprint {collection.fingerprint}",
         "number of photographs": ", ".join(f"{int(splits.get(name, 0))} {name}" for name in ("train", "val", "test")),
-        "synthetic images": materials.source_words,
-        "classifier seeds": f"{materials.seed(0)} to {materials.seed(config.seeds - 1)}",
+        "synthetic images": origin,
+        "classifier seeds": f"{config.seed_of(0)} to {config.seed_of(config.seeds - 1)}",
         "settings": json.dumps(config.model_dump(mode="json"), ensure_ascii=False),
         "software": ", ".join(f"{name} {metadata.version(name)}" for name in ("syntype", "torch", "timm", "numpy"))
         + f", Python {platform.python_version()}",

@@ -1,4 +1,4 @@
-"""The report of a study: one HTML file that needs nothing else. Every figure in it comes from the study's saved results."""
+"""The report of a study: one HTML file without further files. Every figure in it comes from the study's saved results."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ from syntype.study.verdict import points
 __all__ = ["write_report"]
 
 REASONS = {
-    "copy": "too like a photograph of the training set: it would teach nothing new",
+    "copy": "too similar to a training photograph, so it would add no information",
     "species": "looks more like another species than the one it was made for",
-    "distribution": "unlike any photograph of the training set",
+    "distribution": "unlike all training photographs",
     "expert": "refused by a person",
 }
 
 
 def write_report(study_folder: Path | str) -> Path:
     """Write ``report.html`` into the study's folder.
+
+    Args:
+        study_folder: folder of a finished study.
 
     Returns:
         the path of the page.
@@ -50,8 +53,8 @@ def write_report(study_folder: Path | str) -> Path:
     effects, rules = results["effects"], results["rules"]
     page = environment.get_template("report.html.j2").render(
         **results,
-        forest=Markup(plot_forest(_bin_rows(results), worthwhile=rules["worthwhile"], name="forest")),
-        against=Markup(plot_forest(_arm_rows(effects), worthwhile=rules["worthwhile"], name="against", emphasise=0)),
+        forest=Markup(plot_forest(_bin_rows(results), minimum_effect=rules["minimum_effect"], name="forest")),
+        against=Markup(plot_forest(_arm_rows(effects), minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
         tail=Markup(plot_tail(results["species"], num_seeds=results["num_seeds"], name="tail")),
         thumbnails=thumbnails,
         gallery=gallery,
@@ -69,8 +72,10 @@ def write_report(study_folder: Path | str) -> Path:
 
 def _bin_rows(results: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
     effects = results["effects"]
-    rows = [("species given synthetic images", effects["primary"])]
-    rows += [(f"bin {name} training images", effects["bins"][name]) for name in BINS if any(entry["bin"] == name for entry in results["species"])]
+    rows = [("species with synthetic images", effects["primary"])]
+    rows += [
+        (f"species with {name} training images", effects["bins"][name]) for name in BINS if any(entry["bin"] == name for entry in results["species"])
+    ]
     rows += [("all species", effects["all"])]
     if effects["others"] is not None:
         rows.append(("other species", effects["others"]))
@@ -78,7 +83,7 @@ def _bin_rows(results: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]
 
 
 def _arm_rows(effects: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
-    return [(f"minus {name}", effect) for name, effect in effects["against"].items()]
+    return [(f"against {name}", effect) for name, effect in effects["against"].items()]
 
 
 def _points(value: float | None, signed: bool = True) -> str:

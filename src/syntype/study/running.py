@@ -1,4 +1,4 @@
-"""Training and judging the arms of a study: one after the other, or several at a time, each in a process of its own."""
+"""Training and evaluating the arms of a study: one after the other, or several at a time, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,144 +20,144 @@ from syntype.collection import Collection
 from syntype.errors import TrainingError
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
 from syntype.run import Run, write_npz
-from syntype.study.analysis import Outcome, Split
+from syntype.study.analysis import Outcome
 from syntype.study.arms import ARMS, Arm, Pool, added_images
 from syntype.study.config import StudyConfig
-from syntype.study.materials import Materials
+from syntype.study.photographs import load_images
+from syntype.study.pool import make_pool
+from syntype.study.synthetic import SyntheticSets
 
-__all__ = ["Parts", "Photographs", "classifier_of", "processes_for", "run_arms"]
+__all__ = ["classifier_of", "processes_for", "run_arms"]
 
 MOST_PROCESSES = 8
 
 
-@dataclass(frozen=True)
-class Photographs:
-    """Decoded images of a split, and what is known of them."""
-
-    labelled: LabelledImages
-    split: Split
-
-    @classmethod
-    def of(cls, collection: Collection, split: str, size: int) -> Self:
-        """Those of a split that can be used and have a species, as squares of ``size`` pixels."""
-        chosen = collection.training() if split == "train" else collection.select(split=split, usable=True)
-        chosen = chosen.where(chosen.table["species"].notna())
-        labels = chosen.labels()
-        return cls(LabelledImages(chosen.pixels(size), labels), Split(labels, chosen.groups()))
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The photographs of all splits."""
-
-    train: Photographs
-    val: Photographs
-    test: Photographs
-
-    @classmethod
-    def of(cls, collection: Collection, size: int) -> Self:
-        """Those of a collection, as squares of ``size`` pixels."""
-        return cls(*(Photographs.of(collection, split, size) for split in ("train", "val", "test")))
-
-
 def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
-    """The classifier's settings in an arm: those of the study but for what the arm is about."""
+    """The classifier's settings in an arm: those of the study, except what the arm itself changes."""
     shared = {"size": config.size, "device": config.device, **arm.classifier}
     return ClassifierConfig.parse({**config.classifier.model_dump(), **shared})
 
 
 def processes_for(device: str) -> int:
-    """Arms to train at a time where nobody says: each takes about a gigabyte, and a GPU is busy with one."""
+    """Arms to train at the same time by default: each takes about a gigabyte, and one keeps a GPU busy."""
     on_gpu = torch.cuda.is_available() or torch.backends.mps.is_available() if device == "auto" else device != "cpu"
     return 1 if on_gpu else min(MOST_PROCESSES, os.cpu_count() or 1)
 
 
-def run_arms(materials: Materials, arms: Sequence[Arm], parts: Parts, folder: Path, run: Run, *, test: bool = True) -> dict[str, Outcome]:
-    """Train every arm with every seed, and judge it on the validation photographs and, unless ``test`` is false, on the test photographs;
-    but for those that an earlier session has done.
+def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], config: StudyConfig, out: Path, run: Run, *,
+             folder: str = "arms", splits: Sequence[str] = ("val", "test")) -> dict[str, Outcome]:  # fmt: skip
+    """Train every arm with every seed, and predict the species of the photographs of ``splits``; what an earlier session did is read.
+
+    Args:
+        real: the photographs.
+        out: the study's folder.
+        folder: where in it the predictions are written.
+        splits: which photographs are predicted; those of other splits than ``train`` and these are not read.
+
+    Returns:
+        by name of arm, in the order of ``arms``.
 
     Raises:
         TrainingError: a process that worked on an arm was killed.
     """
-    config = materials.config
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = [(number, arm.name) for number in range(config.seeds) for arm in arms if not _file(folder, arm, number).exists()]
-    here = _Workplace(materials, parts, arms, folder, test)
-    with run.progress("study", len(todo)) as bar:
-        for number, name in todo[:1]:  # finds the features of the photographs, which all others share
-            bar.advance(0, f"repetition {number + 1} of {config.seeds}: {name}")
-            run.event("arm", **here.train(number, name))
+    (out / folder).mkdir(parents=True, exist_ok=True)
+    task = _Task(real, synthetic, tuple(arms), config, out / folder, out / "features", tuple(splits))
+    remaining = [(number, arm.name) for number in range(config.seeds) for arm in arms if not task.file(arm.name, number).exists()]
+    with run.progress("study", len(remaining)) as bar:
+        if remaining:  # the first is trained here, and leaves the features of the photographs on disk for all others
+            trainer = _Trainer(task)
+            bar.advance(0, f"repetition {remaining[0][0] + 1} of {config.seeds}: {remaining[0][1]}")
+            run.event("arm", **trainer.train(*remaining[0]))
             bar.advance()
-        several = min(config.processes, len(todo) - 1)
-        for done in _in_processes(here, todo[1:], several) if several > 1 else (here.train(*item) for item in todo[1:]):
-            run.event("arm", **done)
-            bar.advance(1, f"repetition {done['seed'] + 1} of {config.seeds}: {done['name']}")
-    return {arm.name: _load(folder, arm, config.seeds) for arm in arms}
+            others, processes = remaining[1:], min(config.processes, len(remaining) - 1)
+            for done in _in_processes(task, others, processes) if processes > 1 else (trainer.train(*item) for item in others):
+                run.event("arm", **done)
+                bar.advance(1, f"repetition {done['seed'] + 1} of {config.seeds}: {done['name']}")
+    return {arm.name: _load(task, arm.name) for arm in arms}
 
 
-class _Workplace:
-    """Where arms are trained: all that they need, in one process."""
+@dataclass(frozen=True)
+class _Task:
+    """What a process needs to train arms.
 
-    def __init__(self, materials: Materials, parts: Parts, arms: Sequence[Arm], folder: Path, test: bool) -> None:
-        self.materials, self.parts, self.arms, self.folder, self.test = materials, parts, tuple(arms), folder, test
-        self._cache = FeatureCache(materials.out / "features")
+    Attributes:
+        folder: where predictions are written.
+        features: where features of the photographs are kept.
+    """
+
+    real: Collection
+    synthetic: SyntheticSets
+    arms: tuple[Arm, ...]
+    config: StudyConfig
+    folder: Path
+    features: Path
+    splits: tuple[str, ...]
+
+    def file(self, arm: str, number: int) -> Path:
+        """The predictions of an arm in repetition ``number``."""
+        return self.folder / f"{re.sub('[^a-z]+', '-', arm)}-{number}.npz"
+
+
+class _Trainer:
+    """Trains arms, and keeps in memory what they share."""
+
+    def __init__(self, task: _Task) -> None:
+        self.task = task
+        self._images = {split: load_images(task.real, split, task.config.size) for split in ("train", "val", *task.splits)}
+        self._counts_real = np.array(list(task.real.training().counts().values()), dtype=np.int64)
+        self._cache = FeatureCache(task.features)
         self._pool: tuple[int, Pool] | None = None
 
     def pool(self, number: int) -> Pool:
         """The images that repetition ``number`` chooses from; those of the last one asked for are kept."""
         if self._pool is None or self._pool[0] != number:
-            self._pool = number, self.materials.pool(number, self.arms)
+            self._pool = number, make_pool(self.task.real, self.task.synthetic, self.task.arms, number, self.task.config)
         return self._pool[1]
 
     def train(self, number: int, name: str) -> dict[str, Any]:
-        """Train an arm in repetition ``number`` and write what it says of the photographs; gives what to tell of it."""
-        materials, config, arm = self.materials, self.materials.config, ARMS[name]
-        pool, train, seed = self.pool(number), self.parts.train.labelled, materials.seed(number)
+        """Train an arm in repetition ``number`` and write its predictions; returns what the progress log says of it."""
+        task, arm, pool, real = self.task, ARMS[name], self.pool(number), self._images["train"]
+        seed = task.config.seed_of(number)
         start = time.monotonic()
-        images, labels = added_images(arm, pool, train.images, train.labels, seed=seed)
-        settings = classifier_of(arm, config)
-        fitted = fit(_join(train, images, labels), materials.counts_real, len(materials.species), settings, seed, self.parts.val.labelled,
+        images, labels = added_images(arm, pool, real.images, real.labels, seed=seed)
+        settings = classifier_of(arm, task.config)
+        fitted = fit(_join(real, images, labels), self._counts_real, len(task.real.species), settings, seed, self._images["val"],
                      Run(None, quiet=True), self._cache)  # fmt: skip
-        judged = {"val": self.parts.val, "test": self.parts.test} if self.test else {"val": self.parts.val}
-        named = {split: fitted.predict_logits(part.labelled.images).argmax(axis=1) for split, part in judged.items()}
+        predicted = {split: fitted.predict_logits(self._images[split].images).argmax(axis=1) for split in task.splits}
         seconds = time.monotonic() - start
-        write_npz(_file(self.folder, arm, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **named)
+        write_npz(task.file(name, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predicted)
         return {"name": name, "seed": number, "num_added": len(labels), "seconds": round(seconds, 1)}
 
 
-def _in_processes(here: _Workplace, todo: Sequence[tuple[int, str]], processes: int) -> Iterator[dict[str, Any]]:
-    """What ``train`` gives for each, in order; so many are trained at a time, each with its share of the cores."""
-    materials, threads = here.materials, max(1, (os.cpu_count() or 1) // processes)
-    asked = (materials.collection, materials.config, materials.out, materials.ratio, here.arms, here.folder, here.test, threads)
-    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, asked) as pool:
+def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: int) -> Iterator[dict[str, Any]]:
+    """What ``_Trainer.train`` returns for each, in order; ``processes`` are trained at a time, each with its share of the cores."""
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with ProcessPoolExecutor(processes, get_context("spawn"), _start_process, (task, threads)) as pool:
         try:
-            yield from pool.map(_train, *zip(*todo, strict=True))
+            yield from pool.map(_train, *zip(*remaining, strict=True))
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in active_children():
                 child.terminate()
             if isinstance(error, BrokenProcessPool):
                 raise TrainingError(
-                    "a process that trained a classifier was killed, perhaps for want of memory. Finished arms are kept: "
-                    "go on with --resume and fewer --processes."
+                    "a process that trained a classifier was killed, perhaps because memory ran out. Finished arms are kept: "
+                    "continue with --resume and fewer --processes."
                 ) from None
             raise
 
 
-_here: list[_Workplace] = []
-"""The one of a process that was started for it."""
+_trainers: list[_Trainer] = []
+"""The one trainer of a process that was started for it."""
 
 
-def _begin(collection: Collection, config: StudyConfig, out: Path, ratio: float | None, arms: tuple[Arm, ...], folder: Path, test: bool,
-           threads: int) -> None:  # fmt: skip
+def _start_process(task: _Task, threads: int) -> None:
     torch.set_num_threads(threads)
-    materials = Materials(collection, config, out, Run.silent())
-    materials.ratio = ratio
-    _here.append(_Workplace(materials, Parts.of(collection, config.size), arms, folder, test))
+    _trainers.append(_Trainer(task))
 
 
 def _train(number: int, name: str) -> dict[str, Any]:
-    return _here[0].train(number, name)
+    return _trainers[0].train(number, name)
 
 
 def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> LabelledImages:
@@ -165,19 +165,15 @@ def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> Label
     return LabelledImages(np.concatenate([real.images, images]), np.concatenate([real.labels, labels]), added)
 
 
-def _file(folder: Path, arm: Arm, number: int) -> Path:
-    return folder / f"{re.sub('[^a-z]+', '-', arm.name)}-{number}.npz"
-
-
-def _load(folder: Path, arm: Arm, seeds: int) -> Outcome:
-    parts = []
-    for number in range(seeds):
-        with np.load(_file(folder, arm, number), allow_pickle=False) as archive:
-            parts.append({name: archive[name] for name in archive.files})
+def _load(task: _Task, arm: str) -> Outcome:
+    repetitions = []
+    for number in range(task.config.seeds):
+        with np.load(task.file(arm, number), allow_pickle=False) as archive:
+            repetitions.append({name: archive[name] for name in archive.files})
     return Outcome(
-        test=np.stack([part.get("test", np.empty(0, np.int64)) for part in parts]),
-        val=np.stack([part["val"] for part in parts]),
-        num_added=tuple(int(part["num_added"]) for part in parts),
-        steps=tuple(int(part["steps"]) for part in parts),
-        seconds=float(sum(part["seconds"] for part in parts)),
+        test=np.stack([one.get("test", np.empty(0, np.int64)) for one in repetitions]),
+        val=np.stack([one["val"] for one in repetitions]),
+        num_added=tuple(int(one["num_added"]) for one in repetitions),
+        steps=tuple(int(one["steps"]) for one in repetitions),
+        seconds=float(sum(one["seconds"] for one in repetitions)),
     )

@@ -91,7 +91,7 @@ def mean_recall(recall: np.ndarray, species: Sequence[int] | np.ndarray) -> floa
 
 
 def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, groups: np.ndarray, species: Sequence[int] | np.ndarray, *,
-                  seed: int, draws: int = 4000, level: float = 0.95) -> Effect | None:  # fmt: skip
+                  seed: int, num_bootstrap: int = 4000, level: float = 0.95) -> Effect | None:  # fmt: skip
     """Macro recall of arm A minus that of arm B over the given species, with a bootstrap interval.
 
     Args:
@@ -101,7 +101,7 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
         groups: shape (N,); images with the same value are not independent.
         species: labels to average over; those without test images are passed over.
         seed: of the bootstrap.
-        draws: bootstrap replicates.
+        num_bootstrap: bootstrap samples.
         level: of the interval.
 
     Returns:
@@ -115,16 +115,16 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
     value = float(np.mean([sums.sum(axis=1) / sizes.sum() for sums, sizes in clusters]))
 
     rng = np.random.default_rng([seed, 0xB007])
-    of_seeds = _drawn(rng, num_seeds, draws)
+    of_seeds = _bootstrap_weights(rng, num_seeds, num_bootstrap)
     tail = (1 - level) / 2
     if num_species >= FEW_SPECIES:
         recall = np.stack([sums.sum(axis=1) / sizes.sum() for sums, sizes in clusters])  # (K, S)
-        replicates = (_drawn(rng, num_species, draws) @ recall * of_seeds).sum(axis=1)
+        replicates = (_bootstrap_weights(rng, num_species, num_bootstrap) @ recall * of_seeds).sum(axis=1)
         wider = _half_width(recall, level) / norm.ppf(1 - tail) / max(float(replicates.std()), 1e-12)
     else:
-        replicates = np.zeros(draws)
+        replicates = np.zeros(num_bootstrap)
         for sums, sizes in clusters:
-            weights = _drawn(rng, len(sizes), draws)
+            weights = _bootstrap_weights(rng, len(sizes), num_bootstrap)
             replicates += (weights @ sums.T * of_seeds).sum(axis=1) / (weights @ sizes) / num_species
         left, drawn = sum(len(sizes) - 1 for _, sizes in clusters), sum(len(sizes) for _, sizes in clusters) / num_species
         # few units: resampled, they spread too little, and by chance much too little (Student's t)
@@ -161,9 +161,9 @@ def _half_width(table: np.ndarray, level: float) -> float:
     return float(np.sqrt((parts * student.ppf((1 + level) / 2, left) ** 2).sum()))
 
 
-def _drawn(rng: np.random.Generator, number: int, draws: int) -> np.ndarray:
-    """Bootstrap weights of ``number`` units, each row adding up to 1: shape (draws, number)."""
-    return rng.multinomial(number, np.full(number, 1 / number), size=draws) / number
+def _bootstrap_weights(rng: np.random.Generator, number: int, num_bootstrap: int) -> np.ndarray:
+    """Bootstrap weights of ``number`` units, each row adding up to 1: shape (num_bootstrap, number)."""
+    return rng.multinomial(number, np.full(number, 1 / number), size=num_bootstrap) / number
 
 
 def _by_species(

@@ -1,4 +1,4 @@
-"""From effects to a word and the sentences that stand behind it."""
+"""From effects to the verdict and the sentences that explain it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,53 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from syntype.study.statistics import Effect
+from syntype.study.statistics import FEW_SPECIES, Effect
 
-__all__ = ["Rules", "Verdict", "Word", "decide", "explain", "points"]
+__all__ = ["Comparison", "DecisionRule", "Verdict", "Word", "decide", "explain", "points"]
 
 Word = Literal["add", "do not add", "not enough evidence"]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What counts as worth having, fixed before any test image is read.
+class DecisionRule:
+    """Which effects matter, fixed before any test photograph is read.
 
     Attributes:
-        worthwhile: smallest gain in macro recall that would be worth the trouble, as a fraction.
-        head_tolerance: largest loss of macro recall on the other species that is put up with, as a fraction.
+        minimum_effect: smallest gain in macro recall that matters, as a fraction.
+        max_head_loss: largest accepted loss of macro recall on the other species, as a fraction.
     """
 
-    worthwhile: float = 0.01
-    head_tolerance: float = 0.02
+    minimum_effect: float = 0.01
+    max_head_loss: float = 0.02
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Curated synthetic images against the best arm without a generator.
+
+    Attributes:
+        primary: difference in macro recall, over the species that synthetic images were made for; None if none of them has a test photograph.
+        others: the same over the other species; None if there are none with test photographs.
+        competitor: name of the best arm without a generator.
+        description: what that arm does.
+        chosen_on: ``val`` or ``test``: the photographs on which it was found to be the best.
+        num_made: synthetic images, over all seeds.
+        num_accepted: those that passed curation, over all seeds.
+        num_target: species that synthetic images were made for.
+        num_seeds: repetitions.
+        generator_varies: was the generator itself trained more than once?
+    """
+
+    primary: Effect | None
+    others: Effect | None
+    competitor: str
+    description: str
+    chosen_on: str
+    num_made: int
+    num_accepted: int
+    num_target: int
+    num_seeds: int
+    generator_varies: bool
 
 
 @dataclass(frozen=True)
@@ -44,7 +73,7 @@ class Verdict:
 
 
 VISIBLE = 0.05
-"""An effect, as a fraction of recall, that reports use as the example of one worth seeing."""
+"""An effect, as a fraction of recall, for which reports say how many photographs would be needed to detect it."""
 
 _LEAD: dict[Word, str] = {
     "add": "Add these synthetic images",
@@ -53,28 +82,21 @@ _LEAD: dict[Word, str] = {
 }
 
 
-def damages_others(others: Effect | None, rules: Rules) -> bool:
-    """Are the other species worse off by more than is tolerated, and beyond chance?"""
-    return others is not None and others.value < -rules.head_tolerance and others.high < 0
+def damages_others(others: Effect | None, rule: DecisionRule) -> bool:
+    """Do the other species lose more than ``max_head_loss``, and is the loss beyond chance?"""
+    return others is not None and others.value < -rule.max_head_loss and others.high < 0
 
 
-def decide(primary: Effect | None, others: Effect | None, num_accepted: int, rules: Rules) -> Word:
-    """The verdict's word.
-
-    Args:
-        primary: curated synthetic images minus the best arm without a generator, over the species that synthetic images
-            were made for; None when none of them has a test image.
-        others: the same difference over the species that synthetic images were not made for, or that need none; None without any.
-        num_accepted: synthetic images that curation let through, over all seeds.
-    """
+def decide(primary: Effect | None, others: Effect | None, num_accepted: int, rule: DecisionRule) -> Word:
+    """The verdict's word; arguments as in ``Comparison``."""
     if num_accepted == 0:
         return "do not add"
     if primary is None:
         return "not enough evidence"
-    if primary.high < rules.worthwhile:
+    if primary.high < rule.minimum_effect:
         return "do not add"
     if primary.low > 0:
-        return "do not add" if damages_others(others, rules) else "add"
+        return "do not add" if damages_others(others, rule) else "add"
     return "not enough evidence"
 
 
@@ -85,92 +107,106 @@ def points(fraction: float, *, signed: bool = True) -> str:
     return text.replace("-", "−")
 
 
-def explain(primary: Effect | None, others: Effect | None, num_accepted: int, rules: Rules, *, competitor: str, competitor_words: str, chosen_on: str,
-            num_offered: int, num_target: int, num_seeds: int, generator_varies: bool) -> Verdict:  # fmt: skip
-    """Say the verdict for a biologist.
-
-    Args:
-        competitor: name of the best arm without a generator, and ``competitor_words`` what it does.
-        chosen_on: ``val`` or ``test``: where it was found to be the best.
-        num_offered: synthetic images made, over all seeds.
-        num_target: species that synthetic images were made for.
-        num_seeds: repetitions.
-        generator_varies: was the generator itself trained more than once?
-    """
-    word = decide(primary, others, num_accepted, rules)
-    if primary is None:
-        if num_accepted == 0:
-            core, change = _none_accepted(num_offered), "A generator whose images pass the curation filters."
-        else:
-            core = f"none of the {num_target} species that they were made for has a test photograph, so nothing could be measured."
-            change = "Photographs of these species from a further individual, track or specimen, kept for testing."
+def explain(found: Comparison, rule: DecisionRule) -> Verdict:
+    """The verdict on a comparison, in words for a biologist."""
+    word = decide(found.primary, found.others, found.num_accepted, rule)
+    if found.primary is None:
+        core, change = _unmeasured(found)
         return Verdict(word, f"{_LEAD[word]}: {core}", (core[0].upper() + core[1:],), (change,))
+    core, change = _answer(found, found.primary, word, rule)
+    changes = [change]
+    if not found.generator_varies:
+        changes.append("Another training of the generator: it was trained once, so the interval leaves out the variation between trainings.")
+    return Verdict(word, f"{_LEAD[word]}: {core}", _reasons(found, found.primary, rule), tuple(changes))
 
-    size = f"{points(primary.value)} points of recall (95 % interval {points(primary.low)} to {points(primary.high)})"
+
+def _unmeasured(found: Comparison) -> tuple[str, str]:
+    """Answer and what could change it, where no species with synthetic images has a test photograph."""
+    if found.num_accepted == 0:
+        return _none_accepted(found)
+    return (
+        f"none of the {found.num_target} species with synthetic images has a test photograph, so no effect could be measured.",
+        "Test photographs of these species, of individuals, tracks or specimens that are not among the training photographs.",
+    )
+
+
+def _none_accepted(found: Comparison) -> tuple[str, str]:
+    return f"curation refused all {found.num_made} of them, so there is nothing to add.", "A generator whose images pass curation."
+
+
+def _answer(found: Comparison, primary: Effect, word: Word, rule: DecisionRule) -> tuple[str, str]:
+    """Answer and what could change it."""
+    size, competitor = _size(primary), found.competitor
+    if found.num_accepted == 0:
+        return _none_accepted(found)
+    if word == "add":
+        core = f"the recall of the rare species changes by {size} compared with “{competitor}”, the best method without a generator."
+        return core, "A new set of test photographs in which the gain does not appear."
+    if word == "do not add" and primary.high >= rule.minimum_effect:
+        lost = points(abs(found.others.value) if found.others else 0, signed=False)
+        core = f"the recall of the rare species changes by {size}, but the other species lose {lost} percentage points."
+        return core, "Fewer synthetic images, or a classifier that separates the common species better."
+    if word == "do not add":
+        core = f"a gain of {points(rule.minimum_effect, signed=False)} percentage points or more over “{competitor}” is ruled out: {size}."
+        return core, "A better generator, or more synthetic images that pass curation."
+    core = f"these test photographs neither show nor rule out a gain over “{competitor}”: {size}."
+    return core, "Test photographs of more individuals of the rare species (the most reliable way), more seeds, or better synthetic images."
+
+
+def _reasons(found: Comparison, primary: Effect, rule: DecisionRule) -> tuple[str, ...]:
     chosen = {
         "val": "It was chosen on the validation photographs, before the test photographs were read.",
-        "test": "It was chosen on the test photographs themselves, for want of validation photographs of these species: that favours the competitor.",
+        "test": "It was chosen on the test photographs, because too few of these species have validation photographs; "
+        "this makes the competitor look better than it is.",
     }
     reasons = [
-        f"{num_target} rare species were given synthetic images; {primary.num_species} of them have test photographs: "
+        f"{found.num_target} rare species got synthetic images; {primary.num_species} of them have test photographs: "
         f"{primary.num_images} photographs of {primary.num_groups} independent individuals, tracks or specimens. "
-        f"Everything was repeated with {num_seeds} seed{'s' * (num_seeds > 1)}, in pairs.",
-        f"The competitor is the best way without a generator: “{competitor}” ({competitor_words}). {chosen[chosen_on]}",
-        f"Recall of the rare species with curated synthetic images, minus their recall with “{competitor}”: {size}.",
+        f"Every method was trained with the same {found.num_seeds} random seed{'s' * (found.num_seeds > 1)}.",
+        f"The competitor is the best method without a generator: “{found.competitor}” ({found.description}). {chosen[found.chosen_on]}",
+        f"Recall of the rare species with curated synthetic images minus recall with “{found.competitor}”: {_size(primary)}.",
     ]
-    if others is not None:
-        hurt = _judge_others(others, rules)
+    if found.others is not None:
         reasons.append(
-            f"The {others.num_species} other species changed by {points(others.value)} points ({points(others.low)} to {points(others.high)}): "
-            f"{hurt} (limit {points(-rules.head_tolerance)})."
+            f"Recall of the other species ({found.others.num_species} with test photographs) changes by {_size(found.others)}. "
+            f"{_judge_others(found.others, rule)} "
+            f"(accepted loss: {points(rule.max_head_loss, signed=False)})."
         )
     unseen = points(primary.half_width, signed=False)
-    reasons.append(f"Effects smaller than about {unseen} points cannot be seen with these {primary.num_images} test photographs.{_needed(primary)}")
+    reasons.append(
+        f"Effects smaller than about {unseen} percentage points cannot be detected with these {primary.num_images} test photographs."
+        f"{_needed(primary)}"
+    )
+    return tuple(reasons)
 
-    if num_accepted == 0:
-        core, change = _none_accepted(num_offered), "A generator whose images pass the curation filters."
-    elif word == "add":
-        core = f"they raise the recall of the rare species by {size} over the best way without a generator, “{competitor}”."
-        change = "A new set of test photographs in which the gain is not found again."
-    elif word == "do not add" and primary.high >= rules.worthwhile:
-        core = f"the rare species gain {size}, but the other species lose {points(abs(others.value) if others else 0, signed=False)} points."
-        change = "Fewer synthetic images, or a classifier that keeps the common species apart better."
-    elif word == "do not add":
-        core = f"a gain of {points(rules.worthwhile, signed=False)} point or more over “{competitor}” can be ruled out: {size}."
-        change = "A better generator, or more synthetic images of the kind that curation accepts; the present ones do not earn their place."
-    else:
-        core = f"these test photographs can tell neither help nor harm: {size} against “{competitor}”."
-        change = "Test photographs of more individuals of the rare species (the surest way), more seeds, or better synthetic images."
-    luck = () if generator_varies else ("Another training of the generator: it was trained once, so its luck is not part of the interval.",)
-    return Verdict(word, f"{_LEAD[word]}: {core}", tuple(reasons), (change, *luck))
+
+def _size(effect: Effect) -> str:
+    return f"{points(effect.value)} percentage points (95 % interval {points(effect.low)} to {points(effect.high)})"
 
 
 def _needed(primary: Effect) -> str:
     """How much more would show an effect of ``VISIBLE``; the interval narrows with the root of the number of what was resampled."""
     if primary.half_width <= VISIBLE:
         return ""
-    times, wanted = (primary.half_width / VISIBLE) ** 2, f" To see one of {points(VISIBLE, signed=False)} points"
+    times, wanted = (primary.half_width / VISIBLE) ** 2, f" To detect an effect of {points(VISIBLE, signed=False)} percentage points,"
     if primary.over_species:
         return (
-            f"{wanted}, about {math.ceil(primary.num_species * times)} rare species tested as these are would be needed; there are "
-            f"{primary.num_species}. More individuals of these help where it is chance, and not the species, that makes them differ."
+            f"{wanted} about {math.ceil(primary.num_species * times)} rare species, tested with as many photographs each, would be needed; "
+            f"this study has {primary.num_species}. More individuals of the same species help where chance, and not the species itself, makes "
+            "their effects differ."
         )
     return (
-        f"{wanted}, about {math.ceil(primary.num_groups * times)} individuals, tracks or specimens would be needed; there are {primary.num_groups}. "
-        "With so few species the interval speaks of these alone, not of others like them."
+        f"{wanted} about {math.ceil(primary.num_groups * times)} individuals, tracks or specimens would be needed; this study has "
+        f"{primary.num_groups}. With fewer than {FEW_SPECIES} species the interval holds for these species only, not for similar ones."
     )
 
 
-def _judge_others(others: Effect, rules: Rules) -> str:
-    if damages_others(others, rules):
-        return "more than is put up with"
-    if others.value < -rules.head_tolerance:
-        return "more than is put up with, but chance alone could explain it"
-    words = "less than is put up with" if others.value < 0 else "no damage seen"
-    if others.low >= -rules.head_tolerance:
+def _judge_others(others: Effect, rule: DecisionRule) -> str:
+    if damages_others(others, rule):
+        return "This loss is larger than accepted"
+    if others.value < -rule.max_head_loss:
+        return "This loss is larger than accepted, but chance alone could explain it"
+    words = "This loss is smaller than accepted" if others.value < 0 else "This is no loss"
+    if others.low >= -rule.max_head_loss:
         return words
-    return f"{words}, but a loss of {points(-others.low, signed=False)} points cannot be ruled out"
-
-
-def _none_accepted(num_offered: int) -> str:
-    return f"curation refused every one of the {num_offered} synthetic images, so there is nothing that could be added."
+    return f"{words}, but a loss of {points(-others.low, signed=False)} percentage points cannot be ruled out"

@@ -81,7 +81,10 @@ def plot_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
         return
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(3.4 * columns, 2.1 * rows), layout="constrained")
+    width_in, height_in = 3.4 * columns, 2.1 * rows
+    figure = Figure(figsize=(width_in, height_in))
+    # Margins in inches: to measure every label, as a constrained layout does, takes longer than a short training.
+    figure.subplots_adjust(0.55 / width_in, 0.3 / height_in, 1 - 0.1 / width_in, 1 - 0.3 / height_in, wspace=0.25, hspace=0.45)
     for number, (name, points) in enumerate(sorted(curves.items())):
         axes = figure.add_subplot(rows, columns, number + 1)
         steps, values = np.array(points).T
@@ -91,5 +94,6 @@ def plot_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
             axes.plot(np.convolve(steps, np.ones(width) / width, "valid"), np.convolve(values, np.ones(width) / width, "valid"), color="#0b5d66")
         axes.set_title(name.replace("_", " "), fontsize=9)
         axes.tick_params(labelsize=7)
+        axes.locator_params(nbins=5)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

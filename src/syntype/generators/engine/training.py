@@ -34,7 +34,7 @@ from syntype.generators.engine.masked_patches import MaskedPatches
 from syntype.generators.engine.previews import plot_curves, preview_species, save_animation, save_grid, save_process_strip
 from syntype.generators.registry import family
 from syntype.recipe import Settings, write_yaml
-from syntype.run import Run, read_events
+from syntype.run import OWN_RUN, Run, keeps_run, read_events
 
 __all__ = ["TrainConfig", "TrainResult", "TrainingLoop", "select_training", "train"]
 
@@ -91,7 +91,20 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Result of ``train``."""
+    """Result of ``train``.
+
+    Attributes:
+        folder: of the generator.
+        family: its name.
+        generator_id: family and the first digits of the weights' hash.
+        steps: steps taken, over all sessions.
+        images_per_second: training speed, in photographs.
+        num_parameters: of the generator, without discriminators.
+        minutes: training time, over all sessions.
+        num_images: photographs in the training data.
+        num_species: species of these.
+        status: ``finished`` or ``interrupted``.
+    """
 
     folder: Path
     family: str
@@ -122,17 +135,36 @@ def select_training(collection: Collection, config: TrainConfig) -> Collection:
     return train.where(~train.table["species"].isin(config.except_).to_numpy(dtype=bool))
 
 
-def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> TrainResult:
+@keeps_run("train", resumable=True)
+def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run = OWN_RUN) -> TrainResult:
     """Train a generator on a collection's training images.
 
     Args:
+        collection: photographs; only the split ``train`` is used, and ``val`` to measure inpainting, if the family can do that.
+        config: family, size, when to stop (``minutes`` or ``steps``), species, and the family's own settings (``model``).
         out: the generator's folder. If it holds a training state with the same settings, training continues from it.
+        run: receives progress, messages and events; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        steps, speed in images per second, minutes, numbers of parameters, images and species; ``status`` is ``interrupted`` after Ctrl-C. Open the
+        generator with ``load_generator(out)``.
 
     Raises:
         TrainingError: losses or gradients stay not finite, or one of several processes has ended.
         InputError: neither minutes nor steps are given, or the batch cannot be divided among the processes.
         UnknownNameError: an unknown family or species.
+
+    Example:
+        >>> import syntype
+        >>> reef = syntype.Collection.open("out/reef")
+        >>> tiny = {"width": 4, "latent_dim": 8, "embedding_dim": 4}  # an example in seconds; otherwise leave `model` out
+        >>> config = syntype.TrainConfig(
+        ...     family="fastgan", size=32, steps=2, batch_size=4, except_=("Graphiichthys alter",), model=tiny
+        ... )
+        >>> syntype.train(reef, config, "out/generator").status
+        'finished'
     """
+    out = Path(out)
     kind = family(config.family)
     if kind.learns and config.minutes is None and config.steps is None:
         raise InputError("the length of the training is not given", "Add --minutes 20 or --steps 2000.")
@@ -220,7 +252,7 @@ class TrainingLoop:
         if runtime.world_size > 1:
             synchronise_batch_norm(model, runtime.world_size)
         self.average = MovingAverage(model.generator)
-        self.step, self.seconds, self._skipped = 0, 0.0, 0
+        self.step, self.seconds, self._skipped, self._num_plotted = 0, 0.0, 0, 0
         self._batches = BatchSampler(data, config.balance)
         runtime.local_share(self._batches.indices(config.seed, 0, config.batch_size))  # raises now, before anything is written
         if model.learns:
@@ -307,7 +339,10 @@ class TrainingLoop:
             if self._patches is not None:
                 self.run.event("validation", step=self.step, masked_patch_error=round(self._patches.error(self.model), 5))
         if self.run.folder is not None:
-            plot_curves(read_events(self.run.folder), self.out / "losses.png")
+            events = [event for event in read_events(self.run.folder) if "step" in event]
+            if len(events) != self._num_plotted:  # otherwise the plot has not changed
+                plot_curves(events, self.out / "losses.png")
+                self._num_plotted = len(events)
 
     def final_preview(self, species: list[str] | None = None) -> None:
         """The last preview, the animation of all previews, and a picture of the generation process for families that show it."""

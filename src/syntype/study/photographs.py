@@ -1,0 +1,48 @@
+"""The photographs of one split: which of them a study uses, their labels and their groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from syntype.collection import Collection
+from syntype.identification import LabelledImages
+
+__all__ = ["Split", "load_images", "select_split"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is known of the photographs of one split.
+
+    Attributes:
+        labels: int64, shape (N,), position of the species in the collection's list.
+        groups: int64, shape (N,); photographs with the same number are not independent.
+    """
+
+    labels: np.ndarray
+    groups: np.ndarray
+
+    @classmethod
+    def of(cls, collection: Collection, split: str) -> Self:
+        """The photographs that ``select_split`` gives, in the same order."""
+        chosen = select_split(collection, split)
+        return cls(chosen.labels(), chosen.groups())
+
+
+def select_split(collection: Collection, split: str) -> Collection:
+    """The photographs of a split that can be used and have a species.
+
+    Args:
+        split: ``train``, ``val`` or ``test``.
+    """
+    chosen = collection.training() if split == "train" else collection.select(split=split, usable=True)
+    return chosen.where(chosen.table["species"].notna())
+
+
+def load_images(collection: Collection, split: str, size: int) -> LabelledImages:
+    """The photographs that ``select_split`` gives, decoded to squares of ``size`` pixels."""
+    chosen = select_split(collection, split)
+    return LabelledImages(chosen.pixels(size), chosen.labels())

@@ -1,0 +1,59 @@
+"""The images that the arms of one repetition choose from, besides the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from syntype.collection import Collection
+from syntype.collection.reef import draw_images, reef_config, species_names
+from syntype.compute.tensors import to_uint8
+from syntype.generators import load_generator
+from syntype.study.arms import Arm, Pool
+from syntype.study.config import StudyConfig
+from syntype.study.synthetic import SyntheticSets, label_positions
+
+__all__ = ["make_pool"]
+
+
+def make_pool(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], number: int, config: StudyConfig) -> Pool:
+    """The images that the arms of repetition ``number`` choose from.
+
+    Args:
+        real: the photographs.
+        arms: collages and images of the true distribution are made only for arms that add them, as many as there are synthetic images.
+    """
+    curated, sources = synthetic.curated[number], {arm.adds for arm in arms}
+    labels = label_positions(curated, real.species)
+    as_many = np.sort(labels)
+    return Pool(
+        images=curated.pixels(config.size),
+        labels=labels,
+        accepted=(curated.table["verdict"].fillna("accepted") != "refused").to_numpy(dtype=bool),
+        collage=_collages(real, synthetic.collage, as_many, config.seed_of(number)) if "collage" in sources and synthetic.collage else None,
+        oracle=_oracle_images(real, as_many, config.seed_of(number), config.size) if "oracle" in sources else None,
+    )
+
+
+def _collages(real: Collection, folder: Path, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Collages of the species that have cut-out subjects: uint8 images and their labels."""
+    generator = load_generator(folder)
+    known = {label for label, name in enumerate(real.species) if name in generator.species}
+    labels = np.array([label for label in labels if label in known], dtype=np.int64)
+    images = generator.sample([real.species[label] for label in labels], _image_seeds(seed, len(labels)))
+    return to_uint8(images), labels
+
+
+def _oracle_images(real: Collection, labels: np.ndarray, seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fresh images from the true distribution, which is known of the drawn reef alone."""
+    reef = reef_config(real)
+    if reef is None:
+        raise ValueError("choose_arms lets the oracle through only on a reef")
+    names = species_names(reef)
+    return draw_images(reef, [names.index(real.species[label]) for label in labels], _image_seeds(seed, len(labels)), size), labels
+
+
+def _image_seeds(seed: int, count: int) -> list[int]:
+    return [int(one) for one in np.random.default_rng([seed, 0x1396]).integers(2**62, size=count)]

@@ -1,0 +1,241 @@
+"""The synthetic images of a study: where they come from, and one curated set for each repetition, made once and kept on disk.
+
+OUT/generator-G/        a family trained inside the study
+OUT/collage/            the collage family, trained for its arm
+OUT/synthetic-S/        images of repetition S
+OUT/curated-S/          the same with curation's verdicts
+OUT/done/NAME.json      this step is complete, and the seconds it took (a folder without it is made again)
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syntype.collection import Collection
+from syntype.curation import curate
+from syntype.errors import CollectionError, UnknownNameError
+from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
+from syntype.run import Run, write_json
+from syntype.study.config import StudyConfig
+from syntype.study.leakage import check_leakage, check_synthetic
+from syntype.synthesis import GenerateConfig, generate
+
+__all__ = ["SyntheticSets", "SyntheticSource", "find_source", "label_positions", "prepare_synthetic"]
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """Where a study's synthetic images come from: a given collection, a trained generator, or a family that the study trains.
+
+    Attributes:
+        num_planned: int64, shape (num_species,), synthetic images of each species in one repetition.
+        given: the collection, or None.
+        generator: the trained generator, or None.
+        family: name of the family to train, or None.
+    """
+
+    num_planned: np.ndarray
+    given: Collection | None = None
+    generator: Generator | None = None
+    family: str | None = None
+
+    @property
+    def is_collage(self) -> bool:
+        """Is the collage family itself under study?"""
+        return "collage" in (self.family, self.generator.family if self.generator else None)
+
+
+@dataclass(frozen=True)
+class SyntheticSets:
+    """The synthetic images of a study, ready for the arms.
+
+    Attributes:
+        curated: for each repetition its images with curation's verdicts (the same images every time if a collection was given).
+        num_planned: as in ``SyntheticSource``.
+        collage: folder of the generator of the collage arm; None without that arm.
+        origin: where the images come from, in words.
+        num_trainings: how often the generator was trained.
+        is_given: was a collection given, so that nothing is known of its generator?
+        minutes: what training, generating and curating took.
+    """
+
+    curated: tuple[Collection, ...]
+    num_planned: np.ndarray
+    collage: Path | None
+    origin: str
+    num_trainings: int
+    is_given: bool
+    minutes: float
+
+    def at_ratio(self, ratio: float, real: Collection) -> SyntheticSets:
+        """The same with at most ``ratio`` synthetic images for each real training image of a species: the first of each."""
+        most = np.ceil(ratio * _training_counts(real))
+
+        def first(curated: Collection) -> Collection:
+            rank = curated.table.groupby("species").cumcount().to_numpy()
+            return curated.where(rank < most[label_positions(curated, real.species)])
+
+        return replace(self, curated=tuple(first(curated) for curated in self.curated))
+
+
+def find_source(real: Collection, config: StudyConfig) -> SyntheticSource:
+    """Open what the settings name as the source of synthetic images, and check it before anything is trained.
+
+    Args:
+        real: the photographs, all splits.
+
+    Raises:
+        LeakageError: test photographs have reached the training split, the generator or the synthetic images.
+        UnknownNameError: neither a generator's folder nor a family.
+        CollectionError: no species would get synthetic images.
+    """
+    if config.synthetic is not None:
+        given = Collection.open(config.synthetic)
+        check_leakage(real)
+        check_synthetic(given, real)
+        counts = given.counts()
+        num_planned = np.array([counts.get(name, 0) for name in real.species], dtype=np.int64)
+        if not num_planned.any():
+            raise CollectionError(f"{real.root}: no species would get synthetic images: the synthetic collection has none of its species.")
+        return SyntheticSource(num_planned, given=given)
+    if Path(config.generator).is_dir():
+        generator = load_generator(Path(config.generator))
+        check_leakage(real, generator.trained_on)
+        return SyntheticSource(_plan(real, generator.species, config), generator=generator)
+    if config.generator not in list_families():
+        raise UnknownNameError("generator folder or family", config.generator, list_families())
+    check_leakage(real)  # a family trained inside the study sees the training split alone
+    return SyntheticSource(_plan(real, real.species, config), family=config.generator)
+
+
+def prepare_synthetic(real: Collection, source: SyntheticSource, config: StudyConfig, out: Path, run: Run, *, with_collage: bool) -> SyntheticSets:
+    """Train the generator where that is asked for, then generate and curate the images of every repetition.
+
+    What an earlier session completed is taken from disk.
+
+    Args:
+        real: the photographs; generators and curation learn from the training split only.
+        source: as from ``find_source``.
+        out: the study's folder.
+        with_collage: is there an arm of collages? Then that family is prepared too.
+    """
+    steps = _Steps(out, run)
+
+    def trained(name: str, family: str, number: int, minutes: float | None) -> Path:
+        settings = {"family": family, "size": config.size, "seed": config.seed_of(number), "device": config.device, "minutes": minutes}
+        return steps.do(name, lambda folder: _train(real, TrainConfig.parse(settings), folder, run), continues=True)
+
+    if source.given is not None:
+        curated = (_curate_given(real, source.given, config, steps),) * config.seeds
+        origin, num_trainings = f"existing synthetic collection “{source.given.name}” ({source.given.root})", 1
+    else:
+        if source.generator is not None:
+            generators, how = [source.generator], f"trained before, {config.generator}"
+        else:
+            number = min(config.generator_seeds, config.seeds)
+            generators = [load_generator(trained(f"generator-{place}", config.generator, place, config.minutes)) for place in range(number)]
+            how = f"trained inside the study, {number} time(s)"
+        curated = tuple(
+            _generate_and_curate(real, generators[number % len(generators)], source.num_planned, number, config, steps)
+            for number in range(config.seeds)
+        )
+        ids = ", ".join(generator.generator_id for generator in generators)
+        origin, num_trainings = f"generator family “{generators[0].family}” ({how}), id {ids}", len(generators)
+    collage = trained("collage", "collage", 0, None) if with_collage else None
+    return SyntheticSets(curated, source.num_planned, collage, origin, num_trainings, source.given is not None, steps.minutes())
+
+
+def label_positions(collection: Collection, species: tuple[str, ...]) -> np.ndarray:
+    """Position in ``species`` of each image's species: int64, shape (num_images,)."""
+    position = {name: label for label, name in enumerate(species)}
+    return np.array([position[str(name)] for name in collection.table["species"]], dtype=np.int64)
+
+
+def _training_counts(real: Collection) -> np.ndarray:
+    return np.array(list(real.training().counts().values()), dtype=np.int64)
+
+
+def _plan(real: Collection, known: tuple[str, ...], config: StudyConfig) -> np.ndarray:
+    """Images that a generator has to make of each species in one repetition: int64, shape (num_species,).
+
+    Args:
+        known: species that the generator can draw.
+    """
+    counts = _training_counts(real)
+    can_draw = np.isin(real.species, known) & (counts > 0)
+    lacking = np.maximum(config.fill_to - counts, 0)
+    most = np.ceil(max(config.ratios) * counts) if config.ratios else lacking
+    wanted = np.where(can_draw & (lacking > 0), most, 0).astype(np.int64)
+    if not wanted.any():
+        raise CollectionError(
+            f"{real.root}: no species that the generator knows has fewer than {config.fill_to} training images. "
+            "Raise it with --set fill_to=N, or train the generator on the rare species."
+        )
+    return wanted
+
+
+def _train(real: Collection, settings: TrainConfig, folder: Path, run: Run) -> None:
+    result = train(real, settings, folder, _run_in(folder, run))
+    if result.status == "interrupted":  # train keeps its state and returns; the study has to stop as well
+        raise KeyboardInterrupt
+
+
+def _generate_and_curate(
+    real: Collection, generator: Generator, num_planned: np.ndarray, number: int, config: StudyConfig, steps: _Steps
+) -> Collection:
+    """The curated images of repetition ``number``: as many of each species as planned."""
+    names = tuple(name for name, count in zip(real.species, num_planned, strict=True) if count)
+    settings = GenerateConfig(species=names, num=int(num_planned.max()), seed=config.seed_of(number))
+    made = Collection.open(
+        steps.do(f"synthetic-{number}", lambda folder: generate(generator, settings, folder, _run_in(folder, steps.run)), continues=True)
+    )
+    rank = made.table.groupby("species").cumcount().to_numpy()
+    needed = made.where(rank < num_planned[label_positions(made, real.species)])
+    return _curate(real, needed, f"curated-{number}", config, steps)
+
+
+def _curate_given(real: Collection, given: Collection, config: StudyConfig, steps: _Steps) -> Collection:
+    """The given images of species that the photographs show; verdicts that they carry are kept."""
+    known = given.where(given.table["species"].isin(real.species))
+    return known if known.table["verdict"].notna().any() else _curate(real, known, "curated", config, steps)
+
+
+def _curate(real: Collection, synthetic: Collection, name: str, config: StudyConfig, steps: _Steps) -> Collection:
+    return Collection.open(steps.do(name, lambda folder: curate(synthetic, real, config.curate, folder, _run_in(folder, steps.run))))
+
+
+def _run_in(folder: Path, run: Run) -> Run:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run(folder, quiet=run.quiet)
+
+
+class _Steps:
+    """Folders of a study that are made once, whatever number of sessions that takes."""
+
+    def __init__(self, out: Path, run: Run) -> None:
+        self.out, self.run = out, run
+        (out / "done").mkdir(parents=True, exist_ok=True)
+
+    def do(self, name: str, make: Callable[[Path], Any], *, continues: bool = False) -> Path:
+        """Make the folder ``name`` unless that is done. An incomplete one is deleted first, unless ``make`` can continue it."""
+        folder, marker = self.out / name, self.out / "done" / f"{name}.json"
+        if not marker.exists():
+            if not continues:
+                shutil.rmtree(folder, ignore_errors=True)
+            self.run.event("step", name=name)
+            start = time.monotonic()
+            make(folder)
+            write_json(marker, {"seconds": time.monotonic() - start})
+        return folder
+
+    def minutes(self) -> float:
+        """What all steps took."""
+        return sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in (self.out / "done").glob("*.json")) / 60
