@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -101,10 +102,8 @@ def grab_cut(images: np.ndarray, start: np.ndarray | None) -> torch.Tensor:
             labels[start[row]] = cv2.GC_PR_FGD
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.setRNGSeed(0)
-        try:
+        with suppress(cv2.error):  # no pixel of one of the two kinds to fit colours to
             cv2.grabCut(np.ascontiguousarray(image[:, :, ::-1]), labels, rectangle, *models, ROUNDS, mode)
-        except cv2.error:  # no pixel of one of the two kinds to fit colours to
-            pass
         found[row] = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     return full_size_masks(images, torch.from_numpy(found))
 
@@ -166,9 +165,9 @@ def report(results: dict[int, tuple[np.ndarray, list[Measured]]], arguments: arg
         f"Written by `python benchmarks/outlines.py --images {arguments.images} --size {' '.join(map(str, arguments.size))}`. "
         f"Machine: {machine()}; {opencv}; one thread; time is CPU time.",
         "",
-        f"{arguments.images} images of {NUM_SPECIES} species of the drawn reef, each of another individual. The family `collage` finds the animal by the "
-        "colours of each image alone; `pose_transfer` trains a small network on all images (its training counts as time). No way is told where an animal is. "
-        "grabCut's masks go through the same last step as the project's own: the largest piece near the middle, without holes.",
+        f"{arguments.images} images of {NUM_SPECIES} species of the drawn reef, each of another individual. The family `collage` finds the animal "
+        "by the colours of each image alone; `pose_transfer` trains a small network on all images (its training counts as time). No way is told where an "
+        "animal is. grabCut's masks go through the same last step as the project's own: the largest piece near the middle, without holes.",
     ]
     for size, (truth, measured) in results.items():
         lines += [

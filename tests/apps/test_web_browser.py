@@ -106,13 +106,13 @@ def test_two_hundred_images_are_judged_by_keyboard(page: Any, workspace: Workspa
     )
     last = page.locator("#caption").inner_text()
     page.keyboard.press("u")
-    page.get_by_text("Every image is judged").wait_for()
+    page.get_by_text("All images are judged").wait_for()
     print(f"key to next image shown: median {statistics.median(waits):.0f} ms, largest {max(waits):.0f} ms")
     page.keyboard.press("z")
-    page.get_by_text("Taken back: unsure").wait_for()
+    page.get_by_text("Undone: unsure").wait_for()
     assert page.locator("#caption").inner_text() == last
     page.keyboard.press("r")
-    page.get_by_text("Every image is judged").wait_for()
+    page.get_by_text("All images are judged").wait_for()
     page.reload()
     page.get_by_role("row", name="Ada 100 100 0").wait_for()
     folder = workspace.root / "collections" / "many"

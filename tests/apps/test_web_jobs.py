@@ -96,7 +96,7 @@ def test_a_running_job_is_cancelled_with_its_work_kept_and_resumed(workspace: Wo
         assert client.post(f"/api/jobs/{waiting}/cancel").json()["status"] == "cancelled"
         client.post(f"/api/jobs/{number}/cancel")
         job = wait(client, number)
-        assert job["status"] == "cancelled" and job["message"] == "what was done before is kept"
+        assert job["status"] == "cancelled" and job["message"] == "its work so far is kept"
         assert (workspace.root / "generators" / "slow" / "training" / "state.pt").is_file()
         assert client.post(f"/api/jobs/{number}/cancel").status_code == 422
         assert client.post(f"/api/jobs/{waiting}/resume").status_code == 422
@@ -161,7 +161,7 @@ def test_a_killed_server_loses_no_job(workspace: Workspace) -> None:
 
 
 def test_two_servers_do_not_share_a_workspace(workspace: Workspace) -> None:
-    with workspace.claimed(), pytest.raises(InputError, match="served already"), Workspace(workspace.root).claimed():
+    with workspace.claimed(), pytest.raises(InputError, match="already served"), Workspace(workspace.root).claimed():
         pass
 
 

@@ -44,7 +44,7 @@ def test_scripts_ask_for_nothing_from_elsewhere(client: TestClient) -> None:
 def test_filters_and_pages_of_a_grid(client: TestClient) -> None:
     page = client.get("/collections/fish", params={"species": "Bus secundus", "split": ""}).text
     assert page.count("<img loading") == 8 and "1 to 8 of 8" in page
-    assert "No image fits" in client.get("/collections/fish", params={"species": "Nobody"}).text
+    assert "No image matches" in client.get("/collections/fish", params={"species": "Nobody"}).text
     assert client.get("/collections/nobody").status_code == 404
 
 
@@ -67,7 +67,7 @@ def test_only_generators_that_can_are_offered(client: TestClient, tmp_path: Path
     assert '<option value="little"' in client.get("/new/vary").text and "/new/vary?generator=little" in client.get("/generators/little").text
     info.write_text(json.dumps({**json.loads(info.read_text()), "abilities": ["blend"]}))
     page = client.get("/new/vary").text
-    assert "No generator here can do this" in page and "<form" not in page
+    assert "No generator in this workspace can do this" in page and "<form" not in page
     assert "/new/vary?" not in client.get("/generators/little").text
     assert '<option value="little"' in client.get("/new/blend").text and '<option value="little"' in client.get("/new/generate").text
 

@@ -80,7 +80,7 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
     loaded(page, ".sheet img")
     take(page, "generator")
 
-    page.get_by_role("link", name="Teach it a species").click()
+    page.get_by_role("link", name="Adapt it to a species").click()
     page.get_by_label("Name of the species").fill(SPECIES)
     page.get_by_label("Drop at least six").set_input_files(photographs)
     page.get_by_label("Training steps").fill("300" if SCREENSHOTS else "5")
@@ -88,7 +88,7 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
     take(page, "adapt")
     if SCREENSHOTS:
         page.get_by_label("Training steps").fill("40")  # so that the time left is told sooner
-    page.get_by_role("button", name="Teach it").click()
+    page.get_by_role("button", name="Adapt").click()
     page.wait_for_url("**/jobs/*")
     if SCREENSHOTS:
         page.locator("#status", has_text=" left").wait_for(timeout=900_000)
@@ -118,7 +118,7 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
             loaded(page, "#nearest img")
             take(page, "curate")
         page.keyboard.press("r" if number % 4 == 2 else "a")
-    page.get_by_text("Every image is judged").wait_for()
+    page.get_by_text("All images are judged").wait_for()
 
     page.get_by_role("link", name="Export").last.click()
     page.get_by_label("Name of the result").fill("chromosoma-set")
@@ -137,10 +137,10 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
         loaded(page, "#image, #nearest img")
         take(page, "review")
         page.goto("/new/blend?generator=reef&species=Pictopiscis+primus&species=Chromosoma+primus")
-        page.get_by_label("What moves along the strip").select_option("species")
+        page.get_by_label("What changes along the strip").select_option("species")
         page.get_by_role("button", name="Draw", exact=True).click()
         finished(page)
-        page.get_by_label("Move between them").focus()
+        page.get_by_label("Position between the two").focus()
         loaded(page, "#between img, #overviews img")
         take(page, "hybrids")
     page.get_by_role("link", name="Workspace").click()

@@ -66,12 +66,27 @@ def test_exif_rotation_is_applied(orientation: int, kind: str) -> None:
         expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     np.testing.assert_array_equal(decode(data), expected)
     assert decode(data).shape[:2] == ((40, 56) if orientation < 5 else (56, 40))
+    if kind == "PNG":  # lossless: against the EXIF standard's table, 2-4 mirrored and turned, 5-8 with rows as columns
+        flips = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}[orientation]
+        laid = picture() if orientation < 5 else picture().transpose(1, 0, 2)
+        np.testing.assert_array_equal(decode(data), laid[:: flips[0], :: flips[1]])
 
 
 def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
     image = Image.fromarray(picture())
     data = encoded(image, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03\xff\xff\xff\xff\0\x09\0\0")
     np.testing.assert_array_equal(decode(data), decode(encoded(image, "JPEG")))
+
+
+def test_orientation_counts_even_where_another_exif_entry_is_damaged() -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    block = bytearray(exif.tobytes())
+    block[17] = 0  # the first entry's tag: Pillow can read this block, but not write it again
+    data = encoded(Image.fromarray(picture()), "PNG", exif=bytes(block))
+    with Image.open(io.BytesIO(data)) as opened, pytest.raises(struct.error):
+        ImageOps.exif_transpose(opened)
+    np.testing.assert_array_equal(decode(data), picture().transpose(1, 0, 2)[:, ::-1])
 
 
 def test_grey_palette_and_two_tone_become_rgb() -> None:

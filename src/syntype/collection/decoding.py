@@ -1,8 +1,8 @@
-"""One way from an image file to pixels: every reader of photographs in Syntype goes through ``decode``.
+"""Decoding of image files: every reader of photographs in Syntype uses ``decode``.
 
-What comes out is always uint8 RGB, upright. What cannot be used raises ``InputError`` with a reason from a short fixed list
-(so that reasons can be counted) and a mend that holds the particulars. Only formats with sturdy decoders are tried, so that a
-hostile file never reaches an interpreter (PostScript) or an exotic codec.
+The result is always uint8 RGB, upright. Files that cannot be used raise ``InputError`` with a reason from a short fixed list
+(so that reasons can be counted) and the details in the advice. Only common formats are tried, so that a
+hostile file never reaches an interpreter (PostScript) or a rarely used codec.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from syntype.errors import InputError
 
@@ -35,17 +35,6 @@ MAX_BYTES = 1_000_000_000
 MIN_SIDE = 8
 """Shortest side, in pixels, below which an image shows nothing."""
 
-# EXIF orientation (tag 0x0112) -> what makes the picture upright
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ORIENTATION = 0x0112
 _GREY = (128, 128, 128)
 
 S = TypeVar("S")
@@ -76,8 +65,8 @@ def read_image(source: Path | str | bytes) -> Decoded:
     """Decode an image file, or its bytes.
 
     EXIF rotation is applied; of an animation or several pages the first is taken; grey, palette and CMYK become RGB; 16 bits
-    become 8 by division by 257; what is transparent is laid over mid-grey, the same for every image, so that the background tells
-    nothing of the species.
+    become 8 by division by 257; transparent pixels become mid-grey, the same for every image, so that the background says
+    nothing about the species.
 
     Raises:
         InputError: the file is missing, empty, too large, no image, damaged, or smaller than ``MIN_SIDE``.
@@ -96,7 +85,7 @@ def read_image(source: Path | str | bytes) -> Decoded:
             raise InputError("is not an image that can be read", mend, file=file) from None
         except Image.DecompressionBombError:
             raise _too_large(file, "") from None
-        except Exception as error:  # whatever a decoder throws at hostile bytes concerns this one file
+        except Exception as error:  # decoders raise anything on hostile bytes; the error concerns this file only
             raise InputError("is truncated or damaged", f"Copy it again from where it came ({_brief(error)}).", file=file) from None
 
 
@@ -147,9 +136,9 @@ def _decode(data: bytes, file: Path | None) -> Decoded:
         if min(width, height) < MIN_SIDE:
             raise InputError(f"is smaller than {MIN_SIDE} pixels", f"It measures {width} x {height} pixels; use a larger one.", file=file)
         image.load()
-        turn = _UPRIGHT.get(_orientation(image))
-        upright = image if turn is None else image.transpose(turn)
-        pixels = _to_rgb(upright, file)
+        with suppress(Exception):  # Pillow turns the pixels first, then rewrites the EXIF block; where the block is damaged, only the latter fails
+            ImageOps.exif_transpose(image, in_place=True)
+        pixels = _to_rgb(image, file)
         note = "several pages: the first is used" if kind == "TIFF" else "animated: the first frame is used"
         return Decoded(pixels, "JPEG" if kind == "MPO" else kind, note if kind != "MPO" and _has_frames(image) else None)
 
@@ -182,13 +171,6 @@ def _to_8_bits(values: np.ndarray, file: Path | None) -> np.ndarray:
     if low < 0 or high > 65535:
         return ((values.astype(np.float64) - low) * (255 / max(high - low, 1)) + 0.5).astype(np.uint8)
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF in a sound picture: take it as it lies
-        return 1
 
 
 def _has_frames(image: Image.Image) -> bool:

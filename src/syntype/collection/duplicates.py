@@ -1,6 +1,6 @@
-"""Images that are the same, and images that nearly are.
+"""Exact duplicates and near duplicates.
 
-Near duplicates are found in steps, each cheaper than looking at every pair: first candidates, whose 64-bit perceptual hashes lie within a
+Near duplicates are found in steps, without comparing every pair: first candidates, whose 64-bit perceptual hashes lie within a
 small Hamming distance (multi-index hashing by faiss: Norouzi, Punjani & Fleet 2012, "Fast search in Hamming space"), then a comparison of
 thumbnails, then, where an encoder is given, of feature vectors.
 """
@@ -52,7 +52,7 @@ def first_of_same(table: pd.DataFrame) -> np.ndarray:
 
 def near_duplicates(table: pd.DataFrame, thumbnails: Callable[[np.ndarray], np.ndarray],
                     encode: Callable[[np.ndarray], np.ndarray] | None = None) -> pd.DataFrame:  # fmt: skip
-    """Pairs of images that nearly are the same; of images with the same bytes only the first is looked at.
+    """Pairs of images that are nearly the same; of images with the same bytes only the first is used.
 
     Args:
         table: columns ``sha256`` and ``phash``.

@@ -1,4 +1,4 @@
-"""What experts decide about synthetic images one by one, and what becomes of it in a collection's table."""
+"""Expert decisions about single synthetic images, and how they change a collection's table."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["BEFORE", "DECISIONS", "Decision", "ExpertResult", "Vote", "apply_vot
 Decision = Literal["accept", "reject", "unsure"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 BEFORE = ("verdict_before", "reason_before")
-"""Columns that keep what the table said of an image before an expert did, so that an undone decision leaves no trace; ``none`` stands for null."""
+"""Columns that keep an image's verdict and reason from before the expert decision, so that it can be undone; ``none`` stands for null."""
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One reviewer's standing decision about one image.
+    """One reviewer's current decision about one image.
 
     Attributes:
-        sha256: of the file that the reviewer saw; a file that has changed since is not judged by it. None: not known.
+        sha256: of the file that the reviewer saw; the vote does not count for a file that has changed since. None: not known.
     """
 
     image_id: str
@@ -36,12 +36,12 @@ class Vote:
 
 @dataclass(frozen=True)
 class ExpertResult:
-    """What applying votes gave.
+    """Result of ``apply_votes``.
 
     Attributes:
-        num_accepted, num_refused: images whose row now rests on experts.
-        num_open: images with votes that decide nothing: everyone unsure, or a copy that experts liked.
-        num_changed: rows that say something else than before.
+        num_accepted, num_refused: images whose verdict is now the experts'.
+        num_open: images whose votes change nothing: all reviewers are unsure, or they accept a copy.
+        num_changed: rows that changed.
     """
 
     collection: Collection
@@ -58,7 +58,7 @@ class ExpertResult:
 def combine(decisions: Iterable[Decision]) -> Literal["accepted", "refused"] | None:
     """The verdict of several reviewers: accepted if more accept than reject, refused if as many or more reject, None if all are unsure.
 
-    An image that experts disagree about is not worth the risk of a false label.
+    On a tie the image is refused, to avoid wrong labels.
     """
     counts = Counter(decisions)
     if counts["accept"] > counts["reject"]:
@@ -69,12 +69,12 @@ def combine(decisions: Iterable[Decision]) -> Literal["accepted", "refused"] | N
 def apply_votes(collection: Collection, votes: Sequence[Vote], withdrawn: Iterable[str] = ()) -> ExpertResult:
     """Write reviewers' votes into ``verdict``, ``reason`` (``expert`` for what they refuse) and ``reviewer``, and save the table if it changed.
 
-    Experts overrule the filters for species and distribution in either direction. They cannot lift a refusal as a copy: a copy
-    shows nothing new, and one of a test photograph would spoil a study. Real photographs are passed over.
+    Experts overrule the filters for species and distribution in either direction. They cannot accept what was refused as a copy: a copy
+    shows nothing new, and a copy of a test photograph would leak test data. Real photographs are ignored.
 
     Args:
         votes: all standing ones, at most one for each image and reviewer.
-        withdrawn: image_id of images whose votes were all undone; their rows go back to what they said before. Rows without votes
+        withdrawn: image_id of images whose votes were all undone; their rows get their earlier verdict back. Rows without votes
             that are not named here stay as they are.
     """
     by_image: dict[str, list[Vote]] = {}

@@ -1,6 +1,6 @@
 """Training, validation and test images: by group, stratified by species, decided once.
 
-A *unit* is what may not be torn apart: the images of one group, and groups joined by duplicates.
+A *unit* is a set of images that must stay in one split: the images of one group, and groups joined by duplicates.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
+from scipy.cluster.hierarchy import DisjointSet
 
 __all__ = ["join_groups", "make_splits"]
 
@@ -38,16 +40,10 @@ def join_groups(groups: np.ndarray, species: np.ndarray, same: Iterable[tuple[in
             limit[label] += 1
     limit //= 2
     over = [any(count > limit[label] for label, count in unit.items()) for unit in held]
-    parent = list(range(len(held)))
-
-    def root(unit: int) -> int:
-        while parent[unit] != unit:
-            parent[unit] = unit = parent[parent[unit]]
-        return unit
-
+    units = DisjointSet(range(len(held)))
     for pairs, bounded in ((same, False), (near, True)):
         for a, b in pairs:
-            one, other = root(int(groups[a])), root(int(groups[b]))
+            one, other = units[int(groups[a])], units[int(groups[b])]
             if one == other:
                 continue
             if len(held[one]) > len(held[other]):
@@ -56,11 +52,11 @@ def join_groups(groups: np.ndarray, species: np.ndarray, same: Iterable[tuple[in
             exceeds = over[one] or over[other] or any(count > limit[label] for label, count in merged.items())
             if bounded and exceeds:
                 continue
-            parent[one], over[other] = other, exceeds
             held[other].update(merged)
-    roots = np.array([root(int(group)) for group in groups], dtype=np.int64)
-    _, first, units = np.unique(roots, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first, kind="stable"), kind="stable")[units].astype(np.int64)
+            units.merge(one, other)
+            root = units[one]
+            held[root], over[root] = held[other], exceeds
+    return pd.factorize(np.array([units[int(group)] for group in groups], dtype=np.int64))[0].astype(np.int64)
 
 
 def make_splits(species: np.ndarray, units: np.ndarray, *, seed: int, test_fraction: float = 0.25, val_fraction: float = 0.15) -> np.ndarray:

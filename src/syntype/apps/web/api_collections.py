@@ -1,4 +1,4 @@
-"""Routes of collections: what there is, pages of images, pictures, and uploads that become collections."""
+"""Routes of collections: lists, images, thumbnails and uploads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from syntype.apps.web.catalogue import FILTERS, Index
 from syntype.apps.web.generators import matching
 from syntype.apps.web.requests import Slug, UploadId
-from syntype.apps.web.studio import PROBLEMS, Here, Studio, image_answer
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
 from syntype.apps.web.thumbnails import squared, thumbnail
 from syntype.apps.web.uploads import RefusedFile, Taken
 from syntype.collection import Collection
@@ -123,7 +123,7 @@ class SpeciesCount(BaseModel):
 
 
 class Upload(BaseModel):
-    """Photographs on their way: images of each species so far."""
+    """An upload: number of images of each species so far."""
 
     upload: str
     species: dict[str, int]
@@ -134,116 +134,120 @@ def image_row(row: dict[str, Any]) -> ImageRow:
     return ImageRow.model_validate(row, extra="ignore")
 
 
-def _index(here: Studio, name: str) -> Index:
-    return here.catalogue.index(here.workspace.find("collections", name))
+def _index(studio: Studio, name: str) -> Index:
+    return studio.catalogue.index(studio.workspace.find("collections", name))
 
 
-def _summary(here: Studio, name: str) -> dict[str, Any]:
-    summary = here.catalogue.summary(here.workspace.find("collections", name))
+def _summary(studio: Studio, name: str) -> dict[str, Any]:
+    summary = studio.catalogue.summary(studio.workspace.find("collections", name))
     cover = [{"image_id": image_id, "sha256": sha256} for image_id, sha256 in summary.cover]
     return {"name": name, **vars(summary), "cover": cover}
 
 
 @router.get("/collections")
-def list_collections(here: Here) -> list[CollectionSummary]:
+def list_collections(studio: CurrentStudio) -> list[CollectionSummary]:
     """All collections of the workspace."""
-    return [CollectionSummary(**_summary(here, name)) for name in here.workspace.slugs("collections")]
+    return [CollectionSummary(**_summary(studio, name)) for name in studio.workspace.slugs("collections")]
 
 
 @router.get("/collections/{name}")
-def show_collection(here: Here, name: Slug) -> CollectionDetail:
+def show_collection(studio: CurrentStudio, name: Slug) -> CollectionDetail:
     """One collection."""
-    index = _index(here, name)
+    index = _index(studio, name)
     info = read_object(index.root / "collection.json")
-    history = json.loads(here.workspace.show(json.dumps(info.get("history", []))))
-    sources = [here.workspace.show(str(source)) for source in info.get("sources", [])]
-    return CollectionDetail(**_summary(here, name), facets=index.facets, sources=sources, history=history, reference=here.workspace.reference(name))
+    history = json.loads(studio.workspace.show(json.dumps(info.get("history", []))))
+    sources = [studio.workspace.show(str(source)) for source in info.get("sources", [])]
+    return CollectionDetail(
+        **_summary(studio, name), facets=index.facets, sources=sources, history=history, reference=studio.workspace.reference(name)
+    )
 
 
 @router.get("/collections/{name}/images")
-def list_images(here: Here, name: Slug, filters: Filters, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> ImagePage:
+def list_images(
+    studio: CurrentStudio, name: Slug, filters: Filters, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
+) -> ImagePage:
     """A page of images; the value ``none`` of a filter asks for images without one."""
-    index = _index(here, name)
+    index = _index(studio, name)
     positions = index.matching(filters)
     return ImagePage(total=len(positions), offset=offset, images=[image_row(row) for row in index.rows(positions[offset : offset + limit])])
 
 
 @router.get("/collections/{name}/images/{image_id}")
-def show_image(here: Here, name: Slug, image_id: ImageId) -> ImageRow:
+def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageRow:
     """One image."""
-    return image_row(_index(here, name).image(image_id))
+    return image_row(_index(studio, name).image(image_id))
 
 
 @router.get("/collections/{name}/images/{image_id}/thumbnail", response_class=FileResponse)
 def show_thumbnail(
-    here: Here,
+    studio: CurrentStudio,
     name: Slug,
     image_id: ImageId,
     side: Literal["160", "320", "1024"] = "160",
     version: Annotated[str | None, Query(max_length=64)] = None,
 ) -> FileResponse:
     """A WebP of at most ``side`` pixels, made once. With the image's sha256 as ``version`` browsers keep it and need not ask again."""
-    index = _index(here, name)
+    index = _index(studio, name)
     image = index.image(image_id)
-    path = thumbnail(here.workspace.root / ".cache", index.file(image), image["sha256"], int(side))
+    path = thumbnail(studio.workspace.root / ".cache", index.file(image), image["sha256"], int(side))
     return image_answer(path, for_ever=version is not None and version == image["sha256"])
 
 
 @router.get("/collections/{name}/images/{image_id}/file", response_class=FileResponse)
-def show_file(here: Here, name: Slug, image_id: ImageId) -> FileResponse:
+def show_file(studio: CurrentStudio, name: Slug, image_id: ImageId) -> FileResponse:
     """The image file as it is."""
-    index = _index(here, name)
+    index = _index(studio, name)
     return image_answer(index.file(index.image(image_id)))
 
 
 @router.get("/collections/{name}/images/{image_id}/square", response_class=Response, responses={200: {"content": {"image/png": {}}}})
-def show_square(here: Here, name: Slug, image_id: ImageId) -> Response:
+def show_square(studio: CurrentStudio, name: Slug, image_id: ImageId) -> Response:
     """The square of the image that generators see, 512 pixels wide."""
-    index = _index(here, name)
+    index = _index(studio, name)
     image = index.image(image_id)
     return Response(squared(index.file(image), 512, image["box"]), media_type="image/png")
 
 
 @router.get("/collections/{name}/long-tail", response_class=FileResponse)
-def show_long_tail(here: Here, name: Slug) -> FileResponse:
+def show_long_tail(studio: CurrentStudio, name: Slug) -> FileResponse:
     """A picture of the number of training images of every species."""
     from syntype.collection.inspection import plot_long_tail
 
-    index = _index(here, name)
-    path = here.workspace.root / ".cache" / "long-tails" / f"{name}-{index.stamp[0]}.png"
+    index = _index(studio, name)
+    path = studio.workspace.root / ".cache" / "long-tails" / f"{name}-{index.stamp[0]}.png"
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
-        with TemporaryDirectory(dir=path.parent) as folder:  # two requests may draw it at once
+        with TemporaryDirectory(dir=path.parent) as folder:  # two requests may draw it at the same time
             os.replace(plot_long_tail(Collection.open(index.root), Path(folder) / path.name), path)
     return image_answer(path)
 
 
 @router.get("/collections/{name}/duplicates")
-def list_duplicates(here: Here, name: Slug, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> DuplicatePage:
+def list_duplicates(studio: CurrentStudio, name: Slug, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> DuplicatePage:
     """Images that show the same picture as an earlier one of the collection."""
-    index = _index(here, name)
+    index = _index(studio, name)
     positions = index.having("duplicate_of")
     pairs = []
     for row in index.rows(positions[offset : offset + limit]):
-        with suppress(UnknownNameError):  # a table made elsewhere may name what is not in it
+        with suppress(UnknownNameError):  # a table made by another program may name an image that it does not have
             pairs.append(Duplicate(image=image_row(row), first=image_row(index.image(row["duplicate_of"]))))
     return DuplicatePage(total=len(positions), offset=offset, pairs=pairs)
 
 
 @router.get("/collections/{name}/species")
 def search_collection_species(
-    here: Here, name: Slug, query: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
+    studio: CurrentStudio, name: Slug, query: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
 ) -> list[SpeciesCount]:
     """Species whose names hold every word of the query, commonest first."""
-    counts = _index(here, name).facets["species"]
+    counts = _index(studio, name).facets["species"]
     found = matching([species for species in counts if species != "none"], query)
     return [SpeciesCount(species=species, num_images=counts[species]) for species in found[:limit]]
 
 
 @router.get("/collections/{name}/refused")
-def list_refused(here: Here, name: Slug, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> list[RefusedFile]:
-    """Files that the import set aside, with the reasons."""
-    path = here.workspace.find("collections", name) / "refused.csv"
+def list_refused(studio: CurrentStudio, name: Slug, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> list[RefusedFile]:
+    """Files that the import refused, with the reasons."""
+    path = studio.workspace.find("collections", name) / "refused.csv"
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -252,21 +256,21 @@ def list_refused(here: Here, name: Slug, limit: Annotated[int, Query(ge=1, le=10
 
 
 @router.post("/uploads", status_code=201, tags=["uploads"])
-def begin_upload(here: Here) -> Upload:
-    """Begin an upload: send files to it, then ask for a job of the kind ``import``."""
-    return Upload(upload=here.uploads.begin(), species={})
+def begin_upload(studio: CurrentStudio) -> Upload:
+    """Begin an upload: send files to it, then create a job of the kind ``import``."""
+    return Upload(upload=studio.uploads.begin(), species={})
 
 
 @router.get("/uploads/{upload}", tags=["uploads"])
-def show_upload(here: Here, upload: UploadId) -> Upload:
-    """What was taken so far."""
-    return Upload(upload=upload, species=here.uploads.contents(upload))
+def show_upload(studio: CurrentStudio, upload: UploadId) -> Upload:
+    """What was accepted so far."""
+    return Upload(upload=upload, species=studio.uploads.contents(upload))
 
 
 @router.delete("/uploads/{upload}", status_code=204, tags=["uploads"])
-def drop_upload(here: Here, upload: UploadId) -> None:
-    """Delete an upload that is not wanted."""
-    here.uploads.drop(upload)
+def drop_upload(studio: CurrentStudio, upload: UploadId) -> None:
+    """Delete an upload."""
+    studio.uploads.drop(upload)
 
 
 @router.put(
@@ -276,18 +280,18 @@ def drop_upload(here: Here, upload: UploadId) -> None:
 )
 async def send_file(
     request: Request,
-    here: Here,
+    studio: CurrentStudio,
     upload: UploadId,
     name: Annotated[str, Query(min_length=1, max_length=200)],
     species: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Taken:
-    """Send one photograph, or one zip, as the body. A zip's folders name the species unless ``species`` does. What is refused leaves nothing."""
-    limit = here.uploads.limit(name)
+    """Send one photograph, or one zip, as the body. The folders of a zip name the species unless ``species`` is given. Refused files are deleted."""
+    limit = studio.uploads.limit(name)
     too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
-    with here.uploads.receiving(upload) as folder:
+    with studio.uploads.receiving(upload) as folder:
         received = 0
         with (folder / "received").open("xb") as file:
             async for chunk in request.stream():
@@ -295,4 +299,4 @@ async def send_file(
                 if received > limit:
                     raise too_large
                 await run_in_threadpool(file.write, chunk)
-        return await run_in_threadpool(here.uploads.take, upload, folder / "received", name, species)
+        return await run_in_threadpool(studio.uploads.take, upload, folder / "received", name, species)

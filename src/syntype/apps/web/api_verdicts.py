@@ -1,4 +1,4 @@
-"""Routes of expert curation: the next image with photographs to compare, a decision, its undoing, and how reviewers agree."""
+"""Routes of expert curation: the next image with photographs to compare, a decision, undo, and the agreement of reviewers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, StringConstraints
 from syntype.apps.web.api_collections import ImageRow, image_row
 from syntype.apps.web.catalogue import Index
 from syntype.apps.web.requests import Slug, Text
-from syntype.apps.web.studio import PROBLEMS, Here, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.collection.experts import Decision
 from syntype.errors import UnknownNameError, UserError
 
@@ -19,13 +19,13 @@ __all__ = ["Reviewer", "router"]
 
 router = APIRouter(prefix="/api/collections/{name}", tags=["verdicts"], responses=PROBLEMS)
 Reviewer = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f;]+$", strip_whitespace=True)]
-"""A reviewer's name as it will stand in the table, where semicolons part several."""
+"""A reviewer's name as it will stand in the table, where semicolons separate several."""
 _CHUNK = 200
 _NEAREST = 3
 
 
 class NearPhotograph(BaseModel):
-    """A real photograph to compare with. ``distance`` is curation's, 0 for the same picture; null: chosen for its species alone."""
+    """A real photograph to compare with. ``distance``: as curation measured it, 0 for the same picture; null: chosen by species only."""
 
     collection: str
     image_id: str
@@ -42,7 +42,7 @@ class ReviewItem(BaseModel):
 
 
 class NextImages(BaseModel):
-    """Images that the reviewer has not judged, in the order of the collection: the first to show, the others to fetch ahead."""
+    """Images that the reviewer has not judged, in the order of the collection: the first to show, the others to fetch in advance."""
 
     items: list[ReviewItem]
     num_left: int
@@ -60,7 +60,7 @@ class NewVerdict(BaseModel):
 
 
 class SavedVerdict(BaseModel):
-    """A decision that is on the disk."""
+    """A saved decision."""
 
     id: int
     image_id: str
@@ -68,13 +68,13 @@ class SavedVerdict(BaseModel):
 
 
 class Undo(BaseModel):
-    """Whose latest decision to take back."""
+    """Whose latest decision to undo."""
 
     reviewer: Reviewer
 
 
 class Undone(BaseModel):
-    """The decision that was taken back, and its image to judge again; both null where there was none."""
+    """The decision that was undone, and its image to judge again; both null if there was none."""
 
     verdict: SavedVerdict | None
     item: ReviewItem | None
@@ -89,14 +89,14 @@ class PairAgreement(BaseModel):
 
 
 class Agreement(BaseModel):
-    """What each reviewer decided how often, and how every two agree."""
+    """Number of decisions of each reviewer, and the agreement of every two reviewers."""
 
     reviewers: dict[str, dict[str, int]]
     pairs: list[PairAgreement]
 
 
 class Applied(BaseModel):
-    """What stands in the collection's table now."""
+    """Counts of the collection's table now."""
 
     num_accepted: int
     num_refused: int
@@ -106,7 +106,7 @@ class Applied(BaseModel):
 
 @router.get("/next")
 def next_images(
-    here: Here,
+    studio: CurrentStudio,
     name: Slug,
     reviewer: Annotated[Reviewer, Query()],
     after: Annotated[int, Query(ge=-1, le=10**9)] = -1,
@@ -119,63 +119,63 @@ def next_images(
 
     ``species`` and ``verdict`` narrow them down; ``real`` names the collection to compare with, by default the one that curation used.
     """
-    index = here.catalogue.index(here.workspace.find("collections", name))
+    index = studio.catalogue.index(studio.workspace.find("collections", name))
     filters = {"origin": "synthetic"} | {key: value for key, value in (("species", species), ("verdict", verdict)) if value is not None}
     wanted = index.matching(filters)
     start = int(wanted.to_numpy().searchsorted(after, side="right"))
-    compare = _reference(here, name, real)
+    compare = _reference(studio, name, real)
     found: list[dict[str, Any]] = []
     while start < len(wanted) and len(found) < count:
         rows = index.rows(wanted[start : start + _CHUNK])
-        judged = here.reviews.judged(name, reviewer, [row["image_id"] for row in rows])
+        judged = studio.reviews.judged(name, reviewer, [row["image_id"] for row in rows])
         found += [row for row in rows if row["image_id"] not in judged]
         start += _CHUNK
     items = [ReviewItem(image=image_row(row), nearest=_nearest(row, compare)) for row in found[:count]]
-    return NextImages(items=items, num_left=max(0, len(wanted) - here.reviews.count(name, reviewer)) if len(filters) == 1 else len(items))
+    return NextImages(items=items, num_left=max(0, len(wanted) - studio.reviews.count(name, reviewer)) if len(filters) == 1 else len(items))
 
 
 @router.post("/verdicts", status_code=201)
-def decide(here: Here, name: Slug, verdict: NewVerdict) -> SavedVerdict:
-    """Record a decision; it is on the disk before this answers."""
-    image = here.catalogue.index(here.workspace.find("collections", name)).image(verdict.image_id)
+def decide(studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdict:
+    """Save a decision; it is on disk before the response is sent."""
+    image = studio.catalogue.index(studio.workspace.find("collections", name)).image(verdict.image_id)
     if image["origin"] != "synthetic":
         raise UserError(f"image {verdict.image_id} of {name!r} is a photograph. Experts judge synthetic images only.")
-    number = here.reviews.decide(name, verdict.image_id, image["sha256"], verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
+    number = studio.reviews.decide(name, verdict.image_id, image["sha256"], verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
     return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision)
 
 
 @router.post("/verdicts/undo")
-def undo(here: Here, name: Slug, undo: Undo) -> Undone:
-    """Take back the reviewer's latest decision."""
-    index = here.catalogue.index(here.workspace.find("collections", name))
-    taken = here.reviews.undo(name, undo.reviewer)
+def undo(studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
+    """Undo the reviewer's latest decision."""
+    index = studio.catalogue.index(studio.workspace.find("collections", name))
+    taken = studio.reviews.undo(name, undo.reviewer)
     if taken is None:
         return Undone(verdict=None, item=None)
     verdict = SavedVerdict(id=taken["id"], image_id=taken["image_id"], decision=taken["decision"])
     try:
         image = index.image(taken["image_id"])
-    except UnknownNameError:  # the collection has been made anew since
+    except UnknownNameError:  # the collection was replaced since
         return Undone(verdict=verdict, item=None)
-    return Undone(verdict=verdict, item=ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(here, name, None))))
+    return Undone(verdict=verdict, item=ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(studio, name, None))))
 
 
 @router.get("/verdicts")
-def show_agreement(here: Here, name: Slug) -> Agreement:
+def show_agreement(studio: CurrentStudio, name: Slug) -> Agreement:
     """Counts and agreement of the reviewers."""
-    here.workspace.find("collections", name)
-    return Agreement.model_validate(here.reviews.agreement(name))
+    studio.workspace.find("collections", name)
+    return Agreement.model_validate(studio.reviews.agreement(name))
 
 
 @router.post("/verdicts/apply")
-def apply(here: Here, name: Slug) -> Applied:
+def apply(studio: CurrentStudio, name: Slug) -> Applied:
     """Write the verdicts into the collection's table at once; otherwise this happens when nobody has decided anything for some seconds."""
-    return Applied(**here.reviews.apply(name).summary())
+    return Applied(**studio.reviews.apply(name).summary())
 
 
-def _reference(here: Studio, name: str, asked: str | None) -> tuple[str, Index] | None:
+def _reference(studio: Studio, name: str, asked: str | None) -> tuple[str, Index] | None:
     """The collection of photographs to compare with: the one asked for, or that of curation, if it is still there."""
-    asked = asked or here.workspace.reference(name)
-    return None if asked is None else (asked, here.catalogue.index(here.workspace.find("collections", asked)))
+    asked = asked or studio.workspace.reference(name)
+    return None if asked is None else (asked, studio.catalogue.index(studio.workspace.find("collections", asked)))
 
 
 def _nearest(row: dict[str, Any], compare: tuple[str, Index] | None) -> list[NearPhotograph]:

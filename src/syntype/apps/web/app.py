@@ -1,4 +1,4 @@
-"""The application: its parts put together, its routes, and how errors are told."""
+"""The ASGI application: its parts, its routes and its error responses."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_verdicts, asking, pages, quiz
+from syntype.apps.web import api_collections, api_jobs, api_verdicts, forms, pages, quiz
 from syntype.apps.web.catalogue import Catalogue
-from syntype.apps.web.doors import COOKIE, SESSION_SECONDS, Doors, Sessions
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
+from syntype.apps.web.security import COOKIE, SESSION_SECONDS, SecurityMiddleware, Sessions
 from syntype.apps.web.store import Store
-from syntype.apps.web.studio import PROBLEMS, Here, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Workspace
 from syntype.errors import SyntypeError, UnknownNameError, UserError
@@ -73,35 +73,35 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
 
     app = FastAPI(
         title="Syntype Studio", version=__version__, lifespan=lifespan, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None,
-        description="Everything that the Studio's pages do. Names are slugs of the workspace. Errors are `{\"error\": message}`.",
+        description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router, asking.router):
+    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router, forms.router):
         app.include_router(router)
     app.mount("/static", pages.STATIC)
-    app.add_exception_handler(SyntypeError, _tell)
-    app.add_exception_handler(RequestValidationError, _tell_invalid)
-    app.add_exception_handler(HTTPException, _tell_http)
-    app.add_exception_handler(Exception, _tell_unexpected)
-    return Doors(app, config, sessions)
+    app.add_exception_handler(SyntypeError, _handle)
+    app.add_exception_handler(RequestValidationError, _handle_invalid)
+    app.add_exception_handler(HTTPException, _handle_http)
+    app.add_exception_handler(Exception, _handle_unexpected)
+    return SecurityMiddleware(app, config, sessions)
 
 
 @_sessions.get("")
-def show_session(request: Request, response: Response, here: Here) -> Session:
-    """The session of this browser; on loopback without a token one is begun."""
+def show_session(request: Request, response: Response, studio: CurrentStudio) -> Session:
+    """The session of this browser; on loopback without a token a new one is started."""
     visitor = request.state.visitor
     if visitor is None or visitor.by_header:
         return Session(signed_in=visitor is not None, csrf=None)
-    return Session(signed_in=True, csrf=here.sessions.csrf(visitor.session or _begin(here, response)))
+    return Session(signed_in=True, csrf=studio.sessions.csrf(visitor.session or _begin(studio, response)))
 
 
 @_sessions.post("")
-async def sign_in(sign_in: SignIn, response: Response, here: Here) -> Session:
+async def sign_in(sign_in: SignIn, response: Response, studio: CurrentStudio) -> Session:
     """Sign in with the token."""
-    if here.config.token is None or not hmac.compare_digest(sign_in.token.encode(), here.config.token.encode()):
-        await asyncio.sleep(0.5)  # so that guessing is slow
-        raise HTTPException(403, "this is not the Studio's token. It was shown when the server first started with it.")
-    return Session(signed_in=True, csrf=here.sessions.csrf(_begin(here, response)))
+    if studio.config.token is None or not hmac.compare_digest(sign_in.token.encode(), studio.config.token.encode()):
+        await asyncio.sleep(0.5)  # slows down guessing
+        raise HTTPException(403, "this is not the Studio's token. The token was shown when the server was first started with it.")
+    return Session(signed_in=True, csrf=studio.sessions.csrf(_begin(studio, response)))
 
 
 @_sessions.delete("", status_code=204)
@@ -110,41 +110,41 @@ def sign_out(response: Response) -> None:
     response.delete_cookie(COOKIE)
 
 
-def _begin(here: Studio, response: Response) -> str:
+def _begin(studio: Studio, response: Response) -> str:
     """Give the browser a new session's cookie; returns the session's id."""
-    cookie = here.sessions.make()
-    response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=here.config.https, path="/")
-    return here.sessions.check(cookie) or ""
+    cookie = studio.sessions.make()
+    response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=studio.config.https, path="/")
+    return studio.sessions.check(cookie) or ""
 
 
-def _problem(request: Request, status: int, message: str) -> Response:
-    """Why a request was refused: as a page for who looks at pages, as JSON for programs."""
+def _error_response(request: Request, status: int, message: str) -> Response:
+    """An error response: a page for browsers, JSON for programs."""
     message = message.encode("utf-8", "replace").decode()
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
         return pages.render(request, "problem", status, message=message)
     return JSONResponse({"error": message}, status)
 
 
-def _tell(request: Request, error: Exception) -> Response:
-    """An error of ours in its own words, without the paths of this machine."""
+def _handle(request: Request, error: Exception) -> Response:
+    """The message of one of Syntype's own errors, without paths of this machine."""
     studio: Studio = request.app.state.studio
     status = 404 if isinstance(error, UnknownNameError) else 422 if isinstance(error, UserError) else 500
-    return _problem(request, status, studio.workspace.show(str(error)))
+    return _error_response(request, status, studio.workspace.show(str(error)))
 
 
-def _tell_invalid(request: Request, error: Exception) -> Response:
+def _handle_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return _problem(request, 422, f"{where or 'the request'}: {first['msg']}. See /api/openapi.json for what is expected.")
+    return _error_response(request, 422, f"{where or 'the request'}: {first['msg']}. See /api/openapi.json for what is expected.")
 
 
-def _tell_http(request: Request, error: Exception) -> Response:
+def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = {404: "there is nothing at this address. See /api/openapi.json.", 405: "this address does not take such requests. See /api/openapi.json."}
-    return _problem(request, error.status_code, known.get(error.status_code) or str(error.detail))
+    known = {404: "nothing is found at this address. See /api/openapi.json.", 405: "this address does not accept this method. See /api/openapi.json."}
+    return _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
 
 
-def _tell_unexpected(request: Request, error: Exception) -> Response:
-    _log.exception("a request met an error", exc_info=error)
-    return _problem(request, 500, f"the server met an unexpected {type(error).__name__}; its log says more. Try again, or restart the server.")
+def _handle_unexpected(request: Request, error: Exception) -> Response:
+    _log.exception("error while handling a request", exc_info=error)
+    return _error_response(request, 500, f"unexpected {type(error).__name__} on the server; see its log. Try again, or restart the server.")

@@ -1,7 +1,7 @@
-"""Collections as the Studio shows them: an index of a few columns in memory, from which pages of any filter are cut.
+"""Collections as the Studio shows them: an in-memory index of a few columns, which is filtered and paged.
 
-An index holds about 200 bytes an image, and the catalogue keeps the few used last, so the server's memory does not grow with what
-has been looked at. An index is read again when the collection's table has changed on the disk.
+An index takes about 200 bytes an image, and the catalogue keeps the most recently used ones, so memory stays bounded. An index is read
+again when the collection's table has changed on disk.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Catalogue:
 
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Where a collection's table is read: what goes wrong is told."""
+    """Turn errors while reading a collection's table into ``CollectionError``."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:

@@ -1,4 +1,4 @@
-"""What the Studio says of trained generators: read from ``generator.json`` alone, so that the server needs no PyTorch."""
+"""Descriptions of trained generators, read from ``generator.json`` only, so that the server does not import PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the Studio is set up: its address, and what a request may ask of the machine."""
+"""Settings of the Studio: its address, and the limits of requests."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ __all__ = ["Limits", "StudioConfig", "is_loopback"]
 
 
 class Limits(Settings):
-    """What uploads may be."""
+    """Limits of uploads and requests."""
 
     file_bytes: int = Field(100_000_000, ge=1)
-    """Of one photograph."""
+    """Largest size of one photograph (bytes, or pixels)."""
     zip_bytes: int = Field(2_000_000_000, ge=1)
-    """Of one zip as it is sent."""
+    """Largest zip, compressed."""
     unpacked_bytes: int = Field(4_000_000_000, ge=1)
-    """Of all that one zip unpacks to."""
+    """Largest unpacked size of one zip."""
     upload_bytes: int = Field(8_000_000_000, ge=1)
-    """Of all files of one upload, as they lie on the disk."""
+    """Largest total size of the files of one upload on disk."""
     files: int = Field(20_000, ge=1)
-    """Files of one upload."""
+    """Most files in one upload."""
     uploads: int = Field(20, ge=1)
-    """Uploads that have not become collections yet."""
+    """Most uploads that have not been imported yet."""
     pixels: int = Field(60_000_000, ge=1)
-    """Of one photograph."""
+    """Largest size of one photograph (bytes, or pixels)."""
     ratio: int = Field(100, ge=2)
-    """How many times larger than in the zip a file may be; photographs are compressed already."""
+    """Largest compression ratio of a file in a zip; photographs are already compressed."""
     json_bytes: int = Field(1_000_000, ge=1)
-    """Of any other request."""
+    """Largest body of any other request."""
 
 
 class StudioConfig(Settings):
-    """How the server answers.
+    """How the server is reached.
 
-    ``token`` is what other programs and people must show; None only on loopback.
+    ``token``: secret that users and programs must send; None only on loopback.
     """
 
     host: str = "127.0.0.1"
@@ -49,5 +49,5 @@ class StudioConfig(Settings):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this very machine can reach an address."""
+    """Whether an address can be reached from this machine only."""
     return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,4 +1,4 @@
-"""The pages: rendered here, made lively by small scripts in ``static/`` that speak to the REST interface. No page needs anything from elsewhere."""
+"""The HTML pages. Small scripts in ``static/`` call the REST API. No page loads anything from another server."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from syntype.apps.web.api_jobs import (
     show_study,
 )
 from syntype.apps.web.api_verdicts import show_agreement
-from syntype.apps.web.doors import HEADERS
 from syntype.apps.web.requests import Slug
-from syntype.apps.web.studio import Here
+from syntype.apps.web.security import HEADERS
+from syntype.apps.web.studio import CurrentStudio
 from syntype.errors import UnknownNameError
 
 __all__ = ["STATIC", "render", "router"]
@@ -62,95 +62,100 @@ def render(request: Request, template: str, status: int = 200, /, **shown: Any) 
 
 
 @router.get("/")
-def home(request: Request, here: Here) -> Response:
+def home(request: Request, studio: CurrentStudio) -> Response:
     """What the workspace holds, the queue, and where photographs come in."""
-    shown = {"collections": list_collections(here), "generators": list_generators(here), "studies": list_studies(here), "exports": list_exports(here)}
+    shown = {
+        "collections": list_collections(studio),
+        "generators": list_generators(studio),
+        "studies": list_studies(studio),
+        "exports": list_exports(studio),
+    }
     return render(request, "home", **shown)
 
 
 @router.get("/signin")
-def sign_in(request: Request, here: Here) -> Response:
+def sign_in(request: Request, studio: CurrentStudio) -> Response:
     """Where the token is asked for."""
-    if here.config.token is None:
+    if studio.config.token is None:
         return RedirectResponse("/", 303)
     return render(request, "signin")
 
 
 @router.get("/jobs/{number}")
-def job(request: Request, here: Here, number: JobNumber) -> Response:
+def job(request: Request, studio: CurrentStudio, number: JobNumber) -> Response:
     """How far a job is, what can be seen of it already, and where to go from there."""
-    job, learnt_from = show_job(here, number), []
+    job, learnt_from = show_job(studio, number), []
     if job.kind == "adapt":
         with suppress(UnknownNameError):  # the collection may be gone since
             learnt_from = list_images(
-                here, job.request["collection"], {"species": job.request["species"], "split": "train"}, limit=LEARNT_FROM
+                studio, job.request["collection"], {"species": job.request["species"], "split": "train"}, limit=LEARNT_FROM
             ).images
     return render(request, "job", job=job, learnt_from=learnt_from)
 
 
 @router.get("/collections/{name}")
-def grid(request: Request, here: Here, name: Slug, chosen: Filters, offset: Offset = 0) -> Response:
+def grid(request: Request, studio: CurrentStudio, name: Slug, chosen: Filters, offset: Offset = 0) -> Response:
     """A page of a collection's images, and filters."""
-    page = list_images(here, name, chosen, offset=offset, limit=PAGE_SIZE)
+    page = list_images(studio, name, chosen, offset=offset, limit=PAGE_SIZE)
 
     def address(to: int) -> str:
         return "?" + urlencode({**chosen, "offset": to})
 
     shown = {
-        "collection": show_collection(here, name),
+        "collection": show_collection(studio, name),
         "page": page,
         "chosen": chosen,
         "earlier": address(max(0, offset - PAGE_SIZE)) if offset > 0 else None,
         "later": address(offset + PAGE_SIZE) if offset + PAGE_SIZE < page.total else None,
-        "num_duplicates": list_duplicates(here, name, limit=1).total,
-        "num_refused": len(list_refused(here, name)),
+        "num_duplicates": list_duplicates(studio, name, limit=1).total,
+        "num_refused": len(list_refused(studio, name)),
     }
     return render(request, "grid", **shown)
 
 
 @router.get("/collections/{name}/images/{image_id}")
-def image(request: Request, here: Here, name: Slug, image_id: str) -> Response:
+def image(request: Request, studio: CurrentStudio, name: Slug, image_id: str) -> Response:
     """One image, large, and what is known of it."""
-    return render(request, "image", name=name, image=show_image(here, name, image_id), reference=here.workspace.reference(name))
+    return render(request, "image", name=name, image=show_image(studio, name, image_id), reference=studio.workspace.reference(name))
 
 
 @router.get("/collections/{name}/duplicates")
-def duplicates(request: Request, here: Here, name: Slug, offset: Offset = 0) -> Response:
+def duplicates(request: Request, studio: CurrentStudio, name: Slug, offset: Offset = 0) -> Response:
     """Duplicates beside what they repeat."""
-    return render(request, "duplicates", name=name, page=list_duplicates(here, name, offset, DUPLICATES), size=DUPLICATES)
+    return render(request, "duplicates", name=name, page=list_duplicates(studio, name, offset, DUPLICATES), size=DUPLICATES)
 
 
 @router.get("/collections/{name}/refused")
-def refused(request: Request, here: Here, name: Slug) -> Response:
-    """Files that the import set aside, and why."""
-    return render(request, "refused", name=name, files=list_refused(here, name))
+def refused(request: Request, studio: CurrentStudio, name: Slug) -> Response:
+    """Files that the import refused, and why."""
+    return render(request, "refused", name=name, files=list_refused(studio, name))
 
 
 @router.get("/collections/{name}/curate")
-def curate(request: Request, here: Here, name: Slug) -> Response:
+def curate(request: Request, studio: CurrentStudio, name: Slug) -> Response:
     """Judge a collection's synthetic images one by one."""
-    shown = {"collection": show_collection(here, name), "references": [item.name for item in list_collections(here) if item.origins.get("real")]}
-    return render(request, "curate", agreement=show_agreement(here, name), **shown)
+    shown = {"collection": show_collection(studio, name), "references": [item.name for item in list_collections(studio) if item.origins.get("real")]}
+    return render(request, "curate", agreement=show_agreement(studio, name), **shown)
 
 
 @router.get("/generators/{name}")
-def generator(request: Request, here: Here, name: Slug) -> Response:
+def generator(request: Request, studio: CurrentStudio, name: Slug) -> Response:
     """What a generator is, what it was made of, and what can be done with it."""
-    species = search_generator_species(here, name, limit=SPECIES + 1)
-    return render(request, "generator", generator=show_generator(here, name), species=species[:SPECIES], more=len(species) > SPECIES)
+    species = search_generator_species(studio, name, limit=SPECIES + 1)
+    return render(request, "generator", generator=show_generator(studio, name), species=species[:SPECIES], more=len(species) > SPECIES)
 
 
 @router.get("/studies/{name}")
-def study(request: Request, here: Here, name: Slug) -> Response:
+def study(request: Request, studio: CurrentStudio, name: Slug) -> Response:
     """A study's verdict, and its report in a frame in which nothing can run."""
-    answer = render(request, "study", study=show_study(here, name))
+    answer = render(request, "study", study=show_study(studio, name))
     answer.headers["Content-Security-Policy"] = f"{HEADERS['Content-Security-Policy']}; frame-src 'self'"
     return answer
 
 
 @router.get("/quiz")
-def quiz(request: Request, here: Here) -> Response:
+def quiz(request: Request, studio: CurrentStudio) -> Response:
     """Which pictures are photographs?"""
-    collections = list_collections(here)
+    collections = list_collections(studio)
     shown = {origin: [item for item in collections if item.origins.get(origin)] for origin in ("real", "synthetic")}
     return render(request, "quiz", given=request.query_params, **shown)

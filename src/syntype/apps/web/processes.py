@@ -1,4 +1,4 @@
-"""Jobs as processes: started so that they outlive the server, recognised again after a restart, and stopped so that their work is kept."""
+"""Job processes: they continue when the server ends, are found again after a restart, and can be stopped with their work saved."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class JobProcess:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, command: Sequence[str]) -> None:
-        """Start ``syntype`` with these arguments. The lock is taken before the process exists, so that there is no moment without it."""
+        """Start ``syntype`` with these arguments. The lock is taken before the process starts."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in ("exit", "pid", "output"):
             (self.folder / name).unlink(missing_ok=True)
@@ -40,7 +40,7 @@ class JobProcess:
             )  # fmt: skip
 
     def is_alive(self) -> bool:
-        """Whether the process is at work."""
+        """Whether the process is running."""
         if self._child is not None:
             self._child.poll()  # so that no zombie stays
         try:
@@ -53,7 +53,7 @@ class JobProcess:
         return False
 
     def stop(self, *, at_once: bool = False) -> bool:
-        """Ask it to end and keep its work, as Ctrl-C does; or end it at once. Returns whether it could be asked."""
+        """Send SIGINT, so that it saves its work and ends, or SIGKILL (``at_once``). Returns whether a signal was sent."""
         with suppress(OSError, ValueError):
             number = self._child.pid if self._child is not None else int((self.folder / "pid").read_text(encoding="ascii"))
             if self.is_alive():
@@ -62,7 +62,7 @@ class JobProcess:
         return False
 
     def exit_code(self) -> int | None:
-        """How it ended; None if it was killed before it could say."""
+        """Its exit code; None if it was killed before it could write one."""
         try:
             return int((self.folder / "exit").read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -76,8 +76,8 @@ class JobProcess:
             return None
         return value if isinstance(value, dict) else None
 
-    def last_words(self) -> str | None:
-        """The command line's error message, or else the last line of the log."""
+    def error_message(self) -> str | None:
+        """The command's error message, or else the last line of the log."""
         lines = [line for line in self.log().splitlines() if line.strip()]
         errors = [line.removeprefix("syntype: error: ") for line in lines if line.startswith("syntype: error: ")]
         return errors[-1] if errors else lines[-1] if lines else None

@@ -1,4 +1,4 @@
-"""How far a job is, and what can be seen of it already: read from the run folder that its command writes."""
+"""Progress and pictures of a job, read from the run folder that its command writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = ("progress.webp", "process.png", "losses.png", "strip.gif", "strip.webp
 
 
 def now(out: Path) -> dict[str, Any]:
-    """What the command is doing: ``doing``, ``done``, ``total``, ``seconds_left``, ``note``; empty when it has not said so."""
+    """What the command is doing: ``doing``, ``done``, ``total``, ``seconds_left``, ``note``; empty if nothing was written yet."""
     return read_object(out / "now.json")
 
 
@@ -33,9 +33,9 @@ def latest_events(out: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def pictures(out: Path) -> dict[str, Path]:
-    """Pictures of a run by a name for requests: the latest previews first, then overviews, then the images drawn last.
+    """Pictures of a run by name: previews (latest first), overviews, then the newest images.
 
-    The names are for looking up in this very answer, so that no path is ever made from a request.
+    Requests look names up in this result, so that no path is ever built from a request.
     """
     found = {path.name: path for path in _previews(out)[:_DRAWN]}
     found |= {name: out / name for name in _SHOWN if (out / name).is_file()}

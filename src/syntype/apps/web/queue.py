@@ -1,7 +1,7 @@
-"""The queue: jobs wait in order in the database, a thread starts them and notes how they end.
+"""The job queue: jobs wait in order in the database; a thread starts them and records how they end.
 
-Nothing that matters is kept in memory, so a server may be killed at any moment: the next one finds jobs that are still at work by their
-locks and waits for them, and starts those that died with it again, with ``--resume`` where the command has that.
+All state is in the database and on disk, so the server may be killed at any moment: the next one finds jobs that still run by their
+locks, and starts jobs that were killed with it again, with ``--resume`` where the command has it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["ACTIVE", "MAX_STARTS", "Queue"]
 
 ACTIVE = ("waiting", "running")
 MAX_STARTS = 3
-"""A job whose process is killed so many times is not started again: it may be what exhausts the machine."""
+"""A job whose process was killed this many times is not started again: it may need more memory than there is."""
 _TICK = 0.5
 _log = logging.getLogger("syntype.studio")
 
@@ -40,17 +40,17 @@ class Queue:
     def __init__(self, store: Store, workspace: Workspace, reviews: Reviews, at_once: int = 1) -> None:
         self._store, self._workspace, self._reviews, self._at_once = store, workspace, reviews, at_once
         self._processes: dict[int, JobProcess] = {}
-        self._asked: dict[int, int] = {}
+        self._stops_sent: dict[int, int] = {}
         self._wake, self._ending = threading.Event(), False
         self._entering = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
 
     def start(self) -> None:
-        """Begin to work; what an earlier server left is taken up."""
+        """Start the queue's thread; it continues the jobs of an earlier server."""
         self._thread.start()
 
     def close(self, seconds: float = 60) -> None:
-        """Stop running jobs so that their work is kept, for the next server to go on with; wait for them so long at most."""
+        """Stop running jobs with their work saved, so that the next server can continue them; wait at most this many seconds."""
         self._ending = True
         self._wake.set()
         if self._thread.is_alive():
@@ -62,7 +62,7 @@ class Queue:
             time.sleep(0.1)
         for number, process in self._processes.items():
             if not process.is_alive() and process.exit_code() != 0:
-                self._set(number, status="waiting", starts=0)  # stopped by us, not by a fault of its own
+                self._set(number, status="waiting", starts=0)  # stopped by this server, not by an error
 
     def add(self, request: JobRequest) -> int:
         """Put a job at the end of the queue; returns its number.
@@ -70,13 +70,13 @@ class Queue:
         Raises:
             UnknownNameError, InputError: it needs what is not there, or its result's name is taken.
         """
-        request.command(self._workspace)  # refused now, while somebody looks
+        request.command(self._workspace)  # errors are reported now, not when the job starts
         with self._entering:
             self._workspace.free(request.place, request.name)
             same = select(jobs.c.id).where(jobs.c.place == request.place, jobs.c.slug == request.name, jobs.c.status.in_(ACTIVE))
             with self._store.writing() as connection:
                 if (other := connection.scalar(same)) is not None:
-                    raise InputError(f"job {other} is going to make {request.name!r} already", "Choose another name.")
+                    raise InputError(f"job {other} already makes {request.name!r}", "Choose another name.")
                 values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.name}
                 number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
         self._wake.set()
@@ -106,7 +106,7 @@ class Queue:
             return int(connection.scalar(select(func.count()).where(jobs.c.status.in_(ACTIVE), jobs.c.id < number)) or 0)
 
     def cancel(self, number: int) -> None:
-        """Take a waiting job out, or stop a running one so that its work is kept; asked a third time, it is ended at once.
+        """Remove a waiting job, or stop a running one with its work saved; the third call kills it.
 
         Raises:
             UserError: it has ended already.
@@ -116,15 +116,15 @@ class Queue:
             if row is None:
                 raise UnknownNameError("job", str(number), ())
             if row.status not in ACTIVE:
-                raise UserError(f"job {number} is {row.status} already. Nothing is left to cancel.")
+                raise UserError(f"job {number} is {row.status} already and cannot be cancelled.")
             change: dict[str, Any] = {"cancel": row.cancel + 1}
             if row.status == "waiting":
-                change |= {"status": "cancelled", "ended": time.time(), "message": "cancelled before it began"}
+                change |= {"status": "cancelled", "ended": time.time(), "message": "cancelled before it started"}
             connection.execute(update(jobs).where(jobs.c.id == number).values(**change))
         self._wake.set()
 
     def resume(self, number: int) -> None:
-        """Put a cancelled or failed job into the queue again; it goes on where it was stopped.
+        """Put a cancelled or failed job into the queue again; it continues where it stopped.
 
         Raises:
             UserError: it is not cancelled or failed, or its kind cannot go on.
@@ -133,7 +133,7 @@ class Queue:
         if row.status not in ("cancelled", "failed"):
             raise UserError(f"job {number} is {row.status}. Only a job that was cancelled or has failed can be resumed.")
         if not parse_request(row.request).resumable:
-            raise UserError(f"job {number} kept nothing to go on from: {row.kind} starts from the beginning. Ask for a new one.")
+            raise UserError(f"job {number} cannot be resumed: {row.kind} always starts from the beginning. Create a new job.")
         self._set(number, status="waiting", cancel=0, starts=0, message=None, ended=None)
         self._wake.set()
 
@@ -147,7 +147,7 @@ class Queue:
                 self._step()
                 self._reviews.apply_rested()
             except Exception:  # a full disk or a database that is away for a moment must not end the queue
-                _log.exception("the queue met an error and goes on")
+                _log.exception("error in the queue; it continues")
                 time.sleep(2)
             self._wake.wait(_TICK)
             self._wake.clear()
@@ -163,22 +163,22 @@ class Queue:
                 self._ended(row, process)
                 continue
             room -= 1
-            if row.cancel > self._asked.get(row.id, 0) and process.stop(at_once=row.cancel >= 3):
-                self._asked[row.id] = row.cancel
+            if row.cancel > self._stops_sent.get(row.id, 0) and process.stop(at_once=row.cancel >= 3):
+                self._stops_sent[row.id] = row.cancel
         for row in waiting[: max(0, room)]:
             self._begin(row)
 
     def _begin(self, row: Row[Any]) -> None:
         request = parse_request(row.request)
         out = self._workspace.place(request.place, request.name)
-        if row.cancel:  # asked for while an earlier server was on its way out
-            self._end(row.id, "cancelled", "what was done before is kept")
+        if row.cancel:  # cancelled while an earlier server was shutting down
+            self._end(row.id, "cancelled", "its work so far is kept")
             return
         try:
             command = [*request.command(self._workspace), f"--out={out}", "--json"]
             for collection in request.reads():
                 self._reviews.apply(collection)
-        except SyntypeError as error:  # what it needs has gone since it was asked for
+        except SyntypeError as error:  # an input was deleted after the job was created
             self._end(row.id, "failed", str(error))
             return
         if request.resumable:
@@ -194,22 +194,22 @@ class Queue:
         out = self._workspace.place(request.place, request.name)
         if code == 0:
             self._end(row.id, "finished", None, process.result())
-            if (upload := request.uses_up()) is not None:
+            if (upload := request.consumed_upload()) is not None:
                 shutil.rmtree(self._workspace.root / "uploads" / upload, ignore_errors=True)
         elif row.cancel:
-            self._end(row.id, "cancelled", "what was done before is kept" if request.resumable else None)
+            self._end(row.id, "cancelled", "its work so far is kept" if request.resumable else None)
         elif code is None and row.starts < MAX_STARTS:
             self._set(row.id, status="waiting")
         elif code is None:
-            self._end(row.id, "failed", f"its process was killed {row.starts} times, perhaps for want of memory. Ask for less, then resume it.")
+            self._end(row.id, "failed", f"its process was killed {row.starts} times, perhaps because memory ran out. Free memory, then resume it.")
         else:
-            self._end(row.id, "failed", process.last_words() or f"ended with exit code {code}; its log says more")
+            self._end(row.id, "failed", process.error_message() or f"ended with exit code {code}; see its log")
         if code != 0 and not request.resumable and not (out / MARKS[request.place]).exists():
-            shutil.rmtree(out, ignore_errors=True)  # half a collection is of no use, and its name is wanted
+            shutil.rmtree(out, ignore_errors=True)  # an unfinished collection is of no use, and its name must become free
 
     def _end(self, number: int, status: str, message: str | None, result: dict[str, Any] | None = None) -> None:
         self._processes.pop(number, None)
-        self._asked.pop(number, None)
+        self._stops_sent.pop(number, None)
         shown = None if message is None else self._workspace.show(message)
         self._set(number, status=status, message=shown, result=result, ended=time.time())
 

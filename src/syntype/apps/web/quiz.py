@@ -1,4 +1,4 @@
-"""The quiz: which of these pictures are photographs? Its score says how convincing the synthetic ones are."""
+"""The quiz: reviewers tell photographs from synthetic images. The score shows how convincing the synthetic images are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syntype.apps.web.api_verdicts import Reviewer
 from syntype.apps.web.catalogue import Index
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.store import answers, quizzes
-from syntype.apps.web.studio import PROBLEMS, Here, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.thumbnails import squared
 from syntype.errors import CollectionError, UnknownNameError, UserError
 
@@ -31,7 +31,7 @@ _LARGEST = 512
 
 
 class NewQuiz(BaseModel):
-    """A quiz of ``num`` pictures, half of them photographs of the same species as far as there are any."""
+    """A quiz of ``num`` pictures, half of them photographs, of the same species where possible."""
 
     synthetic: Slug
     real: Slug
@@ -70,9 +70,9 @@ class QuizResult(BaseModel):
 
 
 @router.post("", status_code=201)
-def begin_quiz(here: Here, quiz: NewQuiz) -> Quiz:
+def begin_quiz(studio: CurrentStudio, quiz: NewQuiz) -> Quiz:
     """Draw the pictures of a quiz; which are photographs stays on the server."""
-    synthetic, real = (here.catalogue.index(here.workspace.find("collections", name)) for name in (quiz.synthetic, quiz.real))
+    synthetic, real = (studio.catalogue.index(studio.workspace.find("collections", name)) for name in (quiz.synthetic, quiz.real))
     chance = random.SystemRandom()
     drawn = _sample(synthetic, {"origin": "synthetic"}, quiz.num // 2, chance)
     shown = [_partner(real, row["species"], chance) for row in drawn]
@@ -81,47 +81,47 @@ def begin_quiz(here: Here, quiz: NewQuiz) -> Quiz:
         raise CollectionError("a quiz needs synthetic images in one collection and photographs in the other. Choose others.")
     items = [[quiz.synthetic, row["image_id"], False] for row in drawn] + [[quiz.real, row["image_id"], True] for row in known]
     chance.shuffle(items)
-    side = min(_LARGEST, max(max(row["width"] or 64, row["height"] or 64) for row in drawn))  # or sharpness would tell
+    side = min(_LARGEST, max(max(row["width"] or 64, row["height"] or 64) for row in drawn))  # otherwise sharpness would give the answer away
     name = secrets.token_hex(16)
-    with here.store.writing() as connection:
+    with studio.store.writing() as connection:
         connection.execute(insert(quizzes).values(id=name, reviewer=quiz.reviewer, items=items, side=side, created=time.time()))
     return Quiz(id=name, reviewer=quiz.reviewer, num_items=len(items), num_answered=0)
 
 
 @router.get("/{quiz}")
-def show_quiz(here: Here, quiz: QuizId) -> Quiz:
+def show_quiz(studio: CurrentStudio, quiz: QuizId) -> Quiz:
     """How far a quiz is."""
-    row, given = _quiz(here, quiz)
+    row, given = _quiz(studio, quiz)
     return Quiz(id=row.id, reviewer=row.reviewer, num_items=len(row.items), num_answered=len(given))
 
 
 @router.get("/{quiz}/items/{number}/image", response_class=Response, responses={200: {"content": {"image/png": {}}}})
-def show_item(here: Here, quiz: QuizId, number: Number) -> Response:
-    """A picture: cropped and scaled as generators see photographs, without metadata, so that nothing but what it shows gives it away."""
-    row, _ = _quiz(here, quiz)
+def show_item(studio: CurrentStudio, quiz: QuizId, number: Number) -> Response:
+    """A picture: cropped and scaled as generators see photographs, without metadata, so that nothing but the picture itself tells which it is."""
+    row, _ = _quiz(studio, quiz)
     collection, image_id, _ = _item(row, number)
-    index = here.catalogue.index(here.workspace.find("collections", collection))
+    index = studio.catalogue.index(studio.workspace.find("collections", collection))
     image = index.image(image_id)
     return Response(squared(index.file(image), row.side, image["box"]), media_type="image/png")
 
 
 @router.post("/{quiz}/items/{number}", status_code=201)
-def answer_item(here: Here, quiz: QuizId, number: Number, answer: Answer) -> Quiz:
+def answer_item(studio: CurrentStudio, quiz: QuizId, number: Number, answer: Answer) -> Quiz:
     """Answer a picture, once."""
-    row, _ = _quiz(here, quiz)
+    row, _ = _quiz(studio, quiz)
     _item(row, number)
     try:
-        with here.store.writing() as connection:
+        with studio.store.writing() as connection:
             connection.execute(insert(answers).values(quiz=quiz, number=number, real=int(answer.is_real)))
     except IntegrityError:
         raise UserError(f"picture {number} was answered already. Go on with the next.") from None
-    return show_quiz(here, quiz)
+    return show_quiz(studio, quiz)
 
 
 @router.get("/{quiz}/result")
-def show_result(here: Here, quiz: QuizId) -> QuizResult:
+def show_result(studio: CurrentStudio, quiz: QuizId) -> QuizResult:
     """The score, once all pictures are answered."""
-    row, given = _quiz(here, quiz)
+    row, given = _quiz(studio, quiz)
     if len(given) < len(row.items):
         raise UserError(f"{len(row.items) - len(given)} pictures are not answered yet. The score comes after the last.")
     truth = [bool(is_real) for *_, is_real in row.items]
@@ -136,13 +136,14 @@ def show_result(here: Here, quiz: QuizId) -> QuizResult:
 
 def wilson_interval(right: int, total: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927), both ends in 0..1."""
+    # scipy's binomtest(...).proportion_ci(method="wilson") gives the same, but importing scipy.stats takes the server a second
     z, share = 1.959964, right / total
     centre, spread = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     return max(0.0, (centre - spread) / (1 + z * z / total)), min(1.0, (centre + spread) / (1 + z * z / total))
 
 
-def _quiz(here: Studio, name: str) -> tuple[Row[Any], dict[int, bool]]:
-    with here.store.reading() as connection:
+def _quiz(studio: Studio, name: str) -> tuple[Row[Any], dict[int, bool]]:
+    with studio.store.reading() as connection:
         row = connection.execute(select(quizzes).where(quizzes.c.id == name)).one_or_none()
         given = connection.execute(select(answers.c.number, answers.c.real).where(answers.c.quiz == name)).all()
     if row is None:

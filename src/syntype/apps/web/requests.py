@@ -1,4 +1,4 @@
-"""What a job can be asked to do: one model a command, which checks the request and spells the command line."""
+"""Requests for jobs: one pydantic model per command, which checks the request and builds the command line."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Names = Annotated[tuple[Text, ...], Field(max_length=1000)]
 
 
 class _Request(Settings):
-    """What all jobs have."""
+    """Fields and methods of all requests."""
 
     place: ClassVar[Kind] = "collections"
     resumable: ClassVar[bool] = True
     name: Slug
-    """What the result will be called."""
+    """Name of the result."""
 
     @abstractmethod
     def command(self, workspace: Workspace) -> list[str]:
@@ -44,11 +44,11 @@ class _Request(Settings):
         """
 
     def reads(self) -> tuple[str, ...]:
-        """Collections whose verdicts must stand in their tables before the command starts."""
+        """Collections whose verdicts must be written to their tables before the command starts."""
         return ()
 
-    def uses_up(self) -> str | None:
-        """The upload that is no longer wanted once the job has finished."""
+    def consumed_upload(self) -> str | None:
+        """The upload to delete once the job has finished."""
         return None
 
 
@@ -63,7 +63,7 @@ class ImportRequest(_Request):
         """``syntype collect``."""
         return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.name}"]
 
-    def uses_up(self) -> str | None:
+    def consumed_upload(self) -> str | None:
         """The photographs: the collection has copies."""
         return self.upload
 
@@ -95,7 +95,7 @@ class TrainRequest(_Request):
 
 
 class AdaptRequest(_Request):
-    """Teach a generator one more species."""
+    """Adapt a generator to one more species."""
 
     place: ClassVar[Kind] = "generators"
     kind: Literal["adapt"] = "adapt"
@@ -113,23 +113,23 @@ class AdaptRequest(_Request):
 
 
 class GenerateRequest(_Request):
-    """Draw synthetic images."""
+    """Generate synthetic images."""
 
     kind: Literal["generate"] = "generate"
     generator: Slug
     species: Names = ()
-    """Empty: all that the generator knows."""
+    """Empty: all species of the generator."""
     num: int = Field(ge=1, le=100_000)
     """Of each species."""
     seed: Seed = 0
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype generate``."""
-        return ["generate", _knowing(workspace, self.generator, self.species), *_options(self, "species", "num", "seed")]
+        return ["generate", _generator_path(workspace, self.generator, self.species), *_options(self, "species", "num", "seed")]
 
 
 class BlendRequest(_Request):
-    """Draw hybrids."""
+    """Generate hybrids."""
 
     kind: Literal["blend"] = "blend"
     generator: Slug
@@ -144,7 +144,7 @@ class BlendRequest(_Request):
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype blend``."""
         options = _options(self, "species", "layout", "of", "steps", "amount", "num", "seed")
-        return ["blend", _knowing(workspace, self.generator, self.species), *options]
+        return ["blend", _generator_path(workspace, self.generator, self.species), *options]
 
 
 class _FromPhotographs(_Request):
@@ -164,7 +164,7 @@ class _FromPhotographs(_Request):
 
 
 class VaryRequest(_FromPhotographs):
-    """Draw variations of photographs."""
+    """Generate variations of photographs."""
 
     kind: Literal["vary"] = "vary"
     strengths: Annotated[tuple[Share, ...], Field(min_length=1, max_length=20)] = (0.5,)
@@ -175,13 +175,13 @@ class VaryRequest(_FromPhotographs):
 
 
 class InpaintRequest(_FromPhotographs):
-    """Draw a part of training photographs anew."""
+    """Inpaint a part of training photographs."""
 
     kind: Literal["inpaint"] = "inpaint"
     box: tuple[Share, Share, Share, Share] | None = None
-    """Left, top, right, bottom of what to draw anew, as shares of the side."""
+    """Left, top, right, bottom of the part to fill in, as fractions of the side."""
     mask: UploadId | None = None
-    """Instead: an upload of one image, white where to draw anew and black where to keep."""
+    """Instead: an upload of one image, white in the part to fill in, black elsewhere."""
 
     @model_validator(mode="after")
     def _has_an_inside(self) -> InpaintRequest:
@@ -200,7 +200,7 @@ class InpaintRequest(_FromPhotographs):
             raise UserError(f"the mask's upload holds {len(masks)} images. Send one image to it.")
         return ["inpaint", *super().command(workspace), f"--mask={masks[0]}"]
 
-    def uses_up(self) -> str | None:
+    def consumed_upload(self) -> str | None:
         """The mask."""
         return self.mask
 
@@ -225,16 +225,16 @@ class CurateRequest(_Request):
 
 
 class StudyRequest(_Request):
-    """Find out whether synthetic images help."""
+    """Measure whether synthetic images help."""
 
     place: ClassVar[Kind] = "studies"
     kind: Literal["study"] = "study"
     collection: Slug
     generator: Slug | None = None
     family: Text | None = None
-    """A family to train inside the study, instead of a ready generator."""
+    """A family to train inside the study, instead of a trained generator."""
     synthetic: Slug | None = None
-    """A ready synthetic collection instead; experts' verdicts on it hold."""
+    """An existing synthetic collection instead; expert verdicts on it are used."""
     minutes: Minutes | None = None
     seeds: int = Field(5, ge=1, le=100)
     fill_to: int = Field(60, ge=1, le=100_000)
@@ -261,12 +261,12 @@ class StudyRequest(_Request):
         return [*arguments, f"--generator={_known_family(str(self.family))}"]
 
     def reads(self) -> tuple[str, ...]:
-        """The photographs, and the ready images."""
+        """The photographs and the synthetic images."""
         return (self.collection, *([self.synthetic] if self.synthetic else []))
 
 
 class ExportRequest(_Request):
-    """Pack a collection as one file."""
+    """Export a collection as one file."""
 
     place: ClassVar[Kind] = "exports"
     resumable: ClassVar[bool] = False
@@ -274,7 +274,7 @@ class ExportRequest(_Request):
     collection: Slug
     layout: Literal["species", "collection", "table"] = "species"
     everything: bool = False
-    """Also what was refused."""
+    """Include refused images."""
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype export``."""
@@ -303,7 +303,7 @@ _adapter: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
 
 
 def parse_request(value: dict[str, Any]) -> JobRequest:
-    """A request as the database keeps it."""
+    """A request from its JSON in the database."""
     return _adapter.validate_python(value)
 
 
@@ -330,8 +330,8 @@ def _known_family(name: str) -> str:
     return name
 
 
-def _knowing(workspace: Workspace, generator: str, species: Iterable[str]) -> str:
-    """The generator's folder, once it is sure that it knows the species."""
+def _generator_path(workspace: Workspace, generator: str, species: Iterable[str]) -> str:
+    """The generator's folder, after checking that it has the species."""
     folder = workspace.find("generators", generator)
     require_known("species", species, generator_species(folder))
     return str(folder)

@@ -1,4 +1,4 @@
-"""Experts' decisions in the database: recorded one by one, undone, compared, and written into collections' tables."""
+"""Expert decisions in the database: saved, undone, compared, and written into collections' tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from syntype.errors import UserError
 __all__ = ["Reviews"]
 
 REST_SECONDS = 3.0
-"""A collection's table is brought up to date once nobody has decided anything about it for so long."""
+"""A collection's table is updated once no decision was made about it for this many seconds."""
 
 
 class Reviews:
@@ -49,7 +49,7 @@ class Reviews:
             with self._store.writing() as connection:
                 new = insert(verdicts).values(**values, decision=decision, reason=reason, decided=time.time()).returning(verdicts.c.id)
                 return int(connection.execute(new).scalar_one())
-        except IntegrityError:  # sent again after an answer that was lost
+        except IntegrityError:  # sent again because the response was lost
             with self._store.reading() as connection:
                 known = connection.execute(select(verdicts).where(verdicts.c.key == key)).one_or_none()
             if known is None:
@@ -59,7 +59,7 @@ class Reviews:
             return int(known.id)
 
     def undo(self, collection: str, reviewer: str) -> dict[str, Any] | None:
-        """Take back this reviewer's latest standing decision on the collection; what it was, or None if there is none."""
+        """Undo this reviewer's latest decision on the collection that still holds; returns it, or None if there is none."""
         latest = select(func.max(verdicts.c.id)).where(self._own(collection, reviewer))
         with self._store.writing() as connection:
             row = connection.execute(select(verdicts).where(verdicts.c.id == latest.scalar_subquery()).with_for_update()).one_or_none()
@@ -165,7 +165,7 @@ class Reviews:
                 try:
                     with self._store.writing() as connection:
                         connection.execute(insert(reviewers).values(name=name))
-                except IntegrityError:  # entered by another request at this very moment
+                except IntegrityError:  # added by another request at the same moment
                     pass
                 with self._store.reading() as connection:
                     number = connection.scalar(wanted)

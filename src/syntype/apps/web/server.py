@@ -1,4 +1,4 @@
-"""The server process: one workspace, one port, until Ctrl-C."""
+"""The server process: serves one workspace on one port until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["serve"]
 
 
 def serve(folder: Path, config: StudioConfig, database: str | None = None) -> None:
-    """Serve a workspace until Ctrl-C or SIGTERM. The address stands on standard output once it answers; everything else goes to standard error.
+    """Serve a workspace until Ctrl-C or SIGTERM. The address is printed on standard output, everything else on standard error.
 
     Raises:
         InputError: the workspace, the address or the database cannot be used.
@@ -34,7 +34,7 @@ def serve(folder: Path, config: StudioConfig, database: str | None = None) -> No
         port = listener.getsockname()[1]
         host = f"[{config.host}]" if ":" in config.host else config.host
         print(f"The Studio over {folder}: http://{host}:{port}", flush=True)
-        # Requests are logged by the doors, which leave out queries and cookies.
+        # SecurityMiddleware logs the requests, without queries and cookies.
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10)).run([listener])
 
 
@@ -50,7 +50,7 @@ def _listen(config: StudioConfig) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((config.host, config.port))
-        listener.listen(128)  # from now on whoever connects waits instead of being turned away
+        listener.listen(128)  # from here on, connections wait instead of being refused
         return listener
     except OSError as error:
         raise InputError(f"cannot answer at {config.host}, port {config.port} ({error.strerror})", "Give another --host or --port.") from None

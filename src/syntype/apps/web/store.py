@@ -1,7 +1,7 @@
-"""The database: its tables, and connections that lose nothing.
+"""The database: its tables, and transactions that survive a crash.
 
-SQLite runs in WAL mode with ``synchronous=FULL``: when a transaction has ended, its rows are on the disk, and a server killed the moment
-after has lost nothing. Writers take their lock when they begin, and wait for one another instead of failing.
+SQLite runs in WAL mode with ``synchronous=FULL``: when a transaction has ended, its rows are on disk, even if the server is
+killed right after. Writers take their lock at the start of a transaction, and wait for one another instead of failing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from syntype.errors import InputError, UnsupportedError
 __all__ = ["Store", "answers", "jobs", "metadata", "quizzes", "reviewers", "verdicts"]
 
 WAIT_SECONDS = 60
-"""How long a writer waits for others before it gives up."""
+"""Seconds that a writer waits for others before it fails."""
 
 metadata = MetaData()
 
@@ -44,7 +44,7 @@ jobs = Table(
 
 reviewers = Table("reviewers", metadata, Column("id", Integer, primary_key=True), Column("name", String(80), nullable=False, unique=True))
 
-# A log: rows are added and marked as undone, never deleted, so that what somebody decided can always be retraced.
+# A log: rows are added and marked as undone, never deleted, so that every decision can be traced.
 verdicts = Table(
     "verdicts",
     metadata,

@@ -1,4 +1,4 @@
-"""What the routes share: the parts of the running Studio, and the answers that all of them may give."""
+"""What the routes share: the parts of the running Studio, and common responses."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from syntype.apps.web.catalogue import Catalogue
-from syntype.apps.web.doors import Sessions
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
+from syntype.apps.web.security import Sessions
 from syntype.apps.web.store import Store
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Workspace
 
-__all__ = ["PROBLEMS", "Here", "Problem", "Studio", "image_answer"]
+__all__ = ["PROBLEMS", "CurrentStudio", "Problem", "Studio", "image_answer"]
 
 _TYPES = {
     ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".tif": "image/tiff", ".bmp": "image/bmp",
@@ -53,7 +53,7 @@ def _studio(request: Request) -> Studio:
     return request.app.state.studio  # type: ignore[no-any-return]
 
 
-Here = Annotated[Studio, Depends(_studio)]
+CurrentStudio = Annotated[Studio, Depends(_studio)]
 
 
 def image_answer(path: Path, *, for_ever: bool = False) -> FileResponse:

@@ -1,4 +1,4 @@
-"""Small pictures, made once and kept on the disk under the hash of what they show."""
+"""Thumbnails, made once and cached on disk under the hash of the image file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syntype.run import replacing
 __all__ = ["fitted", "squared", "thumbnail"]
 
 _decoders = threading.BoundedSemaphore(2)
-"""A photograph may take 360 MB while it is decoded: only two are at any time."""
+"""Decoding one photograph may take 360 MB of memory: at most two are decoded at the same time."""
 
 
 def thumbnail(cache: Path, source: Path, sha256: str | None, side: int) -> Path:
@@ -33,7 +33,7 @@ def thumbnail(cache: Path, source: Path, sha256: str | None, side: int) -> Path:
     path = cache / f"thumbnails-{side}" / sha256[:2] / f"{sha256}.webp"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:  # two requests may make the same one at once
+        with replacing(path) as temporary:  # two requests may make the same thumbnail at the same time
             fitted(source, side).save(temporary, "WEBP", quality=85, method=2)  # half the time of the usual method
     return path
 

@@ -1,7 +1,7 @@
-"""Photographs on their way into a collection: one file a request, checked by decoding, nothing left of what is refused.
+"""Uploads of photographs: one file per request, checked by decoding; refused files are deleted.
 
-uploads/ID/<species>/<file>    what was taken; the importer reads this folder
-uploads/ID/.part-*             what is being received; gone when the request ends
+uploads/ID/<species>/<file>    accepted files; the importer reads this folder
+uploads/ID/.part-*             files being received; deleted when the request ends
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["RefusedFile", "Taken", "Uploads", "checked_species"]
 
 _CHUNK = 1 << 20
 _DIRECTORY_BYTES = 512
-"""Of a zip's directory, for one file: a generous mean."""
+"""Size allowed per file in a zip's central directory."""
 _decoding = threading.BoundedSemaphore(1)
 """One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -43,7 +43,7 @@ _OLD_SECONDS = 7 * 86400
 
 @dataclass(frozen=True)
 class RefusedFile:
-    """A file that was set aside: what is wrong, and how to mend it."""
+    """A refused file: what is wrong, and what to do."""
 
     file: str
     reason: str
@@ -52,7 +52,7 @@ class RefusedFile:
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of one sent file: images taken, and those of a zip that were set aside."""
+    """Result of one sent file: number of accepted images, and the refused files of a zip."""
 
     num_taken: int
     refused: tuple[RefusedFile, ...] = ()
@@ -174,7 +174,7 @@ class Uploads:
     def _unpack(self, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[str, str, Path]]:
         """Images of a zip as (species, name, file beside the zip); a zip that could do harm is refused as a whole."""
         try:
-            with _Frugal(io.FileIO(part)) as file, zipfile.ZipFile(file.beginning_as_a_zip(self._limits.files)) as archive:
+            with _LimitedZipFile(io.FileIO(part)) as file, zipfile.ZipFile(file.checked_start(self._limits.files)) as archive:
                 members = _checked_members(archive, self._limits)
                 found, room = [], self._limits.unpacked_bytes
                 for number, (member, parts) in enumerate(members):
@@ -200,31 +200,31 @@ class Uploads:
         return found
 
 
-class _Frugal(io.BufferedReader):
-    """A zip's file. Its directory is read in one go, whatever size the zip says that it has: here at most what so many files can need."""
+class _LimitedZipFile(io.BufferedReader):
+    """A zip file whose central directory is limited: ``zipfile`` reads it in one call, however large the zip declares it to be."""
 
     _most = _CHUNK
 
-    def beginning_as_a_zip(self, files: int) -> _Frugal:
-        """This file, for a zip of so many files at most, unless it is a page or a program with a zip behind it."""
+    def checked_start(self, files: int) -> _LimitedZipFile:
+        """This file, for a zip of at most ``files`` files. Raises ``BadZipFile`` for another file with a zip appended."""
         self._most = max(files * _DIRECTORY_BYTES, _CHUNK)
         if not self.peek(4).startswith((b"PK\3\4", b"PK\5\6")):
-            raise zipfile.BadZipFile("it begins as something else")
+            raise zipfile.BadZipFile("it does not begin as a zip")
         return self
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As of any file, but never more at once; without a size, what is left of it up to there."""
+        """Read at most the limit at once."""
         if size is not None and size > self._most:
-            raise _Bomb("the zip is refused: its directory is larger than all that it may list", "Send fewer photographs at once.")
+            raise _Bomb("the zip is refused: its directory is too large", "Send fewer photographs at once.")
         return super().read(self._most if size is None or size < 0 else size)
 
 
 class _Bomb(InputError):
-    """A zip unpacks to more than it may; unlike one bad image, this condemns the whole."""
+    """A zip unpacks to more than is allowed: the whole zip is refused, not one image."""
 
 
 def _checked_members(archive: zipfile.ZipFile, limits: Limits) -> list[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
-    """What to unpack, with the parts of its name; folders, hidden files and notes are passed over.
+    """Members to unpack, with the parts of their names; folders, hidden files and text files are skipped.
 
     Raises:
         InputError: a name leads out of the archive, an entry is a link, or there is too much.
@@ -255,7 +255,7 @@ def _checked_members(archive: zipfile.ZipFile, limits: Limits) -> list[tuple[zip
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, room: int) -> int:
-    """Unpack one file and count its bytes as they come, whatever the zip declares."""
+    """Unpack one file and count its actual bytes, whatever the zip declares."""
     size = 0
     with archive.open(member) as source, path.open("xb") as target:
         while chunk := source.read(_CHUNK):
@@ -271,10 +271,10 @@ def _bomb(name: str) -> _Bomb:
 
 
 def _checked_name(name: str) -> str:
-    """A file's own name, without anything that could lead elsewhere or be hidden.
+    """A file name without path separators or invisible characters.
 
     Raises:
-        InputError: it is no plain name.
+        InputError: it is not a plain file name.
     """
     name = unicodedata.normalize("NFC", name)
     if not name.strip() or len(name.encode("utf-8", "replace")) > 200 or name.startswith(".") or not _is_plain(name):
@@ -283,7 +283,7 @@ def _checked_name(name: str) -> str:
 
 
 def checked_species(name: str) -> str:
-    """A species' name that can be a folder's too.
+    """A species name that can also be a folder name.
 
     Raises:
         InputError: it cannot.
@@ -302,7 +302,7 @@ def _species_of(parts: tuple[str, ...]) -> str:
 
 
 def _is_plain(name: str) -> bool:
-    """No separators, no control or invisible characters, nothing that Windows takes for a device or cuts off."""
+    """No separators, no control or invisible characters, no Windows device name, no trailing space or dot."""
     if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") or letter in '/\\:*?"<>|' for letter in name):
         return False
     return name not in (".", "..") and not name.endswith((" ", ".")) and not _DEVICES.fullmatch(name)

@@ -1,7 +1,7 @@
-"""The process of one job: the command line, as a user would call it, and a note of how it ended.
+"""The process of one job: runs the command line as a user would, and writes the exit code to a file.
 
-``python -m syntype.apps.web.worker FOLDER LOCK -- COMMAND ...``: LOCK is the inherited descriptor of the job's locked file. The lock
-lasts as long as this process does, however it ends, so that any server can tell whether the job is still at work.
+``python -m syntype.apps.web.worker FOLDER LOCK -- COMMAND ...``: LOCK is the inherited descriptor of the job's locked file. The
+operating system releases the lock when this process ends in any way, so that every server can tell whether the job is still running.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["work"]
 def work(arguments: Sequence[str]) -> int:
     """Run the command after ``--`` and write its exit code to FOLDER/exit."""
     folder, lock, _, *command = arguments
-    os.set_inheritable(int(lock), False)  # programs that the job starts do not hold it
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a server that a script started in the background has it ignored, and hands that down
+    os.set_inheritable(int(lock), False)  # child processes of the job must not hold the lock
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a server started in the background ignores SIGINT; children inherit that
     (Path(folder) / "pid").write_text(str(os.getpid()), encoding="ascii")
     with suppress(OSError):
-        os.nice(5)  # pages come first
+        os.nice(5)  # lower priority than the web server
     code = main(command)
     sys.stdout.flush()
     with replacing(Path(folder) / "exit") as temporary:

@@ -1,8 +1,8 @@
-"""The workspace: the one folder that the Studio sees. Requests name things in it by slugs; paths are made here and nowhere else.
+"""The workspace: the one folder that the Studio uses. Requests name things in it by slugs; only this module builds paths from them.
 
 WORKSPACE/
   collections/ generators/ studies/ exports/   one folder a thing, its name is its slug; other folders are not listed
-  uploads/                                     photographs on their way into a collection
+  uploads/                                     uploaded photographs that are not imported yet
   jobs/                                        one folder a job: its log, its result, its lock
   .cache/                                      thumbnails, safe to delete
   studio.sqlite                                jobs, verdicts, reviewers
@@ -25,10 +25,10 @@ __all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
 
 Kind = Literal["collections", "generators", "studies", "exports"]
 MARKS: dict[Kind, str] = {"collections": "collection.json", "generators": "generator.json", "studies": "results.json", "exports": "export.json"}
-"""What a folder must hold to be listed: a stage writes it last, so what is unfinished is not offered."""
+"""The file that a folder must have to be listed: stages write it last, so unfinished results are not listed."""
 KINDS: tuple[Kind, ...] = tuple(MARKS)
 SLUG = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-"""What a thing may be called: it is a folder's name on every system, and never a path."""
+"""Pattern of names: valid as a folder name on every system, and never a path."""
 
 
 class Workspace:
@@ -47,7 +47,7 @@ class Workspace:
             raise InputError(f"cannot be a workspace ({error.strerror})", "Give a folder that may be written to.", file=root) from None
 
     def place(self, kind: Kind, slug: str) -> Path:
-        """Where a thing of this name lies or would lie.
+        """The folder of this name, whether it exists or not.
 
         Raises:
             InputError: the name is not a slug.
@@ -69,7 +69,7 @@ class Workspace:
         return self.inside(self.root / kind / slug)
 
     def inside(self, path: Path) -> Path:
-        """A path of the workspace, once it is sure that no link leads from it to elsewhere.
+        """The path, after checking that no link leads out of the workspace.
 
         Raises:
             CollectionError: one does.
@@ -82,7 +82,7 @@ class Workspace:
         return path.resolve().is_relative_to(self.root.resolve())
 
     def slugs(self, kind: Kind) -> list[str]:
-        """Names of all finished things of a kind, sorted; links that lead out of the workspace are none of it."""
+        """Names of all finished things of a kind, sorted; links that lead out of the workspace are left out."""
         with os.scandir(self.root / kind) as entries:
             there = [Path(entry.path) for entry in entries if re.fullmatch(SLUG, entry.name)]
         return sorted(path.name for path in there if (path / MARKS[kind]).is_file() and self._holds(path))
@@ -95,7 +95,7 @@ class Workspace:
         """
         place = self.place(kind, slug)
         if os.path.lexists(place):
-            raise InputError(f"{_one(kind)} {slug!r} is there already", "Choose another name.")
+            raise InputError(f"{_one(kind)} {slug!r} exists already", "Choose another name.")
         return place
 
     def slug_of(self, kind: Kind, path: str | Path) -> str | None:
@@ -113,12 +113,12 @@ class Workspace:
         return self.slug_of("collections", path) if isinstance(path, str) else None
 
     def show(self, text: str) -> str:
-        """A message with the workspace's own path taken out: whoever reads it over the network need not know it."""
+        """A message without the workspace's path, which must not be shown over the network."""
         return text.replace(f"{self.root}{os.sep}", "").replace(str(self.root), "the workspace")
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keep a second server off this workspace for as long as this lasts, even if this process is killed.
+        """Hold a lock on the workspace, so that no second server uses it.
 
         Raises:
             InputError: another server has it.
@@ -127,7 +127,7 @@ class Workspace:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise InputError("is served already by another process", "Stop that one first, or give another workspace.", file=self.root) from None
+                raise InputError("is already served by another process", "Stop that one first, or give another workspace.", file=self.root) from None
             yield
 
 

@@ -14,7 +14,7 @@ async function ended(number) {
   for (;;) {
     const job = await call("GET", `/api/jobs/${number}`);
     if (!ACTIVE.includes(job.status)) return job;
-    byId("sent").textContent = `Taking in the photographs: ${words(job)}`;
+    byId("sent").textContent = `Importing the photographs: ${words(job)}`;
     await new Promise((resume) => setTimeout(resume, 500));
   }
 }
@@ -25,7 +25,7 @@ before(async (request) => {
   [request.species] = Object.keys((await call("GET", `/api/uploads/${upload}`)).species); // as it will be spelt
   request.collection = `${request.name.slice(0, 50)}-photographs`;
   const job = await ended((await call("POST", "/api/jobs", { kind: "import", name: request.collection, upload })).id);
-  if (job.status !== "finished") throw new Error(`The photographs could not be taken in: ${job.message ?? job.status}`);
+  if (job.status !== "finished") throw new Error(`The photographs could not be imported: ${job.message ?? job.status}`);
   collection.append(make("option", { value: request.collection, textContent: request.collection, selected: true })); // not again, should the rest be refused
   change();
 });

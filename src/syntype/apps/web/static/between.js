@@ -17,7 +17,7 @@ export async function showBetween(place, job) {
   };
   slider.addEventListener("input", show);
   const ends = make("p", { className: "hint ends" }, make("span", { textContent: first }), make("span", { textContent: first === last ? "another individual" : last }));
-  place.append(make("label", { htmlFor: "where", textContent: "Move between them" }), slider, ends, figure);
+  place.append(make("label", { htmlFor: "where", textContent: "Position between the two" }), slider, ends, figure);
   place.hidden = false;
   show();
 }

@@ -66,7 +66,7 @@ showSquare();
 
 before(async (request) => {
   const pixels = paint.getImageData(0, 0, SIDE, SIDE).data;
-  if (!pixels.some((value) => value)) throw new Error("Mark what to draw anew first.");
+  if (!pixels.some((value) => value)) throw new Error("Mark the part to fill in first.");
   const mask = new OffscreenCanvas(SIDE, SIDE); // black where the photograph stays
   const flat = mask.getContext("2d");
   flat.fillRect(0, 0, SIDE, SIDE);

@@ -30,7 +30,7 @@ async function show() {
   const query = new URLSearchParams({ split: "train", origin: "real", limit: PAGE, offset, ...(species.value && { species: species.value }) });
   const { total, images } = await call("GET", `/api/collections/${collection.value}/images?${query}`);
   byId("found").replaceChildren(...images.map(photograph));
-  byId("counted").textContent = total ? `${offset + 1} to ${offset + images.length} of ${total.toLocaleString("en")}` : "No training photograph fits.";
+  byId("counted").textContent = total ? `${offset + 1} to ${offset + images.length} of ${total.toLocaleString("en")}` : "No training photograph matches.";
   byId("earlier").disabled = offset === 0;
   byId("more").disabled = offset + PAGE >= total;
 }

@@ -1,4 +1,4 @@
-// One key a decision. The next images are fetched and decoded ahead; a decision is saved before the next image shows.
+// One key per decision. The next images are fetched and decoded in advance; a decision is saved before the next image is shown.
 import { byId, call, make, oneAtATime, onSubmit, reviewerName, tell, thumbnail } from "/static/studio.js";
 
 const who = byId("who");
@@ -10,11 +10,11 @@ let shown = null;
 let after = -1;
 let ended = false;
 let fetching = null;
-let judged = 0; // since Begin, less those taken back
+let judged = 0; // since Begin, without undone ones
 let left = 0;
 
 function ready(item) {
-  const alt = `Synthetic image, said to be ${item.image.species ?? "of no species"}`;
+  const alt = `Synthetic image, labelled ${item.image.species ?? "without a species"}`;
   const picture = Object.assign(new Image(), { id: "image", src: thumbnail(who.dataset.collection, item.image, 1024), alt });
   const beside = item.nearest.map((near) => Object.assign(new Image(), { src: thumbnail(near.collection, near, 1024), alt: near.species ?? "" }));
   return { ...item, picture, beside, decoded: picture.decode().catch(() => {}) };
@@ -44,7 +44,7 @@ function show(item) {
   byId("counted").textContent = `${judged} judged, ${left} left`;
   byId("judging").hidden = !item;
   if (!item) {
-    byId("status").textContent = "Every image is judged. Undo with z.";
+    byId("status").textContent = "All images are judged. Undo with z.";
     return;
   }
   byId("image").replaceWith(item.picture); // decoded already; the old one given its address might be decoded again
@@ -85,7 +85,7 @@ const undo = () =>
   once(async () => {
     const answer = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer() });
     if (!answer.item) {
-      byId("status").textContent = "Nothing is left to undo.";
+      byId("status").textContent = "There is nothing to undo.";
       return;
     }
     judged -= 1;
@@ -94,7 +94,7 @@ const undo = () =>
     const item = ready(answer.item);
     await item.decoded;
     show(item);
-    byId("status").textContent = `Taken back: ${answer.verdict.decision}`;
+    byId("status").textContent = `Undone: ${answer.verdict.decision}`;
   });
 
 function zoom() {

@@ -17,7 +17,7 @@ function row(job) {
   return item;
 }
 
-// What is at work and what waits, in the order of the queue; then what has ended, latest first.
+// Running and waiting jobs in the order of the queue, then ended jobs, latest first.
 async function refresh() {
   try {
     const list = await call("GET", "/api/jobs?limit=20");

@@ -1,11 +1,11 @@
-// A job as it goes on. The page keeps nothing: whatever happens to it, to the connection or to the server, it asks again.
+// Progress of a job. The page keeps no state: after a lost connection or a restarted server it asks again.
 import { showBetween } from "/static/between.js";
 import { ACTIVE, act, fill, words } from "/static/jobs.js";
 import { byId, call, make, tell } from "/static/studio.js";
 
 const { number, kind, name } = byId("job").dataset;
 const RESUMABLE = ["train", "adapt", "generate", "blend", "vary", "inpaint", "study"];
-const OVERVIEWS = { "strip.png": "As a picture", "strip.gif": "As an animation", "strip.webp": "As a smaller animation", "board.png": "Every species with every other", "sheet.png": "Photographs and what was made of them", "process.png": "The course of the training" };
+const OVERVIEWS = { "strip.png": "As a picture", "strip.gif": "As an animation", "strip.webp": "As a smaller animation", "board.png": "Every species with every other", "sheet.png": "Photographs and images made from them", "process.png": "The course of the training" };
 const address = (picture) => `/api/jobs/${number}/pictures/${encodeURIComponent(picture)}`;
 let shown = "";
 let latest = null;
@@ -17,8 +17,8 @@ function figure(picture, caption) {
 
 function overviews(names) {
   const previews = names.filter((picture) => /^(step|final)-\d+\.png$/.test(picture));
-  const preview = previews.slice(0, 1).map((picture) => figure(picture, `Drawn at step ${Number(picture.match(/\d+/)[0]).toLocaleString("en")}: a species a row`));
-  const losses = names.filter((picture) => picture === "losses.png").map((picture) => make("details", {}, make("summary", { textContent: "Losses" }), figure(picture, "How the losses went")));
+  const preview = previews.slice(0, 1).map((picture) => figure(picture, `Images at step ${Number(picture.match(/\d+/)[0]).toLocaleString("en")}: one row per species`));
+  const losses = names.filter((picture) => picture === "losses.png").map((picture) => make("details", {}, make("summary", { textContent: "Losses" }), figure(picture, "Losses over the training steps")));
   return [...preview, ...names.filter((picture) => picture in OVERVIEWS).map((picture) => figure(picture, OVERVIEWS[picture])), ...losses];
 }
 
@@ -55,7 +55,7 @@ async function refresh() {
     tell("");
     if (!active) return;
   } catch (error) {
-    tell(`${error.message} This page asks again.`);
+    tell(`${error.message} Trying again.`);
     wait = 3000;
   }
   setTimeout(refresh, wait);

@@ -18,7 +18,7 @@ export function words(job) {
   return `${doing}${share}${left(job.seconds_left)}`;
 }
 
-// Set a progress bar; without a known end it moves to and fro.
+// Set a progress bar; indeterminate without a known total.
 export function fill(bar, job) {
   if (job.total) Object.assign(bar, { max: job.total, value: Math.min(job.done, job.total) });
   else bar.removeAttribute("value");

@@ -49,7 +49,7 @@ function pickSpecies() {
     if (!field.value.trim()) return;
     const [first] = await offer();
     if (first) add(first);
-    else tell(`The generator knows no species like “${field.value}”. Search again, or choose another generator.`);
+    else tell(`The generator has no species like “${field.value}”. Search again, or choose another generator.`);
   };
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;

@@ -18,7 +18,7 @@ async function show() {
   byId("result").hidden = false;
   byId("score").textContent = `${result.num_right} of ${result.num_items} right.`;
   byId("meaning").textContent =
-    `That is ${percent(result.share_right)}; with so few pictures the truth may lie between ${percent(result.interval[0])} and ${percent(result.interval[1])}, ` +
+    `That is ${percent(result.share_right)}; the 95 % interval is ${percent(result.interval[0])} to ${percent(result.interval[1])}, ` +
     `and guessing gives half. You took ${percent(result.convincing)} of the synthetic images for photographs, and ${percent(result.doubted)} of the photographs for synthetic.`;
 }
 

@@ -1,4 +1,4 @@
-// What all pages share: requests to the REST interface, and one place where problems are told.
+// Shared by all pages: requests to the REST API, and one place that shows errors.
 
 let session = null;
 
@@ -10,7 +10,7 @@ async function csrf() {
   return (await session).csrf ?? "";
 }
 
-// Forms cannot be sent before the page's scripts are there to take them: the browser itself would only load the page anew.
+// Forms are disabled until the page's scripts run: before that the browser would only reload the page.
 document.addEventListener("DOMContentLoaded", () => {
   for (const button of document.querySelectorAll("[data-wait]")) button.disabled = false;
 });
@@ -21,7 +21,7 @@ export function tell(message) {
   place.hidden = !message;
 }
 
-// One action at a time: what is asked for meanwhile is dropped.
+// One action at a time: calls made while it runs are dropped.
 export function oneAtATime() {
   let busy = false;
   return async (action) => {
@@ -38,7 +38,7 @@ export function oneAtATime() {
   };
 }
 
-// What a form does when it is sent; a problem is told where it can be seen.
+// Run an action when a form is sent, and show its error.
 export function onSubmit(form, action) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -56,7 +56,7 @@ export function onSubmit(form, action) {
   });
 }
 
-// Who judges: a function that gives the name in the form. It is kept for the next page when the form is sent, and one typed before this script ran stays.
+// The reviewer: returns a function that gives the name in the form. The name is stored for the next page when the form is sent; a name typed before this script ran is kept.
 export function reviewerName() {
   const field = byId("reviewer");
   const name = () => field.value.trim();

@@ -44,7 +44,7 @@ export async function send(species, least = 1) {
   byId("sent").textContent = `${taken} ${taken === 1 ? "image" : "images"} sent`;
   if (taken < least) {
     await call("DELETE", `/api/uploads/${upload}`);
-    throw new Error(least === 1 ? "No image could be used; the reasons stand beside the files." : `At least ${least} photographs are needed; ${taken} could be used.`);
+    throw new Error(least === 1 ? "No image could be used; see the reasons next to the files." : `At least ${least} photographs are needed; ${taken} could be used.`);
   }
   return upload;
 }

@@ -29,7 +29,7 @@ GOOD = zipped(("Aus/a.png", png()))
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return make_workspace(tmp_path_factory.mktemp("doors") / "workspace")
+    return make_workspace(tmp_path_factory.mktemp("security") / "workspace")
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +296,7 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
         assert asked.status_code == 422 and "leads out" in asked.json()["error"]
         upload = client.post("/api/uploads").json()["upload"]
         taken = client.post("/api/jobs", json={"kind": "import", "name": "dangling", "upload": upload})
-        assert taken.status_code == 422 and "there already" in taken.json()["error"]
+        assert taken.status_code == 422 and "exists already" in taken.json()["error"]
     assert (outside / "collections" / "fish").is_dir() and not (tmp_path / "nowhere").exists()
 
 

@@ -1,4 +1,4 @@
-"""The pages on which jobs are asked for: a form for each kind, whose fields are those of the request in ``requests.py``."""
+"""The pages with the form for a new job, one for each kind; the fields are those of the request in ``requests.py``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from syntype.apps.web.api_collections import list_collections
 from syntype.apps.web.api_jobs import list_generator_families, list_generators
 from syntype.apps.web.pages import render
 from syntype.apps.web.queue import ACTIVE
-from syntype.apps.web.studio import Here, Studio
+from syntype.apps.web.studio import CurrentStudio, Studio
 from syntype.apps.web.workspace import Kind
 
 __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-Asked = Literal["train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "study", "export"]
-_MADE: dict[str, tuple[Kind, str]] = {
+JobKind = Literal["train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "study", "export"]
+_RESULTS: dict[str, tuple[Kind, str]] = {
     "train": ("generators", "generator"),
     "adapt": ("generators", "adapted"),
     "generate": ("collections", "synthetic"),
@@ -30,32 +30,32 @@ _MADE: dict[str, tuple[Kind, str]] = {
     "study": ("studies", "study"),
     "export": ("exports", "export"),
 }
-"""What a job makes, and what to call it unless somebody has a better name."""
+"""Where a job's result goes, and its default name."""
 _NEEDS_ABILITY = ("adapt", "blend", "vary", "inpaint")
-_FROM_GENERATOR = ("generate", *_NEEDS_ABILITY)
-_FROM_NOTHING = ("adapt", "generate", "blend")
-"""These can be asked for where there is no collection."""
+_NEEDS_GENERATOR = ("generate", *_NEEDS_ABILITY)
+_NEEDS_NO_COLLECTION = ("adapt", "generate", "blend")
+"""Kinds that can be started where there is no collection."""
 
 
 @router.get("/new/{kind}")
-def ask(request: Request, here: Here, kind: Asked) -> Response:
-    """The form of one kind of job; the address's query fills fields in."""
-    known, collections = list_generators(here), list_collections(here)
+def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Response:
+    """The form for one kind of job; the query of the address sets default values."""
+    known, collections = list_generators(studio), list_collections(studio)
     generators = [item for item in known if kind not in _NEEDS_ABILITY or kind in item.abilities]
     lacks = None
-    if kind in _FROM_GENERATOR and not generators:
+    if kind in _NEEDS_GENERATOR and not generators:
         lacks = "ability" if known else "generator"
-    elif kind not in _FROM_NOTHING and not collections:
+    elif kind not in _NEEDS_NO_COLLECTION and not collections:
         lacks = "collection"
     return render(
-        request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(here, *_MADE[kind]), generators=generators, lacks=lacks,
+        request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
         photographs=[item for item in collections if item.origins.get("real")], families=list_generator_families(),
         synthetic=[item for item in collections if item.origins.get("synthetic")], collections=collections,
     )  # fmt: skip
 
 
-def _free_name(here: Studio, place: Kind, stem: str) -> str:
-    """``stem-1``, or the next that neither a thing nor a job in the queue has."""
-    coming = {row.slug for row in here.queue.list(200) if row.status in ACTIVE and row.place == place}
+def _free_name(studio: Studio, place: Kind, stem: str) -> str:
+    """``stem-1``, or the next number that no folder and no job in the queue uses."""
+    coming = {row.slug for row in studio.queue.list(200) if row.status in ACTIVE and row.place == place}
     names = (f"{stem}-{number}" for number in count(1))
-    return next(name for name in names if name not in coming and not here.workspace.place(place, name).exists())
+    return next(name for name in names if name not in coming and not studio.workspace.place(place, name).exists())

@@ -1,33 +1,36 @@
-"""The doors: who may come in, from which page, with how much; and what the answers forbid the browser.
+"""Security middleware: authentication, CSRF protection, the ``Host`` check, request size limits, response headers and the request log.
 
-Three ways in. On loopback without a token anybody on this machine. With a token: ``Authorization: Bearer TOKEN`` for programs, or a session
-cookie that the sign-in page gets for it. A cookie travels with requests that other web pages make, so a request that changes something must
-also carry a header that only our own pages can read (``X-Syntype-Csrf``), and must not say that it comes from elsewhere. The ``Host``
-must be one that we answer to, or another page could reach a loopback server through a name of its own.
+Authentication: on loopback without a token, everybody on this machine; with a token, ``Authorization: Bearer TOKEN`` for programs, or a session
+cookie that the sign-in page sets. Browsers send cookies with requests from other web pages too, so a request that changes something needs a CSRF
+token in the header ``X-Syntype-Csrf``, and its ``Origin`` and ``Sec-Fetch-Site`` must be this server's. On loopback the ``Host`` must be a name of
+this machine, against DNS rebinding.
+
+Why Starlette's own middleware is not used for this: ``TrustedHostMiddleware`` and ``RequestBodyLimitMiddleware`` answer in plain text, where all
+errors here are JSON with what to do next; the second also counts uploads, which have a limit of their own, and replaces the answers 401 and 404.
+``SessionMiddleware`` needs another package and sends its cookie with every answer. ``CORSMiddleware`` lets other origins in; here none may.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import logging
 import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syntype.apps.web.limits import StudioConfig, is_loopback
 
-__all__ = ["COOKIE", "CSRF_HEADER", "HEADERS", "Doors", "Sessions", "Visitor"]
+__all__ = ["COOKIE", "CSRF_HEADER", "HEADERS", "SecurityMiddleware", "Sessions", "Visitor"]
 
 COOKIE = "syntype_session"
 CSRF_HEADER = "x-syntype-csrf"
@@ -43,25 +46,30 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
-"""Of every answer; an answer that sets one itself keeps its own."""
+"""Headers of every response; a response that sets one itself keeps its own."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _log = logging.getLogger("syntype.studio.requests")
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Whose request it is: the session's id, and whether it was let in by a token in the header."""
+    """Who sent a request.
+
+    Attributes:
+        session: the session's id; None without a session cookie.
+        by_header: the request was authenticated by a bearer token.
+    """
 
     session: str | None
     by_header: bool
 
 
 class Sessions:
-    """Cookies that hold a random id, an end, and a signature; no list of them is kept, so they outlive a restart.
+    """Signed session cookies: a random id, an expiry time and an HMAC-SHA256. Nothing is stored, so sessions survive a restart of the server.
 
     Args:
-        key_file: where the signing key lies; made where it is missing.
-        token: changes with it, so that a new token ends all sessions.
+        key_file: file of the signing key; created if it is missing.
+        token: part of the signing key, so that a new token ends all sessions.
     """
 
     def __init__(self, key_file: Path, token: str | None) -> None:
@@ -71,19 +79,19 @@ class Sessions:
         self._key = hashlib.sha256(key_file.read_bytes() + (token or "").encode()).digest()
 
     def make(self) -> str:
-        """A new session's cookie."""
+        """The cookie value of a new session."""
         plain = f"{secrets.token_urlsafe(16)}.{int(time.time()) + SESSION_SECONDS}"
         return f"{plain}.{self._sign('session', plain)}"
 
     def check(self, cookie: str) -> str | None:
-        """The id of the session that a cookie proves; None if it is forged or too old."""
+        """The session id of a cookie value; None if the signature is wrong or the session has expired."""
         plain, _, signature = cookie.rpartition(".")
         name, _, end = plain.partition(".")
         good = hmac.compare_digest(signature.encode(), self._sign("session", plain).encode())
         return name if good and end.isdigit() and int(end) > time.time() else None
 
     def csrf(self, session: str) -> str:
-        """What a page of the session must send along with changes."""
+        """The session's CSRF token, which requests that change something must send."""
         return self._sign("csrf", session)
 
     def _sign(self, use: str, text: str) -> str:
@@ -91,19 +99,19 @@ class Sessions:
 
 
 @dataclass
-class Doors:
+class SecurityMiddleware:
     """ASGI middleware around the whole application.
 
     Args:
-        open_paths: that anybody who reaches the server may read: the sign-in page and what it is made of.
-        large: paths that receive files and count bytes themselves.
+        open_paths: paths that need no authentication: the sign-in page and its files. A trailing slash stands for everything below.
+        upload_suffix: end of the paths that receive files; these check the size of the body themselves.
     """
 
     app: ASGIApp
     config: StudioConfig
     sessions: Sessions
     open_paths: Iterable[str] = ("/signin", "/static/", "/api/session")
-    large: str = "/files"
+    upload_suffix: str = "/files"
     _hosts: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,14 +119,14 @@ class Doors:
         self._hosts = frozenset(own | {self.config.host})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in or refuse it, and dress the answer."""
+        """Check a request, pass it on or refuse it, add headers to the response and log it."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
         began, status = time.monotonic(), 0
 
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -129,45 +137,41 @@ class Doors:
 
         try:
             headers = Headers(scope=scope)
-            visitor = self._visitor(headers)
+            visitor = self._authenticate(HTTPConnection(scope))
             refusal = self._refusal(scope, headers, visitor)
             if refusal is not None:
-                await _answer(dressed, *refusal, scope)
+                await _refuse(headers, scope["method"], *refusal)(scope, receive, send_with_headers)
                 return
             scope.setdefault("state", {})["visitor"] = visitor
-            counted = receive if scope["path"].endswith(self.large) else _counting(receive, self.config.limits.json_bytes)
-            await self.app(scope, counted, dressed)
+            limited = receive if scope["path"].endswith(self.upload_suffix) else _limited(receive, self.config.limits.json_bytes)
+            await self.app(scope, limited, send_with_headers)
         finally:
             path = scope["path"].encode("unicode_escape").decode("ascii")[:300]  # never the query, headers or cookies: they may hold secrets
             _log.info("%s %s %s %.0f ms", scope["method"], path, status or "-", 1000 * (time.monotonic() - began))
 
-    def _visitor(self, headers: Headers) -> Visitor | None:
+    def _authenticate(self, connection: HTTPConnection) -> Visitor | None:
+        """Who sent the request; None where a token is needed and neither it nor a valid session cookie was sent."""
         if self.config.token is not None:
-            kind, _, shown = headers.get("authorization", "").partition(" ")
+            kind, _, shown = connection.headers.get("authorization", "").partition(" ")
             if kind.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), self.config.token.encode()):
                 return Visitor(None, True)
-        session = self._session(headers)
+        cookie = connection.cookies.get(COOKIE)
+        session = None if cookie is None else self.sessions.check(cookie)
         if session is not None:
             return Visitor(session, False)
         return Visitor(None, False) if self.config.token is None else None
 
-    def _session(self, headers: Headers) -> str | None:
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return None
-        return None if morsel is None else self.sessions.check(morsel.value)
-
     def _refusal(self, scope: Scope, headers: Headers, visitor: Visitor | None) -> tuple[int, str] | None:
+        """Status and message, if the request must be refused."""
         path, method = scope["path"], scope["method"]
         host = _host(headers.get("host", ""))
         if is_loopback(self.config.host) and host not in self._hosts:
-            return 421, "this server answers to localhost alone. Open it as http://localhost, or serve it with --host and a token."
+            return 421, "this server only answers on localhost. Open it as http://localhost, or start it with --host and a token."
         if path.count("\0") or len(path) > 2000:
-            return 400, "the address cannot be right. Check it."
+            return 400, "the address is not valid. Check it."
         is_open = any(path == open_path or (open_path.endswith("/") and path.startswith(open_path)) for open_path in self.open_paths)
         if visitor is None and not is_open:
-            return 401, "the Studio wants its token. Sign in at /signin, or send the header 'Authorization: Bearer TOKEN'."
+            return 401, "the Studio needs its token. Sign in at /signin, or send the header 'Authorization: Bearer TOKEN'."
         if method in _SAFE or (visitor is not None and visitor.by_header):
             return None
         origin = headers.get("origin")
@@ -178,14 +182,15 @@ class Doors:
             return None
         sent = headers.get(CSRF_HEADER, "")
         if visitor is None or visitor.session is None or not hmac.compare_digest(sent.encode(), self.sessions.csrf(visitor.session).encode()):
-            return 403, "the request lacks the header X-Syntype-Csrf of its session. GET /api/session tells it, and sets the session's cookie."
+            return 403, "the header X-Syntype-Csrf is missing or wrong. GET /api/session gives its value, and sets the session's cookie."
         return None
 
 
-def _counting(receive: Receive, limit: int) -> Receive:
+def _limited(receive: Receive, limit: int) -> Receive:
+    """``receive`` that raises 413 once the body has more than ``limit`` bytes, whatever Content-Length says."""
     total = 0
 
-    async def counted() -> Message:
+    async def receive_limited() -> Message:
         nonlocal total
         message = await receive()
         total += len(message.get("body", b""))
@@ -193,23 +198,19 @@ def _counting(receive: Receive, limit: int) -> Receive:
             raise HTTPException(413, f"the request has more than {limit:,} bytes. Send less at once.")
         return message
 
-    return counted
+    return receive_limited
 
 
 def _host(netloc: str) -> str:
-    """The host of ``host:port``, without brackets, in small letters."""
+    """The host of ``host:port``, without brackets, in lower case."""
     try:
         return (urlsplit(f"//{netloc}").hostname or "").rstrip(".")
     except ValueError:
         return ""
 
 
-async def _answer(send: Send, status: int, message: str, scope: Scope) -> None:
-    wants_page = scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "") and status == 401
-    headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
-    if wants_page:
-        status = 303
-        headers.append((b"location", b"/signin"))
-    body: Any = json.dumps({"error": message}).encode()
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _refuse(headers: Headers, method: str, status: int, message: str) -> Response:
+    """The error as JSON; a browser that opens a page without being signed in is sent to the sign-in page."""
+    if status == 401 and method == "GET" and "text/html" in headers.get("accept", ""):
+        return RedirectResponse("/signin", 303)
+    return JSONResponse({"error": message}, status)
