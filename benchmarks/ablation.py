@@ -21,14 +21,14 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "as it is": ("", []),
     "no instance codes": (
         "noise of standard deviation 100 on codes of standard deviation 1; no feature matching",
-        ["model.code_noise=100", "model.matching=0"],
+        ["model.code_noise=100", "model.feature_matching_weight=0"],
     ),
-    "codes without feature matching": ("no feature matching", ["model.matching=0"]),
-    "stronger feature matching": ("weight 16 instead of 4", ["model.matching=16"]),
+    "codes without feature matching": ("no feature matching", ["model.feature_matching_weight=0"]),
+    "stronger feature matching": ("weight 16 instead of 4", ["model.feature_matching_weight=16"]),
     "more noise on codes": ("noise of 1 on codes instead of 0.3", ["model.code_noise=1"]),
     "every image augmented": ("probability 1 instead of 0.5", ["model.augmentation=1"]),
     "no augmentation": ("probability 0", ["model.augmentation=0"]),
-    "equal learning rates": ("learning rate 2e-4 for both networks", ["model.generator_rate=2e-4"]),
+    "equal learning rates": ("learning rate 2e-4 for both networks", ["model.generator_learning_rate=2e-4"]),
     "species by their numbers": ("balance 1: species drawn in proportion to their numbers, not to the square roots", ["balance=1"]),
     "batch of 32": ("and half the steps", ["batch_size=32"]),
 }

@@ -39,7 +39,7 @@ from syntype.study.fidelity import kid
 WIDTH, DIM = 48, 54
 """Of ``ddpm`` and of the peer: the widest pair, up to the peer's own default of 64, whose parameters are equal within ``SAME``."""
 SAME = 0.05
-LAYOUT = {"multipliers": (1, 2, 4, 8, 8), "blocks": (1, 1, 1, 2, 3)}
+LAYOUT = {"channel_multipliers": (1, 2, 4, 8, 8), "residual_blocks": (1, 1, 1, 2, 3)}
 """Of `ddpm`, for a network as large as the peer's usual one; the family's own default is made for small machines."""
 SAMPLERS = ("ddim", "dpmsolver++")
 EVALUATIONS = (5, 10, 20, 50, 100, 250)

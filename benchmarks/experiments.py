@@ -177,7 +177,7 @@ def coded(generator: Generator, task: Task, change: Callable[[np.ndarray, np.nda
         codes[known] = torch.cat(found).numpy()
         wanted, images = torch.from_numpy(change(codes, labels)), []
         for part in chunks(range(len(task.labels))):
-            latents, rows = model.ready([task.names[row] for row in part], list(part))
+            latents, rows = model.generator_inputs([task.names[row] for row in part], list(part))
             latents[:, model.config.latent_dim :] = wanted[part]
             images.append(to_uint8(model.generator(latents, rows).clamp(-1, 1)))
     return np.concatenate(images)

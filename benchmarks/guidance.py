@@ -26,7 +26,7 @@ from syntype.generators.families.guided_cgan import GuidedGANConfig
 from syntype.identification import Classifier
 
 FAMILY = "guided_cgan"
-UNGUIDED, DEFAULT, STRONG = 0.0, GuidedGANConfig().guidance, 1.0
+UNGUIDED, DEFAULT, STRONG = 0.0, GuidedGANConfig().guidance_weight, 1.0
 """Weights of the guidance."""
 PHOTOGRAPHS = "photographs"
 FIGURES = {
@@ -72,7 +72,7 @@ def main() -> None:
 def trained(out: Path, weight: float, seed: int, steps: int, referee: Referee, classifier: Classifier) -> dict:
     """Train at a weight from a seed; all figures of what is drawn."""
     leaving = ["--except", NEW] if NEW in referee.collection.species else []
-    how = ["--size", SIZE, "--steps", steps, "--seed", seed, "--set", f"model.guidance={weight:g}", "--resume"]
+    how = ["--size", SIZE, "--steps", steps, "--seed", seed, "--set", f"model.guidance_weight={weight:g}", "--resume"]
     result = syntype(["train", FAMILY, referee.collection.root, *leaving, *how, "--out", out])
     generator = load_generator(out)
     refuse_partner(generator, classifier)

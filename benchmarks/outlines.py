@@ -24,8 +24,8 @@ from common.results import Page, options, publish, rewrite, stamp, table
 from PIL import Image
 
 from syntype.collection.reef_drawing import draw_individual, draw_mask
-from syntype.generators.copy_paste.outlines import learnt_masks
-from syntype.generators.copy_paste.segmentation import ellipse, finished, segment
+from syntype.generators.copy_paste.outlines import self_trained_masks
+from syntype.generators.copy_paste.segmentation import ellipse, full_size_masks, segment
 
 try:
     import cv2
@@ -86,7 +86,7 @@ def measure(images: np.ndarray) -> list[Measured]:
 
 
 def by_network(images: np.ndarray) -> torch.Tensor:
-    return learnt_masks(images, torch.device("cpu"))
+    return self_trained_masks(images, torch.device("cpu"))
 
 
 def grab_cut(images: np.ndarray, start: np.ndarray | None) -> torch.Tensor:
@@ -110,7 +110,7 @@ def grab_cut(images: np.ndarray, start: np.ndarray | None) -> torch.Tensor:
         with suppress(cv2.error):  # no pixel of one of the two kinds to fit colours to
             cv2.grabCut(np.ascontiguousarray(image[:, :, ::-1]), labels, rectangle, *models, ROUNDS, mode)
         found[row] = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    return finished(images, torch.from_numpy(found))
+    return full_size_masks(images, torch.from_numpy(found))
 
 
 def with_opencv_filter(way: Callable[[np.ndarray], torch.Tensor], images: np.ndarray) -> torch.Tensor:
@@ -120,7 +120,7 @@ def with_opencv_filter(way: Callable[[np.ndarray], torch.Tensor], images: np.nda
         pairs = zip(guide[:, 0].numpy(), target[:, 0].numpy(), strict=True)
         return torch.from_numpy(np.stack([cv2.ximgproc.guidedFilter(one, other, radius, epsilon) for one, other in pairs]))[:, None]
 
-    with patch.dict(segment.__globals__, _guided=guided):
+    with patch.dict(segment.__globals__, _guided_filter=guided):
         return way(images)
 
 

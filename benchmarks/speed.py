@@ -37,7 +37,7 @@ from syntype.compute.runtime import Runtime
 from syntype.generators.contract import TrainingData
 from syntype.generators.engine import training
 from syntype.generators.engine.batches import BatchSampler, training_data
-from syntype.generators.engine.training import Loop, TrainConfig
+from syntype.generators.engine.training import TrainConfig, TrainingLoop
 from syntype.generators.families import projected
 from syntype.generators.families.projected import ProjectedConfig, ProjectedGAN
 from syntype.generators.networks.projection import FrozenFeatures
@@ -167,7 +167,7 @@ def peak(kind: torch.dtype, seconds: float = 0.5) -> float:
 
 
 @contextmanager
-def labelled(loop: Loop) -> Iterator[None]:
+def labelled(loop: TrainingLoop) -> Iterator[None]:
     """Every part of a step within a profiler's range of its name: the model's own parts, and what the loop does around them."""
     others = [
         (projected, "augment", "augmentation"),
@@ -190,7 +190,7 @@ def within(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     return wrapped
 
 
-def profile(loop: Loop, steps: int = 5) -> dict[str, float]:
+def profile(loop: TrainingLoop, steps: int = 5) -> dict[str, float]:
     """Milliseconds of a step, by part; ``all`` is the whole. A backward operation counts for the part whose forward operation it differentiates."""
     one_step(loop)
     with labelled(loop), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:

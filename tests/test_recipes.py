@@ -97,7 +97,7 @@ def test_the_recipes_of_the_other_adversarial_systems_keep_what_their_sources_re
         assert recipe["steps"] * recipe["batch_size"] == 200 * 2000
         assert 9 < recipe["preview_every"] * recipe["batch_size"] / 2000 <= 10
         if "wgan" in name:
-            assert (recipe["model"]["critic_steps"], recipe["model"]["penalty"]) == (5, 10.0)
+            assert (recipe["model"]["critic_steps"], recipe["model"]["gradient_penalty_weight"]) == (5, 10.0)
 
 
 def test_the_recipes_of_pixel_diffusion_keep_what_their_sources_report() -> None:

@@ -283,7 +283,7 @@ def test_generators_that_blend_are_measured_once(
         a, b = (judge.means[[judge.species.index(pair[end]) for pair in species]] for end in (0, 1))
         return torch.lerp(a, b, torch.tensor(amounts)[:, None, None, None])
 
-    config = SimpleNamespace(guidance=0.0, guidance_classifier="lite2")
+    config = SimpleNamespace(guidance_weight=0.0, guidance_classifier="lite2")
     model = SimpleNamespace(blend=blend, is_conditional=True, config=config)
     stub = SimpleNamespace(generator_id="toy-1", family="toy", folder="toy", species=judge.species, size=64, model=model, blend=blend)
     monkeypatch.setattr(script, "fitted_to", lambda *_: judge)
@@ -295,7 +295,7 @@ def test_generators_that_blend_are_measured_once(
         assert picture.size == (2 * 9 * 64, 2 * 4 * script.STRIPS * 64)
     calls.clear()
     assert run(script, monkeypatch, small_collection, tmp_path, "--generators", "toy") == page and not calls
-    config.guidance = 1.0
+    config.guidance_weight = 1.0
     with pytest.raises(SystemExit, match="trained by means of lite2"):
         script.main()
 

@@ -7,21 +7,21 @@ from typing import Any
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from syntype.generators.engine.training import Loop
+from syntype.generators.engine.training import TrainingLoop
 
 __all__ = ["BATCH", "Operations", "Unsaved", "flops_of_a_step", "further", "one_step"]
 
 BATCH = 16
 
 
-class Unsaved(Loop):
+class Unsaved(TrainingLoop):
     """The training loop, of which nothing is kept."""
 
     def checkpoint(self) -> None:
         pass
 
 
-def further(loop: Loop, seconds: float) -> float:
+def further(loop: TrainingLoop, seconds: float) -> float:
     """Train for so many seconds more; gives images a second."""
     steps, began = loop.step, loop.seconds
     loop.config = loop.config.model_copy(update={"minutes": (began + seconds) / 60})
@@ -29,7 +29,7 @@ def further(loop: Loop, seconds: float) -> float:
     return (loop.step - steps) * BATCH / (loop.seconds - began)
 
 
-def one_step(loop: Loop) -> None:
+def one_step(loop: TrainingLoop) -> None:
     loop.config = loop.config.model_copy(update={"minutes": loop.seconds / 60 + 1e-9})
     loop.run_until_done()
 
@@ -46,7 +46,7 @@ class Operations(TorchDispatchMode):
         return result
 
 
-def flops_of_a_step(loop: Loop) -> int:
+def flops_of_a_step(loop: TrainingLoop) -> int:
     """Floating-point operations of matrix products and convolutions in one step, backward passes and the frozen network included."""
     with Operations() as counter:
         one_step(loop)

@@ -92,7 +92,7 @@ class ConditionalVAE(GenerativeModel):
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         reconstruction = F.mse_loss(drawn, images) / (2 * c.pixel_std**2)
         loss = reconstruction + c.kl_weight * kl / images[0].numel()
-        stepped = self.runtime.update(loss, self.parameters(), self.optimisers["vae"])
+        stepped = self.runtime.backward_and_step(loss, self.parameters(), self.optimisers["vae"])
         return {"loss": loss.detach(), "reconstruction": reconstruction.detach(), "kl": kl.detach(), "skipped": float(not stepped)}
 
     @torch.inference_mode()

@@ -17,7 +17,7 @@ from syntype.compute.tensors import seeded_normal
 from syntype.generators import family
 from syntype.generators.contract import TrainingData
 from syntype.generators.networks.fastgan_generator import FastGANGenerator
-from syntype.generators.networks.kernel_modulation import modulate, plain_weights, saved_weights
+from syntype.generators.networks.kernel_modulation import adapter_weights, full_weights, modulate
 
 
 class Believer:
@@ -77,7 +77,7 @@ def test_the_information_of_a_gan_is_that_of_single_images() -> None:
     found = fisher_information(model, model.generator, ["a", "b"], num_images=4)
     expected = torch.zeros_like(model.generator.to_rgb.weight)
     for own in seeds:  # the others cut off, all judged together
-        drawn = model.draw(names, seeds)
+        drawn = model.generate(names, seeds)
         images = torch.stack([image if seed == own else image.detach() for seed, image in enumerate(drawn)])
         judged = model.log_likelihood(images, names)
         assert judged.shape == (4,) and bool((judged < 0).all())
@@ -90,7 +90,7 @@ def test_a_modulated_species_needs_less_than_a_megabyte(size: int) -> None:
     generator = FastGANGenerator(size, 5, latent_dim=128, embedding_dim=64, width=24)
     own = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     modulate(generator, {name for name, _ in generator.named_parameters()}, seed=0)
-    saved = {name: tensor for name, tensor in saved_weights(generator.state_dict()).items() if name not in own or tensor.ndim <= 1}
+    saved = {name: tensor for name, tensor in adapter_weights(generator.state_dict()).items() if name not in own or tensor.ndim <= 1}
     assert 4 * sum(tensor.numel() for tensor in saved.values()) < 1e6
 
 
@@ -108,8 +108,8 @@ def test_a_modulated_generator_starts_as_it_was_and_its_file_stands_for_it() -> 
             parameters[name].add_(0.01 * torch.randn_like(parameters[name]))
         after = generator(z, labels)
         assert not torch.allclose(after, before, atol=1e-3)
-        saved = saved_weights(generator.state_dict())
+        saved = adapter_weights(generator.state_dict())
         plain = FastGANGenerator(32, 3, latent_dim=8, embedding_dim=8, width=4).eval()
-        plain.load_state_dict(plain_weights(saved, own) | {name: own[name] for name in own if "to_rgb" in name})
+        plain.load_state_dict(full_weights(saved, own) | {name: own[name] for name in own if "to_rgb" in name})
         torch.testing.assert_close(plain(z, labels), after)
-    assert not any("to_rgb" in name for name in learn) and saved_weights(own) == own
+    assert not any("to_rgb" in name for name in learn) and adapter_weights(own) == own

@@ -20,11 +20,11 @@ from syntype.compute.tensors import to_tensor
 from syntype.errors import InputError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators import family, load_generator
 from syntype.generators.contract import Blends, Inpaints, Varies
-from syntype.generators.copy_paste.filling import join
+from syntype.generators.copy_paste.filling import blend_seamlessly
 from syntype.generators.engine.checkpoint import read_state
 from syntype.generators.engine.generator import Generator
 from syntype.generators.engine.masked_patches import MaskedPatches
-from syntype.generators.engine.previews import MOST_FRAMES, plot_curves, save_course
+from syntype.generators.engine.previews import MAX_FRAMES, plot_curves, save_animation
 from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.generators.registry import families_that
 from syntype.run import read_events
@@ -40,7 +40,7 @@ def trained(trained_folder: Callable[[str], Path]) -> Callable[[str], Generator]
 
 
 def quick(generator: Generator) -> dict[str, object]:
-    return dict(generator.model.quick_controls)
+    return dict(generator.model.validation_controls)
 
 
 def some(photographs: Collection, count: int) -> tuple[Tensor, list[str]]:
@@ -100,11 +100,11 @@ def test_known_pixels_are_unchanged_and_what_is_masked_is_not_looked_at(
 
 def test_a_family_without_the_ability_names_those_that_have_it(trained: Callable[[str], Generator]) -> None:
     generator, images = trained("copies"), torch.zeros(1, 3, 32, 32)
-    with pytest.raises(UnsupportedError, match=r"family copies cannot draw what lies between .*: .*fastgan.*projected"):
+    with pytest.raises(UnsupportedError, match=r"family copies cannot interpolate between .*: .*fastgan.*projected"):
         generator.blend([(NAMES[0], NAMES[1])], [(0, 1)], [0.5])
-    with pytest.raises(UnsupportedError, match=r"start from a photograph.*projected"):
+    with pytest.raises(UnsupportedError, match=r"vary a photograph.*projected"):
         generator.vary(images, NAMES[:1], [0], 0.5)
-    with pytest.raises(UnsupportedError, match=r"fill in .*projected"):
+    with pytest.raises(UnsupportedError, match=r"inpaint .*projected"):
         generator.inpaint(images, torch.ones(1, 1, 32, 32, dtype=torch.bool), NAMES[:1], [0])
 
 
@@ -127,10 +127,10 @@ def made(adapters: int = 0) -> Generator:
 
 def test_controls_and_arguments_are_checked() -> None:
     generator = made()
-    with pytest.raises(RecipeError, match=r"no control 'inpaint_stepz'\. Its controls: search_steps, search_rate"):
+    with pytest.raises(RecipeError, match=r"no control 'inpaint_stepz'\. Its controls: search_steps, search_learning_rate"):
         generator.sample(NAMES[:1], [0], inpaint_stepz=3)
-    with pytest.raises(RecipeError, match="search_rate"):
-        generator.vary(torch.zeros(1, 3, 32, 32), NAMES[:1], [0], 0.5, search_rate=-1)
+    with pytest.raises(RecipeError, match="search_learning_rate"):
+        generator.vary(torch.zeros(1, 3, 32, 32), NAMES[:1], [0], 0.5, search_learning_rate=-1)
     with pytest.raises(InputError, match=r"amount 1\.5"):
         generator.blend([(NAMES[0], NAMES[1])], [(0, 1)], [1.5])
     with pytest.raises(InputError, match=r"strength -0\.1"):
@@ -231,7 +231,7 @@ def test_what_fills_a_hole_is_joined_to_what_is_around_it() -> None:
     images = line.expand(2, 3, 32, 32)
     masks = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
     masks[:, :, 10:20, 8:24] = True
-    joined = join(images + 0.3, images.masked_fill(masks, float("nan")), masks)
+    joined = blend_seamlessly(images + 0.3, images.masked_fill(masks, float("nan")), masks)
     assert_close(joined, images.contiguous(), atol=1e-4, rtol=0)  # a drawing that is too bright everywhere: the membrane is exact
 
 
@@ -258,12 +258,12 @@ def test_previews_waste_no_row_on_images_that_are_the_same(name: str, different:
 
 
 def test_masked_patches_are_of_validation_photographs_alone(photographs: Collection) -> None:
-    patches = MaskedPatches.of(photographs, made().model)
+    patches = MaskedPatches.from_collection(photographs, made().model)
     assert patches is not None and 0 < patches.masks_N1HW.float().mean() < 0.15
     held = to_tensor(photographs.select(split="val").pixels(32))
     assert all((held - image).abs().amax((1, 2, 3)).min() == 0 for image in patches.images_NCHW)
-    assert MaskedPatches.of(photographs.select(split="train"), made().model) is None
-    assert MaskedPatches.of(photographs, family("copies")(family("copies").Config(size=32), NAMES)) is None
+    assert MaskedPatches.from_collection(photographs.select(split="train"), made().model) is None
+    assert MaskedPatches.from_collection(photographs, family("copies")(family("copies").Config(size=32), NAMES)) is None
 
 
 def test_the_course_of_many_previews_has_a_bounded_number_of_frames(tmp_path: Path) -> None:
@@ -271,10 +271,10 @@ def test_the_course_of_many_previews_has_a_bounded_number_of_frames(tmp_path: Pa
     for step in range(1, 101):
         Image.new("RGB", (20, 10), (*tuple(random.integers(0, 256, 2).tolist()), 0)).save(tmp_path / f"step-{step:06d}.png")
     Image.new("RGB", (20, 10), (0, 0, 255)).save(tmp_path / "final-000100.png")
-    save_course(tmp_path, tmp_path / "course.webp")
+    save_animation(tmp_path, tmp_path / "course.webp")
     with Image.open(tmp_path / "course.webp") as course:
-        assert course.n_frames == MOST_FRAMES
-        course.seek(MOST_FRAMES - 1)
+        assert course.n_frames == MAX_FRAMES
+        course.seek(MAX_FRAMES - 1)
         assert np.asarray(course.convert("RGB"))[0, 0, 2] > 200, "the last frame is the last preview"
 
 

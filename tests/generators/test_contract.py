@@ -62,11 +62,11 @@ def test_what_is_loaded_runs_nothing(small_collection: Collection, tmp_path: Pat
     train_tiny("dcgan", small_collection, tmp_path / "g")
     for damage in (pickle.dumps(_Pickled(tmp_path / "ran"), 2), b"", b"\xff" * 100, (tmp_path / "g" / "weights.safetensors").read_bytes()[:-1]):
         (tmp_path / "g" / "weights.safetensors").write_bytes(damage)
-        with pytest.raises(CollectionError, match="no sound safetensors file"):
+        with pytest.raises(CollectionError, match="not a valid safetensors file"):
             load_generator(tmp_path / "g")
         (tmp_path / "g" / "training").mkdir(exist_ok=True)
         (tmp_path / "g" / "training" / "state.pt").write_bytes(damage)
-        with pytest.raises(CollectionError, match="no training state"):
+        with pytest.raises(CollectionError, match="not a training state"):
             read_state(tmp_path / "g")
     assert not (tmp_path / "ran").exists()
 
@@ -112,7 +112,7 @@ def test_a_gradient_that_is_not_finite_stops_training_with_advice(
 ) -> None:
     import syntype.generators.engine.training as training
 
-    monkeypatch.setattr(training, "MAX_SKIPPED", 2)
+    monkeypatch.setattr(training, "MAX_SKIPPED_STEPS", 2)
     monkeypatch.setattr(training, "to_tensor", lambda images: torch.full((len(images), 3, 32, 32), float("nan")))
     with pytest.raises(TrainingError, match="diverged"):
         train_tiny(name, small_collection, tmp_path / "g", steps=50)
@@ -142,7 +142,7 @@ def test_killed_in_the_middle_of_training_and_resumed(small_collection: Collecti
 def test_ctrl_c_keeps_the_work(small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import syntype.generators.engine.training as training
 
-    real_step = training.Loop._one_step
+    real_step = training.TrainingLoop._one_step
 
     def interrupted_step(loop):
         metrics = real_step(loop)
@@ -150,7 +150,7 @@ def test_ctrl_c_keeps_the_work(small_collection: Collection, tmp_path: Path, mon
             os.kill(os.getpid(), signal.SIGINT)
         return metrics
 
-    monkeypatch.setattr(training.Loop, "_one_step", interrupted_step)
+    monkeypatch.setattr(training.TrainingLoop, "_one_step", interrupted_step)
     result = train_tiny("projected", small_collection, tmp_path / "g", steps=100)
     assert result.status == "interrupted" and result.steps == 2
     assert load_generator(tmp_path / "g").sample(["Aus primus"], [0]).shape == (1, 3, 32, 32)
@@ -198,7 +198,8 @@ NEW_FAMILY = '''
 """Flat colour: a family for a test."""
 import torch
 from torch import nn
-from syntype.generators.contract import ABILITIES, GenerativeModel, GeneratorConfig, seeded_normal
+from syntype.compute.tensors import seeded_normal
+from syntype.generators.contract import ABILITIES, GenerativeModel, GeneratorConfig
 
 class FlatConfig(GeneratorConfig):
     rate: float = 1.0
@@ -213,7 +214,7 @@ class Flat(GenerativeModel):
         self.optimiser = torch.optim.SGD(self.generator.parameters(), lr=self.config.rate)
     def training_step(self, batch):
         loss = (self.generator(batch.labels) - batch.images_NCHW.mean((2, 3))).square().mean()
-        self.runtime.update(loss, self.generator.parameters(), self.optimiser)
+        self.runtime.backward_and_step(loss, self.generator.parameters(), self.optimiser)
         return {"loss": loss.detach()}
     @torch.inference_mode()
     def sample(self, species, seeds, **controls):
@@ -242,11 +243,13 @@ def test_unknown_families_list_the_choices() -> None:
 def test_batches_are_pairs_of_one_species_and_balanced(small_collection: Collection) -> None:
     data = training_data(small_collection.training(), 32)
     sampler = BatchSampler(data, balance=0.0)
-    rows = np.concatenate([sampler.rows(0, step, 8) for step in range(500)])
+    rows = np.concatenate([sampler.indices(0, step, 8) for step in range(500)])
     first, second = rows[::2], rows[1::2]
     assert (data.labels[first] == data.labels[second]).all() and (first != second).all()
     shares = np.bincount(data.labels[rows]) / len(rows)
     assert_close(shares, np.full(4, 0.25), atol=0.03, rtol=0)
-    natural = np.bincount(data.labels[np.concatenate([BatchSampler(data, 1.0).rows(0, s, 8) for s in range(500)])]) / len(rows)
+    natural = np.bincount(data.labels[np.concatenate([BatchSampler(data, 1.0).indices(0, s, 8) for s in range(500)])]) / len(rows)
     assert_close(natural, data.counts / data.counts.sum(), atol=0.03, rtol=0)
-    assert np.array_equal(sampler.rows(7, 3, 8), sampler.rows(7, 3, 8)) and not np.array_equal(sampler.rows(7, 3, 8), sampler.rows(7, 4, 8))
+    assert np.array_equal(sampler.indices(7, 3, 8), sampler.indices(7, 3, 8)) and not np.array_equal(
+        sampler.indices(7, 3, 8), sampler.indices(7, 4, 8)
+    )

@@ -22,7 +22,7 @@ from syntype.generators.contract import Batch, Blends, Inpaints, TrainingData
 from syntype.generators.engine.training import TrainConfig, train
 from syntype.generators.gans.conv_gan import ConvGAN
 from syntype.generators.gans.wasserstein import gradient_penalty
-from syntype.generators.networks.conv import ConvCritic, ConvGenerator, JoinedConv, NoSpecies, OneHot, initialise
+from syntype.generators.networks.conv import ConditionedConv, ConvDiscriminator, ConvGenerator, NoCondition, OneHot, initialise_weights
 from syntype.run import Run
 from syntype.synthesis import GenerateConfig, generate
 
@@ -76,27 +76,31 @@ def test_dcgan_s_maps_are_those_of_the_paper_and_go_on_to_128_pixels() -> None:
         return seen
 
     def upwards(size: int, width: int) -> list[tuple[int, ...]]:
-        return maps(ConvGenerator(size, 5, width, NoSpecies(), 0, transposed=True), torch.randn(2, 5), torch.zeros(2, 0))
+        return maps(ConvGenerator(size, 5, width, NoCondition(), 0, transposed=True), torch.randn(2, 5), torch.zeros(2, 0))
 
     assert upwards(64, 128) == [(512, 8, 8), (256, 16, 16), (128, 32, 32), (3, 64, 64)]  # Radford et al. 2016, figure 1, after 1024 maps of 4x4
     assert upwards(128, 8) == [(64, 8, 8), (32, 16, 16), (16, 32, 32), (8, 64, 64), (3, 128, 128)]
-    critic = ConvCritic(128, 8, NoSpecies(), 0, normalised=True)
+    critic = ConvDiscriminator(128, 8, NoCondition(), 0, normalised=True)
     downwards = maps(critic, torch.zeros(2, 3, 128, 128), torch.zeros(2, dtype=torch.int64))
     assert downwards == [(8, 64, 64), (16, 32, 32), (32, 16, 16), (64, 8, 8), (64, 4, 4), (1, 1, 1)]
 
 
-def test_only_dcgan_and_its_twin_have_transposed_convolutions_and_a_normalised_critic() -> None:
+def discriminator(model: ConvGAN) -> nn.Module:
+    return model.get_submodule("critic" if isinstance(model, wasserstein.WassersteinGAN) else "discriminator")
+
+
+def test_only_dcgan_and_its_twin_have_transposed_convolutions_and_a_normalised_discriminator() -> None:
     for name in FAMILIES:
-        model = prepared(name, **({"guidance": 0} if name == "guided_cgan" else {}))
+        model = prepared(name, **({"guidance_weight": 0} if name == "guided_cgan" else {}))
         transposed = any(isinstance(module, nn.ConvTranspose2d) for module in model.generator.modules())
-        normalised = any(isinstance(module, nn.BatchNorm2d) for module in model.critic.modules())
+        normalised = any(isinstance(module, nn.BatchNorm2d) for module in discriminator(model).modules())
         assert transposed == normalised == (name in ("dcgan", "cgan")), name
 
 
 def test_a_joined_convolution_is_one_over_image_and_planes() -> None:
     torch.manual_seed(0)
-    layer = JoinedConv(3, 5)
-    initialise(layer, 0.3)
+    layer = ConditionedConv(3, 5)
+    initialise_weights(layer, 0.3)
     images, conditions = torch.randn(2, 3, 8, 8), torch.randn(2, 3, requires_grad=True)
     planes = conditions[:, :, None, None].expand(-1, -1, 8, 8)
     kernel = torch.cat([layer.image.weight, layer.planes.transpose(0, 1)], dim=1)
@@ -151,23 +155,25 @@ def test_the_critic_takes_its_steps_each_with_new_images(critic_steps: int, monk
     model = prepared("cwgan_gp", critic_steps=critic_steps)
     optimisers: list[torch.optim.Optimizer] = []
     compared: list[tuple[Tensor, Tensor, Tensor]] = []
-    update, slope = model.runtime.update, gradient_penalty
-    monkeypatch.setattr(model.runtime, "update", lambda loss, weights, optimiser: optimisers.append(optimiser) or update(loss, weights, optimiser))
+    update, slope = model.runtime.backward_and_step, gradient_penalty
+    monkeypatch.setattr(
+        model.runtime, "backward_and_step", lambda loss, weights, optimiser: optimisers.append(optimiser) or update(loss, weights, optimiser)
+    )
     monkeypatch.setattr(wasserstein, "gradient_penalty", lambda critic, *points: compared.append(points) or slope(critic, *points))
     stepped(model, 1)
     assert optimisers == [model.optimisers["critic"]] * critic_steps + [model.optimisers["generator"]]
     assert len(compared) == critic_steps
-    for (_, first, first_shares), (_, second, second_shares) in pairwise(compared):
-        assert not torch.equal(first, second) and not torch.equal(first_shares, second_shares)
+    for (_, first, first_weights), (_, second, second_weights) in pairwise(compared):
+        assert not torch.equal(first, second) and not torch.equal(first_weights, second_weights)
 
 
 def test_a_critic_trained_alone_is_brought_back_to_a_slope_near_one() -> None:
     def after(critic_steps: int) -> float:
-        model = prepared("wgan_gp", critic_rate=1e-3, critic_steps=critic_steps)
+        model = prepared("wgan_gp", critic_learning_rate=1e-3, critic_steps=critic_steps)
         with torch.no_grad():
             model.critic.layers[-1].weight.mul_(4)
         torch.manual_seed(0)
-        return float(model.train().training_step(batch(photographs()))["penalty"])
+        return float(model.train().training_step(batch(photographs()))["gradient_penalty"])
 
     assert after(60) < 0.3 * after(1)
 
@@ -179,7 +185,7 @@ def test_a_gradient_counts_the_same_however_it_lies_in_memory(fused: bool) -> No
         weights = nn.Parameter(torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
         wanted = torch.randn(4, 3, 2, 2).contiguous(memory_format=layout)
         loss = _Layout.apply(weights, wanted).sum()
-        assert Runtime("cpu", "fp32").update(loss, [weights], torch.optim.Adam([weights], lr=0.1, fused=fused))
+        assert Runtime("cpu", "fp32").backward_and_step(loss, [weights], torch.optim.Adam([weights], lr=0.1, fused=fused))
         return weights.detach()
 
     torch.manual_seed(0)
@@ -205,8 +211,8 @@ def test_the_discriminator_s_and_the_generator_s_losses_are_those_of_the_origina
     model = prepared("dcgan", flip=False)
     judgements, losses = [torch.tensor([2.0, -1.0]), torch.tensor([0.5, 1.0]), torch.tensor([0.3, -0.7])], []
     turns = iter(judgements)
-    model.critic.forward = lambda _images, _labels: next(turns)  # type: ignore[method-assign]
-    monkeypatch.setattr(model.runtime, "update", lambda loss, *_: losses.append(float(loss)) or True)
+    model.discriminator.forward = lambda _images, _labels: next(turns)  # type: ignore[method-assign]
+    monkeypatch.setattr(model.runtime, "backward_and_step", lambda loss, *_: losses.append(float(loss)) or True)
     model.train().training_step(batch(photographs(count=2)))
     real, fake, judged = (torch.sigmoid(values) for values in judgements)
     assert_close(losses[0], float(-(real.log().mean() + (1 - fake).log().mean())))
@@ -228,14 +234,14 @@ def test_both_networks_learn_in_bfloat16_too(name: str) -> None:
 # species
 
 
-def test_the_generator_s_images_and_the_critic_s_judgement_depend_on_the_species_where_they_should() -> None:
+def test_the_generator_s_images_and_the_discriminator_s_output_depend_on_the_species_where_they_should() -> None:
     for name in FAMILIES:
-        model = stepped(prepared(name, **({"guidance": 0} if name == "guided_cgan" else {})), 1)
+        model = stepped(prepared(name, **({"guidance_weight": 0} if name == "guided_cgan" else {})), 1)
         first, second = model.sample(SPECIES[:2], [3, 3])
         assert torch.equal(first, second) == (name not in CONDITIONAL), name
         image = torch.randn(1, 3, 32, 32).expand(2, -1, -1, -1)
-        judged = model.critic.eval()(image, torch.tensor([0, 1]))
-        assert bool(judged[0] == judged[1]) == (name not in CONDITIONAL), name
+        logits = discriminator(model).eval()(image, torch.tensor([0, 1]))
+        assert bool(logits[0] == logits[1]) == (name not in CONDITIONAL), name
 
 
 def test_a_generator_of_many_species_that_knows_none_refuses_names_and_one_of_a_single_species_draws_it(
@@ -283,12 +289,12 @@ def test_a_blend_begins_and_ends_with_what_is_sampled(name: str, of: str) -> Non
 @pytest.mark.parametrize("name", ["dcgan", "cwgan_gp"])
 def test_filling_in_keeps_what_is_known_and_finds_an_image_of_its_own_again(name: str) -> None:
     model = prepared(name)
-    initialise(model.generator, None)  # dcgan's own small weights draw grey until its statistics have settled
+    initialise_weights(model.generator, None)  # dcgan's own small weights draw grey until its statistics have settled
     photographs_NCHW = model.sample(SPECIES[:2], [1, 2])
     masks = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
     masks[0, :, 8:24, 8:24], masks[1, :, :16] = True, True
     hidden = photographs_NCHW.masked_fill(masks, 1.0)
-    filled = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], search_steps=150, search_rate=0.05)
+    filled = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], search_steps=150, search_learning_rate=0.05)
     assert filled.dtype == torch.float32 and filled.abs().max() <= 1
     assert torch.equal(filled.masked_fill(masks, 0), photographs_NCHW.masked_fill(masks, 0))
     start = model.inpaint(hidden, masks, SPECIES[:2], [7, 8], search_steps=0)
@@ -297,5 +303,5 @@ def test_filling_in_keeps_what_is_known_and_finds_an_image_of_its_own_again(name
         return float((images - photographs_NCHW).abs().mean())
 
     assert error(filled) < 0.5 * error(start)
-    assert torch.equal(filled, model.inpaint(photographs_NCHW, masks, SPECIES[:2], [7, 8], search_steps=150, search_rate=0.05))
-    assert_close(filled[1:], model.inpaint(hidden[1:], masks[1:], SPECIES[1:2], [8], search_steps=150, search_rate=0.05), atol=1e-3, rtol=0)
+    assert torch.equal(filled, model.inpaint(photographs_NCHW, masks, SPECIES[:2], [7, 8], search_steps=150, search_learning_rate=0.05))
+    assert_close(filled[1:], model.inpaint(hidden[1:], masks[1:], SPECIES[1:2], [8], search_steps=150, search_learning_rate=0.05), atol=1e-3, rtol=0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from syntype.compute.processes import WholeBatchDraws
+from syntype.compute.processes import WholeBatchRandom
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import seeded_normal, to_tensor, to_uint8
 from syntype.errors import RecipeError, UnknownNameError, UnsupportedError
@@ -53,7 +53,7 @@ def test_it_has_the_abilities(model: DDPM) -> None:
 def test_one_seed_is_one_image_with_every_sampler_and_ability(model: DDPM, sampler: str) -> None:
     masks = torch.zeros(4, 1, SIZE, SIZE, dtype=torch.bool)
     masks[..., 4:9] = True
-    controls = {**FEW, "sampler": sampler, "guidance": 2.0, "jump": 2, "resamples": 2}
+    controls = {**FEW, "sampler": sampler, "guidance": 2.0, "jump_length": 2, "resamples": 2}
 
     def all_of(turned: list[int]) -> list[Tensor]:
         names, seeds = [NAMES[i] for i in turned], [SEEDS[i] for i in turned]
@@ -169,10 +169,10 @@ def test_two_processes_learn_from_the_noise_of_one() -> None:
         model, batch = colours("fp32")
         torch.manual_seed(5)
         with draws:
-            return float(model.training_step(Batch(batch.images_NCHW[part], batch.labels[part], batch.rows[part], 0))["error"])
+            return float(model.training_step(Batch(batch.images_NCHW[part], batch.labels[part], batch.indices[part], 0))["error"])
 
     whole = error(slice(0, 8), nullcontext())
-    shares = [error(slice(4 * rank, 4 * rank + 4), WholeBatchDraws(4, rank, 2)) for rank in range(2)]
+    shares = [error(slice(4 * rank, 4 * rank + 4), WholeBatchRandom(4, rank, 2)) for rank in range(2)]
     assert_close(sum(shares) / 2, whole, rtol=1e-5, atol=0)
 
 
@@ -197,10 +197,10 @@ def test_bfloat16_trains_nearly_as_float32_does() -> None:
 
 def test_networks_that_make_no_sense_are_explained() -> None:
     for settings, message in (
-        ({"blocks": (1, 1)}, "one length"),
+        ({"residual_blocks": (1, 1)}, "one length"),
         ({"size": 48}, "power of two"),
         ({"width": 24}, "multiple of 16"),
-        ({"blocks": (1, 1, 0, 1, 1)}, "positive"),
+        ({"residual_blocks": (1, 1, 0, 1, 1)}, "positive"),
         ({"prediction": "x0"}, "prediction"),
     ):
         with pytest.raises(RecipeError, match=message):
@@ -213,7 +213,7 @@ def test_the_default_network_suits_every_size(size: int, lowest: int) -> None:
     sides: list[int] = []
     network.middle.register_forward_pre_hook(lambda _module, inputs: sides.append(inputs[0].shape[-1]))
     with torch.inference_mode():
-        assert network(torch.zeros(1, 3, size, size), torch.zeros(1), network.codes(None, 1)).shape == (1, 3, size, size)
+        assert network(torch.zeros(1, 3, size, size), torch.zeros(1), network.condition_vectors(None, 1)).shape == (1, 3, size, size)
     assert sides == [lowest]
 
 
@@ -227,7 +227,7 @@ def test_the_network_keeps_channels_last_and_sees_level_and_species() -> None:
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(lambda _m, _i, out: layouts.append(out.is_contiguous(memory_format=torch.channels_last)))
     x = seeded_normal([0, 0, 0], (3, 16, 16))
-    out = network(x, torch.tensor([10, 10, 900]), network.codes(torch.tensor([0, 1, 0]), 3))
+    out = network(x, torch.tensor([10, 10, 900]), network.condition_vectors(torch.tensor([0, 1, 0]), 3))
     assert out.shape == x.shape and all(layouts)
     assert (out[0] - out[1]).abs().max() > 0.01 and (out[0] - out[2]).abs().max() > 0.01
 

@@ -16,17 +16,17 @@ from syntype.generators.diffusion.edm import (
     SIGMA_MAX,
     SIGMA_MIN,
     Uncertainty,
-    denoised,
     denoising_loss,
     dpm_solver,
     heun,
+    preconditioned,
     preconditioning,
     sigma_at,
-    sigma_steps,
+    sigma_schedule,
 )
 
 SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "heun": lambda denoise, x, steps: heun(denoise, x, sigma_steps(steps)),
+    "heun": lambda denoise, x, steps: heun(denoise, x, sigma_schedule(steps)),
     "dpm++": lambda denoise, x, steps: dpm_solver(denoise, x, steps),
 }
 
@@ -71,12 +71,12 @@ def test_samplers_do_not_mix_images(name: str) -> None:
 
 
 def test_the_schedule_falls_from_end_to_end() -> None:
-    steps = sigma_steps(10)
+    steps = sigma_schedule(10)
     assert len(steps) == 11 and steps[-1] == 0 and steps == sorted(steps, reverse=True)
     assert_close((steps[0], steps[-2]), (SIGMA_MAX, SIGMA_MIN))
     assert_close((sigma_at(0.0), sigma_at(1.0)), (SIGMA_MIN, SIGMA_MAX))
-    assert_close(sigma_steps(9)[4], sigma_at(0.5))
-    assert sigma_steps(1) == [SIGMA_MAX, 0.0] or math.isclose(sigma_steps(1)[0], SIGMA_MAX)
+    assert_close(sigma_schedule(9)[4], sigma_at(0.5))
+    assert sigma_schedule(1) == [SIGMA_MAX, 0.0] or math.isclose(sigma_schedule(1)[0], SIGMA_MAX)
 
 
 def test_preconditioning_at_both_ends() -> None:
@@ -86,7 +86,7 @@ def test_preconditioning_at_both_ends() -> None:
     assert_close(scale, torch.tensor([1 / SIGMA_DATA, 1e-6], dtype=torch.float64), atol=1e-9, rtol=1e-6)
     assert_close(level, torch.tensor([math.log(1e-6) / 4, math.log(1e6) / 4], dtype=torch.float64))
     x = torch.randn(1, 4, 2, 2, dtype=torch.float64)
-    assert_close(denoised(lambda images, _: images, x, torch.tensor([1e-9], dtype=torch.float64)), x, atol=1e-6, rtol=0)
+    assert_close(preconditioned(lambda images, _: images, x, torch.tensor([1e-9], dtype=torch.float64)), x, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.5, 20.0])
@@ -98,7 +98,7 @@ def test_input_and_target_have_unit_variance_and_a_silent_network_a_loss_of_one(
     skip, out, scale, _ = preconditioning(torch.tensor(sigma))
     assert_close((scale * noisy).std(), torch.tensor(1.0), atol=0.02, rtol=0)
     assert_close(((clean - skip * noisy) / out).std(), torch.tensor(1.0), atol=0.02, rtol=0)
-    guess = denoised(lambda images, _: torch.zeros_like(images), noisy, sigmas)
+    guess = preconditioned(lambda images, _: torch.zeros_like(images), noisy, sigmas)
     loss, plain = denoising_loss(clean, guess, sigmas, torch.zeros(400))
     assert_close((loss, plain), (torch.tensor(1.0), torch.tensor(1.0)), atol=0.03, rtol=0)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from syntype.compute.ema import MovingAverage, power_decay, power_exponent, warmed_up
+from syntype.compute.ema import MovingAverage, power_decay, power_exponent, warmup_decay
 
 
 def _weights_of_updates(updates: int, exponent: float) -> np.ndarray:
@@ -56,4 +56,4 @@ def test_the_exponents_are_those_of_the_paper() -> None:
 
 
 def test_the_warm_up_ends_at_the_limit() -> None:
-    assert warmed_up(0, 0.999) == 0.1 and warmed_up(10**6, 0.999) == 0.999 and warmed_up(50, 0.0) == 0.0
+    assert warmup_decay(0, 0.999) == 0.1 and warmup_decay(10**6, 0.999) == 0.999 and warmup_decay(50, 0.0) == 0.0

@@ -54,7 +54,7 @@ def test_every_size_trains_and_samples(size: int) -> None:
     metrics = model.training_step(batch(size))
     assert all(np.isfinite(float(value)) for value in metrics.values()) and not metrics["skipped"]
     assert model.sample(SPECIES, [0, 1]).shape == (2, 3, size, size)
-    whole, part = model.discriminator.redraw(*model.discriminator(batch(size).images_NCHW, batch(size).labels)[1:], (0, 0))
+    whole, part = model.discriminator.reconstruct(*model.discriminator(batch(size).images_NCHW, batch(size).labels)[1:], (0, 0))
     assert whole.shape[-1] == min(size, 128) and part.shape[-1] == min(size // 2, 128)
 
 
@@ -70,7 +70,7 @@ def test_a_gradient_reaches_every_parameter(conditional: bool, monkeypatch: pyte
             reached[names[parameter]] = 0.0 if gradient is None else float(gradient.abs().max())
         return True
 
-    monkeypatch.setattr(model.runtime, "update", record)
+    monkeypatch.setattr(model.runtime, "backward_and_step", record)
     model.training_step(batch(64))
     assert set(reached) == set(names.values())
     assert [name for name, size in reached.items() if not size > 0] == []
@@ -83,7 +83,7 @@ def test_the_discriminator_learns_to_redraw_a_batch() -> None:
     losses = []
     for _ in range(60):
         _, fine, coarse = network(images, torch.tensor([0, 0, 1, 1]))
-        loss = reconstruction_loss(images, *network.redraw(fine, coarse, corner), corner)
+        loss = reconstruction_loss(images, *network.reconstruct(fine, coarse, corner), corner)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -97,7 +97,7 @@ def test_the_redrawn_part_is_compared_with_the_same_part_of_the_image() -> None:
     assert_close(reconstruction_loss(images, images, part, corner), torch.tensor(0.0), atol=1e-4, rtol=0)
     assert reconstruction_loss(images, images, part, (2, 4)) > 0.05
     assert reconstruction_loss(images, images.flip(3), part, corner) > 0.1
-    large = photographs(256)  # is redrawn at half its side
+    large = photographs(256)  # is reconstructed at half its side
     whole = large.reshape(4, 3, 128, 2, 128, 2).mean((3, 5))
     assert_close(reconstruction_loss(large, whole, large[:, :, 128:, :128], (8, 0)), torch.tensor(0.0), atol=1e-4, rtol=0)
 
@@ -160,7 +160,7 @@ def test_adaptation_goes_on_with_the_trained_discriminator() -> None:
     new = FastGAN(base.config, SPECIES)
     new.add_species("Cus novus", "Aus secundus")
     new.prepare(TrainingData(np.zeros((2, 32, 32, 3), np.uint8), np.array([2, 2]), np.arange(2), new.species), Runtime("cpu", "fp32"))
-    new.restore_critic(base.state_dict(), "Aus secundus")
+    new.restore_discriminator(base.state_dict(), "Aus secundus")
     known = torch.tensor([0, 0, 1, 1])
     for kept, trained in zip(new.discriminator(photographs(32), known)[1:], base.discriminator(photographs(32), known)[1:], strict=True):
         assert_close(kept, trained)

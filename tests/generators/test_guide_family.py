@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_contract import trained
+from made import train_tiny
 
 from syntype.collection import Collection
 from syntype.generators import Generator, family, list_families, load_generator
@@ -32,9 +32,9 @@ def test_the_guide_shows_this_very_file() -> None:
 
 def test_the_example_keeps_the_contract(small_collection: Collection, tmp_path: Path) -> None:
     assert list_families()[NAME].startswith("Conditional VAE: ")
-    trained(NAME, small_collection, tmp_path / "whole", steps=4)
-    trained(NAME, small_collection, tmp_path / "parts", steps=2)
-    trained(NAME, small_collection, tmp_path / "parts", steps=4)  # resumed: the same weights, bit for bit
+    train_tiny(NAME, small_collection, tmp_path / "whole", steps=4)
+    train_tiny(NAME, small_collection, tmp_path / "parts", steps=2)
+    train_tiny(NAME, small_collection, tmp_path / "parts", steps=4)  # resumed: the same weights, bit for bit
     assert (tmp_path / "whole/weights.safetensors").read_bytes() == (tmp_path / "parts/weights.safetensors").read_bytes()
 
     generator: Generator = load_generator(tmp_path / "whole")
@@ -51,7 +51,7 @@ def test_the_example_keeps_the_contract(small_collection: Collection, tmp_path: 
 
 def test_the_example_learns(small_collection: Collection, tmp_path: Path) -> None:
     """The reconstruction error falls by far within seconds, so the losses reach the weights."""
-    trained(NAME, small_collection, tmp_path / "g", steps=150, batch_size=16)
+    train_tiny(NAME, small_collection, tmp_path / "g", steps=150, batch_size=16)
     losses = [event["reconstruction"] for event in read_events(tmp_path / "g") if event["event"] == "step"]
     assert losses[-1] < 0.5 * losses[0]
     assert family(NAME).learns

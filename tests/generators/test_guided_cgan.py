@@ -18,7 +18,7 @@ from syntype.generators import family
 from syntype.generators.contract import Batch, TrainingData
 from syntype.generators.engine.batches import training_data
 from syntype.generators.families.guided_cgan import GuidedGAN, GuidedGANConfig
-from syntype.generators.gans.classifier_guidance import _evenly, build_guidance_classifier
+from syntype.generators.gans.classifier_guidance import _balanced_subset, build_guidance_classifier
 from syntype.identification import Classifier, ClassifierConfig, FittedClassifier, load_classifier, save_classifier
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def stepped(model, data: TrainingData, steps: int):
 
 
 def test_without_guidance_it_is_cwgan_gp_to_the_last_bit(data: TrainingData) -> None:
-    unguided, twin = (stepped(prepared(name, data, **more), data, 3) for name, more in (("guided_cgan", {"guidance": 0}), ("cwgan_gp", {})))
+    unguided, twin = (stepped(prepared(name, data, **more), data, 3) for name, more in (("guided_cgan", {"guidance_weight": 0}), ("cwgan_gp", {})))
     state = twin.state_dict()
     assert unguided.state_dict().keys() == state.keys()
     assert all(torch.equal(tensor, state[name]) for name, tensor in unguided.state_dict().items())
@@ -63,7 +63,7 @@ def test_guidance_makes_the_recogniser_see_the_species_asked_for_and_leaves_it_a
         images = model.sample([data.species[label] for label in labels], list(range(len(labels))))
         return float(model.guidance_classifier.log_probability(images, labels).exp().mean())
 
-    model = prepared("guided_cgan", data, guidance=30.0, critic_steps=1, generator_rate=2e-3)
+    model = prepared("guided_cgan", data, guidance_weight=30.0, critic_steps=1, generator_learning_rate=2e-3)
     assert isinstance(model, GuidedGAN)
     before, kept = recognised(model), {name: tensor.clone() for name, tensor in model.guidance_classifier.state_dict().items()}
     stepped(model, data, 100)
@@ -84,9 +84,9 @@ def test_the_fitted_recogniser_knows_its_photographs_whichever_way_they_face(dat
 def test_the_photographs_it_is_fitted_to_are_spread_over_the_species() -> None:
     labels = np.repeat([0, 1, 2], [50, 3, 7])
     data = TrainingData(np.zeros((60, 1, 1, 3), np.uint8), labels, np.arange(60), ("a", "b", "c"))
-    rows = _evenly(data, 16)
+    rows = _balanced_subset(data, 16)
     assert np.bincount(labels[rows]).tolist() == [7, 3, 6] or np.bincount(labels[rows]).tolist() == [6, 3, 7]
-    assert len(set(rows.tolist())) == 16 and _evenly(data, 100).tolist() == list(range(60))
+    assert len(set(rows.tolist())) == 16 and _balanced_subset(data, 100).tolist() == list(range(60))
 
 
 def saved(folder: Path, backbone: str, species: tuple[str, ...]) -> Path:

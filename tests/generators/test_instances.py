@@ -13,7 +13,7 @@ from syntype.generators.augmentation import augment
 from syntype.generators.contract import TrainingData
 from syntype.generators.engine.batches import training_data
 from syntype.generators.families.projected import ProjectedConfig, ProjectedGAN
-from syntype.generators.networks.instance_codes import MOST_KEPT, CodeBank, InstanceEncoder
+from syntype.generators.networks.instance_codes import MAX_CODES_PER_SPECIES, CodeBank, InstanceEncoder
 
 WIDTHS = [4, 8, 16, 16]
 
@@ -69,22 +69,22 @@ def test_a_generator_draws_around_the_photographs_of_the_species_it_is_asked_for
     labels = np.array([1, 0, 1, 0, 1])
     codes = torch.arange(10.0).view(5, 2, 1)
     bank = CodeBank(3, 1)
-    bank.fill(codes, labels)
+    bank.store(codes, labels)
     seeds = range(200)
     for species in (0, 1):
-        drawn = bank.draw(torch.full((200,), species), seeds).flatten().tolist()
+        drawn = bank.seeded_codes(torch.full((200,), species), seeds).flatten().tolist()
         assert set(drawn) == set(codes[labels == species].flatten().tolist())
-    assert (bank.draw(torch.tensor([2]), [0]) == 0).all(), "a species without photographs"
+    assert (bank.seeded_codes(torch.tensor([2]), [0]) == 0).all(), "a species without photographs"
     bank.add_species(relative=0)
-    assert torch.equal(bank.draw(torch.full((200,), 3), seeds), bank.draw(torch.zeros(200, dtype=torch.int64), seeds))
+    assert torch.equal(bank.seeded_codes(torch.full((200,), 3), seeds), bank.seeded_codes(torch.zeros(200, dtype=torch.int64), seeds))
     bank.add_species(relative=None)
-    assert len(set(bank.draw(torch.full((200,), 4), seeds).flatten().tolist())) == 10
+    assert len(set(bank.seeded_codes(torch.full((200,), 4), seeds).flatten().tolist())) == 10
 
 
 def test_a_common_species_does_not_make_the_file_large() -> None:
     bank = CodeBank(1, 2)
-    bank.fill(torch.randn(1000, 1, 2), np.zeros(1000, dtype=np.int64))
-    assert len(bank.codes) == MOST_KEPT
+    bank.store(torch.randn(1000, 1, 2), np.zeros(1000, dtype=np.int64))
+    assert len(bank.codes) == MAX_CODES_PER_SPECIES
     other = CodeBank(1, 2)
     other.load_state_dict(bank.state_dict())
     assert torch.equal(other.codes, bank.codes)
@@ -124,7 +124,7 @@ def test_a_new_species_borrows_its_relatives_codes(small_collection: Collection,
     own = model.generator.bank
     model.add_species("Xus novus", relative)
     new = torch.tensor([len(data.species)] * 50)
-    borrowed = own.draw(new, range(50))
-    known = own.codes if relative is None else own.draw(model.labels_of([relative] * 500), range(500))
+    borrowed = own.seeded_codes(new, range(50))
+    known = own.codes if relative is None else own.seeded_codes(model.labels_of([relative] * 500), range(500))
     assert all((known == code).all(1).any() for code in borrowed)
     assert model.sample(["Xus novus"], [1]).shape == (1, 3, 32, 32)

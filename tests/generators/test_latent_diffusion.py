@@ -98,7 +98,9 @@ def test_the_denoiser_learns_standardised_latents_and_leaves_the_autoencoder_alo
 
 @pytest.mark.slow
 def test_the_autoencoder_comes_to_redraw_the_photographs() -> None:
-    first, last = (float(_distance(trained(steps, autoencoder_steps=400, autoencoder_rate=3e-3, autoencoder_width=16))) for steps in (1, 400))
+    first, last = (
+        float(_distance(trained(steps, autoencoder_steps=400, autoencoder_learning_rate=3e-3, autoencoder_width=16))) for steps in (1, 400)
+    )
     assert last < 0.75 * first
 
 
@@ -137,16 +139,16 @@ def test_blends_begin_and_end_where_samples_do(model: LatentDiffusion) -> None:
 def test_variations_go_from_the_photograph_to_a_sample(model: LatentDiffusion) -> None:
     images = to_tensor(photographs(2, (32, 32)).images)
     with torch.no_grad():
-        redrawn = model.generator.latents.decode(model.generator.latents.encode(images))
-    assert_close(model.vary(images, SPECIES, [0, 1], 0.0), redrawn, atol=1e-5, rtol=1e-4)
+        reconstructed = model.generator.latents.decode(model.generator.latents.encode(images))
+    assert_close(model.vary(images, SPECIES, [0, 1], 0.0), reconstructed, atol=1e-5, rtol=1e-4)
     assert torch.equal(model.vary(images, SPECIES, [0, 1], 1.0, **QUICK), model.sample(SPECIES, [0, 1], **QUICK))
-    near, far = ((model.vary(images, SPECIES, [0, 1], strength, **QUICK) - redrawn).abs().mean() for strength in (0.2, 0.8))
+    near, far = ((model.vary(images, SPECIES, [0, 1], strength, **QUICK) - reconstructed).abs().mean() for strength in (0.2, 0.8))
     assert near < far
     alone = model.vary(images[1:], SPECIES[1:], [1], 0.5, **QUICK)  # bit for bit only in batches of one size, as ``Generator`` draws
     assert_close(alone[0], model.vary(images, SPECIES, [0, 1], 0.5, **QUICK)[1], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("sampler", ["dpm++", "heun"])
+@pytest.mark.parametrize("sampler", ["dpmsolver++", "heun"])
 def test_inpainting_leaves_what_is_known_and_does_not_look_behind_the_mask(model: LatentDiffusion, sampler: str) -> None:
     images = to_tensor(photographs(2, (32, 32)).images)
     masks = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
@@ -192,9 +194,9 @@ def test_the_process_goes_from_photographs_to_noise_and_from_noise_to_images(mod
     photographs = to_tensor(np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
     strip = model.process_strip(photographs, SPECIES, [0, 1])
     cells = strip.reshape(4, 32, 8, 32, 3).swapaxes(1, 2)
-    redrawn = to_uint8(model.vary(photographs, SPECIES, [0, 1], 0.0))
+    reconstructed = to_uint8(model.vary(photographs, SPECIES, [0, 1], 0.0))
     drawn = to_uint8(model.sample(SPECIES, [0, 1]))
-    np.testing.assert_allclose(cells[[0, 2], 0].astype(int), redrawn.astype(int), atol=2)
+    np.testing.assert_allclose(cells[[0, 2], 0].astype(int), reconstructed.astype(int), atol=2)
     np.testing.assert_allclose(cells[[1, 3], -1].astype(int), drawn.astype(int), atol=2)
 
 
@@ -220,7 +222,7 @@ def test_a_trained_autoencoder_is_used_as_it_is_and_needed_once(tmp_path: Path) 
     model = trained(2, autoencoder=str(tmp_path / "vae/diffusion_pytorch_model.safetensors"))
     found = model.generator.latents.autoencoder.state_dict()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    assert model.generator.latents.fitted and model.average_decay(0, None) == 0.0
+    assert model.generator.latents.fitted and model.ema_decay(0, None) == 0.0
     shutil.rmtree(tmp_path / "vae")
     again = LatentDiffusion(LatentDiffusionConfig.parse(model.config.model_dump(mode="json")), SPECIES)
     again.generator.load_state_dict(model.generator.state_dict())

@@ -8,7 +8,7 @@ import torch
 
 from syntype.collection.reef_drawing import draw_individual, draw_mask
 from syntype.generators.copy_paste import outlines as _outlines
-from syntype.generators.copy_paste.outlines import LEAST, learnt_masks
+from syntype.generators.copy_paste.outlines import MIN_PHOTOGRAPHS, self_trained_masks
 from syntype.generators.copy_paste.segmentation import PLAUSIBLE_AREA, segment
 
 CPU = torch.device("cpu")
@@ -27,9 +27,9 @@ def overlap(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def test_together_they_know_more_than_their_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 50)
-    monkeypatch.setattr(_outlines, "_MOST", 100)  # the last twenty did not teach
+    monkeypatch.setattr(_outlines, "_MAX_TRAINING_PHOTOGRAPHS", 100)  # the last twenty did not teach
     images, truth = drawn(120, 64, 8)
-    alone, together = (overlap(masks.numpy() > 127, truth) for masks in (segment(images), learnt_masks(images, CPU)))
+    alone, together = (overlap(masks.numpy() > 127, truth) for masks in (segment(images), self_trained_masks(images, CPU)))
     print(f"alone {alone.mean():.3f}, together {together.mean():.3f}")
     assert together.mean() > alone.mean() + 0.04
     assert np.quantile(together, 0.1) > np.quantile(alone, 0.1)
@@ -37,24 +37,24 @@ def test_together_they_know_more_than_their_colours(monkeypatch: pytest.MonkeyPa
 
 def test_the_same_photographs_give_the_same_masks_in_their_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 3)
-    images, _ = drawn(LEAST, 96)
-    masks = learnt_masks(images, CPU)
-    assert masks.shape == (LEAST, 96, 96) and masks.dtype == torch.uint8
+    images, _ = drawn(MIN_PHOTOGRAPHS, 96)
+    masks = self_trained_masks(images, CPU)
+    assert masks.shape == (MIN_PHOTOGRAPHS, 96, 96) and masks.dtype == torch.uint8
     state = torch.get_rng_state()
-    torch.testing.assert_close(learnt_masks(images, CPU), masks, rtol=0, atol=0)
+    torch.testing.assert_close(self_trained_masks(images, CPU), masks, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), state)  # other random numbers are not touched
 
 
 def test_of_few_photographs_colours_alone_tell() -> None:
     images, _ = drawn(6, 64)
-    assert torch.equal(learnt_masks(images, CPU), segment(images))
-    assert len(learnt_masks(images[:0], CPU)) == 0
+    assert torch.equal(self_trained_masks(images, CPU), segment(images))
+    assert len(self_trained_masks(images[:0], CPU)) == 0
 
 
 def test_photographs_without_an_animal_teach_nothing_and_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 2)
-    masks = learnt_masks(np.full((LEAST, 32, 32, 3), 90, np.uint8), CPU)
-    assert masks.shape == (LEAST, 32, 32) and torch.equal(masks, masks[:1].expand_as(masks))  # the same photograph again and again
+    masks = self_trained_masks(np.full((MIN_PHOTOGRAPHS, 32, 32, 3), 90, np.uint8), CPU)
+    assert masks.shape == (MIN_PHOTOGRAPHS, 32, 32) and torch.equal(masks, masks[:1].expand_as(masks))  # the same photograph again and again
     mask = masks[0].float() / 255
     assert PLAUSIBLE_AREA[0] <= float(mask.mean()) <= PLAUSIBLE_AREA[1]
     assert mask[8:24, 8:24].sum() > 0.7 * mask.sum()  # the middle, as colours alone say it; a quarter of the picture

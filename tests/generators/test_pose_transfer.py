@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from syntype.compute.runtime import Runtime
 from syntype.generators.contract import TrainingData
 from syntype.generators.copy_paste.segmentation import segment
-from syntype.generators.families.pose_transfer import Animals, PoseTransfer, PoseTransferConfig
+from syntype.generators.families.pose_transfer import AnimalMeasurements, PoseTransfer, PoseTransferConfig
 
 SPECIES = ("Chromis rara", "Chromis vulgaris")
 SIZE = 64
@@ -32,7 +32,7 @@ def fish(colour: tuple[int, int, int], x: float, y: float, length: float, height
 
 def model_of(common: list[np.ndarray], rare: list[np.ndarray], least: int) -> PoseTransfer:
     images, labels = np.stack([*rare, *common]), np.repeat([0, 1], [len(rare), len(common)])
-    model = PoseTransfer(PoseTransferConfig(size=SIZE, common=least, bend=0, light=0), SPECIES)
+    model = PoseTransfer(PoseTransferConfig(size=SIZE, min_donor_images=least, warp=0, lighting=0), SPECIES)
     model.prepare(TrainingData(images, labels, np.arange(len(labels)), SPECIES), Runtime("cpu"))
     return model
 
@@ -49,16 +49,16 @@ RARE = [fish((210, 40, 40), 0.5, 0.5, 0.22, 0.11), fish((210, 40, 40), 0.52, 0.4
 def test_an_outline_is_measured() -> None:
     shapes = [(0.5, 0.5, 0.25, 0.1, 0.0), (0.4, 0.55, 0.24, 0.1, 25.0), (0.55, 0.45, 0.24, 0.12, -30.0)]
     images = np.stack([fish((20, 20, 25), *shape) for shape in shapes])
-    found = Animals.of(torch.from_numpy(images).permute(0, 3, 1, 2), segment(images)[:, None], np.array([0, 3]), 1)
+    found = AnimalMeasurements.measure(torch.from_numpy(images).permute(0, 3, 1, 2), segment(images)[:, None], np.array([0, 3]), 1)
     for row, (x, y, length, height, angle) in enumerate(shapes):
-        np.testing.assert_allclose(found.middle[row], [2 * x - 1, 2 * y - 1], atol=0.03)
+        np.testing.assert_allclose(found.centre[row], [2 * x - 1, 2 * y - 1], atol=0.03)
         assert math.degrees(found.angle[row]) == pytest.approx(angle, abs=3)
         # the standard deviation of an ellipse along a half axis a is a / 2, and the side is 2 long
         np.testing.assert_allclose(np.exp(found.traits[row, :2]), [length, height], rtol=0.1)
-    np.testing.assert_allclose(found.usual, np.repeat(found.traits.mean(0)[None], 3, 0))
+    np.testing.assert_allclose(found.species_mean, np.repeat(found.traits.mean(0)[None], 3, 0))
 
 
-def test_the_animal_goes_to_its_lenders_place_and_takes_over_its_angle() -> None:
+def test_the_animal_goes_to_its_donors_place_and_takes_over_its_angle() -> None:
     steep = [fish((20, 20, 25), 0.5, 0.3, 0.22, 0.1, 30.0 + turn) for turn in range(6)]
     where = red_of(model_of(steep, RARE, least=5), 12)
     y, x = np.mgrid[:SIZE, :SIZE]
@@ -69,19 +69,19 @@ def test_the_animal_goes_to_its_lenders_place_and_takes_over_its_angle() -> None
         assert 15 < abs(math.degrees(math.atan(slope))) < 50
 
 
-def test_the_animal_is_larger_where_its_lender_is_larger_than_its_own_species() -> None:
+def test_the_animal_is_larger_where_its_donor_is_larger_than_its_own_species() -> None:
     sizes = (0.15, 0.17, 0.2, 0.23, 0.26, 0.28)
     model = model_of([fish((20, 20, 25), 0.5, 0.5, size, size / 2) for size in sizes], RARE, least=5)
-    lent = [model.draw(seed, 0).ground for seed in range(40)]
-    areas, lenders = red_of(model, 40).sum((1, 2)), np.array(sizes)[np.array(lent) - len(RARE)]
+    chosen = [model.paste_parameters(seed, 0).background for seed in range(40)]
+    areas, donors = red_of(model, 40).sum((1, 2)), np.array(sizes)[np.array(chosen) - len(RARE)]
     even = np.arange(40) % 2 == 0  # consecutive seeds walk through the rare photographs: the first one alone
-    assert np.corrcoef(np.sqrt(areas[even]), lenders[even])[0, 1] > 0.9
+    assert np.corrcoef(np.sqrt(areas[even]), donors[even])[0, 1] > 0.9
     assert areas[even].max() > 1.8 * areas[even].min()
 
 
-def test_where_no_species_is_common_all_lend() -> None:
-    animals = model_of([fish((20, 20, 25), 0.5, 0.5, 0.2, 0.1)] * 3, RARE, least=30).animals
-    assert animals.lenders.tolist() == [0, 1, 2, 3, 4]
+def test_where_no_species_is_common_all_are_donors() -> None:
+    measurements = model_of([fish((20, 20, 25), 0.5, 0.5, 0.2, 0.1)] * 3, RARE, least=30).measurements
+    assert measurements.donors.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_every_individual_has_the_same_share_however_often_it_was_photographed() -> None:

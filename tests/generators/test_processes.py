@@ -17,7 +17,7 @@ import torch
 from torch.testing import assert_close
 
 from syntype.collection import Collection
-from syntype.compute.processes import WholeBatchDraws, synchronise_batch_norm
+from syntype.compute.processes import WholeBatchRandom, synchronise_batch_norm
 from syntype.compute.runtime import Runtime
 from syntype.errors import InputError
 from syntype.generators import family, load_generator
@@ -36,21 +36,21 @@ is nearly zero rounding decides their sign, and the two networks' game passes th
 def test_shares_end_to_end_are_the_batch_of_one_process(world: int, small_collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = Runtime("cpu", "fp32")
     sampler = BatchSampler(training_data(small_collection.training(), 32), 0.5)
-    monkeypatch.setattr(Runtime, "world", world)
+    monkeypatch.setattr(Runtime, "world_size", world)
     for step in range(20):
-        rows, shares = sampler.rows(0, step, 8), []
+        rows, shares = sampler.indices(0, step, 8), []
         for rank in range(world):
             monkeypatch.setattr(Runtime, "rank", rank)
-            shares.append(runtime.share(rows))
+            shares.append(runtime.local_share(rows))
         assert all(len(share) == 8 // world for share in shares)
         np.testing.assert_array_equal(np.concatenate(shares), rows)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = Runtime("cpu", "fp32")
-    monkeypatch.setattr(Runtime, "world", 3)
+    monkeypatch.setattr(Runtime, "world_size", 3)
     with pytest.raises(InputError, match="multiple of 6"):
-        runtime.share(np.arange(8))
+        runtime.local_share(np.arange(8))
 
 
 def test_random_numbers_of_a_share_are_those_of_the_whole_batch() -> None:
@@ -61,7 +61,7 @@ def test_random_numbers_of_a_share_are_those_of_the_whole_batch() -> None:
     whole = drawn(8)
     shares = []
     for rank in range(2):
-        with WholeBatchDraws(4, rank, 2):
+        with WholeBatchRandom(4, rank, 2):
             shares.append(drawn(4))
     for one, first, second in zip(whole, *shares, strict=True):
         assert_close(torch.cat([first, second]) if len(one) == 8 else first, one, rtol=0, atol=0)

@@ -158,7 +158,7 @@ def test_a_single_photograph_is_enough(data: TrainingData) -> None:
 
 
 def test_settings_at_their_mildest_leave_the_animal_where_it_was(data: TrainingData) -> None:
-    still = CollageConfig(size=32, rotation=0, scale=1, shift=0, bend=0, light=0, harmony=0, zoom=1)
+    still = CollageConfig(size=32, rotation=0, scale=1, shift=0, warp=0, lighting=0, harmonisation=0, background_zoom=1)
     model = Collage(still, SPECIES)
     model.prepare(data, Runtime("cpu"))
     real = data.images[data.labels == 1][0].astype(float)

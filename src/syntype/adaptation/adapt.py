@@ -29,9 +29,9 @@ from syntype.errors import CollectionError, InputError, UnknownNameError, Unsupp
 from syntype.generators.contract import Adapts, UsesRelative
 from syntype.generators.engine.batches import training_data
 from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state
-from syntype.generators.engine.generator import NEW_ROW, Generator
-from syntype.generators.engine.training import Loop, TrainConfig
-from syntype.generators.networks.kernel_modulation import modulate, saved_weights
+from syntype.generators.engine.generator import NEW_ROW_PREFIX, Generator
+from syntype.generators.engine.training import TrainConfig, TrainingLoop
+from syntype.generators.networks.kernel_modulation import adapter_weights, modulate
 from syntype.recipe import Settings
 from syntype.run import OWN_RUN, Run, keeps_run, write_json
 
@@ -180,12 +180,12 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     runtime = Runtime(config.device, config.precision)
     torch.manual_seed(config.seed)
     model.prepare(data, runtime)
-    model.scale_rates(config.rate)
+    model.scale_learning_rates(config.rate)
     if isinstance(model, UsesRelative):
         model.use_relative(relative_share)
     state = read_state(base_path)
     if state is not None:
-        model.restore_critic(state["model"], relative)
+        model.restore_discriminator(state["model"], relative)
     elif config.method in ("freeze-d", "ewc"):
         reason = f"has no training state, and so not the discriminators that {config.method} builds on"
         raise InputError(reason, "Bring back training/state.pt, or use --method finetune or modulate.", file=base_path)
@@ -194,7 +194,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     for name, parameter in model.generator.named_parameters():
         parameter.requires_grad_(name in changeable)
     if config.method == "freeze-d":
-        for parameter in model.lower_critic():
+        for parameter in model.lower_discriminator_parameters():
             parameter.requires_grad_(False)
     if config.method == "ewc":
         hold(model.generator, fisher_information(model, model.generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
@@ -215,13 +215,13 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         "relative_share": relative_share,
         **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {}),
     }
-    loop = Loop(model, data, runtime, settings, out, run, identity=method)
+    loop = TrainingLoop(model, data, runtime, settings, out, run, identity=method)
     status = loop.run_until_done()
 
-    changed = _changes(before, saved_weights(loop.average.average))
+    changed = _changes(before, adapter_weights(loop.average.average))
     file = _save(generator, base, config, relative, changed, photographs, loop, out)
     if run.folder is not None:
-        loop.last_preview([config.species])
+        loop.final_preview([config.species])
     info, _ = read_generator_info(out)
     return AdaptResult(
         out,
@@ -283,7 +283,7 @@ def _changes(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, T
     for name, tensor in after.items():
         tensor = tensor.detach().cpu()
         if name in before and tensor.shape != before[name].shape:
-            changed[NEW_ROW + name] = tensor[-1:].clone().contiguous()
+            changed[NEW_ROW_PREFIX + name] = tensor[-1:].clone().contiguous()
         elif name not in before or not torch.equal(tensor, before[name].cpu()):
             changed[name] = tensor.clone(memory_format=torch.contiguous_format)
     return changed
@@ -296,7 +296,7 @@ def _save(
     relative: str | None,
     changed: dict[str, Tensor],
     photographs: Collection,
-    loop: Loop,
+    loop: TrainingLoop,
     out: Path,
 ) -> Path:
     adapters = list(generator.info.get("adapters", []))

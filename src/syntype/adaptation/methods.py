@@ -47,10 +47,10 @@ def fisher_information(model: Adapts, generator: nn.Module, species: Sequence[st
     for start in range(0, num_images, JUDGED_TOGETHER):
         seeds = range(start, min(start + JUDGED_TOGETHER, num_images))
         drawn = [names[seed] for seed in seeds]
-        images = model.draw(drawn, seeds).detach().requires_grad_()
+        images = model.generate(drawn, seeds).detach().requires_grad_()
         (wanted,) = torch.autograd.grad(model.log_likelihood(images, drawn).sum(), images)
         for row, seed in enumerate(seeds):
-            alone = model.draw([names[seed]], [seed])
+            alone = model.generate([names[seed]], [seed])
             gradients = torch.autograd.grad(alone, list(parameters.values()), wanted[row : row + 1], allow_unused=True)
             for name, gradient in zip(parameters, gradients, strict=True):
                 if gradient is not None:

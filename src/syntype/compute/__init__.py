@@ -1,3 +1,3 @@
-"""What all networks share: device and precision, processes, moving averages of weights, tensor conversions, grids of images."""
+"""Shared by all networks: device and precision, processes, moving averages of weights, tensor conversions, image grids."""
 
 __all__: list[str] = []

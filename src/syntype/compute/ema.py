@@ -1,4 +1,4 @@
-"""Moving average of a generator's weights, and how fast it forgets."""
+"""Exponential moving average (EMA) of weights, and schedules for its decay."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MovingAverage", "power_decay", "power_exponent", "warmed_up"]
+__all__ = ["MovingAverage", "power_decay", "power_exponent", "warmup_decay"]
 
 
 class MovingAverage:
     """average <- decay * average + (1 - decay) * weights.
 
-    Floating-point buffers (running statistics) are averaged too, integer ones copied.
+    Floating-point buffers (running statistics) are averaged too; integer buffers are copied.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -21,7 +21,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
-        """Take in the weights; a decay of 0 copies them."""
+        """Update the average with the module's present weights; a decay of 0 copies them."""
         current = self._module.state_dict()
         floating = [name for name, tensor in current.items() if tensor.is_floating_point()]
         torch._foreach_lerp_([self.average[name] for name in floating], [current[name] for name in floating], 1 - decay)
@@ -31,7 +31,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the module's weights with the average: once to look through the average, once more to go back."""
+        """Exchange the module's weights with the average. Call again to exchange them back."""
         for name, tensor in self._module.state_dict().items():
             kept = tensor.clone()
             tensor.copy_(self.average[name])
@@ -43,27 +43,28 @@ class MovingAverage:
             self.average[name].copy_(tensor)
 
 
-def warmed_up(step: int, limit: float) -> float:
-    """Decay after ``step`` (counted from 0): min(limit, (1 + t) / (10 + t)), so that short runs do not show the initial noise."""
+def warmup_decay(step: int, limit: float) -> float:
+    """Decay after ``step`` (counted from 0): min(limit, (1 + t) / (10 + t)), so that in short runs the initial weights are forgotten."""
     return min(limit, (1 + step) / (10 + step))
 
 
 def power_decay(updates: int, exponent: float) -> float:
     """Decay at the t-th update (counted from 1) of the power-function average: (1 - 1/t) ** (exponent + 1).
 
-    The weights of update i then count for about i ** exponent, so that the average spans a fixed share of a training of any
-    length and owes nothing to its start (Karras et al. 2023, arXiv 2312.02696, section 3.1).
+    The weights of update i have a weight of about i ** exponent, so that the average covers a fixed share of a training of any length, and the
+    initial weights have no influence (Karras et al. 2023, arXiv 2312.02696, section 3.1).
     """
     return (1 - 1 / updates) ** (exponent + 1)
 
 
 def power_exponent(relative_width: float) -> float:
-    """The exponent gamma of the power-function average whose profile has this standard deviation, as a share of the training's length.
+    """Exponent gamma of the power-function average with this relative width.
 
-    Solves sqrt((gamma + 1) / ((gamma + 2)**2 * (gamma + 3))) = relative_width (Karras et al. 2023, appendix C) by its cubic.
+    Solves sqrt((gamma + 1) / ((gamma + 2)**2 * (gamma + 3))) = relative_width (Karras et al. 2023, appendix C), a cubic equation.
 
     Args:
-        relative_width: in (0, 1/sqrt(12)]; at the upper end all weights count alike.
+        relative_width: standard deviation of the average's profile, as a share of the training's length, in (0, 1/sqrt(12)]; at the upper end all
+            weights have the same weight.
     """
     # with s = relative_width**-2: (gamma + 2)**2 * (gamma + 3) - s * (gamma + 1) = 0
     s = relative_width**-2

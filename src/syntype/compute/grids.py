@@ -1,4 +1,4 @@
-"""Images put together as one picture."""
+"""Grids of images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ __all__ = ["tile"]
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images, uint8, shape (rows * columns, height, width, 3), put together row by row: shape (rows * height, columns * width, 3)."""
+    """Arrange images in a grid, row by row.
+
+    Args:
+        images: uint8, shape (rows * columns, height, width, 3).
+
+    Returns:
+        uint8, shape (rows * height, columns * width, 3).
+    """
     height, width = images.shape[1:3]
     return images.reshape(-1, columns, height, width, 3).swapaxes(1, 2).reshape(-1, columns * width, 3)

@@ -1,4 +1,4 @@
-"""Where training runs: device, precision, and one process or many, through Accelerate."""
+"""Device, precision, and one or several processes (through Accelerate)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syntype.compute.processes import WholeBatchDraws
+from syntype.compute.processes import WholeBatchRandom
 from syntype.errors import InputError, UnsupportedError
 from syntype.run import num_processes
 
@@ -26,7 +26,11 @@ class Runtime:
 
     Args:
         device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda`` or ``mps``.
-        precision: ``bf16`` runs matrix products and convolutions in bfloat16; ``auto`` does so where the hardware has it.
+        precision: ``bf16`` computes matrix products and convolutions in bfloat16, ``fp32`` everything in float32; ``auto`` chooses bf16 where the
+            hardware supports it (on a CPU: where it is measured to be faster).
+
+    Raises:
+        UnsupportedError: the device is missing, or several processes were started that cannot work together on it.
     """
 
     def __init__(self, device: str = "auto", precision: Precision = "auto") -> None:
@@ -37,19 +41,19 @@ class Runtime:
         if device == "mps" and not torch.backends.mps.is_available():
             raise UnsupportedError("--device mps: this machine has no Apple GPU that PyTorch can use. Choose --device auto or cpu.")
         _keep_freed_memory()
-        # Accelerate shares work out on the CPU only if told that it is to be the CPU.
+        # Accelerate runs several processes on the CPU only if the CPU is asked for.
         on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
         self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.device: torch.device = self.accelerator.device
-        if self.world != num_processes():
+        if self.world_size != num_processes():
             raise UnsupportedError(
-                f"{num_processes()} processes were started, but on {self.device} they cannot work together. Start one, or add --device cpu."
+                f"{num_processes()} processes were started, but on {self.device} they cannot work together. Start one process, or add --device cpu."
             )
-        self.precision: str = "fp32" if self.agree(_resolve(precision, self.device) == "fp32") else "bf16"
+        self.precision: str = "fp32" if self.any_process(_resolve(precision, self.device) == "fp32") else "bf16"
 
     @property
     def is_main(self) -> bool:
-        """True in the one process that writes files."""
+        """True in the process that writes files."""
         return bool(self.accelerator.is_main_process)
 
     @property
@@ -58,78 +62,83 @@ class Runtime:
         return int(self.accelerator.process_index)
 
     @property
-    def world(self) -> int:
+    def world_size(self) -> int:
         """Number of processes."""
         return int(self.accelerator.num_processes)
 
     def wait(self) -> None:
-        """Block until every process has come here."""
+        """Block until every process has called this."""
         self.accelerator.wait_for_everyone()
 
-    def agree(self, flag: bool) -> bool:
-        """True in every process as soon as it is true in one."""
-        if self.world == 1:
+    def any_process(self, flag: bool) -> bool:
+        """Whether ``flag`` is true in at least one process; the same answer in all."""
+        if self.world_size == 1:
             return flag
         return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), "sum").item() > 0)
 
     def main_first(self) -> AbstractContextManager[Any]:
-        """What stands inside is done by the main process before the others: they find the files that it wrote."""
+        """Context in which the main process runs before the others, which then find the files that it wrote."""
         return self.accelerator.main_process_first()
 
-    def share(self, rows: np.ndarray) -> np.ndarray:
-        """This process's share of a batch, whose rows come in pairs that are not parted: the shares of all, end to end, are the batch.
+    def local_share(self, indices: np.ndarray) -> np.ndarray:
+        """This process's share of a batch's indices. Pairs (2i, 2i + 1) stay together; the shares of all processes, concatenated by rank, are the
+        batch.
 
         Raises:
-            InputError: the pairs cannot be shared out evenly.
+            InputError: the pairs cannot be divided evenly.
         """
-        if len(rows) % (2 * self.world):
+        if len(indices) % (2 * self.world_size):
             raise InputError(
-                f"a batch of {len(rows)} images cannot be shared out evenly, in pairs, among {self.world} processes",
-                f"Give batch_size a multiple of {2 * self.world}.",
+                f"a batch of {len(indices)} images cannot be divided evenly, in pairs, among {self.world_size} processes",
+                f"Set batch_size to a multiple of {2 * self.world_size}.",
             )
-        return np.split(rows, self.world)[self.rank]
+        return np.split(indices, self.world_size)[self.rank]
 
-    def draws(self, count: int) -> AbstractContextManager[Any]:
-        """Random numbers of this process's ``count`` images of a batch are those that they would have in one process."""
-        return nullcontext() if self.world == 1 else WholeBatchDraws(count, self.rank, self.world)
+    def whole_batch_random(self, count: int) -> AbstractContextManager[Any]:
+        """Context in which this process's ``count`` images get the random numbers of a single process. See ``WholeBatchRandom``."""
+        return nullcontext() if self.world_size == 1 else WholeBatchRandom(count, self.rank, self.world_size)
 
     def mean(self, figures: Mapping[str, float | Tensor]) -> dict[str, float]:
-        """Figures that every process has, averaged over processes."""
+        """Figures averaged over processes."""
         values = torch.stack([torch.as_tensor(value, dtype=torch.float32, device=self.device) for value in figures.values()])
-        if self.world > 1:
+        if self.world_size > 1:
             values = self.accelerator.reduce(values, "mean")
         return dict(zip(figures, values.tolist(), strict=True))
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 for matrix products and convolutions where ``precision`` is ``bf16``."""
+        """Context of mixed precision: bfloat16 for matrix products and convolutions if ``precision`` is ``bf16``."""
         if self.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def update(self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer, *, keep_graph: bool = False) -> bool:
-        """Backward, average over processes, and step. A gradient that is not finite skips the step.
+    def backward_and_step(
+        self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer, *, keep_graph: bool = False
+    ) -> bool:
+        """Backward pass, average of the gradients over processes, and optimiser step. The step is skipped if the loss or a gradient is not finite.
 
         Args:
-            keep_graph: another loss with the same graph follows.
+            loss: a scalar.
+            parameters: for which gradients are computed; those that require no gradient are ignored.
+            keep_graph: keep the graph for the backward pass of another loss.
 
         Returns:
             whether the step was taken.
         """
-        chosen = [parameter for parameter in parameters if parameter.requires_grad]
-        gradients = torch.autograd.grad(loss, chosen, allow_unused=True, retain_graph=keep_graph)
-        flat = torch.stack([torch.zeros((), device=self.device) if g is None else g.float().norm() for g in gradients])
-        finite = bool(torch.isfinite(flat).all().item()) and bool(torch.isfinite(loss.detach()).item())
-        if self.agree(not finite):
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss, trainable, allow_unused=True, retain_graph=keep_graph)
+        norms = torch.stack([torch.zeros((), device=self.device) if g is None else g.float().norm() for g in gradients])
+        finite = bool(torch.isfinite(norms).all().item()) and bool(torch.isfinite(loss.detach()).item())
+        if self.any_process(not finite):
             return False
-        for parameter, gradient in zip(chosen, gradients, strict=True):
-            if gradient is not None and self.world > 1:
+        for parameter, gradient in zip(trainable, gradients, strict=True):
+            if gradient is not None and self.world_size > 1:
                 gradient = self.accelerator.reduce(gradient, "mean")
             if gradient is not None and gradient.stride() != parameter.stride():
-                # on the CPU, fused optimisers pair numbers by their place in memory; second derivatives come back in another layout
+                # on the CPU, fused optimisers assume that gradient and parameter have the same memory layout; double backward may change it
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
         optimiser.step()
-        for parameter in chosen:
+        for parameter in trainable:
             parameter.grad = None
         return True
 
@@ -143,7 +152,7 @@ def _resolve(precision: Precision, device: torch.device) -> str:
 
 
 def _bfloat16_is_faster() -> bool:
-    """Time a 3x3 convolution, forward and backward, in both types: having the instructions does not mean that they pay."""
+    """Time a 3x3 convolution, forward and backward, in both types: some CPUs have bfloat16 instructions that are not faster."""
     if not torch.cpu._is_avx512_bf16_supported():
         return False
     times: dict[torch.dtype, float] = {}
@@ -160,8 +169,8 @@ def _bfloat16_is_faster() -> bool:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory: tensors of the same sizes come back every step, and fetching their pages anew
-    from the system was measured to cost a tenth of a training step."""
+    """Tell glibc to keep freed memory. Tensors of the same sizes are allocated in every step, and getting their pages from the system anew was
+    measured to cost a tenth of a training step."""
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD

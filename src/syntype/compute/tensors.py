@@ -1,4 +1,4 @@
-"""Conversions between images in memory and tensors, and seeded random numbers."""
+"""Conversions between arrays of images and tensors, seeded random numbers, spherical interpolation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["seeded_normal", "slerp", "to_tensor", "to_uint8"]
 
 
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Standard normal numbers, one independent draw a seed: float32, shape (len(seeds), *shape), on the CPU."""
+    """Standard normal numbers, each row from its own seed: float32, shape (len(seeds), *shape), on the CPU."""
     rows = []
     for seed in seeds:
         source = torch.Generator().manual_seed(int(seed))
@@ -23,8 +23,8 @@ def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
 def slerp(first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
     """Spherical interpolation of the rows of two tensors, shape (N, ...), float32; exactly ``first`` at 0 and ``second`` at 1.
 
-    Shoemake 1985, "Animating Rotation with Quaternion Curves", section 3.3, between the directions; lengths are interpolated
-    linearly. A straight line between two normal draws of many dimensions passes points shorter than any draw; the great circle does not.
+    Shoemake 1985, "Animating Rotation with Quaternion Curves", section 3.3, for the directions; lengths are interpolated linearly. Linear
+    interpolation of two normal vectors of many dimensions gives vectors shorter than typical ones; spherical interpolation does not.
 
     Args:
         amounts: shape (N,), in [0, 1].
@@ -35,7 +35,7 @@ def slerp(first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
     cosine = ((a * b).sum(1, keepdim=True) / (length_a * length_b).clamp(min=1e-12)).clamp(-1, 1)
     angle = torch.arccos(cosine)
     sine = torch.sin(angle)
-    straight = sine < 1e-4  # the same direction or opposite ones: no great circle, or every one
+    straight = sine < 1e-4  # equal or opposite directions: the great circle is undefined, so interpolate linearly
     safe = torch.where(straight, torch.ones_like(sine), sine)
     weight_a = torch.where(straight, 1 - t, torch.sin((1 - t) * angle) / safe)
     weight_b = torch.where(straight, t, torch.sin(t * angle) / safe)
@@ -46,11 +46,11 @@ def slerp(first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
-    """uint8 NHWC -> float32 NCHW in [-1, 1], channels-last in memory (no copy of the layout)."""
+    """uint8 NHWC -> float32 NCHW in [-1, 1], in channels-last memory format."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
     return tensor.to(torch.float32).div_(127.5).sub_(1.0)
 
 
 def to_uint8(images_NCHW: Tensor) -> np.ndarray:
-    """[-1, 1] NCHW -> uint8 NHWC, rounded to the nearest level."""
+    """[-1, 1] NCHW -> uint8 NHWC, rounded to the nearest level; values outside are clipped."""
     return images_NCHW.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Generator families: one file each, one contract, one training loop."""
+"""Generator families, one file each, with one contract and one training loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names that need torch are imported when they are first used, so that listing the families is quick."""
+    """Import names that need torch at first use, so that listing the families is quick."""
     if name in _HOMES:
         return getattr(import_module(f"syntype.generators.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'syntype.generators' has no attribute {name!r}")

@@ -1,13 +1,12 @@
-"""Differentiable augmentation of what a discriminator sees.
+"""Differentiable augmentation of a discriminator's input.
 
-Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738): real and generated images
-go through the same random colour change, translation and cut-out, through which gradients flow.
-Everything is done for the whole batch at once; randomness comes from torch's global generator.
+Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738): real and generated images get the same kinds of
+random colour change, translation and cut-out, through which gradients flow. Random numbers come from torch's global generator.
 
-An augmentation does not leak into what is generated if it is invertible: if no two distributions of images look alike after it (Karras et al.
-2020, arXiv 2006.06676, section 2.2). With a probability below one half any augmentation is, as most images pass untouched; with probability 1 the
-colour change and the translation (which its grey margin betrays) still are, but the cut-out is not, as nobody then ever sees a whole image.
-That is theory: in short trainings with probability 1, images with more saturated colours than any photograph were seen.
+An augmentation does not leak into generated images if it is invertible as an operation on distributions of images (Karras et al. 2020, arXiv
+2006.06676, section 2.2). Every augmentation applied with a probability below one half is invertible, as most images stay unchanged. With probability
+1, colour change and translation (recognisable by its grey margin) are still invertible, but cut-out is not. In practice, short trainings with
+probability 1 gave images with more saturated colours than the photographs.
 """
 
 from __future__ import annotations
@@ -26,30 +25,30 @@ def augment(
     Args:
         images_NCHW: in [-1, 1].
         colour: strength of the change of brightness, saturation and contrast (1: as in the paper; 0: none).
-        translation: largest shift, as a part of the side; what comes in is mid-grey.
-        cutout: side of the blanked square, as a part of the image's side.
-        probability: that an image is augmented at all, drawn for each of the three kinds.
-        versions: the batch holds so many versions of every image, all first versions first; the versions of one image are changed alike.
+        translation: largest shift, as a share of the side; the margin is filled with mid-grey.
+        cutout: side of the grey square, as a share of the image's side.
+        probability: that an image is augmented, drawn independently for each of the three kinds.
+        versions: number of versions of every image in the batch, all first versions first; the versions of one image get the same augmentation.
     """
     n = len(images_NCHW)
 
     def rand(*shape: int) -> Tensor:
         return torch.rand(n // versions, *shape, device=images_NCHW.device).repeat(versions, *[1] * len(shape))
 
-    def draw() -> Tensor:
+    def uniform() -> Tensor:
         return rand(1, 1, 1)
 
     def chosen() -> Tensor:
-        return (draw() < probability).to(images_NCHW.dtype)
+        return (uniform() < probability).to(images_NCHW.dtype)
 
     x = images_NCHW
     if colour > 0:
         on = chosen() * colour
-        x = x + on * (draw() - 0.5)
+        x = x + on * (uniform() - 0.5)
         grey = x.mean(dim=1, keepdim=True)
-        x = torch.lerp(grey, x, 1 + on * (2 * draw() - 1))
+        x = torch.lerp(grey, x, 1 + on * (2 * uniform() - 1))
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
-        x = torch.lerp(mean, x, 1 + on * (draw() - 0.5))
+        x = torch.lerp(mean, x, 1 + on * (uniform() - 0.5))
     height, width = x.shape[-2:]
     if translation > 0:
         on = chosen().view(n)
@@ -74,7 +73,11 @@ def augment(
 
 
 def mirror(images_NCHW: Tensor, allowed: bool) -> tuple[Tensor, Tensor]:
-    """The images, each mirrored with a chance of one half where that is allowed; and which were: int64, shape (N,), 0 or 1."""
+    """Mirror each image with probability one half, if ``allowed``.
+
+    Returns:
+        the images; and which were mirrored: int64, shape (N,), 0 or 1.
+    """
     if not allowed:
         return images_NCHW, torch.zeros(len(images_NCHW), dtype=torch.int64, device=images_NCHW.device)
     mirrored = torch.rand(len(images_NCHW), device=images_NCHW.device) < 0.5

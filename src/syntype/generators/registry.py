@@ -1,4 +1,4 @@
-"""The folder is the registry: a family's name is its file's name, and nothing is imported until it is asked for."""
+"""Registry of generator families: a family's name is its file's name in ``families/``. A family is imported at first use."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["families_that", "family", "family_folders", "list_families"]
 
 family_folders: list[Path] = [Path(__file__).parent / "families"]
-"""Folders that are searched for families; append one to add families of your own."""
+"""Folders that are searched for families; append a folder to add your own families."""
 
 
 def list_families() -> dict[str, str]:
-    """Names of all families with the first line of their file's docstring; imports none of them.
+    """Names of all families, with the first line of their file's docstring; imports none of them.
 
     Example:
         >>> import syntype
@@ -43,7 +43,8 @@ def family(name: str) -> type[GenerativeModel]:
     """The model class of a family.
 
     Raises:
-        UnknownNameError: no such file; the message lists the families.
+        UnknownNameError: there is no such family; the message lists the families.
+        TypeError: the file does not define exactly one public ``GenerativeModel``.
     """
     from syntype.generators.contract import GenerativeModel
 
@@ -64,7 +65,7 @@ def family(name: str) -> type[GenerativeModel]:
 
 
 def families_that(ability: type) -> list[str]:
-    """Names of the families that have an ability, one of the contract's protocols; imports all families."""
+    """Names of the families with an ability, given as one of the contract's protocols; imports all families."""
     return [name for name in list_families() if issubclass(family(name), ability)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syntype.compute.ema import MovingAverage, warmed_up
+from syntype.compute.ema import MovingAverage, warmup_decay
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.encoders import SCRATCH, Backbone, Head
@@ -61,7 +61,7 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
             for group in optimiser.param_groups:
                 group["lr"] = group["highest"] * rate(step, config.steps)
             optimiser.step()
-            averaged.update(warmed_up(step, _EMA))
+            averaged.update(warmup_decay(step, _EMA))
             if step + 1 in looked:
                 logits = None if val is None else _look(model, averaged, backbone, val, config, runtime)
                 keeper.look(step + 1, loss.item(), logits, averaged.average)

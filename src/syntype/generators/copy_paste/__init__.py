@@ -1,3 +1,3 @@
-"""Copy-paste augmentation: photographs kept, segmented and pasted into others."""
+"""Copy-paste augmentation: segmentation, stored photographs, pasting."""
 
 __all__: list[str] = []

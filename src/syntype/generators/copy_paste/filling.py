@@ -1,4 +1,4 @@
-"""Filling holes smoothly, and joining what fills them to what lies around."""
+"""Smooth filling of holes in images, and seamless blending of what fills them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["join", "pull_push"]
+__all__ = ["blend_seamlessly", "pull_push"]
 
 
 def pull_push(images: Tensor, weights: Tensor) -> Tensor:
-    """Fill what has little weight smoothly from what has much (Gortler et al. 1996, pull-push).
+    """Fill pixels of low weight by smooth interpolation from those of high weight (Gortler et al. 1996, pull-push).
 
     Args:
         images: float32, NCHW.
@@ -22,7 +22,7 @@ def pull_push(images: Tensor, weights: Tensor) -> Tensor:
     height, width = images.shape[2:]
     if min(height, width) < 2:
         return images
-    odd = (0, width % 2, 0, height % 2)  # an odd side grows by a pixel without weight
+    odd = (0, width % 2, 0, height % 2)  # pad odd sides by a pixel of weight 0
     weighted = functional.pad(images * weights, odd)
     mass = functional.avg_pool2d(functional.pad(weights, odd), 2)
     coarse = functional.avg_pool2d(weighted, 2) / mass.clamp(min=1e-6)
@@ -31,18 +31,18 @@ def pull_push(images: Tensor, weights: Tensor) -> Tensor:
     return smooth + weights * (images - smooth)
 
 
-def join(drawn_NCHW: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor) -> Tensor:
-    """Photographs whose masked part is drawn, without a seam: float32, shape (N, 3, H, W), in [-1, 1]; what is not masked is the photograph.
+def blend_seamlessly(generated_NCHW: Tensor, images_NCHW: Tensor, masks_N1HW: Tensor) -> Tensor:
+    """Photographs whose masked part comes from generated images, without a visible seam: float32, shape (N, 3, H, W), in [-1, 1].
 
-    By how much the drawing misses the photograph around the hole is carried smoothly across it and taken away: the membrane of Poisson image
-    editing (Pérez, Gangnet & Blake 2003, eq. 6), which is how Yeh et al. 2017 (arXiv 1607.07539, section 3.3) finish too; interpolated
-    by pull-push instead of solved for.
+    Pixels outside the mask are the photograph's. The difference between photograph and generated image around the mask is interpolated smoothly
+    across the mask and added: the membrane of Poisson image editing (Pérez, Gangnet & Blake 2003, eq. 6), as in Yeh et al. 2017 (arXiv 1607.07539,
+    section 3.3), but interpolated by pull-push where they solve the equation.
 
     Args:
-        drawn_NCHW: whole drawings.
-        images_NCHW: the photographs, in [-1, 1]; what lies under the mask is not looked at.
-        masks_N1HW: bool, shape (N, 1, H, W).
+        generated_NCHW: generated images.
+        images_NCHW: the photographs, in [-1, 1]; pixels under the mask are ignored.
+        masks_N1HW: bool, shape (N, 1, H, W), true where the generated image is to be shown.
     """
-    missed = (images_NCHW - drawn_NCHW).masked_fill(masks_N1HW, 0.0)
-    joined = (drawn_NCHW + pull_push(missed, (~masks_N1HW).float())).clamp(-1, 1)
-    return torch.where(masks_N1HW, joined, images_NCHW)
+    missed = (images_NCHW - generated_NCHW).masked_fill(masks_N1HW, 0.0)
+    blended = (generated_NCHW + pull_push(missed, (~masks_N1HW).float())).clamp(-1, 1)
+    return torch.where(masks_N1HW, blended, images_NCHW)

@@ -1,4 +1,4 @@
-"""Real photographs inside a generator: what the families without training (``copies``, ``collage``, ``pose_transfer``) keep."""
+"""Training photographs stored inside a generator, for the families without training: ``copies``, ``collage``, ``pose_transfer``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["ImageStore"]
 
 
 class ImageStore(nn.Module):
-    """Training photographs as buffers, those of one species side by side, so that a checkpoint holds them.
+    """Training photographs as buffers, sorted by species, so that a checkpoint contains them.
 
-    A store is built empty and takes the shape of what it is given: by ``fill``, or by ``load_state_dict``.
+    A store is built empty. Its buffers take their sizes from ``fill`` or ``load_state_dict``.
 
     Attributes:
         pixels: uint8, shape (N, 3, size, size), RGB.
         masks: uint8, shape (N, 1, size, size), 255 where the animal is; (0, 1, size, size) for a family without masks.
-        groups: int64, shape (N,); those with the same number show the same individual.
-        offsets: int64, shape (num_species + 1,); images of species s are ``offsets[s]:offsets[s + 1]``.
+        groups: int64, shape (N,); photographs of the same individual have the same number.
+        offsets: int64, shape (num_species + 1,); photographs of species s are ``offsets[s]:offsets[s + 1]``.
     """
 
     pixels: Tensor
@@ -40,13 +40,18 @@ class ImageStore(nn.Module):
         self.register_buffer("offsets", torch.zeros(num_species + 1, dtype=torch.int64))
 
     def fill(self, data: TrainingData, masks: Tensor | None = None) -> None:
-        """Take over the training images, and their masks if given: uint8, shape (N, size, size), in the order of ``data``.
+        """Store the training photographs.
+
+        Args:
+            masks: their segmentation masks, uint8, shape (N, size, size), in the order of ``data``.
 
         Raises:
-            CollectionError: there is no image at all.
+            CollectionError: there is no photograph.
         """
         if not len(data.images):
-            raise CollectionError("this family repeats training photographs, and the collection has none. Choose species that have some.")
+            raise CollectionError(
+                "this family uses training photographs, and the collection has none for the chosen species. Choose species that have some."
+            )
         order = torch.from_numpy(np.argsort(data.labels, kind="stable"))
         device = self.pixels.device
         self.pixels = torch.from_numpy(np.ascontiguousarray(data.images)).permute(0, 3, 1, 2)[order].contiguous().to(device)
@@ -56,11 +61,11 @@ class ImageStore(nn.Module):
         self.offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(data.counts)])).to(torch.int64).to(device)
 
     def choose(self, labels: Tensor, seeds: Sequence[int], species: Sequence[str], *, by_group: bool = False) -> list[int]:
-        """For each (label, seed) the position of a photograph of that species.
+        """For each (label, seed) the index of a photograph of that species.
 
         Args:
-            by_group: consecutive seeds walk through its individuals, and each time round through another photograph of each; otherwise through
-                all of its photographs.
+            by_group: consecutive seeds cycle through the species' individuals, and each cycle takes the next photograph of each individual; otherwise
+                seeds cycle through all photographs.
 
         Raises:
             UnsupportedError: a species without a training photograph.
@@ -71,7 +76,7 @@ class ImageStore(nn.Module):
             rows = range(offsets[label], offsets[label + 1])
             if not rows:
                 raise UnsupportedError(
-                    f"this generator repeats training photographs and was given none of {species[label]!r}. "
+                    f"this generator uses training photographs, and has none of {species[label]!r}. "
                     "Train it on a collection that has some in the split 'train', or ask for another species."
                 )
             together: dict[int, list[int]] = {}
@@ -82,7 +87,7 @@ class ImageStore(nn.Module):
         return [walk[seed % len(walk)][seed // len(walk) % len(walk[seed % len(walk)])] for walk, seed in turns]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # The number of images is known only here: make room first, then let torch copy and check as usual.
+        # The number of images is known only here: allocate the buffers first, then let torch copy and check as usual.
         for name, buffer in list(self.named_buffers(recurse=False)):
             saved = state_dict.get(prefix + name)
             if isinstance(saved, Tensor) and saved.shape[1:] == buffer.shape[1:] and (name != "offsets" or saved.shape == buffer.shape):

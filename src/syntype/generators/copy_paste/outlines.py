@@ -1,13 +1,12 @@
-"""Which pixels show the animal, learnt from all photographs together: common species teach what an animal looks like, down to its tail.
+"""Segmentation masks by self-training: a small network learns from the masks of all photographs together.
 
-``_segmentation`` knows one photograph's colours and nothing of animals: fins and tails of another colour get lost, and so do animals that fill
-the picture. Its masks are wrong here and there, but hardly ever in the same way, so a small network that learns them from many photographs
-learns what they agree on. What the network then thinks of a photograph is where its colours are looked for anew, and those masks teach the next
-round (self-training with noisy labels, as Khoreva et al. 2017, "Simple does it: weakly supervised instance and semantic segmentation",
-arXiv 1603.07485, section 3, do with GrabCut). Features are those of a frozen EfficientNet-Lite1 at four resolutions (hypercolumns: Hariharan et al.
-2015, arXiv 1411.5752).
+``segmentation.py`` uses the colours of one photograph only: it misses fins and tails of another colour, and animals that fill the picture. Such
+errors differ from photograph to photograph, so a small network trained on many masks learns what they have in common. In each round, the network's
+prediction initialises the colour models of each photograph, and the resulting masks are the next round's targets (self-training with noisy labels, as
+Khoreva et al. 2017, "Simple does it: weakly supervised instance and semantic segmentation", arXiv 1603.07485, section 3, do with GrabCut). Features:
+a frozen EfficientNet-Lite1 at four resolutions (hypercolumns: Hariharan et al. 2015, arXiv 1411.5752).
 
-Origin: Syntype. The frozen network's weights are the bundled ones (Apache-2.0).
+Code: written for Syntype. Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled.
 """
 
 from __future__ import annotations
@@ -20,54 +19,64 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.encoders import build_backbone
-from syntype.generators.copy_paste.segmentation import PLAUSIBLE_AREA, by_colour, finished, largest, segment, without_help, working_size
+from syntype.generators.copy_paste.segmentation import (
+    PLAUSIBLE_AREA,
+    colour_probabilities,
+    full_size_masks,
+    largest_component,
+    segment,
+    to_working_size,
+    unsupervised_probabilities,
+)
 from syntype.generators.networks.projection import FrozenFeatures
 
-__all__ = ["learnt_masks"]
+__all__ = ["self_trained_masks"]
 
-LEAST = 50
-"""Of fewer photographs there is nothing to learn: their colours alone must tell."""
-_MOST = 1024  # photographs that teach
-_SIDE = 128  # px, at which the frozen network sees them
+MIN_PHOTOGRAPHS = 50
+"""With fewer photographs no network is trained; ``segment`` is used alone."""
+_MAX_TRAINING_PHOTOGRAPHS = 1024
+_BACKBONE_SIZE = 128  # px, input size of the frozen network
 _ROUNDS, _STEPS, _BATCH = 3, 200, 16
-_RATE = 2e-3
+_LEARNING_RATE = 2e-3
 _WIDTH = 24
 _CHUNK = 64
 
 
-def learnt_masks(images: np.ndarray, device: torch.device) -> Tensor:
-    """Find the animal in each photograph; the result depends on nothing but the photographs (and the machine's rounding).
+def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
+    """Segment the animal in each photograph. The result depends on the photographs alone (up to the machine's rounding).
 
-    Takes two or three minutes for a thousand photographs on two processor cores, and about 30 ms for each further one.
+    Takes two or three minutes for a thousand photographs on two processor cores, and about 30 ms for each further photograph.
 
     Args:
         images: uint8, shape (N, size, size, 3), RGB.
 
     Returns:
-        uint8, shape (N, size, size), 0 (ground) to 255 (animal), as ``segment`` gives them.
+        uint8, shape (N, size, size), from 0 (background) to 255 (animal), as ``segment`` returns them.
     """
-    if len(images) < LEAST:
+    if len(images) < MIN_PHOTOGRAPHS:
         return segment(images)
-    random, small = np.random.default_rng(0), working_size(images)
-    taught = np.sort(random.choice(len(images), min(_MOST, len(images)), replace=False))
+    random, small = np.random.default_rng(0), to_working_size(images)
+    chosen = np.sort(random.choice(len(images), min(_MAX_TRAINING_PHOTOGRAPHS, len(images)), replace=False))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        features = FrozenFeatures(build_backbone("lite1"), _SIDE, 1, 0).to(device)
-        features.standardise(_signed(small[taught[:_CHUNK]], device))
-        network = _Outliner(features.widths).to(device)
-    pupils = small[taught]
-    maps = [torch.cat(part) for part in zip(*([x.half().cpu() for x in _maps(features, pupils, at)] for at in _chunks(pupils)), strict=True)]
-    masks = torch.stack([largest(soft) for soft in without_help(pupils)])
+        features = FrozenFeatures(build_backbone("lite1"), _BACKBONE_SIZE, 1, 0).to(device)
+        features.standardise(_signed(small[chosen[:_CHUNK]], device))
+        network = _MaskNetwork(features.widths).to(device)
+    photographs = small[chosen]
+    maps = [
+        torch.cat(part) for part in zip(*([x.half().cpu() for x in _maps(features, photographs, at)] for at in _chunks(photographs)), strict=True)
+    ]
+    masks = torch.stack([largest_component(soft) for soft in unsupervised_probabilities(photographs)])
     for _ in range(_ROUNDS):
-        _teach(network, pupils, maps, masks, random, device)
-        thought = torch.cat([_thought(network, pupils, [x[at : at + _CHUNK] for x in maps], at) for at in _chunks(pupils)])
-        masks = torch.stack([largest(soft) for soft in by_colour(pupils, thought)])
-    thought = torch.cat([_thought(network, small, _maps(features, small, at), at) for at in _chunks(small)])
-    return finished(images, by_colour(small, thought))
+        _train_round(network, photographs, maps, masks, random, device)
+        predicted = torch.cat([_predict(network, photographs, [x[at : at + _CHUNK] for x in maps], at) for at in _chunks(photographs)])
+        masks = torch.stack([largest_component(soft) for soft in colour_probabilities(photographs, predicted)])
+    predicted = torch.cat([_predict(network, small, _maps(features, small, at), at) for at in _chunks(small)])
+    return full_size_masks(images, colour_probabilities(small, predicted))
 
 
-class _Outliner(nn.Module):
-    """Frozen maps, squeezed and laid over each other, beside the pixels and where they are -> a logit a pixel.
+class _MaskNetwork(nn.Module):
+    """Frozen feature maps (hypercolumns), pixels and their coordinates -> one logit a pixel.
 
     Args:
         widths: channels of the frozen maps, finest first.
@@ -96,21 +105,23 @@ class _Outliner(nn.Module):
         return self.last(torch.cat([fine, coarse], 1)).squeeze(1)
 
 
-def _teach(network: _Outliner, pupils: Tensor, maps: Sequence[Tensor], masks: Tensor, random: np.random.Generator, device: torch.device) -> None:
-    """One round: cross-entropy against soft masks, half of the time mirrored. Masks that cannot be right teach nothing."""
+def _train_round(
+    network: _MaskNetwork, photographs: Tensor, maps: Sequence[Tensor], masks: Tensor, random: np.random.Generator, device: torch.device
+) -> None:
+    """One round of training: cross-entropy with soft masks, mirrored half of the time. Implausible masks are left out."""
     area = masks.mean((1, 2))
     usable = np.flatnonzero(((area >= PLAUSIBLE_AREA[0]) & (area <= PLAUSIBLE_AREA[1])).numpy())
     if not len(usable):
         return
-    optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=_STEPS)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _LEARNING_RATE, total_steps=_STEPS)
     network.train()
     for _ in range(_STEPS):
         rows, mirrored = np.sort(random.choice(usable, _BATCH)), random.random() < 0.5
-        seen, known, wanted = _signed(pupils[rows], device), [x[rows].to(device, torch.float32) for x in maps], masks[rows].to(device)
+        inputs, features, target = _signed(photographs[rows], device), [x[rows].to(device, torch.float32) for x in maps], masks[rows].to(device)
         if mirrored:
-            seen, known, wanted = seen.flip(-1), [x.flip(-1) for x in known], wanted.flip(-1)
-        loss = F.binary_cross_entropy_with_logits(network(seen, known), wanted)
+            inputs, features, target = inputs.flip(-1), [x.flip(-1) for x in features], target.flip(-1)
+        loss = F.binary_cross_entropy_with_logits(network(inputs, features), target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -119,20 +130,20 @@ def _teach(network: _Outliner, pupils: Tensor, maps: Sequence[Tensor], masks: Te
 
 
 @torch.no_grad()
-def _thought(network: _Outliner, small: Tensor, maps: Sequence[Tensor], at: int) -> Tensor:
-    """Probabilities of the photographs from ``at`` on, a chunk of them, whose frozen maps these are: shape (chunk, S, S), on the CPU."""
+def _predict(network: _MaskNetwork, small: Tensor, maps: Sequence[Tensor], at: int) -> Tensor:
+    """Probabilities for one chunk of photographs, from index ``at`` on, given their frozen maps: shape (chunk, S, S), on the CPU."""
     device = next(network.parameters()).device
     return torch.sigmoid(network(_signed(small[at : at + _CHUNK], device), [x.to(device, torch.float32) for x in maps])).cpu()
 
 
 @torch.no_grad()
 def _maps(features: FrozenFeatures, small: Tensor, at: int) -> list[Tensor]:
-    """Frozen maps of the photographs from ``at`` on, a chunk of them."""
+    """Frozen maps of one chunk of photographs, from index ``at`` on."""
     return features(_signed(small[at : at + _CHUNK], features.gain.device))
 
 
 def _signed(small: Tensor, device: torch.device) -> Tensor:
-    """From 0..1 to -1..1, where the networks are."""
+    """From [0, 1] to [-1, 1], on the networks' device."""
     return small.to(device) * 2 - 1
 
 

@@ -1,9 +1,10 @@
-"""Cut, paste and learn: the animal of one photograph before the background of another. What ``collage`` and ``pose_transfer`` share.
+"""Copy-paste augmentation: an animal is cut out of one photograph and pasted onto the background of another.
 
-Dwibedi, Misra and Hebert 2017, "Cut, paste and learn: surprisingly easy synthesis for instance detection": real animals in new places, with the
-edges blended so that a classifier does not learn the seam. The animal is found once, in ``prepare`` (see ``_segmentation``, after GrabCut), and
-moved, bent and lit anew for every image. The background loses its own animal by pull-push interpolation (Gortler et al. 1996, "The lumigraph",
-section 3.4.2), and the pasted animal takes on part of its light (a von Kries gain a channel).
+Base of the families ``collage`` and ``pose_transfer``. Dwibedi, Misra and Hebert 2017, "Cut, paste and learn: surprisingly easy synthesis for
+instance detection": real animals on new backgrounds, with blended edges, so that a classifier does not learn the seam. The animal is segmented once,
+in ``prepare`` (``segmentation.py``, after GrabCut). For every image it is moved, warped, and changed in brightness and contrast. The background's own
+animal is removed by pull-push interpolation (Gortler et al. 1996, "The lumigraph", section 3.4.2), and the pasted animal is partly adjusted to the
+background's light (one von Kries gain a channel).
 """
 
 from __future__ import annotations
@@ -26,68 +27,72 @@ from syntype.generators.copy_paste.filling import pull_push
 from syntype.generators.copy_paste.image_store import ImageStore
 from syntype.generators.copy_paste.segmentation import segment
 
-__all__ = ["Draw", "PasteConfig", "Paster", "axes", "drawn_bends", "mean_colour", "unit", "without_animals"]
+__all__ = ["CopyPasteModel", "PasteConfig", "PasteParameters", "mean_colour", "pixel_coordinates", "random_warp", "remove_animals", "to_unit_range"]
 
-_NODES = 4  # a side, of the grid that bends the animal
+_NODES = 4  # control points of the warp, along each side
 
 
 class PasteConfig(GeneratorConfig):
-    """How far a pasted animal may stray from its photograph, wherever it goes."""
+    """Settings of both copy-paste families: how much a pasted animal may differ from its photograph."""
 
-    bend: float = Field(0.012, ge=0, le=0.1)
-    """Standard deviation of the smooth warp, as a share of the side."""
-    light: float = Field(0.12, ge=0, lt=1)
+    warp: float = Field(0.012, ge=0, le=0.1)
+    """Standard deviation of the smooth warp of the animal, as a share of the image's side."""
+    lighting: float = Field(0.12, ge=0, lt=1)
     """Largest relative change of the animal's brightness and contrast."""
-    harmony: float = Field(0.4, ge=0, le=1)
-    """How far the animal takes on the light of its new place: 0 not at all, 1 wholly."""
+    harmonisation: float = Field(0.4, ge=0, le=1)
+    """How far the animal's colours are adjusted to the light of the new background: 0 not at all, 1 fully."""
 
 
-class Draw(ABC):
-    """The random numbers of one image: a function of its seed alone.
+class PasteParameters(ABC):
+    """The random parameters of one image; they depend on the seed and on the photographs alone.
 
     Attributes:
-        ground: position of the photograph whose background is taken.
+        background: index of the photograph whose background is used.
         contrast, brightness: factors.
-        gain: further factors on the animal's three channels.
-        bends: see ``bent``.
+        gain: further factors on the animal's three colour channels.
+        warp_nodes: displacements of the warp's 4x4 control points, shape (4, 4, 2); see ``warped``.
     """
 
-    ground: int
+    background: int
     contrast: float
     brightness: float
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    bends: np.ndarray
+    warp_nodes: np.ndarray
 
     @abstractmethod
     def animal_grid(self, size: int) -> np.ndarray:
-        """For each pixel, where in the animal's photograph it comes from: float32, (size, size, 2), x then y, in -1..1."""
+        """For each pixel of the image, the point of the animal's photograph shown there: float32, shape (size, size, 2), x then y, in [-1, 1]."""
 
     @abstractmethod
-    def ground_grid(self, size: int) -> np.ndarray:
-        """The same for the background."""
+    def background_grid(self, size: int) -> np.ndarray:
+        """The same for the photograph that gives the background."""
 
-    def bent(self, grid: np.ndarray) -> np.ndarray:
-        """A grid, bent by ``bends``: displacements of 4 by 4 nodes, shape (4, 4, 2)."""
+    def warped(self, grid: np.ndarray) -> np.ndarray:
+        """``grid`` plus the smooth displacement given by ``warp_nodes`` (free-form deformation)."""
         weights = _bernstein(len(grid))
-        return (grid + np.einsum("yi,xj,ijc->yxc", weights, weights, self.bends, optimize=True)).astype(np.float32)
+        return (grid + np.einsum("yi,xj,ijc->yxc", weights, weights, self.warp_nodes, optimize=True)).astype(np.float32)
 
 
-def drawn_bends(random: np.random.Generator, bend: float) -> np.ndarray:
-    """Displacements for ``Draw.bends``; grid_sample's image is 2 wide."""
-    return 2 * bend * np.clip(random.normal(size=(_NODES, _NODES, 2)), -2, 2)
+def random_warp(random: np.random.Generator, std: float) -> np.ndarray:
+    """Random values for ``PasteParameters.warp_nodes``.
+
+    Args:
+        std: standard deviation as a share of the side; values beyond two standard deviations are clipped. (In ``grid_sample`` an image is 2 wide.)
+    """
+    return 2 * std * np.clip(random.normal(size=(_NODES, _NODES, 2)), -2, 2)
 
 
-class Paster(GenerativeModel):
-    """Pastes training animals onto training backgrounds, as a ``Draw`` for each image says.
+class CopyPasteModel(GenerativeModel):
+    """Base class of the copy-paste families. A subclass draws a ``PasteParameters`` for each image.
 
-    ``generator`` is an ``ImageStore``: uint8 pixels and masks, sorted by species.
+    ``generator`` is an ``ImageStore``: uint8 photographs and segmentation masks, sorted by species.
     """
 
     learns: ClassVar[bool] = False
     digital_source_type: ClassVar[str] = "compositeCapture"
     """IPTC: mix or composite of several elements that are all captures of real life."""
     by_group: ClassVar[bool] = False
-    """Has every individual of a species the same share of its images, however often it was photographed?"""
+    """Whether seeds cycle through a species' individuals, so that each has the same share of the images, and not through its photographs."""
 
     config: PasteConfig
     generator: ImageStore
@@ -97,30 +102,39 @@ class Paster(GenerativeModel):
         self.generator = ImageStore(len(self.species), config.size)
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
-        """Keep the training photographs and find the animal in each."""
-        self.generator.fill(data, self.cut_out(data.images, runtime.device))
+        """Store the training photographs and segment the animal in each."""
+        self.generator.fill(data, self.segment_animals(data.images, runtime.device))
         self.generator.to(runtime.device)
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
-        """There is nothing to learn: raises ``UnsupportedError``."""
-        raise UnsupportedError(f"{type(self).__name__.lower()}: has no training steps; prepare does all.")
+        """Not available, as there is nothing to train.
 
-    def cut_out(self, images: np.ndarray, device: torch.device) -> Tensor:
-        """Masks of the animals in photographs, as ``segment`` gives them (about 10 ms an image)."""
+        Raises:
+            UnsupportedError: always.
+        """
+        raise UnsupportedError(f"{type(self).__name__.lower()}: has no training steps; use prepare alone.")
+
+    def segment_animals(self, images: np.ndarray, device: torch.device) -> Tensor:
+        """Segmentation masks of photographs, as ``segment`` returns them (about 10 ms an image)."""
         return segment(images)
 
     @abstractmethod
-    def draw(self, seed: int, row: int) -> Draw:
-        """How the animal of the photograph at ``row`` is pasted, for a seed."""
+    def paste_parameters(self, seed: int, row: int) -> PasteParameters:
+        """Random parameters for one image.
+
+        Args:
+            seed: of the image.
+            row: index of the animal's photograph in the ``ImageStore``.
+        """
 
     @torch.no_grad()
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """One image for each (species, seed): float32, shape (N, 3, size, size), in [-1, 1].
 
-        Consecutive seeds walk through the species' training photographs (``by_group``: through its individuals).
+        Consecutive seeds cycle through the species' training photographs (with ``by_group``: through its individuals).
 
         Raises:
-            UnknownNameError: a species that the generator does not know.
+            UnknownNameError: a species that is not in the generator's vocabulary.
             UnsupportedError: a species without a training photograph.
         """
         store, size = self.generator, self.config.size
@@ -128,84 +142,89 @@ class Paster(GenerativeModel):
         chosen = store.choose(self.labels_of(species), seeds, self.species, by_group=self.by_group)
         if not chosen:
             return torch.empty((0, 3, size, size), device=device)
-        draws = [self.draw(int(seed), row) for seed, row in zip(seeds, chosen, strict=True)]
+        parameters = [self.paste_parameters(int(seed), row) for seed, row in zip(seeds, chosen, strict=True)]
 
-        animals, masks = unit(store.pixels[chosen]), unit(store.masks[chosen])
-        grounds = [draw.ground for draw in draws]
-        water = without_animals(animals, masks)
-        scene = without_animals(unit(store.pixels[grounds]), unit(store.masks[grounds]))
-        # a blend, not a power: vectorised pow rounds differently at the end of a batch, and an image must not depend on its batch
-        gains = 1 + self.config.harmony * (((mean_colour(scene) + 0.05) / (mean_colour(water) + 0.05)).clamp(0.5, 2) - 1)
-        gains = gains * torch.tensor([draw.gain for draw in draws], device=device)[:, :, None, None]
+        animals, masks = to_unit_range(store.pixels[chosen]), to_unit_range(store.masks[chosen])
+        backgrounds = [one.background for one in parameters]
+        surroundings = remove_animals(animals, masks)
+        scene = remove_animals(to_unit_range(store.pixels[backgrounds]), to_unit_range(store.masks[backgrounds]))
+        # a linear mix, not a power: vectorised pow rounds differently at the end of a batch, and an image must not depend on its batch
+        gains = 1 + self.config.harmonisation * (((mean_colour(scene) + 0.05) / (mean_colour(surroundings) + 0.05)).clamp(0.5, 2) - 1)
+        gains = gains * torch.tensor([one.gain for one in parameters], device=device)[:, :, None, None]
 
-        animals = pull_push(animals, _shrink(masks, size))  # the animal's own colours reach beyond its edge: no rim of old water
+        animals = pull_push(animals, _erode(masks, size))  # extend the animal's colours beyond its edge, against a rim of old background
         contrast, brightness = (
-            torch.tensor([getattr(draw, name) for draw in draws], device=device).view(-1, 1, 1, 1) for name in ("contrast", "brightness")
+            torch.tensor([getattr(one, name) for one in parameters], device=device).view(-1, 1, 1, 1) for name in ("contrast", "brightness")
         )
-        middle = mean_colour(animals, masks)
-        animals = ((animals - middle) * contrast + middle) * brightness * gains
+        centre = mean_colour(animals, masks)
+        animals = ((animals - centre) * contrast + centre) * brightness * gains
 
-        warp = torch.from_numpy(np.stack([draw.animal_grid(size) for draw in draws])).to(device)
-        crop = torch.from_numpy(np.stack([draw.ground_grid(size) for draw in draws])).to(device)
+        warp = torch.from_numpy(np.stack([one.animal_grid(size) for one in parameters])).to(device)
+        crop = torch.from_numpy(np.stack([one.background_grid(size) for one in parameters])).to(device)
         animals = functional.grid_sample(animals, warp, mode="bilinear", padding_mode="border", align_corners=False)
         masks = functional.grid_sample(_feather(masks), warp, mode="bilinear", padding_mode="zeros", align_corners=False)
         scene = functional.grid_sample(scene, crop, mode="bilinear", padding_mode="reflection", align_corners=False)
         return (scene + masks * (animals - scene)).clamp(0, 1) * 2 - 1
 
 
-def without_animals(pixels: Tensor, masks: Tensor) -> Tensor:
-    """What photographs look like without their animals: pixels in [0, 1], (N, 3, S, S), and masks (N, 1, S, S)."""
-    return pull_push(pixels, 1 - _grow(masks, pixels.shape[-1]))
+def remove_animals(pixels: Tensor, masks: Tensor) -> Tensor:
+    """Photographs with their animals replaced by interpolated background: float32, shape (N, 3, S, S).
+
+    Args:
+        pixels: in [0, 1], shape (N, 3, S, S).
+        masks: in [0, 1], shape (N, 1, S, S).
+    """
+    return pull_push(pixels, 1 - _dilate(masks, pixels.shape[-1]))
 
 
-def axes(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Middles of pixels, x and y, in -1..1."""
+def pixel_coordinates(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates x and y of pixel centres, in [-1, 1]: each of shape (size, size)."""
     line = (np.arange(size) + 0.5) * 2 / size - 1
     x, y = np.meshgrid(line, line)
     return x, y
 
 
 def _bernstein(size: int) -> np.ndarray:
-    """Cubic Bernstein polynomials along a side: (size, 4). A smooth surface over 4 by 4 nodes (free-form deformation)."""
+    """Cubic Bernstein polynomials along a side: shape (size, 4)."""
     t = ((np.arange(size) + 0.5) / size)[:, None]
     degree = np.arange(_NODES)
     choose = np.array([math.comb(_NODES - 1, k) for k in degree])
     return choose * t**degree * (1 - t) ** (_NODES - 1 - degree)
 
 
-def unit(pixels: Tensor) -> Tensor:
-    """Bytes as float32 in [0, 1]."""
+def to_unit_range(pixels: Tensor) -> Tensor:
+    """uint8 as float32 in [0, 1]."""
     return pixels.to(torch.float32) / 255
 
 
 def mean_colour(images: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean colour of each image, weighted: (N, 3, 1, 1)."""
+    """Mean colour of each image, weighted by ``weights`` if given: shape (N, 3, 1, 1)."""
     if weights is None:
         return images.mean((2, 3), keepdim=True)
     return (images * weights).sum((2, 3), keepdim=True) / weights.sum((2, 3), keepdim=True).clamp(min=1e-6)
 
 
-def _grow(masks: Tensor, size: int) -> Tensor:
+def _dilate(masks: Tensor, size: int) -> Tensor:
     """Masks widened by 8 % of the side, so that no rim, fin or shadow of the animal remains in the background."""
     radius = max(1, round(size * 0.08))
     return functional.max_pool2d(masks, 2 * radius + 1, 1, radius)
 
 
-def _shrink(masks: Tensor, size: int) -> Tensor:
-    """Masks narrowed by 1.5 % of the side: surely the animal."""
+def _erode(masks: Tensor, size: int) -> Tensor:
+    """Masks narrowed by 1.5 % of the side, so that they hold pixels of the animal only."""
     radius = max(1, round(size * 0.015))
-    masks = _steep(masks)
+    masks = _sharpen_edge(masks)
     narrow = 1 - functional.max_pool2d(1 - masks, 2 * radius + 1, 1, radius)
-    # a thin animal would vanish: then it is taken as it is
+    # a thin animal would vanish: then its mask is not narrowed
     return torch.where(narrow.amax((2, 3), keepdim=True) > 0.5, narrow, masks)
 
 
-def _steep(masks: Tensor) -> Tensor:
+def _sharpen_edge(masks: Tensor) -> Tensor:
     """The same edge, four times as steep."""
     return ((masks - 0.5) * 4 + 0.5).clamp(0, 1)
 
 
 def _feather(masks: Tensor) -> Tensor:
-    """A steep edge, then about one pixel of softness (bilinear sampling adds another)."""
-    steep = _steep(masks)
+    """A sharpened edge with about one pixel of blur (bilinear sampling adds another)."""
+    steep = _sharpen_edge(masks)
     return 0.5 * steep + 0.5 * functional.avg_pool2d(steep, 3, 1, 1, count_include_pad=False)

@@ -1,10 +1,12 @@
-"""Which pixels of a photograph show the animal: GrabCut's colour models, without its user and without its graph cut.
+"""Segmentation of the animal in a photograph: GrabCut's colour models, without user input and without graph cut.
 
-GrabCut (Rother, Kolmogorov and Blake 2004, "GrabCut: interactive foreground extraction using iterated graph cuts") models the
-colours of figure and ground by one Gaussian mixture each and alternates between labelling pixels and fitting the mixtures.
-Here its user's rectangle is replaced by a prior on place (in the middle at first, then learnt from all images together), and the
-graph cut by the guided filter (He, Sun and Tang 2013, "Guided image filtering", eqs 5, 6 and 8 with a grey guide), which draws the mask's edge to
-the image's. All images of a batch are fitted at once. Written from the papers' equations.
+GrabCut (Rother, Kolmogorov and Blake 2004, "GrabCut: interactive foreground extraction using iterated graph cuts") models the colours of foreground
+and background by one Gaussian mixture each, and alternates between labelling pixels and fitting the mixtures. Two things differ here. The user's
+rectangle is replaced by a spatial prior: first the image's centre, then the mean mask of all photographs. The graph cut is replaced by the guided
+filter (He, Sun and Tang 2013, "Guided image filtering", eqs 5, 6 and 8, with a grey guide), which aligns the mask's edge with the image's. All images
+of a batch are fitted at once.
+
+Code: written for Syntype from the papers' equations.
 """
 
 from __future__ import annotations
@@ -15,122 +17,144 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["PLAUSIBLE_AREA", "by_colour", "ellipse", "finished", "largest", "segment", "without_help", "working_size"]
+__all__ = [
+    "PLAUSIBLE_AREA",
+    "colour_probabilities",
+    "ellipse",
+    "full_size_masks",
+    "largest_component",
+    "segment",
+    "to_working_size",
+    "unsupervised_probabilities",
+]
 
 PLAUSIBLE_AREA = (0.03, 0.7)
-"""Smallest and largest share of the image that a mask may cover before it is taken for a failure."""
+"""Smallest and largest share of the image that a mask may cover; any other counts as a failure."""
 
-_WORKING_SIZE = 64  # px; larger images are segmented at this size and the mask is refined at their own
-_COMPONENTS = 4  # Gaussians each for figure and ground; GrabCut takes 5
-_ROUNDS = 3  # of labelling and fitting
-_FLAT = -3.0  # log density of a colour of which nothing is known, in the units of _log_density
+_WORKING_SIZE = 64  # px; larger images are segmented at this size, and the mask is refined at full size
+_COMPONENTS = 4  # Gaussians each for foreground and background; GrabCut uses 5
+_ROUNDS = 3  # iterations of labelling and fitting
+_UNKNOWN_LOG_DENSITY = -3.0  # log density of the animal's colours while they are unknown, in the units of _log_density
 _BATCH = 64
 
 
 def ellipse(size: int, width: float = 0.36, height: float = 0.26, softness: float = 0.35) -> Tensor:
-    """A soft ellipse in the middle: float32, shape (size, size), 1 inside, 0 outside, half axes as shares of the side."""
+    """A soft ellipse in the image's centre: float32, shape (size, size), 1 inside, 0 outside.
+
+    Args:
+        width, height: half axes as shares of the side.
+        softness: width of the transition, as a share of the half axes.
+    """
     line = (torch.arange(size) + 0.5) / size - 0.5
     radius = torch.sqrt((line[None] / width) ** 2 + (line[:, None] / height) ** 2)
     return ((1 - radius) / softness + 0.5).clamp(0, 1)
 
 
 def segment(images: np.ndarray) -> Tensor:
-    """Find the animal in each photograph, supposing that it is one, is near the middle and differs from what surrounds it.
+    """Segment the animal in each photograph. Assumes one animal, near the centre, in colours that differ from its surroundings.
 
     Args:
         images: uint8, shape (N, size, size, 3), RGB.
 
     Returns:
-        uint8, shape (N, size, size), 0 (ground) to 255 (animal). Where no plausible mask is found: a soft ellipse.
+        uint8, shape (N, size, size), from 0 (background) to 255 (animal); a soft ellipse where no plausible mask is found.
     """
-    return finished(images, without_help(working_size(images))) if len(images) else torch.empty(images.shape[:3], dtype=torch.uint8)
+    return (
+        full_size_masks(images, unsupervised_probabilities(to_working_size(images)))
+        if len(images)
+        else torch.empty(images.shape[:3], dtype=torch.uint8)
+    )
 
 
-def working_size(images: np.ndarray) -> Tensor:
-    """Photographs as the colour models see them: float32, shape (N, 3, S, S), in 0..1; S is at most 64."""
-    return torch.cat([_shrink(torch.from_numpy(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
+def to_working_size(images: np.ndarray) -> Tensor:
+    """Photographs scaled down for the colour models: float32, shape (N, 3, S, S), in [0, 1]; S is at most 64."""
+    return torch.cat([_downscale(torch.from_numpy(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
 
 
-def without_help(small: Tensor) -> Tensor:
-    """Probability that a pixel shows the animal, by colours and by where animals are in these photographs: from ``working_size``, (N, S, S)."""
-    prior = _first_prior(small.shape[-1])
-    for _ in range(2):  # the second pass knows where the first found animals
-        soft = by_colour(small, prior)
+def unsupervised_probabilities(small: Tensor) -> Tensor:
+    """Probability that a pixel shows the animal, from colours and from the mean position of the animals in these photographs: shape (N, S, S).
+
+    Args:
+        small: as ``to_working_size`` returns them.
+    """
+    prior = _centre_prior(small.shape[-1])
+    for _ in range(2):  # the first pass gives the second its spatial prior
+        soft = colour_probabilities(small, prior)
         prior = (0.5 * prior + 0.5 * soft.mean(0)).clamp(0.01, 0.6)
     return soft
 
 
-def by_colour(small: Tensor, prior: Tensor) -> Tensor:
+def colour_probabilities(small: Tensor, prior: Tensor) -> Tensor:
     """Probability that a pixel shows the animal: float32, shape (N, S, S).
 
     Args:
-        small: photographs of ``working_size``.
-        prior: the same before colours were looked at. Shape (S, S): where animals are at all, so that their colours have to be found first;
-            or (N, S, S): what is thought of each photograph, colours' models start from that.
+        small: as ``to_working_size`` returns them.
+        prior: the prior probability. Shape (S, S) for one spatial prior: the animals' colours are then unknown at first. Shape (N, S, S) for one
+            prior a photograph: the colour models are initialised from it.
     """
     parts = range(0, len(small), _BATCH)
-    return torch.cat([_fit(small[at : at + _BATCH], prior if prior.dim() == 2 else prior[at : at + _BATCH]) for at in parts])
+    return torch.cat([_fit_colour_models(small[at : at + _BATCH], prior if prior.dim() == 2 else prior[at : at + _BATCH]) for at in parts])
 
 
-def finished(images: np.ndarray, soft: Tensor) -> Tensor:
-    """Masks in the photographs' own size, of the one animal: uint8, shape (N, size, size); where there is none to be seen, a soft ellipse.
+def full_size_masks(images: np.ndarray, soft: Tensor) -> Tensor:
+    """Masks at the photographs' own size: uint8, shape (N, size, size); a soft ellipse where no plausible mask is found.
 
     Args:
-        images: as ``segment`` takes them.
+        images: as for ``segment``.
         soft: probabilities at working size, shape (N, S, S).
     """
     size = images.shape[1]
     masks = torch.empty(images.shape[:3], dtype=torch.uint8)
     for row, one in enumerate(soft):
-        mask = largest(one)
+        mask = largest_component(one)
         if not PLAUSIBLE_AREA[0] <= float(mask.mean()) <= PLAUSIBLE_AREA[1]:
             mask = ellipse(len(mask))
         if size != len(mask):
             large = functional.interpolate(mask[None, None], size=(size, size), mode="bilinear", align_corners=False)
             guide = torch.from_numpy(images[row : row + 1]).permute(0, 3, 1, 2).float().div(255).mean(1, keepdim=True)
-            mask = _guided(guide, large, radius=max(1, size // 32), epsilon=1e-3)[0, 0]
+            mask = _guided_filter(guide, large, radius=max(1, size // 32), epsilon=1e-3)[0, 0]
         masks[row] = (mask.clamp(0, 1) * 255).round().to(torch.uint8)
     return masks
 
 
-def _shrink(images: Tensor) -> Tensor:
-    """uint8 NHWC -> float32 NCHW in 0..1, no larger than the working size."""
+def _downscale(images: Tensor) -> Tensor:
+    """uint8 NHWC -> float32 NCHW in [0, 1], no larger than the working size."""
     batch = images.permute(0, 3, 1, 2).float().div(255)
     if batch.shape[-1] > _WORKING_SIZE:
         batch = functional.interpolate(batch, size=(_WORKING_SIZE, _WORKING_SIZE), mode="area")
     return batch
 
 
-def _first_prior(size: int) -> Tensor:
+def _centre_prior(size: int) -> Tensor:
     return 0.01 + 0.59 * ellipse(size, 0.32, 0.26, 0.9)
 
 
-def _fit(images: Tensor, prior: Tensor) -> Tensor:
-    """See ``by_colour``, for few enough images to be fitted at once."""
+def _fit_colour_models(images: Tensor, prior: Tensor) -> Tensor:
+    """``colour_probabilities`` for one batch."""
     count, _, size, _ = images.shape
     colours = images.flatten(2)  # (N, 3, P)
     centred = colours - colours.mean(2, keepdim=True)
     features = _quadratic(centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + 0.02))
-    every = torch.arange(size * size).view(size, size)[::2, ::2].flatten()  # a quarter of the pixels is enough to fit colours
-    sample = features[:, :, every].contiguous()
+    sampled = torch.arange(size * size).view(size, size)[::2, ::2].flatten()  # a quarter of the pixels is enough to fit colours
+    sample = features[:, :, sampled].contiguous()
     place = torch.logit(prior, eps=0.01).flatten(-2)
     guide = images.mean(1, keepdim=True)
     inside: Tensor | None = None
     outside: Tensor | None = None
-    figure = prior.flatten(1)
+    foreground = prior.flatten(1)
     if prior.dim() == 2:
-        # The animal's colours are unknown at first (a flat density); those of the ground are seen where animals hardly ever are.
-        outside = _mixture(sample, (prior.flatten()[every] < 0.25).float().expand(count, -1), None)
+        # The animal's colours are unknown at first (a flat density); the background's are measured where the prior is low.
+        outside = _mixture(sample, (prior.flatten()[sampled] < 0.25).float().expand(count, -1), None)
     for turn in range(_ROUNDS):
         if turn or outside is None:
-            inside = _mixture(sample, figure[:, every], inside)
-            outside = _mixture(sample, 1 - figure[:, every], outside)
-        known = torch.tensor(_FLAT) if inside is None else torch.logsumexp(inside @ features, 1)
+            inside = _mixture(sample, foreground[:, sampled], inside)
+            outside = _mixture(sample, 1 - foreground[:, sampled], outside)
+        known = torch.tensor(_UNKNOWN_LOG_DENSITY) if inside is None else torch.logsumexp(inside @ features, 1)
         evidence = known - torch.logsumexp(outside @ features, 1)
-        figure = torch.sigmoid(evidence.clamp(-5, 5) + place)
-        smooth = _guided(guide, figure.view(count, 1, size, size), radius=max(1, size // 32), epsilon=2e-3)
-        figure = smooth.flatten(1).clamp(0.001, 0.999)
-    return figure.view(count, size, size)
+        foreground = torch.sigmoid(evidence.clamp(-5, 5) + place)
+        smooth = _guided_filter(guide, foreground.view(count, 1, size, size), radius=max(1, size // 32), epsilon=2e-3)
+        foreground = smooth.flatten(1).clamp(0.001, 0.999)
+    return foreground.view(count, size, size)
 
 
 def _quadratic(colours: Tensor) -> Tensor:
@@ -140,18 +164,18 @@ def _quadratic(colours: Tensor) -> Tensor:
 
 
 def _mixture(features: Tensor, weights: Tensor, start: Tensor | None, steps: int = 2) -> Tensor:
-    """Weighted expectation-maximisation for one mixture of Gaussians an image.
+    """Weighted expectation-maximisation of one Gaussian mixture an image.
 
     Args:
-        features: ``_quadratic`` of the colours, (N, 10, P).
-        weights: (N, P), how much each pixel belongs to this mixture.
-        start: earlier result to go on from; else components are cut along the main direction of the colours.
+        features: ``_quadratic`` of the colours, shape (N, 10, P).
+        weights: how much each pixel belongs to this mixture, shape (N, P).
+        start: an earlier result to continue from; None initialises the components along the principal axis of the colours.
 
     Returns:
-        coefficients of each component's log density (with its share) on ``features``: (N, components, 10).
+        coefficients, on ``features``, of each component's log density plus log weight: shape (N, components, 10).
     """
     if start is None:
-        shares = _cut(features[:, 1:4], weights)
+        shares = _initial_components(features[:, 1:4], weights)
     else:
         shares = torch.softmax(start @ features, 1)
     coefficients = _log_density((shares * weights[:, None]) @ features.transpose(1, 2))
@@ -161,8 +185,8 @@ def _mixture(features: Tensor, weights: Tensor, start: Tensor | None, steps: int
     return coefficients
 
 
-def _cut(colours: Tensor, weights: Tensor) -> Tensor:
-    """First components: equal masses along the main direction of the colours (after Orchard and Bouman 1991): 0 or 1, (N, components, P)."""
+def _initial_components(colours: Tensor, weights: Tensor) -> Tensor:
+    """Initial components: equal masses along the principal axis of the colours (after Orchard and Bouman 1991): 0 or 1, shape (N, components, P)."""
     mass = weights.sum(1)[:, None, None].clamp(min=1e-3)
     centred = colours - (colours * weights[:, None]).sum(2, keepdim=True) / mass
     axis = torch.linalg.eigh((centred * weights[:, None]) @ centred.transpose(1, 2))[1][:, :, -1]
@@ -174,14 +198,15 @@ def _cut(colours: Tensor, weights: Tensor) -> Tensor:
 
 
 def _log_density(moments: Tensor) -> Tensor:
-    """From weighted sums of ``_quadratic`` to coefficients of log(share * Gaussian), less 3/2 log(2 pi): (N, K, 10) to the same shape."""
+    """From weighted sums of ``_quadratic`` to coefficients of log(weight * Gaussian), without the constant 3/2 log(2 pi): (N, K, 10) to the same
+    shape."""
     mass = moments[..., 0] + 1e-3
     share = mass / mass.sum(1, keepdim=True)
     means = moments[..., 1:4] / mass[..., None]
     second = moments[..., 4:] / mass[..., None]
-    rows = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]  # where rr, gg, bb, rg, rb, gb stand in the matrix
+    rows = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]  # positions of rr, gg, bb, rg, rb, gb in the matrix
     covariance = torch.stack([torch.stack([second[..., index] for index in row], -1) for row in rows], -2)
-    covariance = covariance - means[..., :, None] * means[..., None, :] + 0.02 * torch.eye(3)  # floor: noise of a photograph
+    covariance = covariance - means[..., :, None] * means[..., None, :] + 0.02 * torch.eye(3)  # least variance: a photograph's noise
     precision = torch.linalg.inv(covariance)
     linear = (precision @ means[..., None])[..., 0]
     constant = torch.log(share) - 0.5 * torch.logdet(covariance) - 0.5 * (linear * means).sum(-1)
@@ -190,11 +215,11 @@ def _log_density(moments: Tensor) -> Tensor:
     return torch.cat([constant[..., None], linear, squares, crossed], -1)
 
 
-def _guided(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tensor:
-    """The guided filter: the locally linear function of ``guide`` (NCHW, one channel, 0..1) that is nearest to ``target``."""
+def _guided_filter(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tensor:
+    """The guided filter: the locally linear function of ``guide`` (NCHW, one channel, in [0, 1]) that is nearest to ``target``."""
 
     def mean(values: Tensor) -> Tensor:
-        side = 2 * radius + 1  # rows, then columns: fewer additions than a square at once
+        side = 2 * radius + 1  # separable: rows, then columns
         rows = functional.avg_pool2d(values, (1, side), 1, (0, radius), count_include_pad=False)
         return functional.avg_pool2d(rows, (side, 1), 1, (radius, 0), count_include_pad=False)
 
@@ -203,19 +228,19 @@ def _guided(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tenso
     return mean(slope) * guide + mean(target_mean - slope * guide_mean)
 
 
-def largest(probability: Tensor) -> Tensor:
-    """Keep the largest connected piece above one half, without holes, with soft edges: float32, (size, size), 0..1."""
+def largest_component(probability: Tensor) -> Tensor:
+    """The main connected component above one half, with holes filled and soft edges: float32, shape (size, size), in [0, 1]."""
     soft = probability.numpy()
     hard = ndimage.binary_opening(soft > 0.5, iterations=1)
     pieces, number = ndimage.label(hard)
     if not number:
         return torch.zeros_like(probability)
-    # pieces near the middle count for more: a large rock at the rim is not the animal
+    # weighted by closeness to the centre, so that a large rock at the edge is not taken for the animal
     size = len(soft)
     distance = np.hypot(*(np.indices(soft.shape) + 0.5 - size / 2)) / size
-    worth = ndimage.sum_labels(np.exp(-((distance / 0.25) ** 2)), pieces, range(1, number + 1))
-    body = ndimage.binary_fill_holes(pieces == 1 + int(np.argmax(worth)))
-    # opening has cut off fins and tails: take back what hangs on the body and is not far from it
+    scores = ndimage.sum_labels(np.exp(-((distance / 0.25) ** 2)), pieces, range(1, number + 1))
+    body = ndimage.binary_fill_holes(pieces == 1 + int(np.argmax(scores)))
+    # opening removes fins and tails: restore what is connected to the body and near it
     reach = ndimage.binary_dilation(body, iterations=max(2, size // 12)) & (soft > 0.5)
     body = ndimage.binary_fill_holes(ndimage.binary_propagation(body, mask=reach | body))
     near = ndimage.binary_dilation(body)

@@ -1,3 +1,3 @@
-"""What diffusion families share: noise levels, samplers, latent space."""
+"""Parts of diffusion families: noise levels, training losses, samplers, latent space."""
 
 __all__: list[str] = []

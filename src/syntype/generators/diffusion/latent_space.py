@@ -1,10 +1,10 @@
-"""The space of latents: an autoencoder (diffusers' AutoencoderKL, Apache-2.0) and the scale of what it gives.
+"""The latent space: an autoencoder (diffusers' AutoencoderKL, Apache-2.0) and the normalisation of its latents.
 
-Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models" (arXiv 2112.10752): images become maps of an eighth of their
-height and width. Theirs is trained with LPIPS and a discriminator, which need networks from elsewhere; the one that is trained
-here on the collection itself compares images by absolute error, by structure, and by their edges, and learns only what an image has beyond
-its thumbnail of an eighth of the side, which passes through the latents as it is (a shortcut as those of Chen et al. 2024, "Deep Compression
-Autoencoder", arXiv 2410.10733, here around the whole network): normalised layers take thousands of steps to learn colours.
+Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models" (arXiv 2112.10752): images are encoded to maps of an eighth of
+their height and width. The paper trains with LPIPS and a discriminator, which need further networks. The autoencoder trained here on the collection
+uses absolute error, structural similarity and differences of neighbouring pixels. It learns the residual to a thumbnail of an eighth of the side,
+which is passed through the latents unchanged (a shortcut as in Chen et al. 2024, "Deep Compression Autoencoder", arXiv 2410.10733, here around the
+whole network), as normalised layers need thousands of steps to learn colours.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from syntype.errors import InputError
 from syntype.generators.diffusion.edm import SIGMA_DATA
 from syntype.generators.networks.ssim import structural_dissimilarity
 
-__all__ = ["LatentSpace", "autoencoder_loss", "layout_of", "pretrained", "small_layout"]
+__all__ = ["LatentSpace", "architecture_of", "autoencoder_loss", "load_autoencoder", "small_architecture"]
 
 CHANNELS = 4
-"""Of the latents of an autoencoder that is trained here."""
+"""Channels of the latents of an autoencoder that is trained here."""
 THUMBNAIL_SCALE = 2.0
-"""From an image's colours, of a standard deviation of about 0.5, to latents of about 1."""
+"""Factor from an image's colours (standard deviation about 0.5) to latents (about 1)."""
 
 
-def small_layout(width: int) -> dict[str, Any]:
-    """Layout of an autoencoder to train on the collection: an eighth of the side, 4 channels.
+def small_architecture(width: int) -> dict[str, Any]:
+    """Architecture of an autoencoder to train on the collection: an eighth of the side, 4 latent channels.
 
     Args:
-        width: channels at the image's own resolution, a multiple of 8; twice as many at a half, four times as many below.
+        width: channels at the image's own resolution, a multiple of 8; twice as many at half, four times as many below.
     """
     return {
         "down_block_types": ["DownEncoderBlock2D"] * 4,
@@ -40,18 +40,18 @@ def small_layout(width: int) -> dict[str, Any]:
         "block_out_channels": [width, 2 * width, 4 * width, 4 * width],
         "layers_per_block": 1,
         "latent_channels": CHANNELS,
-        "norm_num_groups": width // 8,  # of eight channels at least: normalised one by one, they would lose how light an image is
+        "norm_num_groups": width // 8,  # at least eight channels a group: normalised one by one, channels would lose the image's brightness
     }
 
 
-def pretrained(name: str) -> Any:
-    """A trained autoencoder.
+def load_autoencoder(name: str) -> Any:
+    """Load a pre-trained autoencoder.
 
     Args:
-        name: of a model on the Hugging Face hub, or a folder in diffusers' layout (config.json, *.safetensors), or a file in it.
+        name: a model on the Hugging Face hub, or a folder in diffusers' layout (config.json, *.safetensors), or a file in it.
 
     Raises:
-        InputError: it cannot be had, or is no such autoencoder.
+        InputError: it cannot be loaded, or is not such an autoencoder.
     """
     from diffusers import AutoencoderKL
 
@@ -63,14 +63,14 @@ def pretrained(name: str) -> Any:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(
             f"cannot be read as an autoencoder ({reason})",
-            "Give the folder of one in diffusers' layout (config.json and diffusion_pytorch_model.safetensors), or a name on the Hugging Face hub "
-            "and a connection to it; or leave model.autoencoder out: one is then trained on the collection itself.",
+            "Give a folder in diffusers' layout (config.json and diffusion_pytorch_model.safetensors) or a name on the Hugging Face hub (needs a "
+            "connection). Or leave model.autoencoder out: an autoencoder is then trained on the collection.",
             file=name,
         ) from None
 
 
-def layout_of(autoencoder: Any) -> dict[str, Any]:
-    """What an AutoencoderKL was built from: plain values, as JSON has them."""
+def architecture_of(autoencoder: Any) -> dict[str, Any]:
+    """Configuration of an AutoencoderKL, as plain values that JSON can store."""
     found = {key: value for key, value in autoencoder.config.items() if not key.startswith("_")}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
@@ -79,84 +79,86 @@ class LatentSpace(nn.Module):
     """Images <-> latents of standard deviation ``SIGMA_DATA`` in every channel.
 
     Args:
-        layout: what the autoencoder is built from, unless it is given.
-        autoencoder: one that was trained.
-        shortcut: the first three latents hold the image's thumbnail as well: for an autoencoder to train from nothing.
+        architecture: configuration of the autoencoder, used unless ``autoencoder`` is given.
+        autoencoder: a pre-trained one.
+        shortcut: add the image's thumbnail to the first three latent channels; for an autoencoder that is trained from scratch.
 
     Attributes:
-        factor: sides of an image over sides of its latents.
+        downsampling: ratio of the sides of image and latents.
         channels: of the latents.
-        mean, deviation: of each channel over the training images, shape (channels, 1, 1).
-        fitted: whether they have been measured; bool, shape ().
+        mean, std: of each channel over the training images, shape (channels, 1, 1).
+        fitted: whether these have been measured; bool, shape ().
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
     fitted: Tensor
 
-    def __init__(self, layout: dict[str, Any], autoencoder: Any = None, *, shortcut: bool = False) -> None:
+    def __init__(self, architecture: dict[str, Any], autoencoder: Any = None, *, shortcut: bool = False) -> None:
         super().__init__()
         from diffusers import AutoencoderKL
 
         self.shortcut = shortcut
-        self.autoencoder: Any = autoencoder or AutoencoderKL.from_config(layout)
-        self.factor = 2 ** (len(layout["block_out_channels"]) - 1)
-        self.channels = int(layout["latent_channels"])
+        self.autoencoder: Any = autoencoder or AutoencoderKL.from_config(architecture)
+        self.downsampling = 2 ** (len(architecture["block_out_channels"]) - 1)
+        self.channels = int(architecture["latent_channels"])
         if autoencoder is None and self.autoencoder.quant_conv is not None:
-            # latents start with a deviation of exp(-2), not 1: in a short training the noise would be most of what the decoder sees
+            # initial standard deviation exp(-2), not 1: otherwise noise dominates the decoder's input in a short training
             nn.init.constant_(self.autoencoder.quant_conv.bias[self.channels :], -4.0)
         self.register_buffer("mean", torch.zeros(self.channels, 1, 1))
-        self.register_buffer("deviation", torch.ones(self.channels, 1, 1))
+        self.register_buffer("std", torch.ones(self.channels, 1, 1))
         self.register_buffer("fitted", torch.tensor(False))
 
-    def raw(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the autoencoder's own latents: shape (N, channels, height / factor, width / factor) each."""
+    def posterior(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the unnormalised latents: shape (N, channels, height / downsampling, width / downsampling) each."""
         posterior = self.autoencoder.encode(images_NCHW).latent_dist
         if not self.shortcut:
             return posterior.mean, posterior.std
-        thumbnails = THUMBNAIL_SCALE * F.avg_pool2d(images_NCHW, self.factor)
+        thumbnails = THUMBNAIL_SCALE * F.avg_pool2d(images_NCHW, self.downsampling)
         return posterior.mean + F.pad(thumbnails, (0, 0, 0, 0, 0, self.channels - 3)), posterior.std
 
-    def decode_raw(self, latents: Tensor) -> Tensor:
-        """Images of the autoencoder's own latents; not clamped."""
+    def decode_unscaled(self, latents: Tensor) -> Tensor:
+        """Images from unnormalised latents; not clamped."""
         images = self.autoencoder.decode(latents).sample
         if not self.shortcut:
             return images
         thumbnails = latents[:, :3].to(images.dtype) / THUMBNAIL_SCALE
-        return images + F.interpolate(thumbnails, scale_factor=self.factor, mode="bilinear")
+        return images + F.interpolate(thumbnails, scale_factor=self.downsampling, mode="bilinear")
 
-    def fit(self, raw: Tensor) -> None:
-        """Measure the scale of the training images' latents, shape (N, channels, height, width)."""
-        values = raw.float()
+    def fit_scale(self, posterior: Tensor) -> None:
+        """Measure mean and standard deviation of the training images' unnormalised latents, shape (N, channels, height, width)."""
+        values = posterior.float()
         self.mean.copy_(values.mean((0, 2, 3))[:, None, None])
-        self.deviation.copy_(values.std((0, 2, 3)).clamp(min=1e-6)[:, None, None])
+        self.std.copy_(values.std((0, 2, 3)).clamp(min=1e-6)[:, None, None])
         self.fitted.fill_(True)
 
-    def scale(self, raw: Tensor) -> Tensor:
-        """The autoencoder's latents as the denoiser sees them."""
-        return (raw - self.mean) / self.deviation * SIGMA_DATA
+    def normalise(self, posterior: Tensor) -> Tensor:
+        """Normalised latents, as the denoiser uses them, from unnormalised ones."""
+        return (posterior - self.mean) / self.std * SIGMA_DATA
 
     def encode(self, images_NCHW: Tensor) -> Tensor:
-        """Latents as the denoiser sees them."""
-        return self.scale(self.raw(images_NCHW)[0])
+        """Normalised latents of images, without sampling (the posterior's mean)."""
+        return self.normalise(self.posterior(images_NCHW)[0])
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Images in [-1, 1] of latents as the denoiser sees them."""
-        return self.decode_raw(latents / SIGMA_DATA * self.deviation + self.mean).clamp(-1, 1)
+        """Images in [-1, 1] from normalised latents."""
+        return self.decode_unscaled(latents / SIGMA_DATA * self.std + self.mean).clamp(-1, 1)
 
 
-def autoencoder_loss(images_NCHW: Tensor, redrawn: Tensor, mean: Tensor, deviation: Tensor, kl_weight: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What an autoencoder is to lower, and its parts for the log: how far the redrawn images are off, and the divergence of the latents.
+def autoencoder_loss(images_NCHW: Tensor, reconstructed: Tensor, mean: Tensor, std: Tensor, kl_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Total loss of the autoencoder, and its two parts for the log: reconstruction error and divergence. Three scalars.
 
-    The first is the mean absolute error, half the structural dissimilarity (Wang et al. 2004), and the mean absolute error of the
-    differences between neighbouring pixels, so that edges are worth their sharpness. The second is the Kullback-Leibler
-    divergence from the standard normal distribution a number (Kingma & Welling 2014, appendix B), which keeps latents near one another.
+    Reconstruction error: mean absolute error, plus half the structural dissimilarity (Wang et al. 2004), plus the mean absolute error of differences
+    between neighbouring pixels, which favours sharp edges. Divergence: the Kullback-Leibler divergence of the latents from the standard normal
+    distribution, a number (Kingma & Welling 2014, appendix B).
 
     Args:
-        mean, deviation: of the latents.
+        images_NCHW, reconstructed: shape (N, 3, H, W).
+        mean, std: of the latents.
+        kl_weight: weight of the divergence.
     """
-    off = F.l1_loss(redrawn, images_NCHW) + 0.5 * structural_dissimilarity(redrawn, images_NCHW)
-    edges = [F.l1_loss(redrawn.diff(dim=dim), images_NCHW.diff(dim=dim)) for dim in (2, 3)]
+    off = F.l1_loss(reconstructed, images_NCHW) + 0.5 * structural_dissimilarity(reconstructed, images_NCHW)
+    edges = [F.l1_loss(reconstructed.diff(dim=dim), images_NCHW.diff(dim=dim)) for dim in (2, 3)]
     distance = off + torch.stack(edges).sum()
-    divergence = 0.5 * (mean.square() + deviation.square() - 1 - 2 * deviation.log()).mean()
+    divergence = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).mean()
     return distance + kl_weight * divergence, distance.detach(), divergence.detach()

@@ -1,3 +1,3 @@
-"""Training loop, checkpoints, previews, and the trained generator that later stages draw from."""
+"""The training loop, checkpoints, previews, and the trained generator that later stages use."""
 
 __all__: list[str] = []

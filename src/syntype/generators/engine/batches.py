@@ -1,4 +1,4 @@
-"""Which images a step sees: a pure function of (seed, step), so that a resumed run sees what an uninterrupted one would."""
+"""Decoding of training images, and the choice of each step's batch, which is a function of (seed, step), so that training can be resumed exactly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BatchSampler", "training_data"]
 
 
 def training_data(collection: Collection, size: int | tuple[int, int]) -> TrainingData:
-    """Decode the images of a (view of a) collection; its species are those that have an image, in the vocabulary's order.
+    """Decode the images of a collection (or of a view of it). The species are those with at least one image, in the vocabulary's order.
 
     Args:
         size: side of square images, or height and width, in pixels.
@@ -30,10 +30,10 @@ def training_data(collection: Collection, size: int | tuple[int, int]) -> Traini
 
 
 class BatchSampler:
-    """Draws batches: species with a chance proportional to count ** balance, and two different images of each where it has two.
+    """Chooses batches of pairs: a species with probability proportional to count ** balance, and two different images of it if it has two.
 
     Args:
-        balance: 1 draws species as they are, 0.5 by the square root of their counts, 0 all alike.
+        balance: 1 for probabilities proportional to the counts, 0.5 to their square roots, 0 for equal ones.
     """
 
     def __init__(self, data: TrainingData, balance: float) -> None:
@@ -42,11 +42,11 @@ class BatchSampler:
         chance = np.where(self.counts > 0, np.maximum(self.counts, 1).astype(float) ** balance, 0.0)
         self.cumulative = np.cumsum(chance / chance.sum())
 
-    def rows(self, seed: int, step: int, batch_size: int) -> np.ndarray:
-        """Rows of the batch of a step: int64, shape (batch_size,); rows 2i and 2i + 1 show the same species."""
+    def indices(self, seed: int, step: int, batch_size: int) -> np.ndarray:
+        """Indices of the images of a step's batch: int64, shape (batch_size,); images 2i and 2i + 1 are of one species."""
         random = np.random.default_rng([seed, step])
-        drawn = np.searchsorted(self.cumulative, random.random(batch_size // 2) * self.cumulative[-1], side="right")
-        count, start = self.counts[drawn], self.starts[drawn]
+        species = np.searchsorted(self.cumulative, random.random(batch_size // 2) * self.cumulative[-1], side="right")
+        count, start = self.counts[species], self.starts[species]
         first = random.integers(0, count)
         second = (first + random.integers(1, np.maximum(count, 2))) % count
         return self.order[np.stack([start + first, start + second], axis=1).reshape(-1)]

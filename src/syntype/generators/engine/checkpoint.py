@@ -1,10 +1,10 @@
 """Generators on disk.
 
 GENERATOR/
-  generator.json         family, settings, species, provenance; for an adapted one: its base and its adapters
-  weights.safetensors    the averaged weights that sampling uses (an adapted generator has none of its own)
-  training_images.txt    sha256 of every image it was trained on
-  adapters/              one .safetensors a species that was added, holding only what changed
+  generator.json         family, settings, species, provenance; of an adapted generator: its base and its adapters
+  weights.safetensors    the averaged weights used in sampling (an adapted generator has none of its own)
+  training_images.txt    sha256 of every image that it was trained on
+  adapters/              one .safetensors file for each added species, with changed tensors only
   training/state.pt      everything for an exact resume (tensors and plain values; loaded with weights_only)
   previews/  losses.png  progress.webp  tensorboard/  run.json  recipe.yaml  progress.jsonl
 """
@@ -63,14 +63,14 @@ def load_generator(folder: Path | str) -> Generator:
     """Load a generator, adapted or not.
 
     Args:
-        folder: what ``train`` or ``adapt`` wrote; the base of an adapted generator must lie where it was.
+        folder: as written by ``train`` or ``adapt``; the base of an adapted generator must not have been moved.
 
     Returns:
-        a generator on the CPU (``.to("cuda")`` moves it). Its ``sample(species, seeds)`` gives float32 images, shape (N, 3, height, width),
-        in [-1, 1].
+        a generator on the CPU (``.to("cuda")`` moves it). Its ``sample(species, seeds)`` gives float32 images, shape (N, 3, height, width), in [-1,
+        1].
 
     Raises:
-        CollectionError: the folder is not a generator, or the base of an adapted one is not where it was.
+        CollectionError: the folder is not a generator, or the base of an adapted one was moved or changed.
 
     Example:
         >>> import syntype
@@ -100,15 +100,17 @@ def load_generator(folder: Path | str) -> Generator:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors, from safetensors and nothing else: a pickle would run whatever is in it."""
+    """Tensors of a safetensors file. (Pickle files are not read, as they could run code.)"""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CollectionError(f"{path}: is missing, or no sound safetensors file ({error}). Train the generator again, or copy it again.") from None
+        raise CollectionError(
+            f"{path}: is missing, or not a valid safetensors file ({error}). Train the generator again, or copy it again."
+        ) from None
 
 
 def base_folder(folder: Path, info: dict[str, Any]) -> Path:
-    """Where the weights of a generator lie: its own folder, or that of the generator it was adapted from.
+    """The folder with a generator's weights: its own, or that of the generator from which it was adapted.
 
     Raises:
         CollectionError: the base is no longer where it was.
@@ -127,7 +129,7 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The content of ``generator.json`` and of ``training_images.txt``.
 
     Raises:
-        CollectionError: the folder is not a generator, or of another schema.
+        CollectionError: the folder is not a generator, or has another schema version.
     """
     if not (folder / "generator.json").is_file():
         raise CollectionError(
@@ -140,7 +142,7 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write the training state so that a crash leaves the old one or the new one."""
+    """Write the training state atomically: after a crash the file is the old or the new one."""
     path = folder / "training" / "state.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as handle:
@@ -150,14 +152,14 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """The training state, or None where there is none yet. Tensors and plain values alone are read: a pickle could run whatever is in it.
+    """The training state, or None if there is none. Only tensors and plain values are read, as a pickle could run code.
 
     Raises:
-        CollectionError: it holds anything else, or is damaged.
+        CollectionError: the file contains anything else, or is damaged.
     """
     path = folder / "training" / "state.pt"
     try:
         return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0]
-        raise CollectionError(f"{path}: is no training state of Syntype, or damaged ({reason}). Train again without --resume.") from None
+        raise CollectionError(f"{path}: is not a training state of Syntype, or is damaged ({reason}). Train again without --resume.") from None

@@ -1,7 +1,7 @@
-"""Masked patches: how well a generator that is being trained fills in photographs that it does not learn from.
+"""Masked patches: validation of a generator in training by inpainting photographs that it is not trained on.
 
-The validation of a few-shot study of fishes: a patch of a real photograph is masked, and the model fills it in. Photographs are of the
-split ``val``: they may steer, and nothing learns from them.
+The validation of a few-shot study of fishes: a patch of a real photograph is masked, and the model inpaints it. The photographs are from the split
+``val``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from syntype.generators.contract import GenerativeModel, Inpaints
 __all__ = ["MaskedPatches"]
 
 NUM_PHOTOGRAPHS = 4
-"""Enough to see which way it goes; more would slow training down."""
+"""Enough to see a trend; more would slow down training."""
 
 
 class MaskedPatches:
-    """A few photographs, always the same, each with a patch of a third of its side masked somewhere.
+    """A few fixed photographs, each with a masked square of a third of its side at a fixed random place.
 
     Args:
         images: uint8, shape (N, height, width, 3).
@@ -39,8 +39,8 @@ class MaskedPatches:
             mask[:, top : top + side, left : left + side] = True
 
     @classmethod
-    def of(cls, collection: Collection, model: GenerativeModel) -> MaskedPatches | None:
-        """Patches of validation photographs of species that the model knows; None where there are none, or it cannot fill them in."""
+    def from_collection(cls, collection: Collection, model: GenerativeModel) -> MaskedPatches | None:
+        """Patches of validation photographs of the model's species; None if there are none, or if the model cannot inpaint."""
         held = collection.select(split="val", usable=True)
         rows = np.flatnonzero(held.table["species"].isin(model.species))
         if not isinstance(model, Inpaints) or not len(rows):
@@ -51,8 +51,8 @@ class MaskedPatches:
         return cls(photographs.pixels(model.config.shape), photographs.table["species"].tolist())
 
     def error(self, model: GenerativeModel) -> float:
-        """Mean absolute error in the patches, of values in [-1, 1]: that of the images that the model now draws, seed 0, 1, ..."""
+        """Mean absolute error of the inpainted pixels, for values in [-1, 1], with seeds 0, 1, ..."""
         assert isinstance(model, Inpaints)
-        controls = {**model.Controls().model_dump(), **model.quick_controls}
+        controls = {**model.Controls().model_dump(), **model.validation_controls}
         filled = model.inpaint(self.images_NCHW, self.masks_N1HW, self.species, range(len(self.species)), **controls)
         return float((filled - self.images_NCHW).abs()[self.masks_N1HW.expand_as(filled)].mean())

@@ -1,4 +1,4 @@
-"""Pictures of training: grids (a species a row, a seed a column, the same ones throughout), their course as an animation, and curves."""
+"""Pictures of training: grids of generated images (one row a species, one column a seed), their animation, and loss curves."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.generators.contract import GenerativeModel, ShowsProcess, TrainingData
 from syntype.run import replacing
 
-__all__ = ["plot_curves", "preview_species", "save_course", "save_grid", "save_process"]
+__all__ = ["plot_curves", "preview_species", "save_animation", "save_grid", "save_process_strip"]
 
-MOST_FRAMES = 48
+MAX_FRAMES = 48
 """Of the animation."""
-WIDEST = 768
+MAX_FRAME_SIDE = 768
 """Longer side of its frames, in pixels, at most."""
 
 
 def preview_species(species: tuple[str, ...], counts: np.ndarray, rows: int = 12) -> list[str]:
-    """Species for a preview, commonest first: all if they are few, otherwise spread evenly over the long tail, ends included."""
+    """Species for a preview, commonest first: all if they are few, otherwise evenly spaced from the commonest to the rarest."""
     order = np.argsort(-counts, kind="stable")
     chosen = order if len(order) <= rows else order[np.linspace(0, len(order) - 1, rows).round().astype(int)]
     return [species[index] for index in chosen]
 
 
 def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: int = 8) -> None:
-    """Draw and save a grid of ``len(species)`` rows; the same ``columns`` seeds in each, but where species are not told apart."""
+    """Save a grid of ``len(species)`` rows, with the same ``columns`` seeds in each row; an unconditional model gets different seeds in all cells."""
     names = [name for name in species for _ in range(columns)]
     seeds = [number % columns if model.is_conditional else number for number in range(len(names))]
     images = to_uint8(model.sample(names, seeds, **model.Controls().model_dump()))
     Image.fromarray(tile(images, columns)).save(path)
 
 
-def save_process(model: ShowsProcess, data: TrainingData, species: list[str], path: Path) -> None:
-    """Save how a photograph of each species dissolves into noise, and how noise becomes an image of it."""
+def save_process_strip(model: ShowsProcess, data: TrainingData, species: list[str], path: Path) -> None:
+    """Save a picture of the diffusion process, for one photograph of each species."""
     rows = [int(np.flatnonzero(data.labels == data.species.index(name))[0]) for name in species]
     Image.fromarray(model.process_strip(to_tensor(data.images[rows]), species, list(range(len(species))))).save(path)
 
 
-def save_course(folder: Path, path: Path) -> None:
-    """Put the grids in a folder together, in the order of their steps, as an animated WebP: at most ``MOST_FRAMES``, the last shown longest.
+def save_animation(folder: Path, path: Path) -> None:
+    """Save the grids in a folder, in the order of their steps, as an animated WebP of at most ``MAX_FRAMES`` frames; the last is shown longest.
 
-    Nothing is written where there are fewer than two.
+    Nothing is written if there are fewer than two grids.
     """
     grids = sorted(folder.glob("*-*.png"), key=lambda grid: (int(grid.stem.rpartition("-")[2]), grid.stem.startswith("final")))
     if len(grids) < 2:
         return
-    chosen = [grids[place] for place in np.linspace(0, len(grids) - 1, min(len(grids), MOST_FRAMES)).round().astype(int)]
+    chosen = [grids[place] for place in np.linspace(0, len(grids) - 1, min(len(grids), MAX_FRAMES)).round().astype(int)]
     frames: list[Image.Image] = []
     for grid in chosen:
         with Image.open(grid) as image:
-            image.thumbnail((WIDEST, WIDEST))
-            if not frames or image.size == frames[0].size:  # the last of an adaptation shows the new species alone
+            image.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
+            if not frames or image.size == frames[0].size:  # the last grid of an adaptation has the new species only, in another size
                 frames.append(image.convert("RGB"))
     with replacing(path) as temporary:
         durations = [150] * (len(frames) - 1) + [2000]
@@ -64,10 +64,11 @@ def save_course(folder: Path, path: Path) -> None:
 
 
 def plot_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Draw every figure of the progress log against the step, each in a panel of its own: pale as it is, dark averaged over a fiftieth.
+    """Plot every figure of the progress log against the step, one panel each: raw values in a light colour, averages over 2 % of the values in a dark
+    one.
 
     Args:
-        events: of a run; those without a step are passed over.
+        events: of a run; those without a step are ignored.
     """
     from matplotlib.figure import Figure
 

@@ -1,9 +1,9 @@
-"""The training loop: one for every family.
+"""The training loop, common to all families.
 
-A step is a pure function of (weights, optimiser state, seed, step): which images it sees and every random draw follow from the
-seed and the step's number. So a run that was killed and resumed ends, on the same machine and thread count, with the very
-weights of an uninterrupted one. Several processes share out the batch and average what follows from it, so that they train as one
-does but for rounding; the main one alone writes.
+A step is a function of (weights, optimiser state, seed, step): its images and random numbers follow from the seed and the step's number. A run that
+was killed and resumed therefore ends, on the same machine and with the same number of threads, with exactly the weights of an uninterrupted run.
+Several processes share each batch and average gradients and statistics, so that they compute the same as one process up to rounding. Only the main
+process writes files.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from syntype.generators.contract import Batch, GenerativeModel, ShowsProcess, Tr
 from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.generators.engine.checkpoint import read_state, save_generator, save_state
 from syntype.generators.engine.masked_patches import MaskedPatches
-from syntype.generators.engine.previews import plot_curves, preview_species, save_course, save_grid, save_process
+from syntype.generators.engine.previews import plot_curves, preview_species, save_animation, save_grid, save_process_strip
 from syntype.generators.registry import family
 from syntype.recipe import Settings, write_yaml
 from syntype.run import OWN_RUN, Run, keeps_run, read_events
 
-__all__ = ["Loop", "TrainConfig", "TrainResult", "select_training", "train"]
+__all__ = ["TrainConfig", "TrainResult", "TrainingLoop", "select_training", "train"]
 
-PREVIEWS_FREE, PREVIEWS_SHARE = 60.0, 0.1
-"""Seconds that previews may take whatever the training does, and the share of the training's time beyond which one is passed over."""
-MAX_SKIPPED = 20
-"""Steps in a row that may be skipped because a loss or gradient was not finite, before training gives up."""
+PREVIEW_SECONDS, PREVIEW_TIME_SHARE = 60.0, 0.1
+"""Previews may always take this many seconds in all, and beyond that this share of the training time; a preview above both limits is left out."""
+MAX_SKIPPED_STEPS = 20
+"""Consecutive steps that may be skipped because a loss or gradient is not finite, before training stops with an error."""
 
 
 class TrainConfig(Settings):
@@ -50,37 +50,40 @@ class TrainConfig(Settings):
     family: str
     """Name of the generator family; see ``syntype families``."""
     size: int = Field(64, ge=16, le=1024)
-    """Side of the images, in pixels; of a family that draws others than square ones, their height."""
+    """Side of the images, in pixels; their height in families with non-square images."""
     minutes: float | None = Field(None, gt=0)
     """Stop after this many minutes of training (all sessions of a resumed run together)."""
     steps: int | None = Field(None, gt=0)
     """Stop after this many steps."""
     batch_size: int = Field(16, ge=2)
-    """Images a step, over all processes."""
+    """Images in each step, over all processes; an even number."""
     balance: float = Field(0.5, ge=0, le=1)
-    """Species are drawn with a chance proportional to (number of images) ** balance."""
+    """Species are sampled with probability proportional to (number of images) ** balance: 1 as they are, 0 equally."""
     ema: float | None = Field(None, ge=0, lt=1)
-    """Decay of the moving average of the weights, reached after a warm-up; left out, the family's own: 0.999 for most."""
+    """Decay of the moving average of the weights, reached after a warm-up; default: the family's own, mostly 0.999."""
     only: tuple[str, ...] = ()
-    """Train on these species alone."""
+    """Train on these species only."""
     except_: tuple[str, ...] = Field((), alias="except")
     """Leave these species out."""
     seed: int = 0
+    """Seed of the initial weights and of all random numbers in training."""
     precision: Precision = "auto"
+    """``bf16`` (mixed precision), ``fp32``, or ``auto``: bf16 where the hardware supports it."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """``auto`` chooses CUDA, then MPS, then the CPU."""
     checkpoint_minutes: float = Field(2.0, gt=0)
     """Save the training state this often."""
     preview_every: int = Field(250, ge=1)
-    """Draw a preview grid every so many steps, or less often where that would take more than a tenth of the time."""
+    """Steps between previews; fewer previews are made if they would take more than a tenth of the time."""
     model: dict[str, Any] = {}
-    """Settings of the family itself."""
+    """Settings of the family."""
 
     model_config = {**Settings.model_config, "populate_by_name": True}
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         if self.batch_size % 2:
-            raise ValueError("batch_size must be even: images are drawn in pairs of one species")
+            raise ValueError("batch_size must be even: a batch consists of pairs of images of one species")
         if self.only and self.except_:
             raise ValueError("give 'only' or 'except', not both")
         return self
@@ -88,7 +91,7 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training gave.
+    """Result of ``train``.
 
     Attributes:
         folder: of the generator.
@@ -96,9 +99,9 @@ class TrainResult:
         generator_id: family and the first digits of the weights' hash.
         steps: steps taken, over all sessions.
         images_per_second: training speed, in photographs.
-        num_parameters: of the part that draws.
+        num_parameters: of the generator, without discriminators.
         minutes: training time, over all sessions.
-        num_images: photographs that it learnt from.
+        num_images: photographs in the training data.
         num_species: species of these.
         status: ``finished`` or ``interrupted``.
     """
@@ -120,7 +123,7 @@ class TrainResult:
 
 
 def select_training(collection: Collection, config: TrainConfig) -> Collection:
-    """The images that a generator may learn from: split ``train``, of the species asked for.
+    """The images that a generator is trained on: split ``train``, of the species chosen in ``config``.
 
     Raises:
         UnknownNameError: a species that the collection does not have.
@@ -137,18 +140,18 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
     """Train a generator on a collection's training images.
 
     Args:
-        collection: photographs; only the split ``train`` is used, and ``val`` to measure inpainting, where the family can do that.
+        collection: photographs; only the split ``train`` is used, and ``val`` to measure inpainting, if the family can do that.
         config: family, size, when to stop (``minutes`` or ``steps``), species, and the family's own settings (``model``).
-        out: the generator's folder. Where it holds a training state of the same settings, training goes on from there.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        out: the generator's folder. If it holds a training state with the same settings, training continues from it.
+        run: receives progress, messages and events; by default a run folder in ``out``, with progress on standard error.
 
     Returns:
         steps, speed in images per second, minutes, numbers of parameters, images and species; ``status`` is ``interrupted`` after Ctrl-C. Open the
         generator with ``load_generator(out)``.
 
     Raises:
-        TrainingError: the losses stay not finite, or one of several processes has ended.
-        InputError: nothing says how long to train, or several processes cannot share out the batch.
+        TrainingError: losses or gradients stay not finite, or one of several processes has ended.
+        InputError: neither minutes nor steps are given, or the batch cannot be divided among the processes.
         UnknownNameError: an unknown family or species.
 
     Example:
@@ -164,11 +167,11 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
     out = Path(out)
     kind = family(config.family)
     if kind.learns and config.minutes is None and config.steps is None:
-        raise InputError("nothing says how long to train", "Add --minutes 20 or --steps 2000.")
+        raise InputError("the length of the training is not given", "Add --minutes 20 or --steps 2000.")
     out.mkdir(parents=True, exist_ok=True)
     images = select_training(collection, config)
     runtime = Runtime(config.device, config.precision)
-    run = run if runtime.is_main else Run.silent()  # one writer
+    run = run if runtime.is_main else Run.silent()  # only the main process writes
     settings = kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}")
     with runtime.main_first():
         data = training_data(images, settings.shape)
@@ -177,17 +180,17 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
     torch.manual_seed(config.seed)
     model = kind(settings, data.species)
     with run.progress(f"Preparing {config.family} ({len(images):,} photographs)") as bar:
-        bar.set(0)  # so that a page that looks on has something to show
+        bar.set(0)  # the web page shows this progress
         model.prepare(data, runtime)
-    patches = MaskedPatches.of(collection, model) if run.folder is not None else None
-    loop = Loop(model, data, runtime, config, out, run, patches=patches)
+    patches = MaskedPatches.from_collection(collection, model) if run.folder is not None else None
+    loop = TrainingLoop(model, data, runtime, config, out, run, patches=patches)
     try:
         status = loop.run_until_done()
     except RuntimeError as error:
-        if runtime.world == 1:
+        if runtime.world_size == 1:
             raise
         raise TrainingError(
-            f"process {runtime.rank} of {runtime.world} stopped after step {loop.step}, perhaps because another one did: {error}. "
+            f"process {runtime.rank} of {runtime.world_size} stopped after step {loop.step}, perhaps because another one did: {error}. "
             f"The last checkpoint is in {out}; continue with --resume."
         ) from error
     if loop.runtime.is_main:
@@ -198,7 +201,7 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
         }
         generator_id = save_generator(out, model, loop.average.average, info, images.table["sha256"].dropna())
-        loop.last_preview()
+        loop.final_preview()
     else:
         generator_id = ""
     runtime.wait()
@@ -216,18 +219,18 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
     )
 
 
-class Loop:
-    """Steps, checkpoints, previews and progress of one model, already prepared, on one set of images.
+class TrainingLoop:
+    """Steps, checkpoints, previews and progress of one prepared model on one set of images.
 
-    Where ``out`` holds a training state of the same settings, the loop goes on from there.
+    If ``out`` holds a training state with the same settings, the loop continues from it.
 
     Args:
-        identity: further settings, of whoever set the model up, that a state must share to be continued; JSON-able.
-        patches: what to measure at each preview, if anything.
+        identity: further settings of the caller, JSON-able, that must agree with a saved state's.
+        patches: validation at each preview, if any.
 
     Attributes:
-        step: steps taken so far.
-        seconds: training time so far, over all sessions.
+        step: number of steps taken.
+        seconds: training time, over all sessions.
         average: moving average of the generator's weights.
     """
 
@@ -244,14 +247,14 @@ class Loop:
         patches: MaskedPatches | None = None,
     ) -> None:
         self.model, self.data, self.runtime, self.config, self.out, self.run = model, data, runtime, config, out, run
-        self._further, self._patches = dict(identity or {}), patches
+        self._extra_identity, self._patches = dict(identity or {}), patches
         model.to(runtime.device)
-        if runtime.world > 1:
-            synchronise_batch_norm(model, runtime.world)
+        if runtime.world_size > 1:
+            synchronise_batch_norm(model, runtime.world_size)
         self.average = MovingAverage(model.generator)
         self.step, self.seconds, self._skipped, self._num_plotted = 0, 0.0, 0, 0
-        self._images = BatchSampler(data, config.balance)
-        runtime.share(self._images.rows(config.seed, 0, config.batch_size))  # refused now, before anything is written
+        self._batches = BatchSampler(data, config.balance)
+        runtime.local_share(self._batches.indices(config.seed, 0, config.batch_size))  # raises now, before anything is written
         if model.learns:
             self._restore()
 
@@ -264,7 +267,7 @@ class Loop:
         """Train until the steps or minutes are used up, or the user interrupts. Returns ``finished`` or ``interrupted``."""
         if not self.model.learns:
             return "finished"
-        config, status, saved, drawing = self.config, "finished", self.seconds, 0.0
+        config, status, saved, preview_seconds = self.config, "finished", self.seconds, 0.0
         writer = _tensorboard(self.out) if self.runtime.is_main and self.run.folder else None
         species = preview_species(self.data.species, self.data.counts)
         total = float(config.steps) if config.steps else 60 * float(config.minutes or 0)
@@ -277,14 +280,14 @@ class Loop:
                 if self.step % 10 == 0 or self.step == 1:
                     self._log(metrics, writer, bar)
                 due = self.step % config.preview_every == 0 and self.runtime.is_main and self.run.folder
-                if due and drawing <= max(PREVIEWS_FREE, PREVIEWS_SHARE * self.seconds):
+                if due and preview_seconds <= max(PREVIEW_SECONDS, PREVIEW_TIME_SHARE * self.seconds):
                     began = time.monotonic()
                     self.preview(f"step-{self.step:06d}", species)
-                    drawing += time.monotonic() - began
-                if self.runtime.agree(stop.is_set()):
+                    preview_seconds += time.monotonic() - began
+                if self.runtime.any_process(stop.is_set()):
                     status = "interrupted"
                     break
-                if self.runtime.agree(self.seconds - saved > 60 * config.checkpoint_minutes):
+                if self.runtime.any_process(self.seconds - saved > 60 * config.checkpoint_minutes):
                     self.checkpoint()
                     saved = self.seconds
         self.checkpoint()
@@ -295,22 +298,22 @@ class Loop:
     def _done(self) -> bool:
         if self.config.steps is not None:
             return self.step >= self.config.steps
-        return self.runtime.agree(self.seconds >= 60 * (self.config.minutes or 0))
+        return self.runtime.any_process(self.seconds >= 60 * (self.config.minutes or 0))
 
     def _one_step(self) -> dict[str, Any]:
         self.model.train()
-        rows = self.runtime.share(self._images.rows(self.config.seed, self.step, self.config.batch_size))
+        indices = self.runtime.local_share(self._batches.indices(self.config.seed, self.step, self.config.batch_size))
         random = np.random.default_rng([self.config.seed, self.step, 0, 1])
         torch.manual_seed(int(random.integers(2**62)))
         device = self.runtime.device
-        images, labels = to_tensor(self.data.images[rows]), torch.from_numpy(self.data.labels[rows])
-        batch = Batch(images.to(device), labels.to(device), torch.from_numpy(rows).to(device), self.step)
-        with self.runtime.draws(len(rows)):
+        images, labels = to_tensor(self.data.images[indices]), torch.from_numpy(self.data.labels[indices])
+        batch = Batch(images.to(device), labels.to(device), torch.from_numpy(indices).to(device), self.step)
+        with self.runtime.whole_batch_random(len(indices)):
             metrics = self.model.training_step(batch)
-        self.average.update(self.model.average_decay(self.step, self.config.ema))
+        self.average.update(self.model.ema_decay(self.step, self.config.ema))
         self.step += 1
         self._skipped = self._skipped + 1 if float(metrics.get("skipped", 0.0)) else 0
-        if self._skipped > MAX_SKIPPED:
+        if self._skipped > MAX_SKIPPED_STEPS:
             raise TrainingError(
                 f"training diverged: {self._skipped} steps in a row had losses or gradients that are not finite (step {self.step}). "
                 f"The last good checkpoint is in {self.out}. Try --set precision=fp32 or a lower learning rate, and a new --out."
@@ -328,30 +331,32 @@ class Loop:
                 writer.add_scalar(name, value, self.step)
 
     def preview(self, name: str, species: list[str] | None = None) -> None:
-        """Save a grid drawn with the averaged weights to ``previews/``, measure how they fill in photographs, and draw the curves so far."""
+        """Save a grid generated with the averaged weights to ``previews/``, measure the masked-patch error, and plot the curves so far."""
         folder = self.out / "previews"
         folder.mkdir(parents=True, exist_ok=True)
-        with self._averaged():
+        with self._averaged_weights():
             save_grid(self.model, species or preview_species(self.data.species, self.data.counts), folder / f"{name}.png")
             if self._patches is not None:
                 self.run.event("validation", step=self.step, masked_patch_error=round(self._patches.error(self.model), 5))
         if self.run.folder is not None:
             events = [event for event in read_events(self.run.folder) if "step" in event]
-            if len(events) != self._num_plotted:  # the picture of before shows the same
+            if len(events) != self._num_plotted:  # otherwise the plot has not changed
                 plot_curves(events, self.out / "losses.png")
                 self._num_plotted = len(events)
 
-    def last_preview(self, species: list[str] | None = None) -> None:
-        """The preview of a finished model, the course of all previews, and a picture of how it makes images, where it does so step by step."""
+    def final_preview(self, species: list[str] | None = None) -> None:
+        """The last preview, the animation of all previews, and a picture of the generation process for families that show it."""
         self.preview(f"final-{self.step:06d}", species)
-        save_course(self.out / "previews", self.out / "progress.webp")
+        save_animation(self.out / "previews", self.out / "progress.webp")
         if isinstance(self.model, ShowsProcess):
-            with self._averaged():
-                save_process(self.model, self.data, species or preview_species(self.data.species, self.data.counts, rows=3), self.out / "process.png")
+            with self._averaged_weights():
+                save_process_strip(
+                    self.model, self.data, species or preview_species(self.data.species, self.data.counts, rows=3), self.out / "process.png"
+                )
 
     @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights in the place of the model's own."""
+    def _averaged_weights(self) -> Iterator[None]:
+        """Context in which the model has the averaged weights."""
         self.average.swap()
         try:
             yield
@@ -376,24 +381,24 @@ class Loop:
         self.runtime.wait()
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for a state to be continued; how long to train and how often to report may change."""
+        """Settings that must agree with a saved state's; duration and reporting may differ."""
         free = {"minutes", "steps", "checkpoint_minutes", "preview_every", "device", "precision", "only", "except_"}
         settings = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in free}
         settings["model"] = self.model.config.model_dump(mode="json")
-        settings |= self._further
+        settings |= self._extra_identity
         return {**settings, "precision": self.runtime.precision, "species": list(self.model.species), "num_images": len(self.data.images)}
 
     def _restore(self) -> None:
         state = read_state(self.out)
         if state is None:
             return
-        if self.config.precision == "auto":  # which is the faster was measured, and may come out otherwise on a busy machine
+        if self.config.precision == "auto":  # auto depends on a time measurement, which may differ on a busy machine
             self.runtime.precision = state["settings"].get("precision", self.runtime.precision)
-        mine = self._identity()
-        different = sorted(key for key in mine if state["settings"].get(key) != mine[key])
+        current = self._identity()
+        different = sorted(key for key in current if state["settings"].get(key) != current[key])
         if different:
             reason = f"holds a training run with other settings ({', '.join(different)})"
-            raise InputError(reason, "Resume it with the same ones, or give a new --out.", file=self.out)
+            raise InputError(reason, "Resume it with the same settings, or choose a new --out.", file=self.out)
         self.model.load_state_dict(state["model"])
         self.average.load(state["average"])
         self.model.load_training_state(state["training"])
@@ -404,7 +409,7 @@ class Loop:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end training after the step in hand; a second Ctrl-C ends it at once."""
+    """The first Ctrl-C or SIGTERM ends training after the current step; a second one ends it at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

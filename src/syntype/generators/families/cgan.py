@@ -1,7 +1,8 @@
-"""Conditional GAN: DCGAN's networks with the label joined to the input of both.
+"""Conditional GAN: DCGAN with the species as a further input. Needs no pre-trained weights. For several species; a published baseline.
 
 Paper: Mirza & Osindero 2014, "Conditional Generative Adversarial Nets" (arXiv 1411.1784); networks: Radford et al. 2016 (arXiv 1511.06434).
-Code: written for Syntype from the papers; ``dcgan.py`` says where the networks differ. It needs no pre-trained weights.
+Code: written for Syntype from the papers; ``dcgan.py`` lists the differences of the networks.
+Weights: none.
 """
 
 from __future__ import annotations
@@ -24,6 +25,6 @@ class ConditionalGAN(NonSaturatingGAN):
     Config = ConditionalGANConfig
     config: ConditionalGANConfig
 
-    def join_species(self) -> tuple[nn.Module, int]:
-        """The label, one number a species."""
+    def build_condition(self) -> tuple[nn.Module, int]:
+        """A one-hot vector of the species."""
         return OneHot(len(self.species)), len(self.species)

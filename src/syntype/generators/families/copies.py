@@ -1,9 +1,11 @@
-"""``copies``: the training photographs themselves, unchanged. The study's negative control.
+"""Copies: the training photographs, unchanged. Needs no training. For studies, as the negative control.
 
-It adds no information, so a study in which it seems to help has measured something other than the images (more
-gradient steps on rare species, a leak); and a copy detector must refuse every image that comes from here.
+Copies add no information. A study in which they seem to help has measured something else, such as more gradient steps on rare species, or a leak; and
+the copy detector must reject all of them.
 
-Origin: Syntype. Nothing is learnt; there are no weights.
+Paper: none.
+Code: written for Syntype.
+Weights: none; the generator's file contains the photographs.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ __all__ = ["Copies"]
 
 
 class Copies(GenerativeModel):
-    """Returns a training photograph of the species asked for.
+    """Returns training photographs of the requested species.
 
     ``generator`` is an ``ImageStore``: uint8 pixels, sorted by species.
     """
@@ -40,19 +42,23 @@ class Copies(GenerativeModel):
         self.generator = ImageStore(len(self.species), config.size)
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
-        """Keep the training photographs."""
+        """Store the training photographs."""
         self.generator.fill(data)
         self.generator.to(runtime.device)
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
-        """There is nothing to learn: raises ``UnsupportedError``."""
-        raise UnsupportedError("copies: has no training steps; prepare does all.")
-
-    def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
-        """Training photograph number ``seed`` (modulo their number) of each species: float32, (N, 3, size, size), in [-1, 1].
+        """Not available, as there is nothing to train.
 
         Raises:
-            UnknownNameError: a species that the generator does not know.
+            UnsupportedError: always.
+        """
+        raise UnsupportedError("copies: has no training steps; use prepare alone.")
+
+    def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Training photograph number ``seed`` (modulo their number) of each species: float32, shape (N, 3, size, size), in [-1, 1].
+
+        Raises:
+            UnknownNameError: a species that is not in the generator's vocabulary.
             UnsupportedError: a species without a training photograph.
         """
         rows = self.generator.choose(self.labels_of(species), seeds, self.species)

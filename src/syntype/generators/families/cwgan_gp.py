@@ -1,8 +1,9 @@
-"""Conditional WGAN-GP: Wasserstein loss with gradient penalty, and an embedding of the species in both networks.
+"""Conditional WGAN-GP: WGAN-GP with the species as a further input. Needs no pre-trained weights. For several species; a published baseline.
 
-Paper: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs" (arXiv 1704.00028); the embedding joins the input as the label does in
-Mirza & Osindero 2014 (arXiv 1411.1784).
-Code: written for Syntype from the papers; ``gans/wasserstein.py`` says where it differs. It needs no pre-trained weights.
+Paper: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs" (arXiv 1704.00028); a species' embedding is added to the input of both networks,
+as the label is in Mirza & Osindero 2014 (arXiv 1411.1784).
+Code: written for Syntype from the papers; ``gans/wasserstein.py`` says where it differs.
+Weights: none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class ConditionalWGANGPConfig(ConditionalWassersteinConfig):
 
 
 class ConditionalWGANGP(ConditionalWassersteinGAN):
-    """Class-conditional Wasserstein GAN."""
+    """Class-conditional Wasserstein GAN with gradient penalty."""
 
     Config = ConditionalWGANGPConfig
     config: ConditionalWGANGPConfig

@@ -1,8 +1,9 @@
-"""DCGAN: transposed convolutions and batch normalisation; does not tell species apart (``cgan`` is the same with species).
+"""DCGAN: a convolutional GAN without species as input. Needs no pre-trained weights. For one species at a time; a published baseline.
 
 Paper: Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks" (arXiv 1511.06434).
-Code: written for Syntype from the paper, with windows of 4x4 where the paper has 5x5 (a multiple of the stride covers every pixel alike), and normal
-latents where it has uniform ones (so that blends may follow great circles). It needs no pre-trained weights.
+Code: written for Syntype from the paper, with two differences. Kernels are 4x4 where the paper has 5x5: a multiple of the stride covers all pixels
+equally. Latents are normal where the paper has uniform ones, so that blends can interpolate spherically.
+Weights: none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class DCGANConfig(NonSaturatingConfig):
 
 
 class DCGAN(NonSaturatingGAN):
-    """Deep convolutional GAN of any of the species."""
+    """Unconditional deep convolutional GAN."""
 
     Config = DCGANConfig
     config: DCGANConfig

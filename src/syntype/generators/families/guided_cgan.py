@@ -1,11 +1,10 @@
-"""Guided conditional GAN: ``cwgan_gp`` whose generator is also rewarded when a frozen classifier recognises the species asked for.
+"""Guided conditional GAN: cwgan_gp plus the loss of a frozen classifier. Needs bundled ImageNet weights. For species that the GAN confuses.
 
-Source: a coursework on birds and butterflies (the recipe ``birds-butterflies-guided-cgan`` has its settings).
-Odena et al. 2017, "Conditional Image Synthesis with
-Auxiliary Classifier GANs" (arXiv 1610.09585), reward the generator alike, but by a classifier that is trained with it. Loss: Gulrajani et al.
+Paper: none; the method of a coursework on birds and butterflies (recipe ``birds-butterflies-guided-cgan``). Odena et al. 2017, "Conditional Image
+Synthesis with Auxiliary Classifier GANs" (arXiv 1610.09585), use such a loss, but train the classifier with the generator. GAN loss: Gulrajani et al.
 2017 (arXiv 1704.00028).
-Code: written for Syntype; ``gans/wasserstein.py`` says where it differs. Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), unless another network
-or a classifier is given.
+Code: written for Syntype; ``gans/wasserstein.py`` says where it differs from the paper.
+Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled, unless another network or a trained classifier is given.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor
 from syntype.compute.runtime import Runtime
 from syntype.generators.augmentation import augment
 from syntype.generators.contract import TrainingData
-from syntype.generators.gans.classifier_guidance import build_guidance_classifier, is_referee
+from syntype.generators.gans.classifier_guidance import build_guidance_classifier, is_referee_backbone
 from syntype.generators.gans.wasserstein import ConditionalWassersteinConfig, ConditionalWassersteinGAN
 
 __all__ = ["GuidedGAN", "GuidedGANConfig"]
@@ -27,21 +26,23 @@ __all__ = ["GuidedGAN", "GuidedGANConfig"]
 class GuidedGANConfig(ConditionalWassersteinConfig):
     """Settings of ``guided_cgan``."""
 
-    guidance: float = Field(0.05, ge=0)
-    """Weight of the cross-entropy of the species asked for, as the guidance classifier sees it. In an image of an untrained generator its gradient
-    was measured to be some 30 times as long as the critic's, which the penalty holds at 1; with a weight of 1 images were noise. 0 leaves the
-    guidance classifier out: the same as ``cwgan_gp``."""
+    guidance_weight: float = Field(0.05, ge=0)
+    """Weight of the cross-entropy of the requested species according to the guidance classifier. For an untrained generator its gradient was measured
+    to be about 30 times as long as the critic's (whose length the gradient penalty holds at 1); with a weight of 1, images were noise. 0 trains
+    without a guidance classifier, the same as ``cwgan_gp``."""
     guidance_classifier: str = "lite1"
-    """What recognises species. ``lite1``, ``lite2``, ``timm:NAME`` or ``timm:NAME:FILE``: a linear layer on this frozen network, fitted to the
-    training photographs before training begins. Or the folder of a classifier from ``syntype classify train`` that knows all the species."""
+    """``lite1``, ``lite2``, ``timm:NAME`` or ``timm:NAME:FILE``: a linear layer on this frozen network, fitted to the training photographs before
+    training. Or the folder of a classifier from ``syntype classify train`` whose species include all of the generator's."""
     guidance_size: int = Field(96, ge=32)
-    """Side to which images are scaled for the guidance classifier, in pixels; a classifier's folder has its own."""
+    """Side to which images are scaled for the guidance classifier, in pixels; a trained classifier has its own."""
 
     @field_validator("guidance_classifier")
     @classmethod
     def _is_not_the_referee(cls, name: str) -> str:
-        if is_referee(name):
-            raise ValueError(f"{name} is the network with which the referee judges what is generated, so it may not train a generator; take lite1")
+        if is_referee_backbone(name):
+            raise ValueError(
+                f"{name} is reserved for the referee, which measures the fidelity of generated images, so it may not train a generator; use lite1"
+            )
         return name
 
     @classmethod
@@ -57,18 +58,18 @@ class GuidedGAN(ConditionalWassersteinGAN):
     config: GuidedGANConfig
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
-        """Build what judges, and fit or read the guidance classifier."""
+        """Build the critic and the optimisers, and fit or read the guidance classifier."""
         super().prepare(data, runtime)
-        if self.config.guidance:
+        if self.config.guidance_weight:
             c = self.config
             self.guidance_classifier = build_guidance_classifier(c.guidance_classifier, c.guidance_size, data, c.flip, runtime.device)
 
-    def further_loss(self, fake: Tensor, labels: Tensor) -> tuple[Tensor | float, dict[str, Any]]:
-        """Cross-entropy of the species asked for.
+    def extra_generator_loss(self, fake: Tensor, labels: Tensor) -> tuple[Tensor | float, dict[str, Any]]:
+        """Weighted cross-entropy of the requested species.
 
-        The guidance classifier sees images shifted and in other light: what it takes for a species only pixel by pixel is of no use.
+        The images are augmented first, which prevents solutions that satisfy the classifier by single pixels (adversarial examples).
         """
-        if not self.config.guidance:
+        if not self.config.guidance_weight:
             return 0.0, {}
         log_probability = self.guidance_classifier.log_probability(augment(fake, cutout=0.0, probability=0.5), labels)
-        return -self.config.guidance * log_probability.mean(), {"recognised": log_probability.detach().exp().mean()}
+        return -self.config.guidance_weight * log_probability.mean(), {"guidance_probability": log_probability.detach().exp().mean()}

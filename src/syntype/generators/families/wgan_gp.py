@@ -1,7 +1,8 @@
-"""WGAN-GP: Wasserstein loss with gradient penalty; does not tell species apart (``cwgan_gp`` is the same with species).
+"""WGAN-GP: a Wasserstein GAN without species as input. Needs no pre-trained weights. For one species at a time; a published baseline.
 
 Paper: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs" (arXiv 1704.00028).
-Code: written for Syntype from the paper; ``gans/wasserstein.py`` says where it differs. It needs no pre-trained weights.
+Code: written for Syntype from the paper; ``gans/wasserstein.py`` says where it differs.
+Weights: none.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class WGANGPConfig(WassersteinConfig):
 
 
 class WGANGP(WassersteinGAN):
-    """Wasserstein GAN of any of the species."""
+    """Unconditional Wasserstein GAN with gradient penalty."""
 
     Config = WGANGPConfig
     config: WGANGPConfig

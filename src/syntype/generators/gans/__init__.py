@@ -1,3 +1,4 @@
-"""What adversarial families share: losses, training steps, the search for the latent of a photograph."""
+"""Parts of adversarial families: losses, training steps, and the search for a photograph's latent. "Critic" is the discriminator of a Wasserstein
+GAN."""
 
 __all__: list[str] = []

@@ -1,7 +1,7 @@
-"""What the convolutional GANs have in common: drawing from latents, blending, filling in, and their two networks and optimisers.
+"""Base of the plain convolutional GANs: generator, discriminator, optimisers, sampling, blending and inpainting.
 
-A family says what its networks are told of the species (``join_species``) and how they are built; ``non_saturating.py`` and ``wasserstein.py``
-train them.
+A family defines the condition vector of the species (``build_condition``) and the networks' form. The training steps are in ``non_saturating.py`` and
+``wasserstein.py``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import seeded_normal, slerp
-from syntype.generators.contract import BlendOf, GenerativeModel, GeneratorConfig, TrainingData
-from syntype.generators.gans.latent_search import LatentControls, fill_in
-from syntype.generators.networks.conv import ConvCritic, ConvGenerator, NoSpecies, initialise
+from syntype.generators.contract import BlendOf, GenerativeModel, GeneratorConfig
+from syntype.generators.gans.latent_search import LatentSearchControls, inpaint_by_search
+from syntype.generators.networks.conv import ConvDiscriminator, ConvGenerator, NoCondition, initialise_weights
 
 __all__ = ["ConvGAN", "ConvGANConfig"]
 
@@ -30,13 +30,11 @@ class ConvGANConfig(GeneratorConfig):
     latent_dim: int = Field(128, ge=1)
     """Length of the latent vector."""
     width: int = Field(32, ge=4)
-    """Channels of both networks at half the images' side; twice that at a quarter, at most eight times."""
-    generator_rate: float = Field(2e-4, gt=0)
+    """Channels of both networks at half the images' side; doubled at each lower resolution, up to eight times."""
+    generator_learning_rate: float = Field(2e-4, gt=0)
     """Adam's learning rate of the generator."""
-    critic_rate: float = Field(2e-4, gt=0)
-    """Adam's learning rate of the network that judges."""
     flip: bool = True
-    """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
+    """Mirror photographs at random (switch off for taxa with asymmetric sides, such as flatfish)."""
 
     @classmethod
     def tiny(cls, size: int = 32) -> Self:
@@ -45,102 +43,107 @@ class ConvGANConfig(GeneratorConfig):
 
 
 class ConvGAN(GenerativeModel):
-    """A generator of images from latents and, where the family says so, species; and a network that judges them.
+    """A convolutional GAN, conditioned on the species if the family says so.
 
-    Attributes:
-        critic: what judges; set by ``prepare``, as are ``optimisers`` (named ``generator`` and ``critic``) and ``runtime``.
+    Subclasses define ``prepare``, which builds the discriminator (``discriminator``, or ``critic`` in a Wasserstein GAN) and the optimisers.
     """
 
-    Controls = LatentControls
-    quick_controls: ClassVar[dict[str, Any]] = {"search_steps": 40}
+    Controls = LatentSearchControls
+    validation_controls: ClassVar[dict[str, Any]] = {"search_steps": 40}
     transposed: ClassVar[bool]
-    """Whether the generator's side doubles by transposed convolutions."""
+    """Whether the generator up-samples by transposed convolutions."""
     normalised: ClassVar[bool]
-    """Whether the critic has batch normalisation."""
+    """Whether the discriminator has batch normalisation."""
     initial_std: ClassVar[float | None]
-    """Of the weights at first, as for ``initialise``."""
+    """Standard deviation of the initial weights, as for ``initialise_weights``."""
     betas: ClassVar[tuple[float, float]]
     """Of Adam."""
     config: ConvGANConfig
     generator: ConvGenerator
-    critic: ConvCritic
     runtime: Runtime
 
     def __init__(self, config: ConvGANConfig, species: Sequence[str]) -> None:
         super().__init__(config, species)
-        told, self.condition_dim = self.join_species()
-        self.generator = ConvGenerator(config.size, config.latent_dim, config.width, told, self.condition_dim, transposed=self.transposed)
-        initialise(self.generator, self.initial_std)
+        species_encoder, self.condition_dim = self.build_condition()
+        self.generator = ConvGenerator(config.size, config.latent_dim, config.width, species_encoder, self.condition_dim, transposed=self.transposed)
+        initialise_weights(self.generator, self.initial_std)
 
-    def join_species(self) -> tuple[nn.Module, int]:
-        """What a network is told of the labels, and its length: nothing, unless the family says otherwise. Called for each network."""
-        return NoSpecies(), 0
+    def build_condition(self) -> tuple[nn.Module, int]:
+        """A module from labels to condition vectors, and the vectors' length. Called once for each network; unconditional by default."""
+        return NoCondition(), 0
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the networks are told the species, or there is only one."""
+        """Whether images can be generated by species: the networks are conditional, or there is one species only."""
         return self.condition_dim > 0 or len(self.species) == 1
 
-    def prepare(self, data: TrainingData, runtime: Runtime) -> None:
-        """Build what judges, and the optimisers."""
-        c = self.config
+    def build_discriminator(self) -> ConvDiscriminator:
+        """The discriminator (in a Wasserstein GAN: the critic), with its initial weights."""
+        network = ConvDiscriminator(self.config.size, self.config.width, *self.build_condition(), normalised=self.normalised)
+        initialise_weights(network, self.initial_std)
+        return network
+
+    def build_optimisers(self, runtime: Runtime, learning_rates: dict[str, float]) -> None:
+        """Move the networks to the device and give each an Adam optimiser.
+
+        Args:
+            learning_rates: by the name of the attribute that holds the network, which is also the optimiser's name.
+        """
         self.runtime = runtime
-        self.critic = ConvCritic(c.size, c.width, *self.join_species(), normalised=self.normalised)
-        initialise(self.critic, self.initial_std)
         self.to(runtime.device).to(memory_format=torch.channels_last)
         self.optimisers = {
-            "generator": torch.optim.Adam(self.generator.parameters(), lr=c.generator_rate, betas=self.betas, fused=True),
-            "critic": torch.optim.Adam(self.critic.parameters(), lr=c.critic_rate, betas=self.betas, fused=True),
+            name: torch.optim.Adam(self.get_submodule(name).parameters(), lr=rate, betas=self.betas, fused=True)
+            for name, rate in learning_rates.items()
         }
 
     def generate_fakes(self, labels: Tensor) -> Tensor:
-        """One image of each label from a new latent, float32, for a training step."""
+        """One generated image for each label, from new random latents, float32; for a training step."""
         latents = torch.randn(len(labels), self.config.latent_dim, device=labels.device)
         with self.runtime.autocast():
-            return self.generator(latents, self.generator.species(labels)).float()
+            return self.generator(latents, self.generator.species_encoder(labels)).float()
 
     @torch.inference_mode()
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
-        """Draw images; the latent of an image is a function of its seed alone."""
-        return self._draw(self._latents(seeds), self._conditions(species))
+        """Generate images; the latent of an image is a function of its seed alone. See ``GenerativeModel``."""
+        return self._generate(self._latents(seeds), self._conditions(species))
 
     @torch.inference_mode()
     def blend(
         self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
     ) -> Tensor:
-        """Draw from latents on the great circle between two, and from what the generator is told of two species, mixed in a straight line."""
+        """Interpolate latents spherically and the species' condition vectors linearly. See ``Blends``."""
         latents, conditions = self._latents([pair[0] for pair in seeds]), self._conditions([pair[0] for pair in species])
-        parts = torch.tensor(amounts, dtype=torch.float32, device=latents.device)
+        amount = torch.tensor(amounts, dtype=torch.float32, device=latents.device)
         if of in ("latent", "both"):
-            latents = slerp(latents, self._latents([pair[1] for pair in seeds]), parts)
+            latents = slerp(latents, self._latents([pair[1] for pair in seeds]), amount)
         if of in ("species", "both"):
-            conditions = torch.lerp(conditions, self._conditions([pair[1] for pair in species]), parts[:, None])
-        return self._draw(latents, conditions)
+            conditions = torch.lerp(conditions, self._conditions([pair[1] for pair in species]), amount[:, None])
+        return self._generate(latents, conditions)
 
     def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
-        """Draw what is masked from the latent whose image agrees best with the rest; the search begins at the seed's own latent."""
-        asked = LatentControls.parse(controls, "controls")
+        """Inpaint from the latent whose image fits the unmasked pixels best, searched from the seed's latent. See ``Inpaints``."""
+        search = LatentSearchControls.parse(controls, "controls")
         conditions = self._conditions(species).detach()
         self.generator.eval()
-        return fill_in(
+        return inpaint_by_search(
             lambda latents: self.generator(latents, conditions),
             self._latents(seeds),
             images_NCHW,
             masks_N1HW,
-            steps=asked.search_steps,
-            rate=asked.search_rate,
+            steps=search.search_steps,
+            learning_rate=search.search_learning_rate,
         )
 
     def _latents(self, seeds: Sequence[int]) -> Tensor:
         return seeded_normal(seeds, (self.config.latent_dim,)).to(self._device)
 
     def _conditions(self, species: Sequence[str]) -> Tensor:
-        return self.generator.species(self.labels_of(species).to(self._device))
+        return self.generator.species_encoder(self.labels_of(species).to(self._device))
 
     @property
     def _device(self) -> torch.device:
         return self.generator.start.weight.device
 
-    def _draw(self, latents: Tensor, conditions: Tensor) -> Tensor:
+    def _generate(self, latents: Tensor, conditions: Tensor) -> Tensor:
         self.generator.eval()
         return self.generator(latents, conditions).float().cpu()

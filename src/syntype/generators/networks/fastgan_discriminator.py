@@ -1,13 +1,13 @@
-"""FastGAN's discriminator: it tells real from generated, and must be able to redraw the real photographs from its own feature maps.
+"""FastGAN's discriminator: it classifies images as real or generated, and reconstructs the real ones from its feature maps.
 
 Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis" (arXiv 2101.04775), section 3.2:
-down-sampling blocks of two branches, skip-layer excitation from fine maps to coarse ones, a map of logits, and two small decoders. To
-redraw a photograph the maps must describe all of it, which keeps a discriminator with few photographs from resting on a few details.
-Species enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
+down-sampling blocks of two branches, skip-layer excitation from fine to coarse maps, a map of logits, and two small decoders. The reconstruction
+forces the feature maps to describe the whole photograph, so that a discriminator trained on few photographs does not rely on few details. The species
+enters by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
 
-Differences from the paper. Its perceptual distance (LPIPS) needs a VGG network; here a redrawing is compared by mean absolute error
-and structural similarity (Wang et al. 2004), the mixture that Zhao et al. 2017 (arXiv 1511.08861) recommend where errors are seen by eye.
-The decoders end linearly, as an augmented photograph may lie outside [-1, 1].
+Differences from the paper: its perceptual distance (LPIPS) needs a VGG network. Here a reconstruction is compared by mean absolute error and
+structural similarity (Wang et al. 2004), the mixture recommended by Zhao et al. 2017 (arXiv 1511.08861) for errors that people look at. The decoders
+have no tanh, as an augmented photograph may lie outside [-1, 1].
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from syntype.generators.networks.fastgan_generator import SkipExcitation, channels_at, gated
+from syntype.generators.networks.fastgan_generator import SkipExcitation, channels_at, gated_linear_unit
 from syntype.generators.networks.ssim import structural_dissimilarity
 
 __all__ = ["FastGANDiscriminator", "reconstruction_loss"]
 
-REDRAWN = 128
-"""Largest side of a redrawn image, in pixels (as in the paper)."""
+MAX_RECONSTRUCTION_SIDE = 128
+"""Largest side of a reconstructed image, in pixels (as in the paper)."""
 
 
 class _Norm(nn.BatchNorm2d):
-    """Batch normalisation that keeps no running statistics: a discriminator only ever sees batches."""
+    """Batch normalisation without running statistics: the discriminator always sees batches."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, track_running_stats=False)
 
 
 class _Down(nn.Module):
-    """Half the resolution in two branches, averaged: convolutions for what is there, a pooled copy for how it looks on the whole."""
+    """Halves the resolution in two branches, averaged: strided convolutions, and average pooling with a 1x1 convolution."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """Twice the resolution, then a gated 3x3 convolution."""
+    """Doubles the resolution, then applies a gated 3x3 convolution."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _Up(nn.Module):
         self.norm = _Norm(2 * channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return gated(self.norm(self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))))
+        return gated_linear_unit(self.norm(self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))))
 
 
 def _decoder(channels: int, width: int, side: int) -> nn.Sequential:
@@ -73,19 +73,19 @@ def _decoder(channels: int, width: int, side: int) -> nn.Sequential:
 
 
 class FastGANDiscriminator(nn.Module):
-    """Judges images and redraws them.
+    """Images and species -> logits and feature maps, from which it reconstructs the images.
 
-    Convolutions that batch normalisation follows have no spectral normalisation: their scale has no effect. The last ones have it.
+    Convolutions followed by batch normalisation have no spectral normalisation, as their scale has no effect. The last ones have it.
 
     Args:
         size: side of the images, a power of two from 16 to 1024.
-        num_species: rows of the species' embeddings.
+        num_species: number of species embeddings.
         width: channels at 64 px; all others follow as in the generator.
     """
 
     def __init__(self, size: int, num_species: int, width: int) -> None:
         super().__init__()
-        # images above 256 px are brought there by strided convolutions alone
+        # images above 256 px are scaled down to 256 px by strided convolutions
         sides = [side for side in (512, 256) if side < size] or [size]
         kernel, stride = (4, 2) if size > 256 else (3, 1)
         widths = [3, *(channels_at(side, width) for side in sides)]
@@ -101,23 +101,23 @@ class FastGANDiscriminator(nn.Module):
         self.mix = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), _Norm(channels), nn.LeakyReLU(0.2))
         self.logit = spectral_norm(nn.Conv2d(channels, 1, 4))
         self.species = spectral_norm(nn.Embedding(num_species, channels))
-        self.whole = _decoder(channels, width, min(size, REDRAWN))
-        self.part = _decoder(channels_at(16, width), width, min(size // 2, REDRAWN))
+        self.decoder = _decoder(channels, width, min(size, MAX_RECONSTRUCTION_SIDE))
+        self.crop_decoder = _decoder(channels_at(16, width), width, min(size // 2, MAX_RECONSTRUCTION_SIDE))
 
     def lower_parameters(self) -> list[nn.Parameter]:
-        """Of the layers from the image to the map of 16x16."""
+        """Parameters of the layers from the image to the 16x16 map."""
         return [*self.stem.parameters(), *(parameter for block in list(self.blocks)[:-1] for parameter in block.parameters())]
 
     def forward(self, images_NCHW: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Judge images.
+        """Logits, and the feature maps for ``reconstruct``.
 
         Args:
-            images_NCHW: in [-1, 1], or a little beyond where augmentation made them brighter or darker.
+            images_NCHW: in [-1, 1], or slightly outside after augmentation.
             labels: int64, shape (N,).
 
         Returns:
-            logits, shape (N, 25): one for each overlapping half of the image, positive means real;
-            the maps from which ``redraw`` works: shapes (N, C, 16, 16) and (N, C', 8, 8).
+            logits, shape (N, 25), one for each overlapping half of the image; positive means real; feature maps of shapes (N, C, 16, 16) and (N, C',
+            8, 8).
         """
         x = self.stem(images_NCHW.contiguous(memory_format=torch.channels_last))
         maps = {x.shape[-1]: x}
@@ -132,32 +132,32 @@ class FastGANDiscriminator(nn.Module):
         logits = self.logit(x) + F.avg_pool2d(match, 4, stride=1)  # the windows of the 4x4 convolution
         return logits.flatten(1), maps[16], maps[8]
 
-    def redraw(self, fine: Tensor, coarse: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Redraw the images from their maps.
+    def reconstruct(self, fine: Tensor, coarse: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Reconstruct images from their feature maps.
 
         Args:
-            fine, coarse: as ``forward`` gives them.
-            corner: row and column, 0 to 8, of the 8x8 part of ``fine`` that is redrawn.
+            fine, coarse: as ``forward`` returns them.
+            corner: row and column, 0 to 8, of the 8x8 crop of ``fine`` that is decoded.
 
         Returns:
-            the whole images, side at most 128; the quarter of each that begins at ``corner``, side at most 128.
+            the whole images, side at most 128; the crop of half the side that begins at ``corner``, side at most 128.
         """
         row, column = corner
-        return self.whole(coarse), self.part(fine[:, :, row : row + 8, column : column + 8])
+        return self.decoder(coarse), self.crop_decoder(fine[:, :, row : row + 8, column : column + 8])
 
 
 def reconstruction_loss(images_NCHW: Tensor, whole: Tensor, part: Tensor, corner: tuple[int, int]) -> Tensor:
-    """How far redrawn images are from what the discriminator saw (Liu et al. 2021 eq. 2): mean absolute error plus structural dissimilarity.
+    """Reconstruction loss (Liu et al. 2021 eq. 2): mean absolute error plus structural dissimilarity. A scalar.
 
     Args:
-        images_NCHW: the images as judged, augmentation included.
-        whole, part: as ``redraw`` gives them for this ``corner``.
+        images_NCHW: the images as the discriminator saw them, augmentation included.
+        whole, part: as ``reconstruct`` returns them for this ``corner``.
     """
     side = images_NCHW.shape[-1]
     top, left = (position * side // 16 for position in corner)
     quarter = images_NCHW[:, :, top : top + side // 2, left : left + side // 2]
     terms = []
-    for image, redrawn in ((images_NCHW, whole), (quarter, part)):
-        target = F.interpolate(image, size=redrawn.shape[-2:], mode="area")
-        terms.append(F.l1_loss(redrawn, target) + structural_dissimilarity(redrawn, target))
+    for image, reconstructed in ((images_NCHW, whole), (quarter, part)):
+        target = F.interpolate(image, size=reconstructed.shape[-2:], mode="area")
+        terms.append(F.l1_loss(reconstructed, target) + structural_dissimilarity(reconstructed, target))
     return torch.stack(terms).sum()

@@ -1,11 +1,12 @@
 """FastGAN's generator, conditioned on species: up-sampling blocks with skip-layer excitation.
 
-Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis"
-(arXiv 2101.04775): gated linear units, and feature maps of low resolution that gate those of high resolution (eq. 1).
-The latent enters at 4x4 alone and decides the layout; the species enters as scale and shift of every normalisation layer
-(conditional batch normalisation, Dumoulin et al. 2017). A latent that also set scales and shifts was seen to vary light and contrast
-only: one picture a species. The per-pixel noise of the original is left out: an image is a function of latent and species. So is its
-final tanh: where that saturates, no gradient comes back, and colours were seen to stick at black, white and cyan.
+Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis" (arXiv 2101.04775): gated linear units, and
+feature maps of low resolution that gate those of high resolution (eq. 1).
+
+Differences from the paper: the latent enters at 4x4 only. The species enters as scale and shift of every normalisation layer (conditional batch
+normalisation, Dumoulin et al. 2017). When the latent also set scales and shifts, images of one species were observed to differ in brightness and
+contrast only. There is no per-pixel noise: an image is a function of latent and species. There is no final tanh: its gradient vanishes where it
+saturates, and colours were observed to stay at black, white and cyan.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["FastGANGenerator", "SkipExcitation", "channels_at", "gated"]
+__all__ = ["FastGANGenerator", "SkipExcitation", "channels_at", "gated_linear_unit"]
 
 _MULTIPLES = {4: 16.0, 8: 8.0, 16: 4.0, 32: 2.0, 64: 1.0, 128: 1.0, 256: 0.5, 512: 0.25, 1024: 0.125}
 
@@ -26,14 +27,14 @@ def channels_at(resolution: int, width: int) -> int:
     return max(8, int(_MULTIPLES[resolution] * width))
 
 
-def gated(x: Tensor) -> Tensor:
-    """Gated linear unit over channels, as ``F.glu`` computes it; on channels-last tensors its backward pass is several times faster."""
+def gated_linear_unit(x: Tensor) -> Tensor:
+    """Gated linear unit over channels, equal to ``F.glu``; on channels-last tensors its backward pass is several times faster."""
     value, gate = x.chunk(2, dim=1)
     return value * torch.sigmoid(gate)
 
 
 class _ConditionalNorm(nn.Module):
-    """Batch normalisation whose scale and shift are linear in the condition."""
+    """Batch normalisation whose scale and shift are linear functions of the condition vector."""
 
     def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class _ConditionalNorm(nn.Module):
 
 
 class _Block(nn.Module):
-    """Twice the resolution, then one or two gated 3x3 convolutions."""
+    """Doubles the resolution, then applies one or two gated 3x3 convolutions."""
 
     def __init__(self, channels_in: int, channels_out: int, condition_dim: int, convolutions: int) -> None:
         super().__init__()
@@ -59,16 +60,16 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = gated(norm(conv(x), condition))
+            x = gated_linear_unit(norm(conv(x), condition))
         return x
 
 
 class SkipExcitation(nn.Module):
-    """Skip-layer excitation, Liu et al. 2021 eq. 1: one map, pooled to 4x4, gates the channels of another far from it in resolution.
+    """Skip-layer excitation, Liu et al. 2021 eq. 1: one map, pooled to 4x4, gates the channels of another of much different resolution.
 
     Args:
-        channels_from: of the map that gates; shape (N, channels_from, any, any).
-        channels_to: of the map that is gated; shape (N, channels_to, any, any).
+        channels_from: channels of the gating map, shape (N, channels_from, any, any).
+        channels_to: channels of the gated map, shape (N, channels_to, any, any).
     """
 
     def __init__(self, channels_from: int, channels_to: int) -> None:
@@ -78,7 +79,7 @@ class SkipExcitation(nn.Module):
         )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """``target`` with each channel scaled by a number in (0, 1) that follows from ``source``."""
+        """``target`` with each channel multiplied by a number in (0, 1) computed from ``source``."""
         return target * self.gate(source)
 
 
@@ -87,7 +88,7 @@ class FastGANGenerator(nn.Module):
 
     Args:
         size: side of the images, a power of two from 16 to 1024.
-        num_species: rows of the embedding.
+        num_species: number of species embeddings.
         latent_dim: length of the latent vector, drawn from a standard normal distribution.
         embedding_dim: length of a species' embedding.
         width: channels at 64 px; all others follow.
@@ -111,21 +112,21 @@ class FastGANGenerator(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=1.0)
-        self.to_rgb.weight.data.mul_(0.3)  # the first images are near grey, within the range of photographs
+        self.to_rgb.weight.data.mul_(0.3)  # so that the first images are near grey, within the range of photographs
 
-    def species_code(self, labels: Tensor) -> Tensor:
-        """Embeddings brought to unit mean square: shape (N, embedding_dim)."""
+    def condition_vectors(self, labels: Tensor) -> Tensor:
+        """Species embeddings scaled to unit mean square: shape (N, embedding_dim)."""
         embeddings = self.embedding(labels)
         return F.normalize(embeddings, dim=1) * embeddings.shape[1] ** 0.5
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Images, shape (N, 3, size, size), -1 black, 1 white; a little beyond where the training has not seen to it."""
-        return self.synthesise(latents, self.species_code(labels))
+        """Images, shape (N, 3, size, size); mostly in [-1, 1], not clamped."""
+        return self.synthesise(latents, self.condition_vectors(labels))
 
     def synthesise(self, latents: Tensor, condition: Tensor) -> Tensor:
-        """Images from latents, shape (N, latent_dim), and species codes as ``species_code`` makes them, or between two of these."""
+        """Images from latents, shape (N, latent_dim), and condition vectors as ``condition_vectors`` returns them, or interpolations of these."""
         x = self.start(latents).view(len(latents), -1, 4, 4).to(memory_format=torch.channels_last)
-        x = gated(self.start_norm(x, condition))
+        x = gated_linear_unit(self.start_norm(x, condition))
         maps = {4: x}
         for block in self.blocks:
             x = block(x, condition)

@@ -1,10 +1,10 @@
-"""Instance codes: what a photograph shows besides its species, as a few numbers that generator and discriminators are told.
+"""Instance codes: short vectors that describe a photograph apart from its species (pose, place, light).
 
-Casanova et al. 2021, "Instance-Conditioned GAN" (arXiv 2109.05070): the generator draws the neighbourhood of a photograph, given by its
-frozen features, and the discriminators see photograph and drawing together with them; so what is drawn is as varied as the photographs
-are, where a species alone was seen to settle on one pose before one background. Here the code is what is left of the features
-after the mean of the species is taken away (the differences that Schwartz et al. 2018, arXiv 1806.04734, carry from one species to
-another): pose, place and light of one species can be lent to another. The neighbourhood is normal noise on the code.
+Casanova et al. 2021, "Instance-Conditioned GAN" (arXiv 2109.05070): the generator is conditioned on the frozen features of a photograph and generates
+images like it; the discriminators get the same features with photograph and generated image. This keeps generated images as varied as the
+photographs, where a generator conditioned on the species alone was observed to settle on one pose and one background. Here the code is what remains
+of the features after the species' mean is subtracted (the differences that Schwartz et al. 2018, arXiv 1806.04734, transfer from one species to
+another), so that the code of one species' photograph can be used for another species. Normal noise is added to the code.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["CodeBank", "InstanceEncoder", "pooled"]
+__all__ = ["CodeBank", "InstanceEncoder", "pool_features"]
 
-MOST_FITTED = 4096
-"""Photographs from which the principal directions are found."""
+MAX_FIT_IMAGES = 4096
+"""Photographs, at most, from which the principal directions are computed."""
 COLOURS = 3 * 8 * 8
+"""Length of the colour features: three channels at 8x8."""
 COLOUR_SQUARE = 0.3
-"""About the mean square of the pixels of photographs."""
-MOST_KEPT = 64
-"""Photographs a species whose codes a generator remembers."""
+"""Typical mean square of the pixels of photographs."""
+MAX_CODES_PER_SPECIES = 64
+"""Photographs a species, at most, whose codes are stored with a generator."""
 
 
-def pooled(maps: Sequence[Tensor], images_NCHW: Tensor) -> Tensor:
-    """What codes are made of: the maps of strides 8, 16 and 32 pooled to 2x2, and the colours at 8x8. The squares of each of the four
-    sum to about 1 or less.
+def pool_features(maps: Sequence[Tensor], images_NCHW: Tensor) -> Tensor:
+    """Features of photographs for instance codes: the maps of strides 8, 16 and 32 pooled to 2x2, and the colours at 8x8.
+
+    Each of the four parts is scaled so that its squares sum to about 1 or less.
 
     Args:
-        maps: of the images, finest first, of unit mean square, as ``FrozenFeatures`` gives them.
+        maps: of the images, finest first, of unit mean square, as ``FrozenFeatures`` returns them.
         images_NCHW: in [-1, 1].
 
     Returns:
@@ -44,12 +46,12 @@ def pooled(maps: Sequence[Tensor], images_NCHW: Tensor) -> Tensor:
 
 
 class InstanceEncoder(nn.Module):
-    """Pooled features -> codes: principal directions of the differences within species, each to unit variance.
+    """Pooled features -> instance codes, by principal component analysis of the differences within species, scaled to unit variance.
 
     Args:
-        widths: channels of the maps that ``pooled`` is given, finest first.
-        num_species: rows of the species' means.
-        code_dim: directions kept.
+        widths: channels of the maps given to ``pool_features``, finest first.
+        num_species: number of species.
+        code_dim: number of principal directions.
     """
 
     def __init__(self, widths: Sequence[int], num_species: int, code_dim: int) -> None:
@@ -61,46 +63,48 @@ class InstanceEncoder(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor, labels: Tensor) -> None:
-        """Find the directions. Species weigh by the square root of their photographs' number, or the commonest would decide alone.
+        """Compute the principal directions. Species are weighted by the square root of their number of photographs, so that the commonest do not
+        dominate.
 
         Args:
-            features: pooled, of photographs, shape (N, features).
+            features: pooled features of photographs, shape (N, features).
             labels: int64, shape (N,).
         """
         counts = torch.bincount(labels).clamp(min=1).to(features.dtype)
         mean = features.new_zeros(len(counts), features.shape[1]).index_add_(0, labels, features) / counts[:, None]
         within = features - mean[labels]
         _, values, directions = torch.linalg.svd(within * counts[labels, None] ** -0.25, full_matrices=False)
-        number = min(int((values > 1e-4 * values[0]).sum()), self.projection.shape[1])  # six photographs have few directions
+        number = min(int((values > 1e-4 * values[0]).sum()), self.projection.shape[1])  # few photographs have fewer directions than code_dim
         projection = directions[:number].T
         self.projection.zero_()
         self.projection[:, :number] = projection / (within @ projection).square().mean(0).sqrt()
 
     @torch.no_grad()
     def centre(self, raw: Tensor, labels: Tensor) -> None:
-        """Take the species' means from projected features; species without a photograph among them keep theirs."""
+        """Set the species' means from projected features; a species without a photograph among them keeps its mean."""
         counts = torch.bincount(labels, minlength=len(self.mean))
         there = counts > 0
         total = torch.zeros_like(self.mean).index_add_(0, labels, raw)
         self.mean[there] = total[there] / counts[there, None]
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Codes, shape (N, code_dim): over a species' photographs, mean 0 and a variance of about 1."""
+        """Instance codes, shape (N, code_dim): over a species' photographs, mean 0 and variance about 1."""
         return features @ self.projection - self.mean[labels]
 
 
 class CodeBank(nn.Module):
-    """Codes of photographs that a generator starts its drawings from, and what it takes to work out that of a further photograph (for
-    96 directions of EfficientNet-Lite1's maps 0.8 MB, however many species there are); part of its weights.
+    """Instance codes of training photographs, stored with a generator's weights, and what is needed to encode further photographs.
+
+    (The latter takes 0.8 MB for 96 directions of EfficientNet-Lite1's maps, whatever the number of species.)
 
     Args:
-        num_species: rows of the spans.
+        num_species: number of species.
         code_dim: length of a code.
 
     Attributes:
         codes: shape (any number, code_dim).
-        spans: int64, shape (num_species, 2): first row and number of rows that a species draws from.
-        gain, projection, mean: of ``FrozenFeatures`` and ``InstanceEncoder``, whose codes these are; the first two empty until they are known.
+        spans: int64, shape (num_species, 2): index of a species' first code, and number of its codes.
+        gain, projection, mean: of ``FrozenFeatures`` and ``InstanceEncoder``; the first two are empty before the first training.
     """
 
     def __init__(self, num_species: int, code_dim: int) -> None:
@@ -116,11 +120,11 @@ class CodeBank(nn.Module):
         self.register_buffer("projection", torch.zeros(0, code_dim))
         self.register_buffer("mean", torch.zeros(num_species, code_dim))
 
-    def fill(self, codes: Tensor, labels: np.ndarray) -> None:
-        """Remember up to ``MOST_KEPT`` photographs a species, evenly spaced among its own.
+    def store(self, codes: Tensor, labels: np.ndarray) -> None:
+        """Store the codes of up to ``MAX_CODES_PER_SPECIES`` photographs a species, evenly spaced among its own.
 
         Args:
-            codes: shape (N, ways, code_dim): of every photograph as it is and, if that is allowed, mirrored.
+            codes: shape (N, 1 or 2, code_dim): of every photograph and, with ``flip``, of its mirror image.
             labels: int64, shape (N,).
         """
         order = np.argsort(labels, kind="stable")
@@ -129,8 +133,8 @@ class CodeBank(nn.Module):
         first = 0
         for species in range(len(self.spans)):
             own = order[bounds[species] : bounds[species + 1]]
-            if len(own) > MOST_KEPT:
-                own = own[np.linspace(0, len(own) - 1, MOST_KEPT).astype(int)]
+            if len(own) > MAX_CODES_PER_SPECIES:
+                own = own[np.linspace(0, len(own) - 1, MAX_CODES_PER_SPECIES).astype(int)]
             rows.append(own)
             number = len(own) * codes.shape[1]
             self.spans[species] = torch.tensor([first, number])
@@ -138,13 +142,13 @@ class CodeBank(nn.Module):
         self.codes = codes[torch.from_numpy(np.concatenate(rows))].flatten(0, 1).contiguous()
 
     def add_species(self, relative: int | None) -> None:
-        """A new species draws from its relative's codes, or from all."""
+        """Add a species that uses the codes of ``relative`` (its label), or all codes if None."""
         span = self.spans.new_tensor([0, len(self.codes)]) if relative is None else self.spans[relative]
         self.spans = torch.cat([self.spans, span[None]])
         self.mean = torch.cat([self.mean, (self.mean.mean(0) if relative is None else self.mean[relative])[None]])
 
-    def draw(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
-        """One remembered code for each (species, seed) pair, shape (N, code_dim); zeros for a species that has none."""
+    def seeded_codes(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
+        """One stored code for each (label, seed), shape (N, code_dim); zeros for a species without codes."""
         result = self.codes.new_zeros(len(labels), self.codes.shape[1])
         for index, (label, seed) in enumerate(zip(labels.tolist(), seeds, strict=True)):
             first, number = self.spans[label].tolist()
@@ -152,14 +156,14 @@ class CodeBank(nn.Module):
                 result[index] = self.codes[first + int(np.random.default_rng(seed).integers(number))]
         return result
 
-    def pick(self, labels: Tensor) -> Tensor:
-        """A remembered code for each label, drawn by torch's global generator: shape (N, code_dim). Each of these species must have one."""
+    def random_codes(self, labels: Tensor) -> Tensor:
+        """One stored code for each label, chosen by torch's global generator: shape (N, code_dim). Each label must have codes."""
         first, number = self.spans[labels].unbind(1)
         place = (torch.rand(len(labels), device=labels.device) * number).long()
         return self.codes[first + torch.minimum(place, number - 1)]
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: object) -> None:
-        """Make room for as many codes as there are. Weights from before photographs could be varied keep what is known here of the rest."""
+        """Resize the buffers to the saved ones. Buffers that an older file does not contain keep their present values."""
         for name in ("codes", "gain", "projection", "mean"):
             own = getattr(self, name)
             saved = state_dict.setdefault(prefix + name, own)

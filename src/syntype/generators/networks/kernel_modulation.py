@@ -1,9 +1,9 @@
-"""A few numbers for each kernel that change what a trained generator draws, for one species.
+"""Kernel modulation: few-shot adaptation of a trained generator by few parameters for each kernel.
 
-Zhao et al. 2022, "Few-shot Image Generation via Adaptation-Aware Kernel Modulation" (arXiv 2210.16559): the kernel of a
-convolution is not trained but multiplied by 1 + M, and M has low rank, here one: W'[o, i] = W[o, i] * (1 + out[o] * into[i]) for every
-position of the kernel. Vectors (biases, and with them the scales and shifts of conditional normalisation) and embeddings get an offset.
-Unlike there, every 3x3 kernel is modulated and none is trained whole, so that a species needs kilobytes.
+Zhao et al. 2022, "Few-shot Image Generation via Adaptation-Aware Kernel Modulation" (arXiv 2210.16559): a convolution's kernel is not trained but
+multiplied by 1 + M, where M has low rank, here one: W'[o, i] = W[o, i] * (1 + out[o] * into[i]) at every position of the kernel. Vectors (biases,
+which include scales and shifts of conditional normalisation) and embeddings get an additive offset. Different from the paper, every 3x3 kernel is
+modulated and none is fine-tuned, so that an adapter takes kilobytes.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-__all__ = ["modulate", "plain_weights", "saved_weights"]
+__all__ = ["adapter_weights", "full_weights", "modulate"]
 
 GAIN = 8.0
-"""How much faster offsets and kernels move than the optimiser's rate says: there are few of them, and few steps."""
+"""Factor on the effective learning rate of offsets and kernels: there are few parameters, trained for few steps."""
 
-_OUT, _INTO = "factor_out.", "factor_into."  # before the name of a kernel in an adapter's file
+_OUT, _INTO = "factor_out.", "factor_into."  # prefixes of a kernel's name in an adapter file
 _PART = ".parametrizations."
 
 
 class _Factors(nn.Module):
-    """Rank-one modulation of a kernel; at first none, as the one over output channels is zero."""
+    """Rank-one modulation of a kernel; the identity at first, as the factor over output channels starts at zero."""
 
     def __init__(self, kernel: Tensor, random: torch.Generator) -> None:
         super().__init__()
         self.modulation_out = nn.Parameter(torch.zeros(kernel.shape[0]))
-        # both signs: were all of them alike, the normalisation behind the convolution would undo what the other does
+        # random signs: equal values would only scale the output, which the following normalisation undoes
         self.modulation_into = nn.Parameter(GAIN * torch.randn(kernel.shape[1], generator=random))
 
     def forward(self, kernel: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class _Factors(nn.Module):
 
 
 class _Offset(nn.Module):
-    """What is added to a tensor; at first nothing."""
+    """An additive offset, zero at first."""
 
     def __init__(self, tensor: Tensor) -> None:
         super().__init__()
@@ -52,15 +52,16 @@ def _modulated(kernel: Tensor, out: Tensor, into: Tensor) -> Tensor:
 
 
 def modulate(generator: nn.Module, adaptable: Collection[str], seed: int) -> set[str]:
-    """Put factors on a generator's 3x3 kernels and offsets on its vectors and embeddings; it draws as before until they learn.
+    """Add modulation factors to a generator's 3x3 kernels and offsets to its vectors and embeddings. Its images do not change until these are
+    trained.
 
     Args:
-        generator: its optimiser must be built afterwards.
+        generator: the network; build its optimiser afterwards.
         adaptable: names of the parameters that may be changed.
-        seed: of the factors' start.
+        seed: of the factors' initial values.
 
     Returns:
-        names of the new parameters, those that learn.
+        names of the new, trainable parameters.
     """
     random = torch.Generator().manual_seed(seed)
     learn = set()
@@ -79,14 +80,14 @@ def modulate(generator: nn.Module, adaptable: Collection[str], seed: int) -> set
     return learn
 
 
-def saved_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What an adapter's file keeps of a generator's ``state_dict()``: offsets are added to what they belong to, factors stay factors.
+def adapter_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a generator's ``state_dict()`` as an adapter file stores them: offsets are added to their tensors, factors are stored as they are.
 
-    The state of a generator that was not modulated comes back as it is.
+    The state of a generator without modulation is returned unchanged.
     """
     kept = dict(state)
     for key in state:
-        place, dot, own = key.rpartition(".0.")  # PATH.parametrizations.PART, and what is in it
+        place, dot, own = key.rpartition(".0.")  # PATH.parametrizations.PART, and the parameter's name
         path, _, part = place.rpartition(_PART)
         name = f"{path}.{part}"
         if own == "modulation_offset":
@@ -97,11 +98,11 @@ def saved_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
-def plain_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that an adapter's file stands for.
+def full_weights(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Full weights from the content of an adapter file.
 
     Args:
-        saved: as ``saved_weights`` gives it, or whole tensors alone.
+        saved: as ``adapter_weights`` returns it, or full tensors only.
         own: ``state_dict()`` of the base generator, whose kernels the factors multiply.
     """
     plain = {name: tensor for name, tensor in saved.items() if not name.startswith((_OUT, _INTO))}

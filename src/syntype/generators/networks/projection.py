@@ -1,12 +1,15 @@
 """The projected discriminator: small trained heads on randomly mixed features of a frozen network.
 
-Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007): features of four resolutions of a pre-trained
-network are mixed across channels by random 1x1 convolutions (CCM, section 3.2) and across scales by random 3x3 convolutions
-with up-sampling (CSM); none of that is trained. One small discriminator looks at each resolution.
-Species and instance codes enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3). Every head also sees, place by place, how much the two
-images of a pair differ (minibatch standard deviation of Karras et al. 2018, arXiv 1710.10196, section 3, in groups of two of one species):
-without it each species was seen to settle on one background. One more head looks at the image itself, at 32 px: a network
-trained to recognise things through changes of light says little about colour, and without that head colours drift.
+Sauer et al. 2021, "Projected GANs Converge Faster" (arXiv 2111.01007): feature maps of four resolutions of a pre-trained network are mixed across
+channels by random 1x1 convolutions (CCM, section 3.2) and across scales by random 3x3 convolutions with up-sampling (CSM); these are not trained. One
+small discriminator is trained on each resolution. Species and instance codes enter by projection (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
+
+Two additions to the paper. Every head also gets the local difference between the two images of a pair (minibatch standard deviation of Karras et al.
+2018, arXiv 1710.10196, section 3, in groups of two images of one species): without it, the images of each species were observed to have one and the
+same background. One more head sees the image itself at 32 px: a network trained to recognise objects is insensitive to colour, and without this head
+colours drift.
+
+The frozen network of Syntype's generators is EfficientNet-Lite1. Lite2 is for classifiers and filters, Lite0 for the study's fidelity figures only.
 """
 
 from __future__ import annotations
@@ -23,16 +26,16 @@ from syntype.encoders import Backbone, fold_batch_norm
 
 __all__ = ["FrozenFeatures", "ProjectedHeads"]
 
-PIXELS = 32
-"""Side at which the head on the image sees it: enough for colours and where they are; texture is left to the frozen network."""
+IMAGE_HEAD_SIDE = 32
+"""Side of the images for the head on images, in pixels: enough for colours and their places; texture is left to the frozen network."""
 
 
 class FrozenFeatures(nn.Module):
-    """Four feature maps (strides 4, 8, 16, 32) of an EfficientNet, mixed across channels and scales; nothing is trained.
+    """Four feature maps (strides 4, 8, 16, 32) of an EfficientNet, and their random mixing across channels and scales; nothing is trained.
 
     Args:
         backbone: an EfficientNet as timm builds it.
-        size: side to which images are scaled for the backbone.
+        size: side to which images are scaled for the backbone, in pixels.
         channels: of every mixed map.
         seed: of the random mixing.
     """
@@ -62,12 +65,14 @@ class FrozenFeatures(nn.Module):
 
     @torch.no_grad()
     def standardise(self, images_NCHW: Tensor) -> None:
-        """Bring each of the network's maps to unit mean square over these photographs, so that no resolution speaks louder than
-        another. Channels keep their proportions: to raise a silent one would raise its noise."""
+        """Scale each map to unit mean square over these photographs, so that all resolutions have the same weight.
+
+        There is one factor a map, not one a channel: scaling up weak channels would amplify their noise.
+        """
         self.gain.copy_(torch.stack([tap.square().mean().rsqrt() for tap in self._taps_of(images_NCHW)]))
 
     def train(self, mode: bool = True) -> FrozenFeatures:
-        """Stay frozen whatever the training mode."""
+        """Stay in evaluation mode whatever the mode asked for."""
         return super().train(False)
 
     @property
@@ -105,7 +110,7 @@ class FrozenFeatures(nn.Module):
 
 
 class _Head(nn.Module):
-    """Halvings, a convolution, the difference within pairs as one more channel, a convolution, then a logit a position."""
+    """A small discriminator: strided convolutions, the difference within pairs as one more channel, then a logit for each position."""
 
     def __init__(self, widths: list[int], num_species: int, code_dim: int) -> None:
         super().__init__()
@@ -128,12 +133,12 @@ class _Head(nn.Module):
 
 
 class ProjectedHeads(nn.Module):
-    """One trained discriminator a resolution, and one on the image.
+    """One trained discriminator for each resolution, and one on the image.
 
     Args:
-        num_maps: maps that ``FrozenFeatures`` gives, coarsest first.
+        num_maps: number of maps, coarsest first, as ``FrozenFeatures.mix`` returns them.
         channels: of each map.
-        num_species: rows of the species' embeddings.
+        num_species: number of species embeddings.
         code_dim: length of the instance codes.
     """
 
@@ -143,17 +148,17 @@ class ProjectedHeads(nn.Module):
         self.heads = nn.ModuleList(_Head(each, num_species, code_dim) for each in [*widths, [3, channels // 2, channels, channels]])
 
     def lower_parameters(self) -> list[nn.Parameter]:
-        """Of each head, what comes before the difference within pairs."""
+        """Parameters of each head before the difference within pairs."""
         return [parameter for head in self.heads if isinstance(head, _Head) for parameter in head.body.parameters()]
 
     def forward(self, maps: list[Tensor], images_NCHW: Tensor, labels: Tensor, codes: Tensor) -> list[Tensor]:
         """Logits of each head, shape (N, positions); positive means real.
 
         Args:
-            maps: of the images, as ``FrozenFeatures.mix`` gives them.
-            images_NCHW: the images themselves, in [-1, 1].
+            maps: of the images, as ``FrozenFeatures.mix`` returns them.
+            images_NCHW: the images, in [-1, 1].
             labels: int64, shape (N,); N is even, and images 2i and 2i + 1 are of one species.
             codes: instance codes, shape (N, code_dim).
         """
-        small = F.avg_pool2d(images_NCHW, max(1, images_NCHW.shape[-1] // PIXELS))
+        small = F.avg_pool2d(images_NCHW, max(1, images_NCHW.shape[-1] // IMAGE_HEAD_SIDE))
         return [head(x, labels, codes) for head, x in zip(self.heads, [*maps, small], strict=True)]

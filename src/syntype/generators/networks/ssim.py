@@ -1,4 +1,4 @@
-"""Structural similarity of images: what autoencoding networks compare redrawn images by."""
+"""Structural similarity of images: part of the reconstruction losses of FastGAN's discriminator and of the autoencoder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn import functional as F
 __all__ = ["structural_dissimilarity"]
 
 WINDOW = 7
-"""Side of the windows in which structure is compared, in pixels; the smallest redrawn image has 8."""
+"""Side of the windows, in pixels; the smallest reconstructed image has 8."""
 
 
 def structural_dissimilarity(first_NCHW: Tensor, second_NCHW: Tensor) -> Tensor:
-    """1 - SSIM (Wang et al. 2004, eq. 13), over all 7x7 windows of images in [-1, 1]: 0 for equal images, at most 2. A scalar."""
+    """1 - SSIM (Wang et al. 2004, eq. 13), over all 7x7 windows of images in [-1, 1]: from 0 for equal images to 2. A scalar."""
 
     def mean(x: Tensor) -> Tensor:
         return F.avg_pool2d(x, WINDOW, stride=1)

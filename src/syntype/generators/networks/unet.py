@@ -1,9 +1,9 @@
-"""A U-Net that predicts noise: residual blocks told the noise level and the species, self-attention where images are small.
+"""A U-Net for diffusion in pixels, conditioned on noise level and species, with self-attention at low resolutions.
 
-Ronneberger et al. 2015 (arXiv 1505.04597) as Ho et al. 2020 use it (arXiv 2006.11239, appendix B); level and species scale and shift the
-second normalisation of each block (Dhariwal & Nichol 2021, arXiv 2105.05233, section 3.1). Made for few multiplications and few passes over memory:
-channels stay last throughout, widths change in 1x1 and 2x2 convolutions at the lower resolution, and one skip connection a resolution is added
-(Long et al. 2015, arXiv 1411.4038) where others concatenate several, which costs half as much again in the blocks behind them.
+Ronneberger et al. 2015 (arXiv 1505.04597) as used by Ho et al. 2020 (arXiv 2006.11239, appendix B). Noise level and species scale and shift the
+second normalisation of each block (Dhariwal & Nichol 2021, arXiv 2105.05233, section 3.1). Designed for few multiplications and little memory
+traffic: tensors stay channels-last; 1x1 and 2x2 convolutions change the number of channels at the lower resolution; and one skip connection a
+resolution is added (Long et al. 2015, arXiv 1411.4038), as concatenating several costs half as much again in the following blocks.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["GROUP", "UNet"]
+__all__ = ["CHANNELS_PER_GROUP", "UNet"]
 
-GROUP = 16
-"""Channels that are normalised together."""
-HEAD = 64
-"""Channels of an attention head, where they divide."""
-ATTEND_AT = 16
-"""Largest side, in pixels, at which positions look at each other: the cost grows with its fourth power."""
+CHANNELS_PER_GROUP = 16
+"""Channels in a group of group normalisation."""
+CHANNELS_PER_HEAD = 64
+"""Channels of an attention head, where the number of channels is a multiple of it."""
+MAX_ATTENTION_SIDE = 16
+"""Largest side, in pixels, of maps with self-attention: its cost grows with the side's fourth power."""
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions, added to their input; the condition scales and shifts between them."""
+    """A residual block of two 3x3 convolutions; the condition vector sets scale and shift between them."""
 
     def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(channels // GROUP, channels)
+        self.norm1 = nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(channels // GROUP, channels, affine=False)
+        self.norm2 = nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels, affine=False)
         self.affine = nn.Linear(condition_dim, 2 * channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        nn.init.zeros_(self.conv2.weight)  # each block starts as no change
+        nn.init.zeros_(self.conv2.weight)  # each block starts as the identity
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
@@ -45,12 +45,12 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Self-attention of all positions (Vaswani et al. 2017, arXiv 1706.03762), added to its input."""
+    """Residual self-attention over all positions (Vaswani et al. 2017, arXiv 1706.03762)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = channels // HEAD if channels % HEAD == 0 else 1
-        self.norm = nn.GroupNorm(channels // GROUP, channels)
+        self.heads = channels // CHANNELS_PER_HEAD if channels % CHANNELS_PER_HEAD == 0 else 1
+        self.norm = nn.GroupNorm(channels // CHANNELS_PER_GROUP, channels)
         self.to_qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.out = nn.Linear(channels, channels)
         nn.init.zeros_(self.out.weight)
@@ -66,12 +66,12 @@ class _Attention(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Blocks of one resolution, and attention after them where the resolution is low."""
+    """The blocks of one resolution, followed by self-attention where the resolution is low."""
 
     def __init__(self, channels: int, blocks: int, condition_dim: int, side: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(_Block(channels, condition_dim) for _ in range(blocks))
-        self.attention = _Attention(channels) if side <= ATTEND_AT else nn.Identity()
+        self.attention = _Attention(channels) if side <= MAX_ATTENTION_SIDE else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         for block in self.blocks:
@@ -80,24 +80,24 @@ class _Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """Noised images, their noise levels and species codes -> what the diffusion predicts, of the images' shape.
+    """Noisy images, noise levels and condition vectors -> prediction, of the images' shape.
 
     Args:
         size: side of the images, in pixels.
-        num_species: rows of the embedding; 0 where species are not told apart.
-        width: channels at full resolution, a multiple of ``GROUP``.
-        multipliers: channels of each resolution as multiples of ``width``, from ``size`` downwards, each half the one before.
-        blocks: residual blocks on the way down and again on the way up, for each resolution; at the lowest, once.
+        num_species: number of species embeddings; 0 for an unconditional network.
+        width: channels at full resolution, a multiple of ``CHANNELS_PER_GROUP``.
+        channel_multipliers: channels of each resolution as multiples of ``width``, from ``size`` downwards, each half the side of the one before.
+        blocks: residual blocks of each resolution in the encoder and again in the decoder; at the lowest resolution, once.
     """
 
-    def __init__(self, size: int, num_species: int, width: int, multipliers: Sequence[int], blocks: Sequence[int]) -> None:
+    def __init__(self, size: int, num_species: int, width: int, channel_multipliers: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        channels = [width * multiplier for multiplier in multipliers]
+        channels = [width * multiplier for multiplier in channel_multipliers]
         sides = [size >> level for level in range(len(channels))]
         condition_dim, low = 4 * width, len(channels) - 1
         self.width = width
         self.embedding = nn.Embedding(num_species, condition_dim)
-        self.null = nn.Parameter(torch.zeros(1, condition_dim))  # the code of no species in particular
+        self.null = nn.Parameter(torch.zeros(1, condition_dim))  # embedding for "no species given"
         self.level = nn.Sequential(nn.Linear(width, condition_dim), nn.SiLU(), nn.Linear(condition_dim, condition_dim))
         self.stem = nn.Conv2d(3, width, 3, padding=1)
         self.down = nn.ModuleList(_Stage(channels[i], blocks[i], condition_dim, sides[i]) for i in range(low))
@@ -105,21 +105,21 @@ class UNet(nn.Module):
         self.middle = _Stage(channels[low], blocks[low], condition_dim, sides[low])
         self.narrow = nn.ModuleList(nn.Conv2d(channels[i + 1], channels[i], 1) for i in range(low))
         self.up = nn.ModuleList(_Stage(channels[i], blocks[i], condition_dim, sides[i]) for i in range(low))
-        self.norm = nn.GroupNorm(width // GROUP, width)
+        self.norm = nn.GroupNorm(width // CHANNELS_PER_GROUP, width)
         self.out = nn.Conv2d(width, 3, 3, padding=1)
         nn.init.zeros_(self.out.weight)
 
-    def codes(self, labels: Tensor | None, count: int) -> Tensor:
-        """Species codes: shape (count, condition_dim). Without labels, those of no species in particular."""
+    def condition_vectors(self, labels: Tensor | None, count: int) -> Tensor:
+        """Embeddings of the species: shape (count, condition_dim). Without labels, the embedding for "no species given"."""
         return self.null.expand(count, -1) if labels is None else self.embedding(labels)
 
-    def forward(self, x: Tensor, levels: Tensor, codes: Tensor) -> Tensor:
-        """Predict from noised images, shape (N, 3, size, size), levels, shape (N,), and codes as ``codes`` gives them."""
-        condition = F.silu(self.level(waves(levels, self.width)) + codes)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would blur the faint noise of the lowest levels
+    def forward(self, x: Tensor, levels: Tensor, conditions: Tensor) -> Tensor:
+        """Predict from noisy images, shape (N, 3, size, size), noise levels, shape (N,), and condition vectors, shape (N, condition_dim)."""
+        condition = F.silu(self.level(sinusoidal_embedding(levels, self.width)) + conditions)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 is too coarse for the noise of the lowest levels
             x = self.stem(x.float().contiguous(memory_format=torch.channels_last))
         if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))  # or every sum with it would be float32 again
+            x = x.to(torch.get_autocast_dtype(x.device.type))  # otherwise every sum with it would be float32 again
         skips = []
         for stage, halve in zip(self.down, self.halve, strict=True):
             x = stage(x, condition)
@@ -131,7 +131,7 @@ class UNet(nn.Module):
         return self.out(F.silu(self.norm(x))).float()
 
 
-def waves(levels: Tensor, number: int) -> Tensor:
+def sinusoidal_embedding(levels: Tensor, number: int) -> Tensor:
     """Sines and cosines of the levels at ``number`` / 2 frequencies from 1 to 1e-4 (Vaswani et al. 2017, section 3.5): shape (N, number)."""
     frequencies = torch.exp(torch.linspace(0, -math.log(1e4), number // 2, device=levels.device))
     angles = levels[:, None].float() * frequencies
