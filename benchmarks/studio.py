@@ -38,7 +38,7 @@ from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.store import Store
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
-from syntype.run import read_object, write_json
+from syntype.run import read_json_object, write_json
 
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "apps")]
 from reviewing import REVIEWERS, check_nothing_is_lost, postgresql_programs, postgresql_server, review_at_once  # noqa: E402
@@ -95,7 +95,7 @@ def part(arguments: argparse.Namespace, name: str, measure: Callable[[], dict[st
     if not path.exists():
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         write_json(path, {**measure(), "load": os.getloadavg()[0]})
-    return read_object(path)
+    return read_json_object(path)
 
 
 def browser_is_there() -> bool:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from syntype.apps.cli import cli, main
-from syntype.apps.cli_common import Stopped, plain, run_stage, settings
+from syntype.apps.cli_common import Interrupted, plain, run_stage, settings
 from syntype.collection import Collection
 from syntype.errors import SyntypeError
 from syntype.recipe import Settings
@@ -231,7 +231,7 @@ def _run(out: Path, error: BaseException) -> None:
 
 
 def test_ctrl_c_ends_with_130_and_says_what_was_kept(tmp_path: Path) -> None:
-    with pytest.raises(Stopped, match="The last checkpoint is kept") as caught:
+    with pytest.raises(Interrupted, match="The last checkpoint is kept") as caught:
         _run(tmp_path / "run", KeyboardInterrupt())
     assert caught.value.exit_code == 130
     assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"

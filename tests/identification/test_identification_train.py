@@ -13,10 +13,10 @@ from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, LeakageError
 from syntype.identification import ClassifierConfig, ClassifierResult, load_classifier, predict, train_classifier
 from syntype.identification.metrics import measure
-from syntype.identification.pictures import plot_confusion
+from syntype.identification.plots import plot_confusion
 from syntype.run import Run
 
-CONFIG = ClassifierConfig(backbone="scratch", size=32, steps=20, batch_size=16, lr=3e-3, device="cpu")
+CONFIG = ClassifierConfig(backbone="scratch", size=32, steps=20, batch_size=16, learning_rate=3e-3, device="cpu")
 NAMES = ("Alpha rubra", "Beta viridis", "Gamma caerulea")
 
 

@@ -24,7 +24,7 @@ from syntype.generators.families.collage import Collage, CollageConfig
 from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.recipe import Settings
 from syntype.run import Run, read_events
-from syntype.synthesis import NOTICE, GenerateConfig, generate, image_seed, read_mark
+from syntype.synthesis import NOTICE, GenerateConfig, generate, image_seed, read_provenance
 
 SPECIES = ("Chromis caerulea", 'Chromis "sp. A" & <cf.>', "Chromis/flava", "Čičavica žutá")
 
@@ -77,7 +77,7 @@ def test_the_table_tells_what_the_files_are(shared: Recorder, tmp_path: Path) ->
     for row, entry in enumerate(collection.table.to_dict("records")):
         content = collection.path(row).read_bytes()
         picture = Image.open(collection.path(row))
-        mark = read_mark(collection.path(row))
+        mark = read_provenance(collection.path(row))
         assert mark is not None
         assert (mark.species, mark.seed, mark.generator_id) == (entry["species"], entry["seed"], entry["generator_id"])
         assert mark.digital_source_type == "compositeCapture"
@@ -227,7 +227,7 @@ def test_jpeg_files_are_asked_for_by_format(shared: Recorder, tmp_path: Path) ->
     assert all(name.endswith(".jpg") for name in collection.table["file_name"])
     with Image.open(collection.path(0)) as picture:
         assert picture.format == "JPEG"
-    assert read_mark(collection.path(0)) is not None
+    assert read_provenance(collection.path(0)) is not None
 
 
 def test_values_that_are_not_finite_are_never_written(shared: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
 
-from syntype.adaptation.methods import FISHER_IMAGES, METHODS, fisher_information, hold
+from syntype.adaptation.methods import FISHER_IMAGES, METHODS, fisher_information, add_ewc_penalty
 from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
 from syntype.encoders import encode_collection, load_encoder
@@ -169,7 +169,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         for parameter in model.lower_critic():
             parameter.requires_grad_(False)
     if config.method == "ewc":
-        hold(model.generator, fisher_information(model, model.generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
+        add_ewc_penalty(model.generator, fisher_information(model, model.generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
     settings = TrainConfig(
         family=generator.family,
         size=generator.size,

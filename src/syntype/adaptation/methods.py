@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from syntype.generators.contract import Adapts
 
-__all__ = ["FISHER_IMAGES", "METHODS", "fisher_information", "hold"]
+__all__ = ["FISHER_IMAGES", "METHODS", "fisher_information", "add_ewc_penalty"]
 
 METHODS = {
     "finetune": "every weight of the generator may change; the discriminators go on from where they stood",
@@ -58,7 +58,7 @@ def fisher_information(model: Adapts, generator: nn.Module, species: Sequence[st
     return information
 
 
-def hold(generator: nn.Module, importance: Mapping[str, Tensor], weight: float) -> None:
+def add_ewc_penalty(generator: nn.Module, importance: Mapping[str, Tensor], weight: float) -> None:
     """Add the gradient of ``weight * sum(F * (p - p0)^2)`` (the penalty of Li et al. 2020) to every gradient that is taken from now on.
 
     ``p0`` is where the parameters are now; ``F`` is ``importance`` over its mean, so that ``weight`` means the same whatever the scale

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER",
     "Result",
-    "Stopped",
+    "Interrupted",
     "device_option",
     "dry_run_option",
     "example",
@@ -63,7 +63,7 @@ R = TypeVar("R", bound=Result)
 S = TypeVar("S", bound="Settings")
 
 
-class Stopped(click.ClickException):
+class Interrupted(click.ClickException):
     """Ctrl-C during a stage: exit code 130, and a sentence about what was kept."""
 
     exit_code = 130
@@ -140,7 +140,7 @@ def run_stage(
         resumable: whether the command has ``--resume``.
 
     Raises:
-        Stopped: the user pressed Ctrl-C, whether the stage let that through or ended early with the status ``interrupted``.
+        Interrupted: the user pressed Ctrl-C, whether the stage let that through or ended early with the status ``interrupted``.
         UnsupportedError: several processes were started for a stage that only one can do.
     """
     from syntype.run import Run, num_processes
@@ -159,7 +159,7 @@ def run_stage(
     except KeyboardInterrupt:
         if run.manifest.get("status") == "running":  # a stage may have noted more than this
             run.finish("interrupted")
-        raise Stopped(f"stopped by Ctrl-C. {kept}") from None
+        raise Interrupted(f"stopped by Ctrl-C. {kept}") from None
     except Exception as error:
         run.finish("failed", error=str(error))
         if isinstance(error, UserError) and run.folder is not None:
@@ -169,7 +169,7 @@ def run_stage(
     status = summary.pop("status", "finished")
     run.finish(status, **summary)
     if status == "interrupted":
-        raise Stopped(f"stopped by Ctrl-C. {kept}")
+        raise Interrupted(f"stopped by Ctrl-C. {kept}")
     return result
 
 

@@ -1,7 +1,7 @@
 """One way from an image file to pixels: every reader of photographs in Syntype goes through ``decode``.
 
 What comes out is always uint8 RGB, upright. What cannot be used raises ``InputError`` with a reason from a short fixed list
-(so that reasons can be counted) and a mend that holds the particulars. Only formats with sturdy decoders are tried, so that a
+(so that reasons can be counted) and a hint that holds the particulars. Only formats with sturdy decoders are tried, so that a
 hostile file never reaches an interpreter (PostScript) or an exotic codec.
 """
 
@@ -92,8 +92,8 @@ def read_image(source: Path | str | bytes) -> Decoded:
         except InputError:
             raise
         except UnidentifiedImageError:
-            mend = f"Syntype reads {', '.join(FORMATS)}: convert it, copy it again if its beginning is damaged, or remove it."
-            raise InputError("is not an image that can be read", mend, file=file) from None
+            hint = f"Syntype reads {', '.join(FORMATS)}: convert it, copy it again if its beginning is damaged, or remove it."
+            raise InputError("is not an image that can be read", hint, file=file) from None
         except Image.DecompressionBombError:
             raise _too_large(file, "") from None
         except Exception as error:  # whatever a decoder throws at hostile bytes concerns this one file

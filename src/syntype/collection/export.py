@@ -15,7 +15,7 @@ import pandas as pd
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
 from syntype.recipe import Settings
-from syntype.run import Run, replacing, write_json
+from syntype.run import Run, atomic_write, write_json
 
 __all__ = ["ExportConfig", "ExportResult", "export"]
 
@@ -57,7 +57,7 @@ def export(collection: Collection, config: ExportConfig, out: Path, run: Run) ->
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{_plain(collection.name) or 'collection'}.{'csv' if config.layout == 'table' else 'zip'}"
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         if config.layout == "table":
             chosen.table.to_csv(temporary, index=False)
         else:

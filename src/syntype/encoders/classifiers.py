@@ -171,9 +171,9 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
         InputError: the folder does not hold a classifier, or its files are damaged or from a newer version.
     """
     folder = Path(folder)
-    mend = "Give the --out folder of: syntype classify train"
+    hint = "Give the --out folder of: syntype classify train"
     if not (folder / "classifier.json").is_file() or not (folder / "weights.safetensors").is_file():
-        raise InputError("is not a classifier (no classifier.json and weights.safetensors)", mend, file=folder)
+        raise InputError("is not a classifier (no classifier.json and weights.safetensors)", hint, file=folder)
     try:
         record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "weights.safetensors")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
-__all__ = ["Calibration", "calibrate", "calibration_error", "strangeness", "temperature"]
+__all__ = ["Calibration", "calibrate", "calibration_error", "energy_score", "temperature"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Calibration:
 
     Attributes:
         temperature: logits are divided by it before they become probabilities.
-        known: strangeness of those photographs: its quantiles 0, 0.01, ..., 1; empty where there were none.
+        known: energy_score of those photographs: its quantiles 0, 0.01, ..., 1; empty where there were none.
     """
 
     temperature: float = 1.0
@@ -34,13 +34,13 @@ class Calibration:
         """
         if not self.known:
             return np.full(len(logits), np.nan)
-        return np.interp(strangeness(logits, self.temperature), self.known, np.linspace(0, 1, len(self.known)))
+        return np.interp(energy_score(logits, self.temperature), self.known, np.linspace(0, 1, len(self.known)))
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     """Calibrate on photographs that trained nothing; see ``temperature`` for the arguments."""
     found = temperature(logits, labels)
-    return Calibration(found, tuple(np.quantile(strangeness(logits, found), np.linspace(0, 1, 101)).tolist()))
+    return Calibration(found, tuple(np.quantile(energy_score(logits, found), np.linspace(0, 1, 101)).tolist()))
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -78,7 +78,7 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int =
     return float(np.abs(gaps).sum())
 
 
-def strangeness(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+def energy_score(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """How little an image looks like any of the species: the free energy -T log sum exp(z / T) (Liu et al. 2020, arXiv 2010.03759, equation 4).
 
     Args:

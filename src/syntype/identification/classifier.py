@@ -45,9 +45,9 @@ class ClassifierConfig(Settings):
     was trained, and on synthetic images too; else ``none``. The prior is that of the real images, which such batches do not show."""
     steps: int = Field(default=2000, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    lr: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """Highest learning rate (AdamW; short warm-up, then cosine to 0)."""
-    backbone_lr: float = Field(default=0.1, ge=0)
+    backbone_learning_rate_factor: float = Field(default=0.1, ge=0)
     """Learning rate of a pre-trained backbone's last layer, as a share of ``lr``."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Each layer of a pre-trained backbone learns this much slower than the next one (Clark et al. 2020, arXiv 2003.10555); 1 all alike."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from syntype.errors import SyntypeError, UnsupportedError
 from syntype.identification.storage import Classifier
-from syntype.run import replacing
+from syntype.run import atomic_write
 
 __all__ = ["ExportResult", "export_onnx"]
 
@@ -88,7 +88,7 @@ def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
     images = _pictures(size)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with torch.inference_mode(), replacing(out) as temporary:
+    with torch.inference_mode(), atomic_write(out) as temporary:
         batch = torch.export.Dim("batch", min=1)
         program = torch.onnx.export(
             whole,

@@ -17,12 +17,12 @@ from syntype.encoders import Backbone
 from syntype.identification.augment import AugmentConfig, augment
 from syntype.run import Run, write_npz
 
-__all__ = ["FeatureCache", "digest_images", "embed", "view_of"]
+__all__ = ["FeatureCache", "digest_images", "embed", "augmented_view"]
 
 _BATCH = 64
 
 
-def view_of(images: np.ndarray, digests: list[str], view: int, config: AugmentConfig) -> torch.Tensor:
+def augmented_view(images: np.ndarray, digests: list[str], view: int, config: AugmentConfig) -> torch.Tensor:
     """One view of each image; a function of the image's content and the view's number alone.
 
     Args:
@@ -79,7 +79,7 @@ class FeatureCache:
 
         Args:
             images: uint8, shape (N, S, S, 3).
-            view: as in ``view_of``.
+            view: as in ``augmented_view``.
             size: side to which the backbone's input is scaled.
 
         Returns:
@@ -101,7 +101,7 @@ class FeatureCache:
         with (run or Run.silent()).progress(f"features, view {view}", len(new)) as bar:
             for start in range(0, len(new), _BATCH):
                 chosen = new[start : start + _BATCH]
-                views = view_of(images[chosen], [digests[position] for position in chosen], view, config)
+                views = augmented_view(images[chosen], [digests[position] for position in chosen], view, config)
                 parts.append(embed(backbone, views, size, runtime).cpu().numpy().astype(np.float16))
                 bar.advance(len(chosen))
         return np.concatenate(parts)

@@ -16,11 +16,11 @@ from syntype.encoders import Backbone, Head
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
-from syntype.identification.loop import Keeper, looks, rate
+from syntype.identification.loop import BestWeights, validation_steps, rate
 from syntype.identification.losses import Objective
 from syntype.identification.metrics import measure
 from syntype.identification.mixing import Targets, cutmix, mixup
-from syntype.identification.sampling import SAMPLER_POWER, schedule
+from syntype.identification.sampling import SAMPLER_POWER, sample_batches
 from syntype.run import Run
 
 __all__ = ["fit_head", "normalise_head", "tau_normalised"]
@@ -49,7 +49,7 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
         head = Head(pool.prototypes(mean, spread), None, mean, spread)
     else:
         head = Head(torch.zeros(num_species, backbone.num_features), torch.zeros(num_species))
-    keeper, looked = Keeper(None if val is None else val.labels, num_species, run), looks(steps)
+    keeper, looked = BestWeights(None if val is None else val.labels, num_species, run), validation_steps(steps)
 
     def look(step: int, loss: float) -> None:
         with torch.no_grad():
@@ -61,19 +61,19 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
     else:
         if config.mix == "cutmix":
             pool.add_composites()
-        batches = schedule(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
+        batches = sample_batches(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
                            cap=config.synthetic_share, seed=seed)  # fmt: skip
         random = np.random.default_rng([seed, 2])
         objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale)
         parameters = list(head.parameters())
-        optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         with run.progress("classifier head", steps) as bar:
             for step, rows in enumerate(batches):
                 features, targets, weights = pool.batch(rows, random, config)
                 loss = objective(head(features if head.is_cosine else (features - mean) / spread), targets, weights, step / steps)
                 for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
                     parameter.grad = gradient
-                optimiser.param_groups[0]["lr"] = config.lr * rate(step, steps)
+                optimiser.param_groups[0]["lr"] = config.learning_rate * learning_rate_factor(step, steps)
                 optimiser.step()
                 if step + 1 in looked:
                     look(step + 1, loss.item())

@@ -1,4 +1,4 @@
-"""What both ways of training share: the learning rate, and which step's weights are kept."""
+"""What both ways of training share: the learning learning_rate_factor, and which step's weights are kept."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from syntype.errors import TrainingError
 from syntype.identification.metrics import measure
 from syntype.run import Run
 
-__all__ = ["Keeper", "looks", "rate"]
+__all__ = ["BestWeights", "validation_steps", "learning_rate_factor"]
 
 _LOOKS = 10
 
 
-def rate(step: int, steps: int) -> float:
+def learning_rate_factor(step: int, steps: int) -> float:
     """Share of the highest learning rate at ``step`` (from 0): linear warm-up over 5 % of the steps, then cosine to 0."""
     warm = max(1, steps // 20)
     if step < warm:
@@ -25,12 +25,12 @@ def rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def looks(steps: int) -> frozenset[int]:
+def validation_steps(steps: int) -> frozenset[int]:
     """Numbers of steps taken after which the validation images are looked at: ten, evenly spread, the last step among them."""
     return frozenset(math.ceil(steps * (look + 1) / _LOOKS) for look in range(_LOOKS))
 
 
-class Keeper:
+class BestWeights:
     """Keeps the weights of the step with the highest macro recall on the validation images; of equals the latest.
 
     Args:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from syntype.identification.mixing import Targets
 from syntype.recipe import Settings
 
-__all__ = ["Loss", "LossConfig", "Objective", "effective_weights", "log_prior", "margins", "share_weights"]
+__all__ = ["Loss", "LossConfig", "Objective", "effective_number_weights", "log_prior", "ldam_margins", "inverse_frequency_weights"]
 
 Loss = Literal["cross_entropy", "focal", "focal_alpha", "class_balanced_focal", "ldam_drw", "logit_adjustment", "balanced_softmax"]
 
@@ -33,7 +33,7 @@ class LossConfig(Settings):
     """Of ``logit_adjustment``: times the logarithm of the prior. 1 is balanced softmax."""
     margin: float = Field(default=0.5, gt=0, le=2)
     """Of ``ldam_drw``: margin of the rarest species, in cosine."""
-    deferred: float = Field(default=0.8, ge=0, le=1)
+    drw_start: float = Field(default=0.8, ge=0, le=1)
     """Of ``ldam_drw``: share of the steps after which species are weighted too."""
 
 
@@ -55,20 +55,20 @@ def log_prior(counts_real: np.ndarray, power: float = 1.0) -> Tensor:
     return torch.from_numpy(np.log(weights / weights.sum())).to(torch.float32)
 
 
-def share_weights(counts_seen: np.ndarray) -> Tensor:
+def inverse_frequency_weights(counts_seen: np.ndarray) -> Tensor:
     """The alpha of long-tailed focal losses: log(1 + N / (n_c C)), scaled to mean 1; float32, shape (C,)."""
     counts = np.asarray(counts_seen, dtype=np.float64)
     weights = np.log1p(counts.sum() / (counts * len(counts)))
     return torch.from_numpy(weights / weights.mean()).to(torch.float32)
 
 
-def effective_weights(counts_seen: np.ndarray, beta: float) -> Tensor:
+def effective_number_weights(counts_seen: np.ndarray, beta: float) -> Tensor:
     """Inverse effective numbers (1 - beta) / (1 - beta^n_c), scaled to mean 1 (Cui et al. 2019, arXiv 1901.05555, section 4); float32, (C,)."""
     weights = (1 - beta) / -np.expm1(np.asarray(counts_seen, dtype=np.float64) * np.log(beta)) if beta > 0 else np.ones(len(counts_seen))
     return torch.from_numpy(weights / weights.mean()).to(torch.float32)
 
 
-def margins(counts_real: np.ndarray, largest: float) -> Tensor:
+def ldam_margins(counts_real: np.ndarray, largest: float) -> Tensor:
     """Margins proportional to n_c^(-1/4), the rarest species' being ``largest`` (Cao et al. 2019, arXiv 1906.07413, section 3.2); float32, (C,)."""
     found = np.maximum(np.asarray(counts_real, dtype=np.float64), 1.0) ** -0.25
     return torch.from_numpy(found / found.max() * largest).to(torch.float32)
@@ -79,21 +79,21 @@ class Objective:
 
     - ``cross_entropy``.
     - ``focal``: (1 - p)^gamma times the cross-entropy -log p (Lin et al. 2017, arXiv 1708.02002, equation 4).
-    - ``focal_alpha``: the same, weighted by ``share_weights`` (equation 5).
-    - ``class_balanced_focal``: the same, weighted by ``effective_weights`` (Cui et al. 2019).
-    - ``ldam_drw``: cross-entropy after the true species' logit has lost its margin; near the end ``effective_weights`` too
+    - ``focal_alpha``: the same, weighted by ``inverse_frequency_weights`` (equation 5).
+    - ``class_balanced_focal``: the same, weighted by ``effective_number_weights`` (Cui et al. 2019).
+    - ``ldam_drw``: cross-entropy after the true species' logit has lost its margin; near the end ``effective_number_weights`` too
       (Cao et al. 2019, sections 3.2 and 3.3). For logits that are scaled cosines.
     - ``logit_adjustment``: cross-entropy of logits + tau log prior (Menon et al. 2021, arXiv 2007.07314, equation 10).
     - ``balanced_softmax``: -log(n_y exp(z_y) / sum_j n_j exp(z_j)) (Ren et al. 2020, arXiv 2007.10740, equation 4): the same with tau 1.
 
-    Priors and weights are those of the images that the sampler shows, as ``log_prior`` says; margins come from the images that there are.
+    Priors and weights are those of the images that the sampler shows, as ``log_prior`` says; ldam_margins come from the images that there are.
 
     Args:
         name: which.
         config: its settings.
         counts_real: *real* training images a species, int, shape (C,); one that has only synthetic images counts as one.
         power: of the sampler, see ``log_prior``.
-        scale: of the cosines, where the logits are cosines; margins are multiplied by it.
+        scale: of the cosines, where the logits are cosines; ldam_margins are multiplied by it.
         device: where the logits will be.
     """
 
@@ -108,13 +108,13 @@ class Objective:
         elif name == "logit_adjustment":
             shift = config.tau * prior
         elif name == "focal_alpha":
-            weights = share_weights(seen)
+            weights = inverse_frequency_weights(seen)
         elif name in ("class_balanced_focal", "ldam_drw"):
-            weights = effective_weights(seen, config.beta)
+            weights = effective_number_weights(seen, config.beta)
         if name == "ldam_drw":
-            margin = scale * margins(counts_real, config.margin)
+            margin = scale * ldam_margins(counts_real, config.margin)
         self.shift, self.margins, self.weights = (None if values is None else values.to(device) for values in (shift, margin, weights))
-        self.deferred = config.deferred if name == "ldam_drw" else 0.0
+        self.drw_start = config.drw_start if name == "ldam_drw" else 0.0
         self.gamma = config.gamma if "focal" in name else 0.0
 
     def __call__(self, logits: Tensor, targets: Targets, weights: Tensor | None = None, progress: float = 1.0) -> Tensor:
@@ -141,6 +141,6 @@ class Objective:
         losses = F.cross_entropy(logits, labels, reduction="none")
         if self.gamma:
             losses = (-torch.expm1(-losses)).clamp_min(torch.finfo(torch.float32).tiny) ** self.gamma * losses
-        if self.weights is not None and progress >= self.deferred:
+        if self.weights is not None and progress >= self.drw_start:
             losses = losses * self.weights[labels]
         return losses

@@ -17,10 +17,10 @@ from syntype.identification.augment import augment
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import embed
-from syntype.identification.loop import Keeper, looks, rate
+from syntype.identification.loop import BestWeights, validation_steps, rate
 from syntype.identification.losses import Objective
 from syntype.identification.mixing import Targets, cutmix, mixup
-from syntype.identification.sampling import SAMPLER_POWER, schedule
+from syntype.identification.sampling import SAMPLER_POWER, sample_batches
 from syntype.run import Run
 
 __all__ = ["fit_network"]
@@ -34,7 +34,7 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
     """Train backbone and head together; see ``fit`` for the arguments.
 
     AdamW with a warm-up and a cosine, weight decay on matrices and kernels only, and a moving average of the weights, which is what
-    is looked at and kept. A pre-trained backbone keeps its batch-normalisation statistics and learns at ``lr * backbone_lr``.
+    is looked at and kept. A pre-trained backbone keeps its batch-normalisation statistics and learns at ``lr * backbone_learning_rate_factor``.
 
     Args:
         runtime: where the validation images are looked at, and where the result is to run; ``config`` says how the network is trained.
@@ -48,10 +48,10 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
     model = nn.ModuleDict({"backbone": backbone.network, "head": head})
     averaged = MovingAverage(model)
     optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
-    batches = schedule(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
+    batches = sample_batches(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
                        cap=config.synthetic_share, seed=seed)  # fmt: skip
     objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale, runtime.device)
-    keeper, looked = Keeper(None if val is None else val.labels, num_species, run), looks(config.steps)
+    keeper, looked = BestWeights(None if val is None else val.labels, num_species, run), validation_steps(config.steps)
     with run.progress("classifier", config.steps) as bar:
         for step, rows in enumerate(batches):
             model.train(scratch)
@@ -60,7 +60,7 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             for group in optimiser.param_groups:
-                group["lr"] = group["highest"] * rate(step, config.steps)
+                group["lr"] = group["highest"] * learning_rate_factor(step, config.steps)
             optimiser.step()
             averaged.update(warmed_up(step, _EMA))
             if step + 1 in looked:
@@ -84,7 +84,7 @@ def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, An
     groups: list[dict[str, Any]] = []
     for part, network in model.items():
         tuned = part == "backbone" and config.backbone != SCRATCH
-        highest = config.lr * (config.backbone_lr if tuned else 1.0)
+        highest = config.learning_rate * (config.backbone_learning_rate_factor if tuned else 1.0)
         if tuned and config.layer_decay < 1:  # timm knows the layers of its networks, and their order
             found = param_groups_layer_decay(network, config.weight_decay, layer_decay=config.layer_decay)
         else:

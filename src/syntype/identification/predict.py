@@ -17,7 +17,7 @@ from syntype.collection.pixels import crop_square
 from syntype.collection.sources import SIDECARS
 from syntype.errors import InputError
 from syntype.identification.storage import Classifier
-from syntype.run import Run, replacing
+from syntype.run import Run, atomic_write
 
 __all__ = ["Form", "PredictResult", "predict"]
 
@@ -70,7 +70,7 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form:
     out_csv.parent.mkdir(parents=True, exist_ok=True)
     found, errors = np.zeros(len(classifier.species), np.int64), 0
     with (
-        replacing(out_csv) as temporary,
+        atomic_write(out_csv) as temporary,
         temporary.open("w", encoding="utf-8", newline="", errors="backslashreplace") as handle,
         run.progress("identifying", len(files)) as bar,
     ):
@@ -131,4 +131,4 @@ def _read(file: Path, size: int) -> np.ndarray | str:
     try:
         return crop_square(decode(file), size)
     except InputError as error:
-        return f"{error.reason}. {error.mend}"
+        return f"{error.reason}. {error.hint}"

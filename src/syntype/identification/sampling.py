@@ -1,4 +1,4 @@
-"""Which images make up each batch: a schedule drawn once, so that every arm of a study takes the same number of steps."""
+"""Which images make up each batch: a sample_batches drawn once, so that every arm of a study takes the same number of steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["SAMPLER_POWER", "Sampler", "schedule", "synthetic_in_batch"]
+__all__ = ["SAMPLER_POWER", "Sampler", "sample_batches", "num_synthetic_per_batch"]
 
 Sampler = Literal["natural", "square_root", "balanced"]
 
@@ -14,7 +14,7 @@ SAMPLER_POWER: dict[str, float] = {"natural": 1.0, "square_root": 0.5, "balanced
 """A species with n images is drawn with probability proportional to n^power."""
 
 
-def synthetic_in_batch(num_real: int, num_synthetic: int, batch_size: int, cap: float) -> int:
+def num_synthetic_per_batch(num_real: int, num_synthetic: int, batch_size: int, cap: float) -> int:
     """Synthetic images in every batch: their share of the pool, at most ``cap`` of the batch (all of it without real images)."""
     if num_real == 0 or num_synthetic == 0:
         return batch_size if num_real == 0 else 0
@@ -22,7 +22,7 @@ def synthetic_in_batch(num_real: int, num_synthetic: int, batch_size: int, cap: 
     return min(max(fair, 1), int(cap * batch_size + 1e-9))
 
 
-def schedule(labels: np.ndarray, is_synthetic: np.ndarray, *, steps: int, batch_size: int, sampler: Sampler, cap: float, seed: int) -> np.ndarray:
+def sample_batches(labels: np.ndarray, is_synthetic: np.ndarray, *, steps: int, batch_size: int, sampler: Sampler, cap: float, seed: int) -> np.ndarray:
     """Draw the images of every batch.
 
     Real images and synthetic ones are drawn apart, each with the sampler, and every batch holds the same number of both.
@@ -37,7 +37,7 @@ def schedule(labels: np.ndarray, is_synthetic: np.ndarray, *, steps: int, batch_
         int64, shape (steps, batch_size), positions in ``labels``; the synthetic ones stand last in each row.
     """
     pools = (np.flatnonzero(~is_synthetic), np.flatnonzero(is_synthetic))
-    num_synthetic = synthetic_in_batch(len(pools[0]), len(pools[1]), batch_size, cap)
+    num_synthetic = num_synthetic_per_batch(len(pools[0]), len(pools[1]), batch_size, cap)
     parts = []
     for origin, (pool, width) in enumerate(zip(pools, (batch_size - num_synthetic, num_synthetic), strict=True)):
         random = np.random.default_rng([seed, 1, origin])

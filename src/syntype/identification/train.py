@@ -17,7 +17,7 @@ from syntype.identification.classifier import ClassifierConfig, FittedClassifier
 from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit
 from syntype.identification.metrics import Metrics, measure
-from syntype.identification.pictures import plot_confusion
+from syntype.identification.plots import plot_confusion
 from syntype.identification.storage import Classifier, save_classifier
 from syntype.run import Run
 
@@ -34,7 +34,7 @@ class ClassifierResult:
         num_train: real training images.
         num_synthetic: synthetic training images.
         num_test: test images.
-        sureness: see ``summary``.
+        probability_metrics: see ``summary``.
     """
 
     folder: Path
@@ -43,14 +43,14 @@ class ClassifierResult:
     num_train: int
     num_synthetic: int
     num_test: int
-    sureness: dict[str, float | None]
+    probability_metrics: dict[str, float | None]
 
     def summary(self) -> dict[str, Any]:
         """Accuracy, macro recall, macro F1, recall per bin, how often the true species is among the five likeliest, the expected calibration
         error (with every image counting the same, and every species), and numbers of images; None where there is nothing to measure."""
         return {
             **self.metrics.summary(),
-            **self.sureness,
+            **self.probability_metrics,
             "num_train": self.num_train,
             "num_synthetic": self.num_synthetic,
             "num_test": self.num_test,
@@ -81,7 +81,7 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     logits, labels = fitted.predict_logits(test.pixels(config.size)), test.labels()
     tested = measure(labels, logits.argmax(axis=1), counts)
     numbers = (len(real), len(train) - len(real), len(test))
-    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, *numbers, _sureness(logits, labels, fitted))
+    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, *numbers, _probability_metrics(logits, labels, fitted))
     record = {
         "training": {
             "collection": collection.name,
@@ -122,7 +122,7 @@ def labelled(real: Collection, size: int, species: tuple[str, ...], synthetic: C
     return LabelledImages(pixels[0] if len(parts) == 1 else np.concatenate(pixels), np.concatenate(labels), origin)
 
 
-def _sureness(logits: np.ndarray, labels: np.ndarray, fitted: FittedClassifier) -> dict[str, float | None]:
+def _probability_metrics(logits: np.ndarray, labels: np.ndarray, fitted: FittedClassifier) -> dict[str, float | None]:
     if not len(labels):
         return {"top_5_accuracy": None, "calibration_error": None, "balanced_calibration_error": None}
     better = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(axis=1)

@@ -30,9 +30,9 @@ from syntype.generators import Generator
 from syntype.generators.contract import Adapts
 from syntype.recipe import Settings
 from syntype.run import Run
-from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image
+from syntype.synthesis.provenance import NOTICE, Provenance, read_provenance, write_image
 
-__all__ = ["DrawConfig", "DrawResult", "Job", "draw_collection", "image_seed", "licence_of", "mark_of", "require_species", "slug", "suffix"]
+__all__ = ["DrawConfig", "DrawResult", "Job", "draw_collection", "image_seed", "licence_of", "provenance_of", "require_species", "slug", "suffix"]
 
 
 class DrawConfig(Settings):
@@ -93,7 +93,7 @@ class Job:
     """
 
     file_name: str
-    mark: Mark
+    mark: Provenance
     licence: str | None
     parents: tuple[str, ...] = ()
 
@@ -134,10 +134,10 @@ def _instead(generator: Generator) -> str:
     )
 
 
-def mark_of(generator: Generator, species: str, seed: int, controls: dict[str, Any], term: str) -> Mark:
+def provenance_of(generator: Generator, species: str, seed: int, controls: dict[str, Any], term: str) -> Provenance:
     """The mark of an image; ``controls`` as JSON has them."""
     software = f"Syntype {metadata.version('syntype')}"
-    return Mark(generator.generator_id, generator.family, species, seed, json.loads(json.dumps(controls)), term, software)
+    return Provenance(generator.generator_id, generator.family, species, seed, json.loads(json.dumps(controls)), term, software)
 
 
 def licence_of(licences: Iterable[str]) -> str | None:
@@ -248,7 +248,7 @@ def _kept(out: Path, job: Job) -> dict[str, Any] | None:
     """The row of an image that lies there whole and is the one asked for; else None."""
     path = out / job.file_name
     try:
-        return _row(path.read_bytes(), job) if path.is_file() and read_mark(path) == job.mark else None
+        return _row(path.read_bytes(), job) if path.is_file() and read_provenance(path) == job.mark else None
     except InputError:
         return None
 

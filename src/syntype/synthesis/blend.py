@@ -17,8 +17,8 @@ from syntype.compute.grids import tile
 from syntype.generators import Generator, family
 from syntype.generators.contract import BlendOf
 from syntype.run import Run
-from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, suffix
-from syntype.synthesis.pictures import label_board
+from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, provenance_of, require_species, suffix
+from syntype.synthesis.pictures import labelled_grid
 from syntype.synthesis.provenance import write_animation, write_image
 
 __all__ = ["BlendConfig", "BlendResult", "blend"]
@@ -130,7 +130,7 @@ def _job(generator: Generator, config: BlendConfig, name: str, first: tuple[str,
     else:
         species = second[0] if amount == 1 else f"{first[0]} × {second[0]}"
     term = family(generator.family).digital_source_type
-    mark = mark_of(generator, species, first[1], {**config.controls, "blend": told}, term)
+    mark = provenance_of(generator, species, first[1], {**config.controls, "blend": told}, term)
     return _Blend(f"images/{name.rpartition('-')[0]}/{name}.{suffix(config)}", mark, licence_of(generator.licences))
 
 
@@ -141,7 +141,7 @@ def _pictures(jobs: Sequence[_Blend], config: BlendConfig, out: Path) -> Iterato
     if config.layout == "board":
         names = tuple(dict.fromkeys(config.species))
         path = out / "board.png"
-        write_image(label_board(images[: len(names) ** 2], names, names), path, mark)
+        write_image(labelled_grid(images[: len(names) ** 2], names, names), path, mark)
         yield path
         return
     columns = len(images) // config.num

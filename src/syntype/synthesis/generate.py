@@ -9,7 +9,7 @@ from torch import Tensor
 
 from syntype.generators import Generator, family
 from syntype.run import Run
-from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
+from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, provenance_of, require_species, slug, suffix
 
 __all__ = ["GenerateConfig", "GenerateResult", "generate", "image_seed"]
 
@@ -49,7 +49,7 @@ def generate(generator: Generator, config: GenerateConfig, out: Path, run: Run) 
     jobs = [
         Job(
             f"images/{slug(name)}/{slug(name)}-{index:06d}.{suffix(config)}",
-            mark_of(generator, name, image_seed(config.seed, name, index), config.controls, term),
+            provenance_of(generator, name, image_seed(config.seed, name, index), config.controls, term),
             licence,
         )
         for name in names

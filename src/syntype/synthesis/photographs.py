@@ -22,7 +22,7 @@ from syntype.compute.tensors import to_tensor
 from syntype.errors import CollectionError, InputError, LeakageError, require_known
 from syntype.generators import Generator
 from syntype.run import Run
-from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
+from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, provenance_of, require_species, slug, suffix
 from syntype.synthesis.provenance import EDITED, write_image
 
 __all__ = ["InpaintConfig", "InpaintResult", "PhotographsConfig", "VaryConfig", "VaryResult", "choose_photographs", "inpaint", "vary"]
@@ -195,7 +195,7 @@ def _job(
     entry = chosen.table.iloc[row]
     species, parent = str(entry["species"]), str(entry["image_id"])
     controls = {**config.controls, stage: {"photograph": parent, **told}}
-    mark = mark_of(generator, species, image_seed(config.seed, parent, index), controls, EDITED)
+    mark = provenance_of(generator, species, image_seed(config.seed, parent, index), controls, EDITED)
     own = [] if pd.isna(entry["licence"]) else [str(entry["licence"])]
     file_name = f"images/{slug(species)}/{slug(parent)}-{name}-{index:04d}.{suffix(config)}"
     return _FromPhotograph(file_name, mark, licence_of(sorted({*generator.licences, *own})), (parent,), row, strength)
@@ -215,18 +215,18 @@ def _hole(config: InpaintConfig, height: int, width: int) -> tuple[np.ndarray, d
         grey = Image.fromarray(decode(config.mask)).convert("L").resize((width, height), Image.Resampling.BOX)
         hole = np.asarray(grey) >= 128
         told: dict[str, Any] = {"mask": hashlib.sha256(read_bytes(config.mask)).hexdigest()}
-        mend, file = "Paint it white where to draw, and black where to keep.", config.mask
+        hint, file = "Paint it white where to draw, and black where to keep.", config.mask
     else:
         box, sides = np.array(config.box, dtype=float), np.array([width, height, width, height])
         left, top, right, bottom = np.rint(box * (sides if box.max() <= 1 else 1)).astype(int).clip(0, sides).tolist()
         hole = np.zeros((height, width), dtype=bool)
         hole[top:bottom, left:right] = True
         told, file = {"box": [left, top, right, bottom]}, None
-        mend = f"The generator's images are {width} pixels wide and {height} high; give left, top, right, bottom."
+        hint = f"The generator's images are {width} pixels wide and {height} high; give left, top, right, bottom."
     if not hole.any():
-        raise InputError("leaves nothing to draw" if file else f"the box {config.box} holds no pixel", mend, file=file)
+        raise InputError("leaves nothing to draw" if file else f"the box {config.box} holds no pixel", hint, file=file)
     if hole.all():
-        raise InputError("leaves nothing of the photograph" if file else f"the box {config.box} covers the whole photograph", mend, file=file)
+        raise InputError("leaves nothing of the photograph" if file else f"the box {config.box} covers the whole photograph", hint, file=file)
     return hole, told
 
 

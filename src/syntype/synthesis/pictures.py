@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["label_board"]
+__all__ = ["labelled_grid"]
 
 
-def label_board(images: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
+def labelled_grid(images: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
     """A table of images with a name before each row and above each column: uint8, shape (height, width, 3).
 
     Args:

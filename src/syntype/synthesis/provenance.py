@@ -25,9 +25,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from syntype.errors import InputError
-from syntype.run import replacing
+from syntype.run import atomic_write
 
-__all__ = ["EDITED", "NOTICE", "TRAINED", "Mark", "read_mark", "write_animation", "write_image"]
+__all__ = ["EDITED", "NOTICE", "TRAINED", "Provenance", "read_provenance", "write_animation", "write_image"]
 
 NOTICE = "Synthetic image. Not occurrence evidence."
 """The sentence in every mark (description and usage terms) and in the column ``terms`` of every synthetic collection."""
@@ -49,7 +49,7 @@ _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  #
 
 
 @dataclass(frozen=True)
-class Mark:
+class Provenance:
     """What an image says of itself.
 
     Attributes:
@@ -71,7 +71,7 @@ class Mark:
     software: str = "Syntype"
 
 
-def write_image(image: np.ndarray, path: Path, mark: Mark, *, quality: int = 95) -> bytes:
+def write_image(image: np.ndarray, path: Path, mark: Provenance, *, quality: int = 95) -> bytes:
     """Write an image with its mark; a crash leaves no half of a file.
 
     Args:
@@ -99,7 +99,7 @@ def write_image(image: np.ndarray, path: Path, mark: Mark, *, quality: int = 95)
     return _write(buffer.getvalue(), path)
 
 
-def write_animation(frames: Sequence[np.ndarray], path: Path, mark: Mark, *, milliseconds: int) -> bytes:
+def write_animation(frames: Sequence[np.ndarray], path: Path, mark: Provenance, *, milliseconds: int) -> bytes:
     """Write an endless animation with its mark; a crash leaves no half of a file.
 
     Args:
@@ -124,14 +124,14 @@ def write_animation(frames: Sequence[np.ndarray], path: Path, mark: Mark, *, mil
 
 def _write(content: bytes, path: Path) -> bytes:
     try:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", "Check the disk's free space and the folder's permissions.", file=path) from None
     return content
 
 
-def read_mark(path: Path) -> Mark | None:
+def read_provenance(path: Path) -> Provenance | None:
     """The mark in an image file, or None where there is none of Syntype's.
 
     Raises:
@@ -148,7 +148,7 @@ def read_mark(path: Path) -> Mark | None:
     try:
         root = fromstring(packet)
         controls = json.loads(_value(root, "syntype", "controls"))
-        return Mark(
+        return Provenance(
             generator_id=_value(root, "syntype", "generator"),
             family=_value(root, "syntype", "family"),
             species=_value(root, "syntype", "species"),
@@ -168,12 +168,12 @@ def _value(root: Element, prefix: str, name: str) -> str:
     return element.text or ""
 
 
-def _told(mark: Mark) -> str:
+def _told(mark: Provenance) -> str:
     """The mark in words."""
     return f"{NOTICE} {mark.species}, made by {mark.software} (generator {mark.generator_id}, family {mark.family}, seed {mark.seed})."
 
 
-def _packet(mark: Mark) -> str:
+def _packet(mark: Provenance) -> str:
     """The XMP packet (XMP specification, part 1, section 7), as XML."""
     properties = (
         ("dc:description", _language(_told(mark))),
