@@ -29,12 +29,12 @@ from syntype.recipe import Settings, write_yaml
 __all__ = [
     "Progress",
     "Run",
+    "atomic_write",
     "is_main_process",
     "num_processes",
     "parse_events",
     "read_events",
     "read_json_object",
-    "atomic_write",
     "write_json",
     "write_npz",
 ]

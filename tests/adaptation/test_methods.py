@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.adaptation.methods import fisher_information, add_ewc_penalty
+from syntype.adaptation.methods import add_ewc_penalty, fisher_information
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import seeded_normal
 from syntype.generators import family

@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax, softmax
 from torch.nn import functional as F
 
-from syntype.identification.losses import Loss, LossConfig, Objective, effective_number_weights, log_prior, ldam_margins, inverse_frequency_weights
+from syntype.identification.losses import Loss, LossConfig, Objective, effective_number_weights, inverse_frequency_weights, ldam_margins, log_prior
 from syntype.identification.mixing import Targets
 
 COUNTS = np.array([100, 10, 2, 1])

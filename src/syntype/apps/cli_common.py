@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER",
-    "Result",
     "Interrupted",
+    "Result",
     "device_option",
     "dry_run_option",
     "example",

@@ -1,4 +1,4 @@
-"""Identify a folder of photographs."""
+"""Identify the species of all photographs in a folder."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _TOP = 5
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was identified.
+    """Result of ``predict``.
 
     Attributes:
-        path: the CSV file.
-        num_images: rows with a species.
-        num_errors: rows with an error.
-        counts: images a species, commonest first.
+        path: The CSV file.
+        num_images: Number of identified images.
+        num_errors: Number of files that could not be read.
+        counts: Number of images per species, most frequent first.
     """
 
     path: Path
@@ -44,20 +44,27 @@ class PredictResult:
     counts: dict[str, int]
 
     def summary(self) -> dict[str, Any]:
-        """The counts, as plain values."""
+        """Values for ``--json``."""
         return {"file": str(self.path), "num_images": self.num_images, "num_errors": self.num_errors, "species": self.counts}
 
 
 def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form: Form = "syntype") -> PredictResult:
-    """Identify every image of a folder and its sub-folders, and write a CSV.
+    """Identify the species of every image in a folder and its sub-folders, and write a CSV file.
 
-    ``syntype`` has a row an image: file_name (relative to the folder), species, probability, species_2, probability_2 … up to five, unlike
-    (share of the validation photographs that resembled the known species more; from about 0.95 on perhaps none of them), error. ``pybioclip``
-    has a row for each of the five species of an image and the columns of that program; ranks that a classifier does not know stay empty, and
-    files that cannot be read are left out. Such a file stops nothing. Images are decoded, squared and identified in chunks.
+    The format ``syntype`` has one row per image: ``file_name`` (relative to the folder), ``species``, ``probability``, ``species_2``,
+    ``probability_2`` ... up to five, ``out_of_distribution_score`` (in [0, 1]; from about 0.95 on, the image may show none of the species) and
+    ``error``. The format ``pybioclip`` has the columns of that program and one row for each of the five species of an image. Its taxonomic ranks
+    above genus are empty, and files that cannot be read are left out. Unreadable files do not stop the run.
+
+    Args:
+        classifier: As ``load_classifier`` returns it.
+        folder: Folder of images. Hidden files and tables are skipped.
+        out_csv: CSV file to write.
+        run: Shows progress.
+        form: Format of the CSV file.
 
     Raises:
-        InputError: the folder does not exist or holds no files.
+        InputError: The folder does not exist or holds no files.
     """
     folder, out_csv = Path(folder), Path(out_csv)
     if not folder.is_dir():
@@ -80,18 +87,18 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form:
         names = iter(files)
         while chunk := list(islice(decoded, _CHUNK)):
             images = [item for item in chunk if isinstance(item, np.ndarray)]
-            probabilities, unlike = classifier.identify(np.stack(images)) if images else (np.empty((0, 0)), np.empty(0))
-            answers = iter(zip(probabilities, unlike, strict=True))
+            probabilities, ood_scores = classifier.identify(np.stack(images)) if images else (np.empty((0, 0)), np.empty(0))
+            answers = iter(zip(probabilities, ood_scores, strict=True))
             for item in chunk:
                 name = next(names).relative_to(folder.absolute()).as_posix()
                 if isinstance(item, str):
                     writer.writerows(rows_of(name, [], float("nan"), item, top))
                     errors += 1
                     continue
-                shares, strange = next(answers)
+                shares, score = next(answers)
                 order = np.argsort(-shares, kind="stable")[:top]
                 found[order[0]] += 1
-                writer.writerows(rows_of(name, [(classifier.species[i], float(shares[i])) for i in order], float(strange), "", top))
+                writer.writerows(rows_of(name, [(classifier.species[i], float(shares[i])) for i in order], float(score), "", top))
             bar.advance(len(chunk))
     ranked = [int(i) for i in np.argsort(-found, kind="stable") if found[i]]
     return PredictResult(out_csv, int(found.sum()), errors, {classifier.species[i]: int(found[i]) for i in ranked})
@@ -99,18 +106,18 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form:
 
 def _wide_columns(top: int) -> list[str]:
     places = [("species", "probability"), *((f"species_{place}", f"probability_{place}") for place in range(2, top + 1))]
-    return ["file_name", *(name for pair in places for name in pair), "unlike", "error"]
+    return ["file_name", *(name for pair in places for name in pair), "out_of_distribution_score", "error"]
 
 
-def _wide(name: str, species: list[tuple[str, float]], unlike: float, error: str, top: int) -> list[list[str]]:
+def _wide(name: str, species: list[tuple[str, float]], ood_score: float, error: str, top: int) -> list[list[str]]:
     cells = [cell for one, share in species for cell in (one, f"{share:.4f}")] or [""] * (2 * top)
-    return [[name, *cells, "" if math.isnan(unlike) else f"{unlike:.3f}", error]]
+    return [[name, *cells, "" if math.isnan(ood_score) else f"{ood_score:.3f}", error]]
 
 
 _LONG_COLUMNS = ["file_name", "kingdom", "phylum", "class", "order", "family", "genus", "species_epithet", "species", "common_name", "score"]
 
 
-def _long(name: str, species: list[tuple[str, float]], unlike: float, error: str, top: int) -> list[list[str]]:
+def _long(name: str, species: list[tuple[str, float]], ood_score: float, error: str, top: int) -> list[list[str]]:
     rows = []
     for one, share in species:
         genus, _, epithet = one.partition(" ")
@@ -119,7 +126,7 @@ def _long(name: str, species: list[tuple[str, float]], unlike: float, error: str
 
 
 def _walk(folder: Path) -> list[Path]:
-    """Files that may be images, sorted; hidden ones and tables are passed over."""
+    """Files that may be images, sorted. Hidden files and tables are skipped."""
     found = []
     for here, folders, names in os.walk(folder.absolute()):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -9,7 +9,18 @@ from torch import Tensor
 
 from syntype.generators import Generator, family
 from syntype.run import Run
-from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, provenance_of, require_species, slug, suffix
+from syntype.synthesis._drawing import (
+    DrawConfig,
+    DrawResult,
+    Job,
+    draw_collection,
+    image_seed,
+    licence_of,
+    provenance_of,
+    require_species,
+    slug,
+    suffix,
+)
 
 __all__ = ["GenerateConfig", "GenerateResult", "generate", "image_seed"]
 

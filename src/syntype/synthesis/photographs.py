@@ -22,7 +22,18 @@ from syntype.compute.tensors import to_tensor
 from syntype.errors import CollectionError, InputError, LeakageError, require_known
 from syntype.generators import Generator
 from syntype.run import Run
-from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, provenance_of, require_species, slug, suffix
+from syntype.synthesis._drawing import (
+    DrawConfig,
+    DrawResult,
+    Job,
+    draw_collection,
+    image_seed,
+    licence_of,
+    provenance_of,
+    require_species,
+    slug,
+    suffix,
+)
 from syntype.synthesis.provenance import EDITED, write_image
 
 __all__ = ["InpaintConfig", "InpaintResult", "PhotographsConfig", "VaryConfig", "VaryResult", "choose_photographs", "inpaint", "vary"]
