@@ -172,7 +172,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(generator: G
         blend(generator, BlendConfig(species=("Aus primvs",)), out, run)
     with pytest.raises(UnknownNameError, match="photograph"):
         vary(generator, photographs, VaryConfig(photographs=("nowhere",)), out, run)
-    with pytest.raises(InputError, match="holds no pixel"):
+    with pytest.raises(InputError, match="contains no pixel"):
         inpaint(generator, photographs, InpaintConfig(box=(0.5, 0.5, 0.5, 0.5)), out, run)
     assert not out.exists()
     for wrong in ({"species": ()}, {"species": NAMES[:1], "layout": "board"}, {"species": NAMES, "of": "latent"}, {"species": NAMES, "steps": 1}):

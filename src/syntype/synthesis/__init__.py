@@ -1,4 +1,4 @@
-"""Seeds to images: ``generate``, ``blend``, ``vary``, ``inpaint``, and the mark that every synthetic image carries."""
+"""Synthetic images from a trained generator: ``generate``, ``blend``, ``vary``, ``inpaint``, and the provenance metadata in every image file."""
 
 from __future__ import annotations
 
