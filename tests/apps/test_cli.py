@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from syntype.apps.cli import cli, main
+from syntype.apps.cli import SECTIONS, cli, main
 from syntype.apps.cli_common import Interrupted, plain, run_stage, settings
 from syntype.collection import Collection
 from syntype.errors import SyntypeError
@@ -80,6 +80,20 @@ def test_the_contracts_commands_exist() -> None:
         "study,report,families,demo,export,serve"
     )
     assert set(COMMANDS) == set(promised.split(","))
+
+
+def test_every_command_is_in_one_section_of_the_help_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(cli.commands)
+    _, out, _ = call(capsys, "--help")
+    assert [line.split()[0] for line in out.splitlines() if line.split()[:1] in [[name] for name in cli.commands]] == cli.list_commands(
+        click.Context(cli)
+    )
+
+
+@pytest.mark.parametrize("name", ["colect", "trian"])
+def test_a_misspelt_command_is_answered_with_a_suggestion(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, name)
+    assert code == 2 and "Did you mean" in err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

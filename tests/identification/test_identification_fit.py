@@ -236,9 +236,9 @@ def test_lengths_of_a_heads_rows_are_evened_out_as_far_as_validation_says(cache:
 
 def test_heads_and_losses_that_do_not_go_together_are_explained() -> None:
     for settings, words in (
-        ({"head": "prototype", "backbone": "scratch"}, "learns nothing"),
-        ({"head": "linear", "loss": "ldam_drw"}, "margins between cosines"),
-        ({"head": "cosine", "refit": "tau_norm"}, "cosines have none"),
+        ({"head": "prototype", "backbone": "scratch"}, "frozen pre-trained backbone"),
+        ({"head": "linear", "loss": "ldam_drw"}, "needs a cosine head"),
+        ({"head": "cosine", "refit": "tau_norm"}, "no effect on cosines"),
     ):
         with pytest.raises(RecipeError, match=words):
             ClassifierConfig.parse(settings)
