@@ -26,8 +26,7 @@ from syntype.apps.cli_common import (
 __all__ = ["COMMANDS"]
 
 IMAGES_PER_SECOND = 100.0
-"""For ``--dry-run``: images per second that a bundled backbone encodes on two cores without a GPU. Training it takes about three times as
-long."""
+"""For ``--dry-run``: images per second that a bundled backbone encodes on two cores without a GPU. Training takes three times as long."""
 
 
 @click.group(
@@ -53,7 +52,8 @@ def classify() -> None:
 )
 @click.option(
     "--loss",
-    help="Loss: cross_entropy, focal, focal_alpha, class_balanced_focal, ldam_drw, logit_adjustment or balanced_softmax.  [default: balanced_softmax]",
+    help="Loss: cross_entropy, focal, focal_alpha, class_balanced_focal, ldam_drw, logit_adjustment or balanced_softmax.  "
+    "[default: balanced_softmax]",
 )
 @click.option("--sampler", help="How often species are drawn: natural, square_root or balanced.  [default: natural]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of training steps.  [default: 2000]")

@@ -58,7 +58,7 @@ def downscale(images: np.ndarray, side: int) -> Tensor:
 
 
 def frame_weights(side: int) -> Tensor:
-    """Weight of each pixel, shape (side, side): a Gaussian with a standard deviation of a quarter of the side. Rotations and crops lose the corners."""
+    """Weight of each pixel, shape (side, side): a Gaussian with a standard deviation of side / 4. Rotations and crops lose the corners."""
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     return torch.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / (2 * 0.5**2))
 

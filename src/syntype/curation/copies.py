@@ -57,7 +57,7 @@ class CopyDetector:
         image_ids: Their image_ids, N names.
         groups: Their groups, N names. Calibration does not compare photographs of one group (video track, specimen), which may be nearly equal.
         labels: Their species, int64, shape (N,).
-        quantile: Fraction of different photographs that the threshold would call copies, in (0, 1).
+        quantile: Fraction of photographs that the threshold would call a copy of a different photograph, in (0, 1).
         seed: Seed of the choice of photographs for calibration, if there are more than ``num_calibration``.
         num_calibration: Largest number of photographs for calibration.
         progress: Called with the number of photographs after each batch of the calibration.

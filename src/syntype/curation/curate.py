@@ -37,7 +37,7 @@ class CurateConfig(Settings):
     size: int = Field(64, ge=32)
     """Side in pixels at which images are compared."""
     copy_quantile: float = Field(0.015, gt=0, lt=0.5)
-    """False-positive rate of the copy detector: fraction of pairs of different photographs that it would call copies."""
+    """False-positive rate of the copy detector: fraction of photographs that it would call a copy of a different photograph."""
     margin_quantile: float = Field(0.1, ge=0, lt=1)
     """Fraction of held-out photographs that the species filter would reject."""
     distribution_quantile: float = Field(0.05, ge=0, lt=1)
@@ -178,13 +178,13 @@ def _labels(synthetic: Collection, real: Collection, reference: Collection) -> n
     for name in names.unique():
         if name not in learnt:
             raise CollectionError(
-                f"{real.root}: has no training photographs of {name!r}, so synthetic images of it cannot be checked. Add photographs, or leave the species out."
+                f"{real.root}: has no training photographs of {name!r}, so synthetic images of it cannot be checked. Add some, or leave the species out."
             )
     return pd.Categorical(names, categories=list(real.species)).codes.astype(np.int64)
 
 
 def _with_held_back(nearest: NearestReal, synthetic: Collection, real: Collection) -> NearestReal:
-    """Also mark files that are identical to a validation or test photograph. This is the only use of these photographs, and it leaks nothing."""
+    """Also mark files that are identical to a validation or test photograph. These photographs have no other use here."""
     held_back = real.select(split=("val", "test")).table
     owner = dict(zip(held_back["sha256"].dropna(), held_back.loc[held_back["sha256"].notna(), "image_id"], strict=True))
     found = [owner.get(digest) if isinstance(digest, str) else None for digest in synthetic.table["sha256"]]

@@ -124,7 +124,7 @@ class Typicality:
         return self.typicality(features, labels) >= np.array([self.thresholds[int(label)] for label in labels], dtype=np.float64)
 
     def _similarity(self, queries: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-        """Similarity to the photographs of the species. With ``groups`` (then the queries are the reference), only to other groups; NaN without any."""
+        """Similarity to the photographs of the species. With ``groups`` (of the reference as queries), only to other groups; NaN without any."""
         result = np.full(len(queries), np.nan)
         for label in np.unique(labels):
             rows, own = np.flatnonzero(labels == label), np.flatnonzero(self._labels == label)
