@@ -178,7 +178,7 @@ def _labels(synthetic: Collection, real: Collection, reference: Collection) -> n
     for name in names.unique():
         if name not in learnt:
             raise CollectionError(
-                f"{real.root}: has no training photographs of {name!r}, so synthetic images of it cannot be checked. Add some, or leave the species out."
+                f"{real.root}: has no training photographs of {name!r}, so its synthetic images cannot be checked. Add some, or leave it out."
             )
     return pd.Categorical(names, categories=list(real.species)).codes.astype(np.int64)
 
