@@ -256,7 +256,7 @@ def _finite(images_NCHW: Tensor, generator: Generator) -> np.ndarray:
     """The images as uint8, shape (N, size, size, 3)."""
     if not bool(torch.isfinite(images_NCHW).all()):
         raise TrainingError(
-            f"generator {generator.generator_id}: produced infinite or NaN values. Use an earlier checkpoint, or train again at a lower rate."
+            f"generator {generator.generator_id}: produced infinite or NaN values. Use an earlier checkpoint, or lower the learning rate."
         )
     return to_uint8(images_NCHW)
 
