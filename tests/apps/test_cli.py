@@ -214,7 +214,7 @@ def test_families_are_listed_with_what_they_can_do(capsys: pytest.CaptureFixture
     listed = {item["family"]: item for item in call_json(capsys, "families")["families"]}
     assert {"projected", "copies", "collage"} <= set(listed)
     assert listed["projected"]["learns"]
-    assert "adapts" in listed["projected"]["abilities"]
+    assert "adapt" in listed["projected"]["abilities"]
     assert not listed["copies"]["learns"]
     assert all(item["description"] for item in listed.values())
     assert call(capsys, "families")[1].startswith(min(listed))
