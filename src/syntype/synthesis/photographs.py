@@ -198,9 +198,9 @@ def choose_photographs(generator: Generator, collection: Collection, config: Pho
         require_known("photograph of this collection", config.photographs, collection.table["image_id"])
         not_training = sorted(set(config.photographs) - set(train.table["image_id"]))
         if not_training:
-            names = ", ".join(not_training[:3]) + (", …" if len(not_training) > 3 else "")
+            shown = ", ".join(not_training[:3]) + (", …" if len(not_training) > 3 else "")
             raise LeakageError(
-                f"{collection.root}: {names} is not a training photograph. Images made from test or validation photographs would leak them into "
+                f"{collection.root}: {shown} is not a training photograph. Images made from test or validation photographs would leak them into "
                 "training. Choose photographs of the split 'train'."
             )
         train = train.where(train.table["image_id"].isin(config.photographs))
