@@ -47,7 +47,7 @@ from syntype.study.synthetic import find_source, prepare_synthetic
 FILL_TO = 60
 """Species with fewer training photographs are the rare ones, which get images."""
 STRENGTHS, AMOUNTS, CARRIED = (0.2, 0.4, 0.6, 0.8), (0.15, 0.3), (0.5, 1.0)
-SCRATCH = {"backbone": "scratch", "lr": 2e-3}
+SCRATCH = {"backbone": "scratch", "learning_rate": 2e-3}
 SHORT = {**SCRATCH, "steps": 800, "refit": "none"}
 JUDGES = {
     "head": {},

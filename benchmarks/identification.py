@@ -33,11 +33,11 @@ from syntype.study.statistics import mean_recall, paired_effect, species_recall
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "frozen": {"size": 64},
-    "scratch": {"size": 64, "backbone": "scratch", "steps": 1000, "lr": 2e-3},
+    "scratch": {"size": 64, "backbone": "scratch", "steps": 1000, "learning_rate": 2e-3},
     "tuned": {"size": 64, "tune": "all", "encoder_size": 96, "steps": 120, "batch_size": 32},
     "frozen-128": {"size": 128},
-    "scratch-128": {"size": 128, "backbone": "scratch", "steps": 500, "lr": 2e-3},
-    "scratch-128, default steps": {"size": 128, "backbone": "scratch", "lr": 2e-3},
+    "scratch-128": {"size": 128, "backbone": "scratch", "steps": 500, "learning_rate": 2e-3},
+    "scratch-128, default steps": {"size": 128, "backbone": "scratch", "learning_rate": 2e-3},
     "tuned-128": {"size": 128, "tune": "all", "steps": 100, "batch_size": 32},
 }
 """Short fits, so that all of them take hours and not days of a core; one with as many steps as by default."""

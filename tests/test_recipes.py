@@ -85,7 +85,7 @@ def test_the_few_shot_fish_recipes_keep_the_settings_of_the_original() -> None:
     assert recipe["model"] | {"latent_dim": 256, "learning_rate": 0.0002, "augmentation": 0.3} == recipe["model"]
     adaptation = find_recipe("fewshot-fish-ewc")
     assert (adaptation["method"], adaptation["batch_size"], adaptation["steps"]) == ("ewc", 4, 2000)
-    assert adaptation["rate"] * recipe["model"]["learning_rate"] == 1e-4
+    assert adaptation["learning_rate_factor"] * recipe["model"]["learning_rate"] == 1e-4
 
 
 def test_the_recipes_of_the_other_adversarial_systems_keep_what_their_sources_report() -> None:

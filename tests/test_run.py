@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from syntype.run import replacing, write_npz
+from syntype.run import atomic_write, write_npz
 
 
 def test_a_file_is_replaced_in_one_go(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
         assert temporary.parent == tmp_path and path.read_text() == "old"
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
@@ -23,7 +23,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
     for error in (OSError("disk full"), KeyboardInterrupt()):
-        with pytest.raises(type(error)), replacing(path) as temporary:
+        with pytest.raises(type(error)), atomic_write(path) as temporary:
             temporary.write_text("half")
             raise error
         assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -1,16 +1,16 @@
-"""Every error a user can meet, in one tree.
+"""The exceptions that Syntype raises on purpose, in one tree.
 
-    SyntypeError                      something Syntype can explain (exit code 1)
-    ├── UserError                     the caller can mend it (exit code 2, one line, no traceback)
-    │   ├── InputError                a file, row or folder that cannot be used
-    │   ├── CollectionError           a collection that is missing, damaged, or lacks what the verb needs
-    │   ├── RecipeError               a setting that does not exist or is out of range
-    │   ├── UnknownNameError          a name that is not in a list; the message gives the list
-    │   ├── UnsupportedError          this generator, backbone or machine cannot do what was asked
-    │   └── LeakageError              test images have reached a place where they would spoil the verdict
-    └── TrainingError                 training went wrong (diverged, ran out of disk); the last checkpoint is kept
+    SyntypeError                      base class (exit code 1)
+    ├── UserError                     the user can correct the input (exit code 2, one line, no traceback)
+    │   ├── InputError                a file, row or folder cannot be used
+    │   ├── CollectionError           a collection is missing, damaged, or lacks what the stage needs
+    │   ├── RecipeError               a setting does not exist or is out of range
+    │   ├── UnknownNameError          a name is not among the known ones; the message lists them
+    │   ├── UnsupportedError          this generator, backbone or machine does not support what was asked
+    │   └── LeakageError              test images would be used for training (data leakage)
+    └── TrainingError                 training failed (diverged, disk full); the last checkpoint is kept
 
-Every message names what is wrong, where, and what to do next.
+Every message says what is wrong, where, and what to do next.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ __all__ = [
 
 
 class SyntypeError(Exception):
-    """Base of every error that Syntype raises on purpose."""
+    """Base class of every error that Syntype raises on purpose."""
 
     exit_code = 1
+    """Exit code of the command line."""
 
 
 class UserError(SyntypeError):
-    """The caller's input is at fault and can be mended."""
+    """The input is wrong, and the user can correct it."""
 
     exit_code = 2
 
@@ -49,24 +50,20 @@ class InputError(UserError):
     """A file, row or folder cannot be used.
 
     Args:
-        reason: what is wrong, as a clause ("the header has no column 'species'").
-        mend: what to do next, as a sentence ("Name it with --species-column.").
-        file: the file concerned.
-        row: its row, counted from 1 below the header.
-
-    Example:
-        >>> print(InputError("the header has no column 'species'", "Name it with --species-column.", file="fish.csv"))
-        fish.csv: the header has no column 'species'. Name it with --species-column.
+        reason: What is wrong, as a clause without a full stop ("the header has no column 'species'").
+        hint: What to do next, as a sentence ("Name it with --species-column.").
+        file: The file or folder concerned.
+        row: The row of a table, counted from 1 below the header.
     """
 
-    def __init__(self, reason: str, mend: str, *, file: Path | str | None = None, row: int | None = None) -> None:
+    def __init__(self, reason: str, hint: str, *, file: Path | str | None = None, row: int | None = None) -> None:
         where = "" if file is None else f"{file}" + (f", row {row}" if row is not None else "") + ": "
-        super().__init__(f"{where}{reason}. {mend}")
-        self.reason, self.mend, self.file, self.row = reason, mend, file, row
+        super().__init__(f"{where}{reason}. {hint}")
+        self.reason, self.hint, self.file, self.row = reason, hint, file, row
 
 
 class CollectionError(UserError):
-    """A collection is missing, damaged, or lacks what the verb needs."""
+    """A collection is missing, damaged, or lacks what the stage needs."""
 
 
 class RecipeError(UserError):
@@ -74,12 +71,12 @@ class RecipeError(UserError):
 
 
 class UnknownNameError(UserError):
-    """A name is not among the known ones; the message lists them and guesses what was meant.
+    """A name is not among the known ones. The message lists them (the first 30) and suggests the most similar one.
 
     Args:
-        kind: what the name should have named ("species", "generator family").
-        name: what was asked for.
-        choices: every valid name.
+        kind: What the name stands for ("species", "generator family").
+        name: The unknown name.
+        choices: Every valid name.
     """
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
@@ -92,7 +89,7 @@ class UnknownNameError(UserError):
 
 
 def require_known(kind: str, names: Iterable[str], choices: Iterable[str]) -> None:
-    """Raise ``UnknownNameError`` for the first name that is not among the choices; thousands of either are looked up at once."""
+    """Raise ``UnknownNameError`` for the first of ``names`` that is not among ``choices``. Both may hold thousands of names."""
     choices = tuple(choices)
     known = set(choices)
     for name in names:
@@ -101,12 +98,12 @@ def require_known(kind: str, names: Iterable[str], choices: Iterable[str]) -> No
 
 
 class UnsupportedError(UserError):
-    """This generator, backbone or machine cannot do what was asked."""
+    """This generator, backbone or machine does not support what was asked."""
 
 
 class LeakageError(UserError):
-    """Test images have reached a place where they would spoil the verdict."""
+    """Test or validation images would be used for training, so that results on them would be too good."""
 
 
 class TrainingError(SyntypeError):
-    """Training went wrong; the last good checkpoint is kept."""
+    """Training failed. The last checkpoint is kept."""

@@ -1,8 +1,8 @@
-"""Recipes: frozen, strict settings, read from YAML and overridden with ``--set a.b=c``.
+"""Settings of the stages: immutable pydantic models, read from YAML files ("recipes") and overridden with ``--set a.b=c``.
 
-Each stage keeps its own settings class beside the function it configures; this module holds what they share.
-A recipe file is the YAML form of one such class. Named recipes live in ``recipes/`` of the source tree and are
-installed with the package.
+Each stage defines its own settings class beside its function. This module holds what they share.
+A recipe file is the YAML form of one settings class. Named recipes are in ``recipes/`` of the source tree and are installed
+with the package.
 """
 
 from __future__ import annotations
@@ -40,13 +40,21 @@ RENAMED = {
 
 
 class Settings(BaseModel):
-    """Base of every settings class: immutable, and an unknown key is an error."""
+    """Base class of all settings. Instances are immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
-        """Validate ``values``; a fault raises ``RecipeError`` naming the key, the fault and the known keys."""
+        """Validate ``values``.
+
+        Args:
+            values: Setting names and values, nested as in a YAML file.
+            source: Where the values come from, for the error message.
+
+        Raises:
+            RecipeError: A setting is unknown, missing or out of range. The message names it and lists the known settings.
+        """
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -57,10 +65,10 @@ class Settings(BaseModel):
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return ``values`` with each ``a.b=c`` applied; the right side is read as YAML (so ``1e-3`` and ``[1, 2]`` work).
+    """Return a copy of ``values`` with each override ``a.b=c`` applied. The right side is read as YAML, so ``1e-3`` and ``[1, 2]`` work.
 
     Raises:
-        RecipeError: an override has no ``=``, or walks through something that is not a mapping.
+        RecipeError: An override has no ``=``, or its key leads through a setting that is not a group.
 
     Example:
         >>> apply_overrides({"steps": 100, "model": {"width": 8}}, ["model.width=16", "rate=1e-3"])
@@ -87,7 +95,7 @@ def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _scalar(text: str) -> Any:
     value = yaml.safe_load(text)
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text: a user means the number
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text, but the user means the number
         try:
             return float(value)
         except ValueError:
@@ -96,7 +104,11 @@ def _scalar(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a recipe file. Raises ``RecipeError`` when it is missing, not YAML, or not a mapping."""
+    """Read a recipe file.
+
+    Raises:
+        RecipeError: The file is missing, is not YAML, or is not a mapping.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -104,12 +116,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: is not valid YAML ({error}).") from None
     if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of settings, one 'key: value' a line.")
+        raise RecipeError(f"{path}: a recipe must be a mapping of settings, with one 'key: value' per line.")
     return values
 
 
 def write_yaml(path: Path, settings: Settings) -> None:
-    """Write settings as YAML, in the order in which the class declares them; a reader sees the old file or the new one."""
+    """Write settings as YAML, in the order of declaration. The write is atomic: a reader sees the old file or the new one."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8")
     os.replace(temporary, path)
@@ -121,15 +133,16 @@ def _recipe_folder() -> Path:
 
 
 def list_recipes() -> dict[str, Path]:
-    """Names of the recipes that come with Syntype, and their files."""
+    """The recipes that are installed with Syntype: name -> file."""
     return {path.stem: path for path in sorted(_recipe_folder().glob("*.yaml"))}
 
 
 def find_recipe(name_or_path: str) -> dict[str, Any]:
-    """Read a recipe by its name or by the path of a YAML file.
+    """Read a recipe by name, or from a file whose name ends in .yaml or .yml.
 
     Raises:
-        UnknownNameError: neither a known recipe nor a file that ends in .yaml or .yml.
+        UnknownNameError: There is no recipe of this name, and it does not end in .yaml or .yml.
+        RecipeError: The file cannot be read.
     """
     if name_or_path.endswith((".yaml", ".yml")):
         return read_yaml(Path(name_or_path))

@@ -1,13 +1,12 @@
-"""A run folder: what was asked, with which versions and seed, what happened, and how it ended.
+"""Run folders: the record of what a stage was asked to do, with which settings, versions and seed, and how it ended.
 
     OUT/
       run.json         manifest: command, seed, library versions, machine, inputs, status, result
       recipe.yaml      the resolved settings
-      progress.jsonl   one JSON object an event, appended and flushed as it happens
-      now.json         while the run lasts: how far it is, and the time left
+      progress.jsonl   one JSON object per event, written when it happens
+      now.json         current progress and remaining time; exists only while the stage runs
 
-Every stage function takes a ``Run`` and has one of its own if none is given (``keeps_run``): a run folder in ``out``, with progress on standard
-error. ``Run.silent()`` keeps and shows nothing.
+Every stage function takes a ``Run``. ``Run.silent()`` writes and prints nothing.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ __all__ = [
     "OWN_RUN",
     "Progress",
     "Run",
+    "atomic_write",
     "is_main_process",
     "keeps_run",
     "num_processes",
     "parse_events",
     "plain",
     "read_events",
-    "read_object",
-    "replacing",
+    "read_json_object",
     "write_json",
     "write_npz",
 ]
@@ -53,10 +52,11 @@ _VERSIONED = ("syntype", "torch", "torchvision", "timm", "numpy", "pillow", "pan
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; the file written there takes its place in the end, and is gone if an error comes first.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder. On success it replaces ``path``; after an error it is deleted.
 
-    So a reader sees the old file or the new one, never half of one; and of processes and threads that write at once, the last one wins.
+    A reader therefore sees the old file or the new one, never a part of one. If several processes or threads write at once, the last
+    one wins.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
@@ -68,13 +68,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    with replacing(path) as temporary:
+    """Write JSON atomically."""
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is no file, or no object in it."""
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Returns an empty dict if the file is missing or holds no JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -83,37 +83,43 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
-    """Write arrays as ``.npz``, whole or not at all; the folder is made where it is missing."""
+    """Write arrays as ``.npz`` atomically. A missing folder is created."""
     import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
 def num_processes() -> int:
-    """How many processes ``torchrun`` or ``accelerate launch`` has started for this command; 1 without them."""
+    """Number of processes that ``torchrun`` or ``accelerate launch`` has started for this command; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main_process() -> bool:
-    """True in the one of these processes that writes files and speaks."""
+    """Whether this is the process that writes files and prints messages (rank 0)."""
     return num_processes() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 class Progress:
-    """A bar with the time left on a terminal; a line every 30 seconds elsewhere; always on standard error.
+    """Progress on standard error: a bar with the remaining time on a terminal, otherwise one line every 30 seconds.
 
-    In a run's folder ``now.json`` says the same to other programs, at most once a second: ``doing``, ``done``, ``total``, ``seconds_left``
-    (null where it is not known), ``note``.
+    If the run has a folder, ``now.json`` there holds the same for other programs, updated at most once a second: ``doing`` (description),
+    ``done``, ``total``, ``seconds_left`` (null if not known), ``note``.
+
+    Args:
+        description: What is being done.
+        total: Amount of work, in any unit; None if not known.
+        quiet: Print nothing.
+        folder: Folder of ``now.json``; None to write none.
     """
 
     def __init__(self, description: str, total: float | None, quiet: bool, folder: Path | None = None) -> None:
         self._description, self._total, self._quiet, self._folder = description, total, quiet, folder
         self._done, self._note = 0.0, ""
         self._start = self._last = time.monotonic()
-        self._from: tuple[float, float] | None = None  # done, and when, as first heard: a resumed run does not start at 0
-        self._told = 0.0
+        self._first: tuple[float, float] | None = None  # first amount and time that were reported: a resumed run does not start at 0
+        self._last_written = 0.0
         self._bar: Any = None
         if not quiet and sys.stderr.isatty():
             from rich.console import Console
@@ -134,11 +140,11 @@ class Progress:
             self._bar.start()
 
     def advance(self, amount: float = 1, note: str | None = None) -> None:
-        """Move on by ``amount``; ``note`` is shown behind the bar."""
+        """Add ``amount`` to the work done; ``note`` is shown behind the bar."""
         self.set(self._done + amount, note)
 
     def set(self, done: float, note: str | None = None) -> None:
-        """Move to ``done`` of the total."""
+        """Set the work done; ``note`` is shown behind the bar."""
         self._done = done
         if note is not None:
             self._note = note
@@ -146,21 +152,21 @@ class Progress:
             self._bar.update(self._task, completed=done, note=self._note)
         elif not self._quiet and time.monotonic() - self._last > 30:
             self._last = time.monotonic()
-            self._line()
-        if self._folder is not None and time.monotonic() - self._told > 1:
-            self._told = time.monotonic()
-            self._tell(self._folder)
+            self._print_line()
+        if self._folder is not None and time.monotonic() - self._last_written > 1:
+            self._last_written = time.monotonic()
+            self._write_now(self._folder)
 
-    def _tell(self, folder: Path) -> None:
-        if self._from is None:
-            self._from = (self._done, time.monotonic())
-        gained, elapsed = self._done - self._from[0], time.monotonic() - self._from[1]
+    def _write_now(self, folder: Path) -> None:
+        if self._first is None:
+            self._first = (self._done, time.monotonic())
+        gained, elapsed = self._done - self._first[0], time.monotonic() - self._first[1]
         left = round(elapsed * max(0.0, self._total - self._done) / gained, 1) if self._total and gained > 0 else None
-        with suppress(OSError):  # a full disk is for the work itself to complain of
+        with suppress(OSError):  # if the disk is full, the stage itself reports it
             now = {"doing": self._description, "done": self._done, "total": self._total, "seconds_left": left, "note": self._note}
             write_json(folder / "now.json", now)
 
-    def _line(self) -> None:
+    def _print_line(self) -> None:
         elapsed = time.monotonic() - self._start
         text = f"{self._description}: {elapsed / 60:.1f} min"
         if self._total and self._done > 0:
@@ -168,17 +174,20 @@ class Progress:
         print(f"{text} {self._note}".rstrip(), file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Stop the bar; the last state stays on the screen."""
+        """Stop the bar. Its last state stays on the screen."""
         if self._bar is not None:
             self._bar.stop()
 
 
 class Run:
-    """The folder of one run.
+    """The record of one run of a stage.
 
     Args:
-        folder: where to write, or None to keep nothing.
-        quiet: no progress on standard error.
+        folder: Where to write it; None to write nothing.
+        quiet: Print no progress on standard error.
+
+    Attributes:
+        manifest: Content of ``run.json``.
     """
 
     def __init__(self, folder: Path | None, *, quiet: bool = False) -> None:
@@ -187,7 +196,7 @@ class Run:
 
     @classmethod
     def silent(cls) -> Run:
-        """A run that writes and shows nothing."""
+        """A run that writes and prints nothing."""
         return cls(None, quiet=True)
 
     @classmethod
@@ -203,13 +212,22 @@ class Run:
         overwrite: bool = False,
         quiet: bool = False,
     ) -> Run:
-        """Open ``folder`` for a run of ``stage``; write ``run.json`` and ``recipe.yaml`` at once.
+        """Start a run of ``stage`` in ``folder``, and write ``run.json`` and ``recipe.yaml``.
 
-        A folder that a run of the same stage left unfinished is continued with ``resume=True``. Of several processes the main one keeps the
-        run; the others are silent.
+        Of several processes only the main one gets this run; the others get a silent one.
+
+        Args:
+            folder: Folder of the run; created if missing.
+            stage: Name of the stage, for example ``train``.
+            settings: Settings of the stage.
+            seed: Seed of the stage, for the record.
+            inputs: Names and paths of the inputs, for the record.
+            resume: Continue the run that the folder holds.
+            overwrite: Accept a folder that holds files, without continuing a run.
+            quiet: Print no progress on standard error.
 
         Raises:
-            InputError: the folder holds another run (or other files) and neither ``resume`` nor ``overwrite`` was asked.
+            InputError: The folder holds files and neither ``resume`` nor ``overwrite`` is set, or it is a file.
         """
         if not is_main_process():
             return cls.silent()
@@ -240,35 +258,39 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """The run's folder. Raises ``RuntimeError`` for a silent run."""
+        """The folder of the run.
+
+        Raises:
+            RuntimeError: The run has no folder.
+        """
         if self.folder is None:
             raise RuntimeError("a silent run has no folder")
         return self.folder
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Append one event to ``progress.jsonl``."""
+        """Append an event to ``progress.jsonl``: its kind, the time, and ``fields``."""
         if self.folder is None:
             return
-        with (self.folder / "progress.jsonl").open("a", encoding="utf-8") as file:  # events are seldom: nothing stays open
+        with (self.folder / "progress.jsonl").open("a", encoding="utf-8") as file:  # events are rare, so the file need not stay open
             file.write(json.dumps({"time": _now(), "event": kind, **fields}, ensure_ascii=False) + "\n")
 
-    def forget(self, unwanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop events from ``progress.jsonl``: those of steps that a resumed run takes again."""
+    def drop_events(self, unwanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Remove events from ``progress.jsonl``, for example those of training steps that a resumed run repeats."""
         if self.folder is None or not (self.folder / "progress.jsonl").exists():
             return
         kept = [event for event in read_events(self.folder) if not unwanted(event)]
-        with replacing(self.folder / "progress.jsonl") as temporary:
+        with atomic_write(self.folder / "progress.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept), encoding="utf-8")
 
     def say(self, message: str) -> None:
-        """Tell the user something on standard error, and keep it as an event."""
+        """Print a message on standard error, and append it to ``progress.jsonl`` as an event."""
         if not self.quiet:
             print(message, file=sys.stderr, flush=True)
         self.event("message", text=message)
 
     @contextmanager
     def progress(self, description: str, total: float | None = None) -> Iterator[Progress]:
-        """A progress bar for a stretch of work of ``total`` units."""
+        """Show progress of some work of ``total`` units; see ``Progress``."""
         bar = Progress(description, total, self.quiet, self.folder)
         try:
             yield bar
@@ -276,7 +298,7 @@ class Run:
             bar.close()
 
     def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-        """Iterate over ``items`` behind a progress bar."""
+        """Iterate over ``items`` with a progress bar."""
         if total is None and isinstance(items, Sized):
             total = len(items)
         with self.progress(description, total) as bar:
@@ -285,7 +307,7 @@ class Run:
                 bar.advance()
 
     def finish(self, status: str = "finished", **result: Any) -> None:
-        """Record how the run ended (``finished``, ``interrupted`` or ``failed``) and its result."""
+        """Write the end of the run to ``run.json``: status (``finished``, ``interrupted`` or ``failed``) and result."""
         self.manifest.update(status=status, ended=_now(), result=result)
         self._save()
         if self.folder is not None:
@@ -295,7 +317,7 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object) -> None:
-        """Record how the run ended, if ``finish`` has not been called: an error that leaves the run stands in its manifest."""
+        """Write the end of the run unless ``finish`` has been called. An error that ended it is recorded in the manifest."""
         if error is not None:
             self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=f"{type(error).__name__}: {error}")
         elif self.manifest.get("status") == "running":
@@ -345,7 +367,7 @@ def keeps_run(name: str, *, resumable: bool = False) -> Callable[[Callable[P, T]
 
 def _run_in(out: Path, name: str, resumable: bool, arguments: Mapping[str, Any]) -> Run:
     """A run of the stage ``name`` in ``out``, which is empty or, if the stage is ``resumable``, holds an earlier run of the same stage."""
-    resume = resumable and read_object(out / "run.json").get("stage") == name
+    resume = resumable and read_json_object(out / "run.json").get("stage") == name
     if out.is_dir() and any(out.iterdir()) and not resume:
         raise InputError("already holds files", "Give `out` a new folder, or delete this one first.", file=out)
     inputs = {key: value for key, value in arguments.items() if key not in ("config", "out", "run")}
@@ -370,13 +392,13 @@ def plain(value: Any) -> Any:
 
 
 def read_events(folder: Path | str) -> list[dict[str, Any]]:
-    """Events of a run, oldest first; a last line cut off by a crash is passed over."""
+    """Events of a run, oldest first. A last line that a crash cut off is skipped."""
     path = Path(folder) / "progress.jsonl"
     return list(parse_events(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
 
 
 def parse_events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Events of some lines of ``progress.jsonl``; one that is only half there is passed over."""
+    """Parse lines of ``progress.jsonl``. An incomplete line is skipped."""
     for line in lines:
         with suppress(json.JSONDecodeError):
             yield json.loads(line)

@@ -160,7 +160,7 @@ def test_photographs_come_from_many_groups_and_from_training_alone(collection: C
 def test_the_relative_is_the_species_whose_mean_photograph_is_nearest(
     number: int, collection: Collection, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("syntype.adaptation.adapt"), "LOOKED_AT", number)
+    monkeypatch.setattr(import_module("syntype.adaptation.adapt"), "MAX_COMPARED", number)
     found = adapted(collection, base, "Cus novus", tmp_path / "one", steps=1).relative
     chosen = {}  # of each species as many photographs, evenly spaced
     for name in ("Aus primus", "Aus secundus", "Bus tertius"):
@@ -179,11 +179,11 @@ def test_the_rate_scales_how_far_a_step_goes(collection: Collection, base: Path,
     original = load_file(base / "weights.safetensors")["start.weight"]
     moved = {}
     for rate in (1.0, 0.25):
-        adapted(collection, base, "Cus novus", tmp_path / f"{rate}", method="finetune", rate=rate, steps=1)
+        adapted(collection, base, "Cus novus", tmp_path / f"{rate}", method="finetune", learning_rate_factor=rate, steps=1)
         moved[rate] = load_file(tmp_path / f"{rate}/adapters/0000.safetensors")["start.weight"] - original
     torch.testing.assert_close(moved[0.25], 0.25 * moved[1.0], atol=2e-6, rtol=0.01)
-    with pytest.raises(InputError, match="rate"):
-        adapted(collection, base, "Cus novus", tmp_path / "1.0", method="finetune", rate=0.5)
+    with pytest.raises(InputError, match="learning_rate_factor"):
+        adapted(collection, base, "Cus novus", tmp_path / "1.0", method="finetune", learning_rate_factor=0.5)
 
 
 def test_fewer_photographs_than_asked_for_are_enough(collection: Collection, base: Path, tmp_path: Path) -> None:

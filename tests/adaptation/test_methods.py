@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.adaptation.methods import fisher_information, hold
+from syntype.adaptation.methods import add_ewc_penalty, fisher_information
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import seeded_normal
 from syntype.generators import family
@@ -51,7 +51,7 @@ def test_the_penalty_reaches_the_optimiser_whatever_the_familys_loss() -> None:
     start = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}
     importance = {name: torch.rand_like(parameter) for name, parameter in layer.named_parameters()}
     mean = torch.cat([tensor.flatten() for tensor in importance.values()]).mean()
-    hold(layer, importance, weight=0.7)
+    add_ewc_penalty(layer, importance, weight=0.7)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(torch.randn_like(parameter))

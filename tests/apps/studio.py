@@ -65,7 +65,7 @@ def make_full(root: Path) -> Workspace:
     workspace = make_workspace(root)
     fish = Collection.open(root / "collections" / "fish")
     Collection.create(fish.root, fish.table.assign(duplicate_of=pd.array(["0-1", *[None] * 23], dtype="string")), species=fish.species)
-    (fish.root / "refused.csv").write_text("file,row,reason,mend\nbroken.jpg,,is no image,Save it again\n")
+    (fish.root / "refused.csv").write_text("file,row,reason,hint\nbroken.jpg,,is no image,Save it again\n")
     generator, study = root / "generators" / "little", root / "studies" / "small"
     generator.mkdir()
     (generator / "generator.json").write_text(

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from syntype.apps.cli import cli, main
-from syntype.apps.cli_common import Stopped, run_stage, settings
+from syntype.apps.cli import SECTIONS, cli, main
+from syntype.apps.cli_common import Interrupted, run_stage, settings
 from syntype.collection import Collection
 from syntype.errors import SyntypeError
 from syntype.recipe import Settings
@@ -83,6 +83,20 @@ def test_the_contracts_commands_exist() -> None:
         "study,report,families,demo,export,serve"
     )
     assert set(COMMANDS) == set(promised.split(","))
+
+
+def test_every_command_is_in_one_section_of_the_help_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(cli.commands)
+    _, out, _ = call(capsys, "--help")
+    assert [line.split()[0] for line in out.splitlines() if line.split()[:1] in [[name] for name in cli.commands]] == cli.list_commands(
+        click.Context(cli)
+    )
+
+
+@pytest.mark.parametrize("name", ["colect", "trian"])
+def test_a_misspelt_command_is_answered_with_a_suggestion(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, name)
+    assert code == 2 and "Did you mean" in err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -210,7 +224,7 @@ def test_families_are_listed_with_what_they_can_do(capsys: pytest.CaptureFixture
     listed = {item["family"]: item for item in call_json(capsys, "families")["families"]}
     assert {"projected", "copies", "collage"} <= set(listed)
     assert listed["projected"]["learns"]
-    assert "adapts" in listed["projected"]["abilities"]
+    assert "adapt" in listed["projected"]["abilities"]
     assert not listed["copies"]["learns"]
     assert all(item["description"] for item in listed.values())
     assert call(capsys, "families")[1].startswith(min(listed))
@@ -241,7 +255,7 @@ def _run(out: Path, error: BaseException) -> None:
 
 
 def test_ctrl_c_ends_with_130_and_says_what_was_kept(tmp_path: Path) -> None:
-    with pytest.raises(Stopped, match="The last checkpoint is kept") as caught:
+    with pytest.raises(Interrupted, match="The last checkpoint is kept") as caught:
         _run(tmp_path / "run", KeyboardInterrupt())
     assert caught.value.exit_code == 130
     assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"

@@ -113,7 +113,7 @@ def test_photographs_and_a_zip_become_a_collection(client: TestClient) -> None:
     )
     sent = client.put(f"/api/uploads/{upload}/files", params={"name": "more.zip"}, content=archive).json()
     assert sent["num_taken"] == 6
-    assert {item["file"]: bool(item["reason"] and item["mend"]) for item in sent["refused"]} == {"Dus_quartus/broken.png": True, "beside.png": True}
+    assert {item["file"]: bool(item["reason"] and item["hint"]) for item in sent["refused"]} == {"Dus_quartus/broken.png": True, "beside.png": True}
     assert client.get(f"/api/uploads/{upload}").json()["species"] == {"Cus tertius": 6, "Dus quartus": 6}
 
     job = client.post("/api/jobs", json={"kind": "import", "name": "imported", "upload": upload}).json()

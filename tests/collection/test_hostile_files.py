@@ -164,7 +164,7 @@ def test_hostile_files_are_reported_and_good_ones_kept(number: int, tmp_path: Pa
     with (out / "refused.csv").open(encoding="utf-8", newline="") as file:
         refused = {row["file"]: row for row in csv.DictReader(file)}
     assert len(refused) == summary["num_refused"]
-    assert all(row["reason"] and row["mend"] for row in refused.values())
+    assert all(row["reason"] and row["hint"] for row in refused.values())
     collection = Collection.open(out)
     by_stem = {Path(name).stem[:4]: row for row, name in enumerate(collection.table["file_name"])}
     for index, (case, path) in enumerate(zip(cases, paths, strict=True)):

@@ -149,7 +149,7 @@ def test_bad_rows_are_set_aside_with_row_and_reason(tmp_path: Path) -> None:
         2: "names no file", 3: "has no species", 4: "is missing", 5: "is listed twice", 6: "is empty (0 bytes)",
         7: "has no species", 8: "is not a file",
     }  # fmt: skip
-    assert all(row["mend"] for row in refused(tmp_path / "out"))
+    assert all(row["hint"] for row in refused(tmp_path / "out"))
 
 
 def test_missing_values_are_null(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from syntype.generators.contract import ABILITIES
 from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.generators.engine.checkpoint import read_state
 from syntype.recipe import apply_overrides
-from syntype.run import read_events, read_object
+from syntype.run import read_events, read_json_object
 
 FAMILIES = sorted(list_families())
 LEARNING = [name for name in FAMILIES if family(name).learns]
@@ -35,7 +35,7 @@ LEARNING = [name for name in FAMILIES if family(name).learns]
 @pytest.mark.parametrize("name", FAMILIES)
 def test_samples_have_the_promised_shape_and_range(name: str, photographs: Collection, trained_folder: Callable[[str], Path]) -> None:
     folder = trained_folder(name)
-    assert read_object(folder / "run.json")["result"]["num_images"] == len(photographs.training())
+    assert read_json_object(folder / "run.json")["result"]["num_images"] == len(photographs.training())
     generator = load_generator(folder)
     assert generator.species == (photographs.species if generator.model.is_conditional else ())
     assert generator.info["abilities"] == [ability for ability, kind in ABILITIES.items() if isinstance(generator.model, kind)]
@@ -85,7 +85,7 @@ def test_one_seed_is_one_image_whatever_the_batch(name: str, trained_folder: Cal
 def test_a_resumed_run_equals_an_uninterrupted_one(name: str, photographs: Collection, trained_folder: Callable[[str], Path], tmp_path: Path) -> None:
     whole = trained_folder(name)
     train_tiny(name, photographs, tmp_path / "parts", steps=2)
-    train_tiny(name, photographs, tmp_path / "parts", steps=read_object(whole / "run.json")["result"]["steps"])
+    train_tiny(name, photographs, tmp_path / "parts", steps=read_json_object(whole / "run.json")["result"]["steps"])
     assert (whole / "weights.safetensors").read_bytes() == (tmp_path / "parts/weights.safetensors").read_bytes()
     assert [e["step"] for e in read_events(tmp_path / "parts") if e["event"] == "step"] == sorted(
         {e["step"] for e in read_events(tmp_path / "parts") if e["event"] == "step"}

@@ -6,7 +6,7 @@ from PIL import Image, ImageEnhance
 
 from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.identification.augment import AugmentConfig, augment
-from syntype.identification.features import digest_images, view_of
+from syntype.identification.features import augmented_view, digest_images
 from syntype.identification.mixing import cutmix, mixup
 
 STILL = AugmentConfig(flip=False, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, saturation=0, tint=0)
@@ -40,11 +40,11 @@ def test_each_change_does_what_it_says() -> None:
 
 def test_a_view_depends_on_the_image_and_the_number_alone() -> None:
     digests, config = digest_images(IMAGES), AugmentConfig()
-    whole = view_of(IMAGES, digests, 3, config)
-    torch.testing.assert_close(view_of(IMAGES[[2]], [digests[2]], 3, config), whole[[2]])
-    assert not torch.equal(view_of(IMAGES, digests, 4, config), whole)
-    torch.testing.assert_close(view_of(IMAGES, digests, 0, config), to_tensor(IMAGES))
-    torch.testing.assert_close(view_of(IMAGES, digests, 1, config), to_tensor(IMAGES).flip(-1))
+    whole = augmented_view(IMAGES, digests, 3, config)
+    torch.testing.assert_close(augmented_view(IMAGES[[2]], [digests[2]], 3, config), whole[[2]])
+    assert not torch.equal(augmented_view(IMAGES, digests, 4, config), whole)
+    torch.testing.assert_close(augmented_view(IMAGES, digests, 0, config), to_tensor(IMAGES))
+    torch.testing.assert_close(augmented_view(IMAGES, digests, 1, config), to_tensor(IMAGES).flip(-1))
 
 
 def test_cutmix_pastes_a_rectangle_and_reports_the_area_that_remains() -> None:

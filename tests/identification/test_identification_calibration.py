@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from syntype.identification.calibration import calibration_error, strangeness, temperature
+from syntype.identification.calibration import calibration_error, energy_score, temperature
 
 
 def drawn(number: int, scale: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -40,5 +40,5 @@ def test_the_calibration_error_by_hand() -> None:
 
 def test_what_resembles_no_species_is_stranger() -> None:
     known, nothing = np.array([[8.0, 0, 0]]), np.array([[0.5, 0.4, 0.3]])
-    assert strangeness(nothing) > strangeness(known)
-    np.testing.assert_allclose(strangeness(np.zeros((1, 3))), -np.log(3))
+    assert energy_score(nothing) > energy_score(known)
+    np.testing.assert_allclose(energy_score(np.zeros((1, 3))), -np.log(3))

@@ -25,7 +25,7 @@ def classifier(backbone: str = "scratch", *, cosine: bool = False, **settings: i
     built.network.eval()
     source = torch.Generator().manual_seed(1)
     weight = torch.randn(3, built.num_features, generator=source)
-    extra = {"centre": torch.zeros(built.num_features), "spread": torch.ones(built.num_features)} if cosine else {"bias": torch.randn(3)}
+    extra = {"mean": torch.zeros(built.num_features), "std": torch.ones(built.num_features)} if cosine else {"bias": torch.randn(3)}
     fitted = FittedClassifier(config, built, Head(weight, **extra), Runtime("cpu", "fp32"), Calibration(2.5))
     return Classifier(fitted, SPECIES)
 

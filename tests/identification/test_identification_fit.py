@@ -16,8 +16,8 @@ from syntype.identification.head import tau_normalised
 from syntype.identification.losses import Loss
 
 COUNTS = np.array([24, 12, 4])
-HEAD = ClassifierConfig(size=32, encoder_size=64, steps=150, batch_size=16, views=2, lr=3e-3, device="cpu")
-SCRATCH = ClassifierConfig(backbone="scratch", size=32, steps=16, batch_size=16, lr=3e-3, device="cpu")
+HEAD = ClassifierConfig(size=32, encoder_size=64, steps=150, batch_size=16, views=2, learning_rate=3e-3, device="cpu")
+SCRATCH = ClassifierConfig(backbone="scratch", size=32, steps=16, batch_size=16, learning_rate=3e-3, device="cpu")
 
 
 def toy(counts: np.ndarray = COUNTS, seed: int = 0) -> LabelledImages:
@@ -142,7 +142,7 @@ def test_what_cannot_be_fitted_is_explained() -> None:
     with pytest.raises(CollectionError, match="no training images"):
         fit(none, COUNTS, 3, HEAD, 0)
     with pytest.raises(TrainingError, match="lower learning rate"):
-        fit(toy(), COUNTS, 3, SCRATCH.model_copy(update={"lr": 1e30, "steps": 4}), 0)
+        fit(toy(), COUNTS, 3, SCRATCH.model_copy(update={"learning_rate": 1e30, "steps": 4}), 0)
 
 
 @pytest.mark.parametrize("head", ["cosine", "prototype"])
@@ -150,7 +150,7 @@ def test_heads_of_cosines_separate_what_is_easy_and_know_no_lengths(head: str, c
     fitted = fit(toy(), COUNTS, 3, ClassifierConfig.parse({**HEAD.model_dump(), "head": head}), 0, cache=cache)
     assert accuracy(fitted, toy(seed=1)) > 0.9
     assert np.abs(fitted.predict_logits(toy().images)).max() <= COSINE_SCALE
-    longer = replace(fitted, head=Head(7 * fitted.head.weight, None, fitted.head.centre, fitted.head.spread))
+    longer = replace(fitted, head=Head(7 * fitted.head.weight, None, fitted.head.mean, fitted.head.std))
     np.testing.assert_allclose(longer.predict_logits(toy().images), fitted.predict_logits(toy().images), rtol=1e-5, atol=1e-4)
 
 
@@ -236,9 +236,9 @@ def test_lengths_of_a_heads_rows_are_evened_out_as_far_as_validation_says(cache:
 
 def test_heads_and_losses_that_do_not_go_together_are_explained() -> None:
     for settings, words in (
-        ({"head": "prototype", "backbone": "scratch"}, "learns nothing"),
-        ({"head": "linear", "loss": "ldam_drw"}, "margins between cosines"),
-        ({"head": "cosine", "refit": "tau_norm"}, "cosines have none"),
+        ({"head": "prototype", "backbone": "scratch"}, "frozen pre-trained backbone"),
+        ({"head": "linear", "loss": "ldam_drw"}, "needs a cosine head"),
+        ({"head": "cosine", "refit": "tau_norm"}, "no effect on cosines"),
     ):
         with pytest.raises(RecipeError, match=words):
             ClassifierConfig.parse(settings)

@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax, softmax
 from torch.nn import functional as F
 
-from syntype.identification.losses import Loss, LossConfig, Objective, effective_weights, log_prior, margins, share_weights
+from syntype.identification.losses import Loss, LossConfig, Objective, effective_number_weights, inverse_frequency_weights, ldam_margins, log_prior
 from syntype.identification.mixing import Targets
 
 COUNTS = np.array([100, 10, 2, 1])
@@ -103,9 +103,9 @@ def test_the_prior_is_that_of_the_sampler() -> None:
 
 
 def test_weights_and_margins_by_hand() -> None:
-    np.testing.assert_allclose(share_weights(np.array([6, 2])).numpy(), np.log1p([8 / 12, 2]) / np.log1p([8 / 12, 2]).mean(), rtol=1e-6)
-    np.testing.assert_allclose(effective_weights(np.array([1, 2]), 0.5).numpy(), np.array([1, 2 / 3]) / (5 / 6), rtol=1e-6)
-    np.testing.assert_allclose(margins(np.array([16, 1, 0]), 0.5).numpy(), [0.25, 0.5, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(inverse_frequency_weights(np.array([6, 2])).numpy(), np.log1p([8 / 12, 2]) / np.log1p([8 / 12, 2]).mean(), rtol=1e-6)
+    np.testing.assert_allclose(effective_number_weights(np.array([1, 2]), 0.5).numpy(), np.array([1, 2 / 3]) / (5 / 6), rtol=1e-6)
+    np.testing.assert_allclose(ldam_margins(np.array([16, 1, 0]), 0.5).numpy(), [0.25, 0.5, 0.5], rtol=1e-6)
 
 
 def test_mixed_images_count_for_both_labels_and_weights_for_each_image() -> None:

@@ -13,10 +13,10 @@ from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, LeakageError
 from syntype.identification import ClassifierConfig, ClassifierResult, load_classifier, predict, train_classifier
 from syntype.identification.metrics import measure
-from syntype.identification.pictures import plot_confusion
+from syntype.identification.plots import plot_confusion
 from syntype.run import Run
 
-CONFIG = ClassifierConfig(backbone="scratch", size=32, steps=20, batch_size=16, lr=3e-3, device="cpu")
+CONFIG = ClassifierConfig(backbone="scratch", size=32, steps=20, batch_size=16, learning_rate=3e-3, device="cpu")
 NAMES = ("Alpha rubra", "Beta viridis", "Gamma caerulea")
 
 
@@ -157,9 +157,9 @@ def test_what_is_none_of_the_species_stands_out(trained: ClassifierResult, tmp_p
     Image.fromarray(np.random.default_rng(0).integers(90, 110, size=(32, 32, 3), dtype=np.uint8)).save(photographs / "grey.png")
     predict(trained.classifier, photographs, tmp_path / "out.csv", Run.silent())
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
-        unlike = {row["file_name"]: float(row["unlike"]) for row in csv.DictReader(file)}
-    assert all(0 <= value <= 1 for value in unlike.values())
-    assert unlike.pop("grey.png") > np.mean(list(unlike.values()))
+        ood = {row["file_name"]: float(row["out_of_distribution_score"]) for row in csv.DictReader(file)}
+    assert all(0 <= value <= 1 for value in ood.values())
+    assert ood.pop("grey.png") > np.mean(list(ood.values()))
 
 
 def test_folders_that_hold_no_classifier_or_no_images_are_explained(trained: ClassifierResult, tmp_path: Path) -> None:

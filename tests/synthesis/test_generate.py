@@ -24,7 +24,7 @@ from syntype.generators.families.collage import Collage, CollageConfig
 from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.recipe import Settings
 from syntype.run import Run, read_events
-from syntype.synthesis import NOTICE, GenerateConfig, generate, image_seed, read_mark
+from syntype.synthesis import NOTICE, GenerateConfig, generate, image_seed, read_provenance
 
 SPECIES = ("Chromis caerulea", 'Chromis "sp. A" & <cf.>', "Chromis/flava", "Čičavica žutá")
 
@@ -77,7 +77,7 @@ def test_the_table_tells_what_the_files_are(shared: Recorder, tmp_path: Path) ->
     for row, entry in enumerate(collection.table.to_dict("records")):
         content = collection.path(row).read_bytes()
         picture = Image.open(collection.path(row))
-        mark = read_mark(collection.path(row))
+        mark = read_provenance(collection.path(row))
         assert mark is not None
         assert (mark.species, mark.seed, mark.generator_id) == (entry["species"], entry["seed"], entry["generator_id"])
         assert mark.digital_source_type == "compositeCapture"
@@ -134,7 +134,7 @@ def test_a_generator_that_does_not_tell_species_apart_draws_only_what_it_was_ada
     model = FastGAN(FastGANConfig.tiny().model_copy(update={"conditional": False}), SPECIES)
     generator = Generator(Path("base"), model, {"family": "fastgan", "generator_id": "fastgan-0123456789ab"}, [])
     for asked in ((), SPECIES[:1]):
-        with pytest.raises(UnsupportedError, match=r"without telling species apart.*nothing yet.*syntype adapt.*model.conditional=true"):
+        with pytest.raises(UnsupportedError, match=r"without species labels.*none yet.*syntype adapt.*model.conditional=true"):
             draw(generator, tmp_path / "refused", num=1, species=asked)
     generator.add_adapter("Cus novus", {})
     generator.add_adapter(SPECIES[0], {})  # one that it was trained on may be learnt by name afterwards
@@ -227,12 +227,12 @@ def test_jpeg_files_are_asked_for_by_format(shared: Recorder, tmp_path: Path) ->
     assert all(name.endswith(".jpg") for name in collection.table["file_name"])
     with Image.open(collection.path(0)) as picture:
         assert picture.format == "JPEG"
-    assert read_mark(collection.path(0)) is not None
+    assert read_provenance(collection.path(0)) is not None
 
 
 def test_values_that_are_not_finite_are_never_written(shared: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "sample", lambda species, seeds: torch.full((len(seeds), 3, 32, 32), float("nan")))
-    with pytest.raises(TrainingError, match="not finite"):
+    with pytest.raises(TrainingError, match="infinite or NaN"):
         draw(shared, tmp_path, num=1)
     assert not list(tmp_path.rglob("*.png"))
 

@@ -23,7 +23,7 @@ from syntype.generators.engine.generator import Generator
 from syntype.generators.families.copies import Copies, GeneratorConfig
 from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.run import Run
-from syntype.synthesis import BlendConfig, InpaintConfig, VaryConfig, blend, generate, inpaint, read_mark, vary
+from syntype.synthesis import BlendConfig, InpaintConfig, VaryConfig, blend, generate, inpaint, read_provenance, vary
 from syntype.synthesis.generate import GenerateConfig
 from syntype.synthesis.provenance import EDITED, TRAINED
 
@@ -74,7 +74,7 @@ def test_a_strip_goes_from_one_generated_image_to_another(generator: Generator, 
         told = rows[last]["controls"]["blend"]
         assert np.array_equal(images[first], ends["Aus primus", told["seeds"][0]])
         assert np.array_equal(images[last], ends["Aus secundus", told["seeds"][1]])
-    mark = read_mark(result.collection.path(1))
+    mark = read_provenance(result.collection.path(1))
     assert mark is not None and mark.species == "Aus primus × Aus secundus" and mark.digital_source_type == TRAINED
     assert mark.controls["blend"] == rows[1]["controls"]["blend"] and result.collection.table["parents"].isna().all()
 
@@ -96,7 +96,7 @@ def test_pictures_of_a_strip_show_it_there_and_back_and_say_what_they_are(genera
     with Image.open(tmp_path / "strip.gif") as moving:
         assert b"Not occurrence evidence" in moving.info["comment"]
     for name in ("strip.png", "strip.webp"):
-        mark = read_mark(tmp_path / name)
+        mark = read_provenance(tmp_path / name)
         assert mark is not None and mark.species == " × ".join(NAMES)
 
 
@@ -136,7 +136,7 @@ def test_variations_name_their_photograph_and_come_from_training_photographs_alo
         assert row["licence"] == "CC BY 4.0; CC0-1.0" and row["origin"] == "synthetic"
     near, far = (sorted(row["seed"] for row in rows if row["controls"]["vary"]["strength"] == strength) for strength in (0.25, 1.0))
     assert near == far and len(set(near)) == len(near)
-    mark = read_mark(result.collection.path(0))
+    mark = read_provenance(result.collection.path(0))
     assert mark is not None and mark.digital_source_type == EDITED == "compositeWithTrainedAlgorithmicMedia"
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (32 * len(train), 32 * 5, 3)
@@ -172,7 +172,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(generator: G
         blend(generator, BlendConfig(species=("Aus primvs",)), out, run)
     with pytest.raises(UnknownNameError, match="photograph"):
         vary(generator, photographs, VaryConfig(photographs=("nowhere",)), out, run)
-    with pytest.raises(InputError, match="holds no pixel"):
+    with pytest.raises(InputError, match="contains no pixel"):
         inpaint(generator, photographs, InpaintConfig(box=(0.5, 0.5, 0.5, 0.5)), out, run)
     assert not out.exists()
     for wrong in ({"species": ()}, {"species": NAMES[:1], "layout": "board"}, {"species": NAMES, "of": "latent"}, {"species": NAMES, "steps": 1}):

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from syntype.errors import InputError
-from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image
+from syntype.synthesis.provenance import NOTICE, Provenance, read_provenance, write_image
 
 NAMES = ["Zanclus cornutus", 'Pomacentrus "sp. A" & <cf. moluccensis>', "Pseudanthias d'Ornay]]>", "Čičavica žutá 魚 🐟", "&amp; &#65; %s {}", ""]
 
@@ -24,7 +24,7 @@ def picture(size: int = 24) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (size, size + 5, 3), dtype=np.uint8)
 
 
-def mark(species: str = NAMES[0], **changes: object) -> Mark:
+def mark(species: str = NAMES[0], **changes: object) -> Provenance:
     values = {
         "generator_id": "projected-0123456789ab",
         "family": "projected",
@@ -33,7 +33,7 @@ def mark(species: str = NAMES[0], **changes: object) -> Mark:
         "software": "Syntype 0.1.0",
         **changes,
     }
-    return Mark(**values)  # type: ignore[arg-type]
+    return Provenance(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg"])
@@ -43,7 +43,7 @@ def test_marks_come_back_as_they_were(tmp_path: Path, suffix: str, species: str)
     written = mark(species, controls={"truncation": 0.7, "note": "<a & b> ü"}, digital_source_type="compositeCapture")
     content = write_image(picture(), path, written)
     assert path.read_bytes() == content
-    assert read_mark(path) == written
+    assert read_provenance(path) == written
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
@@ -51,7 +51,7 @@ def test_marks_come_back_as_they_were(tmp_path: Path, suffix: str, species: str)
 @given(species=st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=40))
 def test_any_name_comes_back(tmp_path: Path, species: str) -> None:
     write_image(picture(8), tmp_path / "image.png", mark(species))
-    found = read_mark(tmp_path / "image.png")
+    found = read_provenance(tmp_path / "image.png")
     assert found is not None
     assert found.species == species
 
@@ -60,7 +60,7 @@ def test_any_name_comes_back(tmp_path: Path, species: str) -> None:
 def test_characters_that_xml_cannot_hold_do_not_spoil_the_packet(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image.{suffix}"
     write_image(picture(), path, mark("Bad\x00 \x0bname\r \ud800\uffff"))
-    found = read_mark(path)
+    found = read_provenance(path)
     assert found is not None
     assert found.species == "Bad\ufffd \ufffdname\ufffd \ufffd\ufffd"
 
@@ -135,26 +135,26 @@ def with_packet(path: Path, packet: str) -> Path:
 def test_images_without_our_mark_have_none(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "plain.png")
     Image.new("RGB", (9, 9)).save(tmp_path / "plain.jpg")
-    assert read_mark(tmp_path / "plain.png") is None
-    assert read_mark(tmp_path / "plain.jpg") is None
-    assert read_mark(with_packet(tmp_path / "other.png", '<x:xmpmeta xmlns:x="adobe:ns:meta/"/>')) is None
-    assert read_mark(with_packet(tmp_path / "broken.png", "<x:xmpmeta")) is None
+    assert read_provenance(tmp_path / "plain.png") is None
+    assert read_provenance(tmp_path / "plain.jpg") is None
+    assert read_provenance(with_packet(tmp_path / "other.png", '<x:xmpmeta xmlns:x="adobe:ns:meta/"/>')) is None
+    assert read_provenance(with_packet(tmp_path / "broken.png", "<x:xmpmeta")) is None
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><x>&b;</x>'
-    assert read_mark(with_packet(tmp_path / "bomb.png", bomb)) is None
+    assert read_provenance(with_packet(tmp_path / "bomb.png", bomb)) is None
 
 
 def test_a_damaged_mark_is_no_mark(tmp_path: Path) -> None:
     content = write_image(picture(), tmp_path / "a.png", mark(seed=12345))
     packet = png_packet(content).decode()
-    assert read_mark(with_packet(tmp_path / "b.png", packet.replace(">12345<", ">x<"))) is None
-    assert read_mark(with_packet(tmp_path / "c.png", packet)) == mark(seed=12345)
+    assert read_provenance(with_packet(tmp_path / "b.png", packet.replace(">12345<", ">x<"))) is None
+    assert read_provenance(with_packet(tmp_path / "c.png", packet)) == mark(seed=12345)
 
 
 def test_files_that_cannot_be_read_or_written_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
     for name in ("text.png", "missing.png"):
         with pytest.raises(InputError, match=name):
-            read_mark(tmp_path / name)
+            read_provenance(tmp_path / name)
     with pytest.raises(InputError, match=r"\.gif"):
         write_image(picture(), tmp_path / "a.gif", mark())
     with pytest.raises(InputError, match="nowhere"):

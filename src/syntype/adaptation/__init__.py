@@ -1,4 +1,4 @@
-"""A trained generator learns a new species from a few photographs."""
+"""Few-shot adaptation: a trained generator learns a new species from a few photographs."""
 
 from syntype.adaptation.adapt import METHODS, AdaptConfig, AdaptResult, adapt, nearest_relative
 

@@ -1,7 +1,7 @@
-"""A trained generator learns one more species from a few photographs; what changed is saved, and nothing else.
+"""Few-shot adaptation: a trained generator learns one more species from a few photographs.
 
-The adapted generator refers to its base and adds one file a species. The weights in that file are used for that species
-alone, so species number n + 1 never touches the other n.
+Only the changed weights are saved (an "adapter"). The adapted generator refers to its base generator and has one adapter file per added
+species. An adapter is used for its species only, so the images of the other species do not change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor
 
-from syntype.adaptation.methods import FISHER_IMAGES, METHODS, fisher_information, hold
+from syntype.adaptation.methods import FISHER_IMAGES, METHODS, add_ewc_penalty, fisher_information
 from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
 from syntype.encoders import encode_collection, load_encoder
@@ -38,52 +38,56 @@ from syntype.run import OWN_RUN, Run, keeps_run, write_json
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative"]
 
 RELATIVE_SHARE = 0.5
-"""What ``AdaptConfig.relative_share`` stands for where the family can use a relative."""
-LOOKED_AT = 4000
-"""Photographs of known species, at most, among which a new one's relative is looked for; one of each where there are more species."""
+"""Default of ``AdaptConfig.relative_share`` for families that can use a related species."""
+MAX_COMPARED = 4000
+"""Largest number of photographs of known species that are compared to find the most similar species (at least one per species)."""
 
 
 class AdaptConfig(Settings):
     """Settings of ``adapt``."""
 
     species: str
-    """The species to learn."""
+    """Species to learn."""
     method: str = "modulate"
-    """One of ``METHODS``. The default kept variety and came nearest to photographs of six species, in 40 kB each (docs/benchmarks/adaptation.md)."""
+    """One of ``METHODS``. In a benchmark with six species the default kept the variety of the images, was closest to the photographs (KID), and took
+    40 kB per species (docs/benchmarks/adaptation.md)."""
     ewc_weight: float = Field(1.0, gt=0)
-    """Weight of the penalty of ``ewc``; the Fisher information that it multiplies has mean 1."""
+    """Weight of the EWC penalty (method ``ewc``). The Fisher information is scaled to mean 1."""
     relative_share: float | None = Field(None, ge=0, le=1)
-    """Share of the training's images that show the new species in poses, places and light of its nearest relative; null: one half where the
-    family can do that, 0 where it cannot."""
+    """Fraction of the training images that show the new species in the poses, places and light of the most similar known species. Default: 0.5 for
+    families that support it, otherwise 0."""
     shots: int = Field(6, ge=1)
-    """Photographs to learn from."""
+    """Number of photographs to learn from."""
     steps: int = Field(300, ge=1)
-    """Training steps."""
+    """Number of training steps."""
     batch_size: int = Field(8, ge=2)
-    """Images a step."""
-    rate: float = Field(1.0, gt=0)
-    """Factor on the learning rates that the base was trained with."""
+    """Images per step."""
+    learning_rate_factor: float = Field(1.0, gt=0)
+    """Factor on the learning rates of the base generator's training."""
     ema: float = Field(0.99, ge=0, lt=1)
-    """Decay of the moving average of the weights."""
+    """Decay of the exponential moving average of the weights."""
     seed: int = 0
+    """Seed of the choice of photographs and of the training."""
     precision: Precision = "auto"
+    """``fp32``, ``bf16`` or ``auto``."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
 
 
 @dataclass(frozen=True)
 class AdaptResult:
-    """What adaptation gave.
+    """Result of ``adapt``.
 
     Attributes:
-        folder: of the adapted generator.
-        species: the species that was added.
-        relative: the known species that it started from; None if there was none.
-        method: one of ``METHODS``.
-        shots: photographs that it learnt from.
-        steps: steps taken.
-        minutes: time taken.
-        megabytes: size of what was added.
-        generator_id: of the adapted generator.
+        folder: Folder of the adapted generator.
+        species: The new species.
+        relative: The known species that is most similar to it; None if the collection has no photographs of known species.
+        method: The adaptation method.
+        shots: Number of photographs that were used.
+        steps: Number of training steps that were taken.
+        minutes: Duration of the training.
+        megabytes: Size of the adapter file.
+        generator_id: Identifier of the adapted generator.
         status: ``finished`` or ``interrupted``.
     """
 
@@ -99,27 +103,27 @@ class AdaptResult:
     status: str
 
     def summary(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Values for ``--json``."""
         return {key: value if not isinstance(value, Path) else str(value) for key, value in vars(self).items()}
 
 
 def choose_photographs(collection: Collection, species: str, shots: int, seed: int) -> Collection:
-    """Up to ``shots`` training photographs of a species, from as many groups as possible, drawn by ``seed``.
+    """Choose up to ``shots`` training photographs of a species at random, from as many groups as possible.
 
     Raises:
-        UnknownNameError: the collection does not know the species.
-        CollectionError: it has no training photograph.
+        UnknownNameError: The species is not in the collection.
+        CollectionError: It has no training photograph.
     """
     photographs = collection.training().select(species=species)
     if not len(photographs):
-        raise CollectionError(f"{collection.root}: has no training photograph of {species}. Add some, and import again with: syntype collect")
+        raise CollectionError(f"{collection.root}: has no training photograph of {species}. Add photographs, and import them with: syntype collect")
     order = np.random.default_rng([seed, len(photographs)]).permutation(len(photographs))
     groups = photographs.groups().tolist()
     seen: dict[int, int] = {}
-    turn = np.zeros(len(photographs), dtype=int)  # first photographs of every group come before the second ones
+    rank = np.zeros(len(photographs), dtype=int)  # rank of each photograph in its group: all first photographs come before all second ones
     for row in order:
-        turn[row] = seen[groups[row]] = seen.get(groups[row], -1) + 1
-    chosen = sorted(order, key=lambda row: turn[row])[:shots]
+        rank[row] = seen[groups[row]] = seen.get(groups[row], -1) + 1
+    chosen = sorted(order, key=lambda row: rank[row])[:shots]
     mask = np.zeros(len(photographs), dtype=bool)
     mask[chosen] = True
     return photographs.where(mask)
@@ -127,22 +131,25 @@ def choose_photographs(collection: Collection, species: str, shots: int, seed: i
 
 @keeps_run("adapt", resumable=True)
 def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out: Path | str, run: Run = OWN_RUN) -> AdaptResult:
-    """Teach a generator a species that it does not know.
+    """Adapt a trained generator to a species that it was not trained on.
 
     Args:
-        generator: as ``load_generator`` gives it; adapted ones keep the species they have.
-        collection: holds the photographs of the new species (split ``train``), and best also those of its relatives.
-        config: species, method, number of photographs (``shots``), steps.
-        out: the adapted generator's folder. Where it holds a training state of the same settings, adaptation goes on from there.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        generator: As ``load_generator`` returns it. A generator that was adapted before keeps its species.
+        collection: Contains training photographs of the new species. With photographs of the known species too, the most similar one is the
+            starting point.
+        config: Settings.
+        out: Folder of the adapted generator. It refers to the base generator, which must not be deleted.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        the nearest relative, number of photographs, steps, minutes, and the size of what was added, in megabytes.
+        The folder of the adapted generator, its size, and the duration.
 
     Raises:
-        UnsupportedError: the family cannot adapt, or cannot use a relative.
-        UnknownNameError: unknown method or species.
-        InputError: the generator knows the species already, or its base lacks the discriminators that the method builds on.
+        UnsupportedError: The family does not support adaptation, or not the use of a related species.
+        UnknownNameError: The method or the species is not known.
+        InputError: The generator knows the species already, or the method needs the discriminators and the base has none saved.
+        CollectionError: The collection has no training photograph of the species.
+        TrainingError: The training diverged.
 
     Example:
         >>> import syntype
@@ -156,48 +163,48 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     if config.method not in METHODS:
         raise UnknownNameError("adaptation method", config.method, METHODS)
     if config.species in generator.species:
-        raise InputError(f"knows {config.species} already", "Generate it as it is, or train again with --except.", file=generator.folder)
+        raise InputError(f"knows {config.species} already", "Generate images of it directly, or train again with --except.", file=generator.folder)
     base_path = base_folder(generator.folder, generator.info)
     base = load_generator(base_path)
     model = base.model
     if not isinstance(model, Adapts):
-        raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. Families that can: see syntype families.")
+        raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. `syntype families` lists the families that can.")
     if config.relative_share and not isinstance(model, UsesRelative):
-        raise UnsupportedError(f"family {generator.family} cannot use photographs of a relative. Leave relative_share out, or set it to 0.")
+        raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
     relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)
     if len(photographs) < config.shots:
-        run.say(f"{config.species} has {len(photographs)} training photographs, not {config.shots}: learning from those.")
-    relative = _relative(collection, photographs, base.species)
+        run.say(f"{config.species} has only {len(photographs)} training photographs, not {config.shots}. All of them are used.")
+    relative = _most_similar_species(collection, photographs, base.species)
     before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
 
     model.add_species(config.species, relative)
-    changeable = set(model.adaptable_parameters())
+    trainable = set(model.adaptable_parameters())
     if config.method == "modulate":
-        changeable = modulate(model.generator, changeable, config.seed)
+        trainable = modulate(model.generator, trainable, config.seed)
     data = training_data(photographs, generator.size)
     data = replace(data, labels=np.full(len(data.labels), len(model.species) - 1), species=model.species)
     runtime = Runtime(config.device, config.precision)
     torch.manual_seed(config.seed)
     model.prepare(data, runtime)
-    model.scale_learning_rates(config.rate)
+    model.scale_learning_rates(config.learning_rate_factor)
     if isinstance(model, UsesRelative):
         model.use_relative(relative_share)
     state = read_state(base_path)
     if state is not None:
         model.restore_discriminator(state["model"], relative)
     elif config.method in ("freeze-d", "ewc"):
-        reason = f"has no training state, and so not the discriminators that {config.method} builds on"
-        raise InputError(reason, "Bring back training/state.pt, or use --method finetune or modulate.", file=base_path)
+        reason = f"has no training state, and the method {config.method} needs its discriminators"
+        raise InputError(reason, "Restore the file training/state.pt, or use --method finetune or modulate.", file=base_path)
     else:
-        run.say("The base generator has no training state: its discriminators start anew, which costs quality.")
+        run.say("The base generator has no training state, so the discriminators start from random weights. This lowers the quality.")
     for name, parameter in model.generator.named_parameters():
-        parameter.requires_grad_(name in changeable)
+        parameter.requires_grad_(name in trainable)
     if config.method == "freeze-d":
         for parameter in model.lower_discriminator_parameters():
             parameter.requires_grad_(False)
     if config.method == "ewc":
-        hold(model.generator, fisher_information(model, model.generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
+        add_ewc_penalty(model.generator, fisher_information(model, model.generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
     settings = TrainConfig(
         family=generator.family,
         size=generator.size,
@@ -211,14 +218,14 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     )
     method = {
         "method": config.method,
-        "rate": config.rate,
+        "learning_rate_factor": config.learning_rate_factor,
         "relative_share": relative_share,
         **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {}),
     }
     loop = TrainingLoop(model, data, runtime, settings, out, run, identity=method)
     status = loop.run_until_done()
 
-    changed = _changes(before, adapter_weights(loop.average.average))
+    changed = _changed_tensors(before, adapter_weights(loop.average.average))
     file = _save(generator, base, config, relative, changed, photographs, loop, out)
     if run.folder is not None:
         loop.final_preview([config.species])
@@ -237,11 +244,11 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     )
 
 
-def _relative(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> str | None:
-    """The known species that is nearest to the new one (Lite2 features), if the collection shows any."""
+def _most_similar_species(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> str | None:
+    """The known species whose photographs are most similar to the new species' (Lite2 features); None if the collection has none."""
     encoder = load_encoder("lite2")
     train = collection.training()
-    train = _spread(train.where(train.table["species"].isin(known)), LOOKED_AT)
+    train = _evenly_sampled(train.where(train.table["species"].isin(known)), MAX_COMPARED)
     if not len(train):
         return None
     features = encode_collection(encoder, train, pixels=64)
@@ -250,14 +257,14 @@ def _relative(collection: Collection, photographs: Collection, known: tuple[str,
 
 
 def nearest_relative(features: np.ndarray, species: Sequence[str], target: np.ndarray) -> str:
-    """The species whose mean photograph is nearest by the cosine to another's.
+    """The species with the most similar mean features, by the cosine after subtracting the overall mean.
 
     Args:
-        features: of photographs of the species to choose from, float32, shape (N, D), N at least 1.
-        species: what each of them shows.
-        target: mean features of the other species' photographs, shape (D,).
+        features: Features of photographs of the species to choose from, float32, shape (N, D), N >= 1.
+        species: Species of each photograph.
+        target: Mean features of photographs of another species, shape (D,).
     """
-    middle = features.mean(0)  # what all photographs share says nothing about kinship
+    middle = features.mean(0)  # what all photographs have in common does not tell species apart
     numbers, names = pd.factorize(np.asarray(species, dtype=object))
     means = np.zeros((len(names), features.shape[1]), np.float32)
     np.add.at(means, numbers, features)
@@ -266,19 +273,19 @@ def nearest_relative(features: np.ndarray, species: Sequence[str], target: np.nd
     return str(names[similarity.argmax()])
 
 
-def _spread(collection: Collection, number: int) -> Collection:
-    """About ``number`` images at most, but one of every species at least: as many of each, evenly spaced."""
+def _evenly_sampled(collection: Collection, number: int) -> Collection:
+    """At most about ``number`` images, evenly spaced and equally many per species, but at least one per species."""
     labels = collection.labels()
     counts = np.bincount(labels, minlength=len(collection.species))
     most = max(1, number // max(1, int(np.count_nonzero(counts))))
-    place = np.empty(len(labels), np.int64)  # of each image among those of its species
+    place = np.empty(len(labels), np.int64)  # position of each image among those of its species
     place[np.argsort(labels, kind="stable")] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     kept, of = np.minimum(most, counts)[labels], counts[labels]
     return collection.where((place + 1) * kept // of > place * kept // of)
 
 
-def _changes(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that differ or are new; of those that gained a row for the new species, the row alone."""
+def _changed_tensors(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that changed or are new. Of a tensor that gained a row for the new species, only this row."""
     changed = {}
     for name, tensor in after.items():
         tensor = tensor.detach().cpu()

@@ -1,4 +1,4 @@
-"""What each way to adapt does to a model before it trains."""
+"""Adaptation methods, and the penalty of elastic weight consolidation (EWC)."""
 
 from __future__ import annotations
 
@@ -9,67 +9,73 @@ from torch import Tensor, nn
 
 from syntype.generators.contract import Adapts
 
-__all__ = ["FISHER_IMAGES", "METHODS", "fisher_information", "hold"]
+__all__ = ["FISHER_IMAGES", "METHODS", "add_ewc_penalty", "fisher_information"]
 
 METHODS = {
-    "finetune": "every weight of the generator may change; the discriminators go on from where they stood",
+    "finetune": "all weights of the generator are trained; the discriminators continue from their trained weights",
     "freeze-d": "as finetune, with the lower layers of the discriminators frozen (Mo et al. 2020, arXiv 2002.10964)",
-    "ewc": "as finetune, with weights that the known species need held near what they were (Li et al. 2020, arXiv 2012.02780)",
-    "modulate": "factors on frozen kernels, biases and the embedding alone; kilobytes (after Zhao et al. 2022, arXiv 2210.16559)",
+    "ewc": "as finetune, with a penalty on changing weights that the known species need (Li et al. 2020, arXiv 2012.02780)",
+    "modulate": "only factors on the frozen kernels, biases and the species embedding are trained (after Zhao et al. 2022, arXiv 2210.16559)",
 }
-"""Ways to adapt, and what each does."""
+"""Adaptation methods: name -> description."""
 
 FISHER_IMAGES = 128
-"""Images from which the Fisher information is estimated."""
-JUDGED_TOGETHER = 16
-"""Images of them that the discriminators see at a time."""
+"""Number of generated images from which the Fisher information is estimated."""
+FISHER_BATCH_SIZE = 16
+"""Number of these images that the discriminators see at once."""
 
 
 def fisher_information(model: Adapts, generator: nn.Module, species: Sequence[str], num_images: int) -> dict[str, Tensor]:
-    """Diagonal of the Fisher information of the generator's weights, estimated on images that the model itself draws.
+    """Diagonal of the Fisher information of the generator's weights, estimated on generated images as in Li et al. 2020.
 
-    As Li et al. 2020 estimate it: the mean over images of the square of the gradient of the log-likelihood, which is the discriminators'
-    belief that the image is real. Squares are taken image by image: the square of a batch's mean gradient would shrink with the batch.
-    Discriminators may compare the images of a batch, so images are judged together; an image's gradient is what it adds to the batch's.
+    It is the mean over images of the squared gradient of the log-likelihood, for which the discriminators' output "real" stands. The gradient is
+    squared for each image, because the square of a batch's mean gradient would shrink with the batch size. Discriminators may compare the
+    images of a batch, so they see the images in batches; the gradient of an image is its contribution to that of the batch.
 
     Args:
-        model: as it was trained, with its discriminators.
-        generator: the model's own; its parameters are meant.
-        species: drawn in turn, two images each; image ``i`` has seed ``i``.
-        num_images: even.
+        model: The trained model with its discriminators.
+        generator: The generator network of ``model``.
+        species: Species to generate, in turn, two images each. Image ``i`` has the seed ``i``.
+        num_images: Number of images; even.
 
     Returns:
-        by name, for every parameter of ``generator`` that requires a gradient: the shape of the parameter, nowhere negative.
+        Parameter name -> tensor of the parameter's shape, non-negative, for every parameter that requires a gradient.
     """
     parameters = {name: parameter for name, parameter in generator.named_parameters() if parameter.requires_grad}
     information = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     names = [species[index // 2 % len(species)] for index in range(num_images)]
-    for start in range(0, num_images, JUDGED_TOGETHER):
-        seeds = range(start, min(start + JUDGED_TOGETHER, num_images))
+    for start in range(0, num_images, FISHER_BATCH_SIZE):
+        seeds = range(start, min(start + FISHER_BATCH_SIZE, num_images))
         drawn = [names[seed] for seed in seeds]
         images = model.generate(drawn, seeds).detach().requires_grad_()
-        (wanted,) = torch.autograd.grad(model.log_likelihood(images, drawn).sum(), images)
+        (image_gradients,) = torch.autograd.grad(model.log_likelihood(images, drawn).sum(), images)
         for row, seed in enumerate(seeds):
-            alone = model.generate([names[seed]], [seed])
-            gradients = torch.autograd.grad(alone, list(parameters.values()), wanted[row : row + 1], allow_unused=True)
+            image = model.generate([names[seed]], [seed])
+            gradients = torch.autograd.grad(image, list(parameters.values()), image_gradients[row : row + 1], allow_unused=True)
             for name, gradient in zip(parameters, gradients, strict=True):
                 if gradient is not None:
                     information[name].addcmul_(gradient, gradient, value=1 / num_images)
     return information
 
 
-def hold(generator: nn.Module, importance: Mapping[str, Tensor], weight: float) -> None:
-    """Add the gradient of ``weight * sum(F * (p - p0)^2)`` (the penalty of Li et al. 2020) to every gradient that is taken from now on.
+def add_ewc_penalty(generator: nn.Module, importance: Mapping[str, Tensor], weight: float) -> None:
+    """Add the EWC penalty ``weight * sum(F * (p - p0)^2)`` (Li et al. 2020) to the loss, by gradient hooks.
 
-    ``p0`` is where the parameters are now; ``F`` is ``importance`` over its mean, so that ``weight`` means the same whatever the scale
-    of the discriminators' judgement. Families own their losses, hence the gradient: its hooks fire in ``torch.autograd.grad`` too.
+    ``p`` are the parameters and ``p0`` their current values. ``F`` is ``importance`` divided by its mean, so that ``weight`` does not depend on
+    the scale of the discriminators' output. The penalty acts on the gradients, because the families compute their losses themselves. The
+    hooks also run in ``torch.autograd.grad``.
+
+    Args:
+        generator: The network whose parameters to penalise.
+        importance: Fisher information, parameter name -> tensor of the parameter's shape.
+        weight: Weight of the penalty.
     """
     mean = torch.cat([tensor.flatten() for tensor in importance.values()]).mean()
     for name, parameter in generator.named_parameters():
         if name in importance:
-            _pull(parameter, 2 * weight * importance[name] / mean)
+            _add_quadratic_penalty(parameter, 2 * weight * importance[name] / mean)
 
 
-def _pull(parameter: nn.Parameter, strength: Tensor) -> None:
+def _add_quadratic_penalty(parameter: nn.Parameter, strength: Tensor) -> None:
     start = parameter.detach().clone()
     parameter.register_hook(lambda gradient: gradient + strength * (parameter.detach() - start))

@@ -1,8 +1,8 @@
 """The command line: ``syntype COMMAND``.
 
-Exit codes: 0 done; 1 something went wrong that the user could not have mended; 2 the user's input is at fault; 130 Ctrl-C.
-Standard output carries the result alone (one JSON object with ``--json``); everything else goes to standard error.
-Commands import what they need when they run, so that ``syntype --help`` is quick.
+Exit codes: 0 success; 1 an error that the user did not cause; 2 wrong input; 130 stopped by Ctrl-C.
+Standard output holds only the result (one JSON object with ``--json``); messages and progress go to standard error.
+Commands import their packages when they run, so that ``syntype --help`` is fast.
 """
 
 from __future__ import annotations
@@ -21,25 +21,46 @@ from syntype.errors import SyntypeError
 __all__ = ["cli", "main"]
 
 
-class _Route(click.Group):
-    """Lists its commands in the order in which they were added: the order of the data's route."""
+SECTIONS = {
+    "Photographs": ("collect", "inspect", "reef", "export"),
+    "Generators": ("families", "train", "adapt"),
+    "Synthetic images": ("generate", "blend", "vary", "inpaint", "curate", "evaluate"),
+    "Identification": ("classify", "study", "report"),
+    "All in one": ("demo", "serve"),
+}
+"""Commands on the help page, in the order of use."""
+
+
+class _SectionedGroup(click.Group):
+    """Lists the commands of ``SECTIONS`` under their headings."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the help page."""
-        return list(self.commands)
+        return [name for names in SECTIONS.values() for name in names]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one list of commands per section."""
+        width = max(map(len, self.commands))
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:<{width}}", self.commands[name].get_short_help_str(100)) for name in names])
 
 
 @click.group(
-    cls=_Route,
+    cls=_SectionedGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Guides: docs/index.md, or `make docs` for the same as a site.",
 )
 @click.version_option(__version__, prog_name="syntype")
-@click.option("--debug", is_flag=True, envvar="SYNTYPE_DEBUG", help="Show the traceback of an error (also: SYNTYPE_DEBUG=1).")
+@click.option(
+    "--debug", is_flag=True, envvar="SYNTYPE_DEBUG", help="Show the traceback of an error. The environment variable SYNTYPE_DEBUG=1 does the same."
+)
 def cli(debug: bool) -> None:
-    """Synthetic photographs for rare species, and an honest answer to whether they help to identify them.
+    """Generate synthetic photographs of rare species, and test whether they help to identify these species.
 
-    The route: collect, train, adapt, generate, curate, study, report. `syntype demo --out out/demo` walks it once.
+    The usual order: collect photographs, train a generator, adapt it to a rare species, generate images, curate them, and run a study, which
+    compares classifiers trained with and without them. Each command writes a folder that the next one reads.
+    `syntype demo --out out/demo` runs all steps on drawn fish.
     """
 
 
@@ -49,7 +70,7 @@ for module in (cli_collections, cli_generators, cli_hybrids, cli_classify, cli_s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code; errors become one line on standard error."""
+    """Run the command line and return the exit code. An error is printed as one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments or os.environ.get("SYNTYPE_DEBUG", "") not in ("", "0")
     try:
@@ -60,32 +81,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except click.UsageError as error:
         hint = f" Help: {error.ctx.command_path} --help" if error.ctx is not None else ""
-        return _complain(error.format_message() + hint, 2)
+        return _print_error(error.format_message() + hint, 2)
     except click.ClickException as error:
-        return _complain(error.format_message(), error.exit_code)
+        return _print_error(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return _complain("stopped by Ctrl-C. Nothing was left half-written.", 130)
-    except BrokenPipeError:  # the reader, such as `head`, has gone
+        return _print_error("stopped by Ctrl-C. No file was left incomplete.", 130)
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
         sys.stderr.close()
         return 1
     except SyntypeError as error:
         if debug:
             traceback.print_exc()
-        return _complain(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     except Exception as error:
         if debug:
             traceback.print_exc()
             return 1
-        where = _innermost(error)
-        return _complain(f"unexpected {type(error).__name__}{where}: {error}. Run again with SYNTYPE_DEBUG=1 to see the traceback.", 1)
+        where = _location(error)
+        return _print_error(f"unexpected {type(error).__name__}{where}: {error}. Run again with SYNTYPE_DEBUG=1 to see the traceback.", 1)
 
 
-def _complain(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     click.echo("syntype: error: " + " ".join(message.split()), err=True)
     return code
 
 
-def _innermost(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 

@@ -1,4 +1,4 @@
-"""Commands around the classifier: classify train, classify predict, classify export."""
+"""Commands for classifiers: classify train, classify predict, classify export."""
 
 from __future__ import annotations
 
@@ -26,29 +26,37 @@ from syntype.apps.cli_common import (
 __all__ = ["COMMANDS"]
 
 IMAGES_PER_SECOND = 100.0
-"""For plans: images that a bundled backbone encodes on two cores without a GPU; training it takes about three times as long."""
+"""For ``--dry-run``: images per second that a bundled backbone encodes on two cores without a GPU. Training takes three times as long."""
 
 
 @click.group(
-    short_help="Train an identifier, and name photographs with it.",
+    short_help="Train a species classifier, use it, or export it.",
     epilog=example("syntype classify train out/fish --out out/classifier", "syntype classify predict out/classifier new/ --out names.csv"),
 )
 def classify() -> None:
-    """Train an identifier for long-tailed collections, and name photographs with it."""
+    """Train a species classifier for collections with rare species, identify photographs with it, or export it."""
 
 
-@classify.command("train", epilog=example("syntype classify train out/fish --synthetic out/curated --out out/classifier"))
+@classify.command(
+    "train",
+    short_help="Train a classifier and measure its recall.",
+    epilog=example("syntype classify train out/fish --synthetic out/curated --out out/classifier"),
+)
 @click.argument("collection", type=FOLDER)
 @out_option("the classifier")
-@click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
-@click.option("--synthetic", type=FOLDER, help="Add the accepted images of this synthetic collection to training.")
-@click.option("--backbone", help="lite2 (bundled), timm:NAME, timm:NAME:FILE or scratch.  [default: lite2]")
+@click.option("--recipe", metavar="NAME|FILE", help="Read the settings from a named recipe or a YAML file. Other options override it.")
+@click.option("--synthetic", type=FOLDER, help="Collection of synthetic images to add to training; rejected ones are left out.")
+@click.option(
+    "--backbone",
+    help="Feature extractor: lite2 (bundled, pre-trained), timm:NAME, timm:NAME:FILE, or scratch (trained from scratch).  [default: lite2]",
+)
 @click.option(
     "--loss",
-    help="cross_entropy, focal, focal_alpha, class_balanced_focal, ldam_drw, logit_adjustment or balanced_softmax.  [default: balanced_softmax]",
+    help="Loss: cross_entropy, focal, focal_alpha, class_balanced_focal, ldam_drw, logit_adjustment or balanced_softmax.  "
+    "[default: balanced_softmax]",
 )
-@click.option("--sampler", help="natural, square_root or balanced.  [default: natural]")
-@click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
+@click.option("--sampler", help="How often species are drawn: natural, square_root or balanced.  [default: natural]")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of training steps.  [default: 2000]")
 @seed_option
 @device_option
 @set_option
@@ -65,7 +73,11 @@ def classify_train(
     quiet: bool,
     **flags: Any,
 ) -> None:
-    """Train a classifier on the training images of COLLECTION and report its recall per bin on the validation images."""
+    """Train a classifier on the training images of COLLECTION, and measure its recall on the test images.
+
+    The validation images select the best step and calibrate the probabilities. --out gets the classifier, a model card, the confusion matrix and
+    the most frequent confusions. Recall is also given per bin: species with 2-10, 11-100, 101-500 and more than 500 training photographs.
+    """
     from syntype.identification import ClassifierConfig, train_classifier
 
     config = settings(ClassifierConfig, flags, recipe=recipe, overrides=overrides)
@@ -90,22 +102,30 @@ def classify_train(
     show(result.summary(), as_json, f"Next: syntype classify predict {out} FOLDER --out names.csv")
 
 
-@classify.command("predict", epilog=example("syntype classify predict out/classifier new-photographs/ --out names.csv"))
+@classify.command(
+    "predict",
+    short_help="Identify the species of photographs.",
+    epilog=example("syntype classify predict out/classifier new-photographs/ --out names.csv"),
+)
 @click.argument("classifier", type=FOLDER)
 @click.argument("folder", type=FOLDER)
-@click.option("--out", type=FOLDER, required=True, help="CSV file to write: file name, the five likeliest species, and their probabilities.")
+@click.option("--out", type=FOLDER, required=True, help="CSV file to write, with the five most probable species of each photograph.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["syntype", "pybioclip"]),
     default="syntype",
     show_default=True,
-    help="Columns: ours, or those of pybioclip.",
+    help="Columns of the CSV file: those of Syntype, or those of pybioclip.",
 )
 @device_option
 @output_options
 def classify_predict(classifier: Path, folder: Path, out: Path, form: Any, device: str | None, as_json: bool, quiet: bool) -> None:
-    """Name every photograph in FOLDER."""
+    """Identify the species of all photographs in FOLDER and its sub-folders with a trained CLASSIFIER.
+
+    The column `out_of_distribution_score` (0 to 1) shows which photographs may show none of the known species: from about 0.95 on. Files that
+    cannot be read are listed with the error.
+    """
     from syntype.identification import load_classifier, predict
     from syntype.run import Run
 
@@ -113,12 +133,15 @@ def classify_predict(classifier: Path, folder: Path, out: Path, form: Any, devic
     show(result.summary(), as_json)
 
 
-@classify.command("export", epilog=example("syntype classify export out/classifier --out out/fish.onnx"))
+@classify.command("export", short_help="Write a classifier as ONNX.", epilog=example("syntype classify export out/classifier --out out/fish.onnx"))
 @click.argument("classifier", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="ONNX file to write.")
 @output_options
 def classify_export(classifier: Path, out: Path, as_json: bool, quiet: bool) -> None:
-    """Write CLASSIFIER as an ONNX file, for programs that know nothing of PyTorch, and check that both give the same."""
+    """Write CLASSIFIER as an ONNX file, for use without PyTorch.
+
+    The file takes uint8 images and gives probabilities. It is compared with CLASSIFIER before it is kept. Needs: pip install 'syntype[onnx]'.
+    """
     from syntype.identification import load_classifier
     from syntype.identification.export import export_onnx
 

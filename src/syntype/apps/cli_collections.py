@@ -1,4 +1,4 @@
-"""Commands that make, look at and hand on collections: collect, reef, inspect, export."""
+"""Commands for collections: collect, reef, inspect, export."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ __all__ = ["COMMANDS"]
 
 
 @click.command(
-    short_help="Import photographs.",
+    short_help="Import photographs into a collection.",
     epilog=example(
         "syntype collect photographs/ --out out/fish", "syntype collect labels.csv --species-column taxon --group-column specimen --out out/fish"
     ),
 )
 @click.argument("source", type=FOLDER)
 @out_option("the collection")
-@click.option("--file-column", help="Column of the CSV with the image's path, relative to the CSV.")
+@click.option("--file-column", help="Column of the CSV file with the path of the image, relative to the CSV file.")
 @click.option("--species-column", help="Column with the species.")
-@click.option("--group-column", help="Column with the specimen, observation or video track; one group never straddles two splits.")
+@click.option("--group-column", help="Column with the specimen, observation or video track. Images of one group are always in the same split.")
 @click.option("--licence-column", help="Column with the licence.")
-@click.option("--box-column", help="Column with the animal's box: left, top, right, bottom in pixels.")
-@click.option("--origin", type=click.Choice(["real", "synthetic"]), help="What the images are.  [default: real]")
+@click.option("--box-column", help="Column with the bounding box of the organism: left, top, right, bottom in pixels.")
+@click.option("--origin", type=click.Choice(["real", "synthetic"]), help="Whether the images are photographs or synthetic.  [default: real]")
 @seed_option
 @set_option
 @output_options
 def collect(source: Path, out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
-    """Import photographs: SOURCE is a folder with one folder per species, or a CSV file.
+    """Import photographs into a new collection. SOURCE is a folder with one sub-folder per species, or a CSV file.
 
-    Every file is decoded once; what cannot be used is set aside with the reason in OUT/refused.csv. Splits are made by group.
+    Every file is decoded and checked. Files that cannot be used are listed in refused.csv with the reason. The images are split into training,
+    validation and test images by group, so that images of one specimen, observation or video track are always in the same split.
     """
     from syntype.collection.importers import CollectConfig
     from syntype.collection.importers import collect as stage
@@ -51,7 +52,7 @@ def collect(source: Path, out: Path, overrides: tuple[str, ...], as_json: bool, 
     show(result.summary(), as_json, f"Next: syntype inspect {out}")
 
 
-@click.command(short_help="Draw a data set of made-up fish.", epilog=example("syntype reef --species 24 --size 64 --out out/reef"))
+@click.command(short_help="Draw a test collection of invented fish species.", epilog=example("syntype reef --species 24 --size 64 --out out/reef"))
 @out_option("the collection")
 @click.option("--species", "num_species", type=click.IntRange(min=2), help="Number of species.  [default: 24]")
 @click.option("--size", type=click.IntRange(16, 1024), help="Side of the images in pixels.  [default: 64]")
@@ -59,7 +60,10 @@ def collect(source: Path, out: Path, overrides: tuple[str, ...], as_json: bool, 
 @set_option
 @output_options
 def reef(out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
-    """Draw the reef: fish of made-up species with a long tail, for trying things out without any photographs."""
+    """Draw a collection of invented fish species on a reef, to try Syntype without photographs.
+
+    The number of images per species is long-tailed: few species are common and many are rare.
+    """
     from syntype.collection.reef import ReefConfig, draw_reef
 
     config = settings(ReefConfig, flags, overrides=overrides)
@@ -77,15 +81,18 @@ def reef(out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **fl
 
 
 @click.command(
-    short_help="Describe a collection: long tail, bins, licences, problems.",
+    short_help="Summarise a collection and list its problems.",
     epilog=example("syntype inspect out/fish", "syntype inspect out/fish --encoder lite2 --plot long-tail.png"),
 )
 @click.argument("collection", type=FOLDER)
-@click.option("--encoder", metavar="NAME", help="Also look for near duplicates by features, for example lite2.")
-@click.option("--plot", type=FOLDER, help="Write the long tail as a picture (PNG or SVG).")
+@click.option("--encoder", metavar="NAME", help="Also search for near duplicates with the features of this encoder, for example lite2.")
+@click.option("--plot", type=FOLDER, help="Write a plot of the images per species (PNG or SVG).")
 @output_options
 def inspect(collection: Path, encoder: str | None, plot: Path | None, as_json: bool, quiet: bool) -> None:
-    """Describe a collection: the long tail, bins, splits, licences, duplicates and problems."""
+    """Summarise COLLECTION: images per species, splits, licences, duplicates and problems.
+
+    It reports what would make results unreliable, such as duplicates in different splits. Nothing is changed.
+    """
     from syntype.collection.inspection import inspect as stage
     from syntype.collection.inspection import plot_long_tail
     from syntype.run import Run
@@ -106,20 +113,24 @@ def inspect(collection: Path, encoder: str | None, plot: Path | None, as_json: b
 
 
 @click.command(
-    short_help="Pack a collection as one file.",
+    short_help="Pack a collection into one file.",
     epilog=example("syntype export out/curated --out out/export", "syntype export out/curated --layout collection --all --out out/whole"),
 )
 @click.argument("collection", type=FOLDER)
-@click.option("--out", type=FOLDER, required=True, help="Folder to write: it gets NAME.zip or NAME.csv.")
+@click.option("--out", type=FOLDER, required=True, help="Folder to write NAME.zip or NAME.csv to.")
 @click.option(
     "--layout",
     type=click.Choice(["species", "collection", "table"]),
-    help="A folder per species and a CSV; a collection again, also for Hugging Face's imagefolder; or the CSV alone.  [default: species]",
+    help="species: one folder per species and a CSV file. collection: a collection, which Hugging Face's imagefolder loads too. "
+    "table: the CSV file only.  [default: species]",
 )
-@click.option("--all", "everything", is_flag=True, help="Also what curation or an expert refused.")
+@click.option("--all", "everything", is_flag=True, help="Include images that curation or an expert refused.")
 @output_options
 def export(collection: Path, out: Path, layout: str | None, everything: bool, as_json: bool, quiet: bool) -> None:
-    """Pack COLLECTION as one file to hand on; labels, licences and provenance travel with the images."""
+    """Pack COLLECTION into one file, with labels, licences and provenance.
+
+    Images that curation or an expert refused are left out unless --all is given.
+    """
     from syntype.collection.export import ExportConfig
     from syntype.collection.export import export as stage
 

@@ -1,4 +1,4 @@
-"""What every command shares: options, the run folder around a stage, plans, and how results are shown."""
+"""Shared by all commands: options, the run folder of a stage, dry runs, and printing of results."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER",
+    "Interrupted",
     "Result",
-    "Stopped",
     "device_option",
     "dry_run_option",
     "example",
@@ -54,54 +54,56 @@ class Result(Protocol):
     """What every stage function returns."""
 
     def summary(self) -> dict[str, Any]:
-        """The figures that ``--json`` prints."""
+        """The values that ``--json`` prints."""
 
 
 R = TypeVar("R", bound=Result)
 S = TypeVar("S", bound="Settings")
 
 
-class Stopped(click.ClickException):
-    """Ctrl-C during a stage: exit code 130, and a sentence about what was kept."""
+class Interrupted(click.ClickException):
+    """Ctrl-C during a stage: exit code 130, with a sentence about what was kept."""
 
     exit_code = 130
 
 
 def example(*lines: str) -> str:
-    """An epilog for ``--help`` that shows the given command lines as they are."""
+    """An epilog for ``--help`` that shows these command lines unchanged."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def output_options(command: Command) -> Command:
     """Add ``--json`` and ``--quiet``."""
-    command = click.option("--quiet", is_flag=True, help="No progress on standard error.")(command)
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on standard output.")(command)
+    command = click.option("--quiet", is_flag=True, help="Do not show progress.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(command)
 
 
-# Without a default here: what the user does not say is left to the recipe, then to the settings class.
-seed_option = click.option("--seed", type=click.IntRange(min=0), help="Where all randomness comes from.  [default: 0]")
-device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.  [default: auto]")
-resume_option = click.option("--resume", is_flag=True, help="Continue a run that was stopped or killed, where it was.")
-set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting, for example --set batch_size=32. Repeatable."
+# No defaults here: the recipe and then the settings class provide them.
+seed_option = click.option("--seed", type=click.IntRange(min=0), help="Random seed. Equal seeds give equal results.  [default: 0]")
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Device to compute on; auto takes a GPU if there is one.  [default: auto]"
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+resume_option = click.option("--resume", is_flag=True, help="Continue an interrupted run in the folder --out.")
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting by name, for example --set batch_size=32. Repeatable."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print the number of images and the estimated minutes, and stop.")
 
 
 def stage_options(command: Command) -> Command:
-    """Add what every stage takes that may be stopped and continued: --resume, --seed, --device, --set, --dry-run, --json and --quiet."""
+    """Add the options of all resumable stages: --resume, --seed, --device, --set, --dry-run, --json and --quiet."""
     for option in (output_options, dry_run_option, set_option, device_option, seed_option, resume_option):
         command = option(command)
     return command
 
 
 def out_option(what: str) -> Callable[[Command], Command]:
-    """Add the required ``--out``; ``what`` names what will be written."""
-    return click.option("--out", type=FOLDER, required=True, help=f"Folder to write: {what}.")
+    """Add the required option ``--out``; ``what`` names what is written."""
+    return click.option("--out", type=FOLDER, required=True, help=f"Folder to write {what} to.")
 
 
 def settings(kind: type[S], flags: Mapping[str, Any], *, recipe: str | None = None, overrides: Sequence[str] = ()) -> S:
-    """Settings of a stage: its defaults, then the recipe, then the flags that were given (not None), then ``--set``."""
+    """Settings of a stage. In order of increasing priority: defaults, the recipe, the flags that were given (not None), and ``--set``."""
     from syntype.recipe import apply_overrides, find_recipe
 
     values = find_recipe(recipe) if recipe else {}
@@ -110,7 +112,7 @@ def settings(kind: type[S], flags: Mapping[str, Any], *, recipe: str | None = No
 
 
 def open_collection(folder: Path) -> Collection:
-    """Open a collection (imported here so that ``--help`` needs no pandas)."""
+    """Open a collection. The import is here so that ``--help`` does not load pandas."""
     from syntype.collection import Collection
 
     return Collection.open(folder)
@@ -129,24 +131,31 @@ def run_stage(
     resume: bool = False,
     quiet: bool = False,
 ) -> R:
-    """Open the run folder ``out``, call ``stage`` with the run, and record how it ended.
+    """Start a run in the folder ``out``, call ``stage`` with it, and record how it ended.
 
-    While the stage runs, whatever libraries print on standard output goes to standard error.
+    While the stage runs, standard output is redirected to standard error, because libraries print there.
 
     Args:
-        kept: what remains after Ctrl-C, as a sentence.
-        resumable: whether the command has ``--resume``.
+        stage: Called with the run.
+        name: Name of the stage, for ``run.json``.
+        out: Folder of the run.
+        config: Settings of the stage.
+        seed: Seed, for the record.
+        inputs: Names and paths of the inputs, for the record.
+        kept: A sentence that says what remains after Ctrl-C.
+        resumable: Whether the command has the option ``--resume``.
+        resume: Continue the run in ``out``.
+        quiet: Show no progress.
 
     Raises:
-        Stopped: the user pressed Ctrl-C, whether the stage let that through or ended early with the status ``interrupted``.
-        UnsupportedError: several processes were started for a stage that only one can do.
+        Interrupted: The user pressed Ctrl-C.
+        InputError: ``out`` is not empty, and the run is not resumed.
+        UnsupportedError: Several processes were started for a stage that supports only one.
     """
     from syntype.run import Run, num_processes, plain
 
     if num_processes() > 1 and name != "train":
-        raise UnsupportedError(
-            f"{num_processes()} processes were started for syntype {name}, which one does. Start it without torchrun or accelerate."
-        )
+        raise UnsupportedError(f"{num_processes()} processes were started, but syntype {name} runs in one. Start it without torchrun or accelerate.")
     if not resumable and out.is_dir() and any(out.iterdir()):
         raise InputError("already holds files", "Give --out a new folder, or delete this one first.", file=out)
     existed = out.exists()
@@ -155,27 +164,27 @@ def run_stage(
         with redirect_stdout(sys.stderr):
             result = stage(run)
     except KeyboardInterrupt:
-        if run.manifest.get("status") == "running":  # a stage may have noted more than this
+        if run.manifest.get("status") == "running":  # unless the stage has recorded more
             run.finish("interrupted")
-        raise Stopped(f"stopped by Ctrl-C. {kept}") from None
+        raise Interrupted(f"stopped by Ctrl-C. {kept}") from None
     except Exception as error:
         run.finish("failed", error=str(error))
         if isinstance(error, UserError) and run.folder is not None:
-            _withdraw(out, existed)
+            _remove_run_records(out, existed)
         raise
     summary = plain(result.summary())
     status = summary.pop("status", "finished")
     run.finish(status, **summary)
     if status == "interrupted":
-        raise Stopped(f"stopped by Ctrl-C. {kept}")
+        raise Interrupted(f"stopped by Ctrl-C. {kept}")
     return result
 
 
-def _withdraw(out: Path, existed: bool) -> None:
-    """After a mistake of the user, remove a folder that holds only the run's own notes, so that --out is free again."""
-    notes = {"run.json", "recipe.yaml", "progress.jsonl"}
+def _remove_run_records(out: Path, existed: bool) -> None:
+    """After an error in the input, remove ``out`` if it holds only the records of this run, so that the same --out can be used again."""
+    records = {"run.json", "recipe.yaml", "progress.jsonl"}
     files = {path for path in out.rglob("*") if not path.is_dir()}
-    if files <= {out / name for name in notes}:
+    if files <= {out / name for name in records}:
         for path in files:
             path.unlink()
         for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
@@ -237,23 +246,23 @@ def _text(value: Any) -> str:
 
 
 def plan(as_json: bool, *, out: Path, images: int, steps: int | None, minutes: float | None, **more: Any) -> None:
-    """Show what ``--dry-run`` promises: images, steps, estimated minutes and the output folder."""
+    """Print the result of ``--dry-run``: images, steps, estimated minutes and the output folder."""
     minutes = None if minutes is None else max(0.1, round(minutes, 1))
     show({"dry_run": True, "images": images, "steps": steps, "estimated_minutes": minutes, "out": str(out), **more}, as_json)
 
 
 def images_per_second(size: int) -> float:
-    """Rough training speed for plans: 30 images of 64 pixels a second on two cores without a GPU, and in proportion to the pixels."""
+    """Rough training speed for ``--dry-run``: 30 images of 64 px per second on two cores without a GPU, in proportion to the number of pixels."""
     return 30 * (64 / size) ** 2
 
 
 def plan_drawing(as_json: bool, out: Path, images: int, size: int, speed: float) -> None:
-    """Show the plan of drawing images, ``speed`` times as fast as generators train."""
+    """Print the result of ``--dry-run`` for generating images, at ``speed`` times the training speed."""
     plan(as_json, out=out, images=images, steps=None, minutes=images / (speed * images_per_second(size)) / 60)
 
 
 def on_device(generator: Generator, device: str | None) -> Generator:
-    """The generator, on the device asked for."""
+    """Move the generator to a device."""
     from syntype.compute.runtime import Runtime
 
     return generator.to(Runtime(device or "auto").device)
@@ -271,7 +280,7 @@ def run_drawing(
     as_json: bool,
     then: str = "",
 ) -> None:
-    """Run a stage that draws images, one after another, so that it can go on where it was stopped; and show what it gave."""
-    kept = f"{out} holds what was drawn so far; continue with --resume."
+    """Run a resumable stage that generates images, and print the result."""
+    kept = f"{out} holds the images finished so far; continue with --resume."
     result = run_stage(stage, name, out, config, seed=config.seed, inputs=inputs, kept=kept, resumable=True, resume=resume, quiet=quiet)
     show(result.summary(), as_json, then)

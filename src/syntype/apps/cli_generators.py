@@ -1,4 +1,4 @@
-"""Commands around generators: families, train, adapt, generate, curate."""
+"""Commands for generators: families, train, adapt, generate, curate."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ __all__ = ["COMMANDS"]
 
 
 @click.command(short_help="List the generator families.", epilog=example("syntype families"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def families(as_json: bool) -> None:
-    """List the generator families that `train` knows."""
+    """List the generator families that `train` accepts.
+
+    A family is a type of generative model, such as a GAN or a diffusion model. In brackets: the commands besides `generate` that it supports.
+    """
     described = [_describe(name, words) for name, words in _known().items()]
     if as_json:
         show({"families": described}, True)
@@ -49,7 +52,7 @@ def _known() -> dict[str, str]:
 
 
 def _describe(name: str, words: str) -> dict[str, Any]:
-    """Name, description, whether it trains, and which commands besides ``generate`` can use it."""
+    """Name, description, whether it is trained, and which commands besides ``generate`` it supports."""
     from syntype.generators import family
     from syntype.generators.contract import ABILITIES
 
@@ -59,10 +62,10 @@ def _describe(name: str, words: str) -> dict[str, Any]:
 
 
 class _SpeciesLists(click.Command):
-    """Takes ``--only A B C`` for ``--only A --only B --only C`` (and ``--except``), once FAMILY and COLLECTION have come first."""
+    """Accepts ``--only A B C`` for ``--only A --only B --only C`` (also ``--except``) if FAMILY and COLLECTION come first."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option before each further name, then parse as usual."""
+        """Insert the option before each further name, then parse as usual."""
         if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
             return super().parse_args(ctx, args)
         spread, current, filled = args[:2], "", False
@@ -79,7 +82,7 @@ class _SpeciesLists(click.Command):
 
 @click.command(
     cls=_SpeciesLists,
-    short_help="Train a generator.",
+    short_help="Train a generator on photographs.",
     epilog=example(
         "syntype train projected out/fish --except 'Neoglyphidodon nigroris' --minutes 45 --out out/generator",
         "syntype train projected out/fish --out out/generator --resume",
@@ -89,11 +92,11 @@ class _SpeciesLists(click.Command):
 @click.argument("collection", type=FOLDER)
 @out_option("the generator")
 @click.option("--size", type=click.IntRange(16, 1024), help="Side of the images in pixels.  [default: 64]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so many minutes.")
-@click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps.")
-@click.option("--only", multiple=True, metavar="SPECIES", help="Train on these species alone (one or more names).")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Duration of the training in minutes. Give this, --steps or both.")
+@click.option("--steps", type=click.IntRange(min=1), help="Largest number of training steps.")
+@click.option("--only", multiple=True, metavar="SPECIES", help="Train on these species only (one or more names).")
 @click.option("--except", "except_", multiple=True, metavar="SPECIES", help="Leave these species out (one or more names).")
-@click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
+@click.option("--recipe", metavar="NAME|FILE", help="Read the settings from a named recipe or a YAML file. Other options override it.")
 @stage_options
 def train(
     family: str,
@@ -107,13 +110,17 @@ def train(
     quiet: bool,
     **flags: Any,
 ) -> None:
-    """Train a generator of FAMILY on the training images of COLLECTION, one model for all species."""
+    """Train a generator of FAMILY on the training photographs of COLLECTION.
+
+    One model learns all species. Give --minutes or --steps. Checkpoints are written during training; after Ctrl-C continue with --resume.
+    `syntype families` lists the families; `projected` is a good first choice on a CPU.
+    """
     from syntype.generators import TrainConfig
     from syntype.generators import train as stage
     from syntype.generators.engine.training import select_training
 
     if resume and recipe is None and (out / "recipe.yaml").is_file():
-        recipe = str(out / "recipe.yaml")  # the settings it was started with; flags given again win over them
+        recipe = str(out / "recipe.yaml")  # the settings that it was started with; options given now override them
     config = settings(TrainConfig, {"family": family, **flags}, recipe=recipe, overrides=overrides)
     opened = open_collection(collection)
     if dry_run:
@@ -138,17 +145,17 @@ def train(
 
 
 @click.command(
-    short_help="Teach a generator one more species.",
+    short_help="Adapt a generator to a new species with few photographs.",
     epilog=example("syntype adapt out/generator out/fish --species 'Neoglyphidodon nigroris' --shots 6 --out out/adapted"),
 )
 @click.argument("generator", type=FOLDER)
 @click.argument("collection", type=FOLDER)
 @out_option("the adapted generator")
-@click.option("--species", required=True, help="The species to learn.")
-@click.option("--method", help="How to adapt: modulate, finetune, freeze-d or ewc.  [default: modulate]")
-@click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to learn from.  [default: 6]")
-@click.option("--steps", type=click.IntRange(min=1), help="Number of steps.")
-@click.option("--recipe", metavar="NAME|FILE", help="Start from a named recipe or a YAML file.")
+@click.option("--species", required=True, help="Species to learn.")
+@click.option("--method", help="Adaptation method: modulate, finetune, freeze-d or ewc.  [default: modulate]")
+@click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to use.  [default: 6]")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of training steps.  [default: 300]")
+@click.option("--recipe", metavar="NAME|FILE", help="Read the settings from a named recipe or a YAML file. Other options override it.")
 @stage_options
 def adapt(
     generator: Path,
@@ -162,14 +169,17 @@ def adapt(
     quiet: bool,
     **flags: Any,
 ) -> None:
-    """Teach a trained GENERATOR one more species from a few training photographs in COLLECTION."""
+    """Adapt a trained GENERATOR to one more species, with a few training photographs from COLLECTION.
+
+    Only the weights that change are saved. The result refers to GENERATOR, which must be kept, and its other species do not change.
+    """
     from syntype.adaptation import AdaptConfig
     from syntype.adaptation import adapt as stage
     from syntype.adaptation.adapt import choose_photographs
     from syntype.generators import load_generator
 
     if resume and recipe is None and (out / "recipe.yaml").is_file():
-        recipe = str(out / "recipe.yaml")  # the settings it was started with; flags given again win over them
+        recipe = str(out / "recipe.yaml")  # the settings that it was started with; options given now override them
     config = settings(AdaptConfig, flags, recipe=recipe, overrides=overrides)
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
@@ -184,7 +194,7 @@ def adapt(
         config,
         seed=config.seed,
         inputs={"generator": str(generator), "collection": str(collection)},
-        kept=f"{generator} is unchanged; {out} holds what was learnt so far: continue with --resume.",
+        kept=f"{generator} is unchanged; the progress so far is in {out}: continue with --resume.",
         resumable=True,
         resume=resume,
         quiet=quiet,
@@ -193,18 +203,22 @@ def adapt(
 
 
 @click.command(
-    short_help="Draw synthetic images.",
+    short_help="Generate synthetic images.",
     epilog=example("syntype generate out/adapted --species 'Neoglyphidodon nigroris' --num 200 --out out/synthetic"),
 )
 @click.argument("generator", type=FOLDER)
 @out_option("the synthetic collection")
-@click.option("--species", multiple=True, help="Species to draw. Repeatable.  [default: all that the generator knows]")
-@click.option("--num", type=click.IntRange(min=1), required=True, help="Number of images of each species.")
+@click.option("--species", multiple=True, help="Species to generate. Repeatable.  [default: all species of the generator]")
+@click.option("--num", type=click.IntRange(min=1), required=True, help="Number of images per species.")
 @stage_options
 def generate(
     generator: Path, out: Path, device: str | None, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
 ) -> None:
-    """Draw synthetic images; each has its own seed and says in its file that it is synthetic."""
+    """Generate synthetic images with a trained GENERATOR.
+
+    The result is a collection. Every image has its own seed, and its file contains metadata that mark it as synthetic. Curate the images before
+    you use them.
+    """
     from syntype.generators import load_generator
     from syntype.synthesis import GenerateConfig
     from syntype.synthesis import generate as stage
@@ -228,16 +242,20 @@ def generate(
 
 
 @click.command(
-    short_help="Refuse copies and images of the wrong species.", epilog=example("syntype curate out/synthetic --real out/fish --out out/curated")
+    short_help="Check synthetic images, and reject unusable ones.", epilog=example("syntype curate out/synthetic --real out/fish --out out/curated")
 )
 @click.argument("synthetic", type=FOLDER)
-@click.option("--real", type=FOLDER, required=True, help="The collection of photographs that the generator learnt from.")
+@click.option("--real", type=FOLDER, required=True, help="Collection of photographs that the generator was trained on.")
 @out_option("the curated collection")
 @seed_option
 @set_option
 @output_options
 def curate(synthetic: Path, real: Path, out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
-    """Refuse copies of photographs, images that look like another species, and images that look like no photograph."""
+    """Check the images of the collection SYNTHETIC, and reject unusable ones.
+
+    Three filters reject copies of training photographs, images that look like another species, and images unlike any photograph of their
+    species (out of distribution). All images stay in the new collection, with the verdict `accepted` or `refused` and a reason.
+    """
     from syntype.curation import CurateConfig
     from syntype.curation import curate as stage
 

@@ -1,4 +1,4 @@
-"""Commands for what lies between images, around photographs and within them: blend, vary, inpaint."""
+"""Commands that generate images from other images: blend, vary, inpaint."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from syntype.apps.cli_common import FOLDER, example, on_device, open_collection,
 
 __all__ = ["COMMANDS"]
 
-num_option = click.option("--num", type=click.IntRange(min=1), help="Images of each photograph (at each strength).  [default: 1]")
+num_option = click.option("--num", type=click.IntRange(min=1), help="Number of images per photograph (and strength).  [default: 1]")
 species_option = click.option(
-    "--species", multiple=True, help="Photographs of this species. Repeatable.  [default: all that generator and collection share]"
+    "--species", multiple=True, help="Use photographs of this species. Repeatable.  [default: all species of both generator and collection]"
 )
 photographs_option = click.option(
-    "--photograph", "photographs", multiple=True, metavar="IMAGE_ID", help="This photograph alone. Repeatable.  [default: all for training]"
+    "--photograph",
+    "photographs",
+    multiple=True,
+    metavar="IMAGE_ID",
+    help="Use this photograph only. Repeatable.  [default: all training photographs]",
 )
 
 
 @click.command(
-    short_help="Draw what lies between two species.",
+    short_help="Interpolate between species or individuals.",
     epilog=example(
         "syntype blend out/generator --species 'Chromis chrysura' --species 'Zanclus cornutus' --num 3 --out out/strip",
         "syntype blend out/generator --species 'Zanclus cornutus' --steps 30 --out out/two-individuals",
@@ -29,25 +33,35 @@ photographs_option = click.option(
     ),
 )
 @click.argument("generator", type=FOLDER)
-@out_option("the images, and pictures of them side by side")
-@click.option("--species", multiple=True, required=True, help="Where to go, in order. Repeatable; one alone: between two individuals of it.")
+@out_option("the images and overview images")
 @click.option(
-    "--layout", type=click.Choice(["strip", "board"]), help="A walk from each to the next, or every one with every other.  [default: strip]"
+    "--species",
+    multiple=True,
+    required=True,
+    help="Species to interpolate between, in order. Repeatable. A single species: between two of its individuals.",
 )
 @click.option(
-    "--of", type=click.Choice(["latent", "species", "both"]), help="What moves along a strip: the individual, its species, or both.  [default: both]"
+    "--layout",
+    type=click.Choice(["strip", "board"]),
+    help="strip: in even steps from each species to the next. board: a grid of all pairs.  [default: strip]",
 )
-@click.option("--steps", type=click.IntRange(min=2), help="Images from one species to the next, both included.  [default: 9]")
-@click.option("--amount", type=click.FloatRange(0, 1), help="How far a board goes from the row's species to the column's.  [default: 0.5]")
-@click.option("--num", type=click.IntRange(min=1), help="Strips or boards, each from other seeds.  [default: 1]")
+@click.option(
+    "--of",
+    type=click.Choice(["latent", "species", "both"]),
+    help="What is interpolated along a strip: latent vector (individual), species, or both.  [default: both]",
+)
+@click.option("--steps", type=click.IntRange(min=2), help="Number of images from one species to the next, including both ends.  [default: 9]")
+@click.option("--amount", type=click.FloatRange(0, 1), help="Weight of the column's species in a board; 0 is the row's species.  [default: 0.5]")
+@click.option("--num", type=click.IntRange(min=1), help="Number of strips or boards, each with other seeds.  [default: 1]")
 @stage_options
 def blend(
     generator: Path, out: Path, device: str | None, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
 ) -> None:
-    """Draw hybrids: what a trained GENERATOR has between two species or more, in even steps.
+    """Generate images between two or more species (hybrids), or between individuals, with a trained GENERATOR.
 
-    The ends of a strip are the images that `generate` draws with the same seed. Beside the images lie strip.png, strip.gif and strip.webp
-    (there and back), or board.png. Images of two species are called "A × B": they are to look at, and no photographs of either.
+    The ends of a strip are the images that `generate` makes with the same seed. --out also gets overview images: strip.png, and the animations
+    strip.gif and strip.webp; or board.png. Images of two species get the species name "A × B". They show what the generator has learnt and are
+    not training images of either species.
     """
     from syntype.generators import load_generator
     from syntype.synthesis import BlendConfig
@@ -56,15 +70,15 @@ def blend(
     config = settings(BlendConfig, flags, overrides=overrides)
     trained = load_generator(generator)
     if dry_run:
-        a_strip = config.steps + max(0, len(config.species) - 2) * (config.steps - 1)
-        plan_drawing(as_json, out, config.num * (len(set(config.species)) ** 2 if config.layout == "board" else a_strip), trained.size, 5)
+        num_strip = config.steps + max(0, len(config.species) - 2) * (config.steps - 1)
+        plan_drawing(as_json, out, config.num * (len(set(config.species)) ** 2 if config.layout == "board" else num_strip), trained.size, 5)
         return
     draw = lambda run: stage(on_device(trained, device), config, out, run)  # noqa: E731
     run_drawing("blend", draw, config, out, {"generator": str(generator)}, resume=resume, quiet=quiet, as_json=as_json)
 
 
 @click.command(
-    short_help="Draw variations of photographs.",
+    short_help="Generate variations of photographs.",
     epilog=example(
         "syntype vary out/generator out/fish --species 'Zanclus cornutus' --num 4 --strength 0.3 --strength 0.7 --out out/variations",
         "syntype vary out/adapted out/fish --photograph 0123 --num 20 --out out/variations",
@@ -81,7 +95,7 @@ def blend(
     "strengths",
     multiple=True,
     type=click.FloatRange(0, 1),
-    help="0 stays near the photograph, 1 owes it least. Repeatable.  [default: 0.5]",
+    help="How far to change the photograph: 0 least, 1 most. Repeatable.  [default: 0.5]",
 )
 @stage_options
 def vary(
@@ -96,11 +110,11 @@ def vary(
     quiet: bool,
     **flags: Any,
 ) -> None:
-    """Draw variations of the training photographs in COLLECTION with a trained GENERATOR: for species of which there are few.
+    """Generate variations of the training photographs in COLLECTION with a trained GENERATOR.
 
-    Each image names its photograph in the column `parents`, and has its species. Test photographs are refused: what is drawn from them
-    would carry the answers into the training set. sheet.png shows photographs beside their variations. Curate what you draw: at a low
-    strength it may be the photograph again.
+    This is useful for species with few photographs. Each image has the species of its photograph, which the column `parents` names. Test
+    and validation photographs are rejected, because their variations would leak them into training. sheet.png shows photographs with their
+    variations. Curate the images: at a low strength they may be copies.
     """
     from syntype.generators import load_generator
     from syntype.synthesis import VaryConfig
@@ -119,7 +133,7 @@ def vary(
 
 
 @click.command(
-    short_help="Draw a part of photographs anew.",
+    short_help="Replace a part of photographs by generated content.",
     epilog=example(
         "syntype inpaint out/generator out/fish --photograph 0123 --box 0.25 0.25 0.75 0.75 --num 4 --out out/filled",
         "syntype inpaint out/generator out/fish --species 'Zanclus cornutus' --mask mask.png --out out/filled",
@@ -136,9 +150,9 @@ def vary(
     nargs=4,
     type=float,
     metavar="LEFT TOP RIGHT BOTTOM",
-    help="What to draw anew: shares of the side (all at most 1), or pixels of the generator's square.",
+    help="Area to replace: fractions of the side if all are at most 1, else pixels of the generator's image.",
 )
-@click.option("--mask", type=FOLDER, help="An image file instead: white where to draw, black where to keep.")
+@click.option("--mask", type=FOLDER, help="Instead of --box, a mask image: white where to replace, black where to keep.")
 @stage_options
 def inpaint(
     generator: Path,
@@ -152,10 +166,10 @@ def inpaint(
     quiet: bool,
     **flags: Any,
 ) -> None:
-    """Draw a part of the training photographs in COLLECTION anew with a trained GENERATOR; the rest stays as it is, pixel by pixel.
+    """Replace a part of the training photographs in COLLECTION by content of a trained GENERATOR (inpainting).
 
-    What comes out is the square that the generator sees of a photograph, at the generator's size. sheet.png shows photographs, the hole,
-    and what fills it. GANs search for what fits, `--set controls.search_steps=N` says how long.
+    Give --box or --mask. The other pixels keep their values. The images are square crops of the photographs at the generator's size. sheet.png
+    shows the photographs, the area and the results. With a GAN, `--set controls.search_steps=N` sets the number of optimisation steps.
     """
     from syntype.generators import load_generator
     from syntype.synthesis import InpaintConfig

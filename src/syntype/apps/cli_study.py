@@ -1,4 +1,4 @@
-"""Commands that measure: evaluate, study, report."""
+"""Commands that evaluate synthetic images: evaluate, study, report."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ from syntype.apps.cli_common import (
 __all__ = ["COMMANDS"]
 
 MINUTES_PER_CLASSIFIER = 0.6
-"""For plans: about a thousand photographs, on two cores without a GPU."""
+"""For ``--dry-run``: about a thousand photographs, on two cores without a GPU."""
 
 
-@click.command(short_help="Measure fidelity, variety and copies.", epilog=example("syntype evaluate out/curated --real out/fish --split test"))
+@click.command(short_help="Measure fidelity, diversity and copies.", epilog=example("syntype evaluate out/curated --real out/fish --split test"))
 @click.argument("synthetic", type=FOLDER)
-@click.option("--real", type=FOLDER, required=True, help="The collection of photographs to compare with.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Which photographs.  [default: test]")
+@click.option("--real", type=FOLDER, required=True, help="Collection of photographs to compare with.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Split of the photographs to compare with.  [default: test]")
 @seed_option
 @set_option
 @output_options
 def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
-    """Measure how close synthetic images are to photographs, how varied, and how many are copies."""
+    """Compare the images of the collection SYNTHETIC with photographs.
+
+    It measures fidelity (KID, precision, density), diversity (recall, coverage, Vendi score) and the rate of copies of training photographs.
+    """
     from syntype.run import Run
     from syntype.study.fidelity import EvaluateConfig
     from syntype.study.fidelity import evaluate as stage
@@ -47,24 +50,27 @@ def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: b
 
 
 @click.command(
-    short_help="Find out whether synthetic images help.",
+    short_help="Test whether synthetic images help identification.",
     epilog=example("syntype study out/fish --generator out/adapted --seeds 5 --out out/study", "syntype report out/study"),
 )
 @click.argument("collection", type=FOLDER)
 @out_option("the study")
-@click.option("--generator", metavar="GENERATOR|FAMILY", help="A generator's folder, or a family to train inside the study.")
-@click.option("--synthetic", metavar="COLLECTION", help="An existing synthetic collection, made by any software, instead of --generator.")
-@click.option("--seeds", type=click.IntRange(min=1), help="Number of random seeds; all arms use the same.  [default: 5]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training a family inside the study.  [default: 30]")
-@click.option("--processes", type=click.IntRange(min=1), help="Arms to train at the same time.  [default: one per core, at most 8; 1 on a GPU]")
+@click.option(
+    "--generator", metavar="GENERATOR|FAMILY", help="Folder of a trained generator, or a family to train in the study.  [default: projected]"
+)
+@click.option("--synthetic", metavar="COLLECTION", help="Instead of --generator, a collection of synthetic images, from any generator.")
+@click.option("--seeds", type=click.IntRange(min=1), help="Number of repetitions with different seeds; the same seeds for all arms.  [default: 5]")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in minutes of a family that is trained in the study.  [default: 30]"
+)
+@click.option("--processes", type=click.IntRange(min=1), help="Number of arms to train in parallel.  [default: one per core, at most 8; 1 on a GPU]")
 @stage_options
 def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
-    """Find out whether synthetic images help to identify the rare species.
+    """Test whether synthetic images help to identify the rare species of COLLECTION.
 
-    The same classifier is trained with and without them, under equal conditions and with the same seeds, and tested on photographs that
-    nothing else has seen. The report gives effects with 95 % intervals and a verdict: add, do not add, or not enough evidence.
-
-    Without --generator the family `projected` is trained inside the study, for --minutes.
+    The study trains classifiers with the same settings on different training sets ("arms"): photographs only, with standard methods for rare
+    species, and with synthetic images. It compares their recall on the test photographs over several seeds, with confidence intervals, and
+    gives a verdict: add, do not add, or not enough evidence. Without --generator the family `projected` is trained first, for --minutes.
     """
     from syntype.study import StudyConfig, plan_study
     from syntype.study import study as stage
@@ -93,11 +99,14 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
     show(result.summary(), as_json, f"The report: {result.report}")
 
 
-@click.command(short_help="Write a study's report.", epilog=example("syntype report out/study"))
+@click.command(short_help="Write the report of a study.", epilog=example("syntype report out/study"))
 @click.argument("study_folder", metavar="STUDY", type=FOLDER)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def report(study_folder: Path, as_json: bool) -> None:
-    """Write a study's report again: one HTML file that needs nothing else."""
+    """Write the report of a finished STUDY again, as one self-contained HTML file.
+
+    `syntype study` writes it too. Use this command after an update of Syntype.
+    """
     from syntype.study import write_report
 
     show({"report": str(write_report(study_folder))}, as_json)

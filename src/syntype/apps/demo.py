@@ -1,6 +1,6 @@
-"""``syntype demo``: the whole route once, on the drawn reef, in about a quarter of an hour on two processor cores.
+"""``syntype demo``: all stages on the drawn reef, in about 15 minutes on two processor cores.
 
-Each stage writes its own folder below OUT. A demo that was stopped goes on where it was when it is started again.
+Each stage writes a folder in OUT. An interrupted demo continues when it is started again.
 """
 
 from __future__ import annotations
@@ -27,49 +27,51 @@ __all__ = ["COMMANDS", "demo"]
 STAGES = ("1-reef", "2-generator", "3-adapted", "4-synthetic", "5-curated", "6-study")
 SHOTS = 6
 NUM_SPECIES, SIZE = 24, 64
-NUM_IMAGES = 60  # of each rare species
-FIXED_MINUTES = 8.0  # everything besides training the generator, on two cores
+NUM_IMAGES = 60  # per rare species
+FIXED_MINUTES = 8.0  # all stages except the training of the generator, on two cores
 QUICK_STUDY: dict[str, Any] = {"fill_to": 30, "classifier": {"steps": 600, "views": 2}}
-"""Fewer images and steps than a study that is meant seriously: a demonstration has a quarter of an hour."""
+"""Fewer images and steps than in a real study, so that the demo takes about 15 minutes."""
 
 
 @click.command(
-    short_help="Walk the whole route once on made-up fish.",
+    short_help="Run all steps on drawn fish, in about 15 minutes.",
     epilog=example("syntype demo --out out/demo", "syntype demo --out out/demo --minutes 12 --seeds 5"),
 )
-@click.option("--out", type=FOLDER, required=True, help="Folder to write: one folder per stage.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, help="Time for training the generator.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Paired seeds of the study.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Where all randomness comes from.")
+@click.option("--out", type=FOLDER, required=True, help="Folder to write one folder per stage to.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, help="Training time of the generator, in minutes."
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Number of seeds of the study.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed. Equal seeds give equal results.")
 @device_option
 @dry_run_option
 @output_options
 def demo(out: Path, minutes: float, seeds: int, seed: int, device: str | None, dry_run: bool, as_json: bool, quiet: bool) -> None:
-    """Walk the whole route on the drawn reef: collect, train, adapt to a rare species, generate, curate, study, report.
+    """Run all steps on drawn fish: make a collection, train a generator, adapt it to a rare species, generate, curate, study, report.
 
-    A run that was stopped continues where it was. Each stage's folder can be looked at and used by the other commands.
+    It takes about 15 minutes on two cores. An interrupted demo continues when it is started again. The other commands can use the folders.
     """
-    walk = _Walk(out, quiet)
+    stages = _Stages(out, quiet)
     if dry_run:
         plan(as_json, out=out, images=_reef_size(seed), steps=None, minutes=minutes + FIXED_MINUTES, stages=list(STAGES))
         return
     out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    summary = _route(walk, minutes=minutes, seeds=seeds, seed=seed, device=device or "auto")
+    summary = _run_all(stages, minutes=minutes, seeds=seeds, seed=seed, device=device or "auto")
     show({**summary, "minutes": round((time.monotonic() - start) / 60, 1)}, as_json, f"Open the report: {summary['report']}")
 
 
-class _Walk:
-    """Runs the stages one after the other, each in its folder, and passes over those that an earlier walk finished."""
+class _Stages:
+    """Runs stages, each in its own folder, and skips those that are finished."""
 
     def __init__(self, out: Path, quiet: bool) -> None:
         self.out, self.quiet = out, quiet
 
-    def stage(self, name: str, config: Settings, call: Callable[[Path, Run], Result], *, seed: int, resumable: bool = False) -> Path:
-        """Do one stage unless it is done. Returns its folder."""
+    def run(self, name: str, config: Settings, call: Callable[[Path, Run], Result], *, seed: int, resumable: bool = False) -> Path:
+        """Run a stage unless it is finished. Returns its folder."""
         folder = self.out / name
         if self._finished(folder):
-            self._say(f"{name}: finished before")
+            self._say(f"{name}: already finished")
             return folder
         if not resumable:
             shutil.rmtree(folder, ignore_errors=True)
@@ -82,7 +84,7 @@ class _Walk:
             config,
             seed=seed,
             inputs={},
-            kept=f"Finished stages are in {self.out}; the same command goes on from there.",
+            kept=f"Finished stages are in {self.out}; the same command continues from there.",
             resumable=True,
             resume=True,
             quiet=self.quiet,
@@ -101,8 +103,8 @@ class _Walk:
             click.echo(text, err=True)
 
 
-def _route(walk: _Walk, *, minutes: float, seeds: int, seed: int, device: str) -> dict[str, Any]:
-    """The route itself. Returns what the demo prints."""
+def _run_all(stages: _Stages, *, minutes: float, seeds: int, seed: int, device: str) -> dict[str, Any]:
+    """Run all stages. Returns the summary that the demo prints."""
     from syntype.adaptation import AdaptConfig, adapt
     from syntype.collection import Collection
     from syntype.collection.reef import ReefConfig, draw_reef
@@ -112,27 +114,27 @@ def _route(walk: _Walk, *, minutes: float, seeds: int, seed: int, device: str) -
     from syntype.synthesis import GenerateConfig, generate
 
     reef_config = ReefConfig.parse({"num_species": NUM_SPECIES, "size": SIZE, "seed": seed})
-    reef = Collection.open(walk.stage(STAGES[0], reef_config, lambda out, run: draw_reef(reef_config, out, run), seed=seed))
+    reef = Collection.open(stages.run(STAGES[0], reef_config, lambda out, run: draw_reef(reef_config, out, run), seed=seed))
     rare, new = _rare_species(reef)
 
     flags = {"size": SIZE, "minutes": minutes, "except_": (new,), "seed": seed, "device": device}
     train_config = settings(TrainConfig, flags, recipe="demo")
-    base = walk.stage(STAGES[1], train_config, lambda out, run: train(reef, train_config, out, run), seed=seed, resumable=True)
+    base = stages.run(STAGES[1], train_config, lambda out, run: train(reef, train_config, out, run), seed=seed, resumable=True)
 
     adapt_config = AdaptConfig.parse({"species": new, "shots": SHOTS, "seed": seed, "device": device})
-    adapted = walk.stage(STAGES[2], adapt_config, lambda out, run: adapt(load_generator(base), reef, adapt_config, out, run), seed=seed)
+    adapted = stages.run(STAGES[2], adapt_config, lambda out, run: adapt(load_generator(base), reef, adapt_config, out, run), seed=seed)
 
     generate_config = GenerateConfig.parse({"species": rare, "num": NUM_IMAGES, "seed": seed})
-    drawn = walk.stage(STAGES[3], generate_config, lambda out, run: generate(load_generator(adapted), generate_config, out, run), seed=seed)
+    drawn = stages.run(STAGES[3], generate_config, lambda out, run: generate(load_generator(adapted), generate_config, out, run), seed=seed)
 
     curate_config = CurateConfig.parse({"size": SIZE, "seed": seed})
     synthetic = Collection.open(drawn)
-    curated = walk.stage(STAGES[4], curate_config, lambda out, run: curate(synthetic, reef, curate_config, out, run), seed=seed)
+    curated = stages.run(STAGES[4], curate_config, lambda out, run: curate(synthetic, reef, curate_config, out, run), seed=seed)
 
     study_config = StudyConfig.parse({"generator": str(adapted), "seeds": seeds, "seed": seed, "device": device, "size": SIZE, **QUICK_STUDY})
-    judged = walk.stage(STAGES[5], study_config, lambda out, run: study(reef, study_config, out, run), seed=seed, resumable=True)
+    study_folder = stages.run(STAGES[5], study_config, lambda out, run: study(reef, study_config, out, run), seed=seed, resumable=True)
 
-    result = json.loads((judged / "run.json").read_text(encoding="utf-8"))["result"]
+    result = json.loads((study_folder / "run.json").read_text(encoding="utf-8"))["result"]
     kept = Collection.open(curated)
     return {
         "verdict": result["verdict"],
@@ -141,12 +143,12 @@ def _route(walk: _Walk, *, minutes: float, seeds: int, seed: int, device: str) -
         "adapted_to": new,
         "synthetic": len(kept),
         "accepted": len(kept.select(usable=True)),
-        "report": str(judged / "report.html"),
+        "report": str(study_folder / "report.html"),
     }
 
 
 def _rare_species(reef: Collection) -> tuple[list[str], str]:
-    """The species of the rarest bin, and the rarest of them that has photographs enough to adapt to."""
+    """The species with 6 to 10 training images, and the rarest of them."""
     counts = {name: count for name, count in reef.training().counts().items() if SHOTS <= count <= 10}
     if not counts:
         raise CollectionError(f"{reef.root}: this reef has no species of {SHOTS} to 10 training images. Choose another --seed.")

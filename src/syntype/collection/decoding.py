@@ -1,8 +1,8 @@
 """Decoding of image files: every reader of photographs in Syntype uses ``decode``.
 
-The result is always uint8 RGB, upright. Files that cannot be used raise ``InputError`` with a reason from a short fixed list
-(so that reasons can be counted) and the details in the advice. Only common formats are tried, so that a
-hostile file never reaches an interpreter (PostScript) or a rarely used codec.
+What comes out is always uint8 RGB, upright. What cannot be used raises ``InputError`` with a reason from a short fixed list
+(so that reasons can be counted) and a hint that holds the particulars. Only formats with sturdy decoders are tried, so that a
+hostile file never reaches an interpreter (PostScript) or an exotic codec.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def read_image(source: Path | str | bytes) -> Decoded:
         except InputError:
             raise
         except UnidentifiedImageError:
-            mend = f"Syntype reads {', '.join(FORMATS)}: convert it, copy it again if its beginning is damaged, or remove it."
-            raise InputError("is not an image that can be read", mend, file=file) from None
+            hint = f"Syntype reads {', '.join(FORMATS)}: convert it, copy it again if its beginning is damaged, or remove it."
+            raise InputError("is not an image that can be read", hint, file=file) from None
         except Image.DecompressionBombError:
             raise _too_large(file, "") from None
         except Exception as error:  # decoders raise anything on hostile bytes; the error concerns this file only

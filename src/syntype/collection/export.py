@@ -15,7 +15,7 @@ import pandas as pd
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
 from syntype.recipe import Settings
-from syntype.run import OWN_RUN, Run, keeps_run, replacing, write_json
+from syntype.run import OWN_RUN, Run, atomic_write, keeps_run, write_json
 
 __all__ = ["ExportConfig", "ExportResult", "export"]
 
@@ -53,7 +53,7 @@ def export(collection: Collection, config: ExportConfig, out: Path | str, run: R
         collection: what to pack; a view (``select``) packs its rows only.
         config: layout of the file, and whether refused images are left out.
         out: folder to write; new or empty.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
         the file, how many images it holds or lists, and its size in bytes.
@@ -73,7 +73,7 @@ def export(collection: Collection, config: ExportConfig, out: Path | str, run: R
         raise CollectionError(f"{collection.root}: has no images to export" + (", all are refused. Add --all." if len(collection) else "."))
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{_plain(collection.name) or 'collection'}.{'csv' if config.layout == 'table' else 'zip'}"
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         if config.layout == "table":
             chosen.table.to_csv(temporary, index=False)
         else:

@@ -190,7 +190,7 @@ def _read(job: tuple[Entry, str], out: Path) -> _Image | Refused:
         data = read_bytes(entry.path)
         decoded = read_image(data)
     except InputError as error:
-        return Refused(str(entry.path), entry.row, error.reason, error.mend)
+        return Refused(str(entry.path), entry.row, error.reason, error.hint)
     file_name = f"{stem}{_SUFFIX[decoded.format]}"
     target = out / file_name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -285,8 +285,8 @@ def _split(table: pd.DataFrame, images: Sequence[_Image], config: CollectConfig)
 def _write_refused(path: Path, refused: Sequence[Refused]) -> None:
     with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:  # file names need not be valid UTF-8
         writer = csv.writer(file)
-        writer.writerow(["file", "row", "reason", "mend"])
-        writer.writerows([item.file, "" if item.row is None else item.row, item.reason, item.mend] for item in refused)
+        writer.writerow(["file", "row", "reason", "hint"])
+        writer.writerows([item.file, "" if item.row is None else item.row, item.reason, item.hint] for item in refused)
 
 
 def _tell_refused(refused: Sequence[Refused], out: Path, run: Run) -> None:

@@ -80,12 +80,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Refused:
-    """A file or row that cannot be used: what is wrong and how to mend it."""
+    """A file or row that cannot be used: what is wrong and what to do about it."""
 
     file: str
     row: int | None
     reason: str
-    mend: str
+    hint: str
 
 
 def species_name(text: str) -> str:

@@ -4,7 +4,7 @@
       metadata.parquet   one row an image; ``file_name`` is relative to the folder, so that the Hugging Face
                          ``imagefolder`` loader opens the folder as it is
       images/            the image files, bytes as they came
-      refused.csv        files that could not be used: file, row, reason, mend
+      refused.csv        files that could not be used: file, row, reason, hint
       collection.json    schema version, name, species vocabulary, sources, history
       .cache/            decoded pixels, safe to delete
 
@@ -25,7 +25,7 @@ import pandas as pd
 
 from syntype.collection.pixels import iterate_pixels, read_pixels
 from syntype.errors import CollectionError, require_known
-from syntype.run import replacing, write_json
+from syntype.run import atomic_write, write_json
 
 __all__ = ["COLUMNS", "SCHEMA_VERSION", "SPLITS", "Collection", "conform", "number_groups"]
 
@@ -100,7 +100,7 @@ class Collection:
             raise CollectionError(
                 f"{root}: is not a collection (no collection.json and metadata.parquet). Make one with: syntype collect SOURCE --out {root}"
             )
-        mend = "Make it again with: syntype collect SOURCE --out NEW_FOLDER"
+        hint = "Make it again with: syntype collect SOURCE --out NEW_FOLDER"
         try:
             info = json.loads((root / "collection.json").read_text(encoding="utf-8"))
             version = info.pop("schema_version", None)
@@ -108,7 +108,7 @@ class Collection:
                 species = tuple(info.pop("species"))
                 table = pd.read_parquet(root / "metadata.parquet")
         except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-            raise CollectionError(f"{root}: is damaged ({type(error).__name__}: {error}). {mend}") from None
+            raise CollectionError(f"{root}: is damaged ({type(error).__name__}: {error}). {hint}") from None
         if version != SCHEMA_VERSION:
             raise CollectionError(f"{root}: has schema version {version}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
         return cls(root, conform(table), species, info)
@@ -141,7 +141,7 @@ class Collection:
 
     def save(self) -> None:
         """Write ``metadata.parquet`` and ``collection.json``; a crash leaves the old files or the new ones."""
-        with replacing(self.root / "metadata.parquet") as temporary:
+        with atomic_write(self.root / "metadata.parquet") as temporary:
             self.table.to_parquet(temporary, index=False)
         write_json(self.root / "collection.json", {"schema_version": SCHEMA_VERSION, "species": list(self.species), **self.info})
 

@@ -1,4 +1,4 @@
-"""Curation: which synthetic images may be used, and why the others may not."""
+"""Curation of synthetic images: detection of copies, and filters on encoder features."""
 
 from syntype.curation.copies import CopyDetector, NearestReal
 from syntype.curation.curate import CurateConfig, CurateResult, curate

@@ -1,12 +1,12 @@
-"""Is one picture the other again, moved a little? Registration of small colour images, many pairs at a time.
+"""Registration of pairs of small colour images, for copy detection; many pairs at a time.
 
-A disguised copy is its original after a flip, a crop, a small turn, and a change of light, sharpness or compression. So a pair is
-laid over one another by the best similarity transform (Gauss-Newton on the weighted squared difference with a free gain and a free
-bias a channel: Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2), and then compared by normalised cross-correlation, which no
-change of gain or bias alters. Pixels of the query that are burnt out, black, or of one colour with all four corners (what a turn leaves) carry
-no information: they get no weight, and are painted with what the real image has there, lest filters carry them into their neighbourhood.
+A transformed copy is its original after mirroring, cropping, a small rotation, or a change of light, sharpness or compression. The two images
+of a pair are aligned by a similarity transform (Gauss-Newton on the weighted squared difference, with a free gain and a free bias per channel:
+Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2). Then they are compared by normalised cross-correlation, which does not depend on gain
+and bias. Pixels of the query that are overexposed, black, or of the colour of all four corners (as a rotation leaves them) carry no
+information. They get weight 0, and are replaced by the real image, so that filters do not spread them to their neighbours.
 
-Coordinates are those of ``torch.nn.functional.grid_sample``: [-1, 1] from edge to edge. A pose maps the query's frame into the
+Coordinates are those of ``torch.nn.functional.grid_sample``: [-1, 1] from edge to edge. A pose (a, b, u, v) maps the query's frame into the
 real image: x' = a x - b y + u, y' = b x + a y + v, with a = scale cos(angle), b = scale sin(angle).
 """
 
@@ -22,9 +22,9 @@ from torch.nn import functional as F
 __all__ = ["WINDOWS", "align", "downscale", "frame_weights", "unit_vectors", "usable_pixels", "warp", "window_vectors"]
 
 EPSILON = 1e-6
-"""Added to every variance (pixel values in [0, 1]): what varies by less than a quarter of a grey level is flat."""
+"""Added to every variance (pixel values in [0, 1]), so that variations below a quarter of a grey level count as none."""
 REACH = 0.3
-"""Largest shift, and largest change of a and b, that alignment may reach."""
+"""Largest shift, and largest change of a and b, in an alignment."""
 
 
 def _windows() -> Tensor:
@@ -37,12 +37,12 @@ def _windows() -> Tensor:
 
 
 WINDOWS: Tensor = _windows()
-"""Starting poses (a, b, u, v), shape (30, 4): the whole image and nine crops of 85 %, each at three angles. At 12 px, neighbours are
-less than a pixel apart, so one of them lies near enough to any small crop and turn."""
+"""Initial poses (a, b, u, v), shape (30, 4): the whole image and nine crops of 85 %, each at three angles. At 12 px neighbouring poses differ
+by less than a pixel, so one of them is close enough to any small crop and rotation."""
 
 
 def _chunks(images: np.ndarray) -> Iterator[Tensor]:
-    """uint8 NHWC -> float32 NCHW, 0 to 255, a part at a time: in float, large images take four times their room."""
+    """uint8 NHWC -> float32 NCHW in [0, 255], in chunks, because float32 takes four times the memory."""
     for start in range(0, len(images), 1024):
         part = np.require(images[start : start + 1024], requirements=["C", "W"])
         yield torch.from_numpy(part).permute(0, 3, 1, 2).float()
@@ -58,16 +58,16 @@ def downscale(images: np.ndarray, side: int) -> Tensor:
 
 
 def frame_weights(side: int) -> Tensor:
-    """Weight of each pixel, shape (side, side): a Gaussian of half the frame's half-width; corners are what a turn or crop loses."""
+    """Weight of each pixel, shape (side, side): a Gaussian with a standard deviation of side / 4. Rotations and crops lose the corners."""
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     return torch.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / (2 * 0.5**2))
 
 
 def usable_pixels(images: np.ndarray, side: int) -> Tensor:
-    """How far to believe each value of uint8 NHWC ``images``: (N, 3, side, side) in [0, 1], 0 where it is burnt out (>= 250), black (<= 2), or
-    within two pixels of a patch of the colour that all four corners have, which is how a turn leaves them.
+    """Weight of each value of uint8 NHWC ``images``: float32, shape (N, 3, side, side), in [0, 1].
 
-    An image that would lose more than 95 % of its weight (a line drawing on white) is believed throughout.
+    It is 0 where the value is overexposed (>= 250), black (<= 2), or within two pixels of an area of the colour of all four corners, as a
+    rotation leaves them. An image that would lose more than 95 % of its weight (a line drawing on white) has weight 1 everywhere.
     """
     parts = [torch.empty((0, 3, side, side))]
     for values in _chunks(images):
@@ -76,8 +76,8 @@ def usable_pixels(images: np.ndarray, side: int) -> Tensor:
         corners = values[:, :, ::height, ::width]
         lowest, highest = corners.amin((2, 3), keepdim=True), corners.amax((2, 3), keepdim=True)
         filled = ((highest - lowest <= 1) & (values >= highest - 1) & (values <= lowest + 1)).all(1, keepdim=True) & ~clipped.all(1, keepdim=True)
-        filled = -F.max_pool2d(-filled.float(), 3, 1, 1)  # single pixels may have the colour by chance
-        even = F.max_pool2d(filled, 7, 1, 3)  # what the line before took off, and the patch's rim, which is blended with what lies beside it
+        filled = -F.max_pool2d(-filled.float(), 3, 1, 1)  # removes single pixels, which may have this colour by chance
+        even = F.max_pool2d(filled, 7, 1, 3)  # restores what the previous line removed, and adds the blended rim of the area
         lost = torch.maximum(clipped.float(), even)
         parts.append((1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4)
     usable = torch.cat(parts)
@@ -87,7 +87,7 @@ def usable_pixels(images: np.ndarray, side: int) -> Tensor:
 
 
 def warp(images: Tensor, poses: Tensor, side: int) -> Tensor:
-    """Resample ``images`` (N, C, h, w) at the poses (N, 4) on a frame of ``side`` px; beyond the edge the edge repeats."""
+    """Resample ``images`` (N, C, h, w) at the poses (N, 4) to ``side`` px. Border pixels repeat beyond the border."""
     a, b, u, v = poses.T
     matrices = torch.stack([torch.stack([a, -b, u], 1), torch.stack([b, a, v], 1)], 1)
     grid = F.affine_grid(matrices, [len(images), images.shape[1], side, side], align_corners=False)
@@ -95,7 +95,7 @@ def warp(images: Tensor, poses: Tensor, side: int) -> Tensor:
 
 
 def unit_vectors(images: Tensor) -> Tensor:
-    """Images (N, C, s, s) as vectors (N, C*s*s) whose inner product is the weighted normalised cross-correlation, in [-1, 1]."""
+    """Images (N, C, s, s) -> vectors (N, C*s*s) whose inner product is the weighted normalised cross-correlation, in [-1, 1]."""
     weights = frame_weights(images.shape[-1])
     weights = weights / weights.sum()
     centred = images - (images * weights).sum((2, 3), keepdim=True)
@@ -108,22 +108,24 @@ def window_vectors(images: Tensor, side: int) -> Tensor:
 
 
 def align(queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
-    """Refine the poses of pairs and compare them.
+    """Align pairs of images, and compare them.
 
     Args:
-        queries, reals: float32, shape (N, 3, s, s), in [0, 1]; pair i is ``queries[i]``, ``reals[i]``.
-        poses: where to start, shape (N, 4).
-        usable: how far to believe the query's values, in [0, 1], shape (N, 3, s, s).
+        queries: float32, shape (N, 3, s, s), in [0, 1].
+        reals: Same shape and range; pair i is ``queries[i]``, ``reals[i]``.
+        poses: Initial poses, shape (N, 4).
+        usable: Weight of each value of the queries (``usable_pixels``), shape (N, 3, s, s), in [0, 1].
+        iterations: Number of Gauss-Newton steps.
 
     Returns:
-        The poses, shape (N, 4), and the agreement of each pair, in [-1, 1]: 1 is the same picture, 0 unrelated ones.
+        The poses, shape (N, 4), and the correlation of each pair, in [-1, 1]: 1 for equal images, 0 for unrelated ones.
     """
     side = queries.shape[-1]
     weights = usable * frame_weights(side)
     weights = weights / weights.sum((2, 3), keepdim=True).clamp_min(EPSILON)
     smooth = _smooth(reals)
     padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")
-    slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * side / 4  # a pixel is 2 / side wide
+    slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * side / 4  # the width of a pixel is 2 / side
     slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * side / 4
     layers = torch.cat([smooth, slope_x, slope_y], 1)
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
@@ -152,16 +154,16 @@ def align(queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iter
 
 
 def _painted(queries: Tensor, warped: Tensor, usable: Tensor, weights: Tensor) -> Tensor:
-    """The queries with what is not usable replaced by the real image in the query's light (least squares: one gain, a bias a channel)."""
+    """The queries with unusable values replaced by those of the real image, fitted to the query by least squares (one gain, one bias per channel)."""
     mean, real = (queries * weights).sum((2, 3), keepdim=True), _centred(warped, weights)
     gain = (weights * queries * real).sum((1, 2, 3), keepdim=True) / ((weights * real**2).sum((1, 2, 3), keepdim=True) + EPSILON)
     return usable * queries + (1 - usable) * (mean + gain * real)
 
 
 def _agreement(queries: Tensor, warped: Tensor, weights: Tensor) -> Tensor:
-    """Mean, on Fisher's z scale, of the correlations of fine detail and of middling forms.
+    """Mean correlation of the high and middle spatial frequencies, averaged on Fisher's z scale.
 
-    The coarse distribution of light is left out: any two fish on the same background share it.
+    Low frequencies are left out, because they are similar for any two fish on the same background.
     """
     bands = []
     for image in (queries, warped):
@@ -181,7 +183,7 @@ def _correlation(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 
 
 def _smooth(images: Tensor) -> Tensor:
-    """Binomial filter 1 4 6 4 1 in both directions; the edge repeats."""
+    """Binomial filter 1 4 6 4 1 in both directions. Border pixels repeat."""
     channels = images.shape[1]
     kernel = (torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16).expand(channels, 1, 1, 5)
     wide = F.conv2d(F.pad(images, (2, 2, 0, 0), mode="replicate"), kernel, groups=channels)

@@ -1,8 +1,8 @@
-"""Approximate search of many photographs' windows: an inverted file (Jégou, Douze & Schmid 2011) of shortened window vectors.
+"""Approximate search among the windows of many photographs: an inverted file (Jégou, Douze & Schmid 2011) of compressed window vectors.
 
-A bank of 100,000 photographs has three million windows of 432 values. Here each is projected onto the principal components of all, kept in
-one byte a component, and filed under the nearest of some thousand centres; a query looks only into the cells nearest to it. That finds
-what the exact search finds because a copy has not one window near it but many, in several cells.
+100,000 photographs have three million windows of 432 values. Each is projected onto the principal components, stored in one byte per
+component, and assigned to the nearest of some thousand cells. A query is compared only with the nearest cells. This finds the results of
+the exact search, because a copy is similar to many windows, in several cells.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ from syntype.curation.coarse import REAL_CHUNK, SIDE, Candidates, query_vectors
 __all__ = ["ApproximateSearch"]
 
 DIMENSIONS = 64
-"""Length of a shortened window vector; each value takes one byte."""
+"""Length of a compressed window vector; each value takes one byte."""
 NUM_CELLS, NUM_VISITED = 2048, 32
-"""Cells of the inverted file, and those that a query looks into."""
+"""Number of cells of the inverted file, and number of cells that a query searches."""
 NUM_HITS = 256
-"""Windows that are asked for: a copy's own 30 windows, and those of its look-alikes, come before other photographs."""
+"""Number of windows to retrieve per query: enough for the 30 windows of a copied photograph and those of similar photographs."""
 NUM_SAMPLED = 4000
-"""Photographs on whose windows projection and cells are learnt."""
+"""Number of photographs whose windows the projection and the cells are fitted to."""
 
 
 class ApproximateSearch:
-    """An inverted file of the windows, shortened to their principal components and stored in one byte a component.
+    """An inverted file of the windows, projected onto their principal components and stored in one byte per component.
 
-    It keeps 2.2 kB a photograph. Nothing in it is random: the sample it learns from is evenly spaced, the cells start from a fixed seed.
+    It takes 2.2 kB of memory per photograph. It is deterministic: the sample it is fitted to is evenly spaced, and the clustering has a fixed
+    seed.
     """
 
     def __init__(self, images: np.ndarray) -> None:
         step = -(-len(images) // NUM_SAMPLED)
         sample = torch.cat([windows.flatten(0, 1) for windows in _windows(images[::step])])
-        # Not centred: it is the inner product that has to survive.
+        # Not centred, because the inner product must be preserved.
         self._axes = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -DIMENSIONS:]
         shortened = (sample @ self._axes).numpy()
         cells = faiss.IndexFlatIP(DIMENSIONS)
-        # Half as many cells for a bank so small that they could not be learnt (faiss asks for 39 examples a cell)
+        # Fewer cells for few photographs, because faiss needs 39 examples per cell.
         number = min(NUM_CELLS, 2 ** int(np.log2(len(shortened) / 40)))
         self._index = faiss.IndexIVFScalarQuantizer(cells, DIMENSIONS, number, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
         self._index.train(shortened)
@@ -64,12 +65,12 @@ class ApproximateSearch:
         return Candidates(found, torch.from_numpy(np.take_along_axis(rows, taken, 1)), order >= NUM_HITS, poses)
 
     def _hits(self, queries: np.ndarray, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and numbers of the best windows of queries (M, 2, D), both (M, 2 * NUM_HITS): upright, then mirrored."""
+        """Scores and numbers of the best windows of queries (M, 2, D), shape (M, 2 * NUM_HITS) each: first of the image, then of its mirror image."""
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = NUM_VISITED
         if allowed is not None:
             bits = np.packbits(np.repeat(allowed, len(WINDOWS)), bitorder="little")
-            parameters.sel = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]  # the stub shows C++'s
+            parameters.sel = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]  # the type stub has the signature of C++
         scores, hits = self._index.search(queries.reshape(-1, DIMENSIONS), NUM_HITS, params=parameters)
         return scores.reshape(len(queries), -1), hits.reshape(len(queries), -1)
 
@@ -81,7 +82,7 @@ def _windows(images: np.ndarray) -> Iterator[Tensor]:
 
 
 def _first_of_each(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Which hits are the best of their photograph: bool, shape of ``rows`` (M, H)."""
+    """Whether each hit is the best of its photograph: bool, shape (M, H) of ``rows``."""
     order = np.lexsort((-scores, rows), axis=1)
     sorted_rows = np.take_along_axis(rows, order, 1)
     first = np.ones_like(rows, dtype=bool)

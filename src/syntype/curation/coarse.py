@@ -1,8 +1,8 @@
-"""The first stage of copy detection: which training photographs have a window that looks like the query at 12 px?
+"""First stage of copy detection: find training photographs with a window that is similar to the query at 12 px.
 
-Every photograph is represented by its windows (``alignment.WINDOWS``), every query by itself and its mirror image. Two ways to the
-same answer: ``ExactSearch`` here multiplies every query with every window; ``approximate.ApproximateSearch`` keeps an inverted file of shortened
-window vectors (Jégou, Douze & Schmid 2011) and looks only into the cells near the query, so that its cost hardly grows with the bank.
+Every photograph is represented by its windows (``alignment.WINDOWS``), every query by itself and its mirror image. ``ExactSearch`` compares
+every query with every window. ``ApproximateSearch`` uses an inverted file of compressed window vectors (Jégou, Douze & Schmid 2011) and
+searches only cells near the query, so that its cost hardly grows with the number of photographs.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from syntype.curation.alignment import WINDOWS, downscale, unit_vectors, window_
 __all__ = ["REAL_CHUNK", "SIDE", "Candidates", "CoarseSearch", "ExactSearch", "query_vectors"]
 
 SIDE = 12
-"""Side in pixels of the comparison."""
+"""Side in pixels at which windows are compared."""
 REAL_CHUNK, QUERY_CHUNK = 512, 64
 
 
 class Candidates(NamedTuple):
-    """The photographs most like each of M queries, best first.
+    """The most similar photographs of each of M queries, best first.
 
     Attributes:
-        scores: correlation at 12 px, shape (M, K); -2 or less for a place that is empty.
-        rows: positions of the photographs, int64, shape (M, K).
-        mirrored: whether the query's mirror image is meant, bool, shape (M, K).
-        poses: where in the photograph, shape (M, K, 4).
+        scores: Correlation at 12 px, shape (M, K); -2 or less for an empty entry.
+        rows: Positions of the photographs, int64, shape (M, K).
+        mirrored: Whether the mirror image of the query is similar, bool, shape (M, K).
+        poses: Poses of the similar windows (``alignment.WINDOWS``), shape (M, K, 4).
     """
 
     scores: Tensor
@@ -39,20 +39,20 @@ class Candidates(NamedTuple):
 
 
 class CoarseSearch(Protocol):
-    """A bank of photographs that can be searched."""
+    """A searchable set of photographs."""
 
     def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None) -> Candidates:
-        """The ``keep`` photographs most like each image, among those ``allowed``.
+        """The ``keep`` most similar photographs of each image, among those ``allowed``.
 
         Args:
             images: uint8, shape (M, size, size, 3).
-            keep: number of candidates; not more than there are photographs.
+            keep: Number of candidates; at most the number of photographs.
             allowed: bool, shape (M, N); None for all.
         """
 
 
 class ExactSearch:
-    """Every query against every window of every photograph: one matrix product. It keeps 3.5 kB a photograph."""
+    """Compares every query with every window of every photograph, by one matrix product. It takes 3.5 kB of memory per photograph."""
 
     def __init__(self, images: np.ndarray) -> None:
         self._pictures = downscale(images, 2 * SIDE).half()
@@ -79,6 +79,6 @@ class ExactSearch:
 
 
 def query_vectors(images: np.ndarray) -> Tensor:
-    """The images and their mirror images as vectors: (M, 2, 3 * SIDE * SIDE)."""
+    """Vectors of the images and their mirror images, shape (M, 2, 3 * SIDE * SIDE)."""
     small = downscale(images, SIDE)
     return torch.stack([unit_vectors(small), unit_vectors(small.flip(3))], 1)

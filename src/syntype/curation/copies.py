@@ -1,9 +1,9 @@
-"""Copy detection: is a synthetic image a training photograph again, plain or in disguise?
+"""Copy detection: is a synthetic image a copy of a training photograph, possibly transformed?
 
-Two stages, both on pixels, so that nothing learnt can be fooled in the same way as the generator's critic. First every window of
-every training photograph (crops and turns, see ``alignment.WINDOWS``) is compared at 12 px with the query and with its mirror image:
-one matrix product. Then the nearest few are aligned in detail at 16 and 32 px. The threshold is calibrated on the collection itself:
-two different photographs of one species from different groups are what two images that are *not* copies look like here.
+Both stages compare pixels, so that no learnt features can fail in the same way as the generator's discriminator. First every window of every
+training photograph (crops and rotations, see ``alignment.WINDOWS``) is compared at 12 px with the query and its mirror image, by one matrix
+product. Then the nearest candidates are aligned at 16 and 32 px. The threshold is calibrated on the collection: pairs of photographs of one
+species from different groups are examples of images that are *not* copies.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Advance = Callable[[int], None]
 MIDDLE, FINE = 16, 32
 """Sides in pixels of the detailed comparisons."""
 NUM_MIDDLE, NUM_FINE = 12, 3
-"""Candidates that are aligned at 16 and at 32 px."""
+"""Number of candidates that are aligned at 16 px and at 32 px."""
 STRICTEST, LAXEST = 0.05, 0.2
-"""The calibrated threshold stays within: a collection full of near duplicates must still have its exact copies refused, and one
-whose photographs all differ widely must not call everything a copy: single disguises of drawn fish lie below 0.15 (99 % of those of
-underwater photographs below 0.1), fresh individuals of the drawn reef above 0.2."""
+"""Range of the calibrated threshold. The lower limit makes sure that exact copies are found in a collection with many near duplicates. The
+upper limit makes sure that not everything is called a copy if all photographs differ widely. Measured distances: copies of drawn fish
+with a single transformation lie below 0.15 (99 % of those of underwater photographs below 0.1), new individuals of the drawn reef above 0.2."""
 QUERY_CHUNK = 64
 EXACT_LIMIT = 10_000
 """Largest number of photographs among which candidates are searched exactly."""
@@ -41,9 +41,9 @@ class NearestReal:
     """The nearest training photograph of each image.
 
     Attributes:
-        ids: image_id, shape (N,), object.
-        distances: float32, shape (N,), in [0, 2]: 1 minus the agreement after alignment; 0 the same picture, about 1 an unrelated one.
-        is_copy: bool, shape (N,).
+        ids: image_id of the photograph, object, shape (N,).
+        distances: 1 minus the correlation after alignment, float32, shape (N,), in [0, 2]: 0 for equal images, about 1 for unrelated ones.
+        is_copy: Whether the distance is at or below the threshold, bool, shape (N,).
     """
 
     ids: np.ndarray
@@ -61,23 +61,24 @@ def coarse_search(images: np.ndarray) -> CoarseSearch:
 
 
 class CopyDetector:
-    """Finds training photographs again through mirror image, crop, small turn, change of light, blur and compression.
+    """Detects copies of training photographs, also after mirroring, cropping, small rotations, changes of light, blur and compression.
 
     Args:
-        images: training photographs, uint8, shape (N, size, size, 3), RGB.
-        image_ids: their names, N of them.
-        groups: N names; photographs of one group (video track, specimen) look alike without being copies, so calibration passes them over.
-        labels: their species, int64, shape (N,).
-        quantile: share of different real photographs that the threshold would call copies, in (0, 1).
-        seed: chooses which photographs calibrate, if there are more than ``num_calibration``.
-        progress: called with the number of calibration photographs as they are done.
+        images: Training photographs, uint8, shape (N, size, size, 3), RGB.
+        image_ids: Their image_ids, N names.
+        groups: Their groups, N names. Calibration does not compare photographs of one group (video track, specimen), which may be nearly equal.
+        labels: Their species, int64, shape (N,).
+        quantile: Fraction of photographs that the threshold would call a copy of a different photograph, in (0, 1).
+        seed: Seed of the choice of photographs for calibration, if there are more than ``num_calibration``.
+        num_calibration: Largest number of photographs for calibration.
+        progress: Called with the number of photographs after each batch of the calibration.
 
     Attributes:
-        threshold: images at or below this distance are copies.
-        coarse: the search that finds the candidates; approximate if there are more than ``EXACT_LIMIT`` photographs.
+        threshold: Images at or below this distance are copies.
+        coarse: Search for candidates; approximate if there are more than ``EXACT_LIMIT`` photographs.
 
     Raises:
-        CollectionError: there are no photographs.
+        CollectionError: There are no photographs.
     """
 
     def __init__(self, images: np.ndarray, image_ids: Sequence[str], groups: Sequence[str] | np.ndarray, labels: np.ndarray, *,
@@ -92,11 +93,16 @@ class CopyDetector:
 
     @staticmethod
     def num_calibrating(num_images: int, num_calibration: int = 500) -> int:
-        """Photographs that calibration will compare: the total for a progress bar."""
+        """Number of photographs used for calibration: the total for a progress bar."""
         return min(num_images, num_calibration)
 
     def nearest(self, images: np.ndarray, *, progress: Advance | None = None) -> NearestReal:
-        """Find the nearest training photograph of each image: uint8, shape (M, size, size, 3); any size, the same for all."""
+        """Find the nearest training photograph of each image.
+
+        Args:
+            images: uint8, shape (M, size, size, 3), RGB, of any size.
+            progress: Called with the number of images after each batch.
+        """
         distances, rows = self._search(images, None, progress)
         return NearestReal(self._ids[rows], distances, distances <= self.threshold)
 
@@ -104,7 +110,7 @@ class CopyDetector:
         self, images: np.ndarray, groups: np.ndarray, labels: np.ndarray, quantile: float, seed: int, number: int, progress: Advance | None
     ) -> float:
         chosen = np.sort(np.random.default_rng([seed, 0xC0B1]).permutation(len(images))[:number])
-        # What is compared: other groups of the same species. A photograph without any says nothing about copies.
+        # Compare with other groups of the same species. Photographs without any are not used.
         allowed = (groups[chosen, None] != groups[None]) & (labels[chosen, None] == labels[None])
         chosen, allowed = chosen[allowed.any(1)], allowed[allowed.any(1)]
         if not len(chosen):
@@ -113,7 +119,7 @@ class CopyDetector:
         return float(np.clip(np.quantile(distances, quantile), STRICTEST, LAXEST))
 
     def _search(self, images: np.ndarray, allowed: np.ndarray | None, progress: Advance | None) -> tuple[np.ndarray, np.ndarray]:
-        """Distances (M,) and rows (M,) of the nearest photographs among those ``allowed`` (bool, shape (M, N))."""
+        """Distances and positions of the nearest photographs, shape (M,) each, among those ``allowed`` (bool, shape (M, N); None for all)."""
         if not len(images):
             return np.empty(0, np.float32), np.empty(0, np.int64)
         with torch.inference_mode():
@@ -129,7 +135,7 @@ class CopyDetector:
             return torch.cat(distances).numpy(), torch.cat(nearest).numpy()
 
     def _compare(self, images: np.ndarray, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
-        """Align the candidates at 16 px, the best of them at 32 px; distance and row of the nearest."""
+        """Align the candidates at 16 px and the best of them at 32 px. Returns distance and position of the nearest."""
         for side, reals, keep, iterations in ((MIDDLE, self._middle, NUM_MIDDLE, 5), (FINE, self._fine, NUM_FINE, 5)):
             order = scores.topk(min(keep, scores.shape[1]), 1).indices
             barred, rows, mirrored = scores.gather(1, order) <= -2, rows.gather(1, order), mirrored.gather(1, order)

@@ -1,6 +1,6 @@
-"""Curate a synthetic collection: refuse copies, images of the wrong species, and images that are like no photograph.
+"""Curation of a synthetic collection: reject copies, images of the wrong species, and out-of-distribution images.
 
-Every image stays in the collection; its row says what became of it and why. The filters learn from the training split alone.
+Every image stays in the collection, with a verdict and a reason in its row. The filters are fitted to the training split only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from syntype.run import OWN_RUN, Run, keeps_run
 __all__ = ["REASONS", "CurateConfig", "CurateResult", "copy_detector", "curate", "group_names"]
 
 REASONS = ("copy", "species", "distribution")
-"""Why a filter refuses, in the order in which they are asked; the first that objects is recorded."""
+"""Reasons for a rejection, in order. If several filters reject an image, the first reason is recorded."""
 ENCODER = "lite2"
 
 
@@ -37,25 +37,26 @@ class CurateConfig(Settings):
     size: int = Field(64, ge=32)
     """Side in pixels at which images are compared."""
     copy_quantile: float = Field(0.015, gt=0, lt=0.5)
-    """Share of different real photographs that would be called copies."""
+    """False-positive rate of the copy detector: fraction of photographs that it would call a copy of a different photograph."""
     margin_quantile: float = Field(0.1, ge=0, lt=1)
-    """Share of held-out real photographs that would fail the species margin."""
+    """Fraction of held-out photographs that the species filter would reject."""
     distribution_quantile: float = Field(0.05, ge=0, lt=1)
-    """Share of real photographs that would be called untypical of their species."""
+    """Fraction of photographs that the out-of-distribution filter would reject."""
     seed: int = 0
-    """Of the folds and of the photographs that calibrate."""
+    """Seed of the cross-validation folds and of the photographs used for calibration."""
 
 
 @dataclass(frozen=True)
 class CurateResult:
-    """What curation decided.
+    """Result of ``curate``.
 
     Attributes:
-        collection: every image, with ``verdict``, ``reason``, ``nearest_real_id``, ``nearest_real_distance``, ``margin``, ``typicality``.
-        num_images: all of them.
-        num_accepted: those that may be used.
-        refused: number refused for each of ``REASONS``.
-        num_refused_by_expert: refused before, and left so.
+        collection: All images, with the columns ``verdict``, ``reason``, ``nearest_real_id``, ``nearest_real_distance``, ``margin`` and
+            ``typicality``.
+        num_images: Number of images.
+        num_accepted: Number of accepted images.
+        refused: Number of rejected images for each of ``REASONS``.
+        num_refused_by_expert: Number of images that an expert had rejected before; they stay rejected.
     """
 
     collection: Collection
@@ -65,7 +66,7 @@ class CurateResult:
     num_refused_by_expert: int
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers for ``--json``."""
+        """Values for ``--json``."""
         return {
             "num_images": self.num_images,
             "num_accepted": self.num_accepted,
@@ -76,27 +77,27 @@ class CurateResult:
 
 @keeps_run("curate")
 def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: Path | str, run: Run = OWN_RUN) -> CurateResult:
-    """Judge every synthetic image and write the judged collection to ``out`` (images are hard links where the disk allows).
+    """Check every synthetic image, and write a collection with the verdicts.
 
-    Three filters, calibrated on real photographs: ``CopyDetector``, ``SpeciesMargin`` (log-odds, column ``margin``) and ``Typicality``
-    (column ``typicality``); their thresholds stand in the history of ``collection.json``. A file whose bytes are those of a real
-    validation or test photograph is refused as a copy too. Rows that an expert refused stay refused; a verdict of an earlier
-    curation is given anew.
+    Three filters are calibrated on real photographs: ``CopyDetector`` (column ``nearest_real_distance``), ``SpeciesMargin`` (log-odds, column
+    ``margin``) and ``Typicality`` (column ``typicality``). Their thresholds are recorded in the history of ``collection.json``. A file that is
+    identical to a validation or test photograph is rejected as a copy too. Images that an expert rejected stay rejected; verdicts of
+    an earlier curation are replaced. Image files are hard links if the disk supports them.
 
     Args:
-        synthetic: images with species; from any generator.
-        real: the photographs that the generator learnt from; the filters are calibrated on its split ``train``.
-        config: size at which images are compared, and the share of real photographs that each filter may refuse.
-        out: folder of the curated collection; new or empty.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        synthetic: The collection to curate; it is not changed.
+        real: The collection of photographs that the generator was trained on.
+        config: Settings.
+        out: Folder of the new collection.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        the curated collection, and how many images were accepted, and refused for which reason.
+        The collection with verdicts, and the number of accepted and rejected images.
 
     Raises:
-        CollectionError: there are no synthetic images, some have no species, ``out`` is the synthetic collection's own folder, or the
-            real collection has no training photographs of a species asked for.
-        UnknownNameError: a species that the real collection does not know.
+        CollectionError: There are no synthetic images, some have no species, ``out`` is the folder of ``synthetic``, or the real collection has
+            no training photographs of a species.
+        UnknownNameError: A species is not in the real collection.
 
     Example:
         >>> import syntype
@@ -107,9 +108,8 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
         >>> usable = curated.collection.select(usable=True)
     """
     out = Path(out)
-    out = Path(out)
     if out.resolve() == synthetic.root.resolve():
-        raise CollectionError(f"{out}: is the synthetic collection itself, which curation leaves as it is. Give --out a new folder.")
+        raise CollectionError(f"{out}: is the synthetic collection itself, which curation does not change. Give --out a new folder.")
     reference = real.training()
     labels = _labels(synthetic, real, reference)
     reference_labels, groups = reference.labels(), group_names(reference)
@@ -119,7 +119,7 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
         known = encode_collection(encoder, reference, pixels=config.size, progress=bar.advance)
         features = encode_collection(encoder, synthetic, pixels=config.size, progress=bar.advance)
     detector = copy_detector(reference, config.size, config.copy_quantile, config.seed, run)
-    with run.progress("Looking for copies", len(synthetic)) as bar:
+    with run.progress("Searching for copies", len(synthetic)) as bar:
         nearest = _with_held_back(detector.nearest(synthetic.pixels(config.size), progress=bar.advance), synthetic, real)
     run.say("Calibrating the species margin on held-out groups")
     species = SpeciesMargin(known, reference_labels, groups, quantile=config.margin_quantile, seed=config.seed)
@@ -151,11 +151,11 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
 
 
 _detectors: dict[tuple[object, ...], CopyDetector] = {}
-"""The detector made last, by what it was made from: a study asks for the same one in every repetition, and calibration takes half a minute."""
+"""Cache of the last detector, by its inputs: a study needs the same one in every repetition, and calibration takes half a minute."""
 
 
 def copy_detector(reference: Collection, size: int, quantile: float, seed: int, run: Run) -> CopyDetector:
-    """A ``CopyDetector`` for the photographs of ``reference``, which must be of the training split."""
+    """A ``CopyDetector`` for the photographs of ``reference``, which must be those of the training split."""
     ids, groups = reference.table["image_id"].tolist(), group_names(reference)
     boxes = reference.table["box"].fillna("").astype(str)
     key = (reference.fingerprint, *ids, *groups, *boxes, size, quantile, seed)
@@ -168,7 +168,7 @@ def copy_detector(reference: Collection, size: int, quantile: float, seed: int, 
 
 
 def group_names(collection: Collection) -> np.ndarray:
-    """Group of each image, shape (N,), str; an image without one is a group of its own."""
+    """Group of each image: str, shape (N,). An image without a group is a group of its own."""
     groups, ids = collection.table["group"], collection.table["image_id"]
     return np.array([f"image {own}" if pd.isna(group) else f"group {group}" for group, own in zip(groups, ids, strict=True)], dtype=str)
 
@@ -176,7 +176,7 @@ def group_names(collection: Collection) -> np.ndarray:
 def _labels(synthetic: Collection, real: Collection, reference: Collection) -> np.ndarray:
     """Positions of the synthetic images' species in the real vocabulary."""
     if not len(synthetic):
-        raise CollectionError(f"{synthetic.root}: holds no images. Draw some with: syntype generate")
+        raise CollectionError(f"{synthetic.root}: has no images. Make some with: syntype generate")
     names = synthetic.table["species"]
     if names.isna().any():
         raise CollectionError(
@@ -187,13 +187,13 @@ def _labels(synthetic: Collection, real: Collection, reference: Collection) -> n
     for name in names.unique():
         if name not in learnt:
             raise CollectionError(
-                f"{real.root}: has no training photographs of {name!r}, so synthetic images of it cannot be judged. Add photographs, or leave it out."
+                f"{real.root}: has no training photographs of {name!r}, so its synthetic images cannot be checked. Add some, or leave it out."
             )
     return pd.Categorical(names, categories=list(real.species)).codes.astype(np.int64)
 
 
 def _with_held_back(nearest: NearestReal, synthetic: Collection, real: Collection) -> NearestReal:
-    """Add the one comparison with validation and test photographs that teaches nothing: the very same file."""
+    """Also mark files that are identical to a validation or test photograph. These photographs have no other use here."""
     held_back = real.select(split=("val", "test")).table
     owner = dict(zip(held_back["sha256"].dropna(), held_back.loc[held_back["sha256"].notna(), "image_id"], strict=True))
     found = [owner.get(digest) if isinstance(digest, str) else None for digest in synthetic.table["sha256"]]
@@ -203,7 +203,7 @@ def _with_held_back(nearest: NearestReal, synthetic: Collection, real: Collectio
 
 
 def _judged(table: pd.DataFrame, objections: list[np.ndarray], nearest: NearestReal, margins: np.ndarray, typicality: np.ndarray) -> pd.DataFrame:
-    """The table with verdicts, the first objection as reason, and what they rest on."""
+    """The table with verdicts, reasons (the first that applies) and the values of the filters."""
     expert = ((table["verdict"] == "refused") & (table["reason"] == "expert")).fillna(False).to_numpy(dtype=bool)
     reasons = np.full(len(table), None, dtype=object)
     for name, objects in reversed(list(zip(REASONS, objections, strict=True))):
@@ -225,8 +225,8 @@ def _link_images(source: Collection, out: Path, run: Run) -> None:
     for name in run.track(source.table["file_name"].tolist(), "Linking images"):
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)  # a run that is repeated in the same folder
+        target.unlink(missing_ok=True)  # the run was repeated in the same folder
         try:
             os.link(source.root / name, target)
-        except OSError:  # another disk, or one without hard links
+        except OSError:  # on another disk, or the disk does not support hard links
             shutil.copyfile(source.root / name, target)

@@ -1,7 +1,7 @@
-"""Two filters on encoder features: is the image nearer to its species than to any other, and is it like a photograph of it at all?
+"""Two filters on encoder features: species classification, and out-of-distribution detection.
 
-Both learn from real training photographs and set their thresholds on photographs that they did not learn from: groups (video tracks,
-specimens) are held out, never single images, since two frames of one track are no test of anything.
+Both are fitted to real training photographs, and their thresholds are set on held-out photographs. Whole groups (video tracks, specimens) are
+held out, not single images, because images of one group are nearly equal.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ __all__ = ["SpeciesMargin", "Typicality"]
 
 NUM_FOLDS = 5
 MIN_GROUPS, MIN_IMAGES = 3, 10
-"""A species with fewer has no threshold of its own."""
+"""Groups and images that a species needs for a threshold of its own."""
 MAX_IMAGES = 150
-"""Photographs of a species that the classifier learns from: more cost time and change little (classes weigh the same)."""
+"""Largest number of photographs per species that the classifier is fitted to. More take time and change little, as species have equal weight."""
 NUM_NEIGHBOURS = 3
 CHUNK = 1024
 
 
 class SpeciesMargin:
-    """Log-odds of the asked species against the best other one.
+    """Species filter: log-odds of the intended species against the most probable other species.
 
-    Multinomial logistic regression on standardised features, strongly regularised, every species of equal weight: with six
-    photographs it comes close to comparing class means, with many it learns what tells the species apart.
+    The classifier is a multinomial logistic regression on standardised features, strongly regularised, with equal weight for every species. With
+    six photographs per species it is close to a nearest-class-mean classifier.
 
     Args:
-        features: of real training photographs, float32, shape (N, D).
-        labels: int64, shape (N,), positions in a vocabulary.
-        groups: N names; photographs of a group are held out together.
-        quantile: share of held-out real photographs that the threshold may refuse, in [0, 1).
-        seed: of the folds.
+        features: Features of real training photographs, float32, shape (N, D).
+        labels: Positions in a vocabulary, int64, shape (N,).
+        groups: Group of each photograph, N names; a group is held out as a whole.
+        quantile: Fraction of held-out photographs that the threshold may reject, in [0, 1).
+        seed: Seed of the cross-validation folds.
 
     Attributes:
-        thresholds: smallest accepted margin of each label seen, ``{label: log-odds}``: the species' own, but never below the pooled one;
-            for species with fewer than three groups or ten photographs, ``rare``.
-        pooled: threshold over all held-out photographs, every species of equal weight; 0 (nearer to its own species than to any
-            other) where none could be held out. It may be negative.
-        rare: the same over the photographs of those rare species alone, where that is lower. Margins shrink with the number of
-            photographs learnt from, and a filter that refuses most real photographs of a rare species would refuse good synthetic ones too.
+        thresholds: Smallest accepted margin (log-odds) of each label: the species' own threshold, but at least ``pooled``. Species with fewer
+            than three groups or ten photographs have the threshold ``rare``.
+        pooled: Threshold for all held-out photographs together, with equal weight for every species. It may be negative. It is 0 if no photographs
+            could be held out.
+        rare: Threshold for the held-out photographs of those rare species, if it is lower than ``pooled``. Margins are smaller with fewer
+            photographs, and a filter that rejects most real photographs of a rare species would reject good synthetic ones too.
     """
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, quantile: float = 0.1, seed: int = 0) -> None:
@@ -60,10 +60,10 @@ class SpeciesMargin:
         self._model = _Classifier(features, labels, seed)
 
     def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Margins of images as the species ``labels``: float64, shape (N,), in nats; infinite if only one species is known.
+        """Margins of images for the species ``labels``: float64, shape (N,), in nats; infinite if there is only one species.
 
         Raises:
-            CollectionError: a label of which there was no training photograph.
+            CollectionError: There was no training photograph of a label.
         """
         return self._model.margin(features, labels)
 
@@ -74,20 +74,21 @@ class SpeciesMargin:
 
 
 class Typicality:
-    """Mean cosine similarity to the three nearest real photographs of the species.
+    """Out-of-distribution filter: mean cosine similarity to the three nearest real photographs of the species.
 
-    Of its own species, not of all: blurred and empty pictures resemble some photograph of some species. (On underwater photographs, with a
-    threshold that refuses one real photograph in twenty, this refused half as many again of a young generator's images.)
+    Only photographs of the same species are compared, because blurred and empty images are similar to some photograph of some species. On
+    underwater photographs, with thresholds that reject 5 % of the real photographs, this rejected 1.5 times as many images of a
+    briefly trained generator as a comparison with all species.
 
     Args:
-        features: of real training photographs, float32, shape (N, D).
-        labels: int64, shape (N,), positions in a vocabulary.
-        groups: N names; a photograph is not compared with its own group when the thresholds are set.
-        quantile: share of real photographs that a threshold may refuse, in [0, 1).
+        features: Features of real training photographs, float32, shape (N, D).
+        labels: Positions in a vocabulary, int64, shape (N,).
+        groups: Group of each photograph, N names. For the thresholds a photograph is not compared with its own group.
+        quantile: Fraction of the real photographs that a threshold may reject, in [0, 1).
 
     Attributes:
-        thresholds: smallest accepted typicality of each label seen, ``{label: cosine}``; species with fewer than three groups or ten
-            photographs share one, set over their photographs together.
+        thresholds: Smallest accepted cosine similarity of each label. Species with fewer than three groups or ten photographs share one
+            threshold, which is set on all their photographs.
     """
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, quantile: float = 0.05) -> None:
@@ -96,7 +97,7 @@ class Typicality:
         self._reference, self._labels = _unit(features), np.asarray(labels)
         groups = np.asarray(groups, dtype=str)
         held_out = self._similarity(self._reference, self._labels, groups)
-        if not np.isfinite(held_out).any():  # one group a species: nothing else to compare with than its other photographs
+        if not np.isfinite(held_out).any():  # only one group per species: compare within the group
             held_out = self._similarity(self._reference, self._labels, np.arange(len(features)))
         measured = np.isfinite(held_out)
         rich = _rich(self._labels[measured], groups[measured])
@@ -111,7 +112,7 @@ class Typicality:
         """Mean cosine similarity of each image to the three nearest photographs of its species: float64, shape (N,), in [-1, 1].
 
         Raises:
-            CollectionError: a label of which there was no training photograph.
+            CollectionError: There was no training photograph of a label.
         """
         unknown = sorted(set(np.unique(labels).tolist()) - self.thresholds.keys())
         if unknown:
@@ -123,7 +124,7 @@ class Typicality:
         return self.typicality(features, labels) >= np.array([self.thresholds[int(label)] for label in labels], dtype=np.float64)
 
     def _similarity(self, queries: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-        """Similarity to the species' photographs; with ``groups``, which are then the reference's own, of other groups alone (NaN: none)."""
+        """Similarity to the photographs of the species. With ``groups`` (of the reference as queries), only to other groups; NaN without any."""
         result = np.full(len(queries), np.nan)
         for label in np.unique(labels):
             rows, own = np.flatnonzero(labels == label), np.flatnonzero(self._labels == label)
@@ -140,7 +141,7 @@ class Typicality:
 
 
 class _Classifier:
-    """Logistic regression over the labels that occur."""
+    """Logistic regression for the labels that occur."""
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
         rows = _at_most(labels, MAX_IMAGES, seed)
@@ -162,7 +163,7 @@ class _Classifier:
         if self._model is None:
             return np.full(len(features), np.inf)
         scores = self._model.decision_function((features - self._mean) / self._scale)
-        if scores.ndim == 1:  # two species: one log-odds
+        if scores.ndim == 1:  # two species: scikit-learn returns one log-odds
             scores = np.stack([-scores / 2, scores / 2], 1)
         every = np.arange(len(features))
         own = scores[every, positions]
@@ -171,14 +172,14 @@ class _Classifier:
 
 
 def _rich(labels: np.ndarray, groups: np.ndarray) -> list[int]:
-    """Labels with enough photographs, of enough groups, for a threshold of their own."""
+    """Labels with enough photographs and groups for a threshold of their own."""
     return [
         int(label) for label in np.unique(labels) if (labels == label).sum() >= MIN_IMAGES and len(np.unique(groups[labels == label])) >= MIN_GROUPS
     ]
 
 
 def _held_out_margins(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Margin of every photograph by a classifier that did not see its group; NaN where that left none of its species."""
+    """Margin of every photograph from a classifier that was fitted without its group; NaN if this left no photograph of its species."""
     folds = _folds(labels, groups, seed)
     margins = np.full(len(features), np.nan)
     for fold in range(NUM_FOLDS):
@@ -190,7 +191,7 @@ def _held_out_margins(features: np.ndarray, labels: np.ndarray, groups: np.ndarr
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Fold of each photograph: the groups of every species are dealt out in turn, so that each fold has its share of each species."""
+    """Cross-validation fold of each photograph. The groups of each species are distributed evenly over the folds."""
     rng = np.random.default_rng([seed, 0xF01D])
     names, codes = np.unique(groups, return_inverse=True)
     fold_of, turn = np.full(len(names), -1), 0
@@ -207,7 +208,7 @@ def _at_most(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
 
 
 def _balanced_quantile(values: np.ndarray, labels: np.ndarray, quantile: float) -> float:
-    """Quantile of a mixture in which every label has equal weight; 0 of nothing."""
+    """Quantile with equal total weight for every label; 0 if there are no values."""
     if not len(values):
         return 0.0
     _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)

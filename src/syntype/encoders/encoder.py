@@ -1,4 +1,4 @@
-"""Encoders: images in, one feature vector an image out."""
+"""Encoders: frozen backbones that compute one feature vector per image."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Encoder", "encode_collection", "load_encoder"]
 
 
 class Encoder:
-    """A frozen backbone that turns images into pooled features.
+    """A frozen backbone that computes pooled features of images.
 
     Args:
-        backbone: what computes the features.
-        batch_size: images at a time; does not change the result beyond rounding.
+        backbone: Computes the features.
+        batch_size: Images per batch. It does not change the result beyond rounding.
     """
 
     def __init__(self, backbone: Backbone, batch_size: int = 64) -> None:
@@ -45,15 +45,15 @@ class Encoder:
 
     @torch.inference_mode()
     def encode(self, images: np.ndarray, *, size: int | None = 128, progress: Callable[[int], None] | None = None) -> np.ndarray:
-        """Encode images in float32.
+        """Compute the features of images.
 
         Args:
             images: uint8, shape (N, H, W, 3), RGB.
-            size: side to which the images are scaled first (bicubic, antialiased); None leaves them as they are.
-            progress: called with the number of images after each batch.
+            size: Side in pixels to which the images are scaled first (bicubic, antialiased); None does not scale.
+            progress: Called after each batch with its number of images.
 
         Returns:
-            float32, shape (N, dim): pooled features, before any classification layer.
+            Pooled features: float32, shape (N, dim).
         """
         rows = []
         for start in range(0, len(images), self.batch_size):
@@ -69,18 +69,21 @@ class Encoder:
 
 @lru_cache(maxsize=8)
 def load_encoder(name: str) -> Encoder:
-    """The encoder of that name (see ``build_backbone``); loaded once a process."""
+    """The encoder with this backbone (see ``build_backbone``). It is loaded once per process."""
     return Encoder(build_backbone(name))
 
 
 def encode_collection(
     encoder: Encoder, collection: Collection, *, pixels: int, size: int = 128, progress: Callable[[int], None] | None = None
 ) -> np.ndarray:
-    """Features of a collection's images; images that were encoded before come from ``.cache`` in its folder.
+    """Features of a collection's images. They are cached in ``.cache`` in its folder.
 
     Args:
-        pixels: side of the decoded squares that are read (``Collection.pixels``).
-        size: side to which they are scaled for the encoder.
+        encoder: Computes the features.
+        collection: The collection.
+        pixels: Side in pixels of the decoded squares (``Collection.pixels``).
+        size: Side in pixels to which these are scaled for the encoder.
+        progress: Called after each batch with its number of images.
 
     Returns:
         float32, shape (num_images, dim), in the order of the table.

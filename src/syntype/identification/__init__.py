@@ -1,4 +1,4 @@
-"""Identification of species under a long tail: backbones, losses, samplers, bins."""
+"""Classifiers for long-tailed species data: training, calibration, prediction and export."""
 
 from syntype.identification.augment import AugmentConfig
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages

@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say? Temperature, calibration error, and a score for "none of these species"."""
+"""Calibration of a classifier: temperature scaling, expected calibration error, and an out-of-distribution score."""
 
 from __future__ import annotations
 
@@ -8,89 +8,112 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
-__all__ = ["Calibration", "calibrate", "calibration_error", "strangeness", "temperature"]
+__all__ = ["Calibration", "calibrate", "calibration_error", "energy_score", "temperature"]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What photographs of known species, which trained nothing, say about a classifier's logits.
+    """Calibration of a classifier's logits on its validation photographs.
 
     Attributes:
-        temperature: logits are divided by it before they become probabilities.
-        known: strangeness of those photographs: its quantiles 0, 0.01, ..., 1; empty where there were none.
+        temperature: Logits are divided by it before the softmax.
+        energy_quantiles: Quantiles 0, 0.01, ..., 1 of the validation photographs' energy scores; empty without validation photographs.
     """
 
     temperature: float = 1.0
-    known: tuple[float, ...] = ()
+    energy_quantiles: tuple[float, ...] = ()
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """float32, the shape of the logits (N, C), rows that sum to 1."""
+        """Probabilities of logits, shape (N, C): float32, same shape; each row sums to 1."""
         return softmax(logits / self.temperature, axis=1).astype(np.float32)
 
-    def unlike(self, logits: np.ndarray) -> np.ndarray:
-        """Share of the known photographs that were less strange than each image: float, shape (N,), 0..1; NaN where there were none.
+    def out_of_distribution_score(self, logits: np.ndarray) -> np.ndarray:
+        """Fraction of the validation photographs with a lower energy score than each image.
 
-        About 0.95 or more: perhaps none of these species. 5 % of photographs of known species have as much.
+        From about 0.95 on, the image may show none of the species: 5 % of the photographs of known species score that high.
+
+        Args:
+            logits: Shape (N, C).
+
+        Returns:
+            float64, shape (N,), in [0, 1]; NaN without validation photographs.
         """
-        if not self.known:
+        if not self.energy_quantiles:
             return np.full(len(logits), np.nan)
-        return np.interp(strangeness(logits, self.temperature), self.known, np.linspace(0, 1, len(self.known)))
+        return np.interp(energy_score(logits, self.temperature), self.energy_quantiles, np.linspace(0, 1, len(self.energy_quantiles)))
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Calibrate on photographs that trained nothing; see ``temperature`` for the arguments."""
+    """Calibrate on photographs that were not used for training.
+
+    Args:
+        logits: float, shape (N, C).
+        labels: int64, shape (N,).
+    """
     found = temperature(logits, labels)
-    return Calibration(found, tuple(np.quantile(strangeness(logits, found), np.linspace(0, 1, 101)).tolist()))
+    return Calibration(found, tuple(np.quantile(energy_score(logits, found), np.linspace(0, 1, 101)).tolist()))
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """What logits are to be divided by before the softmax (Guo et al. 2017, arXiv 1706.04599, section 4.2), in [0.05, 20].
+    """Fit the temperature of temperature scaling (Guo et al. 2017, arXiv 1706.04599, section 4.2).
 
-    It minimises the negative log-likelihood with every species counting the same, as the logits hold no prior: with each image counting the
-    same, logits that are right about rare species would be made flat because common ones expect a prior.
+    It minimises the negative log-likelihood with equal weight for every species, because the logits contain no class prior. With equal weight
+    for every image, the missing prior of the common species would make the temperature too high, which flattens correct probabilities of
+    rare species.
 
     Args:
-        logits: float, shape (N, C), of images that did not train them.
+        logits: float, shape (N, C), of images that were not used for training.
         labels: int64, shape (N,).
+
+    Returns:
+        The temperature, in [0.05, 20].
     """
     weights = _balanced(labels)
 
-    def surprise(log_temperature: float) -> float:
+    def negative_log_likelihood(log_temperature: float) -> float:
         return -float((weights * log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(labels)), labels]).sum())
 
-    return float(np.exp(minimize_scalar(surprise, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+    return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15, balanced: bool = False) -> float:
-    """Expected calibration error of the likeliest species: mean over equally wide bins of |share that is right - mean probability| (Guo et al.,
-    equation 3), weighted by the images in them; in [0, 1].
+    """Expected calibration error of the most probable species (Guo et al. 2017, equation 3).
+
+    The images are binned by their highest probability, in bins of equal width. The error is the mean over the bins of
+    |accuracy - mean probability|, weighted by the number of images in each bin.
 
     Args:
-        probabilities: shape (N, C), rows that sum to 1.
+        probabilities: float, shape (N, C); each row sums to 1.
         labels: int64, shape (N,).
-        balanced: every species counts the same instead of every image.
+        bins: Number of bins.
+        balanced: Weight every species equally instead of every image.
+
+    Returns:
+        The error, in [0, 1].
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     weights = _balanced(labels) if balanced else np.full(len(labels), 1 / len(labels))
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, weights * (right - confidence), bins)
+    bin_index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(bin_index, weights * (right - confidence), bins)
     return float(np.abs(gaps).sum())
 
 
-def strangeness(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """How little an image looks like any of the species: the free energy -T log sum exp(z / T) (Liu et al. 2020, arXiv 2010.03759, equation 4).
+def energy_score(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Energy score -T log sum exp(z / T) of logits z (Liu et al. 2020, arXiv 2010.03759, equation 4).
 
     Args:
         logits: float, shape (N, C).
+        temperature: T.
 
     Returns:
-        float, shape (N,); the higher the stranger. On no scale of its own: compare it with that of known photographs.
+        float, shape (N,). Higher means less like any of the species. It has no absolute scale: compare it with the scores of photographs of
+        known species.
     """
     return -temperature * logsumexp(logits / temperature, axis=1)
 
 
 def _balanced(labels: np.ndarray) -> np.ndarray:
-    """Weights that sum to 1, with the same sum for every species that occurs."""
+    """Weights that sum to 1, with an equal sum for every species that occurs."""
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return 1 / (counts[inverse] * len(counts))

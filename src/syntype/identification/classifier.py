@@ -1,4 +1,4 @@
-"""What a classifier is made of: its settings, the images it learns from, and the fitted result."""
+"""Settings of a classifier, its training images, and the fitted result."""
 
 from __future__ import annotations
 
@@ -29,74 +29,97 @@ class ClassifierConfig(Settings):
     """Settings of a classifier."""
 
     backbone: str = "lite2"
-    """``lite2`` (bundled), ``timm:NAME``, ``timm:NAME:FILE``, or ``scratch``: a small network trained from nothing."""
+    """``lite2`` (bundled, pre-trained on ImageNet), ``timm:NAME``, ``timm:NAME:FILE``, or ``scratch``: a small ResNet trained from scratch."""
     tune: Literal["head", "all"] = "head"
-    """``head`` keeps the backbone as it is; ``all`` trains it too after a fit of the head. ``scratch`` always trains everything."""
+    """``head`` keeps the backbone frozen. ``all`` first fits the head and then fine-tunes everything. ``scratch`` always trains everything."""
     head: Literal["linear", "cosine", "prototype"] | None = None
-    """``prototype`` is a cosine head whose rows are the means of the species' features, nothing learnt. Without a word: ``linear``, and
-    ``cosine`` for the loss ``ldam_drw``."""
+    """Type of the classification layer. ``prototype`` is a cosine head whose rows are the mean features of the species; it is not trained.
+    Default: ``linear``, or ``cosine`` with the loss ``ldam_drw``."""
     loss: Loss = "balanced_softmax"
+    """See ``Objective``."""
     loss_settings: LossConfig = LossConfig()
+    """Settings of the loss."""
     sampler: Sampler = "natural"
+    """How often the species are drawn: ``natural`` (in proportion to their images), ``square_root`` of that, or ``balanced`` (equally often)."""
     refit: Refit | None = None
-    """What becomes of the head at the end, the backbone as it is by then. ``balanced``: learnt again with cross-entropy, species drawn equally
-    often (cRT, Kang et al. 2020, arXiv 1910.09217, section 4.1); ``real``: learnt again from the real images alone; ``tau_norm``: its rows
-    divided by a power of their lengths (section 4.3), the power chosen on the validation images. Without a word: ``real`` where the backbone
-    was trained, and on synthetic images too; else ``none``. The prior is that of the real images, which such batches do not show."""
+    """Second stage, which changes the head only. ``none``: no second stage. ``balanced``: train the head again with cross-entropy and balanced
+    sampling (cRT, Kang et al. 2020, arXiv 1910.09217, section 4.1). ``real``: train it again on the real images only. ``tau_norm``: divide its
+    rows by a power of their norms (section 4.3), chosen on the validation images. Default: ``real`` if the backbone was trained, and on
+    synthetic images too; else ``none``. The reason for ``real``: the loss corrects for the class frequencies of the real images, and batches
+    with synthetic images have other frequencies."""
     steps: int = Field(default=2000, ge=1)
+    """Number of gradient steps."""
     batch_size: int = Field(default=64, ge=2)
-    lr: float = Field(default=1e-3, gt=0)
-    """Highest learning rate (AdamW; short warm-up, then cosine to 0)."""
-    backbone_lr: float = Field(default=0.1, ge=0)
-    """Learning rate of a pre-trained backbone's last layer, as a share of ``lr``."""
+    """Images per step."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Highest learning rate of AdamW (linear warm-up over 5 % of the steps, then cosine decay to 0)."""
+    backbone_learning_rate_factor: float = Field(default=0.1, ge=0)
+    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer)."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """Each layer of a pre-trained backbone learns this much slower than the next one (Clark et al. 2020, arXiv 2003.10555); 1 all alike."""
+    """Factor on the learning rate from each layer of a pre-trained backbone to the layer before it (Clark et al. 2020, arXiv 2003.10555). 1: the
+    same rate for all layers."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """Weight decay of AdamW."""
     size: int = Field(default=64, ge=8)
-    """Side of the collection's decoded images, in pixels."""
+    """Side in pixels of the squares to which the images are cropped and scaled."""
     encoder_size: int = Field(default=128, ge=32)
-    """Side to which images are scaled for a pre-trained backbone; ``scratch`` takes them as they are."""
+    """Side in pixels to which these are scaled for a pre-trained backbone. ``scratch`` uses them at ``size``."""
     views: int = Field(default=4, ge=1)
-    """Views of each training image that a head learns from: itself, its mirror image, and augmented versions."""
+    """Views of each training image for a head on frozen features: the image, its mirror image, and augmented versions."""
     augment: AugmentConfig = AugmentConfig()
+    """Augmentation of the training images."""
     synthetic_share: float = Field(default=0.5, ge=0, le=1)
-    """Highest share of synthetic images in a batch."""
+    """Largest fraction of synthetic images in a batch."""
     mix: Mix = "none"
+    """Mixing of training images: ``none``, ``mixup`` or ``cutmix``."""
     mix_alpha: float = Field(default=1.0, gt=0)
-    """Mixed images keep a share drawn from Beta(mix_alpha, mix_alpha)."""
+    """The mixing ratio is drawn from Beta(mix_alpha, mix_alpha)."""
     seed: int = Field(default=0, ge=0)
+    """Seed of batches, augmentation and initial weights."""
     device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``mps``."""
     precision: Precision = "auto"
+    """``fp32``, ``bf16``, or ``auto``; see ``runtime``."""
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
         if self.head == "prototype" and not self.frozen:
-            raise ValueError("head 'prototype' learns nothing, so it needs a backbone that stays as it is. Use tune 'head' and a pre-trained one.")
+            raise ValueError("head 'prototype' needs a frozen pre-trained backbone. Set tune to 'head', and a backbone other than 'scratch'.")
         if self.loss == "ldam_drw" and self.head == "linear":
-            raise ValueError("loss 'ldam_drw' has margins between cosines. Leave head out, or use head 'cosine'.")
+            raise ValueError(
+                "loss 'ldam_drw' needs a cosine head, because its margins are differences of cosines. Leave head out, or set it to 'cosine'."
+            )
         if self.refit == "tau_norm" and self.has_cosines:
-            raise ValueError("refit 'tau_norm' changes the lengths of a head's rows, and cosines have none. Use head 'linear', or another refit.")
+            raise ValueError(
+                "refit 'tau_norm' rescales the rows of the head, which has no effect on cosines. Set head to 'linear', or choose another refit."
+            )
         return self
 
     @property
     def has_cosines(self) -> bool:
-        """Whether the head gives cosines."""
+        """Whether the head is a cosine head."""
         return self.head in ("cosine", "prototype") or (self.head is None and self.loss == "ldam_drw")
 
     @property
     def frozen(self) -> bool:
-        """Whether the backbone stays as it is."""
+        """Whether the backbone is not trained."""
         return self.tune == "head" and self.backbone != SCRATCH
 
     @property
     def input_size(self) -> int:
-        """Side to which the network's input is scaled; 0 means not at all."""
+        """Side in pixels to which the network's input is scaled; 0 if it is not scaled."""
         return 0 if self.backbone == SCRATCH else self.encoder_size
 
     def runtime(self, *, training: bool = False) -> Runtime:
-        """Where it runs, and where the whole network is trained. ``auto`` means fp32 on a CPU, but for training ``scratch`` where the CPU has
-        bfloat16: its convolutions took two thirds of the time there, and those of the bundled backbone nearly twice as long. It is not decided
-        by timing, so that all arms of a study get the same."""
+        """Device and precision.
+
+        On a CPU, ``auto`` means fp32, except for training ``scratch`` on a CPU with bfloat16 instructions (AVX-512 BF16). There bf16 took two
+        thirds of the time for ``scratch``, but nearly twice the time for the bundled backbone. The choice does not depend on a timing, so
+        that all arms of a study use the same precision.
+
+        Args:
+            training: Whether the whole network is to be trained.
+        """
         if self.precision != "auto":
             return Runtime(self.device, self.precision)
         plain = Runtime(self.device, "fp32")
@@ -108,13 +131,16 @@ class ClassifierConfig(Settings):
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images and what they show.
+    """Images with labels.
 
     Attributes:
-        images: uint8, shape (N, S, S, 3), RGB; a memory map is fine.
-        labels: int64, shape (N,), positions in the vocabulary.
-        is_synthetic: bool, shape (N,); None means that all are real.
-        weights: float32, shape (N,), how much each image counts in the loss; None means all the same.
+        images: uint8, shape (N, S, S, 3), RGB; may be a memory map.
+        labels: Positions in the vocabulary, int64, shape (N,).
+        is_synthetic: bool, shape (N,); None if all are real.
+        weights: Weight of each image in the loss, float32, shape (N,); None for equal weights.
+
+    Raises:
+        ValueError: The arrays differ in length.
     """
 
     images: np.ndarray
@@ -131,28 +157,30 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def chosen(self, which: np.ndarray) -> LabelledImages:
-        """Those that a mask chooses."""
+    def where(self, which: np.ndarray) -> LabelledImages:
+        """The images for which ``which`` (bool, shape (N,)) is true."""
         keep = lambda values: None if values is None else values[which]  # noqa: E731
         return LabelledImages(self.images[which], self.labels[which], keep(self.is_synthetic), keep(self.weights))
 
     @property
     def synthetic(self) -> np.ndarray:
-        """``is_synthetic``, filled in: bool, shape (N,)."""
+        """``is_synthetic`` as an array, all false if it is None: bool, shape (N,)."""
         return np.zeros(len(self.images), bool) if self.is_synthetic is None else np.asarray(self.is_synthetic, bool)
 
 
 @dataclass(frozen=True)
 class FittedClassifier:
-    """A backbone and a head.
+    """A fitted classifier: backbone and head.
 
     Attributes:
-        config: the settings it was fitted with.
-        backbone: gives the features; in inference mode.
-        head: features -> logits.
-        calibration: from logits to probabilities.
-        best_step: the gradient step whose weights these are.
-        history: one entry a look at the validation images: step, loss, val_macro_recall, val_accuracy.
+        config: Its settings.
+        backbone: Computes the features; in inference mode.
+        head: Features -> logits.
+        runtime: Device and precision.
+        calibration: Logits -> probabilities.
+        best_step: Number of training steps after which the weights were kept.
+        history: One entry per validation: ``step``, ``loss``, ``val_macro_recall``, ``val_accuracy``.
+        cache: Cache of features, used if the backbone is frozen.
     """
 
     config: ClassifierConfig
@@ -166,7 +194,14 @@ class FittedClassifier:
 
     @torch.inference_mode()
     def predict_logits(self, images: np.ndarray) -> np.ndarray:
-        """Logits without any prior (their softmax is the balanced estimate): images uint8 (N, S, S, 3) -> float32 (N, C)."""
+        """Logits without a class prior: their softmax assumes that all species are equally frequent.
+
+        Args:
+            images: uint8, shape (N, S, S, 3), RGB, S = ``config.size``.
+
+        Returns:
+            float32, shape (N, C).
+        """
         head = self.head.to(self.runtime.device)
         if self.cache is not None and self.config.frozen:
             config = self.config
@@ -179,5 +214,12 @@ class FittedClassifier:
         return np.concatenate(rows)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities: images uint8 (N, S, S, 3) -> float32 (N, C), rows that sum to 1."""
+        """Calibrated probabilities.
+
+        Args:
+            images: uint8, shape (N, S, S, 3), RGB, S = ``config.size``.
+
+        Returns:
+            float32, shape (N, C); each row sums to 1.
+        """
         return self.calibration.probabilities(self.predict_logits(images))

@@ -1,4 +1,4 @@
-"""A classifier as ONNX, for programs that know nothing of PyTorch, checked against the classifier itself.
+"""Export of a classifier as ONNX, for use without PyTorch. The result is checked against the original.
 
 Needs the packages of the extra ``onnx``.
 """
@@ -17,23 +17,23 @@ from torch.nn import functional as F
 
 from syntype.errors import SyntypeError, UnsupportedError
 from syntype.identification.storage import Classifier
-from syntype.run import replacing
+from syntype.run import atomic_write
 
 __all__ = ["ExportResult", "export_onnx"]
 
 _OPSET = 18
 _TOLERANCE = 1e-3
-"""Probabilities may differ by this much: kernels round in another order."""
+"""Largest accepted difference of probabilities. ONNX Runtime rounds in a different order."""
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written.
+    """Result of ``export_onnx``.
 
     Attributes:
-        path: the ONNX file.
-        num_checked: images on which it was compared with the classifier.
-        largest_difference: between their probabilities.
+        path: The ONNX file.
+        num_checked: Number of images on which it was compared with the classifier.
+        largest_difference: Largest difference between the probabilities of both.
     """
 
     path: Path
@@ -41,12 +41,12 @@ class ExportResult:
     largest_difference: float
 
     def summary(self) -> dict[str, Any]:
-        """As plain values."""
+        """Values for ``--json``."""
         return {"file": str(self.path), "num_checked": self.num_checked, "largest_difference": self.largest_difference}
 
 
-class _Whole(nn.Module):
-    """Images as bytes -> probabilities."""
+class _EndToEnd(nn.Module):
+    """uint8 images -> probabilities."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401  (what PyTorch exports with)
+        import onnxscript  # noqa: F401  (torch.onnx.export needs it)
     except ImportError as error:
         raise UnsupportedError(f"ONNX needs the package {error.name}. Install it: pip install 'syntype[onnx]'") from None
     size, config = classifier.size, classifier.fitted.config
@@ -91,14 +91,14 @@ def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
             f"this classifier scales images of {size} px down to {config.input_size}, for which ONNX has no filter. "
             "Train with size at most encoder_size."
         )
-    whole = _Whole(classifier).cpu().eval()
-    images = _pictures(size)
+    model_with_input = _EndToEnd(classifier).cpu().eval()
+    images = _test_images(size)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with torch.inference_mode(), replacing(out) as temporary:
+    with torch.inference_mode(), atomic_write(out) as temporary:
         batch = torch.export.Dim("batch", min=1)
         program = torch.onnx.export(
-            whole,
+            model_with_input,
             (torch.from_numpy(images),),
             input_names=["images"],
             output_names=["probabilities"],
@@ -109,7 +109,7 @@ def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
         )
         assert program is not None
         model = program.model_proto
-        known = {"species": list(classifier.species), "calibration": {"temperature": whole.temperature}, "size": size}
+        known = {"species": list(classifier.species), "calibration": {"temperature": model_with_input.temperature}, "size": size}
         onnx.helper.set_model_props(model, {name: json.dumps(value, ensure_ascii=False) for name, value in known.items()})
         onnx.save(model, str(temporary))
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
@@ -121,8 +121,8 @@ def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
     return ExportResult(out, len(images), float(max(differences)))
 
 
-def _pictures(size: int, number: int = 16) -> np.ndarray:
-    """Images to compare with: noise at all scales, of all brightnesses; uint8, shape (number, size, size, 3)."""
+def _test_images(size: int, number: int = 16) -> np.ndarray:
+    """Images for the comparison: noise at several scales and brightnesses; uint8, shape (number, size, size, 3)."""
     source = torch.Generator().manual_seed(0)
     layers = [F.interpolate(torch.rand(number, 3, side, side, generator=source), size=(size, size), mode="bilinear") for side in (2, 4, 8, size)]
     light = torch.rand(number, 1, 1, 1, generator=source) + 0.5

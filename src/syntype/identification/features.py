@@ -1,4 +1,4 @@
-"""Features of augmented views of images, computed once and kept: studies with many arms and seeds meet the same images again."""
+"""Cache of the features of augmented images: studies with many arms and seeds use the same images again."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from syntype.encoders import Backbone
 from syntype.identification.augment import AugmentConfig, augment
 from syntype.run import Run, write_npz
 
-__all__ = ["FeatureCache", "digest_images", "embed", "view_of"]
+__all__ = ["FeatureCache", "augmented_view", "digest_images", "embed"]
 
 _BATCH = 64
 
 
-def view_of(images: np.ndarray, digests: list[str], view: int, config: AugmentConfig) -> torch.Tensor:
-    """One view of each image; a function of the image's content and the view's number alone.
+def augmented_view(images: np.ndarray, digests: list[str], view: int, config: AugmentConfig) -> torch.Tensor:
+    """One augmented view of each image. It depends only on the content of the image, the number of the view, and ``config``.
 
     Args:
         images: uint8, shape (N, S, S, 3).
-        digests: 32 hex digits an image (``digest_images``).
-        view: 0 the image itself, 1 its mirror image (where ``config.flip``), any other number an augmented version.
+        digests: Content hash of each image (``digest_images``).
+        view: 0 for the image itself, 1 for its mirror image (if ``config.flip``), any other number for an augmented version.
+        config: Strength of the augmentation.
 
     Returns:
         float32, shape (N, 3, S, S), in [-1, 1].
@@ -48,10 +49,16 @@ def digest_images(images: np.ndarray) -> list[str]:
 
 
 def embed(backbone: Backbone, images_NCHW: torch.Tensor, size: int, runtime: Runtime) -> torch.Tensor:
-    """Pooled features of images in [-1, 1]: float32, shape (N, num_features), on the runtime's device.
+    """Pooled features of images.
 
     Args:
-        size: side to which the images are scaled first (bicubic); 0 leaves them as they are.
+        backbone: Computes the features.
+        images_NCHW: float, shape (N, 3, S, S), in [-1, 1].
+        size: Side in pixels to which the images are scaled first (bicubic); 0 does not scale.
+        runtime: Device and precision.
+
+    Returns:
+        float32, shape (N, num_features), on the runtime's device.
     """
     x = images_NCHW.to(runtime.device)
     if size and x.shape[-1] != size:
@@ -62,10 +69,10 @@ def embed(backbone: Backbone, images_NCHW: torch.Tensor, size: int, runtime: Run
 
 
 class FeatureCache:
-    """Keeps features by content: in memory, and in a folder where one is given (safe to delete at any time).
+    """Features by image content, in memory and optionally on disk.
 
     Args:
-        folder: where to keep them between runs; None for this object's life only.
+        folder: Where to store them between runs; it may be deleted at any time. None keeps them in memory only.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -75,12 +82,16 @@ class FeatureCache:
 
     def features(self, backbone: Backbone, images: np.ndarray, view: int, *, size: int, config: AugmentConfig, runtime: Runtime,
                  run: Run | None = None) -> np.ndarray:  # fmt: skip
-        """Features of one view of each image.
+        """Features of one augmented view of each image.
 
         Args:
+            backbone: Computes the features.
             images: uint8, shape (N, S, S, 3).
-            view: as in ``view_of``.
-            size: side to which the backbone's input is scaled.
+            view: Number of the view, see ``augmented_view``.
+            size: Side in pixels to which the backbone's input is scaled; 0 does not scale.
+            config: Strength of the augmentation.
+            runtime: Device and precision.
+            run: Shows progress.
 
         Returns:
             float16, shape (N, num_features).
@@ -101,7 +112,7 @@ class FeatureCache:
         with (run or Run.silent()).progress(f"features, view {view}", len(new)) as bar:
             for start in range(0, len(new), _BATCH):
                 chosen = new[start : start + _BATCH]
-                views = view_of(images[chosen], [digests[position] for position in chosen], view, config)
+                views = augmented_view(images[chosen], [digests[position] for position in chosen], view, config)
                 parts.append(embed(backbone, views, size, runtime).cpu().numpy().astype(np.float16))
                 bar.advance(len(chosen))
         return np.concatenate(parts)
@@ -113,7 +124,7 @@ class FeatureCache:
                 try:
                     with np.load(file, allow_pickle=False) as archive:
                         found, features = archive["keys"].tolist(), archive["features"]
-                except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # damaged from outside: compute it again
+                except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # a damaged file: its features are computed again
                     continue
                 if features.shape == (len(found), dim):
                     keys.extend(found)
@@ -129,7 +140,7 @@ class FeatureCache:
         if self.folder is None:
             return
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-        with suppress(OSError):  # a folder that cannot be written, or a full disk: they are computed again next time
+        with suppress(OSError):  # not writable, or disk full: the features are computed again next time
             write_npz(self.folder / tag / f"{name}.npz", keys=np.array(digests), features=fresh)
 
 

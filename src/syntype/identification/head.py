@@ -1,4 +1,4 @@
-"""A head on frozen features, fitted to several views of each training image: linear (multinomial logistic regression), or cosines."""
+"""Training of a linear or cosine head on frozen features of several views of each training image."""
 
 from __future__ import annotations
 
@@ -16,87 +16,95 @@ from syntype.encoders import Backbone, Head
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
-from syntype.identification.loop import Keeper, looks, rate
+from syntype.identification.loop import BestWeights, learning_rate_factor, validation_steps
 from syntype.identification.losses import Objective
 from syntype.identification.metrics import measure
 from syntype.identification.mixing import Targets, cutmix, mixup
-from syntype.identification.sampling import SAMPLER_POWER, schedule
+from syntype.identification.sampling import SAMPLER_POWER, sample_batches
 from syntype.run import Run
 
 __all__ = ["fit_head", "normalise_head", "tau_normalised"]
 
 _Encode = Callable[[np.ndarray, int], Tensor]
 
-_COMPOSITES = 2  # CutMix pictures an image: they are encoded beforehand, so there is a fixed number of them
+_NUM_COMPOSITES = 2  # CutMix images per training image; their number is fixed because they are encoded beforehand
 
 
 def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierConfig, seed: int, backbone: Backbone,
              val: LabelledImages | None, runtime: Runtime, run: Run, cache: FeatureCache, steps: int, views: int) -> FittedClassifier:  # fmt: skip
-    """Fit the head in so many steps on so many views of each image; see ``fit`` for the other arguments.
+    """Train the head only, with AdamW.
 
-    The features are scaled to mean 0 and standard deviation 1 over all views of the real training images; a linear head has the scaling
-    folded into it, so that it applies to raw features. Mixup mixes features (manifold mixup, Verma et al. 2019, arXiv 1806.05236, at the last
-    layer); CutMix mixes pixels before encoding.
+    The features are standardised to mean 0 and standard deviation 1 over all views of the real training images. For a linear head the
+    standardisation is folded into the weights, so that it applies to raw features. Mixup mixes features (manifold mixup, Verma et al. 2019,
+    arXiv 1806.05236, at the last layer). CutMix mixes pixels before encoding.
 
-    A cosine head starts from the means of the species' standardised, unit-length features (Qi et al. 2018, arXiv 1712.07136); as a
-    ``prototype`` it stays there, a nearest-centroid classifier (Wang et al. 2019, arXiv 1911.04623, "CL2N").
+    A cosine head is initialised with the means of the species' standardised, L2-normalised features (Qi et al. 2018, arXiv 1712.07136). The
+    head ``prototype`` is not trained further: a nearest-centroid classifier (Wang et al. 2019, arXiv 1911.04623, "CL2N").
+
+    Args:
+        backbone: Computes the features; it is not changed.
+        runtime: Device and precision of the backbone.
+        steps: Number of steps.
+        views: Number of views of each training image.
+
+    The other arguments are those of ``fit``.
     """
     num_species = len(counts_real)
-    pool = _Pool.of(train, num_species, backbone, config, views, runtime, run, cache)
-    mean, spread = pool.moments()
+    pool = _FeaturePool.encode_views(train, num_species, backbone, config, views, runtime, run, cache)
+    mean, std = pool.mean_and_std()
     val_features = None if val is None else pool.encode(val.images, 0).float()
     if config.has_cosines:
-        head = Head(pool.prototypes(mean, spread), None, mean, spread)
+        head = Head(pool.prototypes(mean, std), None, mean, std)
     else:
         head = Head(torch.zeros(num_species, backbone.num_features), torch.zeros(num_species))
-    keeper, looked = Keeper(None if val is None else val.labels, num_species, run), looks(steps)
+    best, validated_after = BestWeights(None if val is None else val.labels, num_species, run), validation_steps(steps)
 
-    def look(step: int, loss: float) -> None:
+    def validate(step: int, loss: float) -> None:
         with torch.no_grad():
-            logits = None if val_features is None else head(val_features if head.is_cosine else (val_features - mean) / spread).numpy()
-        keeper.look(step, loss, logits, dict(head.named_parameters()))
+            logits = None if val_features is None else head(val_features if head.is_cosine else (val_features - mean) / std).numpy()
+        best.record(step, loss, logits, dict(head.named_parameters()))
 
     if config.head == "prototype":
-        look(0, 0.0)
+        validate(0, 0.0)
     else:
         if config.mix == "cutmix":
             pool.add_composites()
-        batches = schedule(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
-                           cap=config.synthetic_share, seed=seed)  # fmt: skip
+        batches = sample_batches(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
+                           max_synthetic=config.synthetic_share, seed=seed)  # fmt: skip
         random = np.random.default_rng([seed, 2])
         objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale)
         parameters = list(head.parameters())
-        optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         with run.progress("classifier head", steps) as bar:
             for step, rows in enumerate(batches):
                 features, targets, weights = pool.batch(rows, random, config)
-                loss = objective(head(features if head.is_cosine else (features - mean) / spread), targets, weights, step / steps)
+                loss = objective(head(features if head.is_cosine else (features - mean) / std), targets, weights, step / steps)
                 for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
                     parameter.grad = gradient
-                optimiser.param_groups[0]["lr"] = config.lr * rate(step, steps)
+                optimiser.param_groups[0]["lr"] = config.learning_rate * learning_rate_factor(step, steps)
                 optimiser.step()
-                if step + 1 in looked:
-                    look(step + 1, loss.item())
+                if step + 1 in validated_after:
+                    validate(step + 1, loss.item())
                     bar.set(step + 1)
-    weight, bias = keeper.best["weight"], keeper.best.get("bias")
+    weight, bias = best.best["weight"], best.best.get("bias")
     if bias is None:
-        head = Head(weight, None, mean, spread)
+        head = Head(weight, None, mean, std)
     else:
-        head = Head(weight / spread, bias - (weight / spread) @ mean)
-    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), keeper.best_step, tuple(keeper.history), cache)
+        head = Head(weight / std, bias - (weight / std) @ mean)
+    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), best.best_step, tuple(best.history), cache)
 
 
 def normalise_head(fitted: FittedClassifier, train: LabelledImages, val: LabelledImages | None, run: Run, cache: FeatureCache) -> Head:
-    """The head with its rows divided by a power of their lengths, tau (Kang et al. 2020, arXiv 1910.09217, equation 3).
+    """Tau-normalisation: the head with its rows divided by their norms to the power tau (Kang et al. 2020, arXiv 1910.09217, equation 3).
 
-    This is done to the head on standardised features, whose bias is dropped, as in the paper. Of the powers 0, 0.05, ..., 1 that one is taken
-    which gives the highest macro recall on the validation images (of equals the least); without any, 1.
+    It applies to the weights for standardised features, without bias, as in the paper. Tau is the value of 0, 0.05, ..., 1 with the highest macro
+    recall on the validation images (the smallest, if several are equal), or 1 without validation images.
     """
     config, head = fitted.config, fitted.head
     assert head.bias is not None
-    pool = _Pool.of(train, len(head.weight), fitted.backbone, config, 1, fitted.runtime, run, cache)
-    mean, spread = pool.moments()
-    choices = {power: tau_normalised(head.weight.detach().cpu() * spread, power) / spread for power in np.arange(21) / 20}
+    pool = _FeaturePool.encode_views(train, len(head.weight), fitted.backbone, config, 1, fitted.runtime, run, cache)
+    mean, std = pool.mean_and_std()
+    choices = {power: tau_normalised(head.weight.detach().cpu() * std, power) / std for power in np.arange(21) / 20}
     best = 1.0
     if val is not None:
         features = pool.encode(val.images, 0).float() - mean
@@ -107,12 +115,12 @@ def normalise_head(fitted: FittedClassifier, train: LabelledImages, val: Labelle
 
 
 def tau_normalised(weight: Tensor, tau: float) -> Tensor:
-    """Each row divided by its length to the power tau: 0 leaves it, 1 makes all rows equally long."""
+    """Divide each row by its L2 norm to the power tau: 0 changes nothing, 1 gives all rows the norm 1."""
     return weight / weight.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) ** tau
 
 
-class _Pool:
-    """Features of every view of the training images, and batches of them."""
+class _FeaturePool:
+    """Features of all views of the training images, and batches of them."""
 
     def __init__(self, train: LabelledImages, num_species: int, encode: _Encode, num_views: int) -> None:
         self.train, self.num_species, self.encode = train, num_species, encode
@@ -121,9 +129,9 @@ class _Pool:
         self.composites: Tensor | None = None
 
     @classmethod
-    def of(cls, train: LabelledImages, num_species: int, backbone: Backbone, config: ClassifierConfig, num_views: int, runtime: Runtime,
+    def encode_views(cls, train: LabelledImages, num_species: int, backbone: Backbone, config: ClassifierConfig, num_views: int, runtime: Runtime,
            run: Run, cache: FeatureCache) -> Self:  # fmt: skip
-        """Encode the images."""
+        """Encode ``num_views`` views of every training image."""
 
         def encode(images: np.ndarray, view: int) -> Tensor:
             found = cache.features(backbone, images, view, size=config.input_size, config=config.augment, runtime=runtime, run=run)
@@ -132,30 +140,30 @@ class _Pool:
         return cls(train, num_species, encode, num_views)
 
     @property
-    def counted(self) -> Tensor:
-        """Which images statistics are taken of: the real ones (all, where none is real); bool, shape (N,)."""
+    def real_images(self) -> Tensor:
+        """Mask of the images used for statistics: the real ones, or all if none is real; bool, shape (N,)."""
         return torch.from_numpy(~self.train.synthetic if not self.train.synthetic.all() else self.train.synthetic)
 
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of every feature over all views of the real images (of all, where none is real): (D,) each."""
-        views = [view[self.counted].float() for view in self.features]
+    def mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of every feature over all views of ``real_images``: shape (D,) each."""
+        views = [view[self.real_images].float() for view in self.features]
         mean = torch.stack([view.mean(dim=0) for view in views]).mean(dim=0)
         variance = torch.stack([(view - mean).square().mean(dim=0) for view in views]).mean(dim=0)
         scale = variance.sqrt()
-        return mean, scale.clamp_min(1e-2 * float(scale.mean()) + 1e-6)  # a feature that hardly varies must not be blown up
+        return mean, scale.clamp_min(1e-2 * float(scale.mean()) + 1e-6)  # a nearly constant feature must not be amplified
 
-    def prototypes(self, mean: Tensor, spread: Tensor) -> Tensor:
-        """Means of each species' standardised, unit-length features over all views; of one without a counted image, of its other images: (C, D)."""
-        chosen = self.counted | ~torch.isin(self.labels, self.labels[self.counted])
+    def prototypes(self, mean: Tensor, std: Tensor) -> Tensor:
+        """Mean standardised, L2-normalised features of each species, shape (C, D); of its synthetic images if it has no real ones."""
+        chosen = self.real_images | ~torch.isin(self.labels, self.labels[self.real_images])
         sums = torch.zeros(self.num_species, len(mean))
         for view in self.features:
-            sums.index_add_(0, self.labels[chosen], F.normalize((view[chosen].float() - mean) / spread))
+            sums.index_add_(0, self.labels[chosen], F.normalize((view[chosen].float() - mean) / std))
         return F.normalize(sums)
 
     def add_composites(self) -> None:
-        """CutMix pictures of every image; a function of the images alone, so that all seeds share their features."""
+        """Encode CutMix composites of every image. They depend on the images only, so that all seeds share their features."""
         images, features, partners, kept = self.train.images, [], [], []
-        for number in range(_COMPOSITES):
+        for number in range(_NUM_COMPOSITES):
             random = np.random.default_rng([3, number])
             partner = random.permutation(len(images))
             mixed, share = cutmix(to_tensor(images), to_tensor(images[partner]), random.random(len(images)), random.random((len(images), 2)))
@@ -166,7 +174,7 @@ class _Pool:
         self.composites, self.partners, self.kept = torch.stack(features), torch.stack(partners), torch.stack(kept)
 
     def batch(self, rows: np.ndarray, random: np.random.Generator, config: ClassifierConfig) -> tuple[Tensor, Targets, Tensor | None]:
-        """Features (B, D) float32, targets, and weights of the images at ``rows``."""
+        """Features (float32, shape (B, D)), targets and weights of the images at the positions ``rows``."""
         chosen = torch.from_numpy(rows)
         features = self.features[torch.from_numpy(random.integers(len(self.features), size=len(rows))), chosen].float()
         labels = self.labels[chosen]

@@ -1,4 +1,4 @@
-"""What both ways of training share: the learning rate, and which step's weights are kept."""
+"""Shared by both training loops: the learning-rate schedule, and the choice of the best weights by validation."""
 
 from __future__ import annotations
 
@@ -12,30 +12,36 @@ from syntype.errors import TrainingError
 from syntype.identification.metrics import measure
 from syntype.run import Run
 
-__all__ = ["Keeper", "looks", "rate"]
+__all__ = ["BestWeights", "learning_rate_factor", "validation_steps"]
 
-_LOOKS = 10
+_NUM_VALIDATIONS = 10
 
 
-def rate(step: int, steps: int) -> float:
-    """Share of the highest learning rate at ``step`` (from 0): linear warm-up over 5 % of the steps, then cosine to 0."""
+def learning_rate_factor(step: int, steps: int) -> float:
+    """Learning rate at ``step`` (from 0), as a fraction of the highest: linear warm-up over 5 % of the steps, then cosine decay to 0."""
     warm = max(1, steps // 20)
     if step < warm:
         return (step + 1) / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def looks(steps: int) -> frozenset[int]:
-    """Numbers of steps taken after which the validation images are looked at: ten, evenly spread, the last step among them."""
-    return frozenset(math.ceil(steps * (look + 1) / _LOOKS) for look in range(_LOOKS))
+def validation_steps(steps: int) -> frozenset[int]:
+    """Numbers of completed steps after which to validate: ten, evenly spaced, including the last step."""
+    return frozenset(math.ceil(steps * (number + 1) / _NUM_VALIDATIONS) for number in range(_NUM_VALIDATIONS))
 
 
-class Keeper:
-    """Keeps the weights of the step with the highest macro recall on the validation images; of equals the latest.
+class BestWeights:
+    """Keeps the weights with the highest macro recall on the validation images. If several are equal, it keeps the latest.
 
     Args:
-        labels: true species of the validation images, or None without any: then the last weights are kept.
-        num_species: length of the vocabulary.
+        labels: True species of the validation images; None if there are none. Then the last weights are kept.
+        num_species: Number of species in the vocabulary.
+        run: Receives an event per validation.
+
+    Attributes:
+        best: The kept weights, name -> tensor.
+        best_step: Number of steps after which they were recorded.
+        history: One entry per validation: ``step``, ``loss``, and with validation images ``val_macro_recall`` and ``val_accuracy``.
     """
 
     def __init__(self, labels: np.ndarray | None, num_species: int, run: Run) -> None:
@@ -45,14 +51,22 @@ class Keeper:
         self.history: list[dict[str, Any]] = []
         self._highest = -1.0
 
-    def look(self, step: int, loss: float, logits: np.ndarray | None, weights: dict[str, Tensor]) -> None:
-        """Record a look after ``step`` steps; ``logits`` of the validation images, shape (N, C), or None without any.
+    def record(self, step: int, loss: float, logits: np.ndarray | None, weights: dict[str, Tensor]) -> None:
+        """Validate after ``step`` steps.
+
+        Args:
+            step: Number of completed steps.
+            loss: Training loss of the last batch.
+            logits: Logits of the validation images, shape (N, C); None if there are none.
+            weights: Current weights; they are copied if they are kept.
 
         Raises:
-            TrainingError: the loss is no longer a number.
+            TrainingError: The loss is not finite.
         """
         if not math.isfinite(loss):
-            raise TrainingError(f"the classifier's loss was {loss} after {step} steps. Try a lower learning rate (lr).")
+            raise TrainingError(
+                f"the classifier's loss was {loss} after {step} steps. Try a lower learning rate, for example --set learning_rate=3e-4."
+            )
         entry: dict[str, Any] = {"step": step, "loss": loss}
         score = self._highest
         if logits is not None and self.labels is not None:

@@ -1,4 +1,4 @@
-"""How well a classifier identifies: accuracy, macro recall and F1, and recall per bin of training images."""
+"""Metrics of a classifier: accuracy, macro recall, macro F1, and recall per bin (by number of training images)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Metrics", "measure"]
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a classifier did on a set of images.
+    """Metrics of a classifier on a set of images.
 
     Attributes:
-        confusion: int64, shape (C, C); row = true species, column = predicted species.
-        counts_real: int64, shape (C,); real training images a species (sets the bins).
-        accuracy: share of the images that were identified correctly.
+        confusion: Confusion matrix, int64, shape (C, C); row: true species, column: predicted species.
+        counts_real: Number of real training images per species, int64, shape (C,); it defines the bins.
+        accuracy: Fraction of correctly identified images; NaN without images.
         recall: float64, shape (C,); NaN for a species without test images.
         f1: float64, shape (C,); NaN for a species without test images.
     """
@@ -33,16 +33,16 @@ class Metrics:
 
     @property
     def macro_recall(self) -> float:
-        """Mean recall over the species that have test images; NaN when there are none."""
+        """Mean recall over the species with test images; NaN without any."""
         return _mean(self.recall)
 
     @property
     def macro_f1(self) -> float:
-        """Mean F1 over the species that have test images; NaN when there are none."""
+        """Mean F1 over the species with test images; NaN without any."""
         return _mean(self.f1)
 
     def bins(self) -> dict[str, dict[str, Any]]:
-        """Per bin: mean recall over its species with test images (None without any), their number, and that of their test images."""
+        """Per bin: mean recall over its species with test images (None without any), number of these species, and number of their test images."""
         position, tested = bins_of(self.counts_real), self.confusion.sum(axis=1)
         result = {}
         for number, name in enumerate(BINS):
@@ -52,7 +52,14 @@ class Metrics:
         return result
 
     def worst_pairs(self, limit: int = 50) -> list[tuple[int, int, int, float]]:
-        """The commonest mistakes, worst first: (true species, predicted species, images, share of the true species' images)."""
+        """The most frequent confusions, sorted by the fraction of the true species' images that they concern.
+
+        Args:
+            limit: Number of confusions to return.
+
+        Returns:
+            Tuples (true species, predicted species, number of images, fraction of the true species' images).
+        """
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         share = wrong / np.maximum(self.confusion.sum(axis=1, keepdims=True), 1)
         rows, columns = np.nonzero(wrong)
@@ -60,7 +67,7 @@ class Metrics:
         return [(int(rows[i]), int(columns[i]), int(wrong[rows[i], columns[i]]), float(share[rows[i], columns[i]])) for i in order]
 
     def summary(self) -> dict[str, Any]:
-        """JSON-able figures; None where there is nothing to measure."""
+        """Values for ``--json``; None without test images."""
         figures = {"accuracy": self.accuracy, "macro_recall": self.macro_recall, "macro_f1": self.macro_f1}
         return {**{name: None if np.isnan(value) else float(value) for name, value in figures.items()}, "bins": self.bins()}
 
@@ -69,9 +76,9 @@ def measure(labels: np.ndarray, predicted: np.ndarray, counts_real: np.ndarray) 
     """Compare predicted with true species.
 
     Args:
-        labels: int64, shape (N,), true species.
-        predicted: int64, shape (N,).
-        counts_real: int64, shape (C,), real training images a species.
+        labels: True species, int64, shape (N,).
+        predicted: Predicted species, int64, shape (N,).
+        counts_real: Number of real training images per species, int64, shape (C,).
     """
     num_species = len(counts_real)
     confusion = np.zeros((num_species, num_species), np.int64)

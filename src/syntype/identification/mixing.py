@@ -1,4 +1,4 @@
-"""Mixed training examples: mixup (Zhang et al. 2018, arXiv 1710.09412) and CutMix (Yun et al. 2019, arXiv 1905.04899)."""
+"""Mixing of training images: mixup (Zhang et al. 2018, arXiv 1710.09412) and CutMix (Yun et al. 2019, arXiv 1905.04899)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Mix = Literal["none", "mixup", "cutmix"]
 
 @dataclass(frozen=True)
 class Targets:
-    """What the images of a batch show.
+    """Target labels of a batch.
 
     Attributes:
         labels: int64, shape (N,).
-        partners: int64, shape (N,), what was mixed into them; None where nothing was.
-        share: float32, shape (N,), how much of each image is still its label's.
+        partners: Labels of the images that were mixed in, int64, shape (N,); None without mixing.
+        share: Fraction of each image that belongs to ``labels`` (lambda in the papers), float32, shape (N,), in [0, 1]; None without mixing.
     """
 
     labels: Tensor
@@ -30,20 +30,28 @@ class Targets:
 
 
 def mixup(values: Tensor, partners: Tensor, share: Tensor) -> Tensor:
-    """``share`` of each value and the rest of its partner; values: (N, ...), images or features; share: (N,) in [0, 1]."""
+    """Interpolate linearly: ``share * values + (1 - share) * partners``.
+
+    Args:
+        values: Images or features, shape (N, ...).
+        partners: Shape of ``values``.
+        share: Shape (N,), in [0, 1].
+    """
     weight = share.to(values).view(-1, *[1] * (values.ndim - 1))
     return values * weight + partners * (1 - weight)
 
 
 def cutmix(images_NCHW: Tensor, partners_NCHW: Tensor, share: np.ndarray, centre: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Paste a rectangle of each partner into the image.
+    """Paste a rectangle of each partner image into the image.
 
     Args:
-        share: float, shape (N,), area that should remain of the image; the rectangle has its proportions.
-        centre: float in [0, 1), shape (N, 2), middle of the rectangle (y, x); what lies outside the image is cut off.
+        images_NCHW: Shape (N, C, H, W).
+        partners_NCHW: Same shape.
+        share: Intended fraction of the image's area that remains, float, shape (N,). The rectangle has the image's aspect ratio.
+        centre: Centre of the rectangle (y, x), as a fraction of the sides, shape (N, 2), in [0, 1). The rectangle is clipped at the borders.
 
     Returns:
-        the images and the area that did remain, float32, shape (N,).
+        The mixed images, and the fraction of the area that did remain, float32, shape (N,).
     """
     height, width = images_NCHW.shape[-2:]
     half = np.sqrt(1 - share) / 2

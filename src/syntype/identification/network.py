@@ -1,4 +1,4 @@
-"""Training a whole network on pixels: from scratch, or from a pre-trained backbone with a fitted head."""
+"""Training of backbone and head together: from scratch, or fine-tuning of a pre-trained backbone with a fitted head."""
 
 from __future__ import annotations
 
@@ -16,41 +16,45 @@ from syntype.identification.augment import augment
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import embed
-from syntype.identification.loop import Keeper, looks, rate
+from syntype.identification.loop import BestWeights, learning_rate_factor, validation_steps
 from syntype.identification.losses import Objective
 from syntype.identification.mixing import Targets, cutmix, mixup
-from syntype.identification.sampling import SAMPLER_POWER, schedule
+from syntype.identification.sampling import SAMPLER_POWER, sample_batches
 from syntype.run import Run
 
 __all__ = ["fit_network"]
 
 _EMA = 0.998
-"""Share of the averaged weights that stays at each step (after the warm-up): an average over the last 500 steps."""
+"""Decay per step of the exponential moving average of the weights, which corresponds to an average over about 500 steps."""
 
 
 def fit_network(train: LabelledImages, counts_real: np.ndarray, config: ClassifierConfig, seed: int, backbone: Backbone,
                 start: FittedClassifier | None, val: LabelledImages | None, runtime: Runtime, run: Run) -> FittedClassifier:  # fmt: skip
-    """Train backbone and head together; see ``fit`` for the arguments.
+    """Train backbone and head together.
 
-    AdamW with a warm-up and a cosine, weight decay on matrices and kernels only, and a moving average of the weights, which is what
-    is looked at and kept. A pre-trained backbone keeps its batch-normalisation statistics and learns at ``lr * backbone_lr``.
+    The optimiser is AdamW with warm-up and cosine decay, and with weight decay on matrices and convolution kernels only. An exponential moving
+    average of the weights is validated and kept. A pre-trained backbone keeps its batch-normalisation statistics, and its learning rate
+    is ``learning_rate * backbone_learning_rate_factor``.
 
     Args:
-        runtime: where the validation images are looked at, and where the result is to run; ``config`` says how the network is trained.
-        start: a fitted head to start from, or None to start from nothing.
+        backbone: Is trained in place.
+        start: A fitted head to start from; None to initialise the head at random.
+        runtime: Device and precision of validation and of the result. Those of training come from ``config``.
+
+    The other arguments are those of ``fit``.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: The loss is not finite.
     """
     num_species, scratch, training = len(counts_real), config.backbone == SCRATCH, config.runtime(training=True)
     head = (_head(backbone.num_features, num_species, seed, config) if start is None else start.head.requires_grad_(True)).to(runtime.device)
     model = nn.ModuleDict({"backbone": backbone.network, "head": head})
     averaged = MovingAverage(model)
     optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
-    batches = schedule(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
-                       cap=config.synthetic_share, seed=seed)  # fmt: skip
+    batches = sample_batches(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
+                       max_synthetic=config.synthetic_share, seed=seed)  # fmt: skip
     objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale, runtime.device)
-    keeper, looked = Keeper(None if val is None else val.labels, num_species, run), looks(config.steps)
+    best, validated_after = BestWeights(None if val is None else val.labels, num_species, run), validation_steps(config.steps)
     with run.progress("classifier", config.steps) as bar:
         for step, rows in enumerate(batches):
             model.train(scratch)
@@ -59,16 +63,16 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             for group in optimiser.param_groups:
-                group["lr"] = group["highest"] * rate(step, config.steps)
+                group["lr"] = group["highest"] * learning_rate_factor(step, config.steps)
             optimiser.step()
             averaged.update(warmup_decay(step, _EMA))
-            if step + 1 in looked:
-                logits = None if val is None else _look(model, averaged, backbone, val, config, runtime)
-                keeper.look(step + 1, loss.item(), logits, averaged.average)
+            if step + 1 in validated_after:
+                logits = None if val is None else _validation_logits(model, averaged, backbone, val, config, runtime)
+                best.record(step + 1, loss.item(), logits, averaged.average)
             bar.advance()
-    model.load_state_dict(keeper.best)
+    model.load_state_dict(best.best)
     model.eval()
-    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), keeper.best_step, tuple(keeper.history))
+    return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), best.best_step, tuple(best.history))
 
 
 def _head(num_features: int, num_species: int, seed: int, config: ClassifierConfig) -> Head:
@@ -79,14 +83,14 @@ def _head(num_features: int, num_species: int, seed: int, config: ClassifierConf
 
 
 def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, Any]]:
-    """What the optimiser trains, with the highest learning rate of each group; weight decay on matrices and kernels alone."""
+    """Parameter groups of the optimiser, each with its highest learning rate; weight decay on matrices and convolution kernels only."""
     from timm.optim import param_groups_layer_decay, param_groups_weight_decay  # slow to import
 
     groups: list[dict[str, Any]] = []
     for part, network in model.items():
         tuned = part == "backbone" and config.backbone != SCRATCH
-        highest = config.lr * (config.backbone_lr if tuned else 1.0)
-        if tuned and config.layer_decay < 1:  # timm knows the layers of its networks, and their order
+        highest = config.learning_rate * (config.backbone_learning_rate_factor if tuned else 1.0)
+        if tuned and config.layer_decay < 1:  # timm defines the layers of its networks and their order
             found = param_groups_layer_decay(network, config.weight_decay, layer_decay=config.layer_decay)
         else:
             found = param_groups_weight_decay(network, config.weight_decay)
@@ -107,18 +111,18 @@ def _batch(train: LabelledImages, rows: np.ndarray, config: ClassifierConfig, ra
     other = torch.from_numpy(random.permutation(len(rows))).to(runtime.device)
     share = random.beta(config.mix_alpha, config.mix_alpha, size=len(rows))
     if config.mix == "mixup":
-        kept = torch.from_numpy(share.astype(np.float32)).to(runtime.device)
-        images = mixup(images, images[other], kept)
+        remaining = torch.from_numpy(share.astype(np.float32)).to(runtime.device)
+        images = mixup(images, images[other], remaining)
     else:
-        share = np.where(random.random(len(rows)) < 0.5, share, 1.0)  # half the images of a batch, on average, are left whole
-        images, kept = cutmix(images, images[other], share, random.random((len(rows), 2)))
-    return images, Targets(labels, labels[other], kept.to(runtime.device)), weights
+        share = np.where(random.random(len(rows)) < 0.5, share, 1.0)  # on average, half the images of a batch stay unmixed
+        images, remaining = cutmix(images, images[other], share, random.random((len(rows), 2)))
+    return images, Targets(labels, labels[other], remaining.to(runtime.device)), weights
 
 
 @torch.no_grad()
-def _look(model: nn.ModuleDict, averaged: MovingAverage, backbone: Backbone, val: LabelledImages, config: ClassifierConfig,
+def _validation_logits(model: nn.ModuleDict, averaged: MovingAverage, backbone: Backbone, val: LabelledImages, config: ClassifierConfig,
           runtime: Runtime) -> np.ndarray:  # fmt: skip
-    """Logits of the validation images under the averaged weights; the model's own weights are put back."""
+    """Logits of the validation images with the averaged weights. The model's own weights are restored afterwards."""
     averaged.swap()
     model.eval()
     rows = []

@@ -1,4 +1,4 @@
-"""Which images make up each batch: a schedule drawn once, so that every arm of a study takes the same number of steps."""
+"""Sampling of training batches. All batches of a training run are drawn beforehand, so that every arm of a study has the same number of steps."""
 
 from __future__ import annotations
 
@@ -6,38 +6,43 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["SAMPLER_POWER", "Sampler", "schedule", "synthetic_in_batch"]
+__all__ = ["SAMPLER_POWER", "Sampler", "num_synthetic_per_batch", "sample_batches"]
 
 Sampler = Literal["natural", "square_root", "balanced"]
 
 SAMPLER_POWER: dict[str, float] = {"natural": 1.0, "square_root": 0.5, "balanced": 0.0}
-"""A species with n images is drawn with probability proportional to n^power."""
+"""By sampler, the power: a species with n images is drawn with probability proportional to n^power."""
 
 
-def synthetic_in_batch(num_real: int, num_synthetic: int, batch_size: int, cap: float) -> int:
-    """Synthetic images in every batch: their share of the pool, at most ``cap`` of the batch (all of it without real images)."""
+def num_synthetic_per_batch(num_real: int, num_synthetic: int, batch_size: int, max_synthetic: float) -> int:
+    """Number of synthetic images in every batch: in proportion to the data, but at most the fraction ``max_synthetic`` (all, without real images)."""
     if num_real == 0 or num_synthetic == 0:
         return batch_size if num_real == 0 else 0
     fair = round(batch_size * num_synthetic / (num_real + num_synthetic))
-    return min(max(fair, 1), int(cap * batch_size + 1e-9))
+    return min(max(fair, 1), int(max_synthetic * batch_size + 1e-9))
 
 
-def schedule(labels: np.ndarray, is_synthetic: np.ndarray, *, steps: int, batch_size: int, sampler: Sampler, cap: float, seed: int) -> np.ndarray:
+def sample_batches(labels: np.ndarray, is_synthetic: np.ndarray, *, steps: int, batch_size: int, sampler: Sampler,
+                   max_synthetic: float, seed: int) -> np.ndarray:  # fmt: skip
     """Draw the images of every batch.
 
-    Real images and synthetic ones are drawn apart, each with the sampler, and every batch holds the same number of both.
-    The natural sampler goes through a pool in shuffled order and shows every image equally often; the others draw with replacement.
+    Real and synthetic images are drawn separately, both with the same sampler. Every batch holds the same number of each.
+    The natural sampler shuffles all images and shows each equally often. The others draw with replacement.
 
     Args:
         labels: int64, shape (N,).
         is_synthetic: bool, shape (N,).
-        cap: highest share of synthetic images in a batch, 0..1.
+        steps: Number of batches.
+        batch_size: Images per batch.
+        sampler: How species are weighted; see ``SAMPLER_POWER``.
+        max_synthetic: Largest fraction of synthetic images in a batch, in [0, 1].
+        seed: Seed of the draw.
 
     Returns:
-        int64, shape (steps, batch_size), positions in ``labels``; the synthetic ones stand last in each row.
+        Positions in ``labels``: int64, shape (steps, batch_size). Synthetic images are last in each row.
     """
     pools = (np.flatnonzero(~is_synthetic), np.flatnonzero(is_synthetic))
-    num_synthetic = synthetic_in_batch(len(pools[0]), len(pools[1]), batch_size, cap)
+    num_synthetic = num_synthetic_per_batch(len(pools[0]), len(pools[1]), batch_size, max_synthetic)
     parts = []
     for origin, (pool, width) in enumerate(zip(pools, (batch_size - num_synthetic, num_synthetic), strict=True)):
         random = np.random.default_rng([seed, 1, origin])

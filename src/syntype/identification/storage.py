@@ -1,6 +1,6 @@
-"""A classifier on disk: weights as safetensors, the rest as JSON; never a pickle.
+"""Saving and loading classifiers: weights as safetensors, everything else as JSON, never a pickle.
 
-``encoders/classifiers.py`` says what lies in its folder, and reads it.
+``encoders/classifiers.py`` describes the folder and reads it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ __all__ = ["Classifier", "load_classifier", "save_classifier"]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A fitted classifier and the names of its species.
+    """A classifier with the names of its species, as ``load_classifier`` returns it.
 
     Attributes:
-        species: names, in the order of the columns of ``predict``.
-        record: what ``classifier.json`` says of its training (fingerprint, counts, figures).
+        fitted: Backbone, head and calibration.
+        species: Names of the species, in the order of the columns of ``predict``.
+        record: The record of the training in ``classifier.json`` (fingerprint, numbers of images, metrics).
     """
 
     fitted: FittedClassifier
@@ -40,17 +41,32 @@ class Classifier:
         return self.fitted.config.size
 
     def identify(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities as ``predict`` gives them, and how unlike the known species each image is: float (N,), see ``Calibration.unlike``."""
+        """Probabilities and out-of-distribution scores of images.
+
+        Args:
+            images: uint8, shape (N, size, size, 3), RGB.
+
+        Returns:
+            Probabilities as in ``predict``, and scores, float, shape (N,), in [0, 1]: from about 0.95 on, the image may show none of the species
+            (see ``Calibration.out_of_distribution_score``).
+        """
         logits = self.fitted.predict_logits(images)
-        return self.fitted.calibration.probabilities(logits), self.fitted.calibration.unlike(logits)
+        return self.fitted.calibration.probabilities(logits), self.fitted.calibration.out_of_distribution_score(logits)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities: images uint8 (N, size, size, 3), RGB -> float32 (N, len(species)), rows that sum to 1."""
+        """Probabilities of the species.
+
+        Args:
+            images: uint8, shape (N, size, size, 3), RGB.
+
+        Returns:
+            float32, shape (N, len(species)); each row sums to 1.
+        """
         return self.fitted.predict(images)
 
 
 def save_classifier(classifier: Classifier, folder: Path) -> None:
-    """Write ``weights.safetensors`` and ``classifier.json`` into a folder, which is made where needed."""
+    """Write ``weights.safetensors`` and ``classifier.json`` into a folder. A missing folder is created."""
     folder.mkdir(parents=True, exist_ok=True)
     fitted = classifier.fitted
     config, backbone = fitted.config, fitted.backbone
@@ -70,14 +86,15 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
 
 
 def load_classifier(folder: Path | str, device: str = "auto") -> Classifier:
-    """Load a classifier that ``train_classifier`` saved; needs neither the internet nor the training images. Raises as ``read_classifier``.
+    """Load a classifier that ``train_classifier`` saved. It needs neither the internet nor the training images.
 
     Args:
-        folder: what ``train_classifier`` wrote.
-        device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda`` or ``mps``.
+        folder: Folder of the classifier.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
-    Returns:
-        a classifier; its ``predict(images)`` takes uint8 NHWC images and gives probabilities, shape (N, species).
+    Raises:
+        InputError: The folder holds no classifier, or its files are damaged or of a newer version.
+        UnsupportedError: The device is not available.
     """
     saved = read_classifier(folder)
     config = ClassifierConfig.parse({**saved.config, "device": device}, source=str(Path(folder) / "classifier.json"))

@@ -1,4 +1,4 @@
-"""Train a classifier on a collection, judge it on the test images, and save both."""
+"""Train a classifier on a collection, evaluate it on the test images, and save it with the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from syntype.identification.classifier import ClassifierConfig, FittedClassifier
 from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit
 from syntype.identification.metrics import Metrics, measure
-from syntype.identification.pictures import plot_confusion
+from syntype.identification.plots import plot_confusion
 from syntype.identification.storage import Classifier, save_classifier
 from syntype.run import OWN_RUN, Run, keeps_run
 
@@ -26,15 +26,16 @@ __all__ = ["ClassifierResult", "labelled", "train_classifier"]
 
 @dataclass(frozen=True)
 class ClassifierResult:
-    """A trained classifier and how it did.
+    """A trained classifier and its results on the test images.
 
     Attributes:
-        folder: where it was saved.
-        metrics: on the test images.
-        num_train: real training images.
-        num_synthetic: synthetic training images.
-        num_test: test images.
-        sureness: see ``summary``.
+        folder: Folder of the classifier.
+        classifier: The classifier.
+        metrics: Accuracy, recall and F1 on the test images.
+        num_train: Number of real training images.
+        num_synthetic: Number of synthetic training images.
+        num_test: Number of test images.
+        probability_metrics: ``top_5_accuracy``, ``calibration_error`` and ``balanced_calibration_error``; see ``summary``.
     """
 
     folder: Path
@@ -43,14 +44,19 @@ class ClassifierResult:
     num_train: int
     num_synthetic: int
     num_test: int
-    sureness: dict[str, float | None]
+    probability_metrics: dict[str, float | None]
 
     def summary(self) -> dict[str, Any]:
-        """Accuracy, macro recall, macro F1, recall per bin, how often the true species is among the five likeliest, the expected calibration
-        error (with every image counting the same, and every species), and numbers of images; None where there is nothing to measure."""
+        """Results for ``--json``.
+
+        Returns:
+            ``accuracy``, ``macro_recall``, ``macro_f1``, ``bins`` (recall per bin), ``top_5_accuracy``, ``calibration_error`` (expected
+            calibration error; ``balanced_`` with equal weight for every species), ``num_train``, ``num_synthetic`` and ``num_test``. Metrics
+            are None without test images.
+        """
         return {
             **self.metrics.summary(),
-            **self.sureness,
+            **self.probability_metrics,
             "num_train": self.num_train,
             "num_synthetic": self.num_synthetic,
             "num_test": self.num_test,
@@ -60,9 +66,21 @@ class ClassifierResult:
 @keeps_run("classify")
 def train_classifier(collection: Collection, config: ClassifierConfig, out: Path | str, run: Run = OWN_RUN,
                      synthetic: Collection | None = None) -> ClassifierResult:  # fmt: skip
-    """Train on the split ``train`` (and usable synthetic images), choose the step on ``val``, judge on ``test``.
+    """Train a species classifier on a collection.
 
-    Writes ``weights.safetensors``, ``classifier.json``, ``confusion.png``, ``worst_pairs.csv`` and ``MODEL_CARD.md`` into ``out``.
+    It is trained on the split ``train``, and optionally on synthetic images. The split ``val`` selects the best step and calibrates the
+    probabilities. The split ``test`` measures the result. Writes ``weights.safetensors``, ``classifier.json``, ``confusion.png``,
+    ``worst_pairs.csv`` and ``MODEL_CARD.md`` into ``out``.
+
+    Args:
+        collection: Photographs with splits.
+        config: Settings.
+        out: Folder to write the classifier to.
+        run: Records progress and events.
+        synthetic: Synthetic images to add to training. Images that curation or an expert refused are left out.
+
+    Returns:
+        The classifier and its results on the test images.
 
     Args:
         collection: photographs with splits.
@@ -75,16 +93,11 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         the classifier, its metrics on the test images, and numbers of images.
 
     Raises:
-        CollectionError: no training images, or synthetic images of species that the collection does not have.
-        LeakageError: a synthetic image is a test image, or was made from one.
-        UnknownNameError, UnsupportedError: the backbone is not known or its weights cannot be had.
-
-    Example:
-        >>> import syntype
-        >>> reef = syntype.Collection.open("out/reef")
-        >>> result = syntype.train_classifier(reef, syntype.ClassifierConfig(size=32, steps=20, views=1), "out/classifier")
-        >>> 0 <= result.metrics.macro_recall <= 1
-        True
+        CollectionError: There are no training images, or the synthetic images show species that the collection does not have.
+        LeakageError: A synthetic image is a test image, or was made from one.
+        UnknownNameError: The backbone is not known.
+        UnsupportedError: The weights of the backbone are not available.
+        TrainingError: The loss became infinite or NaN.
     """
     out = Path(out)
     real, val, test = collection.training(), collection.select(split="val"), collection.select(split="test")
@@ -100,7 +113,7 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     logits, labels = fitted.predict_logits(test.pixels(config.size)), test.labels()
     tested = measure(labels, logits.argmax(axis=1), counts)
     numbers = (len(real), len(train) - len(real), len(test))
-    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, *numbers, _sureness(logits, labels, fitted))
+    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, *numbers, _probability_metrics(logits, labels, fitted))
     record = {
         "training": {
             "collection": collection.name,
@@ -116,16 +129,22 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     result = replace(result, classifier=Classifier(fitted, collection.species, record))
     save_classifier(result.classifier, result.folder)
     plot_confusion(tested, collection.species, result.folder / "confusion.png")
-    _write_pairs(result)
-    (result.folder / "MODEL_CARD.md").write_text(_card(result), encoding="utf-8")
+    _write_worst_pairs(result)
+    (result.folder / "MODEL_CARD.md").write_text(_model_card(result), encoding="utf-8")
     return result
 
 
 def labelled(real: Collection, size: int, species: tuple[str, ...], synthetic: Collection | None = None) -> LabelledImages:
-    """Decoded images of a collection, and of a synthetic one behind them, with labels in the vocabulary ``species``.
+    """Decoded images and labels of a collection, followed by those of a synthetic collection.
+
+    Args:
+        real: The collection.
+        size: Side in pixels of the decoded squares.
+        species: Vocabulary; labels are positions in it.
+        synthetic: Collection of synthetic images to append.
 
     Raises:
-        CollectionError: an image is of a species that is not in the vocabulary.
+        CollectionError: An image has no species, or one that is not in the vocabulary.
     """
     parts = [real] if synthetic is None else [real, synthetic]
     position = {name: number for number, name in enumerate(species)}
@@ -134,20 +153,20 @@ def labelled(real: Collection, size: int, species: tuple[str, ...], synthetic: C
         unknown = sorted(set(part.table["species"].dropna()) - position.keys())
         if unknown or part.table["species"].isna().any():
             what = f"species that the real collection does not have ({', '.join(unknown[:5])})" if unknown else "images without a species"
-            raise CollectionError(f"{part.root}: has {what}. Leave them out, or give the real collection that goes with it.")
+            raise CollectionError(f"{part.root}: has {what}. Remove them, or use the real collection that these species come from.")
         labels.append(part.table["species"].map(position).to_numpy(np.int64))
     origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts]) == 1
     pixels = [part.pixels(size) for part in parts]
     return LabelledImages(pixels[0] if len(parts) == 1 else np.concatenate(pixels), np.concatenate(labels), origin)
 
 
-def _sureness(logits: np.ndarray, labels: np.ndarray, fitted: FittedClassifier) -> dict[str, float | None]:
+def _probability_metrics(logits: np.ndarray, labels: np.ndarray, fitted: FittedClassifier) -> dict[str, float | None]:
     if not len(labels):
         return {"top_5_accuracy": None, "calibration_error": None, "balanced_calibration_error": None}
-    better = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(axis=1)
+    num_higher = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(axis=1)
     probabilities = fitted.calibration.probabilities(logits)
     return {
-        "top_5_accuracy": float((better < 5).mean()),
+        "top_5_accuracy": float((num_higher < 5).mean()),
         "calibration_error": calibration_error(probabilities, labels),
         "balanced_calibration_error": calibration_error(probabilities, labels, balanced=True),
     }
@@ -156,33 +175,33 @@ def _sureness(logits: np.ndarray, labels: np.ndarray, fitted: FittedClassifier) 
 def _check_leakage(synthetic: Collection, test: Collection) -> None:
     same = set(synthetic.table["sha256"].dropna()) & set(test.table["sha256"].dropna())
     parents = {parent for text in synthetic.table["parents"].dropna() for parent in json.loads(text)}
-    born = parents & set(test.table["image_id"].dropna())
-    if same or born:
-        what = f"{len(same)} of its images are test images" if same else f"{len(born)} test images are parents of its images"
+    used = parents & set(test.table["image_id"].dropna())
+    if same or used:
+        what = f"{len(same)} of its images are test images" if same else f"{len(used)} test images are parents of its images"
         raise LeakageError(
-            f"{synthetic.root}: {what} of {test.root}. Generate from the training images only; a test image seen in training proves nothing."
+            f"{synthetic.root}: {what} (test split of {test.root}), so test results would be too good. Generate from training images only."
         )
 
 
-def _write_pairs(result: ClassifierResult) -> None:
+def _write_worst_pairs(result: ClassifierResult) -> None:
     species, counts = result.classifier.species, result.metrics.counts_real
     with (result.folder / "worst_pairs.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["true_species", "identified_as", "num_images", "share", "num_training_images"])
-        for true, claimed, number, share in result.metrics.worst_pairs():
-            writer.writerow([species[true], species[claimed], number, f"{share:.4f}", int(counts[true])])
+        for true, predicted, number, share in result.metrics.worst_pairs():
+            writer.writerow([species[true], species[predicted], number, f"{share:.4f}", int(counts[true])])
 
 
-def _card(result: ClassifierResult) -> str:
+def _model_card(result: ClassifierResult) -> str:
     config, facts = result.classifier.fitted.config, result.summary()
 
     def shown(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.3f}"
 
-    head = "of prototypes" if config.head == "prototype" else "of cosines" if config.has_cosines else "linear"
-    trained = ("frozen" if config.frozen else "trained too") + f"; head: {head}" + ("" if config.refit == "none" else f", refitted: {config.refit}")
+    head = "prototypes (not trained)" if config.head == "prototype" else "cosine" if config.has_cosines else "linear"
+    trained = ("frozen" if config.frozen else "trained") + f"; head: {head}" + ("" if config.refit == "none" else f", second stage: {config.refit}")
     prior_free = config.loss in ("balanced_softmax", "logit_adjustment") or config.sampler == "balanced" or config.refit == "balanced"
-    beforehand = " Probabilities take all species as equally likely beforehand." if prior_free else ""
+    no_prior = " The probabilities assume that all species are equally frequent." if prior_free else ""
     rows = [f"| {name} | {row['num_species']} | {row['num_images']} | {shown(row['recall'])} |" for name, row in facts["bins"].items()]
     return "\n".join(
         [
@@ -196,17 +215,18 @@ def _card(result: ClassifierResult) -> str:
             "",
             f"Accuracy {shown(facts['accuracy'])}, macro recall {shown(facts['macro_recall'])}, macro F1 {shown(facts['macro_f1'])} "
             f"(macro figures: mean over the species that have test images); "
-            f"the true species among the five likeliest: {shown(facts['top_5_accuracy'])}. "
-            f"Probabilities are off by {shown(facts['calibration_error'])} on average (expected calibration error; every species counting the same: "
+            f"true species among the five most probable: {shown(facts['top_5_accuracy'])}. "
+            f"Expected calibration error {shown(facts['calibration_error'])} (with equal weight for every species: "
             f"{shown(facts['balanced_calibration_error'])}).",
             "",
             "| real training images | tested species | test images | mean recall |",
             "| --- | --- | --- | --- |",
             *rows,
             "",
-            "It always names one of its species, whatever the picture shows: a species it has not seen, or no organism at all, gets a name too. "
-            "What `classify predict` calls unlike tells some of these: 5 % of the validation photographs have 0.95 or more. "
-            f"Figures hold for photographs like those of the collection; other cameras, places or seasons may do worse.{beforehand}",
+            "The classifier always names one of its species, even if the image shows another species or no organism at all. "
+            "The column `out_of_distribution_score` of `classify predict` detects some of these cases: only 5 % of the validation photographs score "
+            "0.95 or more. The results hold for photographs like those of the collection. Other cameras, places or seasons may give worse results."
+            + no_prior,
             "",
         ]
     )

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from syntype.collection.bins import BINS
 from syntype.errors import InputError
-from syntype.run import replacing
+from syntype.run import atomic_write
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
 from syntype.study.pictures import data_uri, plot_forest, plot_tail
@@ -65,7 +65,7 @@ def write_report(study_folder: Path | str) -> Path:
         affected=sorted((entry for entry in results["species"] if entry["offered"]), key=lambda entry: (entry["num_train"], entry["name"])),
     )
     path = folder / "report.html"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
 

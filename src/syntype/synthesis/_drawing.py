@@ -1,4 +1,4 @@
-"""What all stages that draw have in common: jobs to images to a collection, and going on where a run was stopped."""
+"""Shared by all stages that generate images: settings, file names, writing the collection, and resuming an interrupted run."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ from syntype.generators import Generator
 from syntype.generators.contract import Adapts
 from syntype.recipe import Settings
 from syntype.run import Run
-from syntype.synthesis.provenance import NOTICE, Mark, read_mark, write_image
+from syntype.synthesis.provenance import NOTICE, Provenance, read_provenance, write_image
 
-__all__ = ["DrawConfig", "DrawResult", "Job", "draw_collection", "image_seed", "licence_of", "mark_of", "require_species", "slug", "suffix"]
+__all__ = ["DrawConfig", "DrawResult", "Job", "draw_collection", "image_seed", "licence_of", "provenance_of", "require_species", "slug", "suffix"]
 
 
 class DrawConfig(Settings):
-    """Settings of every stage that draws."""
+    """Settings of every stage that generates images."""
 
     seed: int = Field(0, ge=0)
-    """Where every image's own seed comes from (``image_seed``)."""
+    """Seed from which the seed of every image is derived (``image_seed``)."""
     format: Literal["png", "jpeg"] = "png"
-    """Of the files."""
+    """File format of the images."""
     quality: int = Field(95, ge=1, le=100)
-    """Of JPEG files."""
+    """JPEG quality."""
     batch_size: int = Field(32, ge=1)
-    """Images drawn at once; it changes the speed, never the images."""
+    """Images generated at once. It changes the speed, not the images."""
     controls: dict[str, Any] = Field(default_factory=dict)
-    """Controls of the generator's family."""
+    """Additional arguments of the generator's family, name -> value."""
 
 
 @dataclass(frozen=True)
 class DrawResult:
-    """What was drawn.
+    """Result of a stage that generates images.
 
     Attributes:
-        collection: the synthetic images.
-        generator_id: which generator drew them.
-        size: side of the images, in pixels.
-        images_per_second: of those drawn in this run, files included.
-        pictures: files beside the collection that show it at a glance.
+        collection: The synthetic images.
+        generator_id: Identifier of the generator.
+        size: Side of the images in pixels.
+        images_per_second: Speed in this run, including writing the files.
+        pictures: Overview images, in the folder of the collection.
     """
 
     collection: Collection
@@ -69,7 +69,7 @@ class DrawResult:
     pictures: tuple[Path, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """Figures for ``--json``."""
+        """Values for ``--json``."""
         return {
             "num_images": len(self.collection),
             "num_species": int(self.collection.table["species"].nunique()),
@@ -83,17 +83,17 @@ class DrawResult:
 
 @dataclass(frozen=True)
 class Job:
-    """One image to draw.
+    """One image to generate.
 
     Attributes:
-        file_name: relative to the collection's folder.
-        mark: what the file will say of itself; a file that says so already is kept.
-        licence: under which the image may be used.
-        parents: image_id of the photographs that it was made from.
+        file_name: File name relative to the collection's folder.
+        provenance: Metadata of the file. An existing file with equal metadata is kept.
+        licence: Licence of the image.
+        parents: image_id of the photographs that it is made from.
     """
 
     file_name: str
-    mark: Mark
+    provenance: Provenance
     licence: str | None
     parents: tuple[str, ...] = ()
 
@@ -103,50 +103,65 @@ ResultT = TypeVar("ResultT", bound=DrawResult)
 
 
 def image_seed(seed: int, species: str, index: int) -> int:
-    """Seed of image ``index`` of a species, 0 <= seed < 2**63; it depends neither on how many images are asked for nor on the other species.
+    """Seed of one image. It depends neither on the number of images nor on the other species.
 
-    The first eight bytes of SHA-256 over the JSON list [seed, species, index], without the lowest bit. For variations of a photograph its
-    image_id stands for the species.
+    It consists of the first eight bytes of the SHA-256 of the JSON list [seed, species, index], shifted right by one bit.
+
+    Args:
+        seed: Seed of the stage (``DrawConfig.seed``).
+        species: Species; for variations of a photograph its image_id instead.
+        index: Number of the image of this species, from 0.
+
+    Returns:
+        The seed, 0 <= seed < 2**63.
     """
     digest = hashlib.sha256(json.dumps([seed, species, index]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def require_species(generator: Generator, names: Sequence[str]) -> None:
-    """Refuse species that a generator cannot draw by name.
+    """Check that a generator can generate these species.
 
     Raises:
-        UnknownNameError: a species that the generator does not know.
-        UnsupportedError: the generator does not tell species apart, and was not adapted to one that is asked for.
+        UnknownNameError: The generator does not know a species.
+        UnsupportedError: The generator is unconditional (it was trained without species labels) and was not adapted to one of the species.
     """
     if not generator.model.is_conditional and (not names or set(names) - set(generator.species)):
-        raise UnsupportedError(f"{generator.folder}: was trained without telling species apart, so it {_instead(generator)}")
+        raise UnsupportedError(f"{generator.folder}: was trained without species labels, so it {_alternative(generator)}")
     require_known("species of this generator", names, generator.species)
 
 
-def _instead(generator: Generator) -> str:
-    """What a generator that does not tell species apart can do nevertheless, and what to do about it."""
+def _alternative(generator: Generator) -> str:
+    """What an unconditional generator can do instead, for an error message."""
     if not isinstance(generator.model, Adapts):
-        return "draws none by name. Train it on one species (--only NAME), or train a family that tells species apart, such as cgan."
+        return "cannot generate images of a given species. Train it on one species (--only NAME), or train a conditional family such as cgan."
     return (
-        f"draws by name only what it was adapted to ({', '.join(generator.species) or 'nothing yet'}). "
+        f"can only generate species that it was adapted to ({', '.join(generator.species) or 'none yet'}). "
         f"Adapt it with: syntype adapt {generator.folder} COLLECTION --species NAME; or train again with --set model.conditional=true."
     )
 
 
-def mark_of(generator: Generator, species: str, seed: int, controls: dict[str, Any], term: str) -> Mark:
-    """The mark of an image; ``controls`` as JSON has them."""
+def provenance_of(generator: Generator, species: str, seed: int, controls: dict[str, Any], digital_source_type: str) -> Provenance:
+    """Provenance of an image.
+
+    Args:
+        generator: The generator.
+        species: Species of the image.
+        seed: Seed of the image.
+        controls: Additional arguments of ``sample``; converted to JSON values.
+        digital_source_type: ``TRAINED`` or ``EDITED``.
+    """
     software = f"Syntype {metadata.version('syntype')}"
-    return Mark(generator.generator_id, generator.family, species, seed, json.loads(json.dumps(controls)), term, software)
+    return Provenance(generator.generator_id, generator.family, species, seed, json.loads(json.dumps(controls)), digital_source_type, software)
 
 
 def licence_of(licences: Iterable[str]) -> str | None:
-    """Whatever an image was made from, it is used under no milder terms."""
+    """Licence of an image that was made from sources with these licences: all of them apply."""
     return "; ".join(licences) or None
 
 
 def slug(name: str) -> str:
-    """A name as part of a file name; what cannot be read back from it gets a short hash, so that no two names meet."""
+    """A name as part of a file name. If characters had to be replaced, a short hash is appended, so that different names stay different."""
     plain = re.sub(r"[^\w-]+", "", re.sub(r"\s", "_", name))[:80]
     if plain.replace("_", " ") != name:
         plain += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
@@ -154,7 +169,7 @@ def slug(name: str) -> str:
 
 
 def suffix(config: DrawConfig) -> str:
-    """End of the files' names."""
+    """File name extension, without the dot."""
     return "png" if config.format == "png" else "jpg"
 
 
@@ -170,20 +185,26 @@ def draw_collection(
     species: Sequence[str],
     result: type[ResultT],
 ) -> ResultT:
-    """Draw ``jobs`` into the collection ``out``.
+    """Generate the images of ``jobs`` and write them to the collection ``out``.
 
-    Images that lie in ``out`` already and bear the very mark that they would get are kept, so that an interrupted run goes on where
-    it was. Ctrl-C leaves a valid collection of what is finished.
+    Existing images with the same provenance are kept, so that an interrupted run continues. After Ctrl-C the folder is a valid collection
+    of the finished images.
 
     Args:
-        draw: images of some jobs, shape (N, 3, size, size), in [-1, 1].
-        species: vocabulary of the collection.
-        result: what to return it as.
+        stage: Name of the stage, for the history of the collection.
+        generator: The generator.
+        jobs: The images to generate.
+        draw: Generates the images of some jobs: float, shape (N, 3, size, size), in [-1, 1].
+        config: Settings.
+        out: Folder of the collection.
+        run: Shows progress.
+        species: Vocabulary of the collection.
+        result: Class of the result.
 
     Raises:
-        TrainingError: the generator gives values that are not finite.
-        InputError: a file cannot be written.
-        KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+        TrainingError: The generator produced infinite or NaN values.
+        InputError: A file cannot be written.
+        KeyboardInterrupt: After Ctrl-C, once the collection of the finished images is written.
     """
     for folder in {(out / job.file_name).parent for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -198,10 +219,10 @@ def draw_collection(
         speed = (len(rows) - num_kept) / max(time.monotonic() - start, 1e-9)
         return result(collection, generator.generator_id, generator.size, speed)
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, run.progress("draw", len(jobs)) as bar:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, run.progress("generate", len(jobs)) as bar:
         pending: deque[tuple[int, Future[dict[str, Any]]]] = deque()
         try:
-            for position, row in enumerate(pool.map(lambda job: _kept(out, job), jobs)):
+            for position, row in enumerate(pool.map(lambda job: _existing_row(out, job), jobs)):
                 if row is not None:
                     rows[position] = row
             num_kept = len(rows)
@@ -213,7 +234,7 @@ def draw_collection(
                 images = _finite(draw([jobs[position] for position in batch]), generator)
                 for position, image in zip(batch, images, strict=True):
                     pending.append((position, pool.submit(_write, image, out, jobs[position], config.quality)))
-                _collect(pending, rows, leave=2 * config.batch_size)  # so that drawing never runs far ahead of a slow disk
+                _collect(pending, rows, leave=2 * config.batch_size)  # so that generating never runs far ahead of a slow disk
                 bar.advance(len(batch))
             _collect(pending, rows)
         except KeyboardInterrupt:
@@ -224,41 +245,41 @@ def draw_collection(
 
 
 def _collect(pending: deque[tuple[int, Future[dict[str, Any]]]], rows: dict[int, dict[str, Any]], leave: int = 0) -> None:
-    """Move finished images from ``pending`` to ``rows``, waiting for all but ``leave`` of them."""
+    """Wait for all but the last ``leave`` files, and move their rows from ``pending`` to ``rows``."""
     while len(pending) > leave:
         position, future = pending[0]
         rows[position] = future.result()
-        pending.popleft()  # only now: Ctrl-C while waiting must not lose an image
+        pending.popleft()  # only now, so that Ctrl-C while waiting does not lose an image
 
 
 def _finite(images_NCHW: Tensor, generator: Generator) -> np.ndarray:
     """The images as uint8, shape (N, size, size, 3)."""
     if not bool(torch.isfinite(images_NCHW).all()):
         raise TrainingError(
-            f"generator {generator.generator_id}: gives values that are not finite. Go back to an earlier checkpoint, or train again."
+            f"generator {generator.generator_id}: produced infinite or NaN values. Use an earlier checkpoint, or lower the learning rate."
         )
     return to_uint8(images_NCHW)
 
 
 def _write(image: np.ndarray, out: Path, job: Job, quality: int) -> dict[str, Any]:
-    return _row(write_image(image, out / job.file_name, job.mark, quality=quality), job)
+    return _row(write_image(image, out / job.file_name, job.provenance, quality=quality), job)
 
 
-def _kept(out: Path, job: Job) -> dict[str, Any] | None:
-    """The row of an image that lies there whole and is the one asked for; else None."""
+def _existing_row(out: Path, job: Job) -> dict[str, Any] | None:
+    """The table row of an existing file that is complete and has the provenance of ``job``; otherwise None."""
     path = out / job.file_name
     try:
-        return _row(path.read_bytes(), job) if path.is_file() and read_mark(path) == job.mark else None
+        return _row(path.read_bytes(), job) if path.is_file() and read_provenance(path) == job.provenance else None
     except InputError:
         return None
 
 
 def _row(content: bytes, job: Job) -> dict[str, Any]:
-    pixels, mark = decode(content), job.mark
+    pixels, provenance = decode(content), job.provenance
     return {
         "image_id": Path(job.file_name).stem,
         "file_name": job.file_name,
-        "species": mark.species,
+        "species": provenance.species,
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -266,8 +287,8 @@ def _row(content: bytes, job: Job) -> dict[str, Any]:
         "licence": job.licence,
         "terms": NOTICE,
         "origin": "synthetic",
-        "generator_id": mark.generator_id,
-        "seed": mark.seed,
-        "controls": json.dumps(mark.controls, sort_keys=True) if mark.controls else None,
+        "generator_id": provenance.generator_id,
+        "seed": provenance.seed,
+        "controls": json.dumps(provenance.controls, sort_keys=True) if provenance.controls else None,
         "parents": json.dumps(job.parents) if job.parents else None,
     }

@@ -1,4 +1,4 @@
-"""Draw synthetic images from a trained generator: a collection in which every image has its own seed."""
+"""Generation of synthetic images by a trained generator. Every image has its own seed."""
 
 from __future__ import annotations
 
@@ -9,48 +9,59 @@ from torch import Tensor
 
 from syntype.generators import Generator, family
 from syntype.run import OWN_RUN, Run, keeps_run
-from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
+from syntype.synthesis._drawing import (
+    DrawConfig,
+    DrawResult,
+    Job,
+    draw_collection,
+    image_seed,
+    licence_of,
+    provenance_of,
+    require_species,
+    slug,
+    suffix,
+)
 
 __all__ = ["GenerateConfig", "GenerateResult", "generate", "image_seed"]
 
 
 class GenerateConfig(DrawConfig):
-    """What to draw."""
+    """Settings of ``generate``."""
 
     species: tuple[str, ...] = ()
-    """Species to draw; empty: all that the generator knows."""
+    """Species to generate; empty for all species of the generator."""
     num: int = Field(ge=1)
-    """Images of each species."""
+    """Number of images per species."""
 
 
 class GenerateResult(DrawResult):
-    """What ``generate`` drew."""
+    """Result of ``generate``."""
 
 
 @keeps_run("generate", resumable=True)
 def generate(generator: Generator, config: GenerateConfig, out: Path | str, run: Run = OWN_RUN) -> GenerateResult:
-    """Draw ``config.num`` images of each species into the collection ``out``.
+    """Generate ``config.num`` synthetic images of each species, as a collection.
 
-    Image i of a species is the same whatever else is asked for, so that a larger ``num`` continues a smaller one. Images that
-    lie in ``out`` already and bear the very mark that they would get are kept, so that an interrupted run goes on where
-    it was. Ctrl-C leaves a valid collection of what is finished.
+    Image i of a species depends only on the generator, the seed and the controls, so a larger ``num`` adds images to those of a smaller one.
+    Existing images in ``out`` with the same provenance are kept, so that an interrupted run continues. After Ctrl-C the folder is a valid
+    collection of the finished images.
 
     Args:
-        generator: as ``load_generator`` gives it; on whichever device it is.
-        config: species, number of images of each, seed, file format, and controls of the family.
-        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        generator: As ``load_generator`` returns it.
+        config: Settings.
+        out: Folder of the new collection.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        the synthetic collection, the generator's id, the size in pixels, and images per second.
+        The collection, and the speed.
 
     Raises:
-        UnknownNameError: a species that the generator does not know.
-        UnsupportedError: the generator does not tell species apart, and was not adapted to one that is asked for.
-        RecipeError: a control that the family does not have.
-        TrainingError: the generator gives values that are not finite.
-        InputError: a file cannot be written.
-        KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+        UnknownNameError: The generator does not know a species.
+        UnsupportedError: The generator is unconditional and was not adapted to one of the species.
+        RecipeError: The family does not have a control of this name.
+        TrainingError: The generator produced infinite or NaN values.
+        InputError: A file cannot be written.
+        KeyboardInterrupt: After Ctrl-C, once the collection of the finished images is written.
 
     Example:
         >>> import syntype
@@ -62,12 +73,12 @@ def generate(generator: Generator, config: GenerateConfig, out: Path | str, run:
     out = Path(out)
     names = tuple(dict.fromkeys(config.species or generator.species))
     require_species(generator, names)
-    generator.check_controls(config.controls)  # refused before anything is written
-    term, licence = family(generator.family).digital_source_type, licence_of(generator.licences)
+    generator.check_controls(config.controls)  # raises before anything is written
+    source_type, licence = family(generator.family).digital_source_type, licence_of(generator.licences)
     jobs = [
         Job(
             f"images/{slug(name)}/{slug(name)}-{index:06d}.{suffix(config)}",
-            mark_of(generator, name, image_seed(config.seed, name, index), config.controls, term),
+            provenance_of(generator, name, image_seed(config.seed, name, index), config.controls, source_type),
             licence,
         )
         for name in names
@@ -75,6 +86,6 @@ def generate(generator: Generator, config: GenerateConfig, out: Path | str, run:
     ]
 
     def draw(batch: list[Job]) -> Tensor:
-        return generator.sample([job.mark.species for job in batch], [job.mark.seed for job in batch], **config.controls)
+        return generator.sample([job.provenance.species for job in batch], [job.provenance.seed for job in batch], **config.controls)
 
     return draw_collection("generate", generator, jobs, draw, config, out, run, species=names, result=GenerateResult)

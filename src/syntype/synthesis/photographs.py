@@ -1,4 +1,4 @@
-"""Draw from photographs: variations of them, and what fills a hole in them. Training photographs alone, whatever the collection holds."""
+"""Synthetic images from photographs: variations, and inpainting of a part. Only training photographs are used."""
 
 from __future__ import annotations
 
@@ -22,67 +22,78 @@ from syntype.compute.tensors import to_tensor
 from syntype.errors import CollectionError, InputError, LeakageError, require_known
 from syntype.generators import Generator
 from syntype.run import OWN_RUN, Run, keeps_run
-from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
+from syntype.synthesis._drawing import (
+    DrawConfig,
+    DrawResult,
+    Job,
+    draw_collection,
+    image_seed,
+    licence_of,
+    provenance_of,
+    require_species,
+    slug,
+    suffix,
+)
 from syntype.synthesis.provenance import EDITED, write_image
 
 __all__ = ["InpaintConfig", "InpaintResult", "PhotographsConfig", "VaryConfig", "VaryResult", "choose_photographs", "inpaint", "vary"]
 
-MOST_SHOWN = (12, 8)
-"""Photographs (rows) and drawn images of each (columns) on a sheet, at most."""
+SHEET_SIZE = (12, 8)
+"""Largest number of photographs (rows) and of generated images per photograph (columns) on the contact sheet."""
 
 
 class PhotographsConfig(DrawConfig):
-    """Which photographs to start from."""
+    """Settings of ``vary`` and ``inpaint``: the photographs to start from."""
 
     species: tuple[str, ...] = ()
-    """Photographs of these species; empty: of all that the generator knows and the collection shows."""
+    """Use photographs of these species; empty for all species of both generator and collection."""
     photographs: tuple[str, ...] = ()
-    """Photographs with these image_ids alone; empty: all training photographs of the species."""
+    """Use photographs with these image_ids; empty for all training photographs of the species."""
     num: int = Field(1, ge=1)
-    """Images of each photograph (at each strength)."""
+    """Number of images per photograph (and strength)."""
     batch_size: int = Field(8, ge=1)
-    """Images drawn at once; it changes the speed, never the images."""
+    """Images generated at once. It changes the speed, not the images."""
 
 
 class VaryConfig(PhotographsConfig):
-    """What to vary, and how far."""
+    """Settings of ``vary``."""
 
     strengths: tuple[float, ...] = Field((0.5,), min_length=1)
-    """0 draws the photograph again as nearly as the family can, 1 owes it least."""
+    """How far to change the photograph, in [0, 1]: 0 reconstructs it as well as the family can, 1 depends on it least."""
 
     @model_validator(mode="after")
     def _check(self) -> VaryConfig:
         if not all(0 <= strength <= 1 for strength in self.strengths):
-            raise ValueError("strengths lie between 0 and 1")
+            raise ValueError("each strength must be between 0 and 1")
         return self
 
 
 class InpaintConfig(PhotographsConfig):
-    """What to fill in."""
+    """Settings of ``inpaint``."""
 
     box: tuple[float, float, float, float] | None = None
-    """Left, top, right, bottom of what is drawn anew: shares of the side where all are at most 1, else pixels of the generator's square."""
+    """Left, top, right, bottom of the area to replace: as fractions of the side if all are at most 1, else in pixels of the generator's image."""
     mask: Path | None = None
-    """An image file instead, white where to draw and black where to keep; scaled to the generator's square."""
+    """Instead of a box, a mask image: white where to replace, black where to keep. It is scaled to the size of the generator's images."""
 
     @model_validator(mode="after")
     def _check(self) -> InpaintConfig:
         if (self.box is None) == (self.mask is None):
-            raise ValueError("say what to draw anew: give either a box or a mask")
+            raise ValueError("give either a box or a mask, to say which area to replace")
         return self
 
 
 class VaryResult(DrawResult):
-    """What ``vary`` drew."""
+    """Result of ``vary``."""
 
 
 class InpaintResult(DrawResult):
-    """What ``inpaint`` drew."""
+    """Result of ``inpaint``."""
 
 
 @dataclass(frozen=True)
-class _FromPhotograph(Job):
-    """One image to draw from photograph number ``row`` of those chosen."""
+class _PhotographJob(Job):
+    """One image to generate from photograph number ``row`` of the chosen ones."""
 
     row: int = 0
     strength: float = 0.0
@@ -90,30 +101,30 @@ class _FromPhotograph(Job):
 
 @keeps_run("vary", resumable=True)
 def vary(generator: Generator, collection: Collection, config: VaryConfig, out: Path | str, run: Run = OWN_RUN) -> VaryResult:
-    """Draw ``config.num`` variations of each training photograph at each strength into the collection ``out``.
+    """Generate ``config.num`` variations of each training photograph at each strength, as a collection.
 
-    A variation has the species of its photograph and names it as its parent. Variation i has one seed at all strengths, so that these
-    can be compared. Going on after an interruption is as for ``generate``. ``sheet.png`` shows photographs, each with its variations.
+    A variation has the species of its photograph, which the column ``parents`` names. Variation i has the same seed at all strengths, so that
+    they can be compared. An interrupted run can be continued, as for ``generate``. ``sheet.png`` shows photographs with their variations.
 
     Args:
-        generator: as ``load_generator`` gives it; on whichever device it is.
-        collection: photographs; only those of the split ``train`` are used.
-        config: species or photographs, number of variations, strengths in [0, 1].
-        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        generator: As ``load_generator`` returns it.
+        collection: Contains the photographs.
+        config: Settings.
+        out: Folder of the new collection.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        the synthetic collection, and pictures as paths.
+        The collection and its contact sheet.
 
     Raises:
-        UnsupportedError: the family cannot start from photographs; the message lists those that can.
-        UnknownNameError: a species that the generator does not know, or a photograph that the collection does not have.
-        LeakageError: a photograph that is not for training.
-        CollectionError: no training photograph of the species.
-        RecipeError: a control that the family does not have.
-        TrainingError: the generator gives values that are not finite.
-        InputError: a file cannot be written.
-        KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+        UnsupportedError: The family does not support variations. The message lists the families that do.
+        UnknownNameError: The generator does not know a species, or the collection has no photograph of this image_id.
+        LeakageError: A photograph is not in the training split.
+        CollectionError: There is no training photograph of the species.
+        RecipeError: The family does not have a control of this name.
+        TrainingError: The generator produced infinite or NaN values.
+        InputError: A file cannot be written.
+        KeyboardInterrupt: After Ctrl-C, once the collection of the finished images is written.
 
     Example:
         >>> import syntype
@@ -125,7 +136,7 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
     out = Path(out)
     chosen = choose_photographs(generator, collection, config)
     pixels = chosen.pixels(generator.model.config.shape)
-    generator.vary(_photographs(pixels, []), [], [], 0.0, **config.controls)  # a family that cannot is refused before anything is written
+    generator.vary(_photographs(pixels, []), [], [], 0.0, **config.controls)  # raises before anything is written if the family does not support it
     jobs = [
         _job(generator, config, chosen, row, index, "vary", {"strength": strength}, f"{strength:g}", strength)
         for row in range(len(chosen))
@@ -133,44 +144,44 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
         for index in range(config.num)
     ]
 
-    def draw(batch: list[_FromPhotograph]) -> Tensor:
+    def draw(batch: list[_PhotographJob]) -> Tensor:
         images = torch.empty_like(_photographs(pixels, batch))
         for strength in {job.strength for job in batch}:
             places = [place for place, job in enumerate(batch) if job.strength == strength]
             some = [batch[place] for place in places]
-            images[places] = generator.vary(_photographs(pixels, some), *_asked(some), strength, **config.controls)
+            images[places] = generator.vary(_photographs(pixels, some), *_species_and_seeds(some), strength, **config.controls)
         return images
 
-    result = draw_collection("vary", generator, jobs, draw, config, out, run, species=_names(chosen), result=VaryResult)
+    result = draw_collection("vary", generator, jobs, draw, config, out, run, species=_species_of(chosen), result=VaryResult)
     return replace(result, pictures=(_sheet(jobs, [pixels], out),))
 
 
 @keeps_run("inpaint", resumable=True)
 def inpaint(generator: Generator, collection: Collection, config: InpaintConfig, out: Path | str, run: Run = OWN_RUN) -> InpaintResult:
-    """Draw a part of each training photograph anew, ``config.num`` times, into the collection ``out``; the rest stays as it is.
+    """Replace a part of each training photograph by generated content, ``config.num`` times, as a collection.
 
-    What comes out is the square of the photograph that the generator sees, at the generator's size. Each image names its photograph as
-    its parent. Going on after an interruption is as for ``generate``. ``sheet.png`` shows photographs, the hole, and what fills it.
+    Pixels outside the area keep their values. The images are the square crop of the photograph at the generator's size. The column ``parents``
+    names the photograph. An interrupted run can be continued, as for ``generate``. ``sheet.png`` shows photographs, the area, and the results.
 
     Args:
-        generator: as ``load_generator`` gives it; on whichever device it is.
-        collection: photographs; only those of the split ``train`` are used.
-        config: species or photographs, and what to draw anew: a box or a mask.
-        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        generator: As ``load_generator`` returns it.
+        collection: Contains the photographs.
+        config: Settings.
+        out: Folder of the new collection.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        the synthetic collection, and pictures as paths.
+        The collection and its contact sheet.
 
     Raises:
-        UnsupportedError: the family cannot fill in photographs; the message lists those that can.
-        UnknownNameError: a species that the generator does not know, or a photograph that the collection does not have.
-        LeakageError: a photograph that is not for training.
-        CollectionError: no training photograph of the species.
-        RecipeError: a control that the family does not have.
-        TrainingError: the generator gives values that are not finite.
-        InputError: a mask that cannot be used, a box without a pixel, or a file that cannot be written.
-        KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+        UnsupportedError: The family does not support inpainting. The message lists the families that do.
+        UnknownNameError: The generator does not know a species, or the collection has no photograph of this image_id.
+        LeakageError: A photograph is not in the training split.
+        CollectionError: There is no training photograph of the species.
+        RecipeError: The family does not have a control of this name.
+        TrainingError: The generator produced infinite or NaN values.
+        InputError: The mask or box is empty or covers everything, or a file cannot be written.
+        KeyboardInterrupt: After Ctrl-C, once the collection of the finished images is written.
 
     Example:
         >>> import syntype
@@ -182,28 +193,33 @@ def inpaint(generator: Generator, collection: Collection, config: InpaintConfig,
     out = Path(out)
     chosen = choose_photographs(generator, collection, config)
     pixels = chosen.pixels(generator.model.config.shape)
-    hole, told = _hole(config, *pixels.shape[1:3])
-    mask = torch.from_numpy(hole)[None, None]
+    area, details = _inpainting_area(config, *pixels.shape[1:3])
+    mask = torch.from_numpy(area)[None, None]
     generator.inpaint(_photographs(pixels, []), mask[:0], [], [], **config.controls)
-    jobs = [_job(generator, config, chosen, row, index, "inpaint", told, "filled") for row in range(len(chosen)) for index in range(config.num)]
+    jobs = [_job(generator, config, chosen, row, index, "inpaint", details, "filled") for row in range(len(chosen)) for index in range(config.num)]
 
-    def draw(batch: list[_FromPhotograph]) -> Tensor:
-        return generator.inpaint(_photographs(pixels, batch), mask.expand(len(batch), -1, -1, -1), *_asked(batch), **config.controls)
+    def draw(batch: list[_PhotographJob]) -> Tensor:
+        return generator.inpaint(_photographs(pixels, batch), mask.expand(len(batch), -1, -1, -1), *_species_and_seeds(batch), **config.controls)
 
-    result = draw_collection("inpaint", generator, jobs, draw, config, out, run, species=_names(chosen), result=InpaintResult)
-    return replace(result, pictures=(_sheet(jobs, [pixels, np.where(hole[:, :, None], np.uint8(128), pixels)], out),))
+    result = draw_collection("inpaint", generator, jobs, draw, config, out, run, species=_species_of(chosen), result=InpaintResult)
+    return replace(result, pictures=(_sheet(jobs, [pixels, np.where(area[:, :, None], np.uint8(128), pixels)], out),))
 
 
 def choose_photographs(generator: Generator, collection: Collection, config: PhotographsConfig) -> Collection:
-    """The training photographs to start from."""
+    """The training photographs to start from.
+
+    Raises:
+        UnsupportedError, UnknownNameError, LeakageError, CollectionError: See ``vary``.
+    """
     train = collection.training()
     if config.photographs:
         require_known("photograph of this collection", config.photographs, collection.table["image_id"])
-        held = sorted(set(config.photographs) - set(train.table["image_id"]))
-        if held:
+        not_training = sorted(set(config.photographs) - set(train.table["image_id"]))
+        if not_training:
+            shown = ", ".join(not_training[:3]) + (", …" if len(not_training) > 3 else "")
             raise LeakageError(
-                f"{collection.root}: {', '.join(held[:3])}{', …' if len(held) > 3 else ''} is not a training photograph. What is drawn from test or "
-                "validation photographs would carry the answers into the training set; choose photographs of the split 'train'."
+                f"{collection.root}: {shown} is not a training photograph. Images made from test or validation photographs would leak them into "
+                "training. Choose photographs of the split 'train'."
             )
         train = train.where(train.table["image_id"].isin(config.photographs))
     names = config.species or tuple(name for name, count in train.counts().items() if count and name in generator.species)
@@ -211,11 +227,11 @@ def choose_photographs(generator: Generator, collection: Collection, config: Pho
     require_known("species of this collection", names, collection.species)
     chosen = train.select(species=names)
     if not len(chosen):
-        raise CollectionError(f"{collection.root}: has no training photograph to start from of {', '.join(names) or 'what the generator knows'}.")
+        raise CollectionError(f"{collection.root}: has no training photograph of {', '.join(names) or 'any species of the generator'} to start from.")
     return chosen
 
 
-def _names(chosen: Collection) -> tuple[str, ...]:
+def _species_of(chosen: Collection) -> tuple[str, ...]:
     return tuple(name for name, count in chosen.counts().items() if count)
 
 
@@ -226,60 +242,64 @@ def _job(
     row: int,
     index: int,
     stage: str,
-    told: dict[str, Any],
+    details: dict[str, Any],
     name: str,
     strength: float = 0.0,
-) -> _FromPhotograph:
+) -> _PhotographJob:
     entry = chosen.table.iloc[row]
     species, parent = str(entry["species"]), str(entry["image_id"])
-    controls = {**config.controls, stage: {"photograph": parent, **told}}
-    mark = mark_of(generator, species, image_seed(config.seed, parent, index), controls, EDITED)
+    controls = {**config.controls, stage: {"photograph": parent, **details}}
+    provenance = provenance_of(generator, species, image_seed(config.seed, parent, index), controls, EDITED)
     own = [] if pd.isna(entry["licence"]) else [str(entry["licence"])]
     file_name = f"images/{slug(species)}/{slug(parent)}-{name}-{index:04d}.{suffix(config)}"
-    return _FromPhotograph(file_name, mark, licence_of(sorted({*generator.licences, *own})), (parent,), row, strength)
+    return _PhotographJob(file_name, provenance, licence_of(sorted({*generator.licences, *own})), (parent,), row, strength)
 
 
-def _photographs(pixels: np.ndarray, jobs: Sequence[_FromPhotograph]) -> Tensor:
+def _photographs(pixels: np.ndarray, jobs: Sequence[_PhotographJob]) -> Tensor:
     return to_tensor(pixels[[job.row for job in jobs]])
 
 
-def _asked(jobs: Sequence[_FromPhotograph]) -> tuple[list[str], list[int]]:
-    return [job.mark.species for job in jobs], [job.mark.seed for job in jobs]
+def _species_and_seeds(jobs: Sequence[_PhotographJob]) -> tuple[list[str], list[int]]:
+    return [job.provenance.species for job in jobs], [job.provenance.seed for job in jobs]
 
 
-def _hole(config: InpaintConfig, height: int, width: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Where to draw: bool, shape (height, width); and what the marks say of it."""
+def _inpainting_area(config: InpaintConfig, height: int, width: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """The area to replace, bool, shape (height, width), and its description for the provenance."""
     if config.mask is not None:
         grey = Image.fromarray(decode(config.mask)).convert("L").resize((width, height), Image.Resampling.BOX)
-        hole = np.asarray(grey) >= 128
-        told: dict[str, Any] = {"mask": hashlib.sha256(read_bytes(config.mask)).hexdigest()}
-        mend, file = "Paint it white where to draw, and black where to keep.", config.mask
+        area = np.asarray(grey) >= 128
+        details: dict[str, Any] = {"mask": hashlib.sha256(read_bytes(config.mask)).hexdigest()}
+        hint, file = "Paint the area to replace white, and the rest black.", config.mask
     else:
         box, sides = np.array(config.box, dtype=float), np.array([width, height, width, height])
         left, top, right, bottom = np.rint(box * (sides if box.max() <= 1 else 1)).astype(int).clip(0, sides).tolist()
-        hole = np.zeros((height, width), dtype=bool)
-        hole[top:bottom, left:right] = True
-        told, file = {"box": [left, top, right, bottom]}, None
-        mend = f"The generator's images are {width} pixels wide and {height} high; give left, top, right, bottom."
-    if not hole.any():
-        raise InputError("leaves nothing to draw" if file else f"the box {config.box} holds no pixel", mend, file=file)
-    if hole.all():
-        raise InputError("leaves nothing of the photograph" if file else f"the box {config.box} covers the whole photograph", mend, file=file)
-    return hole, told
+        area = np.zeros((height, width), dtype=bool)
+        area[top:bottom, left:right] = True
+        details, file = {"box": [left, top, right, bottom]}, None
+        hint = f"The generator's images are {width} pixels wide and {height} high; give left, top, right, bottom."
+    if not area.any():
+        raise InputError("has no white pixel, so nothing would be replaced" if file else f"the box {config.box} contains no pixel", hint, file=file)
+    if area.all():
+        raise InputError(
+            "has no black pixel, so nothing of the photograph would be kept" if file else f"the box {config.box} covers the whole photograph",
+            hint,
+            file=file,
+        )
+    return area, details
 
 
-def _sheet(jobs: Sequence[_FromPhotograph], before: Sequence[np.ndarray], out: Path) -> Path:
-    """``sheet.png``: a line a photograph, evenly chosen among all: what is ``before`` its drawn images, then these."""
+def _sheet(jobs: Sequence[_PhotographJob], before: Sequence[np.ndarray], out: Path) -> Path:
+    """Write ``sheet.png``, with one row per photograph (evenly sampled): the images in ``before``, then the generated images."""
     photographs = sorted({job.row for job in jobs})
-    shown = [photographs[place] for place in np.linspace(0, len(photographs) - 1, min(len(photographs), MOST_SHOWN[0])).round().astype(int)]
-    lines = list(_lines(jobs, before, shown, out))
-    sheet = tile(np.concatenate(lines), len(lines[0]))
-    write_image(sheet, out / "sheet.png", replace(jobs[0].mark, species=" + ".join(dict.fromkeys(job.mark.species for job in jobs))))
+    shown = [photographs[place] for place in np.linspace(0, len(photographs) - 1, min(len(photographs), SHEET_SIZE[0])).round().astype(int)]
+    sheet_rows = list(_sheet_rows(jobs, before, shown, out))
+    sheet = tile(np.concatenate(sheet_rows), len(sheet_rows[0]))
+    write_image(sheet, out / "sheet.png", replace(jobs[0].provenance, species=" + ".join(dict.fromkeys(job.provenance.species for job in jobs))))
     return out / "sheet.png"
 
 
-def _lines(jobs: Sequence[_FromPhotograph], before: Sequence[np.ndarray], shown: Sequence[int], out: Path) -> Iterator[np.ndarray]:
+def _sheet_rows(jobs: Sequence[_PhotographJob], before: Sequence[np.ndarray], shown: Sequence[int], out: Path) -> Iterator[np.ndarray]:
     for row in shown:
         own = [job for job in jobs if job.row == row]
-        columns = np.linspace(0, len(own) - 1, min(len(own), MOST_SHOWN[1])).round().astype(int)
+        columns = np.linspace(0, len(own) - 1, min(len(own), SHEET_SIZE[1])).round().astype(int)
         yield np.stack([*(images[row] for images in before), *(decode(out / own[column].file_name) for column in columns)])

@@ -1,4 +1,4 @@
-"""Pictures that show drawn images at a glance."""
+"""Overview images with labels."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["label_board"]
+__all__ = ["labelled_grid"]
 
 
-def label_board(images: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
-    """A table of images with a name before each row and above each column: uint8, shape (height, width, 3).
+def labelled_grid(images: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
+    """A grid of images with a label for each row and column.
 
     Args:
-        images: uint8, shape (rows * columns, height, width, 3).
+        images: Images in row-major order, uint8, shape (len(rows) * len(columns), height, width, 3).
+        rows: Labels of the rows.
+        columns: Labels of the columns.
+
+    Returns:
+        uint8, shape (height, width, 3), RGB.
     """
     from matplotlib.font_manager import findfont  # slow to import
 
     height, width = images.shape[1:3]
-    font = ImageFont.truetype(findfont("DejaVu Sans"), max(12, height // 6))  # matplotlib brings it; Pillow's own loses the spaces of names
+    font = ImageFont.truetype(findfont("DejaVu Sans"), max(12, height // 6))  # the font of matplotlib: Pillow's default font drops spaces
     gap = height // 8
     left = max((round(font.getlength(name)) for name in rows), default=0) + 2 * gap
-    top = max((round(font.getlength(name)) for name in columns), default=0) + 2 * gap  # names above stand upright
+    top = max((round(font.getlength(name)) for name in columns), default=0) + 2 * gap  # column labels are rotated by 90 degrees
     board = Image.new("RGB", (left + len(columns) * width, top + len(rows) * height), "white")
     for number, image in enumerate(images):
         board.paste(Image.fromarray(image), (left + number % len(columns) * width, top + number // len(columns) * height))

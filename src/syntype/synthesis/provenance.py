@@ -1,9 +1,9 @@
-"""The mark that every synthetic image carries in its own file, in an XMP packet.
+"""Provenance metadata in every synthetic image file, as an XMP packet.
 
-An image that has lost its table must still say what it is. The packet states IPTC's digital source type
-(https://cv.iptc.org/newscodes/digitalsourcetype/), which generator drew the image from which seed, and, where any viewer
-shows it, that the image is no evidence that the species occurs anywhere. PNG files hold it in an ``iTXt`` chunk
-``XML:com.adobe.xmp``, JPEG files in an ``APP1`` segment (XMP specification, part 3).
+An image must be recognisable as synthetic even without the table of its collection. The packet contains IPTC's digital source type
+(https://cv.iptc.org/newscodes/digitalsourcetype/), the generator and the seed, and, in fields that image viewers show, the statement that the
+image is not evidence of the species' occurrence. PNG files store it in an ``iTXt`` chunk ``XML:com.adobe.xmp``, JPEG files in an ``APP1``
+segment (XMP specification, part 3).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from syntype.errors import InputError
-from syntype.run import replacing
+from syntype.run import atomic_write
 
-__all__ = ["EDITED", "NOTICE", "TRAINED", "Mark", "read_mark", "write_animation", "write_image"]
+__all__ = ["EDITED", "NOTICE", "TRAINED", "Provenance", "read_provenance", "write_animation", "write_image"]
 
 NOTICE = "Synthetic image. Not occurrence evidence."
-"""The sentence in every mark (description and usage terms) and in the column ``terms`` of every synthetic collection."""
+"""Statement in the metadata of every image (description and usage terms) and in the column ``terms`` of every synthetic collection."""
 TRAINED = "trainedAlgorithmicMedia"
-"""IPTC's term for media made by a model that was trained on sampled content."""
+"""IPTC's term for media created by a model that was trained on sampled content."""
 EDITED = "compositeWithTrainedAlgorithmicMedia"
 """IPTC's term ("Edited using Generative AI") for captured media that such a model augmented, corrected or filled in."""
 
@@ -45,21 +45,23 @@ _NAMESPACES = {
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "syntype": "urn:x-syntype:provenance:1#",
 }
-_NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2; a parser would change \r
+_NOT_XML = re.compile(
+    "[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)  # characters that XML 1.0 does not allow (section 2.2), and \r, which a parser would change
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What an image says of itself.
+class Provenance:
+    """Provenance of a synthetic image. Generator, species, seed and controls reproduce it.
 
     Attributes:
-        generator_id: which trained generator drew it.
-        family: the generator's family.
-        species: what it is meant to show.
-        seed: its own seed; with the generator, the species and the controls it gives the same image again.
-        controls: further arguments of ``sample``, as JSON has them.
-        digital_source_type: last part of IPTC's term.
-        software: name and version of what wrote it.
+        generator_id: Identifier of the trained generator.
+        family: Family of the generator.
+        species: Species that the image is meant to show.
+        seed: Seed of the image.
+        controls: Additional arguments of ``sample``, as JSON values.
+        digital_source_type: Last part of IPTC's term: ``TRAINED`` or ``EDITED``.
+        software: Name and version of the software that wrote the file.
     """
 
     generator_id: str
@@ -71,21 +73,22 @@ class Mark:
     software: str = "Syntype"
 
 
-def write_image(image: np.ndarray, path: Path, mark: Mark, *, quality: int = 95) -> bytes:
-    """Write an image with its mark; a crash leaves no half of a file.
+def write_image(image: np.ndarray, path: Path, provenance: Provenance, *, quality: int = 95) -> bytes:
+    """Write an image with its provenance. The write is atomic.
 
     Args:
         image: uint8, shape (height, width, 3), RGB.
-        path: ends in .png, .jpg or .jpeg.
-        quality: of JPEG, 1 to 100; the colours keep their full resolution.
+        path: File to write; ends in .png, .jpg or .jpeg.
+        provenance: Metadata of the file.
+        quality: JPEG quality, 1 to 100; without chroma subsampling.
 
     Returns:
-        the content of the file.
+        The content of the file.
 
     Raises:
-        InputError: another suffix, or the file cannot be written.
+        InputError: The file name extension is another, or the file cannot be written.
     """
-    buffer, packet = io.BytesIO(), _packet(mark)
+    buffer, packet = io.BytesIO(), _packet(provenance)
     picture = Image.fromarray(image)
     match path.suffix.lower():
         case ".png":
@@ -95,60 +98,63 @@ def write_image(image: np.ndarray, path: Path, mark: Mark, *, quality: int = 95)
         case ".jpg" | ".jpeg":
             picture.save(buffer, "JPEG", quality=quality, subsampling=0, xmp=packet.encode("utf-8"))
         case _:
-            raise InputError(f"has the suffix {path.suffix!r}", "Synthetic images are written as .png or .jpg.", file=path)
+            raise InputError(f"has the extension {path.suffix!r}", "Use .png or .jpg for synthetic images.", file=path)
     return _write(buffer.getvalue(), path)
 
 
-def write_animation(frames: Sequence[np.ndarray], path: Path, mark: Mark, *, milliseconds: int) -> bytes:
-    """Write an endless animation with its mark; a crash leaves no half of a file.
+def write_animation(frames: Sequence[np.ndarray], path: Path, provenance: Provenance, *, milliseconds: int) -> bytes:
+    """Write a looping animation with its provenance. The write is atomic.
 
     Args:
-        frames: uint8, shape (height, width, 3) each, RGB.
-        path: ends in .webp (lossless colours, the whole mark) or .gif (256 colours; the mark as a comment, in words).
-        milliseconds: a frame.
+        frames: Images, uint8, shape (height, width, 3) each, RGB.
+        path: File to write; ends in .webp (lossless, with the XMP packet) or .gif (256 colours; the provenance is a text comment).
+        provenance: Metadata of the file.
+        milliseconds: Duration of each frame.
 
     Returns:
-        the content of the file.
+        The content of the file.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     buffer = io.BytesIO()
     first, *others = [Image.fromarray(frame) for frame in frames]
     if path.suffix.lower() == ".webp":
-        first.save(buffer, "WEBP", save_all=True, append_images=others, duration=milliseconds, loop=0, lossless=True, xmp=_packet(mark).encode())
+        first.save(
+            buffer, "WEBP", save_all=True, append_images=others, duration=milliseconds, loop=0, lossless=True, xmp=_packet(provenance).encode()
+        )
     else:
-        first.save(buffer, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0, comment=_told(mark).encode())
+        first.save(buffer, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0, comment=_description(provenance).encode())
     return _write(buffer.getvalue(), path)
 
 
 def _write(content: bytes, path: Path) -> bytes:
     try:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", "Check the disk's free space and the folder's permissions.", file=path) from None
     return content
 
 
-def read_mark(path: Path) -> Mark | None:
-    """The mark in an image file, or None where there is none of Syntype's.
+def read_provenance(path: Path) -> Provenance | None:
+    """Read the provenance from an image file. Returns None if the file has none written by Syntype.
 
     Raises:
-        InputError: the file is missing or no image.
+        InputError: The file is missing or is not an image.
     """
     try:
         with Image.open(path) as image:
             packet = image.info.get("xmp")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not an image that can be read"
-        raise InputError(f"cannot be read ({reason})", "Check the path, or draw the image again.", file=path) from None
+        raise InputError(f"cannot be read ({reason})", "Check the path, or generate the image again.", file=path) from None
     if not packet:
         return None
     try:
         root = fromstring(packet)
         controls = json.loads(_value(root, "syntype", "controls"))
-        return Mark(
+        return Provenance(
             generator_id=_value(root, "syntype", "generator"),
             family=_value(root, "syntype", "family"),
             species=_value(root, "syntype", "species"),
@@ -157,7 +163,7 @@ def read_mark(path: Path) -> Mark | None:
             digital_source_type=_value(root, "Iptc4xmpExt", "DigitalSourceType").removeprefix(_SOURCE_TYPES),
             software=_value(root, "xmp", "CreatorTool"),
         )
-    except (ParseError, DefusedXmlException, LookupError, ValueError):  # somebody else's packet, or a damaged or hostile one
+    except (ParseError, DefusedXmlException, LookupError, ValueError):  # a packet of other software, or a damaged or malicious one
         return None
 
 
@@ -168,23 +174,24 @@ def _value(root: Element, prefix: str, name: str) -> str:
     return element.text or ""
 
 
-def _told(mark: Mark) -> str:
-    """The mark in words."""
-    return f"{NOTICE} {mark.species}, made by {mark.software} (generator {mark.generator_id}, family {mark.family}, seed {mark.seed})."
+def _description(provenance: Provenance) -> str:
+    """The provenance as a sentence."""
+    origin = f"generator {provenance.generator_id}, family {provenance.family}, seed {provenance.seed}"
+    return f"{NOTICE} {provenance.species}, made by {provenance.software} ({origin})."
 
 
-def _packet(mark: Mark) -> str:
+def _packet(provenance: Provenance) -> str:
     """The XMP packet (XMP specification, part 1, section 7), as XML."""
     properties = (
-        ("dc:description", _language(_told(mark))),
+        ("dc:description", _language(_description(provenance))),
         ("xmpRights:UsageTerms", _language(NOTICE)),
-        ("xmp:CreatorTool", _text(mark.software)),
-        ("Iptc4xmpExt:DigitalSourceType", _text(_SOURCE_TYPES + mark.digital_source_type)),
-        ("syntype:generator", _text(mark.generator_id)),
-        ("syntype:family", _text(mark.family)),
-        ("syntype:species", _text(mark.species)),
-        ("syntype:seed", str(mark.seed)),
-        ("syntype:controls", _text(json.dumps(mark.controls, sort_keys=True))),
+        ("xmp:CreatorTool", _text(provenance.software)),
+        ("Iptc4xmpExt:DigitalSourceType", _text(_SOURCE_TYPES + provenance.digital_source_type)),
+        ("syntype:generator", _text(provenance.generator_id)),
+        ("syntype:family", _text(provenance.family)),
+        ("syntype:species", _text(provenance.species)),
+        ("syntype:seed", str(provenance.seed)),
+        ("syntype:controls", _text(json.dumps(provenance.controls, sort_keys=True))),
     )
     spaces = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in _NAMESPACES.items())
     body = "\n".join(f"   <{name}>{value}</{name}>" for name, value in properties)
@@ -199,5 +206,5 @@ def _text(value: str) -> str:
 
 
 def _language(value: str) -> str:
-    """A language alternative, the type of texts meant for readers."""
+    """An XMP language alternative, the type of human-readable text."""
     return f'<rdf:Alt><rdf:li xml:lang="x-default">{_text(value)}</rdf:li></rdf:Alt>'

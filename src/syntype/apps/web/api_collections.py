@@ -24,7 +24,7 @@ from syntype.apps.web.thumbnails import squared, thumbnail
 from syntype.apps.web.uploads import RefusedFile, Taken
 from syntype.collection import Collection
 from syntype.errors import InputError, UnknownNameError
-from syntype.run import read_object
+from syntype.run import read_json_object
 
 __all__ = ["Filters", "ImageRow", "Offset", "image_row", "router"]
 
@@ -154,7 +154,7 @@ def list_collections(studio: CurrentStudio) -> list[CollectionSummary]:
 def show_collection(studio: CurrentStudio, name: Slug) -> CollectionDetail:
     """One collection."""
     index = _index(studio, name)
-    info = read_object(index.root / "collection.json")
+    info = read_json_object(index.root / "collection.json")
     history = json.loads(studio.workspace.show(json.dumps(info.get("history", []))))
     sources = [studio.workspace.show(str(source)) for source in info.get("sources", [])]
     return CollectionDetail(
@@ -252,7 +252,7 @@ def list_refused(studio: CurrentStudio, name: Slug, limit: Annotated[int, Query(
         return []
     with path.open(encoding="utf-8", newline="") as file:
         rows = islice(csv.DictReader(file), limit)
-        return [RefusedFile(file=Path(row["file"] or "").name, reason=row["reason"] or "", mend=row["mend"] or "") for row in rows]
+        return [RefusedFile(file=Path(row["file"] or "").name, reason=row["reason"] or "", hint=row["hint"] or "") for row in rows]
 
 
 @router.post("/uploads", status_code=201, tags=["uploads"])

@@ -17,7 +17,7 @@ from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
 from syntype.errors import CollectionError, UnknownNameError
 from syntype.generators.registry import list_families
-from syntype.run import read_object
+from syntype.run import read_json_object
 
 __all__ = ["JobNumber", "router"]
 
@@ -212,7 +212,7 @@ def list_studies(studio: CurrentStudio) -> list[StudySummary]:
 @router.get("/studies/{name}", tags=["studies"])
 def show_study(studio: CurrentStudio, name: Slug) -> StudySummary:
     """One study's verdict."""
-    verdict = read_object(studio.workspace.find("studies", name) / "results.json").get("verdict", {})
+    verdict = read_json_object(studio.workspace.find("studies", name) / "results.json").get("verdict", {})
     return StudySummary(name=name, verdict=verdict.get("word"), sentence=verdict.get("sentence"))
 
 

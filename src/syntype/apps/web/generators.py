@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from syntype.errors import CollectionError
-from syntype.run import read_object
+from syntype.run import read_json_object
 
 __all__ = ["describe_generator", "generator_species", "matching", "search_species"]
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    info = read_object(folder / "generator.json")
+    info = read_json_object(folder / "generator.json")
     if isinstance(info.get("species"), list):
         return info
     raise CollectionError(f"generator {folder.name!r}: its generator.json is missing or damaged. Train or adapt it again.")

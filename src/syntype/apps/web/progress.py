@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from syntype.run import parse_events, read_object
+from syntype.run import parse_events, read_json_object
 
 __all__ = ["latest_events", "now", "pictures", "preview"]
 
@@ -17,7 +17,7 @@ _SHOWN = ("progress.webp", "process.png", "losses.png", "strip.gif", "strip.webp
 
 def now(out: Path) -> dict[str, Any]:
     """What the command is doing: ``doing``, ``done``, ``total``, ``seconds_left``, ``note``; empty if nothing was written yet."""
-    return read_object(out / "now.json")
+    return read_json_object(out / "now.json")
 
 
 def latest_events(out: Path, limit: int) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from syntype.collection.decoding import decode
 from syntype.collection.pixels import crop_square
-from syntype.run import replacing
+from syntype.run import atomic_write
 
 __all__ = ["fitted", "squared", "thumbnail"]
 
@@ -33,7 +33,7 @@ def thumbnail(cache: Path, source: Path, sha256: str | None, side: int) -> Path:
     path = cache / f"thumbnails-{side}" / sha256[:2] / f"{sha256}.webp"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:  # two requests may make the same thumbnail at the same time
+        with atomic_write(path) as temporary:  # two requests may make the same thumbnail at the same time
             fitted(source, side).save(temporary, "WEBP", quality=85, method=2)  # half the time of the usual method
     return path
 

@@ -47,7 +47,7 @@ class RefusedFile:
 
     file: str
     reason: str
-    mend: str
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Uploads:
             with _decoding:
                 read_image(path.read_bytes())
         except InputError as error:
-            raise InputError(f"{name}: {error.reason}", error.mend) from None
+            raise InputError(f"{name}: {error.reason}", error.hint) from None
 
     def _unpack(self, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[str, str, Path]]:
         """Images of a zip as (species, name, file beside the zip); a zip that could do harm is refused as a whole."""
@@ -191,7 +191,7 @@ class Uploads:
                         (part.parent / f"{number}").unlink(missing_ok=True)
                         if isinstance(error, _Bomb):
                             raise
-                        refused.append(RefusedFile("/".join(parts)[:300], error.reason[:300], error.mend))
+                        refused.append(RefusedFile("/".join(parts)[:300], error.reason[:300], error.hint))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
             raise InputError(f"is not a zip that can be read ({type(error).__name__})", "Pack it again, without a password.") from None
         if not found:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from syntype.apps.cli import main
-from syntype.run import replacing
+from syntype.run import atomic_write
 
 __all__ = ["work"]
 
@@ -29,7 +29,7 @@ def work(arguments: Sequence[str]) -> int:
         os.nice(5)  # lower priority than the web server
     code = main(command)
     sys.stdout.flush()
-    with replacing(Path(folder) / "exit") as temporary:
+    with atomic_write(Path(folder) / "exit") as temporary:
         temporary.write_text(str(code), encoding="ascii")
     return code
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from syntype.errors import CollectionError, InputError, UnknownNameError
-from syntype.run import read_object
+from syntype.run import read_json_object
 
 __all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
 
@@ -53,8 +53,8 @@ class Workspace:
             InputError: the name is not a slug.
         """
         if not re.fullmatch(SLUG, slug):
-            mend = "Use 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or digit."
-            raise InputError(f"{slug[:80]!r} cannot be a name", mend)
+            hint = "Use 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or digit."
+            raise InputError(f"{slug[:80]!r} cannot be a name", hint)
         return self.root / kind / slug
 
     def find(self, kind: Kind, slug: str) -> Path:
@@ -105,7 +105,7 @@ class Workspace:
 
     def manifest(self, kind: Kind, slug: str) -> dict[str, Any]:
         """What a thing's ``run.json`` says of how it was made; empty where there is none."""
-        return read_object(self.place(kind, slug) / "run.json")
+        return read_json_object(self.place(kind, slug) / "run.json")
 
     def reference(self, slug: str) -> str | None:
         """The name of the collection of photographs that a collection was curated against, if it is still there."""

@@ -28,7 +28,7 @@ from syntype.errors import CollectionError
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
 from syntype.generators.registry import family
-from syntype.run import replacing, write_json
+from syntype.run import atomic_write, write_json
 
 __all__ = ["base_folder", "load_generator", "read_generator_info", "read_state", "save_generator", "save_state"]
 
@@ -38,7 +38,7 @@ SCHEMA_VERSION = 1
 def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tensor], info: dict[str, Any], trained_on: Iterable[str]) -> str:
     """Write ``generator.json``, ``weights.safetensors`` and ``training_images.txt``; returns the generator_id."""
     family_name = type(model).__module__.rpartition(".")[2]
-    with replacing(folder / "weights.safetensors") as temporary:
+    with atomic_write(folder / "weights.safetensors") as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     (folder / "training_images.txt").write_text("".join(f"{sha}\n" for sha in sorted(trained_on)), encoding="utf-8")
@@ -145,7 +145,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write the training state atomically: after a crash the file is the old or the new one."""
     path = folder / "training" / "state.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as handle:
+    with atomic_write(path) as temporary, temporary.open("wb") as handle:
         torch.save(state, handle)
         handle.flush()
         os.fsync(handle.fileno())

@@ -12,7 +12,7 @@ from PIL import Image
 from syntype.compute.grids import tile
 from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.generators.contract import GenerativeModel, ShowsProcess, TrainingData
-from syntype.run import replacing
+from syntype.run import atomic_write
 
 __all__ = ["plot_curves", "preview_species", "save_animation", "save_grid", "save_process_strip"]
 
@@ -58,7 +58,7 @@ def save_animation(folder: Path, path: Path) -> None:
             image.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
             if not frames or image.size == frames[0].size:  # the last grid of an adaptation has the new species only, in another size
                 frames.append(image.convert("RGB"))
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         durations = [150] * (len(frames) - 1) + [2000]
         frames[0].save(temporary, "WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=80)
 
@@ -94,6 +94,5 @@ def plot_curves(events: Iterable[Mapping[str, Any]], path: Path) -> None:
             axes.plot(np.convolve(steps, np.ones(width) / width, "valid"), np.convolve(values, np.ones(width) / width, "valid"), color="#0b5d66")
         axes.set_title(name.replace("_", " "), fontsize=9)
         axes.tick_params(labelsize=7)
-        axes.locator_params(nbins=5)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -403,7 +403,7 @@ class TrainingLoop:
         self.average.load(state["average"])
         self.model.load_training_state(state["training"])
         self.step, self.seconds, self._skipped = state["step"], state["seconds"], state["skipped"]
-        self.run.forget(lambda event: event.get("step", 0) > self.step)
+        self.run.drop_events(lambda event: event.get("step", 0) > self.step)
         self.run.say(f"Resuming {self.config.family} at step {self.step} ({self.seconds / 60:.1f} min of training so far).")
 
 

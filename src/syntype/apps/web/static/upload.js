@@ -36,7 +36,7 @@ export async function send(species, least = 1) {
     try {
       const answer = await call("PUT", `/api/uploads/${upload}/files?${query}`, file);
       taken += answer.num_taken;
-      for (const item of answer.refused) note(item.file, `${item.reason}. ${item.mend}`);
+      for (const item of answer.refused) note(item.file, `${item.reason}. ${item.hint}`);
     } catch (error) {
       note(file.name, error.message);
     }

@@ -1,4 +1,4 @@
-"""Pictures of what a classifier confuses."""
+"""Plots of the confusions of a classifier."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_confusion"]
 
-_MOST = 60  # species beyond which the labels of a matrix cannot be read
+_MAX_SPECIES = 60  # with more species the labels of a matrix are not legible
 _PAIRS = 30
 
 
 def plot_confusion(metrics: Metrics, species: Sequence[str], path: Path) -> None:
-    """Draw the confusion matrix as a PNG, or, with more than 60 tested species, the 30 worst pairs.
+    """Plot the confusion matrix as PNG; with more than 60 tested species, a bar chart of the 30 most frequent confusions.
 
-    The matrix has one row a true species with test images, from the commonest to the rarest in training; each row sums to 1.
+    The matrix has one row per true species with test images, sorted by the number of training images, descending. Each row sums to 1.
     """
     tested = np.flatnonzero(metrics.confusion.sum(axis=1))
-    if 0 < len(tested) <= _MOST:
+    if 0 < len(tested) <= _MAX_SPECIES:
         figure = _matrix(metrics, species, tested[np.argsort(-metrics.counts_real[tested], kind="stable")])
     else:
         figure = _pairs(metrics, species)
@@ -64,14 +64,14 @@ def _pairs(metrics: Metrics, species: Sequence[str]) -> Figure:
     figure = Figure(figsize=(8, max(2.0, 0.24 * len(pairs) + 1)))
     axes = figure.subplots()
     if not pairs:
-        axes.text(0.5, 0.5, "no mistakes to show", ha="center", va="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no confusions", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
         return figure
     axes.barh(range(len(pairs)), [share for *_, share in pairs], color="#4c78a8")
     tested = metrics.confusion.sum(axis=1)
-    names = [f"{species[true]} → {species[claimed]} ({number} of {tested[true]})" for true, claimed, number, _ in pairs]
+    names = [f"{species[true]} → {species[predicted]} ({number} of {tested[true]})" for true, predicted, number, _ in pairs]
     axes.set_yticks(range(len(pairs)), names, fontsize=7)
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of the true species' test images", fontsize=8)
-    axes.set_title(f"the {len(pairs)} commonest mistakes (true → identified as)", fontsize=9)
+    axes.set_title(f"the {len(pairs)} most frequent confusions (true → identified as)", fontsize=9)
     return figure
