@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 BENCHMARKS := $(sort $(filter-out benchmarks/peer_%,$(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow lint format bench clean
+.PHONY: help setup demo test test-browser test-slow docs lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -39,6 +39,10 @@ test-browser: $(STAMP) ## the Studio in Chromium, where there is one
 
 test-slow: $(STAMP) ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow
+
+docs: $(STAMP) ## the documentation as a site, into out/docs; a warning is an error
+	"$(BIN)/sphinx-build" -n -W --keep-going -q docs "$(OUT)/docs" -d "$(OUT)/docs-cache"
+	@echo "open $(OUT)/docs/index.html"
 
 lint: $(STAMP) ## ruff (rules and format) and mypy
 	"$(BIN)/ruff" check .

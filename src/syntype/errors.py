@@ -53,6 +53,10 @@ class InputError(UserError):
         mend: what to do next, as a sentence ("Name it with --species-column.").
         file: the file concerned.
         row: its row, counted from 1 below the header.
+
+    Example:
+        >>> print(InputError("the header has no column 'species'", "Name it with --species-column.", file="fish.csv"))
+        fish.csv: the header has no column 'species'. Name it with --species-column.
     """
 
     def __init__(self, reason: str, mend: str, *, file: Path | str | None = None, row: int | None = None) -> None:

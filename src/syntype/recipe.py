@@ -42,6 +42,10 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
 
     Raises:
         RecipeError: an override has no ``=``, or walks through something that is not a mapping.
+
+    Example:
+        >>> apply_overrides({"steps": 100, "model": {"width": 8}}, ["model.width=16", "rate=1e-3"])
+        {'steps': 100, 'model': {'width': 16}, 'rate': 0.001}
     """
     result = _deep_copy(values)
     for override in overrides:

@@ -6,12 +6,16 @@
       progress.jsonl   one JSON object an event, appended and flushed as it happens
       now.json         while the run lasts: how far it is, and the time left
 
-Every stage function takes a ``Run``. ``Run.silent()`` keeps nothing, for tests and for use as a library.
+Every stage function takes a ``Run`` and has one of its own if none is given (``keeps_run``): a run folder in ``out``, with progress on standard
+error. ``Run.silent()`` keeps and shows nothing.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+import math
 import os
 import platform
 import sys
@@ -21,17 +25,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from syntype.errors import InputError
 from syntype.recipe import Settings, write_yaml
 
 __all__ = [
+    "OWN_RUN",
     "Progress",
     "Run",
     "is_main_process",
+    "keeps_run",
     "num_processes",
     "parse_events",
+    "plain",
     "read_events",
     "read_object",
     "replacing",
@@ -40,6 +47,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _VERSIONED = ("syntype", "torch", "torchvision", "timm", "numpy", "pillow", "pandas", "scikit-learn", "accelerate", "safetensors")
 
@@ -296,6 +304,69 @@ class Run:
     def _save(self) -> None:
         if self.folder is not None:
             write_json(self.folder / "run.json", self.manifest)
+
+
+OWN_RUN = Run(None)
+"""The default of a stage's parameter ``run``: the stage opens a run of its own (``keeps_run``)."""
+
+
+def keeps_run(name: str, *, resumable: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a stage function be called without its parameter ``run``.
+
+    A stage with a parameter ``out`` then keeps ``run.json``, ``recipe.yaml`` and ``progress.jsonl`` in that folder, as the command of the
+    same name does; a stage without ``out`` keeps nothing. Both show their progress on standard error.
+
+    Args:
+        name: the stage's name in ``run.json``.
+        resumable: whether the stage goes on in a folder in which it was stopped. If not, ``out`` must be empty.
+    """
+
+    def decorate(stage: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(stage)
+
+        @functools.wraps(stage)
+        def with_run(*args: P.args, **kwargs: P.kwargs) -> T:
+            given = signature.bind(*args, **kwargs)
+            if given.arguments.get("run", OWN_RUN) is not OWN_RUN:
+                return stage(*args, **kwargs)
+            if "out" not in given.arguments:
+                return stage(*args, **kwargs)
+            with _run_in(Path(given.arguments["out"]), name, resumable, given.arguments) as run:
+                given.arguments["run"] = run
+                result = stage(*given.args, **given.kwargs)
+                summary = plain(result.summary())  # type: ignore[attr-defined]
+                run.finish(summary.pop("status", "finished"), **summary)
+                return result
+
+        return with_run
+
+    return decorate
+
+
+def _run_in(out: Path, name: str, resumable: bool, arguments: Mapping[str, Any]) -> Run:
+    """A run of the stage ``name`` in ``out``, which is empty or, if the stage is ``resumable``, holds an earlier run of the same stage."""
+    resume = resumable and read_object(out / "run.json").get("stage") == name
+    if out.is_dir() and any(out.iterdir()) and not resume:
+        raise InputError("already holds files", "Give `out` a new folder, or delete this one first.", file=out)
+    inputs = {key: value for key, value in arguments.items() if key not in ("config", "out", "run")}
+    folders = {key: str(getattr(value, "root", getattr(value, "folder", value))) for key, value in inputs.items()}
+    config = arguments["config"]
+    return Run.start(out, name, config, seed=getattr(config, "seed", 0), inputs=folders, resume=resume)
+
+
+def plain(value: Any) -> Any:
+    """Turn a summary into what JSON can hold: numbers that are not finite become null, paths text, arrays lists."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, tensors
+        return plain(value.tolist())
+    return str(value)
 
 
 def read_events(folder: Path | str) -> list[dict[str, Any]]:

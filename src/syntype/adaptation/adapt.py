@@ -33,7 +33,7 @@ from syntype.generators.engine.generator import NEW_ROW, Generator
 from syntype.generators.engine.training import Loop, TrainConfig
 from syntype.generators.networks.kernel_modulation import modulate, saved_weights
 from syntype.recipe import Settings
-from syntype.run import Run, write_json
+from syntype.run import OWN_RUN, Run, keeps_run, write_json
 
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative"]
 
@@ -72,7 +72,20 @@ class AdaptConfig(Settings):
 
 @dataclass(frozen=True)
 class AdaptResult:
-    """What adaptation gave."""
+    """What adaptation gave.
+
+    Attributes:
+        folder: of the adapted generator.
+        species: the species that was added.
+        relative: the known species that it started from; None if there was none.
+        method: one of ``METHODS``.
+        shots: photographs that it learnt from.
+        steps: steps taken.
+        minutes: time taken.
+        megabytes: size of what was added.
+        generator_id: of the adapted generator.
+        status: ``finished`` or ``interrupted``.
+    """
 
     folder: Path
     species: str
@@ -112,19 +125,34 @@ def choose_photographs(collection: Collection, species: str, shots: int, seed: i
     return photographs.where(mask)
 
 
-def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out: Path, run: Run) -> AdaptResult:
+@keeps_run("adapt", resumable=True)
+def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out: Path | str, run: Run = OWN_RUN) -> AdaptResult:
     """Teach a generator a species that it does not know.
 
     Args:
         generator: as ``load_generator`` gives it; adapted ones keep the species they have.
-        collection: holds the photographs of the new species, and best also those of its relatives.
-        out: the adapted generator's folder.
+        collection: holds the photographs of the new species (split ``train``), and best also those of its relatives.
+        config: species, method, number of photographs (``shots``), steps.
+        out: the adapted generator's folder. Where it holds a training state of the same settings, adaptation goes on from there.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the nearest relative, number of photographs, steps, minutes, and the size of what was added, in megabytes.
 
     Raises:
         UnsupportedError: the family cannot adapt, or cannot lend.
         UnknownNameError: unknown method or species.
         InputError: the generator knows the species already, or its base lacks the discriminators that the method builds on.
+
+    Example:
+        >>> import syntype
+        >>> reef, generator = syntype.Collection.open("out/reef"), syntype.load_generator("out/generator")
+        >>> config = syntype.AdaptConfig(species="Graphiichthys alter", steps=2, batch_size=2)
+        >>> result = syntype.adapt(generator, reef, config, "out/adapted")
+        >>> result.shots, "Graphiichthys alter" in syntype.load_generator("out/adapted").species
+        (6, True)
     """
+    out = Path(out)
     if config.method not in METHODS:
         raise UnknownNameError("adaptation method", config.method, METHODS)
     if config.species in generator.species:

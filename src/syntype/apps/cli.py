@@ -32,7 +32,7 @@ class _Route(click.Group):
 @click.group(
     cls=_Route,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    epilog="Guides: docs/quickstart.md, docs/how-to.md.",
+    epilog="Guides: docs/index.md, or `make docs` for the same as a site.",
 )
 @click.version_option(__version__, prog_name="syntype")
 @click.option("--debug", is_flag=True, envvar="SYNTYPE_DEBUG", help="Show the traceback of an error (also: SYNTYPE_DEBUG=1).")

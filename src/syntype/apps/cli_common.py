@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -33,7 +32,6 @@ __all__ = [
     "open_collection",
     "out_option",
     "output_options",
-    "plain",
     "plan",
     "plan_drawing",
     "resume_option",
@@ -143,7 +141,7 @@ def run_stage(
         Stopped: the user pressed Ctrl-C, whether the stage let that through or ended early with the status ``interrupted``.
         UnsupportedError: several processes were started for a stage that only one can do.
     """
-    from syntype.run import Run, num_processes
+    from syntype.run import Run, num_processes, plain
 
     if num_processes() > 1 and name != "train":
         raise UnsupportedError(
@@ -186,30 +184,17 @@ def _withdraw(out: Path, existed: bool) -> None:
             out.rmdir()
 
 
-def plain(value: Any) -> Any:
-    """Turn a summary into what JSON can hold: numbers that are not finite become null, paths text, arrays lists."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if hasattr(value, "tolist"):  # numpy scalars and arrays, tensors
-        return plain(value.tolist())
-    return str(value)
-
-
 def table_json(value: Mapping[str, Any]) -> str:
     """One JSON object on one line."""
+    from syntype.run import plain
+
     return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
 
 def show(summary: Mapping[str, Any], as_json: bool, then: str = "") -> None:
     """Print a result on standard output: as one JSON object, or as aligned lines and a hint at the next command. Of several
     processes the main one alone does."""
-    from syntype.run import is_main_process
+    from syntype.run import is_main_process, plain
 
     if not is_main_process():
         return

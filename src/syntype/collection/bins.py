@@ -13,7 +13,12 @@ _UPPER = np.array([10, 100, 500])
 
 
 def bin_of(count: int) -> str:
-    """Bin of a species with ``count`` real training images; with 0 or 1 image it falls into the first."""
+    """Bin of a species with ``count`` real training images; with 0 or 1 image it falls into the first.
+
+    Example:
+        >>> bin_of(6), bin_of(344)
+        ('2-10', '101-500')
+    """
     return BINS[int(np.searchsorted(_UPPER, count))]
 
 

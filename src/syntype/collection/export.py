@@ -15,7 +15,7 @@ import pandas as pd
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
 from syntype.recipe import Settings
-from syntype.run import Run, replacing, write_json
+from syntype.run import OWN_RUN, Run, keeps_run, replacing, write_json
 
 __all__ = ["ExportConfig", "ExportResult", "export"]
 
@@ -43,14 +43,31 @@ class ExportResult:
         return {"file": str(self.file), "num_images": self.num_images, "num_bytes": self.num_bytes}
 
 
-def export(collection: Collection, config: ExportConfig, out: Path, run: Run) -> ExportResult:
+@keeps_run("export")
+def export(collection: Collection, config: ExportConfig, out: Path | str, run: Run = OWN_RUN) -> ExportResult:
     """Write ``out``/NAME.zip (or NAME.csv), whole or not at all, and then ``export.json``, which names it.
 
     Images keep their bytes, and so the marks inside synthetic ones.
 
+    Args:
+        collection: what to pack; a view (``select``) packs its rows only.
+        config: layout of the file, and whether refused images are left out.
+        out: folder to write; new or empty.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the file, how many images it holds or lists, and its size in bytes.
+
     Raises:
         CollectionError: there is nothing to export, or an image file is missing.
+
+    Example:
+        >>> import syntype
+        >>> reef = syntype.Collection.open("out/reef")
+        >>> syntype.export(reef.select(split="test"), syntype.ExportConfig(layout="table"), "out/export").num_images
+        48
     """
+    out = Path(out)
     chosen = collection.select(usable=True) if config.usable else collection
     if not len(chosen):
         raise CollectionError(f"{collection.root}: has no images to export" + (", all are refused. Add --all." if len(collection) else "."))

@@ -24,7 +24,7 @@ from syntype.collection.splits import join_groups, make_splits
 from syntype.collection.table import SPLITS, Collection, number_groups
 from syntype.errors import CollectionError, InputError
 from syntype.recipe import Settings
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["CollectConfig", "CollectResult", "collect"]
 
@@ -96,7 +96,8 @@ class _Image:
     thumbnail: np.ndarray
 
 
-def collect(source: Path, config: CollectConfig, out: Path, run: Run) -> CollectResult:
+@keeps_run("collect")
+def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run = OWN_RUN) -> CollectResult:
     """Import photographs into a new collection.
 
     ``source`` is a folder with one sub-folder a species (underscores stand for spaces), a folder of images of one species, a CSV or
@@ -104,10 +105,26 @@ def collect(source: Path, config: CollectConfig, out: Path, run: Run) -> Collect
     read once, checked by decoding it, and copied byte for byte. What cannot be used stands with its reason in ``refused.csv``.
     The table is written last: an interrupted import does not open as a collection.
 
+    Args:
+        source: a folder with one sub-folder per species, or a table (see above).
+        config: names of columns, shares of the splits, the seed that decides them.
+        out: folder of the new collection; new or empty.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the collection, and numbers of groups, refused files, duplicates, and images per split.
+
     Raises:
         InputError: the source is missing or has nothing to import, a column is missing, or ``out`` is already a collection.
         CollectionError: not a single image could be used.
+
+    Example:
+        >>> import syntype
+        >>> result = syntype.collect("photographs", syntype.CollectConfig(), "out/fish")
+        >>> len(result.collection), result.collection.species
+        (16, ('Pictopiscis alter', 'Pictopiscis primus'))
     """
+    source, out = Path(source), Path(out)
     source, out = Path(source), Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)

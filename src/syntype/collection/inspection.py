@@ -19,7 +19,7 @@ from syntype.collection.bins import BINS, bin_of
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
 from syntype.collection.pixels import iterate_pixels
 from syntype.collection.table import SPLITS, Collection
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run
 
 __all__ = ["InspectResult", "inspect", "plot_long_tail"]
 
@@ -75,11 +75,23 @@ class InspectResult:
         return "\n".join(lines)
 
 
-def inspect(collection: Collection, run: Run, encode: Callable[[np.ndarray], np.ndarray] | None = None) -> InspectResult:
+def inspect(collection: Collection, run: Run = OWN_RUN, encode: Callable[[np.ndarray], np.ndarray] | None = None) -> InspectResult:
     """Count, and look for what would spoil a verdict: duplicates and groups across splits, one picture under two names, odd names.
 
     Args:
-        encode: images (uint8 NHWC) -> features (n, d), to confirm near duplicates by more than hashes and thumbnails.
+        collection: any collection; nothing in it is changed.
+        run: where progress and messages go; by default standard error.
+        encode: images (uint8 NHWC) -> features, float (N, D), to confirm near duplicates by more than hashes and thumbnails; for example
+            ``load_encoder("lite2").encode``.
+
+    Returns:
+        tables of species and near duplicates, problems as sentences, and counts.
+
+    Example:
+        >>> import syntype
+        >>> found = syntype.inspect(syntype.Collection.open("out/reef"))
+        >>> found.counts["num_species"], found.problems
+        (4, ())
     """
     table = collection.table
     species = _species_table(collection)
@@ -226,6 +238,14 @@ def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     Args:
         counts: images a species, or a collection (its training images; all, where it has no splits).
         path: .png, .svg or .pdf.
+
+    Returns:
+        ``path``.
+
+    Example:
+        >>> import syntype
+        >>> syntype.plot_long_tail({"Aus primus": 120, "Aus secundus": 6}, "long-tail.svg").name
+        'long-tail.svg'
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -25,7 +25,7 @@ from syntype.collection.reef_species import species_name
 from syntype.collection.table import SPLITS, Collection
 from syntype.errors import InputError
 from syntype.recipe import Settings
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ReefConfig", "draw_images", "draw_reef", "reef_config", "species_names", "training_counts"]
 
@@ -77,7 +77,12 @@ class _Picture:
 
 
 def species_names(config: ReefConfig) -> tuple[str, ...]:
-    """Names of the reef's species: invented binomials, systematic, no real taxa. Congeners (equal first words) look alike."""
+    """Names of the reef's species: invented binomials, systematic, no real taxa. Congeners (equal first words) look alike.
+
+    Example:
+        >>> species_names(ReefConfig(num_species=2))
+        ('Pictopiscis primus', 'Pictopiscis alter')
+    """
     return tuple(species_name(number) for number in range(config.num_species))
 
 
@@ -87,15 +92,32 @@ def training_counts(config: ReefConfig) -> np.ndarray:
     return np.maximum(config.min_images, np.rint(config.max_images / ranks**config.tail)).astype(np.int64)
 
 
-def draw_reef(config: ReefConfig, out: Path, run: Run) -> CollectResult:
+@keeps_run("reef")
+def draw_reef(config: ReefConfig, out: Path | str, run: Run = OWN_RUN) -> CollectResult:
     """Draw a reef into the new collection ``out``.
 
     Training images come in tracks of one to four frames of one individual before one background (column ``group``); every validation
     and test image shows an individual of its own. Splits are set; origin is ``real``, since the reef stands in for photographs.
 
+    Args:
+        config: number of species, size, long tail, seed.
+        out: folder of the new collection; new or empty.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the collection, and its counts as for ``collect``.
+
     Raises:
         InputError: ``out`` is already a collection.
+
+    Example:
+        >>> import syntype
+        >>> config = syntype.ReefConfig(num_species=4, size=32, max_images=16, min_images=6)
+        >>> reef = syntype.draw_reef(config, "out/reef").collection
+        >>> reef.training().counts()
+        {'Pictopiscis primus': 6, 'Pictopiscis alter': 16, 'Graphiichthys primus': 6, 'Graphiichthys alter': 9}
     """
+    out = Path(out)
     out = Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)
@@ -168,6 +190,13 @@ def draw_images(config: ReefConfig, labels: Sequence[int] | np.ndarray, seeds: S
 
     Raises:
         InputError: lengths differ, or a label or seed is out of range.
+
+    Example:
+        >>> import syntype
+        >>> config = syntype.ReefConfig(num_species=4, seed=0)
+        >>> images = syntype.draw_images(config, labels=[0, 0, 3], seeds=[1, 2, 1], size=32)
+        >>> images.shape, images.dtype
+        ((3, 32, 32, 3), dtype('uint8'))
     """
     side = config.size if size is None else size
     if len(labels) != len(seeds):

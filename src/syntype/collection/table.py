@@ -71,6 +71,15 @@ class Collection:
         table: one row an image, columns as in ``COLUMNS``, index 0..num_images-1.
         species: the vocabulary, in a fixed order; ``labels()`` index into it.
         info: the content of ``collection.json`` besides the vocabulary (name, sources, history).
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"file_name": ["images/1.png", "images/2.png"], "species": ["Aus primus", None]})
+        >>> collection = Collection.create("fish", table.assign(split=["train", "test"]))
+        >>> len(collection), collection.counts(), collection.labels().tolist()
+        (2, {'Aus primus': 1}, [0, -1])
+        >>> collection.select(split="train").table["file_name"].tolist()
+        ['images/1.png']
     """
 
     root: Path

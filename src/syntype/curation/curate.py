@@ -22,7 +22,7 @@ from syntype.curation.filters import SpeciesMargin, Typicality
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, require_known
 from syntype.recipe import Settings
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["REASONS", "CurateConfig", "CurateResult", "copy_detector", "curate", "group_names"]
 
@@ -74,7 +74,8 @@ class CurateResult:
         }
 
 
-def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: Path, run: Run) -> CurateResult:
+@keeps_run("curate")
+def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: Path | str, run: Run = OWN_RUN) -> CurateResult:
     """Judge every synthetic image and write the judged collection to ``out`` (images are hard links where the disk allows).
 
     Three filters, calibrated on real photographs: ``CopyDetector``, ``SpeciesMargin`` (log-odds, column ``margin``) and ``Typicality``
@@ -82,11 +83,30 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
     validation or test photograph is refused as a copy too. Rows that an expert refused stay refused; a verdict of an earlier
     curation is given anew.
 
+    Args:
+        synthetic: images with species; from any generator.
+        real: the photographs that the generator learnt from; the filters are calibrated on its split ``train``.
+        config: size at which images are compared, and the share of real photographs that each filter may refuse.
+        out: folder of the curated collection; new or empty.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the curated collection, and how many images were accepted, and refused for which reason.
+
     Raises:
         CollectionError: there are no synthetic images, some have no species, ``out`` is the synthetic collection's own folder, or the
             real collection has no training photographs of a species asked for.
         UnknownNameError: a species that the real collection does not know.
+
+    Example:
+        >>> import syntype
+        >>> synthetic, reef = syntype.Collection.open("out/synthetic"), syntype.Collection.open("out/reef")
+        >>> curated = syntype.curate(synthetic, reef, syntype.CurateConfig(size=32), "out/curated")
+        >>> curated.num_images, sorted(curated.refused)
+        (9, ['copy', 'distribution', 'species'])
+        >>> usable = curated.collection.select(usable=True)
     """
+    out = Path(out)
     out = Path(out)
     if out.resolve() == synthetic.root.resolve():
         raise CollectionError(f"{out}: is the synthetic collection itself, which curation leaves as it is. Give --out a new folder.")

@@ -25,7 +25,13 @@ _MACHINERY = {"augment", "checkpoint", "contract", "data", "ema", "modulation", 
 
 
 def list_families() -> dict[str, str]:
-    """Names of all families with the first line of their file's docstring; imports none of them."""
+    """Names of all families with the first line of their file's docstring; imports none of them.
+
+    Example:
+        >>> import syntype
+        >>> "projected" in syntype.list_families()
+        True
+    """
     found = {}
     for folder in family_folders:
         for path in sorted(folder.glob("*.py")):

@@ -68,6 +68,13 @@ def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
     metadata hold, as JSON, the species' names in the order of the output (``species``), the images' side (``size``), and the temperature that
     the probabilities already have (``calibration``).
 
+    Args:
+        classifier: as ``load_classifier`` gives it.
+        out: the ONNX file to write.
+
+    Returns:
+        the file, on how many images both were compared, and the largest difference of their probabilities.
+
     Raises:
         UnsupportedError: the packages are missing, or the classifier scales its images down, for which ONNX has no smooth filter.
         SyntypeError: the two differ.

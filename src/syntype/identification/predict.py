@@ -17,7 +17,7 @@ from syntype.collection.pixels import crop_square
 from syntype.collection.sources import SIDECARS
 from syntype.errors import InputError
 from syntype.identification.storage import Classifier
-from syntype.run import Run, replacing
+from syntype.run import OWN_RUN, Run, replacing
 
 __all__ = ["Form", "PredictResult", "predict"]
 
@@ -48,7 +48,7 @@ class PredictResult:
         return {"file": str(self.path), "num_images": self.num_images, "num_errors": self.num_errors, "species": self.counts}
 
 
-def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form: Form = "syntype") -> PredictResult:
+def predict(classifier: Classifier, folder: Path | str, out_csv: Path | str, run: Run = OWN_RUN, form: Form = "syntype") -> PredictResult:
     """Identify every image of a folder and its sub-folders, and write a CSV.
 
     ``syntype`` has a row an image: file_name (relative to the folder), species, probability, species_2, probability_2 … up to five, unlike
@@ -56,9 +56,26 @@ def predict(classifier: Classifier, folder: Path, out_csv: Path, run: Run, form:
     has a row for each of the five species of an image and the columns of that program; ranks that a classifier does not know stay empty, and
     files that cannot be read are left out. Such a file stops nothing. Images are decoded, squared and identified in chunks.
 
+    Args:
+        classifier: as ``load_classifier`` gives it.
+        folder: holds the images; file names in the CSV are relative to it.
+        out_csv: the file to write; an existing one is replaced.
+        run: where progress and messages go; by default standard error.
+        form: columns of the CSV, ``syntype`` or ``pybioclip``.
+
+    Returns:
+        numbers of images and errors, and images per species.
+
     Raises:
         InputError: the folder does not exist or holds no files.
+
+    Example:
+        >>> import syntype
+        >>> result = syntype.predict(syntype.load_classifier("out/classifier"), "photographs", "names.csv")
+        >>> result.num_images, result.num_errors
+        (16, 0)
     """
+    folder, out_csv = Path(folder), Path(out_csv)
     folder, out_csv = Path(folder), Path(out_csv)
     if not folder.is_dir():
         raise InputError("is not a folder", "Give a folder of images.", file=folder)

@@ -70,7 +70,15 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
 
 
 def load_classifier(folder: Path | str, device: str = "auto") -> Classifier:
-    """Load a classifier that ``train_classifier`` saved; needs neither the internet nor the training images. Raises as ``read_classifier``."""
+    """Load a classifier that ``train_classifier`` saved; needs neither the internet nor the training images. Raises as ``read_classifier``.
+
+    Args:
+        folder: what ``train_classifier`` wrote.
+        device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda`` or ``mps``.
+
+    Returns:
+        a classifier; its ``predict(images)`` takes uint8 NHWC images and gives probabilities, shape (N, species).
+    """
     saved = read_classifier(folder)
     config = ClassifierConfig.parse({**saved.config, "device": device}, source=str(Path(folder) / "classifier.json"))
     runtime = config.runtime()

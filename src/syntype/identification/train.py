@@ -19,7 +19,7 @@ from syntype.identification.fit import fit
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.pictures import plot_confusion
 from syntype.identification.storage import Classifier, save_classifier
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ClassifierResult", "labelled", "train_classifier"]
 
@@ -57,17 +57,36 @@ class ClassifierResult:
         }
 
 
-def train_classifier(collection: Collection, config: ClassifierConfig, out: Path, run: Run,
+@keeps_run("classify")
+def train_classifier(collection: Collection, config: ClassifierConfig, out: Path | str, run: Run = OWN_RUN,
                      synthetic: Collection | None = None) -> ClassifierResult:  # fmt: skip
     """Train on the split ``train`` (and usable synthetic images), choose the step on ``val``, judge on ``test``.
 
     Writes ``weights.safetensors``, ``classifier.json``, ``confusion.png``, ``worst_pairs.csv`` and ``MODEL_CARD.md`` into ``out``.
 
+    Args:
+        collection: photographs with splits.
+        config: backbone, loss, sampler, steps, size.
+        out: the classifier's folder; new or empty.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        synthetic: further training images; refused ones are left out.
+
+    Returns:
+        the classifier, its metrics on the test images, and numbers of images.
+
     Raises:
         CollectionError: no training images, or synthetic images of species that the collection does not have.
         LeakageError: a synthetic image is a test image, or was made from one.
         UnknownNameError, UnsupportedError: the backbone is not known or its weights cannot be had.
+
+    Example:
+        >>> import syntype
+        >>> reef = syntype.Collection.open("out/reef")
+        >>> result = syntype.train_classifier(reef, syntype.ClassifierConfig(size=32, steps=20, views=1), "out/classifier")
+        >>> 0 <= result.metrics.macro_recall <= 1
+        True
     """
+    out = Path(out)
     real, val, test = collection.training(), collection.select(split="val"), collection.select(split="test")
     added = None if synthetic is None else synthetic.select(usable=True)
     if added is not None:

@@ -22,7 +22,7 @@ from syntype.curation.curate import copy_detector
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError
 from syntype.recipe import Settings
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run
 
 __all__ = ["EvaluateConfig", "EvaluateResult", "density_coverage", "evaluate", "kid", "precision_recall", "vendi_ratio", "vendi_score"]
 
@@ -51,12 +51,14 @@ class EvaluateResult:
     Attributes:
         encoder: what the features are.
         kid: unbiased squared MMD; 0 on average for two samples of one distribution (so it may be slightly negative).
-        precision, recall: in [0, 1]: synthetic images that lie among the real ones, and the reverse.
+        precision: in [0, 1]: share of synthetic images that lie among the real ones.
+        recall: in [0, 1]: share of real images that lie among the synthetic ones.
         density: mean number of real neighbourhoods around a synthetic image, over k; about 1 for one distribution, may exceed 1.
         coverage: in [0, 1]: real images with a synthetic one in their neighbourhood.
         vendi_ratio: variety within species, synthetic over real (1: the same); None if no species has two images on both sides.
         copy_rate: in [0, 1]: share of all usable synthetic images that are copies of training photographs.
-        num_synthetic, num_real: images compared.
+        num_synthetic: synthetic images compared.
+        num_real: photographs compared.
         species: names compared.
         left_out: species of the synthetic collection of which the split has no photograph.
     """
@@ -80,14 +82,30 @@ class EvaluateResult:
         return {**{name: getattr(self, name) for name in names}, "num_species": len(self.species), "left_out": list(self.left_out)}
 
 
-def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, run: Run) -> EvaluateResult:
+def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, run: Run = OWN_RUN) -> EvaluateResult:
     """Compare synthetic images (the usable ones) with the photographs of a split.
 
     Of every species that both have, as many images are drawn from each side as the smaller side holds. Copies are looked for among
     the training photographs, whatever the split.
 
+    Args:
+        synthetic: images with species; refused ones are left out.
+        real: photographs with splits.
+        config: which split to compare with, size, number of neighbours.
+        run: where progress and messages go; by default standard error.
+
+    Returns:
+        KID, precision, recall, density, coverage, Vendi ratio and share of copies; see ``EvaluateResult``.
+
     Raises:
         CollectionError: fewer than two images could be compared.
+
+    Example:
+        >>> import syntype
+        >>> synthetic, reef = syntype.Collection.open("out/synthetic"), syntype.Collection.open("out/reef")
+        >>> result = syntype.evaluate(synthetic, reef, syntype.EvaluateConfig(size=32))
+        >>> result.kid > 0.05 and 0 <= result.coverage <= 1
+        True
     """
     usable, reference = synthetic.select(usable=True), real.select(split=config.split)
     ours, theirs = _same_mix(usable, reference, config.seed)

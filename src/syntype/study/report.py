@@ -31,6 +31,9 @@ REASONS = {
 def write_report(study_folder: Path | str) -> Path:
     """Write ``report.html`` into the study's folder.
 
+    Args:
+        study_folder: folder of a finished study.
+
     Returns:
         the path of the page.
 

@@ -22,7 +22,7 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.errors import CollectionError, InputError
-from syntype.run import Run, write_json
+from syntype.run import OWN_RUN, Run, keeps_run, write_json
 from syntype.study.analysis import analyse
 from syntype.study.arms import ARMS, CURATED, choose_arms
 from syntype.study.config import StudyConfig
@@ -80,10 +80,20 @@ class StudyResult:
         }
 
 
-def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> StudyResult:
+@keeps_run("study", resumable=True)
+def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run = OWN_RUN) -> StudyResult:
     """Find out whether synthetic images help to identify the rare species of ``collection``.
 
     A study that was stopped goes on where it was when it is called again with the same arguments.
+
+    Args:
+        collection: photographs with splits; the test images are read here and nowhere before.
+        config: generator or synthetic images, arms, number of seeds, minimum effect, and the settings of the classifier.
+        out: the study's folder. Finished arms that a stopped study of the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        verdict, all results as plain values, and the path of the report.
 
     Raises:
         LeakageError: a test photograph has reached the training split, the generator or the synthetic images.
@@ -91,7 +101,16 @@ def study(collection: Collection, config: StudyConfig, out: Path, run: Run) -> S
             validation photographs.
         InputError: ``out`` holds a study of something else.
         UnknownNameError, RecipeError: see ``choose_arms`` and ``Materials``.
+
+    Example:
+        >>> import syntype
+        >>> reef = syntype.Collection.open("out/reef")
+        >>> config = syntype.StudyConfig(generator="out/adapted", seeds=5)
+        >>> result = syntype.run_study(reef, config, "out/study")  # doctest: +SKIP
+        >>> result.verdict  # doctest: +SKIP
+        'not enough evidence'
     """
+    out = Path(out)
     out = Path(out)
     if not len(collection.select(split="test")):
         raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. Import it again with: syntype collect")

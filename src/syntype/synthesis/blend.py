@@ -16,7 +16,7 @@ from syntype.collection.decoding import decode
 from syntype.compute.grids import tile
 from syntype.generators import Generator, family
 from syntype.generators.contract import BlendOf
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, suffix
 from syntype.synthesis.pictures import label_board
 from syntype.synthesis.provenance import write_animation, write_image
@@ -67,7 +67,8 @@ class _Blend(Job):
         return dict(self.mark.controls["blend"])
 
 
-def blend(generator: Generator, config: BlendConfig, out: Path, run: Run) -> BlendResult:
+@keeps_run("blend", resumable=True)
+def blend(generator: Generator, config: BlendConfig, out: Path | str, run: Run = OWN_RUN) -> BlendResult:
     """Draw strips or boards into the collection ``out``, and pictures of them beside it.
 
     The ends of strip n are image n that ``generate`` draws of their species with the same seed. An image of two species bears the name of
@@ -76,6 +77,15 @@ def blend(generator: Generator, config: BlendConfig, out: Path, run: Run) -> Ble
     Pictures: ``strip.png`` (a strip a line) with ``strip.gif`` and ``strip.webp``, which go there and back; or ``board.png``, with the
     row's species to the left and the column's above.
 
+    Args:
+        generator: as ``load_generator`` gives it; on whichever device it is.
+        config: species in order, layout, number of images between two species.
+        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the synthetic collection, and pictures as paths.
+
     Raises:
         UnsupportedError: the family has no blends, or cannot draw a species by name.
         UnknownNameError: a species that the generator does not know.
@@ -83,7 +93,15 @@ def blend(generator: Generator, config: BlendConfig, out: Path, run: Run) -> Ble
         TrainingError: the generator gives values that are not finite.
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+
+    Example:
+        >>> import syntype
+        >>> config = syntype.BlendConfig(species=("Pictopiscis primus", "Pictopiscis alter"), steps=4)
+        >>> result = syntype.blend(syntype.load_generator("out/generator"), config, "out/strip")
+        >>> [path.name for path in result.pictures]
+        ['strip.png', 'strip.gif', 'strip.webp']
     """
+    out = Path(out)
     require_species(generator, config.species)
     generator.blend([], [], [], **config.controls)  # a family that cannot is refused before anything is written
     jobs = list(_strips(generator, config) if config.layout == "strip" else _boards(generator, config))

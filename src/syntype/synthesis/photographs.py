@@ -21,7 +21,7 @@ from syntype.compute.grids import tile
 from syntype.compute.tensors import to_tensor
 from syntype.errors import CollectionError, InputError, LeakageError, require_known
 from syntype.generators import Generator
-from syntype.run import Run
+from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.synthesis._drawing import DrawConfig, DrawResult, Job, draw_collection, image_seed, licence_of, mark_of, require_species, slug, suffix
 from syntype.synthesis.provenance import EDITED, write_image
 
@@ -88,11 +88,22 @@ class _FromPhotograph(Job):
     strength: float = 0.0
 
 
-def vary(generator: Generator, collection: Collection, config: VaryConfig, out: Path, run: Run) -> VaryResult:
+@keeps_run("vary", resumable=True)
+def vary(generator: Generator, collection: Collection, config: VaryConfig, out: Path | str, run: Run = OWN_RUN) -> VaryResult:
     """Draw ``config.num`` variations of each training photograph at each strength into the collection ``out``.
 
     A variation has the species of its photograph and names it as its parent. Variation i has one seed at all strengths, so that these
     can be compared. Going on after an interruption is as for ``generate``. ``sheet.png`` shows photographs, each with its variations.
+
+    Args:
+        generator: as ``load_generator`` gives it; on whichever device it is.
+        collection: photographs; only those of the split ``train`` are used.
+        config: species or photographs, number of variations, strengths in [0, 1].
+        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the synthetic collection, and pictures as paths.
 
     Raises:
         UnsupportedError: the family cannot start from photographs; the message lists those that can.
@@ -103,7 +114,15 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
         TrainingError: the generator gives values that are not finite.
         InputError: a file cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+
+    Example:
+        >>> import syntype
+        >>> reef, generator = syntype.Collection.open("out/reef"), syntype.load_generator("out/generator")
+        >>> config = syntype.VaryConfig(species=("Graphiichthys primus",), strengths=(0.5, 1.0), controls={"search_steps": 2})
+        >>> len(syntype.vary(generator, reef, config, "out/variations").collection)  # 6 photographs at 2 strengths
+        12
     """
+    out = Path(out)
     chosen = choose_photographs(generator, collection, config)
     pixels = chosen.pixels(generator.model.config.shape)
     generator.vary(_photographs(pixels, []), [], [], 0.0, **config.controls)  # a family that cannot is refused before anything is written
@@ -126,11 +145,22 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
     return replace(result, pictures=(_sheet(jobs, [pixels], out),))
 
 
-def inpaint(generator: Generator, collection: Collection, config: InpaintConfig, out: Path, run: Run) -> InpaintResult:
+@keeps_run("inpaint", resumable=True)
+def inpaint(generator: Generator, collection: Collection, config: InpaintConfig, out: Path | str, run: Run = OWN_RUN) -> InpaintResult:
     """Draw a part of each training photograph anew, ``config.num`` times, into the collection ``out``; the rest stays as it is.
 
     What comes out is the square of the photograph that the generator sees, at the generator's size. Each image names its photograph as
     its parent. Going on after an interruption is as for ``generate``. ``sheet.png`` shows photographs, the hole, and what fills it.
+
+    Args:
+        generator: as ``load_generator`` gives it; on whichever device it is.
+        collection: photographs; only those of the split ``train`` are used.
+        config: species or photographs, and what to draw anew: a box or a mask.
+        out: folder of the synthetic collection. Images that a stopped call with the same settings left there are kept.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        the synthetic collection, and pictures as paths.
 
     Raises:
         UnsupportedError: the family cannot fill in photographs; the message lists those that can.
@@ -141,7 +171,15 @@ def inpaint(generator: Generator, collection: Collection, config: InpaintConfig,
         TrainingError: the generator gives values that are not finite.
         InputError: a mask that cannot be used, a box without a pixel, or a file that cannot be written.
         KeyboardInterrupt: again, once the collection of what is finished is written and the run marked ``interrupted``.
+
+    Example:
+        >>> import syntype
+        >>> reef, generator = syntype.Collection.open("out/reef"), syntype.load_generator("out/generator")
+        >>> config = syntype.InpaintConfig(species=("Graphiichthys primus",), box=(0.6, 0.2, 0.9, 0.5), controls={"search_steps": 2})
+        >>> len(syntype.inpaint(generator, reef, config, "out/filled").collection)
+        6
     """
+    out = Path(out)
     chosen = choose_photographs(generator, collection, config)
     pixels = chosen.pixels(generator.model.config.shape)
     hole, told = _hole(config, *pixels.shape[1:3])

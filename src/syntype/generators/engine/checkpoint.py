@@ -62,8 +62,23 @@ def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tens
 def load_generator(folder: Path | str) -> Generator:
     """Load a generator, adapted or not.
 
+    Args:
+        folder: what ``train`` or ``adapt`` wrote; the base of an adapted generator must lie where it was.
+
+    Returns:
+        a generator on the CPU (``.to("cuda")`` moves it). Its ``sample(species, seeds)`` gives float32 images, shape (N, 3, height, width),
+        in [-1, 1].
+
     Raises:
         CollectionError: the folder is not a generator, or the base of an adapted one is not where it was.
+
+    Example:
+        >>> import syntype
+        >>> generator = syntype.load_generator("out/generator")
+        >>> generator.family, generator.size
+        ('fastgan', 32)
+        >>> generator.sample(["Pictopiscis primus"], seeds=[7]).shape
+        torch.Size([1, 3, 32, 32])
     """
     folder = Path(folder)
     info, trained_on = read_generator_info(folder)

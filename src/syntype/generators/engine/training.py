@@ -34,7 +34,7 @@ from syntype.generators.engine.masked_patches import MaskedPatches
 from syntype.generators.engine.previews import plot_curves, preview_species, save_course, save_grid, save_process
 from syntype.generators.registry import family
 from syntype.recipe import Settings, write_yaml
-from syntype.run import Run, read_events
+from syntype.run import OWN_RUN, Run, keeps_run, read_events
 
 __all__ = ["Loop", "TrainConfig", "TrainResult", "select_training", "train"]
 
@@ -88,7 +88,20 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training gave."""
+    """What training gave.
+
+    Attributes:
+        folder: of the generator.
+        family: its name.
+        generator_id: family and the first digits of the weights' hash.
+        steps: steps taken, over all sessions.
+        images_per_second: training speed, in photographs.
+        num_parameters: of the part that draws.
+        minutes: training time, over all sessions.
+        num_images: photographs that it learnt from.
+        num_species: species of these.
+        status: ``finished`` or ``interrupted``.
+    """
 
     folder: Path
     family: str
@@ -119,17 +132,36 @@ def select_training(collection: Collection, config: TrainConfig) -> Collection:
     return train.where(~train.table["species"].isin(config.except_).to_numpy(dtype=bool))
 
 
-def train(collection: Collection, config: TrainConfig, out: Path, run: Run) -> TrainResult:
+@keeps_run("train", resumable=True)
+def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run = OWN_RUN) -> TrainResult:
     """Train a generator on a collection's training images.
 
     Args:
+        collection: photographs; only the split ``train`` is used, and ``val`` to measure inpainting, where the family can do that.
+        config: family, size, when to stop (``minutes`` or ``steps``), species, and the family's own settings (``model``).
         out: the generator's folder. Where it holds a training state of the same settings, training goes on from there.
+        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+
+    Returns:
+        steps, speed in images per second, minutes, numbers of parameters, images and species; ``status`` is ``interrupted`` after Ctrl-C. Open the
+        generator with ``load_generator(out)``.
 
     Raises:
         TrainingError: the losses stay not finite, or one of several processes has ended.
         InputError: nothing says how long to train, or several processes cannot share out the batch.
         UnknownNameError: an unknown family or species.
+
+    Example:
+        >>> import syntype
+        >>> reef = syntype.Collection.open("out/reef")
+        >>> tiny = {"width": 4, "latent_dim": 8, "embedding_dim": 4}  # an example in seconds; otherwise leave `model` out
+        >>> config = syntype.TrainConfig(
+        ...     family="fastgan", size=32, steps=2, batch_size=4, except_=("Graphiichthys alter",), model=tiny
+        ... )
+        >>> syntype.train(reef, config, "out/generator").status
+        'finished'
     """
+    out = Path(out)
     kind = family(config.family)
     if kind.learns and config.minutes is None and config.steps is None:
         raise InputError("nothing says how long to train", "Add --minutes 20 or --steps 2000.")
