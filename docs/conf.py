@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 from syntype import __version__
+
+logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells which processor instructions it tries
 
 project = "Syntype"
 author = "the Syntype developers"
