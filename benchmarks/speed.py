@@ -172,7 +172,7 @@ def labelled(loop: TrainingLoop) -> Iterator[None]:
     others = [
         (projected, "augment", "augmentation"),
         (FrozenFeatures, "mix", "features"),
-        (BatchSampler, "rows", "data"),
+        (BatchSampler, "indices", "data"),
         (training, "to_tensor", "data"),
         (MovingAverage, "update", "moving average"),
     ]

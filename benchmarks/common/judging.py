@@ -202,7 +202,7 @@ def refuse_partner(generator: Generator, classifier: Classifier) -> None:
         SystemExit: with what to do instead.
     """
     config = generator.model.config
-    guide = str(config.recogniser) if getattr(config, "guidance_weight", 0) and hasattr(config, "recogniser") else ""
+    guide = str(config.guidance_classifier) if getattr(config, "guidance_weight", 0) and hasattr(config, "guidance_classifier") else ""
     saved = Path(guide) / "classifier.json"
     backbone = json.loads(saved.read_text(encoding="utf-8"))["config"]["backbone"] if guide and saved.is_file() else guide
     if backbone == classifier.fitted.backbone.name:

@@ -54,6 +54,10 @@ class InputError(UserError):
         hint: What to do next, as a sentence ("Name it with --species-column.").
         file: The file or folder concerned.
         row: The row of a table, counted from 1 below the header.
+
+    Example:
+        >>> print(InputError("the header has no column 'species'", "Name it with --species-column.", file="fish.csv"))
+        fish.csv: the header has no column 'species'. Name it with --species-column.
     """
 
     def __init__(self, reason: str, hint: str, *, file: Path | str | None = None, row: int | None = None) -> None:

@@ -27,7 +27,7 @@ class Believer:
         self.generator = nn.Linear(3, 1, bias=False)
         self.generator.extra = nn.Parameter(torch.ones(2))  # nothing depends on it
 
-    def draw(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def generate(self, species: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return self.generator(seeded_normal(seeds, (3,)))
 
     def log_likelihood(self, images: Tensor, species: Sequence[str]) -> Tensor:
@@ -62,7 +62,7 @@ def test_the_penalty_reaches_the_optimiser_whatever_the_familys_loss() -> None:
     plain_gradients = torch.autograd.grad(plain(x).square().mean() + 0.7 * penalty, list(plain.parameters()))
 
     before = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}
-    assert Runtime("cpu", "fp32").update(layer(x).square().mean(), layer.parameters(), torch.optim.SGD(layer.parameters(), lr=1.0))
+    assert Runtime("cpu", "fp32").backward_and_step(layer(x).square().mean(), layer.parameters(), torch.optim.SGD(layer.parameters(), lr=1.0))
     for (name, parameter), gradient in zip(layer.named_parameters(), plain_gradients, strict=True):
         torch.testing.assert_close(before[name] - parameter.detach(), gradient)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import CHROMIUM, end_server, launch_chromium, listen, make_generator, make_workspace, start_server
+from studio_server import CHROMIUM, end_server, launch_chromium, listen, make_generator, make_workspace, start_server
 
 from syntype.apps.web.workspace import Workspace
 

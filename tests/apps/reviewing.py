@@ -21,7 +21,7 @@ import httpx2
 import pytest
 from sklearn.metrics import cohen_kappa_score
 from sqlalchemy import select
-from studio import make_synthetic, start_server
+from studio_server import make_synthetic, start_server
 
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.store import Store, verdicts

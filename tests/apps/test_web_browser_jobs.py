@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import end_server, loaded, png, start_server, until
+from studio_server import end_server, loaded, png, start_server, until
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection

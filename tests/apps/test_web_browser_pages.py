@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import PAGES, end_server, listen, make_full, start_server
+from studio_server import PAGES, end_server, listen, make_full, start_server
 
 pytestmark = pytest.mark.slow
 AXE = "axe-core@4.14.1"

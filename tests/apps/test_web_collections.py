@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
-from studio import SMALL, browser, make_workspace, png, wait, zipped
+from studio_server import SMALL, browser, make_workspace, png, wait, zipped
 
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio import browser, end_server, make_workspace, start_server, until, wait
+from studio_server import browser, end_server, make_workspace, start_server, until, wait
 
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.queue import MAX_STARTS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from made import make_collection
 from starlette.testclient import TestClient
-from studio import PAGES, TOKEN, browser, make_full, make_workspace, png
+from studio_server import PAGES, TOKEN, browser, make_full, make_workspace, png
 
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.pages import STATIC

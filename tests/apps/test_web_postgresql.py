@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import test_web_verdicts
 from reviewing import killed_servers_lose_nothing, postgresql_programs, postgresql_server, reviewers_lose_nothing
-from studio import browser, make_workspace, wait
+from studio_server import browser, make_workspace, wait
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
-from studio import SMALL, TOKEN, make_workspace
+from studio_server import SMALL, TOKEN, make_workspace
 
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import StudioConfig

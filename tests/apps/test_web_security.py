@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
-from studio import SMALL, TOKEN, browser, huge_png, jpeg, lying_zip, make_workspace, png, png_with, raw_name, sharing, special, zipped
+from studio_server import SMALL, TOKEN, browser, huge_png, jpeg, lying_zip, make_workspace, png, png_with, raw_name, sharing, special, zipped
 
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import StudioConfig

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from reviewing import killed_servers_lose_nothing, reviewers_lose_nothing
 from starlette.testclient import TestClient
-from studio import browser, make_workspace, until
+from studio_server import browser, make_workspace, until
 
 from syntype.apps.web.quiz import wilson_interval
 from syntype.apps.web.workspace import Workspace

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from studio import loaded, png
+from studio_server import loaded, png
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection

@@ -127,7 +127,7 @@ def test_what_cannot_be_judged_is_said_clearly(reef: Collection, tmp_path: Path)
     unnamed = write(tmp_path / "unnamed", [image], [None])  # type: ignore[list-item]
     with pytest.raises(CollectionError, match="no species"):
         curate(unnamed, reef, CurateConfig(), tmp_path / "out", Run.silent())
-    with pytest.raises(CollectionError, match="holds no images"):
+    with pytest.raises(CollectionError, match="has no images"):
         curate(unnamed.where(np.zeros(1, bool)), reef, CurateConfig(), tmp_path / "out", Run.silent())
     without = Collection(
         reef.root, reef.table[(reef.table["species"] != reef.species[0]) | (reef.table["split"] != "train")].reset_index(drop=True), reef.species

@@ -255,7 +255,7 @@ def test_a_generator_of_many_species_that_knows_none_refuses_names_and_one_of_a_
             train(small_collection, config, tmp_path / name, run)
         return tmp_path / name
 
-    with pytest.raises(UnsupportedError, match=r"without telling species apart.*--only NAME.*cgan"):
+    with pytest.raises(UnsupportedError, match=r"without species labels.*--only NAME.*cgan"):
         generate(load_generator(trained("many")), GenerateConfig(num=1, species=("Aus primus",)), tmp_path / "images", Run.silent())
     one = load_generator(trained("one", only=("Aus primus",)))
     result = generate(one, GenerateConfig(num=2), tmp_path / "images", Run.silent())

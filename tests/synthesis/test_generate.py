@@ -148,7 +148,7 @@ def test_names_that_look_alike_in_a_file_name_do_not_meet(tmp_path: Path) -> Non
     generator = Recorder()
     names = ("A b", "A_b", "A/b", "A  b")
     generator.model.species = names
-    generator.model._position = {name: position for position, name in enumerate(names)}
+    generator.model._label_of = {name: position for position, name in enumerate(names)}
     collection = draw(generator, tmp_path, num=1)
     assert len(set(files_of(collection).values())) == 4
     assert (tmp_path / "images" / "A_b" / "A_b-000000.png").is_file()

@@ -60,7 +60,7 @@ def predict(classifier: Classifier, folder: Path | str, out_csv: Path | str, run
         classifier: As ``load_classifier`` returns it.
         folder: Folder of images. Hidden files and tables are skipped.
         out_csv: CSV file to write.
-        run: Shows progress. Default: a run folder in ``out``, with progress on standard error.
+        run: Shows progress. Default: progress on standard error.
         form: Format of the CSV file.
 
     Returns:
