@@ -41,7 +41,7 @@ def test_photographs_are_imported_and_looked_at(page: Any) -> None:
     photographs = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": png(40 + i, (20 * i, 90, 40))} for i in range(6)]
     page.get_by_label("Photographs or a zip").set_input_files(photographs)
     page.get_by_role("button", name="Import").click()
-    page.get_by_role("link", name="mine", exact=True).first.click(timeout=300_000)
+    page.get_by_role("link", name="mine", exact=True).first.click(timeout=240_000)
     assert page.locator(".grid img").count() == 6
     loaded(page, ".grid img")
 
@@ -66,7 +66,7 @@ def test_dropped_photographs_are_imported_and_refused_ones_told(page: Any) -> No
     page.get_by_role("button", name="Import").click()
     page.get_by_text("broken.png: ").wait_for()
     page.complaints.clear()  # the browser itself notes that the server refused the broken one
-    page.get_by_role("link", name="dropped", exact=True).first.click(timeout=300_000)
+    page.get_by_role("link", name="dropped", exact=True).first.click(timeout=240_000)
     page.get_by_text("6 images of 1 species").wait_for()
     page.get_by_text("How many images each species has").click()
     loaded(page, "#long-tail")
@@ -161,8 +161,8 @@ def test_a_set_is_exported_and_downloaded(page: Any) -> None:
     page.get_by_role("link", name="Export", exact=True).last.click()
     page.get_by_label("Name of the result").fill("set")
     page.get_by_role("button", name="Export").click()
-    with page.expect_download(timeout=300_000) as download:
-        page.get_by_role("link", name="Download it").click(timeout=300_000)
+    with page.expect_download(timeout=240_000) as download:
+        page.get_by_role("link", name="Download it").click(timeout=240_000)
     with zipfile.ZipFile(download.value.path()) as archive:
         names = archive.namelist()
     assert sum(name.endswith(".png") for name in names) == 16 and "metadata.csv" in names

@@ -37,7 +37,7 @@ def start(page: Any, button: str, name: str) -> None:
     page.get_by_label("Name of the result").fill(name)
     page.get_by_role("button", name=button, exact=True).click()
     page.wait_for_url("**/jobs/*")
-    page.locator("#status", has_text="finished").wait_for(timeout=600_000)
+    page.locator("#status", has_text="finished").wait_for(timeout=240_000)
 
 
 def test_images_are_generated_and_seen_as_they_come(page: Any, workspace: Workspace) -> None:
@@ -128,7 +128,7 @@ def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, rest
     """The page stays open: the server is killed, the job too, and the page tells how it goes on."""
     client = restartable[1]
     page = chromium.new_page(base_url=str(client.base_url))
-    page.set_default_timeout(300_000)
+    page.set_default_timeout(120_000)
     page.goto("/new/adapt")
     page.get_by_label("Name of the species").fill("Cus tertius")
     photographs = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": png(40 + i, (20 * i, 90, 40))} for i in range(7)]
@@ -182,5 +182,5 @@ def test_the_queue_says_who_is_next_and_a_failed_job_why(page: Any, server: http
     page.get_by_text("cancelled before it started").wait_for()
     server.post(f"/api/jobs/{number}/cancel")
     page.get_by_role("link", name="train: second").click()
-    page.locator("#message", has_text="--minutes").wait_for(timeout=300_000)
+    page.locator("#message", has_text="--minutes").wait_for(timeout=240_000)
     assert page.locator("#status").inner_text() == "failed"

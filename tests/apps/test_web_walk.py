@@ -69,12 +69,12 @@ def take(page: Any, name: str) -> None:
 
 
 def finished(page: Any) -> None:
-    page.locator("#status", has_text="finished").wait_for(timeout=900_000)
+    page.locator("#status", has_text="finished").wait_for(timeout=240_000)
 
 
 @pytest.mark.timeout(3600)
 def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: list[Path]) -> None:
-    page.set_default_timeout(600_000)
+    page.set_default_timeout(120_000)
     page.goto("/")
     page.get_by_role("link", name="reef", exact=True).click()
     loaded(page, ".sheet img")
@@ -91,10 +91,10 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, photographs: lis
     page.get_by_role("button", name="Adapt").click()
     page.wait_for_url("**/jobs/*")
     if SCREENSHOTS:
-        page.locator("#status", has_text=" left").wait_for(timeout=900_000)
+        page.locator("#status", has_text=" left").wait_for(timeout=240_000)
         take(page, "job")
         page.get_by_role("button", name="Cancel").click()
-        page.locator("#status", has_text="cancelled").wait_for(timeout=900_000)
+        page.locator("#status", has_text="cancelled").wait_for(timeout=240_000)
         page.goto(f"/new/generate?generator=taught&species={SPECIES.replace(' ', '+')}")
     else:
         finished(page)
