@@ -96,7 +96,7 @@ def test_two_hundred_images_are_judged_by_keyboard(page: Any, workspace: Workspa
                 waits.push(performance.now() - start);
                 if (number % 10 === 9) {
                     press("z");
-                    await until(() => text("caption") === before && text("status").startsWith("Taken back"));
+                    await until(() => text("caption") === before && text("status").startsWith("Undone"));
                     press("ar"[number % 2]);
                     await until(() => text("caption") !== before);
                 }
