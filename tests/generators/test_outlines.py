@@ -26,10 +26,10 @@ def overlap(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def test_together_they_know_more_than_their_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"_STEPS": 50, "_BATCH": 8, "_BACKBONE_SIZE": 64, "_MAX_TRAINING_PHOTOGRAPHS": 80}  # the last twenty did not teach
+    small = {"_ROUNDS": 2, "_STEPS": 60, "_BATCH": 4, "_BACKBONE_SIZE": 64, "_MAX_TRAINING_PHOTOGRAPHS": 60}  # the last ten did not teach
     for name, value in small.items():
         monkeypatch.setattr(_outlines, name, value)
-    images, truth = drawn(100, 64, 8)
+    images, truth = drawn(70, 64, 8)
     alone, together = (overlap(masks.numpy() > 127, truth) for masks in (segment(images), self_trained_masks(images, CPU)))
     print(f"alone {alone.mean():.3f}, together {together.mean():.3f}")
     assert together.mean() > alone.mean() + 0.04
