@@ -122,7 +122,7 @@ def test_killed_in_the_middle_of_training_and_resumed(small_collection: Collecti
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3])\n"
         "from made import train_tiny; from syntype.collection import Collection\n"
-        "train_tiny('dcgan', Collection.open(sys.argv[1]), Path(sys.argv[2]), steps=1_000_000, checkpoint_minutes=1e-6)\n"
+        "train_tiny('projected', Collection.open(sys.argv[1]), Path(sys.argv[2]), steps=1_000_000, checkpoint_minutes=1e-6)\n"
     )
     arguments = [sys.executable, "-c", script, str(small_collection.root), str(tmp_path / "killed"), str(Path(__file__).parents[1])]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -135,7 +135,7 @@ def test_killed_in_the_middle_of_training_and_resumed(small_collection: Collecti
     assert state.exists() and not (tmp_path / "killed/weights.safetensors").exists()
     reached = read_state(tmp_path / "killed")["step"]
     for name in ("killed", "whole"):
-        train_tiny("dcgan", small_collection, tmp_path / name, steps=reached + 3)
+        train_tiny("projected", small_collection, tmp_path / name, steps=reached + 3)
     assert (tmp_path / "whole/weights.safetensors").read_bytes() == (tmp_path / "killed/weights.safetensors").read_bytes()
 
 
