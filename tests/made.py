@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import DEFAULT, patch
 
 import numpy as np
 import pandas as pd
@@ -56,13 +58,15 @@ def tiny_config(family_name: str, **settings: object) -> TrainConfig:
     return TrainConfig.parse({"family": family_name, **plain, **settings})
 
 
-def train_tiny(family_name: str, collection: Collection, out: Path, **settings: object) -> TrainResult:
-    """Train the smallest model of a family, or go on where ``out`` holds one."""
+def train_tiny(family_name: str, collection: Collection, out: Path, *, previews: bool = False, **settings: object) -> TrainResult:
+    """Train the smallest model of a family, or go on where ``out`` holds one. Its previews take longer than its steps, and few tests see them."""
     from syntype.generators import train
+    from syntype.generators.engine.training import TrainingLoop
     from syntype.run import Run
 
     config = tiny_config(family_name, **settings)
-    with Run.start(out, "train", config, seed=config.seed, resume=True, quiet=True) as run:
+    unseen = nullcontext() if previews else patch.multiple(TrainingLoop, preview=DEFAULT, final_preview=DEFAULT)
+    with unseen, Run.start(out, "train", config, seed=config.seed, resume=True, quiet=True) as run:
         result = train(collection, config, out, run)
         run.finish(**result.summary())
     return result

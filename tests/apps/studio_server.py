@@ -95,7 +95,7 @@ def make_full(root: Path) -> Workspace:
 def make_generator(root: Path) -> Path:
     """A tiny generator of the two species of ``fish``, trained for two steps; it blends, varies, fills in and adapts."""
     photographs = make_collection(root / "fish", {"Aus primus": 16, "Bus secundus": 8})
-    return train_tiny("fastgan", photographs, root / "generator", steps=2).folder
+    return train_tiny("fastgan", photographs, root / "generator", steps=2, previews=True).folder
 
 
 @contextmanager

@@ -86,7 +86,10 @@ def long_training(client: httpx2.Client, workspace: Workspace, name: str) -> int
     return number
 
 
-def test_a_running_job_is_cancelled_with_its_work_kept_and_resumed(workspace: Workspace) -> None:
+def test_a_running_job_is_cancelled_with_its_work_kept_and_resumed_and_a_restarted_server_goes_on_with_it(workspace: Workspace) -> None:
+    def resumed(times: int) -> bool:
+        return client.get(f"/api/jobs/{number}/log").json().count("Resuming dcgan at step") == times
+
     with browser(workspace) as client:
         number = long_training(client, workspace, "slow")
         waiting = ask(client, kind="export", name="later", collection="fish")["id"]
@@ -101,18 +104,11 @@ def test_a_running_job_is_cancelled_with_its_work_kept_and_resumed(workspace: Wo
         assert client.post(f"/api/jobs/{number}/cancel").status_code == 422
         assert client.post(f"/api/jobs/{waiting}/resume").status_code == 422
         assert client.post(f"/api/jobs/{number}/resume").json()["status"] == "waiting"
-        until(lambda: "Resuming dcgan at step" in client.get(f"/api/jobs/{number}/log").json())
-        client.post(f"/api/jobs/{number}/cancel")
-        wait(client, number)
-
-
-def test_a_restarted_server_goes_on_with_the_job_from_its_checkpoint(workspace: Workspace) -> None:
-    with browser(workspace) as client:
-        number = long_training(client, workspace, "slow")
+        until(lambda: resumed(1))
     process = JobProcess(workspace.root / "jobs" / str(number))
     assert not process.is_alive(), "a server that stops in good order stops its jobs, and their work is kept"
     with browser(workspace) as client:
-        until(lambda: "Resuming dcgan at step" in client.get(f"/api/jobs/{number}/log").json())
+        until(lambda: resumed(2))
         client.post(f"/api/jobs/{number}/cancel")
         assert wait(client, number)["status"] == "cancelled"
 

@@ -31,7 +31,7 @@ def trained_folder(photographs: Collection, tmp_path_factory: pytest.TempPathFac
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (shared / name / "generator.json").exists():
                 steps = 6 if name == "latent_diffusion" else 3  # its first three train the autoencoder alone
-                train_tiny(name, photographs, shared / name, steps=steps, preview_every=2)
+                train_tiny(name, photographs, shared / name, steps=steps, preview_every=2, previews=True)
         return shared / name
 
     return get

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from importlib import import_module
 from pathlib import Path
@@ -167,23 +168,23 @@ def test_ctrl_c_keeps_what_is_finished(
     assert len(fits) == 6
 
 
-def test_several_processes_find_what_one_finds(reef: Collection, tmp_path: Path) -> None:
+def test_several_processes_find_what_one_finds_and_one_that_is_killed_costs_its_arm_alone(
+    reef: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = config(arms=FEW, classifier=ClassifierConfig(backbone="scratch", steps=4, batch_size=8))
     one = study(reef, asked, tmp_path / "one", Run.silent())
-    several = study(reef, asked.model_copy(update={"processes": 2}), tmp_path / "several", Run.silent())
-    assert several.results["effects"] == one.results["effects"]
-    again = study(reef, asked, tmp_path / "several", Run.silent())  # the number of processes is no part of what a study is
-    assert again.results["effects"] == one.results["effects"]
-
-
-def test_a_process_that_is_killed_costs_its_arm_alone(reef: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = config(arms=FEW, processes=2, classifier=ClassifierConfig(backbone="scratch", steps=4, batch_size=8))
+    shutil.copytree(tmp_path / "one", tmp_path / "several", ignore=shutil.ignore_patterns("arms", "results.json", "report.html"))
+    asked = asked.model_copy(update={"processes": 2})
     with monkeypatch.context() as patch:
         patch.setattr(import_module("syntype.study.running"), "_train", dies)
         with pytest.raises(TrainingError, match="--resume and fewer --processes"):
-            study(reef, asked, tmp_path / "out", Run.silent())
-    assert (tmp_path / "out/arms/real-0.npz").exists()
-    assert study(reef, asked, tmp_path / "out", Run.silent()).results["arms"].keys() == set(FEW)
+            study(reef, asked, tmp_path / "several", Run.silent())
+    assert [path.name for path in (tmp_path / "several/arms").iterdir()] == ["real-0.npz"]  # trained before the others began
+    several = study(reef, asked, tmp_path / "several", Run.silent())
+    assert several.results["arms"].keys() == set(FEW)
+    assert several.results["effects"] == one.results["effects"]
+    again = study(reef, asked.model_copy(update={"processes": 1}), tmp_path / "several", Run.silent())
+    assert again.results["effects"] == one.results["effects"]  # the number of processes is no part of what a study is
 
 
 def dies(number: int, name: str) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import pandas as pd
-from sklearn.metrics import cohen_kappa_score
 
 from syntype.collection.table import Collection
 
@@ -115,6 +114,8 @@ def cohen_kappa(first: Mapping[str, str], second: Mapping[str, str]) -> float | 
     ours, theirs = [first[image] for image in shared], [second[image] for image in shared]
     if len({*ours, *theirs}) == 1:  # scikit-learn divides 0 by 0 here
         return 1.0
+    from sklearn.metrics import cohen_kappa_score  # slow to import
+
     return float(cohen_kappa_score(ours, theirs))
 
 

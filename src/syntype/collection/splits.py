@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import DisjointSet
 
 __all__ = ["join_groups", "make_splits"]
 
@@ -40,6 +39,8 @@ def join_groups(groups: np.ndarray, species: np.ndarray, same: Iterable[tuple[in
             limit[label] += 1
     limit //= 2
     over = [any(count > limit[label] for label, count in unit.items()) for unit in held]
+    from scipy.cluster.hierarchy import DisjointSet  # slow to import
+
     units = DisjointSet(range(len(held)))
     for pairs, bounded in ((same, False), (near, True)):
         for a, b in pairs:

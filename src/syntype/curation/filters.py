@@ -6,10 +6,14 @@ held out, not single images, because images of one group are nearly equal.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from syntype.errors import CollectionError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 __all__ = ["SpeciesMargin", "Typicality"]
 
@@ -150,6 +154,8 @@ class _Classifier:
         self.classes, codes = np.unique(targets, return_inverse=True)
         self._model: LogisticRegression | None = None
         if len(self.classes) > 1:
+            from sklearn.linear_model import LogisticRegression  # slow to import
+
             self._model = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=2000, tol=1e-3)
             self._model.fit((chosen - self._mean) / self._scale, codes)
 

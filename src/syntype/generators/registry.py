@@ -31,11 +31,9 @@ def list_families() -> dict[str, str]:
         True
     """
     found = {}
-    for folder in family_folders:
-        for path in sorted(folder.glob("*.py")):
-            if not path.stem.startswith("_"):
-                documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-                found[path.stem] = documentation.partition("\n")[0]
+    for name, path in _files().items():
+        documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found[name] = documentation.partition("\n")[0]
     return found
 
 
@@ -48,8 +46,8 @@ def family(name: str) -> type[GenerativeModel]:
     """
     from syntype.generators.contract import GenerativeModel
 
-    if name not in list_families():
-        raise UnknownNameError("generator family", name, list_families())
+    if name not in _files():
+        raise UnknownNameError("generator family", name, _files())
     module = _load(name)
     models = [
         value
@@ -66,17 +64,27 @@ def family(name: str) -> type[GenerativeModel]:
 
 def families_that(ability: type) -> list[str]:
     """Names of the families with an ability, given as one of the contract's protocols; imports all families."""
-    return [name for name in list_families() if issubclass(family(name), ability)]
+    return [name for name in _files() if issubclass(family(name), ability)]
+
+
+def _files() -> dict[str, Path]:
+    """The file of each family, by its name; of two with the same name, the one in the earlier folder."""
+    files: dict[str, Path] = {}
+    for folder in family_folders:
+        for path in sorted(folder.glob("*.py")):
+            if not path.stem.startswith("_"):
+                files.setdefault(path.stem, path)
+    return files
 
 
 def _load(name: str) -> ModuleType:
-    folder = next(folder for folder in family_folders if (folder / f"{name}.py").is_file())
+    path = _files()[name]
     full = f"syntype.generators.families.{name}"
-    if folder == family_folders[0] or full in sys.modules:
+    if path.parent == family_folders[0] or full in sys.modules:
         return importlib.import_module(full)
-    spec = importlib.util.spec_from_file_location(full, folder / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(full, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{folder / name}.py cannot be imported")
+        raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[full] = module
     spec.loader.exec_module(module)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 
 __all__ = ["Calibration", "calibrate", "calibration_error", "energy_score", "temperature"]
@@ -72,6 +71,8 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     def negative_log_likelihood(log_temperature: float) -> float:
         return -float((weights * log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(labels)), labels]).sum())
+
+    from scipy.optimize import minimize_scalar  # slow to import
 
     return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from syntype.collection.bins import BINS, bins_of
 
@@ -83,6 +82,8 @@ def measure(labels: np.ndarray, predicted: np.ndarray, counts_real: np.ndarray) 
     num_species = len(counts_real)
     confusion = np.zeros((num_species, num_species), np.int64)
     if len(labels):  # scikit-learn refuses empty input
+        from sklearn.metrics import confusion_matrix  # slow to import
+
         confusion = confusion_matrix(labels, predicted, labels=np.arange(num_species))
     correct, true, claimed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     # scikit-learn's recall and F1 would count the confusions a second time, and give 0, not NaN, as F1 of an untested species that was predicted

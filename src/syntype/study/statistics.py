@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri as normal_quantile
+from scipy.special import stdtrit as student_quantile  # (degrees of freedom, probability); scipy.stats gives the same and is slow to import
 
 __all__ = ["FEW_SPECIES", "Effect", "mean_recall", "paired_effect", "species_recall"]
 
@@ -120,7 +120,7 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
     if num_species >= FEW_SPECIES:
         recall = np.stack([sums.sum(axis=1) / sizes.sum() for sums, sizes in clusters])  # (K, S)
         replicates = (_bootstrap_weights(rng, num_species, num_bootstrap) @ recall * of_seeds).sum(axis=1)
-        wider = _half_width(recall, level) / norm.ppf(1 - tail) / max(float(replicates.std()), 1e-12)
+        wider = _half_width(recall, level) / normal_quantile(1 - tail) / max(float(replicates.std()), 1e-12)
     else:
         replicates = np.zeros(num_bootstrap)
         for sums, sizes in clusters:
@@ -128,7 +128,7 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
             replicates += (weights @ sums.T * of_seeds).sum(axis=1) / (weights @ sizes) / num_species
         left, drawn = sum(len(sizes) - 1 for _, sizes in clusters), sum(len(sizes) for _, sizes in clusters) / num_species
         # few units: resampled, they spread too little, and by chance much too little (Student's t)
-        wider = np.sqrt(drawn / (drawn - 1)) * student.ppf(1 - tail, left) / norm.ppf(1 - tail) if left else 1.0
+        wider = np.sqrt(drawn / (drawn - 1)) * student_quantile(left, 1 - tail) / normal_quantile(1 - tail) if left else 1.0
     low, high = np.clip(value + wider * (np.quantile(replicates, [tail, 1 - tail]) - value), -1, 1)
     # Without this floor a handful of photographs that never change sides would pass for certainty: [0, 0].
     resolution = float(np.mean([1 / len(sizes) for _, sizes in clusters])) / num_species
@@ -158,7 +158,7 @@ def _half_width(table: np.ndarray, level: float) -> float:
         rest = np.square(table - rows[:, None] - columns + table.mean()).sum() / free.prod() / table.size
         parts = np.array([max(parts[0] - rest, 0.0), max(columns.var(ddof=1) / len(columns) - rest, 0.0), rest])
         left = np.array([*free, free.prod()])
-    return float(np.sqrt((parts * student.ppf((1 + level) / 2, left) ** 2).sum()))
+    return float(np.sqrt((parts * student_quantile(left, (1 + level) / 2) ** 2).sum()))
 
 
 def _bootstrap_weights(rng: np.random.Generator, number: int, num_bootstrap: int) -> np.ndarray:
