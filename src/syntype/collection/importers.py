@@ -125,7 +125,6 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
         (16, ('Pictopiscis alter', 'Pictopiscis primus'))
     """
     source, out = Path(source), Path(out)
-    source, out = Path(source), Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)
     items = _list(source, config, out, run)

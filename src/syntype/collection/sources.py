@@ -40,7 +40,7 @@ SIDECARS = frozenset(
         ".mat",
     }
 )
-"""Endings of files that commonly lie beside photographs: passed over without a word. Hidden files are too."""
+"""Endings of files that commonly lie beside photographs: skipped without a message, as hidden files are."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "file": ("file_name", "filename", "file", "image", "path", "file_path", "filepath", "image_path", "image_name"),
