@@ -1,4 +1,4 @@
-"""Photographs in, one table out."""
+"""Collections: folders of images, each with one table that describes them."""
 
 from syntype.collection.table import COLUMNS, SPLITS, Collection
 

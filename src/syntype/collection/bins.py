@@ -1,4 +1,4 @@
-"""Bins of real training images a species: how rare is rare (after the Fish-Vista benchmark's four groups)."""
+"""Bins by the number of real training images per species (following the four groups of the Fish-Vista benchmark)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UPPER = np.array([10, 100, 500])
 
 
 def bin_of(count: int) -> str:
-    """Bin of a species with ``count`` real training images; with 0 or 1 image it falls into the first.
+    """Bin of a species with ``count`` real training images. Species with 0 or 1 image are in the first bin.
 
     Example:
         >>> bin_of(6), bin_of(344)
@@ -23,5 +23,5 @@ def bin_of(count: int) -> str:
 
 
 def bins_of(counts: np.ndarray) -> np.ndarray:
-    """Position in ``BINS`` of every species: int64, the shape of ``counts``."""
+    """Position in ``BINS`` for each count: int64, same shape as ``counts``."""
     return np.searchsorted(_UPPER, np.asarray(counts)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""A collection as one file to hand on: labels, licences and provenance travel with the images."""
+"""Export of a collection to one file that contains the images with their labels, licences and provenance."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ __all__ = ["ExportConfig", "ExportResult", "export"]
 
 
 class ExportConfig(Settings):
-    """What to write."""
+    """Settings of ``export``."""
 
     layout: Literal["species", "collection", "table"] = "species"
-    """``species``: a zip with a folder per species and ``metadata.csv``; ``collection``: a zip that unpacks to a collection again, which the
-    Hugging Face ``imagefolder`` loader reads too; ``table``: the CSV alone."""
+    """``species``: a zip with one folder per species and ``metadata.csv``. ``collection``: a zip that unpacks to a collection; the Hugging Face
+    ``imagefolder`` loader can read it too. ``table``: only the CSV."""
     usable: bool = True
-    """Leave out what curation or an expert refused."""
+    """Leave out images that curation or an expert refused."""
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written: the file, and how many images it holds or lists."""
+    """The exported file, the number of images it contains (or lists, for ``table``), and its size in bytes."""
 
     file: Path
     num_images: int
     num_bytes: int
 
     def summary(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The values that ``--json`` prints."""
         return {"file": str(self.file), "num_images": self.num_images, "num_bytes": self.num_bytes}
 
 
 @keeps_run("export")
 def export(collection: Collection, config: ExportConfig, out: Path | str, run: Run = OWN_RUN) -> ExportResult:
-    """Write ``out``/NAME.zip (or NAME.csv), whole or not at all, and then ``export.json``, which names it.
+    """Write ``out``/NAME.zip (or NAME.csv), and then ``export.json``, which contains its name.
 
-    Images keep their bytes, and so the marks inside synthetic ones.
+    An interrupted export leaves no incomplete file. Image files are copied byte for byte, so the marks inside synthetic images are kept.
 
     Args:
-        collection: what to pack; a view (``select``) packs its rows only.
+        collection: the collection to export; of a view (``select``), only its rows are exported.
         config: layout of the file, and whether refused images are left out.
-        out: folder to write; new or empty.
+        out: folder to write to; new or empty.
         run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        the file, how many images it holds or lists, and its size in bytes.
+        the file, the number of images it contains or lists, and its size in bytes.
 
     Raises:
         CollectionError: there is nothing to export, or an image file is missing.
@@ -87,7 +87,7 @@ def _write_zip(chosen: Collection, layout: str, file: Path, run: Run) -> None:
     names = chosen.table["file_name"].tolist() if layout == "collection" else _by_species(chosen.table)
     sources = [chosen.path(row) for row in range(len(chosen))]
     table = chosen.table.assign(file_name=pd.array(names, dtype="string"))
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # images are compressed already
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # image files are already compressed
         if layout == "collection":
             with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
                 Collection.create(scratch, table, name=chosen.name, species=chosen.species, **_origin(chosen))
@@ -107,7 +107,7 @@ def _origin(collection: Collection) -> dict[str, Any]:
 
 
 def _by_species(table: pd.DataFrame) -> list[str]:
-    """``<species>/<image_id>.<ending>`` for every row; each species has a folder of its own, whatever its name holds."""
+    """``<species>/<image_id>.<ending>`` for every row. Each species has its own folder, whatever characters its name contains."""
     folders: dict[str, str] = {}
     taken: Counter[str] = Counter()
     names = []
@@ -119,11 +119,11 @@ def _by_species(table: pd.DataFrame) -> list[str]:
 
 
 def _own(name: str, taken: Counter[str]) -> str:
-    """The name, or the name with a number if it is taken, upper and lower case being alike."""
+    """The name, with a number added if it is already taken. Upper and lower case count as the same."""
     taken[name.lower()] += 1
     return name if taken[name.lower()] == 1 else _own(f"{name}-{taken[name.lower()]}", taken)
 
 
 def _plain(text: str) -> str:
-    """Letters, digits, hyphens and underscores: safe in an archive, whoever unpacks it."""
+    """Keep letters, digits, hyphens and underscores; these are safe in file names on every operating system."""
     return re.sub(r"[^\w-]+", "_", text).strip("_-")[:100]

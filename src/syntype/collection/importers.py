@@ -1,4 +1,4 @@
-"""Photographs from a folder per species, or from a table of file names, become a Collection."""
+"""Import of photographs into a collection, from one folder per species or from a table of file names."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ _SHOWN = 5
 
 
 class CollectConfig(Settings):
-    """How photographs are imported. A column that is not named is looked for under its usual names (``sources.SYNONYMS``)."""
+    """Settings of ``collect``. If a column is not given here, its usual names are tried (``sources.SYNONYMS``)."""
 
     file_column: str | None = None
     species_column: str | None = None
     group_column: str | None = None
-    """Observation, specimen or video track: its images never straddle a split."""
+    """Column with the observation, specimen or video track. All images of one group go into the same split."""
     licence_column: str | None = None
     box_column: str | None = None
-    """Left, top, right, bottom in pixels of the upright image."""
+    """Column with the bounding box: left, top, right, bottom in pixels of the image after EXIF rotation."""
     origin: Literal["real", "synthetic"] = "real"
-    """``synthetic``: images from any generator, to be judged like Syntype's own; they get no split."""
+    """``synthetic``: images from any generator, to be evaluated in the same way as Syntype's own images. They are assigned no split."""
     seed: int = Field(0, ge=0)
-    """Decides the splits."""
+    """Random seed of the assignment to splits."""
     test_fraction: float = Field(0.25, ge=0, le=0.5)
     val_fraction: float = Field(0.15, ge=0, le=0.4)
     name: str | None = None
-    """The collection's name; by default that of the folder it is written to."""
+    """The collection's name. Default: the name of its folder."""
     terms: str | None = None
-    """Terms of use that hold for every image without terms of its own."""
+    """Terms of use of the images for which the table gives no terms."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class CollectResult:
     """What was imported.
 
     Attributes:
-        num_groups: distinct groups; an image without a group counts as one.
-        num_refused: files or rows set aside; together with ``num_images`` all that were looked at.
-        num_duplicates: images whose bytes an earlier image has too.
+        num_groups: number of distinct groups; each image without a group counts as one group.
+        num_refused: number of files or rows that were not imported. ``num_refused`` plus the number of images is the number of files or rows read.
+        num_duplicates: number of images whose file is identical to that of an earlier image.
         splits: number of images in each split.
     """
 
@@ -72,7 +72,7 @@ class CollectResult:
     splits: dict[str, int]
 
     def summary(self) -> dict[str, Any]:
-        """The counts, as plain values."""
+        """The counts as plain values, as ``--json`` prints them."""
         return {
             "num_images": len(self.collection),
             "num_species": len(self.collection.species),
@@ -85,7 +85,7 @@ class CollectResult:
 
 @dataclass(frozen=True)
 class _Image:
-    """What reading one file gave."""
+    """One image file that was read and copied."""
 
     file_name: str
     width: int
@@ -100,23 +100,23 @@ class _Image:
 def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run = OWN_RUN) -> CollectResult:
     """Import photographs into a new collection.
 
-    ``source`` is a folder with one sub-folder a species (underscores stand for spaces), a folder of images of one species, a CSV or
-    Parquet table, or a folder with such a table (``metadata.csv`` or ``metadata.parquet``: another collection). Every file is
-    read once, checked by decoding it, and copied byte for byte. What cannot be used stands with its reason in ``refused.csv``.
-    The table is written last: an interrupted import does not open as a collection.
+    ``source`` is one of these: a folder with one sub-folder per species (underscores stand for spaces); a folder of images of one
+    species; a CSV or Parquet table; a folder that contains ``metadata.csv`` or ``metadata.parquet`` (such as another collection).
+    Every file is read once, checked by decoding it, and copied byte for byte. Files that cannot be used are listed in ``refused.csv``
+    with the reason. The table is written last, so an interrupted import cannot be opened as a collection.
 
     Args:
         source: a folder with one sub-folder per species, or a table (see above).
-        config: names of columns, shares of the splits, the seed that decides them.
+        config: column names, fractions of the validation and test split, and the random seed of the splits.
         out: folder of the new collection; new or empty.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        the collection, and numbers of groups, refused files, duplicates, and images per split.
+        the collection, and the numbers of groups, refused files, duplicates and images per split.
 
     Raises:
         InputError: the source is missing or has nothing to import, a column is missing, or ``out`` is already a collection.
-        CollectionError: not a single image could be used.
+        CollectionError: no image could be used.
 
     Example:
         >>> import syntype
@@ -146,7 +146,7 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     if refused:
         _tell_refused(refused, out, run)
     if not images:
-        raise CollectionError(f"{source}: not one of {len(items)} files could be used. The reasons stand in {out / 'refused.csv'}.")
+        raise CollectionError(f"{source}: not one of {len(items)} files could be used. The reasons are in {out / 'refused.csv'}.")
     table = _table(kept, images, config)
     _split(table, images, config)
     step = {"stage": "collect", "source": str(source), "settings": config.model_dump(mode="json")}
@@ -183,7 +183,7 @@ def _list(source: Path, config: CollectConfig, out: Path, run: Run) -> list[Entr
 
 
 def _read(job: tuple[Entry, str], out: Path) -> _Image | Refused:
-    """Read, check and copy one file; runs in a thread."""
+    """Read, check and copy one file. Called from several threads."""
     entry, stem = job
     try:
         data = read_bytes(entry.path)
@@ -201,7 +201,7 @@ def _read(job: tuple[Entry, str], out: Path) -> _Image | Refused:
 
 
 def _file_stems(entries: Sequence[Entry]) -> list[str]:
-    """A file name without its ending for every entry: ``images/<species>/<name>``, unique whatever the file system's case rules."""
+    """A file name without its ending for every entry: ``images/<species>/<name>``. Unique also if case is ignored."""
     folders: dict[str, str] = {}
     taken: Counter[str] = Counter()
     stems = []
@@ -213,7 +213,7 @@ def _file_stems(entries: Sequence[Entry]) -> list[str]:
 
 
 def _slug(text: str) -> str:
-    """ASCII letters, digits, hyphens and underscores: safe as a name on every file system."""
+    """Reduce a text to ASCII letters, digits, hyphens and underscores, which every file system allows in names."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:100]
 
@@ -257,7 +257,7 @@ def _table(entries: Sequence[Entry], images: Sequence[_Image], config: CollectCo
 
 
 def _fit_box(entry: Entry, image: _Image) -> tuple[str | None, str | None]:
-    """The entry's box cut to the image, as JSON; and what to note if there is no using it."""
+    """The entry's box as JSON, clipped to the image, and a note if the box cannot be used."""
     if entry.box is None:
         return None, entry.note
     left, top, right, bottom = entry.box
@@ -268,7 +268,7 @@ def _fit_box(entry: Entry, image: _Image) -> tuple[str | None, str | None]:
 
 
 def _split(table: pd.DataFrame, images: Sequence[_Image], config: CollectConfig) -> None:
-    """Fill in the column ``split``; groups that share (nearly) the same picture go together."""
+    """Fill in the column ``split``. Groups that contain the same or nearly the same picture are put into the same split."""
     if config.origin == "synthetic":
         table["split"] = None
         return
@@ -282,7 +282,7 @@ def _split(table: pd.DataFrame, images: Sequence[_Image], config: CollectConfig)
 
 
 def _write_refused(path: Path, refused: Sequence[Refused]) -> None:
-    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:  # file names need not be valid UTF-8
+    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:  # some file names are not valid UTF-8
         writer = csv.writer(file)
         writer.writerow(["file", "row", "reason", "hint"])
         writer.writerows([item.file, "" if item.row is None else item.row, item.reason, item.hint] for item in refused)

@@ -1,4 +1,4 @@
-"""What is in a collection: the long tail, the licences, the duplicates and the problems."""
+"""Summary of a collection: images per species, licences, duplicates and problems."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from syntype.run import OWN_RUN, Run
 
 __all__ = ["InspectResult", "inspect", "plot_long_tail"]
 
-_COLOURS = ("#b2182b", "#ef8a62", "#67a9cf", "#2166ac")  # red is rare; told apart by the colour-blind too
+_COLOURS = ("#b2182b", "#ef8a62", "#67a9cf", "#2166ac")  # from red (rare) to blue (common); readers with colour blindness can tell them apart
 _SHOWN = 8
 
 
@@ -31,10 +31,10 @@ class InspectResult:
     """What ``inspect`` found.
 
     Attributes:
-        species: one row a species, the most common first: ``species``, ``images``, ``groups``, the splits, ``bin``.
+        species: one row per species, the most common first: ``species``, ``images``, ``groups``, images in each split, ``bin``.
         near: pairs of near duplicates: ``first``, ``second`` (image_id), ``detail``, ``same_group``, ``same_split``, ``same_species``.
-        problems: sentences, the gravest first.
-        counts: everything else, as plain values.
+        problems: one sentence each, the most serious first.
+        counts: all other results, as plain values.
     """
 
     name: str
@@ -44,11 +44,11 @@ class InspectResult:
     counts: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
-        """All of it as plain values; the near duplicates as numbers only."""
+        """All results as plain values. Near duplicates are only counted, not listed."""
         return {"name": self.name, **self.counts, "problems": list(self.problems), "species": self.species.to_dict(orient="records")}
 
     def text(self) -> str:
-        """For a terminal."""
+        """All results as text for a terminal."""
         c = self.counts
         lines = [f"{self.name}: {c['num_images']:,} images, {c['num_species']:,} species, {c['num_groups']:,} groups", ""]
         shown = self.species if len(self.species) <= 40 else pd.concat([self.species.head(20), self.species.tail(20)])
@@ -75,16 +75,18 @@ class InspectResult:
 
 
 def inspect(collection: Collection, run: Run = OWN_RUN, encode: Callable[[np.ndarray], np.ndarray] | None = None) -> InspectResult:
-    """Count, and look for what would spoil a verdict: duplicates and groups across splits, one picture under two names, odd names.
+    """Count images, and look for problems that would make the verdict of a study unreliable.
+
+    These are: duplicates or groups in more than one split, one picture under two species, and species names that are nearly the same.
 
     Args:
-        collection: any collection; nothing in it is changed.
-        run: where progress and messages go; by default standard error.
-        encode: images (uint8 NHWC) -> features, float (N, D), to confirm near duplicates by more than hashes and thumbnails; for example
-            ``load_encoder("lite2").encode``.
+        collection: any collection; it is not changed.
+        run: Records progress and messages. Default: standard error.
+        encode: function from images (uint8, NHWC) to features (float, shape (N, D)). If given, near duplicates must be similar in these features
+            too, not only in hashes and thumbnails. Example: ``load_encoder("lite2").encode``.
 
     Returns:
-        tables of species and near duplicates, problems as sentences, and counts.
+        tables of species and of near duplicates, problems as sentences, and counts.
 
     Example:
         >>> import syntype
@@ -145,7 +147,7 @@ def _species_table(collection: Collection) -> pd.DataFrame:
 def _near(collection: Collection, encode: Callable[[np.ndarray], np.ndarray] | None) -> pd.DataFrame:
     table, groups = collection.table, collection.groups()
     whole = collection.where(np.ones(len(table), dtype=bool))
-    whole.table["box"] = None  # a box shows one fish of a picture; duplicates are a matter of the whole
+    whole.table["box"] = None  # compare whole pictures: a box contains only one fish
 
     def thumbnails(rows: np.ndarray) -> np.ndarray:
         return np.stack(list(whole.iterate_pixels(THUMBNAIL, rows)))
@@ -174,7 +176,7 @@ def _problems(collection: Collection, species: pd.DataFrame, near: pd.DataFrame,
     names_of = table.groupby("sha256")["species"].nunique()
     if (double := table[table["sha256"].isin(names_of.index[names_of > 1])]).size:
         rows = [" and ".join(sorted(set(part["species"].dropna()))) for _, part in double.groupby("sha256")]
-        found.append(f"{len(rows)} pictures stand under two species: {_some(sorted(set(rows)))}. Remove the wrong rows.")
+        found.append(f"{len(rows)} pictures are listed under two species: {_some(sorted(set(rows)))}. Remove the wrong rows.")
     if count := int((~near["same_split"]).sum()):
         found.append(f"{count} pairs of near duplicates lie in different splits: the test is a little easier than it should be.")
     if count := int((~near["same_species"]).sum()):
@@ -199,10 +201,10 @@ def _problems(collection: Collection, species: pd.DataFrame, near: pd.DataFrame,
 
 
 def _like_names(names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Pairs of names that differ in case, spacing or punctuation only, or in one or two letters of a long word."""
+    """Pairs of names that differ only in case, spacing or punctuation, or, if long (10 letters or more), in one or two letters."""
     plain = sorted(("".join(letter for letter in name.casefold() if letter.isalnum()), name) for name in names)
     pairs = []
-    # misspellings mostly share a beginning or an end: sorted either way, they are neighbours
+    # Misspelt names mostly share the beginning or the end, so they are neighbours when names are sorted by letters from the left or the right.
     for order in (plain, sorted(plain, key=lambda item: item[0][::-1])):
         for (a, first), (b, second) in pairwise(order):
             same = a == b or (min(len(a), len(b)) >= 10 and SequenceMatcher(None, a, b, autojunk=False).ratio() > 0.95)
@@ -232,11 +234,11 @@ def _some(names: list[str]) -> str:
 
 
 def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
-    """Draw the number of training images of every species, the most common first, on a logarithmic scale, coloured by bin.
+    """Plot the number of training images of every species on a logarithmic scale, the most common first, coloured by bin.
 
     Args:
-        counts: images a species, or a collection (its training images; all, where it has no splits).
-        path: .png, .svg or .pdf.
+        counts: number of images per species; or a collection, of which the training images are counted (all images, if it has no splits).
+        path: file to write, ending in .png, .svg or .pdf.
 
     Returns:
         ``path``.
@@ -267,7 +269,7 @@ def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
         axes.set_xticks(where, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9, style="italic")
         for x, count in zip(where, heights, strict=True):
             axes.annotate(f"{int(count):,}", (x, max(count, 1)), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7, color="#333333")
-    else:  # bars thinner than a pixel would be drawn at random: fill steps instead
+    else:  # bars thinner than a pixel are drawn unevenly, so fill the area under steps instead
         for name, colour in colours.items():
             inside = [position for position, of in enumerate(bins) if of == name]
             if inside:

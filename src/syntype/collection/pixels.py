@@ -1,12 +1,13 @@
-"""Pixels of a collection at one size, decoded once and kept in a memory-mapped cache.
+"""Pixels of a collection at a given size, decoded once and stored in a memory-mapped cache.
 
     ROOT/.cache/
       pixels-64-<id>.npy    uint8 (n, 64, 64, 3)
-      pixels-64-<id>.keys   .npy of n keys: what each row shows (bytes of the file, box, version of the method)
-      pixels-640x1024-...   likewise, 640 high and 1024 wide
+      pixels-64-<id>.keys   n keys in .npy format; each is a hash of the file's bytes, the box and the version of the method
+      pixels-640x1024-...   the same for images 640 pixels high and 1024 wide
 
-A pair of files is a segment: written under a temporary name, then renamed, keys last; never changed afterwards. So two processes
-may write at once (a picture stands twice, no harm), and a crash leaves at most a temporary file, which is swept away a day later.
+A pair of files is called a segment. Each file is written under a temporary name and then renamed, the keys last; it is never changed
+afterwards. So two processes may write at the same time; at worst a picture is stored twice. A crash leaves at most a temporary file,
+which is deleted when the cache is written to a day or more later.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ from syntype.errors import CollectionError, InputError
 __all__ = ["MARGIN", "crop_square", "crop_to", "iterate_pixels", "read_pixels", "window"]
 
 MARGIN = 0.06
-"""Room left around a box on each side, as a fraction of its longer side, where the photograph has it."""
-_VERSION = "3"  # change it when the same file would give other pixels
+"""Margin on each side of a box, as a fraction of its longer side, as far as the photograph extends."""
+_VERSION = "3"  # change it whenever the same file would give other pixels than before
 _DAY = 86400
 
 
 def read_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int]) -> np.ndarray:
-    """Decoded images of a collection's rows, from the cache where they are there: uint8, shape (num_images, height, width, 3), RGB 0..255.
+    """Decoded images of a collection's rows, read from the cache if possible: uint8, shape (num_images, height, width, 3), RGB 0..255.
 
-    Rows that lie one after another in the cache come as a memory map (copy-on-write, so it may be changed without harm to the
-    cache); others are copied. Where the folder cannot be written, nothing is cached.
+    If the rows are consecutive in the cache, the result is a memory map (copy-on-write, so changes do not reach the cache). Otherwise
+    they are copied into memory. If the folder cannot be written, nothing is cached.
 
     Args:
         root: the collection's folder.
@@ -58,18 +59,18 @@ def read_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int]) ->
     place = cache.find(keys)
     missing = np.flatnonzero(place < 0)
     if len(missing):
-        # duplicates are written again: a segment in the order of the table can be used without copying
+        # duplicates are written too, so that the segment is in the order of the table and can be used without copying
         if not cache.write(keys[missing], iterate_pixels(root, table, shape, missing)):
             return _in_memory(root, table, shape, keys)
         cache = _Cache(root / ".cache", shape)
         place = cache.find(keys)
-        if (place < 0).any():  # somebody has deleted the cache meanwhile
+        if (place < 0).any():  # the cache was deleted in the meantime
             return _in_memory(root, table, shape, keys)
     return cache.take(place)
 
 
 def iterate_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int], rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Decode the given rows (all by default) one after another, without the cache: uint8, shape (height, width, 3) each."""
+    """Decode the given rows (default: all) one after another, without the cache: each uint8, shape (height, width, 3)."""
     shape = (size, size) if isinstance(size, int) else size
     names, boxes = table["file_name"].tolist(), table["box"].tolist()
 
@@ -78,19 +79,19 @@ def iterate_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int],
         try:
             return crop_to(shape, decode(root / names[row]), None if pd.isna(box) else json.loads(box))
         except InputError as error:
-            raise CollectionError(f"{error} It was sound when imported: put it back, or import again.") from None
+            raise CollectionError(f"{error} It could be read when it was imported: put it back, or import again.") from None
 
     return in_threads(one, range(len(names)) if rows is None else [int(row) for row in rows])
 
 
 def window(width: int, height: int, box: list[float] | None, shape: tuple[int, int] = (1, 1)) -> tuple[int, int, int, int]:
-    """The part of an image to show: left, top, width, height in pixels; it may reach beyond the image where that cannot be helped.
+    """The part of an image to show: left, top, width, height in pixels. It reaches beyond the image only if the image is too small.
 
-    With a box it holds the whole box and, where the photograph has room, ``MARGIN`` on each side; it is moved rather than padded.
-    Without one it holds the whole image.
+    With a box, it contains the whole box and, where the photograph has room, ``MARGIN`` on each side. At the edge of the photograph it is
+    moved inwards, to avoid padding. Without a box, it contains the whole image.
 
     Args:
-        shape: height and width of what is to be shown; only their ratio matters.
+        shape: height and width of the result; only their ratio matters.
     """
     unit_height, unit_width = shape[0] / max(shape), shape[1] / max(shape)
     if box is None:
@@ -100,7 +101,7 @@ def window(width: int, height: int, box: list[float] | None, shape: tuple[int, i
     left, top = max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[1])))
     right, bottom = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
     longest = max((right - left) / unit_width, (bottom - top) / unit_height)
-    longer = min(longest * (1 + 2 * MARGIN), max(longest, min(width / unit_width, height / unit_height)))  # the margin is never worth padding
+    longer = min(longest * (1 + 2 * MARGIN), max(longest, min(width / unit_width, height / unit_height)))  # rather no margin than padding
     wide, high = round(longer * unit_width), round(longer * unit_height)
     return _place(left, right, wide, width), _place(top, bottom, high, height), wide, high
 
@@ -112,18 +113,18 @@ def _place(start: int, stop: int, side: int, length: int) -> int:
 
 
 def crop_square(pixels: np.ndarray, size: int, box: list[float] | None = None) -> np.ndarray:
-    """Crop or pad to a square and scale it, as ``crop_to`` does."""
+    """Crop or pad to a square of ``size`` pixels; see ``crop_to``."""
     return crop_to((size, size), pixels, box)
 
 
 def crop_to(shape: tuple[int, int], pixels: np.ndarray, box: list[float] | None = None) -> np.ndarray:
-    """Crop or pad to the ratio of ``shape`` and scale, never stretching: uint8 (height, width, 3) -> uint8 (*shape, 3).
+    """Crop or pad to the ratio of ``shape`` and scale, without stretching: uint8 (height, width, 3) -> uint8 (*shape, 3).
 
-    What the photograph lacks is the image mirrored at its edge, melting within a twelfth to a quarter of the side into the blurred
-    colours of the edge: a sharp bar would be learnt by generators, and so would a mirrored fish.
+    The padding is the image mirrored at its edge. Within a twelfth to a quarter of the side it changes gradually into the blurred colours
+    of the edge. Generators would learn to draw a sharp bar or a mirrored fish.
 
     Args:
-        box: left, top, right, bottom in pixels; all of it stays in the picture.
+        box: left, top, right, bottom in pixels; the result shows all of it.
     """
     height, width = pixels.shape[:2]
     left, top, wide, high = window(width, height, box, shape)
@@ -137,7 +138,7 @@ def crop_to(shape: tuple[int, int], pixels: np.ndarray, box: list[float] | None 
 
 
 def _pad(inner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Centre ``inner``, which is too low or too narrow but not both, and fill the rest from its edges."""
+    """Centre ``inner``, which is either too low or too narrow (never both), and fill the rest from its edges."""
     lacking = (shape[0] - inner.shape[0], shape[1] - inner.shape[1])
     size = shape[0] if lacking[0] else shape[1]
     before = (lacking[0] // 2, lacking[1] // 2)
@@ -149,8 +150,8 @@ def _pad(inner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     edge = _edge_colours(inner, margins, size)
     rows = np.maximum(before[0] - np.arange(shape[0]), np.arange(shape[0]) - (shape[0] - 1 - after[0])).clip(0)
     columns = np.maximum(before[1] - np.arange(shape[1]), np.arange(shape[1]) - (shape[1] - 1 - after[1])).clip(0)
-    distance = (rows[:, None] + columns[None, :])[:, :, None] / size  # one of the two is 0: only one direction is padded
-    # a narrow strip may mirror a quarter of the side; wide ones stand beside slim pictures, whose animal would be mirrored too
+    distance = (rows[:, None] + columns[None, :])[:, :, None] / size  # one of the two is 0, as only one direction is padded
+    # A narrow strip may mirror up to a quarter of the side. A wide strip is next to a narrow picture, whose animal would be mirrored too.
     reach = np.clip(0.025 / (max(after) / size), 0.08, 0.25)
     blur = np.clip(distance / (0.4 * reach), 0, 1)
     melt = np.clip(distance / reach, 0, 1)
@@ -161,7 +162,7 @@ def _pad(inner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _edge_colours(inner: np.ndarray, margins: Any, size: int) -> np.ndarray:
-    """The outermost lines of ``inner``, carried outwards to ``size`` and blurred: float32, as large as the padded image."""
+    """The outermost lines of ``inner``, blurred and repeated outwards: float32, as large as the padded image (``size`` in that direction)."""
     vertical = margins[0][0] + margins[0][1] > 0
     lines = inner if vertical else inner.transpose(1, 0, 2)
     depth = max(1, len(lines) // 12)
@@ -173,7 +174,7 @@ def _edge_colours(inner: np.ndarray, margins: Any, size: int) -> np.ndarray:
 
 
 def _keys(table: pd.DataFrame) -> np.ndarray:
-    """What each row shows, as 32 hex digits: bytes, shape (num_images,)."""
+    """The cache key of each row, 32 hex digits: dtype S32, shape (num_images,)."""
     rows = zip(table["sha256"].fillna("").tolist(), table["box"].fillna("").tolist(), table["file_name"].tolist(), strict=True)
     return np.array([hashlib.blake2b(f"{_VERSION}|{sha or name}|{box}".encode(), digest_size=16).hexdigest() for sha, box, name in rows], dtype="S32")
 
@@ -187,7 +188,7 @@ def _in_memory(root: Path, table: pd.DataFrame, shape: tuple[int, int], keys: np
 
 
 class _Cache:
-    """The segments of one size, read when the object is made."""
+    """The segments of one size that exist when the object is created."""
 
     def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
         self.folder, self.shape = folder, shape
@@ -199,7 +200,7 @@ class _Cache:
                 found = np.load(path, allow_pickle=False)
                 images = np.load(path.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)
             except (OSError, ValueError, EOFError):
-                continue  # deleted meanwhile, or damaged from outside: decode again
+                continue  # deleted in the meantime, or damaged: the images are decoded again
             if images.shape == (len(found), *shape, 3) and images.dtype == np.uint8:
                 keys.append(found)
                 self.segments.append(images)
@@ -207,7 +208,7 @@ class _Cache:
         self.keys = np.concatenate(keys) if keys else np.empty(0, dtype="S32")
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """Position of each key in the segments laid end to end, or -1: int64."""
+        """Position of each key in the concatenated segments: int64, -1 if not found."""
         order = np.argsort(self.keys, kind="stable")
         if not len(order):
             return np.full(len(keys), -1)
@@ -216,7 +217,7 @@ class _Cache:
         return np.where(self.keys[found] == keys, found, -1)
 
     def take(self, place: np.ndarray) -> np.ndarray:
-        """The images at these positions; not copied where they lie one after another in a segment."""
+        """The images at these positions. They are not copied if they are consecutive in one segment."""
         segment = np.searchsorted(self.starts, place, side="right") - 1
         start, number = int(place[0]), int(segment[0])
         stop = start + len(place)
@@ -235,7 +236,7 @@ class _Cache:
         try:
             self.folder.mkdir(exist_ok=True)
             self._sweep()
-            with temporary.open("wb") as file:  # plain writes: a full disk is an error here, but a crash through a memory map
+            with temporary.open("wb") as file:  # if the disk is full, plain writes raise an error; a memory map would crash the process
                 header = {"descr": "|u1", "fortran_order": False, "shape": (len(keys), *self.shape, 3)}
                 np.lib.format.write_array_header_1_0(file, header)
                 for image in images:

@@ -1,8 +1,8 @@
-"""The reef: a drawn collection that needs no download, and whose true distribution is known.
+"""The reef: a collection of drawn images of invented fish species. It needs no download, and its true distribution is known.
 
-Species are invented; individuals are drawn afresh from (seed, species, individual, frame), so a larger reef holds the smaller
-one's animals, and ``draw_images`` gives as many further individuals as an experiment asks for: the ``oracle``.
-The reef tests Syntype and shows what it does. It is no evidence about living fishes.
+Each image depends only on (seed, species, individual, frame), so a larger reef contains the individuals of a smaller one with the same
+seed. ``draw_images`` draws any number of further individuals; the ``oracle`` arm of a study uses them.
+The reef is for tests and demonstrations of Syntype. Results on it are no evidence about living fishes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ReefConfig", "draw_images", "draw_reef", "reef_config", "species_names", "training_counts"]
 
-_PURPOSE = {"train": 11, "val": 12, "test": 13, "oracle": 14, "rank": 15, "track": 16}  # streams of random numbers
+_PURPOSE = {"train": 11, "val": 12, "test": 13, "oracle": 14, "rank": 15, "track": 16}  # numbers of separate random streams
 _MAX_TRACK = 4
 
 LICENCE = "CC0-1.0"
@@ -37,23 +37,23 @@ TERMS = "Drawn by Syntype; shows invented species. Not a photograph and not evid
 
 
 class ReefConfig(Settings):
-    """Which reef to draw. The species' training images follow a power law: ``max_images / rank ** tail``, at least ``min_images``."""
+    """Settings of a reef. The number of training images per species follows a power law: ``max_images / rank ** tail``, at least ``min_images``."""
 
     num_species: int = Field(24, ge=2)
     size: int = Field(64, ge=16, le=1024)
     """Side of the images, in pixels."""
     seed: int = Field(0, ge=0)
-    """Another seed, another reef: other species and other individuals."""
+    """Another seed gives other species and other individuals."""
     max_images: int = Field(120, ge=1)
-    """Training images of the commonest species."""
+    """Number of training images of the most common species."""
     min_images: int = Field(6, ge=1)
-    """Training images of the rarest species."""
+    """Number of training images of the rarest species."""
     tail: float = Field(0.9, ge=0)
-    """Exponent of the power law; 0 makes every species as common as the first."""
+    """Exponent of the power law. With 0, all species have ``max_images`` training images."""
     num_val: int = Field(4, ge=0)
-    """Validation images of every species, each of another individual."""
+    """Validation images per species, each of a different individual."""
     num_test: int = Field(12, ge=0)
-    """Test images of every species, each of another individual."""
+    """Test images per species, each of a different individual."""
 
     @model_validator(mode="after")
     def _counts_in_order(self) -> ReefConfig:
@@ -77,7 +77,7 @@ class _Picture:
 
 
 def species_names(config: ReefConfig) -> tuple[str, ...]:
-    """Names of the reef's species: invented binomials, systematic, no real taxa. Congeners (equal first words) look alike.
+    """Names of the reef's species: invented binomials, not names of real taxa. Species of the same genus (first word) look similar.
 
     Example:
         >>> species_names(ReefConfig(num_species=2))
@@ -87,7 +87,7 @@ def species_names(config: ReefConfig) -> tuple[str, ...]:
 
 
 def training_counts(config: ReefConfig) -> np.ndarray:
-    """Training images of each species: int64, shape (num_species,). Ranks are dealt at random, so that congeners differ in rarity."""
+    """Training images of each species: int64, shape (num_species,). Ranks are assigned at random, so that species of one genus differ in rarity."""
     ranks = np.random.default_rng([config.seed, _PURPOSE["rank"]]).permutation(config.num_species) + 1
     return np.maximum(config.min_images, np.rint(config.max_images / ranks**config.tail)).astype(np.int64)
 
@@ -96,16 +96,17 @@ def training_counts(config: ReefConfig) -> np.ndarray:
 def draw_reef(config: ReefConfig, out: Path | str, run: Run = OWN_RUN) -> CollectResult:
     """Draw a reef into the new collection ``out``.
 
-    Training images come in tracks of one to four frames of one individual before one background (column ``group``); every validation
-    and test image shows an individual of its own. Splits are set; origin is ``real``, since the reef stands in for photographs.
+    Training images come in tracks of one to four frames that show one individual before one background (column ``group``). Every
+    validation and test image shows a different individual. The column ``split`` is filled in. The column ``origin`` is ``real``,
+    because the drawn images take the place of photographs.
 
     Args:
-        config: number of species, size, long tail, seed.
+        config: number of species, image size, number of images per species, seed.
         out: folder of the new collection; new or empty.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        the collection, and its counts as for ``collect``.
+        the collection and its counts, as from ``collect``.
 
     Raises:
         InputError: ``out`` is already a collection.
@@ -174,15 +175,15 @@ def _pictures(config: ReefConfig, species: int, num_train: int) -> Iterator[_Pic
 
 
 def draw_images(config: ReefConfig, labels: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray, size: int | None = None) -> np.ndarray:
-    """Draw fresh individuals from the reef's true distribution; none of them is in the collection that ``draw_reef`` makes.
+    """Draw new individuals from the reef's true distribution. None of them is in the collection that ``draw_reef`` makes.
 
-    One (label, seed), one image: whatever else is in the call, and whatever the reef's counts.
+    The same label and seed always give the same image. It does not depend on the other arguments, nor on the number of images in the reef.
 
     Args:
-        config: the reef; only its seed, number of species and size matter here.
+        config: the reef; only its seed, number of species and size are used.
         labels: positions in ``species_names(config)``.
         seeds: one for each label, 0 or greater.
-        size: side in pixels; by default that of the reef.
+        size: side in pixels. Default: that of the reef.
 
     Returns:
         uint8, shape (len(labels), size, size, 3), RGB.
@@ -202,7 +203,7 @@ def draw_images(config: ReefConfig, labels: Sequence[int] | np.ndarray, seeds: S
         raise InputError(f"{len(labels)} labels and {len(seeds)} seeds were given", "Give one seed for each label.")
     for label, seed in zip(labels, seeds, strict=True):
         if not 0 <= label < config.num_species or seed < 0:
-            raise InputError(f"no fish has label {label} and seed {seed}", f"Labels run from 0 to {config.num_species - 1}, seeds from 0.")
+            raise InputError(f"label {label} or seed {seed} is out of range", f"Labels run from 0 to {config.num_species - 1}, seeds from 0.")
     images = np.empty((len(labels), side, side, 3), np.uint8)
     for position, (label, seed) in enumerate(zip(labels, seeds, strict=True)):
         images[position] = draw_individual(config.seed, _PURPOSE["oracle"], int(label), int(seed), 0, side)
@@ -210,7 +211,7 @@ def draw_images(config: ReefConfig, labels: Sequence[int] | np.ndarray, seeds: S
 
 
 def reef_config(collection: Collection) -> ReefConfig | None:
-    """The settings of the reef that a collection was drawn from, or None if it is no reef."""
+    """The settings with which a collection was drawn by ``draw_reef``; None if it is not a reef."""
     for step in collection.info.get("history", []):
         if isinstance(step, dict) and step.get("stage") == "reef":
             return ReefConfig.parse(step["settings"], source=str(collection.root / "collection.json"))

@@ -1,7 +1,8 @@
-"""Draws one fish of the reef: individual, pose, light and camera; numpy on the pixel grid, edges smoothed over one pixel.
+"""Draws one fish of the reef: individual, pose, light and camera. Shapes are computed with NumPy for each pixel; edges are smoothed over one
+pixel.
 
-A picture is a pure function of the numbers that ``draw_individual`` is given. The fish is evaluated as implicit shapes in body
-coordinates: u runs from snout (0) to tail root (1), v upwards in body lengths, t from belly (-1) to back (1).
+A picture depends only on the arguments of ``draw_individual``. The fish is described by implicit shapes in body coordinates: u runs
+from snout (0) to tail root (1), v upwards in body lengths, t from belly (-1) to back (1).
 """
 
 from __future__ import annotations
@@ -19,41 +20,41 @@ from syntype.collection.reef_species import Mark, Species, species_parameters
 
 __all__ = ["draw_individual", "draw_mask"]
 
-_STRIP = 16384  # pixels worked on at a time
+_STRIP = 16384  # number of pixels processed at a time
 _LOW, _HIGH, _STEPS = -0.5, 2.0, 2560  # range of u in the outline tables, and their length
 
 
 @dataclass(frozen=True)
 class Individual:
-    """What stays the same in every frame of a track: the fish, its place, and how it is lit and filmed."""
+    """Parameters that are the same in every frame of a track: fish, position, light and camera."""
 
     scene: Scene
-    length: float  # of fish and tail, share of the image's side
+    length: float  # of fish with tail, as a fraction of the image's side
     centre: tuple[float, float]
     flip: int
     roll: float  # radians
     yaw: float  # radians out of the image plane; the sign says whether the head is nearer
     bend: float
-    depth: float  # factors on the species' proportions
+    depth: float  # depth, eye, fins: factors on the species' proportions
     eye: float
     fins: float
     shade: np.ndarray  # added to every colour of the fish
     vivid: float  # weight of pattern against base colour
     shift: float  # of the motif, in periods
-    extra: int  # bars, stripes or spots more than the species has
+    extra: int  # number of bars, stripes or spots, relative to the species
     wobble: np.ndarray  # 16 x 16 x 3 numbers in -1..1: irregularity of bars and spots
     light: float  # direct light from above
     exposure: float
     cast: np.ndarray  # colour of the light, RGB factors
     haze: float
-    softness: float  # blur of the picture, share of the side
+    softness: float  # blur of the picture, as a fraction of the side
     noise: float
-    jpeg: int  # quality, 0 for none
+    jpeg: int  # JPEG quality; 0 for no compression
 
 
 @dataclass(frozen=True)
 class Outline:
-    """Tables over u: the body's outline, and the heights of dorsal and anal fin."""
+    """Tables over u of the body's outline and of the heights of the dorsal and anal fin."""
 
     body: np.ndarray  # half-heights above and below the axis, then 1 / sqrt(1 + slope^2) of both: (4, steps)
     dorsal: np.ndarray
@@ -64,10 +65,10 @@ def draw_individual(seed: int, purpose: int, species: int, individual: int, fram
     """Draw one frame of one individual: uint8, shape (size, size, 3), RGB.
 
     Args:
-        seed: of the reef.
-        purpose: separates streams of individuals (training, validation, test, oracle) that must never share one.
+        seed: seed of the reef.
+        purpose: number that separates the individuals of training, validation, test and oracle, so that they never share one.
         species: number of the species, from 0.
-        individual, frame: which fish, and which picture of its track.
+        individual, frame: number of the individual, and of the picture in its track.
         size: side in pixels.
     """
     parameters, fish, view, jitter, rng = _frame(seed, purpose, species, individual, frame)
@@ -78,9 +79,9 @@ def draw_individual(seed: int, purpose: int, species: int, individual: int, fram
 
 
 def draw_mask(seed: int, purpose: int, species: int, individual: int, frame: int, size: int) -> np.ndarray:
-    """Where the animal is in the picture that ``draw_individual`` draws from the same numbers: bool, shape (size, size).
+    """Mask of the animal in the picture that ``draw_individual`` draws with the same arguments: bool, shape (size, size).
 
-    True where the animal hides at least half of what is behind it. Plants in front of it count as animal.
+    True where the animal covers more than half of a pixel's background. Plants in front of the animal are not cut out of the mask.
     """
     parameters, fish, view, jitter, _ = _frame(seed, purpose, species, individual, frame)
     scene, caustics = draw_scene(fish.scene, view, size)
@@ -92,7 +93,7 @@ def draw_mask(seed: int, purpose: int, species: int, individual: int, frame: int
 
 
 def _frame(seed: int, purpose: int, species: int, individual: int, frame: int) -> tuple[Species, Individual, View, np.ndarray, np.random.Generator]:
-    """Species, fish, camera, the frame's own eight random numbers (zero in frame 0), and the stream for the rest of the frame."""
+    """Species, individual, camera, eight random numbers of the frame (all zero in frame 0), and the frame's random generator."""
     parameters = species_parameters(seed, species)
     fish = _individual(parameters, np.random.default_rng([seed, purpose, species, individual]))
     rng = np.random.default_rng([seed, purpose, species, individual, frame + 1])
@@ -129,7 +130,7 @@ def _outline(seed: int, number: int) -> Outline:
 
     def half(snout: float, share: float) -> np.ndarray:
         peak = species.peak
-        rear = snout * (1 - peak) / peak  # puts the greatest height at `peak`
+        rear = snout * (1 - peak) / peak  # so that the greatest height is at `peak`
         hump = (inside / peak) ** snout * ((1 - inside) / (1 - peak)) ** rear
         height = share * species.depth * (1 - species.peduncle) * hump + end * (1 - np.exp(-inside / 0.12))
         return np.where(u < 0, u, np.where(u > 1, end - 1.3 * (u - 1), height))
@@ -151,7 +152,7 @@ def _outline(seed: int, number: int) -> Outline:
 
 
 def _look(tables: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Linear interpolation in outline tables, (..., steps): shape (..., *u.shape)."""
+    """Interpolate linearly in outline tables of shape (..., steps); returns shape (..., *u.shape)."""
     place = (u - np.float32(_LOW)) * np.float32((_STEPS - 1) / (_HIGH - _LOW))
     place = np.minimum(np.maximum(place, np.float32(0)), np.float32(_STEPS - 1.001))
     index = place.astype(np.int32)
@@ -160,17 +161,17 @@ def _look(tables: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 
 def _step(distance: np.ndarray, pixel: float) -> np.ndarray:
-    """Coverage of a pixel whose signed distance to an edge is ``distance`` (positive inside): 0..1."""
+    """Coverage, 0..1, of a pixel at signed distance ``distance`` from an edge (positive inside)."""
     return clip01(distance * np.float32(1 / pixel) + np.float32(0.5))
 
 
 def _line(distance: np.ndarray, half_width: float, pixel: float) -> np.ndarray:
-    """Coverage of a line at unsigned ``distance``; lines thinner than a pixel fade instead of thickening."""
+    """Coverage, 0..1, of a pixel at unsigned ``distance`` from a line. Lines thinner than a pixel become fainter."""
     return _step(half_width - distance, pixel) * np.float32(min(1.0, 2 * half_width / pixel))
 
 
 def _blend(image: np.ndarray, cover: np.ndarray, colour: Sequence[float] | np.ndarray) -> None:
-    """Lay a colour over ``image`` (3, height, width), in place; ``cover`` is (height, width) in 0..1."""
+    """Blend a colour into ``image`` (3, height, width) in place, with opacity ``cover`` (height, width) in 0..1."""
     image += cover * (_plane(colour) - image)
 
 
@@ -184,9 +185,9 @@ def _paint_fish(image: np.ndarray, species: Species, outline: Outline, fish: Ind
     length = fish.length * float(np.exp(0.04 * jitter[4]))
     centre_x, centre_y = fish.centre[0] + 0.035 * jitter[5], fish.centre[1] + 0.03 * jitter[6]
     whole = 1 + species.tail_length
-    unit = length / whole  # body length as a share of the side
-    unit *= min(1.0, 0.92 / (unit * (species.depth + species.dorsal[2] + species.anal[2])))  # tall fishes must fit, too
-    # Only rows that the fish can reach are worked on, and few at a time: what is computed for a strip then stays in the processor's cache.
+    unit = length / whole  # body length as a fraction of the side
+    unit *= min(1.0, 0.92 / (unit * (species.depth + species.dorsal[2] + species.anal[2])))  # tall fishes must fit into the picture, too
+    # Only rows that the fish can reach are processed, a few at a time, so that the arrays of a strip fit into the processor's cache.
     high = 1.25 * (species.depth * 0.65 + max(species.dorsal[2], species.tail_height) + 0.12) + abs(fish.bend) * (whole - 0.4) ** 2
     reach = unit * (high + whole * 0.5 * abs(np.sin(roll))) + 0.02
     first, last = int(np.clip((centre_y - reach) * size, 0, size)), int(np.clip((centre_y + reach) * size + 1, 0, size))
@@ -258,7 +259,7 @@ def _paint_strip(area: np.ndarray, species: Species, outline: Outline, fish: Ind
 
 def _fins(species: Species, outline: Outline, fish: Individual, u: np.ndarray, v: np.ndarray, top: np.ndarray, bottom: np.ndarray,
           pixel: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Cover of all unpaired and pelvic fins, of the tail alone, of the coloured margin, and the fin rays (-1..1)."""
+    """Coverage of all unpaired and pelvic fins together, of the tail fin, and of the coloured margin, and the pattern of fin rays (-1..1)."""
     root = species.peduncle * species.depth / 2
     lean = np.float32(species.lean)
     above, below = v - np.maximum(top, 0), -v - np.maximum(bottom, 0)
@@ -296,7 +297,7 @@ def _fins(species: Species, outline: Outline, fish: Individual, u: np.ndarray, v
 
 
 def _motif(species: Species, fish: Individual, u: np.ndarray, v: np.ndarray, t: np.ndarray, pixel: float) -> np.ndarray:
-    """Weight of the pattern's colour: 0..1."""
+    """Weight of the pattern colour, 0..1."""
     if species.motif == "plain":
         return np.zeros_like(u)
     count = max(1, species.count + (fish.extra if species.count >= 4 else 0))
@@ -341,7 +342,7 @@ def _paint_mark(skin: np.ndarray, mark: Mark, u: np.ndarray, t: np.ndarray, fish
 
 
 def _details(skin: np.ndarray, species: Species, u: np.ndarray, v: np.ndarray, t: np.ndarray, pixel: float) -> None:
-    """Scales, gill cover, mouth and lateral line: they appear as the picture grows."""
+    """Draw scales, gill cover, mouth and lateral line in place. In small pictures they are faint or absent."""
     period = 0.026
     strength = np.float32(species.scales * np.clip(1.6 - 4 * pixel / period, 0, 1))
     dark = np.zeros_like(u)
@@ -381,7 +382,7 @@ def _pectoral(image: np.ndarray, species: Species, fish: Individual, u: np.ndarr
 
 
 def _photograph(image: np.ndarray, fish: Individual, exposure: float, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Water between fish and camera, drifting particles, light, lens, sensor and compression; uint8."""
+    """Add the effects of water, drifting particles, light, lens, sensor and JPEG compression: uint8, shape (size, size, 3)."""
     scene = fish.scene
     veil = 0.6 * _plane(scene.top) + 0.4 * _plane(scene.deep)
     image += np.float32(fish.haze) * (veil - image)

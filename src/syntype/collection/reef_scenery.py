@@ -1,7 +1,7 @@
-"""What is behind a drawn fish: water, sand, rocks, corals, sea grass and other fishes, drawn procedurally.
+"""Backgrounds of the drawn fishes: water, sand, rocks, corals, sea grass and other fishes, drawn by random rules.
 
-All lengths are shares of the image's side, so that a scene looks alike at every size; finer octaves of texture appear
-where there are pixels to show them. x runs right, y runs down, both 0..1 within the image.
+All lengths are fractions of the image's side, so a scene looks the same at every size; larger images have finer octaves of
+texture. x runs right, y runs down, both 0..1 within the image.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _CORALS: tuple[Colour, ...] = (
     (0.34, 0.40, 0.54))  # fmt: skip
 _WEEDS: tuple[Colour, ...] = ((0.20, 0.40, 0.16), (0.32, 0.42, 0.14), (0.36, 0.28, 0.12), (0.16, 0.34, 0.24))
 
-# Habitat: (share of scenes, level of the ground or None, kinds of layer from far to near)
+# Habitat: (fraction of scenes, range of y of the ground or None, kinds of layer from far to near)
 _HABITATS: tuple[tuple[float, tuple[float, float] | None, tuple[str, ...]], ...] = (
     (0.20, None, ("fishes",)),  # open water
     (0.16, (0.60, 0.85), ("ridge", "ground")),  # sand
     (0.17, (0.70, 0.95), ("ridge", "ridge", "ground", "dome")),  # rubble
-    (0.13, (0.05, 0.25), ("wall", "dome", "branch")),  # wall: the reef fills the picture
+    (0.13, (0.05, 0.25), ("wall", "dome", "branch")),  # reef wall, which fills the picture
     (0.22, (0.65, 0.92), ("ridge", "fishes", "ground", "branch", "dome", "branch")),  # coral garden
     (0.12, (0.65, 0.90), ("ridge", "ground", "grass")),  # sea grass
 )
@@ -39,7 +39,7 @@ _HABITATS: tuple[tuple[float, tuple[float, float] | None, tuple[str, ...]], ...]
 
 @dataclass(frozen=True)
 class View:
-    """Where the camera stands: a shift of the background (shares of the side) that differs a little between frames of a track."""
+    """Camera position: a shift of the background, as fractions of the side. It differs slightly between frames of a track."""
 
     shift_x: float
     shift_y: float
@@ -50,9 +50,9 @@ class Layer:
     """One plane of scenery.
 
     Attributes:
-        polygons: each (n, 2), x and y in 0..1.
-        distance: 0 near, 1 lost in the haze.
-        contrast: strength of its texture, 0..1.
+        polygons: each of shape (n, 2): x and y, 0..1 within the image.
+        distance: from 0 (near) to 1 (so far that only the colour of the water is seen).
+        contrast: strength of the texture, 0..1.
         rim: height of the lighter upper edge.
     """
 
@@ -65,7 +65,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Scene:
-    """A place on the reef. ``seed`` gives its textures; layers run from far to near; ``front`` lies before the fish."""
+    """Parameters of a background. ``seed`` determines the textures; ``layers`` run from far to near; ``front`` is drawn in front of the fish."""
 
     seed: int
     top: Colour
@@ -74,12 +74,12 @@ class Scene:
     front: tuple[Layer, ...]
     rays: tuple[float, float, float]  # strength, slant, number
     caustics: float
-    focus: float  # radius of the background's blur
+    focus: float  # blur of the background: standard deviation
     snow: np.ndarray  # drifting particles: (n, 4) x, y, radius, opacity
 
 
 def make_scene(rng: np.random.Generator) -> Scene:
-    """Draw the parameters of a scene."""
+    """Draw the parameters of a scene at random."""
     top, deep = (np.asarray(colour) for colour in _WATERS[int(rng.choice(len(_WATERS), p=(0.24, 0.20, 0.16, 0.12, 0.12, 0.08, 0.08)))])
     tint = rng.normal(0, 0.03, 3)
     level, span = rng.uniform(0, 0.35), rng.uniform(0.5, 1.0)
@@ -122,7 +122,7 @@ def _layers(kind: str, rng: np.random.Generator, horizon: float, sand: Colour, r
             found.append(
                 Layer(tuple(_blade(rng, x + rng.normal(0, 0.12), y, size * 1.6) for _ in range(int(rng.integers(4, 10)))), colour, distance, 0.3, 0.0)
             )
-        else:  # a few other fishes, far off and out of focus
+        else:  # a few other fishes in the distance
             length, away = rng.uniform(0.06, 0.24), rng.uniform(0.45, 0.85)
             school = tuple(_silhouette(rng, x + rng.normal(0, 0.18), rng.uniform(0.05, 0.8), length) for _ in range(int(rng.integers(1, 4))))
             found.append(Layer(school, _mix(colour, (0.4, 0.42, 0.45), 0.5), away, 0.2))
@@ -130,7 +130,7 @@ def _layers(kind: str, rng: np.random.Generator, horizon: float, sand: Colour, r
 
 
 def _ridge(rng: np.random.Generator, level: float, height: float, knots: int) -> np.ndarray:
-    """Skyline with 1/f bumps, closed well below the picture."""
+    """A polygon whose upper edge has 1/f bumps and whose lower edge is well below the picture."""
     x = np.linspace(-0.3, 1.3, 4 * knots)
     phase = rng.uniform(0, 2 * np.pi, 6)
     bumps = sum(np.sin(2 * np.pi * 1.3 * 1.8**k * x + phase[k]) / 1.6**k for k in range(6))
@@ -145,7 +145,7 @@ def _dome(rng: np.random.Generator, x: float, y: float, size: float) -> np.ndarr
 
 
 def _branches(rng: np.random.Generator, x: float, y: float, size: float) -> tuple[np.ndarray, ...]:
-    """Staghorn: stems that fork twice, each a tapering quadrilateral with a pointed tip."""
+    """Staghorn coral: stems that fork twice; each stem is a tapering quadrilateral with a pointed tip."""
     stems = int(rng.integers(3, 7))
     fan = np.arange(stems) - (stems - 1) / 2
     foot, angle = np.column_stack([x + size * 0.12 * fan, np.full(stems, y)]), -np.pi / 2 + fan * 0.32 + rng.normal(0, 0.12, stems)
@@ -181,10 +181,10 @@ def _silhouette(rng: np.random.Generator, x: float, y: float, length: float) -> 
 
 
 def fractal_noise(seed: int, size: int, coarsest: int, falloff: float, view: View, depth: float = 1.0) -> np.ndarray:
-    """1/f noise, float32, shape (size, size), about zero mean and unit spread.
+    """1/f noise: float32, shape (size, size), mean about 0 and standard deviation about 1.
 
-    Octave k is a random grid of ``coarsest * 2**k`` cells a side. Octaves finer than two pixels are left out; as their mean is zero,
-    a large drawing reduced to a small size agrees with the small drawing.
+    Octave k is a random grid of ``coarsest * 2**k`` cells per side. Octaves with cells smaller than two pixels are left out. As their mean
+    is zero, a large drawing scaled down agrees with the small drawing.
     """
     total, power = np.zeros((size, size), np.float32), 0.0
     rng = np.random.default_rng(seed)
@@ -204,11 +204,11 @@ def fractal_noise(seed: int, size: int, coarsest: int, falloff: float, view: Vie
 
 
 def draw_scene(scene: Scene, view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw what is behind the fish.
+    """Draw the background of the fish.
 
     Returns:
-        background: float32, shape (3, size, size), RGB in 0..1, blurred by its distance from the plane of focus;
-        caustics: float32, shape (size, size), light to add to whatever faces up, 0..1.
+        background: float32, shape (3, size, size), RGB in 0..1, blurred as it is out of focus;
+        caustics: float32, shape (size, size), in 0..1: light to add to surfaces that face up.
     """
     axis = ((np.arange(size) + 0.5) / size).astype(np.float32)
     y, x = axis[:, None], axis[None, :]
@@ -231,8 +231,8 @@ def draw_scene(scene: Scene, view: View, size: int) -> tuple[np.ndarray, np.ndar
 def _paint_layers(water: np.ndarray, scene: Scene, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Paint the layers over the water, far to near: colours (3, size, size) and strength of texture (size, size).
 
-    One canvas serves all layers, drawn finer than the picture and averaged. Its four bands are red, green, blue and texture;
-    the mode is called CMYK because that is how Pillow names four plain bands.
+    All layers are drawn on one canvas, which has more pixels than the picture and is then averaged. Its four bands are red, green, blue
+    and texture. The mode is CMYK, because that is Pillow's name for four bands without transparency.
     """
     size = water.shape[1]
     finer = 4 if size <= 128 else 2
@@ -240,7 +240,7 @@ def _paint_layers(water: np.ndarray, scene: Scene, view: View) -> tuple[np.ndarr
     start[:, :, :3] = to_levels(water)
     canvas = Image.fromarray(start, "CMYK").resize((size * finer, size * finer), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(canvas)
-    veil = 0.5 * np.asarray(scene.top) + 0.5 * np.asarray(scene.deep)  # the water's own colour, which distance fades to
+    veil = 0.5 * np.asarray(scene.top) + 0.5 * np.asarray(scene.deep)  # the colour of the water, towards which distant layers fade
     for layer in scene.layers:
         parallax, clear = 1 - layer.distance, (1 - layer.distance) ** 1.3
         colour = clear * np.asarray(layer.colour) + (1 - clear) * veil
@@ -264,7 +264,7 @@ def _draw(draw: ImageDraw.ImageDraw, polygons: tuple[np.ndarray, ...], view: Vie
 
 
 def cover_front(image: np.ndarray, scene: Scene, view: View) -> None:
-    """Paint the layers before the fish into ``image`` (float32, (3, size, size)) in place."""
+    """Paint the layers in front of the fish into ``image`` (float32, (3, size, size)) in place."""
     size = image.shape[1]
     finer = 4 if size <= 128 else 2
     for layer in scene.front:
@@ -277,7 +277,7 @@ def cover_front(image: np.ndarray, scene: Scene, view: View) -> None:
 
 
 def blur(image: np.ndarray, radius: float) -> np.ndarray:
-    """Gaussian blur of an RGB image (3, size, size) in 0..1 by ``radius`` (standard deviation, share of the side)."""
+    """Gaussian blur of an RGB image (3, size, size) in 0..1 by ``radius`` (standard deviation as a fraction of the side)."""
     pixels = radius * image.shape[1]
     if pixels < 0.25:  # no visible change
         return clip01(image)
@@ -286,7 +286,7 @@ def blur(image: np.ndarray, radius: float) -> np.ndarray:
 
 
 def to_levels(image: np.ndarray) -> np.ndarray:
-    """RGB in 0..1, float (3, height, width), to uint8 (height, width, 3)."""
+    """Convert RGB in 0..1, float, shape (3, height, width), to uint8, shape (height, width, 3)."""
     return np.ascontiguousarray((clip01(image) * np.float32(255) + np.float32(0.5)).astype(np.uint8).transpose(1, 2, 0))
 
 

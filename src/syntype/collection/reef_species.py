@@ -1,8 +1,8 @@
-"""The reef's species: invented fishes as vectors of parameters, derived on demand from (seed, number of the species).
+"""The reef's species: invented fishes described by parameters, which are computed from (seed, number of the species).
 
-Species come in pairs, two to a genus. A genus has a body plan, a palette and a pattern; its species share them and differ in
-four diagnostic traits (one bar more, a spot on the tail root, another tail colour), as congeners in a field guide do.
-Lengths are in body lengths (snout to tail root), colours are RGB in [0, 1].
+Each genus has two species. They share the genus's body plan, colours and pattern, and differ in four diagnostic traits (such as one more
+bar, a spot on the tail root, another tail colour), like similar species of one genus in a field guide.
+Lengths are in body lengths (snout to tail root). Colours are RGB in [0, 1].
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 __all__ = ["GENUS_SIZE", "Mark", "Species", "species_name", "species_parameters"]
 
 GENUS_SIZE = 2
-"""Species a genus."""
+"""Number of species per genus."""
 
-_GENUS, _SPECIES = 1, 2  # purposes of random numbers
+_GENUS, _SPECIES = 1, 2  # numbers of separate random streams
 
 Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """An ellipse painted on the body: an ocellus, a shoulder or tail-root spot, a saddle. ``t`` runs from belly (-1) to back (1)."""
+    """An ellipse painted on the body, such as an ocellus, a spot on shoulder or tail root, or a saddle. ``t`` runs from belly (-1) to back (1)."""
 
     u: float
     t: float
@@ -36,33 +36,33 @@ class Mark:
 
 @dataclass(frozen=True)
 class Species:
-    """What every individual of a species shares.
+    """Parameters that all individuals of a species share.
 
     Attributes:
         depth: greatest height of the body.
-        peak: where along the body (0 snout, 1 tail root) the height is greatest.
+        peak: position of the greatest height along the body (0 snout, 1 tail root).
         snout_top, snout_bottom: exponent of the outline at the snout; 0.5 is a round head, 1 a pointed one.
-        peduncle: height of the tail root as a share of ``depth``.
-        tail_length, tail_height: of the tail fin; the height is half its span.
-        fork, rounding, flare: depth of the fork, convexity of the rear edge, and how fast the fin widens.
-        dorsal, anal: (start, end, height, position of the highest point within the base).
+        peduncle: height of the tail root as a fraction of ``depth``.
+        tail_length, tail_height: length of the tail fin, and half its span.
+        fork, rounding, flare: depth of the fork, convexity of the rear edge, and how quickly the tail fin widens.
+        dorsal, anal: (start, end, height, position of the highest point as a fraction of the base).
         lean: backward lean of the fins.
         pelvic: length of the pelvic fin.
-        eye: (u, height above the axis as a share of the half-height, radius).
+        eye: (u, height above the axis as a fraction of the half-height, radius).
         base, belly, pattern, accent, fin: colours.
         countershade: weight of the belly colour, 0..1.
         motif: ``bars``, ``stripes``, ``spots``, ``net`` or ``plain``.
         count: number of bars or stripes, or of spots along the body.
-        width: share of a period that a bar, stripe or spot covers.
-        start, stop: stretch of the body that bears the motif (along the body; for stripes from belly to back).
-        slant, taper, outline: obliqueness, narrowing towards the belly, and weight of an edge line in the accent colour.
-        two_tone: (start of the rear colour, softness), or None.
+        width: fraction of a period that a bar, stripe or spot covers.
+        start, stop: range of the body that has the motif (along the body; for stripes from belly to back).
+        slant, taper, outline: slope, narrowing towards the belly, and weight of an edge line in the accent colour.
+        two_tone: (start of the rear colour, width of the transition), or None.
         rear: the rear colour.
-        tail_colour: of the tail fin.
-        eye_stripe: half-width of the band through the eye; 0 is none.
-        fin_edge: width of the fins' coloured margin as a share of the fin; 0 is none.
+        tail_colour: colour of the tail fin.
+        eye_stripe: half-width of the band through the eye; 0 for none.
+        fin_edge: width of the fins' coloured margin as a fraction of the fin; 0 for none.
         scales: contrast of the scale pattern.
-        marks: painted last, in this order.
+        marks: painted after the pattern, in this order.
     """
 
     depth: float
@@ -103,7 +103,7 @@ class Species:
     marks: tuple[Mark, ...]
 
     def vector(self) -> np.ndarray:
-        """The parameters as numbers, float64: body and pattern first, then colours; for measuring how alike two species are."""
+        """The parameters as a float64 vector, to measure how similar two species are: first body and pattern, then colours."""
         motif = [float(self.motif == name) for name in _MOTIFS]
         marks = [float(any(abs(mark.u - u) < 0.12 for mark in self.marks)) for u in (0.25, 0.55, 0.72, 0.93)]
         shape = [
@@ -151,21 +151,21 @@ _COLOURS: tuple[Colour, ...] = (
     (0.36, 0.56, 0.26), (0.52, 0.48, 0.25), (0.44, 0.30, 0.19), (0.72, 0.76, 0.79), (0.94, 0.94, 0.90), (0.08, 0.08, 0.09), (0.44, 0.28, 0.56),
     (0.80, 0.68, 0.48))  # fmt: skip
 _MOTIFS = ("bars", "stripes", "spots", "net", "plain")
-_DEALT_MOTIFS = ("bars",) * 4 + ("stripes",) * 3 + ("spots",) * 2 + ("net",) + ("plain",) * 2  # one for each of a dozen genera
+_DEALT_MOTIFS = ("bars",) * 4 + ("stripes",) * 3 + ("spots",) * 2 + ("net",) + ("plain",) * 2  # one for each of twelve genera
 _TRAITS = ("count", "width", "mark", "eye_stripe", "tail_colour", "two_tone", "hue", "fin_edge", "proportions", "slant")
 
 _GENUS_START = ("Picto", "Graphi", "Ficti", "Penicillo", "Chromo", "Imagino", "Signo", "Umbro", "Lineo", "Maculo", "Colori", "Phanto")
 _GENUS_MIDDLE = ("", "do", "ma", "ri", "ve", "lu", "so", "na", "ti", "ba")
 _GENUS_END = ("piscis", "ichthys", "branchus", "pinna", "soma", "gaster", "cephalus", "rhynchus", "nectes", "lepis")
 _EPITHETS = ("primus", "alter")
-_NUM_TRAITS = 4  # diagnostic traits in which the second species of a genus differs
+_NUM_TRAITS = 4  # number of diagnostic traits in which the second species of a genus differs from the first
 
 
 def species_name(number: int) -> str:
-    """An invented binomial, one for each number from 0; systematic, and never the name of a real taxon by design.
+    """The invented binomial of species ``number`` (from 0), constructed so that it is not the name of a real taxon.
 
-    The genera are built from stems for painting, drawing and make-believe (Pictopiscis, "painted fish"); past 1,200 genera a
-    Roman-style numeral stem is added.
+    Genus names are built from stems that mean painting, drawing or imagining (Pictopiscis, "painted fish"). From 1,200 genera on, a
+    stem that stands for a number is inserted.
     """
     genus, slot = divmod(number, GENUS_SIZE)
     ends, middles, starts = len(_GENUS_END), len(_GENUS_MIDDLE), len(_GENUS_START)
@@ -177,7 +177,7 @@ def species_name(number: int) -> str:
 
 @lru_cache(maxsize=4096)
 def species_parameters(seed: int, number: int) -> Species:
-    """Parameters of species ``number`` (from 0) of the reef ``seed``; the same whatever the size of the reef."""
+    """Parameters of species ``number`` (from 0) of the reef with seed ``seed``. They do not depend on the size of the reef."""
     genus, slot = divmod(number, GENUS_SIZE)
     type_species, diagnostics = _genus(seed, genus)
     rng = np.random.default_rng([seed, _SPECIES, number])
@@ -190,7 +190,7 @@ def species_parameters(seed: int, number: int) -> Species:
 @lru_cache(maxsize=2048)
 def _genus(seed: int, genus: int) -> tuple[Species, tuple[str, ...]]:
     rng = np.random.default_rng([seed, _GENUS, genus])
-    block, place = divmod(genus, len(_PLANS))  # every dozen genera has every body plan once, and every motif
+    block, place = divmod(genus, len(_PLANS))  # each block of twelve genera has every body plan once, and every motif at least once
     deal = np.random.default_rng([seed, _GENUS, block, 0])
     plan, motif = _PLANS[int(deal.permutation(len(_PLANS))[place])], _DEALT_MOTIFS[int(deal.permutation(len(_DEALT_MOTIFS))[place])]
     base = _COLOURS[int(deal.permutation(len(_COLOURS))[place])]
@@ -222,7 +222,7 @@ def _genus(seed: int, genus: int) -> tuple[Species, tuple[str, ...]]:
 
 
 def _marks(rng: np.random.Generator, pattern: Colour, accent: Colour, chance: float) -> tuple[Mark, ...]:
-    """One mark with the given chance: shoulder spot, saddle, ocellus below the dorsal fin, or spot on the tail root."""
+    """One mark with probability ``chance``: shoulder spot, saddle, ocellus below the dorsal fin, or spot on the tail root."""
     kind, size, ringed = int(rng.integers(4)), float(rng.uniform(0.8, 1.25)), rng.random() < 0.4
     if rng.random() >= chance:
         return ()
@@ -231,7 +231,7 @@ def _marks(rng: np.random.Generator, pattern: Colour, accent: Colour, chance: fl
 
 
 def _jitter(species: Species, rng: np.random.Generator) -> Species:
-    """Small differences in proportions and colours that every species has."""
+    """Change proportions and colours slightly, at random."""
 
     def about(value: float, spread: float = 0.025) -> float:
         return float(value * np.exp(rng.normal(0, spread)))

@@ -1,4 +1,4 @@
-"""What there is to import: the files of a folder per species, or the rows of a table, before any image is opened."""
+"""Lists the images to import, from one folder per species or from a table. No image is opened here."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SIDECARS = frozenset(
         ".mat",
     }
 )
-"""Endings of files that commonly lie beside photographs: skipped without a message, as hidden files are."""
+"""Endings of files that are often found beside photographs. They are skipped without a message, and so are hidden files."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "file": ("file_name", "filename", "file", "image", "path", "file_path", "filepath", "image_path", "image_name"),
@@ -52,7 +52,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "source_url": ("source_url", "url", "image_url"),
     "terms": ("terms",),
 }  # fmt: skip
-"""Column names tried in this order (upper and lower case alike) where none is given; Fish-Vista's come first."""
+"""Column names that are tried in this order if none is given. Case is ignored. Names used by the Fish-Vista data set come first."""
 
 _NULLS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 
@@ -62,11 +62,11 @@ class Entry:
     """One image to import.
 
     Attributes:
-        path: where the file lies.
-        species: its name, stripped, Unicode NFC.
-        row: row of the table, counted from 1 below the header; None for a folder.
-        box: left, top, right, bottom in pixels, not yet held against the image.
-        extras: licence, rights_holder, source_url, terms: those that are known.
+        path: path of the file.
+        species: species name in Unicode NFC, without spaces at the ends.
+        row: row of the table, counted from 1 below the header; None if the source is a folder.
+        box: left, top, right, bottom in pixels; not yet checked against the size of the image.
+        extras: those of licence, rights_holder, source_url and terms that are known.
     """
 
     path: Path
@@ -80,7 +80,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Refused:
-    """A file or row that cannot be used: what is wrong and what to do about it."""
+    """A file or row that cannot be used, with the reason and a hint on what to do."""
 
     file: str
     row: int | None
@@ -89,15 +89,15 @@ class Refused:
 
 
 def species_name(text: str) -> str:
-    """A species' name in one spelling: Unicode NFC, single spaces, none at the ends."""
+    """A species name in a standard form: Unicode NFC, single spaces, no spaces at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def list_folder(source: Path, skip: Path | None = None) -> list[Entry | Refused]:
-    """Files of a folder with one sub-folder a species (nested as deep as you like), or of a folder of one species.
+    """List the files of a folder with one sub-folder per species (which may contain further sub-folders), or of a folder of one species.
 
     Args:
-        skip: a folder inside ``source`` to leave out (where the collection is being written).
+        skip: a folder inside ``source`` to leave out (the one to which the collection is written).
 
     Raises:
         InputError: there is nothing to import.
@@ -130,13 +130,13 @@ def _walk(source: Path, skip: Path | None) -> list[Path]:
 
 
 def list_table(source: Path, columns: Mapping[str, str | None]) -> list[Entry | Refused]:
-    """Rows of a CSV or Parquet table; relative paths start from the table's folder.
+    """List the rows of a CSV or Parquet table. Relative paths start from the table's folder.
 
     Args:
-        columns: for each key of ``SYNONYMS`` the column's name, or None to look for a usual one.
+        columns: for each key of ``SYNONYMS`` the column's name, or None to try the usual names.
 
     Raises:
-        InputError: the table cannot be read, or lacks a column that was asked for or cannot be done without.
+        InputError: the table cannot be read, has no rows, or lacks a column that was given or is required.
     """
     table = _read(source)
     found = {key: _find_column(source, list(table.columns), key, columns.get(key)) for key in SYNONYMS}
@@ -165,13 +165,13 @@ def _entry(source: Path, row: int, value: dict[str, str | None], seen: dict[tupl
         box = parse_box(value["box"])
         note = None if box else f"box not used: {value['box'][:60]!r} is not left,top,right,bottom in pixels"
     extras = {key: text for key in ("licence", "rights_holder", "source_url", "terms") if (text := value[key]) is not None}
-    # a table made on Windows may hold backslashes; on other systems those are seldom part of a name
+    # Tables made on Windows may contain backslashes as separators. On other systems file names seldom contain backslashes.
     path = source.parent / (name if os.name == "nt" or (source.parent / name).exists() else name.replace("\\", "/"))
     return Entry(path, species, row, value["group"], box, note, extras)
 
 
 def parse_box(text: str) -> tuple[float, float, float, float] | None:
-    """Read ``left,top,right,bottom`` (commas, semicolons or spaces; square brackets allowed); None if it is no such box."""
+    """Read ``left,top,right,bottom`` (separated by commas, semicolons or spaces; brackets allowed). None if it is not such a box."""
     parts = text.strip().strip("[]()").replace(";", " ").replace(",", " ").split()
     try:
         left, top, right, bottom = (float(part) for part in parts)
@@ -195,11 +195,11 @@ def _read(source: Path) -> pd.DataFrame:
         data = source.read_bytes()
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         header = text.split("\n", 1)[0]
-        delimiter = max(",;\t", key=header.count)  # a tie means none: the comma
+        delimiter = max(",;\t", key=header.count)  # a tie means that none occurs; then the comma is chosen
         return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, sep=delimiter, quoting=csv.QUOTE_MINIMAL)
     except UnicodeDecodeError:
         raise InputError("is not text in UTF-8", "Save the table as CSV in UTF-8.", file=source) from None
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
+    except (OSError, ValueError) as error:  # the errors of pandas and pyarrow are subclasses of ValueError
         raise InputError(f"cannot be read as a table ({' '.join(str(error).split())[:200]})", "Give a CSV file with a header.", file=source) from None
 
 

@@ -1,12 +1,12 @@
-"""The Collection: one table of images and the folder that holds them.
+"""The Collection: one table of images and the folder that contains them.
 
     FOLDER/
-      metadata.parquet   one row an image; ``file_name`` is relative to the folder, so that the Hugging Face
-                         ``imagefolder`` loader opens the folder as it is
-      images/            the image files, bytes as they came
+      metadata.parquet   one row per image; ``file_name`` is relative to the folder, so that the Hugging Face
+                         ``imagefolder`` loader can open the folder
+      images/            the image files, copied byte for byte
       refused.csv        files that could not be used: file, row, reason, hint
-      collection.json    schema version, name, species vocabulary, sources, history
-      .cache/            decoded pixels, safe to delete
+      collection.json    schema version, name, list of species, sources, history
+      .cache/            decoded pixels; can be deleted
 
 Missing values are null, never an empty string.
 """
@@ -36,7 +36,7 @@ COLUMNS: dict[str, str] = {
     "image_id": "string",  # unique within the collection
     "file_name": "string",  # relative to the collection's folder, with forward slashes
     "species": "string",
-    "group": "string",  # observation, specimen or video track: never straddles a split
+    "group": "string",  # observation, specimen or video track; all its images are in one split
     "split": "string",  # train | val | test; null for synthetic images
     "width": "Int32",  # pixels, after EXIF rotation
     "height": "Int32",
@@ -58,20 +58,20 @@ COLUMNS: dict[str, str] = {
     "verdict": "string",  # accepted | refused
     "reason": "string",  # copy | species | distribution | expert
     "reviewer": "string",
-    "note": "string",  # what a user should know of the import ("animated: the first frame is used")
+    "note": "string",  # remark from the import ("animated: the first frame is used")
 }
-"""Every column of ``metadata.parquet`` and its pandas type. Further columns are kept as they are."""
+"""Every column of ``metadata.parquet`` and its pandas type. Other columns are kept unchanged."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A folder of images and the table that describes them. Selections are views on the same folder.
+    """A folder of images and the table that describes them. Selections are views of the same folder.
 
     Attributes:
         root: the folder.
-        table: one row an image, columns as in ``COLUMNS``, index 0..num_images-1.
-        species: the vocabulary, in a fixed order; ``labels()`` index into it.
-        info: the content of ``collection.json`` besides the vocabulary (name, sources, history).
+        table: one row per image, columns as in ``COLUMNS``, index 0..num_images-1.
+        species: all species names, in a fixed order; ``labels()`` gives positions in it.
+        info: the other content of ``collection.json`` (name, sources, history).
 
     Example:
         >>> import pandas as pd
@@ -93,7 +93,7 @@ class Collection:
         """Open a collection.
 
         Raises:
-            CollectionError: the folder is not a collection, or is of a newer schema.
+            CollectionError: the folder is not a collection, is damaged, or has another schema version.
         """
         root = Path(folder)
         if not (root / "collection.json").is_file() or not (root / "metadata.parquet").is_file():
@@ -124,12 +124,12 @@ class Collection:
         sources: Sequence[Any] = (),
         history: Sequence[Any] = (),
     ) -> Collection:
-        """Write the table and ``collection.json`` of a collection whose images already lie in ``folder``.
+        """Write the table and ``collection.json`` of a collection whose image files are already in ``folder``.
 
         Args:
-            species: the vocabulary; by default the species of the table, sorted.
+            species: all species names, in order. Default: the species of the table, sorted.
             sources: where the images come from (paths, URLs, notices).
-            history: what made this collection, oldest first (one JSON-able entry a step).
+            history: the steps that made this collection, oldest first; each entry can be written as JSON.
         """
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ class Collection:
         return collection
 
     def save(self) -> None:
-        """Write ``metadata.parquet`` and ``collection.json``; a crash leaves the old files or the new ones."""
+        """Write ``metadata.parquet`` and ``collection.json``. Each is replaced as a whole: after a crash it is either the old or the new file."""
         with atomic_write(self.root / "metadata.parquet") as temporary:
             self.table.to_parquet(temporary, index=False)
         write_json(self.root / "collection.json", {"schema_version": SCHEMA_VERSION, "species": list(self.species), **self.info})
@@ -150,17 +150,17 @@ class Collection:
 
     @property
     def num_images(self) -> int:
-        """Rows in the table."""
+        """Number of rows in the table."""
         return len(self.table)
 
     @property
     def name(self) -> str:
-        """The collection's name, by default that of its folder."""
+        """The collection's name. Default: the name of its folder."""
         return str(self.info.get("name", self.root.name))
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that change with the images, species or splits of this (view of the) collection."""
+        """Sixteen hex digits that change when the images, species or splits of this collection (or view) change."""
         columns = (self.table[name].fillna("").tolist() for name in ("sha256", "species", "split"))
         return hashlib.sha256("\n".join(sorted(map("|".join, zip(*columns, strict=True)))).encode()).hexdigest()[:16]
 
@@ -173,28 +173,28 @@ class Collection:
         return pd.Categorical(self.table["species"], categories=list(self.species)).codes.astype(np.int64)
 
     def groups(self) -> np.ndarray:
-        """Number of each image's group: int64, shape (num_images,), 0.. by first appearance; an image without a group is one by itself."""
+        """Group number of each image: int64, shape (num_images,), from 0 in order of first appearance. Each image without a group has its own."""
         return number_groups(self.table["group"])
 
     def counts(self) -> dict[str, int]:
-        """Number of images of every species of the vocabulary, in its order (0 where there is none)."""
+        """Number of images of every species in ``species``, in the same order; 0 for species without images."""
         found = self.table["species"].value_counts()
         return {name: int(found.get(name, 0)) for name in self.species}
 
     def where(self, mask: np.ndarray | pd.Series) -> Collection:
-        """The view of the rows where ``mask`` (bool, one a row) holds; a null does not."""
+        """A view of the rows where ``mask`` is true. The mask is bool, one value per row; null counts as false."""
         if isinstance(mask, pd.Series):
             mask = mask.fillna(False)
         return replace(self, table=self.table[np.asarray(mask, dtype=bool)].reset_index(drop=True))
 
     def select(self, *, split: str | Sequence[str] | None = None, species: str | Sequence[str] | None = None, usable: bool = False) -> Collection:
-        """The view of the rows of the given split(s) and species; the vocabulary stays.
+        """A view of the rows of the given split(s) and species. ``species`` is not changed.
 
         Args:
-            usable: leave out synthetic rows that curation or an expert refused.
+            usable: leave out images that curation or an expert refused.
 
         Raises:
-            UnknownNameError: a split or species that the collection does not have.
+            UnknownNameError: unknown split, or a species that is not in ``species``.
         """
         mask = np.ones(len(self.table), dtype=bool)
         for column, asked, known, kind in (("split", split, SPLITS, "split"), ("species", species, self.species, "species")):
@@ -208,7 +208,7 @@ class Collection:
         return self.where(mask)
 
     def training(self) -> Collection:
-        """The images that generators, filters and classifiers may learn from: split ``train``.
+        """The images on which generators, filters and classifiers may be trained: split ``train``, without refused images.
 
         Raises:
             CollectionError: there are none.
@@ -219,9 +219,9 @@ class Collection:
         return train
 
     def pixels(self, size: int | tuple[int, int]) -> np.ndarray:
-        """Decoded images of one size, uint8, shape (num_images, height, width, 3), RGB 0..255; decoded once and cached.
+        """Decoded images of one size: uint8, shape (num_images, height, width, 3), RGB 0..255. They are decoded once and cached.
 
-        Each keeps the whole box (or image); what it lacks is padded, never stretched.
+        Each shows the whole box (or the whole image, if there is no box). It is padded where needed, and never stretched.
 
         Args:
             size: side of square images, or height and width, in pixels.
@@ -229,23 +229,23 @@ class Collection:
         return read_pixels(self.root, self.table, size)
 
     def iterate_pixels(self, size: int | tuple[int, int], rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Decode the given rows (all by default) one after another, without the cache: uint8, shape (height, width, 3) each.
+        """Decode the given rows one after another, without the cache: each uint8, shape (height, width, 3).
 
         Args:
             size: as in ``pixels``.
-            rows: int64, positions in the table.
+            rows: int64, positions in the table. Default: all rows.
         """
         return iterate_pixels(self.root, self.table, size, rows)
 
 
 def number_groups(groups: pd.Series) -> np.ndarray:
-    """Number groups 0.. by first appearance: int64; each null is a group by itself."""
+    """Number the groups from 0 in order of first appearance: int64. Each null is its own group."""
     keys = [f"={group}" if isinstance(group, str) else str(row) for row, group in enumerate(groups)]
     return pd.factorize(np.array(keys, dtype=object))[0].astype(np.int64)
 
 
 def conform(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the table every column of ``COLUMNS`` with its type (missing ones null), then any further columns."""
+    """Return the table with every column of ``COLUMNS`` in its type (null where missing), followed by any other columns."""
     result = pd.DataFrame(index=range(len(table)))
     for column, kind in COLUMNS.items():
         values = table[column].to_numpy(dtype=object, na_value=None) if column in table else [None] * len(table)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""The study: do synthetic images help to identify the rare species?"""
+"""The study: it measures whether synthetic images help a classifier to identify the rare species."""
 
 from syntype.study.config import StudyConfig
 from syntype.study.report import write_report

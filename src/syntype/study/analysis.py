@@ -1,4 +1,4 @@
-"""From the predictions of all arms to the figures of the study: one dictionary of JSON values, from which the report is written."""
+"""Computes the figures of a study from the predictions of all arms, as one dictionary of JSON values. The report is written from it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["AnalysisSettings", "Measurements", "Outcome", "analyse", "choose_com
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one arm predicted, over all seeds.
+    """Predictions of one arm, for all seeds.
 
     Attributes:
-        test: int64, shape (S, N_test), predicted species.
-        val: int64, shape (S, N_val).
-        num_added: images it added, one number a seed.
-        steps: gradient steps, one number a seed.
-        seconds: of training and predicting, summed over the seeds.
+        test: int64, shape (S, N_test), predicted species of the test photographs, for each of S seeds.
+        val: int64, shape (S, N_val), the same for the validation photographs.
+        num_added: number of images that the arm added, for each seed.
+        steps: number of gradient steps, for each seed.
+        seconds: time for training and predicting, summed over the seeds.
     """
 
     test: np.ndarray
@@ -38,17 +38,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What a study observed.
+    """The data that a study's figures are computed from.
 
     Attributes:
-        outcomes: by name of arm, in the order of the tables.
+        outcomes: predictions by name of arm, in the order of the tables.
         test: labels and groups of the test photographs.
-        val: the same of the validation photographs.
-        species: names, in the order of the labels.
-        counts_real: int64, shape (K,), real training images.
-        offered: int64, shape (K,), synthetic images made, summed over seeds; the target species are those with some.
-        accepted: int64, shape (K,), those that passed curation.
-        generator_varies: was the generator trained more than once?
+        val: labels and groups of the validation photographs.
+        species: names of the K species, in the order of the labels.
+        counts_real: int64, shape (K,), number of real training images.
+        offered: int64, shape (K,), number of synthetic images made, summed over seeds. Species with at least one are the target species.
+        accepted: int64, shape (K,), number of synthetic images that passed curation, summed over seeds.
+        generator_varies: True if the generator was trained more than once.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -66,10 +66,10 @@ class AnalysisSettings:
     """How a study is analysed.
 
     Attributes:
-        rule: of the verdict.
+        rule: decision rule of the verdict.
         head_above: the other species are those with more real training images than this, and those without synthetic images.
-        num_bootstrap: bootstrap samples behind each interval.
-        seed: of the bootstrap.
+        num_bootstrap: number of bootstrap samples for each interval.
+        seed: random seed of the bootstrap.
     """
 
     rule: DecisionRule = field(default_factory=DecisionRule)
@@ -79,16 +79,16 @@ class AnalysisSettings:
 
 
 def choose_competitor(measured: Measurements, target: np.ndarray) -> tuple[str, str, dict[str, float]]:
-    """The best arm that needs no generator: highest macro recall over the target species.
+    """Choose the best arm without a generator: the one with the highest macro recall over the target species.
 
-    Validation photographs decide if at least half of the target species that have test photographs have some; otherwise the test
-    photographs, which favours the competitor, as the maximum of several noisy figures is too high.
+    Validation photographs are used if at least half of the target species with test photographs have validation photographs too. Otherwise
+    test photographs are used. This favours the competitor, because the maximum of several noisy figures is biased upwards.
 
     Args:
         target: int64, labels of the species that synthetic images were made for.
 
     Returns:
-        its name; ``val`` or ``test``; the recall of every competitor there.
+        name of the arm; split that was used, ``val`` or ``test``; recall of every competitor on that split.
     """
     tested = target[np.isin(target, measured.test.labels)]
     on_val = len(tested) > 0 and np.isin(tested, measured.val.labels).mean() >= 0.5
@@ -102,7 +102,7 @@ def choose_competitor(measured: Measurements, target: np.ndarray) -> tuple[str, 
 
 
 def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any]:
-    """All figures of a study, as JSON values."""
+    """Compute all figures of a study, as JSON values."""
     outcomes, test, counts_real, offered, accepted = (
         measured.outcomes, measured.test, measured.counts_real, measured.offered, measured.accepted,
     )  # fmt: skip
@@ -134,7 +134,7 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
     positions = bins_of(counts_real)
     recall = {name: species_recall(right, test.labels, len(measured.species)) for name, right in hits.items()}
     other_arms = [name for name in outcomes if name != CURATED]
-    together = 1 - 0.05 / len(other_arms)  # Bonferroni: all of these intervals hold at once in 95 % of studies
+    together = 1 - 0.05 / len(other_arms)  # Bonferroni correction: in at least 95 % of studies all of these intervals contain their true value
     alone = {int(label): effect(CURATED, competitor, np.array([label])) for label in target}
     bins = {name: effect(CURATED, competitor, np.flatnonzero(positions == number)) for number, name in enumerate(BINS)}
     return {

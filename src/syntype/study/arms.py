@@ -1,4 +1,4 @@
-"""The arms of a study: methods of training the same classifier that differ only in the images they add or how they draw them."""
+"""The arms of a study: methods of training the same classifier. They differ in the images that they add, or in how they sample or mix images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Arm:
     """One method of training the classifier.
 
     Attributes:
-        name: as in tables and on the command line.
-        description: what it does, for a biologist.
+        name: name in tables and on the command line.
+        description: what the arm does, in words for a biologist.
         adds: which images it adds to the real training images.
-        classifier: settings that differ from those of the other arms.
-        competitor: can it be chosen as the best method without a generator?
+        classifier: classifier settings that differ from those of the other arms.
+        competitor: True if it can be chosen as the best method without a generator.
     """
 
     name: str
@@ -58,12 +58,12 @@ def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool)
 
     Args:
         asked: names, or None for all. ``real`` and ``synthetic+curated`` are needed for a verdict.
-        on_reef: is the true distribution known (drawn reef)?
-        is_collage: is the generator under study the collage itself? Then it cannot compete with itself.
+        on_reef: True if the collection is a drawn reef, so that its true distribution is known.
+        is_collage: True if the generator under study is the collage. The collage arm is then left out.
 
     Raises:
-        UnknownNameError: no such arm.
-        RecipeError: a needed arm is missing, or the oracle was asked for where there is none.
+        UnknownNameError: there is no arm of that name.
+        RecipeError: a needed arm is missing, or ``oracle`` was asked for without a reef.
     """
     if asked is None:
         return tuple(arm for arm in _ALL if not (arm.name == "oracle" and not on_reef) and not (arm.name == "collage" and is_collage))
@@ -83,14 +83,14 @@ def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool)
 
 @dataclass(frozen=True)
 class Pool:
-    """The images that one seed's arms choose from, besides the real ones.
+    """The images, other than real ones, that the arms can add in one repetition.
 
     Attributes:
-        images: uint8, shape (M, size, size, 3), all synthetic images of this seed.
+        images: uint8, shape (M, size, size, 3), all synthetic images of this repetition.
         labels: int64, shape (M,).
-        accepted: bool, shape (M,): did it pass curation?
-        collage: images and labels of the collage arm, or None.
-        oracle: images and labels of the oracle arm, or None.
+        accepted: bool, shape (M,), True for images that passed curation.
+        collage: images and labels of the collage arm, or None without that arm.
+        oracle: images and labels of the oracle arm, or None without that arm.
     """
 
     images: np.ndarray
@@ -106,7 +106,7 @@ def added_images(arm: Arm, pool: Pool, real_images: np.ndarray, real_labels: np.
     Args:
         real_images: uint8, shape (N, size, size, 3), the real training images.
         real_labels: int64, shape (N,).
-        seed: of the study's repetition; draws for ``copies`` and for the random arm depend on it alone.
+        seed: seed of the repetition; it determines the random draws of the arms ``copies`` and ``synthetic, same count at random``.
 
     Returns:
         uint8 images, shape (A, size, size, 3), and int64 labels, shape (A,).
@@ -128,7 +128,7 @@ def added_images(arm: Arm, pool: Pool, real_images: np.ndarray, real_labels: np.
 
 
 def _draw_per_species(labels: np.ndarray, wanted: np.ndarray, random: np.random.Generator, *, repeat: bool) -> np.ndarray:
-    """Rows such that label c occurs ``wanted[c]`` times; with ``repeat`` in shuffled rounds, so that every image comes equally often."""
+    """Draw rows so that label c occurs ``wanted[c]`` times. With ``repeat``, all images of a label are used before one is used again."""
     chosen = []
     for label in np.flatnonzero(wanted):
         rows = np.flatnonzero(labels == label)

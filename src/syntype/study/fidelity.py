@@ -1,7 +1,7 @@
-"""Fidelity: how similar to photographs are the synthetic images, how varied, and how many are copies?
+"""Fidelity: how similar to photographs the synthetic images are, how varied they are, and how many of them are copies.
 
-Measured in the features of EfficientNet-Lite0, which is used for nothing else: not for training, curation or classification. Both sides hold the same
-number of images of each species, so that a difference in the mix of species is not mistaken for a difference between images.
+The measures are computed from features of EfficientNet-Lite0. This network is not used for training, curation or classification. Both sides
+have the same number of images of each species, so that a different mix of species does not look like a difference between the images.
 
     kid                    Bińkowski et al. 2018 (arXiv 1801.01401), section 4: unbiased squared MMD, cubic kernel
     precision, recall      Kynkäänniemi et al. 2019 (arXiv 1904.06991), equations 1 and 2
@@ -33,15 +33,15 @@ class EvaluateConfig(Settings):
     """Settings of ``evaluate``."""
 
     split: Literal["train", "val", "test"] = "test"
-    """Photographs to compare with."""
+    """Split whose photographs are compared with the synthetic images."""
     size: int = Field(64, ge=32)
     """Side in pixels at which images are compared (the encoder sees them enlarged to 128)."""
     neighbours: int = Field(5, ge=1)
-    """k of precision, recall, density and coverage; at most one less than the number of images."""
+    """Number of neighbours k in precision, recall, density and coverage. If there are too few images, it is one less than their number."""
     copy_quantile: float = Field(0.015, gt=0, lt=0.5)
     """As in ``CurateConfig``."""
     seed: int = 0
-    """Of the draw that gives both sides the same mix of species."""
+    """Random seed of the draw that gives both sides the same mix of species."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ class EvaluateResult:
     """Fidelity of a synthetic collection.
 
     Attributes:
-        encoder: what the features are.
+        encoder: name of the encoder and its weights.
         kid: unbiased squared MMD; 0 on average for two samples of one distribution (so it may be slightly negative).
-        precision: in [0, 1]: share of synthetic images that lie among the real ones.
-        recall: in [0, 1]: share of real images that lie among the synthetic ones.
-        density: mean number of real neighbourhoods around a synthetic image, over k; about 1 for one distribution, may exceed 1.
-        coverage: in [0, 1]: real images with a synthetic one in their neighbourhood.
-        vendi_ratio: variety within species, synthetic over real (1: the same); None if no species has two images on both sides.
-        copy_rate: in [0, 1]: share of all usable synthetic images that are copies of training photographs.
-        num_synthetic: synthetic images compared.
-        num_real: photographs compared.
-        species: names compared.
-        left_out: species of the synthetic collection of which the split has no photograph.
+        precision: in [0, 1]: fraction of synthetic images that lie among the real ones.
+        recall: in [0, 1]: fraction of real images that lie among the synthetic ones.
+        density: mean number of real neighbourhoods that contain a synthetic image, divided by k; about 1 for one distribution, may exceed 1.
+        coverage: in [0, 1]: fraction of real images that have a synthetic image in their neighbourhood.
+        vendi_ratio: variety within species, synthetic divided by real (1: the same); None if no species has two images on both sides.
+        copy_rate: in [0, 1]: fraction of all usable synthetic images that are copies of training photographs.
+        num_synthetic: number of synthetic images compared.
+        num_real: number of photographs compared.
+        species: names of the species compared.
+        left_out: species of the synthetic collection without photographs in the split.
     """
 
     encoder: str
@@ -77,7 +77,7 @@ class EvaluateResult:
     left_out: tuple[str, ...]
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers for ``--json``."""
+        """The values that ``--json`` prints."""
         names = ("encoder", "kid", "precision", "recall", "density", "coverage", "copy_rate", "vendi_ratio", "num_synthetic", "num_real")
         return {**{name: getattr(self, name) for name in names}, "num_species": len(self.species), "left_out": list(self.left_out)}
 
@@ -85,17 +85,17 @@ class EvaluateResult:
 def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, run: Run = OWN_RUN) -> EvaluateResult:
     """Compare synthetic images (the usable ones) with the photographs of a split.
 
-    Of every species that both have, as many images are drawn from each side as the smaller side holds. Copies are looked for among
-    the training photographs, whatever the split.
+    For each species that both collections have, the same number of images is drawn from both: the smaller of the two numbers. For copies,
+    synthetic images are always compared with the training photographs.
 
     Args:
         synthetic: images with species; refused ones are left out.
         real: photographs with splits.
         config: which split to compare with, size, number of neighbours.
-        run: where progress and messages go; by default standard error.
+        run: Records progress and messages. Default: standard error.
 
     Returns:
-        KID, precision, recall, density, coverage, Vendi ratio and share of copies; see ``EvaluateResult``.
+        KID, precision, recall, density, coverage, Vendi ratio and fraction of copies; see ``EvaluateResult``.
 
     Raises:
         CollectionError: fewer than two images could be compared.
@@ -148,7 +148,7 @@ def kid(x: np.ndarray, y: np.ndarray) -> float:
     """Kernel inception distance: the unbiased estimate of the squared MMD with k(a, b) = (a.b / D + 1)^3.
 
     Args:
-        x, y: features, shapes (N, D) and (M, D), N and M at least 2. All pairs are used, not subsets: the estimate with least variance.
+        x, y: features, shapes (N, D) and (M, D), N and M at least 2. All pairs are used, not subsets, which gives the lowest variance.
     """
     n, m, dim = len(x), len(y), x.shape[1]
     x, y = x.astype(np.float64), y.astype(np.float64)
@@ -158,11 +158,11 @@ def kid(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
-    """Improved precision and recall: shares of ``fake`` within the manifold of ``real``, and of ``real`` within that of ``fake``.
+    """Improved precision and recall: fractions of ``fake`` within the manifold of ``real``, and of ``real`` within the manifold of ``fake``.
 
     Args:
-        real, fake: features, shapes (N, D) and (M, D), both larger than ``k``.
-        k: the manifold is the union of balls that reach to the k-th neighbour.
+        real, fake: features, shapes (N, D) and (M, D), N and M larger than ``k``.
+        k: number of neighbours. The manifold is the union of balls around the rows that reach to their k-th neighbour.
     """
     distances = _distances(real, fake)
     precision = (distances < _radii(real, k)[:, None]).any(0).mean()
@@ -178,30 +178,31 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float,
 
 
 def vendi_score(features: np.ndarray) -> float:
-    """Effective number of different images: exp of the entropy of the eigenvalues of K / N, K the cosine similarities.
+    """Effective number of different images: exp of the entropy of the eigenvalues of K / N, where K are the cosine similarities.
 
     Args:
-        features: shape (N, D), no row zero.
+        features: shape (N, D), without rows of zeros.
 
     Returns:
         between 1 (all the same) and N (all orthogonal).
     """
     unit = features.astype(np.float64) / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
-    gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit  # the same eigenvalues but for zeros
+    gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit  # both have the same eigenvalues except for zeros
     values = np.linalg.eigvalsh(gram / len(unit))
     values = values[values > 1e-12]
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
 def vendi_ratio(real: np.ndarray, real_species: np.ndarray, fake: np.ndarray, fake_species: np.ndarray) -> float | None:
-    """Variety within species: the geometric mean over species of the ratio of Vendi scores, synthetic over real.
+    """Variety within species: the geometric mean over species of the ratio of Vendi scores, synthetic divided by real.
 
     Args:
         real, fake: features, shapes (N, D) and (M, D).
-        real_species, fake_species: name of each row, shapes (N,) and (M,); as many rows of a species in both, as the score grows with them.
+        real_species, fake_species: name of each row, shapes (N,) and (M,). Each species needs the same number of rows in both,
+            because the score grows with the number.
 
     Returns:
-        1 for the same variety; None if no species has two images.
+        the ratio, 1 for the same variety; None if no species has two images.
     """
     logs = []
     for species in np.unique(real_species):
@@ -219,7 +220,7 @@ def _mask(length: int, rows: np.ndarray) -> np.ndarray:
 
 
 def _same_mix(first: Collection, second: Collection, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of both, with equally many of every species: the smaller number of the two."""
+    """Rows of both collections, with the same number for each species: the smaller of the two numbers."""
     rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     names = [np.array(collection.table["species"].fillna("").tolist(), dtype=object) for collection in (first, second)]
     for number, species in enumerate(sorted(set(names[0]) & set(names[1]) - {""})):

@@ -1,4 +1,4 @@
-"""The pictures of a report, chosen when the study ends and saved with it, so that the report can be written again without the images."""
+"""The pictures of a report. They are chosen at the end of the study and saved with it, so the report can be written again without the images."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["Gallery", "collect_gallery"]
 
 @dataclass(frozen=True)
 class Gallery:
-    """Thumbnails and what they show.
+    """Thumbnails, with what they show.
 
     Attributes:
         images: uint8, shape (M, size, size, 3).
-        species: a dict a species: name, ``real`` (positions in ``images``), ``synthetic`` (dicts: image, nearest, nearest_species,
+        species: one dict per species: ``name``, ``real`` (positions in ``images``), ``synthetic`` (dicts: image, nearest, nearest_species,
             distance, seed).
-        refused: per reason: a list of dicts (image, species).
+        refused: for each reason a list of dicts (image, species).
         notices: distinct licences and terms of the photographs shown.
-        sources: where the collections say they come from.
+        sources: sources that the collection of photographs names.
     """
 
     images: np.ndarray
@@ -50,14 +50,17 @@ class Gallery:
 
 
 def collect_gallery(real: Collection, curated: Collection, species: Sequence[str], size: int, *, per_row: int = 6, per_reason: int = 7) -> Gallery:
-    """Choose pictures: for each species real training images, and accepted synthetic ones with their nearest real image.
+    """Choose pictures: for each species real training images, and accepted synthetic images with their nearest real image.
 
-    Images are taken at even intervals from each list.
+    Images are chosen at even intervals from each list. Refused synthetic images are chosen for each reason.
 
     Args:
         real: the photographs; only the training split is shown.
         curated: synthetic images with curation's verdicts.
-        species: which, in the order of the report.
+        species: names of the species to show, in the order of the report.
+        size: side of the thumbnails, in pixels.
+        per_row: largest number of images per species, real and synthetic each.
+        per_reason: largest number of refused images per reason.
     """
     train = real.training()
     real_pixels, made_pixels = train.pixels(size), curated.pixels(size)

@@ -1,4 +1,4 @@
-"""Checks for leakage, before anything is trained: no test photograph may be among the images that anything learns from."""
+"""Checks for leakage, before any training: no test photograph may be among the images used for training."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["check_leakage", "check_synthetic"]
 
 
 def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> None:
-    """Refuse a collection whose test photographs are also, or nearly, training photographs.
+    """Refuse a collection in which a test photograph, or a near duplicate of one, is also used for training.
 
-    Looks for groups that lie in two splits, photographs of two splits with the same bytes or that look the same, and test
-    photographs among those that the generator learned from.
+    Three things are checked: whether a group is in two splits; whether photographs of two splits have the same bytes or look the same; and
+    whether the generator was trained on test photographs.
 
     Args:
         collection: all splits of the real photographs.
         trained_on: SHA-256 of the generator's training images.
 
     Raises:
-        LeakageError: with the names of the first few.
+        LeakageError: leakage was found; the message names the first images.
     """
     held = collection.where(collection.table["split"].notna())
     table = held.table
@@ -53,10 +53,10 @@ def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> Non
 
 
 def check_synthetic(synthetic: Collection, real: Collection) -> None:
-    """Refuse synthetic images that are test photographs (the same bytes, or the same to look at), or name one as a parent.
+    """Refuse synthetic images that are test photographs (the same bytes, or looking the same), or that name a test photograph as a parent.
 
     Raises:
-        LeakageError: with the names of the first few.
+        LeakageError: leakage was found; the message names the first images.
     """
     test, table = real.select(split="test"), synthetic.table
     ids = set(test.table["image_id"])
@@ -72,13 +72,13 @@ def check_synthetic(synthetic: Collection, real: Collection) -> None:
 
 
 def _look_alikes(collections: list[Collection]) -> np.ndarray:
-    """Pairs of images (rows of the collections laid end to end, the first the smaller) that look the same: int64, shape (P, 2).
+    """Pairs of images that look the same: int64, shape (P, 2), rows of the concatenated collections, the smaller first.
 
-    The importer's own test for near duplicates, and the same perceptual hash besides: a refusal has to be beyond doubt.
+    A pair has to pass the importer's test for near duplicates and have the same perceptual hash, so that no collection is refused wrongly.
     """
     wholes = [collection.where(np.ones(len(collection), dtype=bool)) for collection in collections]
     for whole in wholes:
-        whole.table["box"] = None  # a box shows one animal of a picture; copies are a matter of the whole
+        whole.table["box"] = None  # compare whole pictures: a box contains only one animal
     ends = np.cumsum([len(whole) for whole in wholes])
 
     def thumbnails(rows: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def _look_alikes(collections: list[Collection]) -> np.ndarray:
         for whole, end in zip(wholes, ends, strict=True):
             inside = rows[(rows >= end - len(whole)) & (rows < end)] - (end - len(whole))
             parts.extend(whole.iterate_pixels(THUMBNAIL, inside))
-        return np.stack(parts)  # the rows asked for come in rising order
+        return np.stack(parts)  # ``rows`` is in increasing order
 
     table = pd.concat([whole.table[["sha256", "phash"]] for whole in wholes], ignore_index=True)
     pairs = near_duplicates(table, thumbnails)

@@ -1,4 +1,4 @@
-"""The photographs of one split: which of them a study uses, their labels and their groups."""
+"""The photographs of one split that a study uses, with their labels and groups."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Split", "load_images", "select_split"]
 
 @dataclass(frozen=True)
 class Split:
-    """What is known of the photographs of one split.
+    """Labels and groups of the photographs of one split.
 
     Attributes:
-        labels: int64, shape (N,), position of the species in the collection's list.
+        labels: int64, shape (N,), position of the species in the collection's list of species.
         groups: int64, shape (N,); photographs with the same number are not independent.
     """
 
@@ -27,13 +27,13 @@ class Split:
 
     @classmethod
     def of(cls, collection: Collection, split: str) -> Self:
-        """The photographs that ``select_split`` gives, in the same order."""
+        """Labels and groups of the photographs that ``select_split`` returns, in the same order."""
         chosen = select_split(collection, split)
         return cls(chosen.labels(), chosen.groups())
 
 
 def select_split(collection: Collection, split: str) -> Collection:
-    """The photographs of a split that can be used and have a species.
+    """The photographs of a split that have a species and were not refused.
 
     Args:
         split: ``train``, ``val`` or ``test``.
@@ -43,6 +43,6 @@ def select_split(collection: Collection, split: str) -> Collection:
 
 
 def load_images(collection: Collection, split: str, size: int) -> LabelledImages:
-    """The photographs that ``select_split`` gives, decoded to squares of ``size`` pixels."""
+    """The photographs that ``select_split`` returns, decoded to squares with a side of ``size`` pixels, with their labels."""
     chosen = select_split(collection, split)
     return LabelledImages(chosen.pixels(size), chosen.labels())

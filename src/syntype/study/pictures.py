@@ -1,4 +1,4 @@
-"""Pictures of the report: plots as SVG that follows the page's colours, and thumbnails as data URIs."""
+"""Pictures of the report: plots as SVG in the colours of the page, and thumbnails as data URIs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 __all__ = ["data_uri", "plot_forest", "plot_tail"]
 
-# matplotlib wants real colours; these two stand for the page's own and are swapped in the finished SVG.
+# Matplotlib needs actual colours. These two are placeholders that are replaced by the page's colours in the finished SVG.
 _INK, _FAINT = "#010203", "#040506"
 _SWAP = {_INK: "currentColor", _FAINT: "var(--faint)"}
 _ACCENT, _SECOND = "#0b7a75", "#d1782b"
 
 
 def data_uri(image: np.ndarray) -> str:
-    """An image, uint8 (H, W, 3), as a ``data:`` URI (PNG: at this size as small as a clean JPEG, and exact)."""
+    """An image, uint8 (H, W, 3), as a ``data:`` URI. It is a PNG: lossless, and for thumbnails as small as a good JPEG."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -28,13 +28,13 @@ def data_uri(image: np.ndarray) -> str:
 
 
 def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, minimum_effect: float, name: str, emphasise: int = 1) -> str:
-    """A forest plot: one effect a row with its 95 % interval, in percentage points.
+    """A forest plot as SVG: one effect per row with its interval, in percentage points.
 
     Args:
-        rows: (label, effect as from ``Effect.to_json``, or None where nothing could be measured).
+        rows: (label, effect as from ``Effect.to_json``); the effect is None if nothing could be measured.
         minimum_effect: smallest gain that matters, as a fraction; drawn as a dashed line.
-        name: prefix of the SVG's ids, unique in the page.
-        emphasise: this many of the first rows are drawn heavier.
+        name: prefix of the SVG's ids; unique in the page.
+        emphasise: number of rows, from the first, that are drawn with thicker lines.
     """
     from matplotlib.figure import Figure
 
@@ -64,7 +64,9 @@ def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, minimum
 
 
 def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str) -> str:
-    """Training images of every species, the most photographed first: bars for real ones, marks for the total with accepted synthetic ones.
+    """Plot the number of training images of every species as SVG, the most common species first.
+
+    Bars show real images; marks show the total with accepted synthetic images.
 
     Args:
         species: entries of the study's ``species`` list.
@@ -80,7 +82,7 @@ def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str
     axes = figure.add_subplot()
     places = np.arange(len(ordered))
     axes.bar(places, real, width=0.85, color=_ACCENT, label="real photographs")
-    if added.any():  # marks, not stacked bars: on a logarithmic axis the upper part of a stack has no honest height
+    if added.any():  # marks, not stacked bars: on a logarithmic axis the height of the upper bar would be misleading
         filled = added > 0
         axes.plot(places[filled], (real + added)[filled], linestyle="", marker="_", markersize=9, markeredgewidth=2.4, color=_SECOND,
                   label="with accepted synthetic images")  # fmt: skip
@@ -120,5 +122,5 @@ def _svg(figure: Any, axes: Any, name: str) -> str:
     text = re.sub(r'href="#', f'href="#{name}-', text)
     for colour, replacement in _SWAP.items():
         text = text.replace(colour, replacement)
-    # Without fixed lengths the drawing follows the width of the page.
+    # Without a fixed width and height, the drawing is scaled to the width of the page.
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)

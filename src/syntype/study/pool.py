@@ -1,4 +1,4 @@
-"""The images that the arms of one repetition choose from, besides the real ones."""
+"""Prepares the images, other than real ones, that the arms can add in one repetition."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ __all__ = ["make_pool"]
 
 
 def make_pool(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], number: int, config: StudyConfig) -> Pool:
-    """The images that the arms of repetition ``number`` choose from.
+    """Prepare the images, other than real ones, that the arms can add in repetition ``number``.
 
     Args:
         real: the photographs.
-        arms: collages and images of the true distribution are made only for arms that add them, as many as there are synthetic images.
+        synthetic: the curated synthetic images of all repetitions.
+        arms: the arms of the study. Collages and images from the true distribution are made only if an arm adds them, as many as there are
+            synthetic images.
     """
     curated, sources = synthetic.curated[number], {arm.adds for arm in arms}
     labels = label_positions(curated, real.species)
@@ -38,7 +40,7 @@ def make_pool(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], n
 
 
 def _collages(real: Collection, folder: Path, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Collages of the species that have cut-out subjects: uint8 images and their labels."""
+    """Collages, uint8, and their labels, for the species for which the collage generator has cut-out subjects."""
     generator = load_generator(folder)
     known = {label for label, name in enumerate(real.species) if name in generator.species}
     labels = np.array([label for label in labels if label in known], dtype=np.int64)
@@ -47,10 +49,10 @@ def _collages(real: Collection, folder: Path, labels: np.ndarray, seed: int) -> 
 
 
 def _oracle_images(real: Collection, labels: np.ndarray, seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fresh images from the true distribution, which is known of the drawn reef alone."""
+    """New images from the true distribution, which is known only for the drawn reef, and their labels."""
     reef = reef_config(real)
     if reef is None:
-        raise ValueError("choose_arms lets the oracle through only on a reef")
+        raise ValueError("the arm 'oracle' needs a drawn reef; choose_arms refuses it elsewhere")
     names = species_names(reef)
     return draw_images(reef, [names.index(real.species[label]) for label in labels], _image_seeds(seed, len(labels)), size), labels
 

@@ -1,4 +1,4 @@
-"""Where a study's figures come from, and what they cannot say."""
+"""Texts of the report on where the figures come from and on the limits of the study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["limits", "provenance"]
 
 
 def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_trainings: int) -> list[str]:
-    """What the study cannot say, a sentence each, for a biologist."""
+    """The limits of the study, one sentence each: questions that it cannot answer, in words for a biologist."""
     untested = sum(1 for entry in results["species"] if entry["offered"] and not entry["num_test"])
     trained = "only its last layer trained" if config.classifier.tune == "head" else "all its layers trained"
     sentences = [
@@ -45,7 +45,7 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_
 
 
 def provenance(collection: Collection, origin: str, config: StudyConfig) -> dict[str, str]:
-    """Terms and values of the report's last table.
+    """Entries of the report's last table: names and values.
 
     Args:
         origin: where the synthetic images come from.

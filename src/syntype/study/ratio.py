@@ -1,4 +1,4 @@
-"""The choice of the number of synthetic images for each real one, on the validation photographs."""
+"""Chooses the number of synthetic images per real training image, on the validation photographs."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class RatioChoice:
     """The ratio of synthetic to real training images that a study uses.
 
     Attributes:
-        chosen: the ratio.
-        recall_on_val: for every ratio that was tried the macro recall, on the validation photographs, of the species that get synthetic images.
+        chosen: the ratio with the highest recall.
+        recall_on_val: for every ratio that was tried, the macro recall on the validation photographs over the species that get synthetic images.
     """
 
     chosen: float
     recall_on_val: dict[float, float | None]
 
     def to_json(self) -> dict[str, Any]:
-        """For ``results.json``."""
+        """The values for ``results.json``."""
         return {"chosen": self.chosen, "recall_on_val": {f"{ratio:g}": value for ratio, value in self.recall_on_val.items()}}
 
 
 def choose_ratio(real: Collection, synthetic: SyntheticSets, config: StudyConfig, out: Path, run: Run) -> RatioChoice:
-    """Train the arm of curated synthetic images with every ratio of ``config.ratios`` and choose the best; of equals the smallest.
+    """Train the arm with curated synthetic images with every ratio of ``config.ratios``, and choose the best. If several are best, the smallest.
 
     Raises:
         CollectionError: the species that would get synthetic images have no validation photographs.
@@ -54,6 +54,6 @@ def choose_ratio(real: Collection, synthetic: SyntheticSets, config: StudyConfig
         folder = f"ratios/{ratio:g}"
         outcome = run_arms(real, synthetic.at_ratio(ratio, real), [ARMS[CURATED]], config, out, run, folder=folder, splits=("val",))[CURATED]
         recall[ratio] = mean_recall(species_recall(outcome.val == labels, labels, len(real.species)), target)
-    chosen = max(recall, key=lambda ratio: recall[ratio] or 0.0)  # the first of equals
+    chosen = max(recall, key=lambda ratio: recall[ratio] or 0.0)  # of equal values ``max`` returns the first, which has the smallest ratio
     run.event("ratio", chosen=chosen)
     return RatioChoice(chosen, recall)

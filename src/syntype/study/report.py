@@ -1,4 +1,4 @@
-"""The report of a study: one HTML file without further files. Every figure in it comes from the study's saved results."""
+"""The report of a study: one HTML file that needs no other files. All its figures come from the saved results of the study."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def write_report(study_folder: Path | str) -> Path:
         study_folder: folder of a finished study.
 
     Returns:
-        the path of the page.
+        the path of the report.
 
     Raises:
-        InputError: the folder holds no finished study.
+        InputError: the folder does not contain a finished study.
     """
     folder = Path(study_folder)
     if not (folder / "results.json").is_file():

@@ -1,4 +1,4 @@
-"""Training and evaluating the arms of a study: one after the other, or several at a time, each in a process of its own."""
+"""Trains the arms of a study and predicts with them: one after the other, or several at a time in separate processes."""
 
 from __future__ import annotations
 
@@ -33,29 +33,38 @@ MOST_PROCESSES = 8
 
 
 def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
-    """The classifier's settings in an arm: those of the study, except what the arm itself changes."""
+    """The classifier settings of an arm: those of the study, with the changes of the arm."""
     shared = {"size": config.size, "device": config.device, **arm.classifier}
     return ClassifierConfig.parse({**config.classifier.model_dump(), **shared})
 
 
 def processes_for(device: str) -> int:
-    """Arms to train at the same time by default: each takes about a gigabyte, and one keeps a GPU busy."""
+    """Default number of arms to train at the same time: 1 on a GPU, which one arm keeps busy; else one per core, at most ``MOST_PROCESSES``.
+
+    Each process needs about a gigabyte of memory.
+    """
     on_gpu = torch.cuda.is_available() or torch.backends.mps.is_available() if device == "auto" else device != "cpu"
     return 1 if on_gpu else min(MOST_PROCESSES, os.cpu_count() or 1)
 
 
 def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], config: StudyConfig, out: Path, run: Run, *,
              folder: str = "arms", splits: Sequence[str] = ("val", "test")) -> dict[str, Outcome]:  # fmt: skip
-    """Train every arm with every seed, and predict the species of the photographs of ``splits``; what an earlier session did is read.
+    """Train every arm with every seed, and predict the species of the photographs of ``splits``.
+
+    Predictions that an earlier run wrote to ``out`` are read instead.
 
     Args:
         real: the photographs.
+        synthetic: the curated synthetic images of all repetitions.
+        arms: the arms to train.
+        config: settings of the study.
         out: the study's folder.
-        folder: where in it the predictions are written.
-        splits: which photographs are predicted; those of other splits than ``train`` and these are not read.
+        run: Records progress and events.
+        folder: folder inside ``out`` for the predictions.
+        splits: splits whose photographs are predicted. Besides these, only the splits ``train`` and ``val`` are read.
 
     Returns:
-        by name of arm, in the order of ``arms``.
+        predictions by name of arm, in the order of ``arms``.
 
     Raises:
         TrainingError: a process that worked on an arm was killed.
@@ -64,7 +73,7 @@ def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], co
     task = _Task(real, synthetic, tuple(arms), config, out / folder, out / "features", tuple(splits))
     remaining = [(number, arm.name) for number in range(config.seeds) for arm in arms if not task.file(arm.name, number).exists()]
     with run.progress("study", len(remaining)) as bar:
-        if remaining:  # the first is trained here, and leaves the features of the photographs on disk for all others
+        if remaining:  # the first arm is trained in this process; it writes the features of the photographs to disk for the others
             trainer = _Trainer(task)
             bar.advance(0, f"repetition {remaining[0][0] + 1} of {config.seeds}: {remaining[0][1]}")
             run.event("arm", **trainer.train(*remaining[0]))
@@ -78,11 +87,12 @@ def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], co
 
 @dataclass(frozen=True)
 class _Task:
-    """What a process needs to train arms.
+    """The data that a process needs to train arms.
 
     Attributes:
-        folder: where predictions are written.
-        features: where features of the photographs are kept.
+        folder: folder for predictions.
+        features: folder for features of the photographs.
+        splits: splits whose photographs are predicted.
     """
 
     real: Collection
@@ -94,12 +104,12 @@ class _Task:
     splits: tuple[str, ...]
 
     def file(self, arm: str, number: int) -> Path:
-        """The predictions of an arm in repetition ``number``."""
+        """The file with the predictions of an arm in repetition ``number``."""
         return self.folder / f"{re.sub('[^a-z]+', '-', arm)}-{number}.npz"
 
 
 class _Trainer:
-    """Trains arms, and keeps in memory what they share."""
+    """Trains arms, and keeps the data that they share in memory."""
 
     def __init__(self, task: _Task) -> None:
         self.task = task
@@ -109,13 +119,13 @@ class _Trainer:
         self._pool: tuple[int, Pool] | None = None
 
     def pool(self, number: int) -> Pool:
-        """The images that repetition ``number`` chooses from; those of the last one asked for are kept."""
+        """The images that arms can add in repetition ``number``. Those of the last repetition asked for are kept in memory."""
         if self._pool is None or self._pool[0] != number:
             self._pool = number, make_pool(self.task.real, self.task.synthetic, self.task.arms, number, self.task.config)
         return self._pool[1]
 
     def train(self, number: int, name: str) -> dict[str, Any]:
-        """Train an arm in repetition ``number`` and write its predictions; returns what the progress log says of it."""
+        """Train an arm in repetition ``number`` and write its predictions. Returns the values for the log of events."""
         task, arm, pool, real = self.task, ARMS[name], self.pool(number), self._images["train"]
         seed = task.config.seed_of(number)
         start = time.monotonic()
@@ -130,7 +140,7 @@ class _Trainer:
 
 
 def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: int) -> Iterator[dict[str, Any]]:
-    """What ``_Trainer.train`` returns for each, in order; ``processes`` are trained at a time, each with its share of the cores."""
+    """Train the remaining arms, ``processes`` at a time, each with an equal part of the cores. Yields the results of ``_Trainer.train`` in order."""
     threads = max(1, (os.cpu_count() or 1) // processes)
     with ProcessPoolExecutor(processes, get_context("spawn"), _start_process, (task, threads)) as pool:
         try:
@@ -148,7 +158,7 @@ def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: 
 
 
 _trainers: list[_Trainer] = []
-"""The one trainer of a process that was started for it."""
+"""In a worker process: a list with its trainer. Otherwise empty."""
 
 
 def _start_process(task: _Task, threads: int) -> None:

@@ -1,13 +1,18 @@
-"""Effects between two arms, and how sure of them one may be.
+"""Differences in recall between two arms, with confidence intervals.
 
-Every arm is run with the same seeds on the same test photographs, so that all comparisons are paired. Three things could
-have come out differently: which species were studied, which test groups (tracks, specimens) were photographed, and the
-seeds. The interval resamples species and seeds, which are crossed. A species' groups stay as they are: what they happened to be is in the
-differences between species already, and drawing them anew too would count it twice (Davison & Hinkley 1997, section 3.8). Fewer than
-``FEW_SPECIES`` say nothing of others like them: then the groups within them are resampled, and the interval speaks of these species alone.
-Resampling both of two crossed factors counts thrice what belongs to neither (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics
-1, 386-411, section 4), so the replicates are scaled to the width that the analysis of variance gives.
-Groups, not images, are the least that is drawn: frames of one track are not independent.
+Every arm is run with the same seeds on the same test photographs, so all comparisons are paired. Three sources of chance are considered:
+which species were studied, which test groups (tracks, specimens) were photographed, and the random seeds.
+
+With at least ``FEW_SPECIES`` species, the bootstrap resamples species and seeds, which are crossed factors. The groups of a species are not
+resampled: their random variation is already part of the differences between species, and resampling would count it twice (Davison &
+Hinkley 1997, section 3.8). Resampling both of two crossed factors counts the residual variance (that of neither factor alone) three times
+(Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 386-411, section 4). So the replicates are scaled to the width that
+the analysis of variance gives.
+
+With fewer species, nothing can be concluded about other species. Then groups within species and seeds are resampled, and the interval holds
+for these species only.
+
+The smallest units that are resampled are groups, not images, because frames of one track are not independent.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from scipy.special import stdtrit as student_quantile  # (degrees of freedom, pr
 __all__ = ["FEW_SPECIES", "Effect", "mean_recall", "paired_effect", "species_recall"]
 
 FEW_SPECIES = 4
-"""From so many species on, the interval holds what other species would have given too."""
+"""With at least this number of species, the interval also covers the variation between species, and so holds for similar species too."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,12 @@ class Effect:
 
     Attributes:
         value: mean over species and seeds of recall(A) - recall(B).
-        low: lower end of the 95 % interval.
-        high: upper end of the 95 % interval.
-        num_species: species with test images that went into it.
-        num_groups: their independent test groups.
-        num_images: their test images.
-        resolution: what one test group is worth on average; the interval is never narrower than this on either side.
+        low: lower end of the confidence interval (95 %, unless another level was asked for).
+        high: upper end of the confidence interval.
+        num_species: number of species with test images, over which the mean is taken.
+        num_groups: number of their independent test groups.
+        num_images: number of their test images.
+        resolution: average change of ``value`` when the result of one test group changes. The interval extends at least this far on either side.
     """
 
     value: float
@@ -50,16 +55,16 @@ class Effect:
 
     @property
     def over_species(self) -> bool:
-        """Does the interval hold what other species like these would have given, or these alone?"""
+        """True if the interval holds for similar species too, False if it holds for these species only."""
         return self.num_species >= FEW_SPECIES
 
     @property
     def half_width(self) -> float:
-        """Half the interval: smaller effects cannot be seen with these test images."""
+        """Half the width of the interval. Smaller effects cannot be detected with these test images."""
         return (self.high - self.low) / 2
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON-able values, with ``interval`` and ``half_width``."""
+        """The fields as values that can be written as JSON, with ``interval`` and ``half_width``."""
         return {**asdict(self), "interval": [self.low, self.high], "half_width": self.half_width}
 
 
@@ -67,23 +72,25 @@ def species_recall(hits: np.ndarray, labels: np.ndarray, num_species: int) -> np
     """Recall of every species for every seed.
 
     Args:
-        hits: bool, shape (S, N): did seed s name image n rightly?
+        hits: bool, shape (S, N), True where the classifier with seed s identified image n correctly.
         labels: int64, shape (N,), in 0..num_species-1.
+        num_species: number of species.
 
     Returns:
         float64, shape (S, num_species); NaN for species without a test image.
     """
-    # scikit-learn's recall_score gives the same figures, seed by seed, in 300 times the time (12 ms for 5 seeds, 2,000 images, 40 species)
+    # scikit-learn's recall_score gives the same figures, seed by seed, but takes 300 times as long (12 ms for 5 seeds, 2,000 images, 40 species)
     totals = np.bincount(labels, minlength=num_species).astype(np.float64)
     right = np.stack([np.bincount(labels, weights=row, minlength=num_species) for row in np.asarray(hits, dtype=np.float64)])
     return np.divide(right, totals, out=np.full_like(right, np.nan), where=totals > 0)
 
 
 def mean_recall(recall: np.ndarray, species: Sequence[int] | np.ndarray) -> float | None:
-    """Macro recall over the given species and all seeds; None where none of them has a test image.
+    """Macro recall over the given species and all seeds; None if none of them has a test image.
 
     Args:
         recall: float64, shape (S, K), as from ``species_recall``.
+        species: labels to average over.
     """
     chosen = recall[:, np.asarray(species, dtype=np.int64)]
     chosen = chosen[:, ~np.isnan(chosen).any(axis=0)]
@@ -95,14 +102,14 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
     """Macro recall of arm A minus that of arm B over the given species, with a bootstrap interval.
 
     Args:
-        hits_a: bool, shape (S, N): did seed s of arm A name test image n rightly?
-        hits_b: the same of arm B, with the same seeds.
+        hits_a: bool, shape (S, N), True where arm A with seed s identified test image n correctly.
+        hits_b: the same for arm B, with the same seeds.
         labels: int64, shape (N,).
         groups: shape (N,); images with the same value are not independent.
-        species: labels to average over; those without test images are passed over.
-        seed: of the bootstrap.
-        num_bootstrap: bootstrap samples.
-        level: of the interval.
+        species: labels to average over; those without test images are left out.
+        seed: random seed of the bootstrap.
+        num_bootstrap: number of bootstrap samples.
+        level: confidence level of the interval.
 
     Returns:
         the effect, or None if none of the species has a test image.
@@ -127,10 +134,10 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
             weights = _bootstrap_weights(rng, len(sizes), num_bootstrap)
             replicates += (weights @ sums.T * of_seeds).sum(axis=1) / (weights @ sizes) / num_species
         left, drawn = sum(len(sizes) - 1 for _, sizes in clusters), sum(len(sizes) for _, sizes in clusters) / num_species
-        # few units: resampled, they spread too little, and by chance much too little (Student's t)
+        # With few units the bootstrap interval is too narrow, on average and more so by chance; the second factor is that of Student's t.
         wider = np.sqrt(drawn / (drawn - 1)) * student_quantile(left, 1 - tail) / normal_quantile(1 - tail) if left else 1.0
     low, high = np.clip(value + wider * (np.quantile(replicates, [tail, 1 - tail]) - value), -1, 1)
-    # Without this floor a handful of photographs that never change sides would pass for certainty: [0, 0].
+    # Without this minimum width, a few photographs on which both arms always agree would give the interval [0, 0].
     resolution = float(np.mean([1 / len(sizes) for _, sizes in clusters])) / num_species
     return Effect(
         value=value,
@@ -144,13 +151,14 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
 
 
 def _half_width(table: np.ndarray, level: float) -> float:
-    """Half an interval for the mean of a table of two crossed random factors, from its analysis of variance without replication.
+    """Half-width of the interval for the mean of a table with two crossed random factors, from the analysis of variance without replication.
 
-    Each part of the variance is taken with its own Student quantile (Graybill & Wang 1980, Journal of the American Statistical Association 75,
-    869-873): a handful of seeds says little of how much seeds differ.
+    Each component of variance is multiplied by its own Student quantile (Graybill & Wang 1980, Journal of the American Statistical
+    Association 75, 869-873), because a few seeds give only a rough estimate of the variance between seeds.
 
     Args:
-        table: float64, shape (K, S), K at least 2.
+        table: float64, shape (K, S), K at least 2: recall differences of K species with S seeds.
+        level: confidence level of the interval.
     """
     rows, columns, free = table.mean(axis=1), table.mean(axis=0), np.array(table.shape) - 1
     parts, left = np.array([rows.var(ddof=1) / len(rows)]), free[:1]
@@ -162,14 +170,14 @@ def _half_width(table: np.ndarray, level: float) -> float:
 
 
 def _bootstrap_weights(rng: np.random.Generator, number: int, num_bootstrap: int) -> np.ndarray:
-    """Bootstrap weights of ``number`` units, each row adding up to 1: shape (num_bootstrap, number)."""
+    """Bootstrap weights of ``number`` units, shape (num_bootstrap, number). Each row adds up to 1."""
     return rng.multinomial(number, np.full(number, 1 / number), size=num_bootstrap) / number
 
 
 def _by_species(
     difference: np.ndarray, labels: np.ndarray, groups: np.ndarray, species: Sequence[int] | np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For every species with test images: differences summed by group, shape (S, G), and images a group, shape (G,)."""
+    """For every species with test images: differences summed by group, shape (S, G), and number of images per group, shape (G,)."""
     clusters = []
     for label in species:
         rows = np.flatnonzero(labels == label)

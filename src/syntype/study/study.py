@@ -1,12 +1,12 @@
-"""The study: the same classifier trained in every arm, with the same seeds, and tested on photographs that nothing else has seen.
+"""The study: the same classifier is trained in every arm with the same seeds, and tested on photographs that are used for nothing else.
 
 OUT/
-  study.json       collection and settings; a folder is continued only by a study with the same
-  arms/            predictions, one file for each arm and seed, written as soon as it is known
+  study.json       fingerprints of collection and settings; only a study with the same ones can be continued in this folder
+  arms/            predictions, one file for each arm and seed, written as soon as the arm is trained
   ratios/          predictions of the curated arm with each ratio of synthetic to real images, if ratios are tried
-  results.json     every figure of the report
-  gallery.*        its pictures
-  report.html
+  results.json     all figures of the report
+  gallery.*        pictures of the report
+  report.html      the report
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _SHOWN_SPECIES = 12
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study found.
+    """Result of a study.
 
     Attributes:
-        folder: where everything is kept.
+        folder: the study's folder.
         results: the content of ``results.json``.
-        report: the page.
+        report: path of ``report.html``.
     """
 
     folder: Path
@@ -62,7 +62,7 @@ class StudyResult:
         return str(self.results["verdict"]["word"])
 
     def summary(self) -> dict[str, Any]:
-        """The figures that ``--json`` prints; null where nothing could be measured."""
+        """The values that ``--json`` prints; null where nothing could be measured."""
         effects = self.results["effects"]
         primary = effects["primary"] or {"value": None, "interval": None}
         return {
@@ -85,13 +85,13 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study will take.
+    """The work that a study will do.
 
     Attributes:
-        arms: names.
-        num_classifiers: classifiers that are trained, over all arms, seeds and ratios.
-        steps: gradient steps of all of them together.
-        generator_minutes: time for training the generator; 0 if it is trained already, or has nothing to learn.
+        arms: names of the arms.
+        num_classifiers: number of classifiers to train, for all arms, seeds and ratios.
+        steps: total number of gradient steps of all classifiers.
+        generator_minutes: minutes for training the generator; 0 if it is already trained or needs no training.
     """
 
     arms: tuple[str, ...]
@@ -104,22 +104,22 @@ class StudyPlan:
 def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run = OWN_RUN) -> StudyResult:
     """Find out whether synthetic images help to identify the rare species of ``collection``.
 
-    A study that was stopped goes on where it was when it is called again with the same arguments.
+    If a study was stopped, calling ``study`` again with the same arguments continues it.
 
     Args:
-        collection: photographs with splits; the test images are read here and nowhere before.
+        collection: photographs with splits. The test images are used only here.
         config: generator or synthetic images, arms, number of seeds, minimum effect, and the settings of the classifier.
-        out: the study's folder. Finished arms that a stopped study of the same settings left there are kept.
-        run: where progress, messages and events go; by default a run folder in ``out``, with progress on standard error.
+        out: the study's folder. Finished arms of a stopped study with the same settings are kept.
+        run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
 
     Returns:
-        verdict, all results as plain values, and the path of the report.
+        the verdict, all results as plain values, and the path of the report.
 
     Raises:
         LeakageError: a test photograph has reached the training split, the generator or the synthetic images.
-        CollectionError: no test photographs, no species that would get synthetic images, or, where ratios are tried, none of these with
-            validation photographs.
-        InputError: ``out`` holds a study of something else.
+        CollectionError: there are no test photographs, or no species would get synthetic images, or ratios are to be tried and none of these
+            species has validation photographs.
+        InputError: ``out`` contains a study of other photographs or settings.
         UnknownNameError, RecipeError: see ``choose_arms`` and ``find_source``.
 
     Example:
@@ -171,7 +171,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
 
 
 def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
-    """What ``study`` would do with the same arguments; nothing is written, and what would stop it at once is raised here too."""
+    """What ``study`` would do with the same arguments. Nothing is written. Errors that would stop the study at its start are raised here too."""
     source, arms = _check(collection, config)
     num_trainings = min(config.generator_seeds, config.seeds) if source.family is not None and family(source.family).learns else 0
     num_classifiers = (len(arms) + len(set(config.ratios))) * config.seeds
@@ -179,7 +179,7 @@ def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
 
 
 def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource, tuple[Arm, ...]]:
-    """Source of synthetic images and arms of a study, or the error that stops it before anything is made."""
+    """Source of synthetic images and arms of a study. Raises the errors that stop a study before its folder is written."""
     if not len(collection.select(split="test")):
         raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. Import it again with: syntype collect")
     source = find_source(collection, config)
@@ -187,7 +187,7 @@ def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource
 
 
 def _tally(curated: Sequence[Collection], species: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Synthetic images made and accepted for each species, and refused for each reason, summed over repetitions."""
+    """Numbers of synthetic images made and accepted per species, and refused per reason, summed over repetitions."""
     offered = np.zeros(len(species), np.int64)
     accepted = np.zeros(len(species), np.int64)
     refused: dict[str, int] = {}
@@ -201,7 +201,7 @@ def _tally(curated: Sequence[Collection], species: tuple[str, ...]) -> tuple[np.
 
 
 def _claim(out: Path, collection: Collection, config: StudyConfig) -> None:
-    """Make sure that what ``out`` holds, if anything, belongs to this study."""
+    """Check that ``out`` contains no other study, and write ``study.json``."""
     settings = config.model_dump_json(exclude={"processes"})
     asked = {"collection": collection.fingerprint, "settings": hashlib.sha256(settings.encode()).hexdigest()[:16]}
     out.mkdir(parents=True, exist_ok=True)

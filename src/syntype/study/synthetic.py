@@ -1,10 +1,10 @@
-"""The synthetic images of a study: where they come from, and one curated set for each repetition, made once and kept on disk.
+"""The synthetic images of a study: their source, and one curated set for each repetition, which is made once and kept on disk.
 
-OUT/generator-G/        a family trained inside the study
-OUT/collage/            the collage family, trained for its arm
+OUT/generator-G/        a generator that the study trained
+OUT/collage/            generator of the collage arm
 OUT/synthetic-S/        images of repetition S
 OUT/curated-S/          the same with curation's verdicts
-OUT/done/NAME.json      this step is complete, and the seconds it took (a folder without it is made again)
+OUT/done/NAME.json      written when the folder NAME is complete, with the seconds that it took; a folder without it is made again or continued
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = ["SyntheticSets", "SyntheticSource", "find_source", "label_positions",
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """Where a study's synthetic images come from: a given collection, a trained generator, or a family that the study trains.
+    """Source of a study's synthetic images: a given collection, a trained generator, or a family that the study trains.
 
     Attributes:
-        num_planned: int64, shape (num_species,), synthetic images of each species in one repetition.
+        num_planned: int64, shape (num_species,), number of synthetic images of each species in one repetition.
         given: the collection, or None.
         generator: the trained generator, or None.
         family: name of the family to train, or None.
@@ -49,7 +49,7 @@ class SyntheticSource:
 
     @property
     def is_collage(self) -> bool:
-        """Is the collage family itself under study?"""
+        """True if the generator under study is the collage."""
         return "collage" in (self.family, self.generator.family if self.generator else None)
 
 
@@ -58,13 +58,13 @@ class SyntheticSets:
     """The synthetic images of a study, ready for the arms.
 
     Attributes:
-        curated: for each repetition its images with curation's verdicts (the same images every time if a collection was given).
+        curated: for each repetition, its images with the verdicts of curation (the same images every time if a collection was given).
         num_planned: as in ``SyntheticSource``.
         collage: folder of the generator of the collage arm; None without that arm.
         origin: where the images come from, in words.
-        num_trainings: how often the generator was trained.
-        is_given: was a collection given, so that nothing is known of its generator?
-        minutes: what training, generating and curating took.
+        num_trainings: number of times that the generator was trained.
+        is_given: True if a collection was given, so that nothing is known about its generator.
+        minutes: time for training, generating and curating.
     """
 
     curated: tuple[Collection, ...]
@@ -76,7 +76,7 @@ class SyntheticSets:
     minutes: float
 
     def at_ratio(self, ratio: float, real: Collection) -> SyntheticSets:
-        """The same with at most ``ratio`` synthetic images for each real training image of a species: the first of each."""
+        """The same sets, with only the first images of each species: at most ``ratio`` times its number of real training images."""
         most = np.ceil(ratio * _training_counts(real))
 
         def first(curated: Collection) -> Collection:
@@ -87,14 +87,14 @@ class SyntheticSets:
 
 
 def find_source(real: Collection, config: StudyConfig) -> SyntheticSource:
-    """Open what the settings name as the source of synthetic images, and check it before anything is trained.
+    """Open the source of synthetic images that the settings name, and check it before any training.
 
     Args:
         real: the photographs, all splits.
 
     Raises:
         LeakageError: test photographs have reached the training split, the generator or the synthetic images.
-        UnknownNameError: neither a generator's folder nor a family.
+        UnknownNameError: ``config.generator`` is neither a folder nor a family.
         CollectionError: no species would get synthetic images.
     """
     if config.synthetic is not None:
@@ -112,20 +112,22 @@ def find_source(real: Collection, config: StudyConfig) -> SyntheticSource:
         return SyntheticSource(_plan(real, generator.species, config), generator=generator)
     if config.generator not in list_families():
         raise UnknownNameError("generator folder or family", config.generator, list_families())
-    check_leakage(real)  # a family trained inside the study sees the training split alone
+    check_leakage(real)  # a family that the study trains uses only the training split
     return SyntheticSource(_plan(real, real.species, config), family=config.generator)
 
 
 def prepare_synthetic(real: Collection, source: SyntheticSource, config: StudyConfig, out: Path, run: Run, *, with_collage: bool) -> SyntheticSets:
-    """Train the generator where that is asked for, then generate and curate the images of every repetition.
+    """Train the generator if the source is a family, then generate and curate the images of every repetition.
 
-    What an earlier session completed is taken from disk.
+    Folders that an earlier run completed are read from disk.
 
     Args:
-        real: the photographs; generators and curation learn from the training split only.
+        real: the photographs; generators and curation use only the training split.
         source: as from ``find_source``.
+        config: settings of the study.
         out: the study's folder.
-        with_collage: is there an arm of collages? Then that family is prepared too.
+        run: Records progress and events.
+        with_collage: True if there is a collage arm. Its generator is then prepared too.
     """
     steps = _Steps(out, run)
 
@@ -164,10 +166,10 @@ def _training_counts(real: Collection) -> np.ndarray:
 
 
 def _plan(real: Collection, known: tuple[str, ...], config: StudyConfig) -> np.ndarray:
-    """Images that a generator has to make of each species in one repetition: int64, shape (num_species,).
+    """Number of images of each species that a generator has to make in one repetition: int64, shape (num_species,).
 
     Args:
-        known: species that the generator can draw.
+        known: species of which the generator can make images.
     """
     counts = _training_counts(real)
     can_draw = np.isin(real.species, known) & (counts > 0)
@@ -184,7 +186,7 @@ def _plan(real: Collection, known: tuple[str, ...], config: StudyConfig) -> np.n
 
 def _train(real: Collection, settings: TrainConfig, folder: Path, run: Run) -> None:
     result = train(real, settings, folder, _run_in(folder, run))
-    if result.status == "interrupted":  # train keeps its state and returns; the study has to stop as well
+    if result.status == "interrupted":  # train saves its state and returns; the study has to stop too
         raise KeyboardInterrupt
 
 
@@ -203,7 +205,7 @@ def _generate_and_curate(
 
 
 def _curate_given(real: Collection, given: Collection, config: StudyConfig, steps: _Steps) -> Collection:
-    """The given images of species that the photographs show; verdicts that they carry are kept."""
+    """The given images of species that the photographs have, curated. If they already have verdicts, these are kept."""
     known = given.where(given.table["species"].isin(real.species))
     return known if known.table["verdict"].notna().any() else _curate(real, known, "curated", config, steps)
 
@@ -218,14 +220,14 @@ def _run_in(folder: Path, run: Run) -> Run:
 
 
 class _Steps:
-    """Folders of a study that are made once, whatever number of sessions that takes."""
+    """Folders of a study, each of which is made only once, even if the study is stopped and continued."""
 
     def __init__(self, out: Path, run: Run) -> None:
         self.out, self.run = out, run
         (out / "done").mkdir(parents=True, exist_ok=True)
 
     def do(self, name: str, make: Callable[[Path], Any], *, continues: bool = False) -> Path:
-        """Make the folder ``name`` unless that is done. An incomplete one is deleted first, unless ``make`` can continue it."""
+        """Make the folder ``name`` unless it is complete. An incomplete folder is deleted first, or, with ``continues``, completed by ``make``."""
         folder, marker = self.out / name, self.out / "done" / f"{name}.json"
         if not marker.exists():
             if not continues:
@@ -237,5 +239,5 @@ class _Steps:
         return folder
 
     def minutes(self) -> float:
-        """What all steps took."""
+        """Total time of all steps."""
         return sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in (self.out / "done").glob("*.json")) / 60

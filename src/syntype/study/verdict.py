@@ -1,4 +1,4 @@
-"""From effects to the verdict and the sentences that explain it."""
+"""Derives the verdict from the measured effects, and the sentences that explain it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Word = Literal["add", "do not add", "not enough evidence"]
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """Which effects matter, fixed before any test photograph is read.
+    """The effects that matter. They are fixed before any test photograph is read.
 
     Attributes:
         minimum_effect: smallest gain in macro recall that matters, as a fraction.
@@ -28,19 +28,19 @@ class DecisionRule:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Curated synthetic images against the best arm without a generator.
+    """Comparison of curated synthetic images with the best arm without a generator.
 
     Attributes:
         primary: difference in macro recall, over the species that synthetic images were made for; None if none of them has a test photograph.
         others: the same over the other species; None if there are none with test photographs.
         competitor: name of the best arm without a generator.
         description: what that arm does.
-        chosen_on: ``val`` or ``test``: the photographs on which it was found to be the best.
-        num_made: synthetic images, over all seeds.
-        num_accepted: those that passed curation, over all seeds.
-        num_target: species that synthetic images were made for.
-        num_seeds: repetitions.
-        generator_varies: was the generator itself trained more than once?
+        chosen_on: split on which that arm was chosen, ``val`` or ``test``.
+        num_made: number of synthetic images, summed over all seeds.
+        num_accepted: number of those that passed curation, summed over all seeds.
+        num_target: number of species that synthetic images were made for.
+        num_seeds: number of repetitions.
+        generator_varies: True if the generator was trained more than once.
     """
 
     primary: Effect | None
@@ -57,13 +57,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer.
+    """The verdict and its explanation.
 
     Attributes:
         word: ``add``, ``do not add`` or ``not enough evidence``.
-        sentence: the answer in one sentence.
-        reasons: what was compared and what decided, a sentence each.
-        would_change: what could lead to another answer, a sentence each.
+        sentence: the verdict in one sentence.
+        reasons: what was compared and what led to the verdict, one sentence each.
+        would_change: what could lead to another verdict, one sentence each.
     """
 
     word: Word
@@ -83,12 +83,12 @@ _LEAD: dict[Word, str] = {
 
 
 def damages_others(others: Effect | None, rule: DecisionRule) -> bool:
-    """Do the other species lose more than ``max_head_loss``, and is the loss beyond chance?"""
+    """True if the other species lose more than ``max_head_loss`` and the interval of the loss lies below 0."""
     return others is not None and others.value < -rule.max_head_loss and others.high < 0
 
 
 def decide(primary: Effect | None, others: Effect | None, num_accepted: int, rule: DecisionRule) -> Word:
-    """The verdict's word; arguments as in ``Comparison``."""
+    """The verdict as ``add``, ``do not add`` or ``not enough evidence``; arguments as in ``Comparison``."""
     if num_accepted == 0:
         return "do not add"
     if primary is None:
@@ -101,7 +101,7 @@ def decide(primary: Effect | None, others: Effect | None, num_accepted: int, rul
 
 
 def points(fraction: float, *, signed: bool = True) -> str:
-    """A fraction in percentage points, with a true minus sign: ``0.034`` -> ``+3.4``."""
+    """Text of a fraction in percentage points, with the minus sign U+2212: ``0.034`` -> ``+3.4``."""
     rounded = round(100 * fraction, 1) + 0.0  # + 0.0 turns -0.0 into 0.0
     text = f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
     return text.replace("-", "−")
@@ -121,7 +121,7 @@ def explain(found: Comparison, rule: DecisionRule) -> Verdict:
 
 
 def _unmeasured(found: Comparison) -> tuple[str, str]:
-    """Answer and what could change it, where no species with synthetic images has a test photograph."""
+    """Explanation and what could change it, if no species with synthetic images has a test photograph."""
     if found.num_accepted == 0:
         return _none_accepted(found)
     return (
@@ -135,7 +135,7 @@ def _none_accepted(found: Comparison) -> tuple[str, str]:
 
 
 def _answer(found: Comparison, primary: Effect, word: Word, rule: DecisionRule) -> tuple[str, str]:
-    """Answer and what could change it."""
+    """Explanation and what could change it."""
     size, competitor = _size(primary), found.competitor
     if found.num_accepted == 0:
         return _none_accepted(found)
@@ -185,7 +185,10 @@ def _size(effect: Effect) -> str:
 
 
 def _needed(primary: Effect) -> str:
-    """How much more would show an effect of ``VISIBLE``; the interval narrows with the root of the number of what was resampled."""
+    """Sentence on the number of species or groups needed to detect an effect of ``VISIBLE``.
+
+    The width of the interval is inversely proportional to the square root of the number of units that were resampled.
+    """
     if primary.half_width <= VISIBLE:
         return ""
     times, wanted = (primary.half_width / VISIBLE) ** 2, f" To detect an effect of {points(VISIBLE, signed=False)} percentage points,"
