@@ -21,7 +21,7 @@ from syntype.apps.web.generators import matching
 from syntype.apps.web.requests import Slug, UploadId
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
 from syntype.apps.web.thumbnails import squared, thumbnail
-from syntype.apps.web.uploads import RefusedFile, Taken
+from syntype.apps.web.uploads import RefusedFile, UploadResult
 from syntype.collection import Collection
 from syntype.errors import InputError, UnknownNameError
 from syntype.run import read_json_object
@@ -284,7 +284,7 @@ async def send_file(
     upload: UploadId,
     name: Annotated[str, Query(min_length=1, max_length=200)],
     species: Annotated[str | None, Query(max_length=200)] = None,
-) -> Taken:
+) -> UploadResult:
     """Send one photograph, or one zip, as the body. The folders of a zip name the species unless ``species`` is given. Refused files are deleted."""
     limit = studio.uploads.limit(name)
     too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")

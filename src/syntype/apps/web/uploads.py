@@ -30,7 +30,7 @@ from syntype.collection.decoding import FORMATS, read_image
 from syntype.collection.sources import SIDECARS, species_name
 from syntype.errors import InputError, UnknownNameError
 
-__all__ = ["RefusedFile", "Taken", "Uploads", "checked_species"]
+__all__ = ["RefusedFile", "UploadResult", "Uploads", "checked_species"]
 
 _CHUNK = 1 << 20
 _DIRECTORY_BYTES = 512
@@ -51,7 +51,7 @@ class RefusedFile:
 
 
 @dataclass(frozen=True)
-class Taken:
+class UploadResult:
     """Result of one sent file: number of accepted images, and the refused files of a zip."""
 
     num_taken: int
@@ -116,7 +116,7 @@ class Uploads:
         """Bytes that a file of this name may have."""
         return self._limits.zip_bytes if name.lower().endswith(".zip") else self._limits.file_bytes
 
-    def take(self, upload: str, part: Path, name: str, species: str | None) -> Taken:
+    def take(self, upload: str, part: Path, name: str, species: str | None) -> UploadResult:
         """Check a received file and put its image, or the images of a zip, into the upload.
 
         Args:
@@ -143,7 +143,7 @@ class Uploads:
                 target = _free(self.folder(upload) / kind, own)
                 target.parent.mkdir(exist_ok=True)
                 os.replace(path, target)
-        return Taken(len(found), tuple(refused))
+        return UploadResult(len(found), tuple(refused))
 
     def _make_room(self, upload: str, new: list[Path]) -> None:
         there = list(self.folder(upload).glob("[!.]*/*"))
