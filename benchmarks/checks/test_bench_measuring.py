@@ -39,20 +39,16 @@ def test_without_photographs_nothing_is_measured(
     assert not list((tmp_path / "out").iterdir())
 
 
+def fidelity_arguments(collection: Collection, folder: Path) -> list[str]:
+    """The command line of ``fidelity``, with everything that it writes in a folder."""
+    outputs = [text for name in ("out", "docs", "results") for text in (f"--{name}", str(folder / name))]
+    return ["fidelity", "--collection", str(collection.root), *outputs]
+
+
 def test_known_rows_make_the_page_and_are_not_measured_again(
     small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    where = [
-        "fidelity",
-        "--collection",
-        str(small_collection.root),
-        "--out",
-        str(tmp_path / "out"),
-        "--docs",
-        str(tmp_path / "docs"),
-        "--results",
-        str(tmp_path / "results"),
-    ]
+    where = fidelity_arguments(small_collection, tmp_path)
     page = tmp_path / "docs" / "benchmarks" / "fidelity.md"
     monkeypatch.setattr(sys, "argv", [*where, "--rows", "real,noise"])
     fidelity.main()
@@ -97,17 +93,7 @@ class Pretender:
 def test_the_peer_is_judged_by_what_draws_better(small_collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Pretender.images = small_collection.training().pixels(64)
     monkeypatch.setattr(fidelity, "Peer", Pretender)
-    where = [
-        "fidelity",
-        "--collection",
-        str(small_collection.root),
-        "--out",
-        str(tmp_path / "out"),
-        "--docs",
-        str(tmp_path / "docs"),
-        "--results",
-        str(tmp_path / "results"),
-    ]
+    where = fidelity_arguments(small_collection, tmp_path)
     monkeypatch.setattr(sys, "argv", [*where, "--rows", "lightweight-gan", "--minutes", "0.1"])
     fidelity.main()
     page = (tmp_path / "docs" / "benchmarks" / "fidelity.md").read_text(encoding="utf-8")
