@@ -28,8 +28,9 @@ from syntype.collection import Collection
 from syntype.compute.tensors import to_uint8
 from syntype.curation.curate import copy_detector
 from syntype.encoders import encode_collection, load_encoder
+from syntype.files import write_json
 from syntype.generators import load_generator
-from syntype.run import Run, write_json
+from syntype.run import Run
 from syntype.study.fidelity import EvaluateConfig, density_coverage, kid, vendi_score
 
 SHOTS, IMAGES = 6, 100

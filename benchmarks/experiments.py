@@ -30,13 +30,14 @@ from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, reef_config
 from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.encoders import encode_collection, load_encoder
+from syntype.files import write_json
 from syntype.generators import Generator, load_generator
 from syntype.generators.contract import Blends, Varies
 from syntype.generators.families.collage import Collage, CollageConfig
 from syntype.generators.families.pose_transfer import PoseTransfer
 from syntype.generators.families.projected import ProjectedGAN
 from syntype.identification import ClassifierConfig, fit, labelled
-from syntype.run import Run, write_json
+from syntype.run import Run
 from syntype.study import StudyConfig, study
 from syntype.study.arms import ARMS, COMPETITORS, CURATED
 from syntype.study.photographs import Split

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from syntype.run import atomic_write, write_npz
+from syntype.files import atomic_write, write_npz
 
 
 def test_a_file_is_replaced_in_one_go(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from syntype.run import write_json
+from syntype.files import write_json
 
 __all__ = [
     "RESULTS",

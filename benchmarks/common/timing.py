@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.results import stamp
-from syntype.run import write_json
+from syntype.files import write_json
 
 __all__ = ["ratio", "rounds", "stage", "syntype"]
 

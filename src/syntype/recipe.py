@@ -7,7 +7,6 @@ with the package.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from syntype.errors import RecipeError, UnknownNameError
+from syntype.files import atomic_write
 
 __all__ = ["RENAMED", "Settings", "apply_overrides", "find_recipe", "list_recipes", "read_yaml", "write_yaml"]
 
@@ -122,9 +122,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def write_yaml(path: Path, settings: Settings) -> None:
     """Write settings as YAML, in the order of declaration. The write is atomic: a reader sees the old file or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _recipe_folder() -> Path:

@@ -18,7 +18,6 @@ import math
 import os
 import platform
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
@@ -27,68 +26,15 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from syntype.errors import InputError
+from syntype.files import atomic_write, read_json_object, write_json
 from syntype.recipe import Settings, write_yaml
 
-__all__ = [
-    "OWN_RUN",
-    "Progress",
-    "Run",
-    "atomic_write",
-    "is_main_process",
-    "keeps_run",
-    "num_processes",
-    "parse_events",
-    "plain",
-    "read_events",
-    "read_json_object",
-    "write_json",
-    "write_npz",
-]
+__all__ = ["OWN_RUN", "Progress", "Run", "is_main_process", "keeps_run", "num_processes", "parse_events", "plain", "read_events"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 _VERSIONED = ("syntype", "torch", "torchvision", "timm", "numpy", "pillow", "pandas", "scikit-learn", "accelerate", "safetensors")
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder. On success it replaces ``path``; after an error it is deleted.
-
-    A reader therefore sees the old file or the new one, never a part of one. If several processes or threads write at once, the last
-    one wins.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Returns an empty dict if the file is missing or holds no JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def write_npz(path: Path, **arrays: Any) -> None:
-    """Write arrays as ``.npz`` atomically. A missing folder is created."""
-    import numpy as np
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
 
 
 def num_processes() -> int:

@@ -20,13 +20,14 @@ from torch.testing import assert_close
 from syntype.collection import Collection
 from syntype.compute import runtime as runtime_module
 from syntype.errors import CollectionError, InputError, TrainingError, UnknownNameError, UserError
+from syntype.files import read_json_object
 from syntype.generators import family, list_families, load_generator
 from syntype.generators import registry as registry_module
 from syntype.generators.contract import ABILITIES
 from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.generators.engine.checkpoint import read_state
 from syntype.recipe import apply_overrides
-from syntype.run import read_events, read_json_object
+from syntype.run import read_events
 
 FAMILIES = sorted(list_families())
 LEARNING = [name for name in FAMILIES if family(name).learns]

@@ -26,6 +26,7 @@ from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
+from syntype.files import write_json
 from syntype.generators.contract import Adapts, UsesRelative
 from syntype.generators.engine.batches import training_data
 from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state
@@ -33,7 +34,7 @@ from syntype.generators.engine.generator import NEW_ROW_PREFIX, Generator
 from syntype.generators.engine.training import TrainConfig, TrainingLoop
 from syntype.generators.networks.kernel_modulation import adapter_weights, modulate
 from syntype.recipe import Settings
-from syntype.run import OWN_RUN, Run, keeps_run, write_json
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative"]
 

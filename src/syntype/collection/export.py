@@ -14,8 +14,9 @@ import pandas as pd
 
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
+from syntype.files import atomic_write, write_json
 from syntype.recipe import Settings
-from syntype.run import OWN_RUN, Run, atomic_write, keeps_run, write_json
+from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ExportConfig", "ExportResult", "export"]
 

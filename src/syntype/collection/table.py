@@ -25,7 +25,7 @@ import pandas as pd
 
 from syntype.collection.pixels import iterate_pixels, read_pixels
 from syntype.errors import CollectionError, require_known
-from syntype.run import atomic_write, write_json
+from syntype.files import atomic_write, write_json
 
 __all__ = ["COLUMNS", "SCHEMA_VERSION", "SPLITS", "Collection", "conform", "number_groups"]
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from syntype.collection.table import Collection
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
-from syntype.run import write_npz
+from syntype.files import write_npz
 
 __all__ = ["Encoder", "encode_collection", "load_encoder"]
 

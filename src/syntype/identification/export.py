@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.errors import SyntypeError, UnsupportedError
+from syntype.files import atomic_write
 from syntype.identification.storage import Classifier
-from syntype.run import atomic_write
 
 __all__ = ["ExportResult", "export_onnx"]
 

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.encoders import Backbone
+from syntype.files import write_npz
 from syntype.identification.augment import AugmentConfig, augment
-from syntype.run import Run, write_npz
+from syntype.run import Run
 
 __all__ = ["FeatureCache", "augmented_view", "digest_images", "embed"]
 

@@ -16,8 +16,9 @@ from syntype.collection.decoding import decode, in_threads
 from syntype.collection.pixels import crop_square
 from syntype.collection.sources import SIDECARS
 from syntype.errors import InputError
+from syntype.files import atomic_write
 from syntype.identification.storage import Classifier
-from syntype.run import OWN_RUN, Run, atomic_write
+from syntype.run import OWN_RUN, Run
 
 __all__ = ["Form", "PredictResult", "predict"]
 

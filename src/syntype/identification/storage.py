@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from syntype.encoders import BUNDLED, CLASSIFIER_SCHEMA, read_classifier
+from syntype.files import write_json
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier
-from syntype.run import write_json
 
 __all__ = ["Classifier", "load_classifier", "save_classifier"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from syntype.collection import Collection
-from syntype.run import write_json
+from syntype.files import write_json
 
 __all__ = ["Gallery", "collect_gallery"]
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from syntype.collection.bins import BINS
 from syntype.errors import InputError
-from syntype.run import atomic_write
+from syntype.files import atomic_write
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
 from syntype.study.pictures import data_uri, plot_forest, plot_tail

@@ -18,8 +18,9 @@ import torch
 
 from syntype.collection import Collection
 from syntype.errors import TrainingError
+from syntype.files import write_npz
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
-from syntype.run import Run, write_npz
+from syntype.run import Run
 from syntype.study.analysis import Outcome
 from syntype.study.arms import ARMS, Arm, Pool, added_images
 from syntype.study.config import StudyConfig

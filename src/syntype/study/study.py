@@ -23,8 +23,9 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.errors import CollectionError, InputError
+from syntype.files import write_json
 from syntype.generators.registry import family
-from syntype.run import OWN_RUN, Run, keeps_run, write_json
+from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.study.analysis import AnalysisSettings, Measurements, analyse
 from syntype.study.arms import Arm, choose_arms
 from syntype.study.config import StudyConfig

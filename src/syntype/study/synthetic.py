@@ -22,8 +22,9 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.curation import curate
 from syntype.errors import CollectionError, UnknownNameError
+from syntype.files import write_json
 from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
-from syntype.run import Run, write_json
+from syntype.run import Run
 from syntype.study.config import StudyConfig
 from syntype.study.leakage import check_leakage, check_synthetic
 from syntype.synthesis import GenerateConfig, generate

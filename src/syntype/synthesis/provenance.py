@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from syntype.errors import InputError
-from syntype.run import atomic_write
+from syntype.files import atomic_write
 
 __all__ = ["EDITED", "NOTICE", "TRAINED", "Provenance", "read_provenance", "write_animation", "write_image"]
 

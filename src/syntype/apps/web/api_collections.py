@@ -24,7 +24,7 @@ from syntype.apps.web.thumbnails import squared, thumbnail
 from syntype.apps.web.uploads import RefusedFile, UploadResult
 from syntype.collection import Collection
 from syntype.errors import InputError, UnknownNameError
-from syntype.run import read_json_object
+from syntype.files import read_json_object
 
 __all__ = ["Filters", "ImageRow", "Offset", "image_row", "router"]
 

@@ -16,8 +16,8 @@ from syntype.apps.web.progress import latest_events, now, pictures, preview
 from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
 from syntype.errors import CollectionError, UnknownNameError
+from syntype.files import read_json_object
 from syntype.generators.registry import list_families
-from syntype.run import read_json_object
 
 __all__ = ["JobNumber", "router"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from syntype.errors import CollectionError
-from syntype.run import read_json_object
+from syntype.files import read_json_object
 
 __all__ = ["describe_generator", "generator_species", "matching", "search_species"]
 

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from syntype.run import parse_events, read_json_object
+from syntype.files import read_json_object
+from syntype.run import parse_events
 
 __all__ = ["latest_events", "now", "pictures", "preview"]
 

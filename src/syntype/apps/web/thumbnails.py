@@ -13,7 +13,7 @@ from PIL import Image
 
 from syntype.collection.decoding import decode
 from syntype.collection.pixels import crop_square
-from syntype.run import atomic_write
+from syntype.files import atomic_write
 
 __all__ = ["fitted", "squared", "thumbnail"]
 

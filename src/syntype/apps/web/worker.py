@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from syntype.apps.cli import main
-from syntype.run import atomic_write
+from syntype.files import atomic_write
 
 __all__ = ["work"]
 

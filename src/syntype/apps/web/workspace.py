@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from syntype.errors import CollectionError, InputError, UnknownNameError
-from syntype.run import read_json_object
+from syntype.files import read_json_object
 
 __all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
 

@@ -25,10 +25,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from syntype.errors import CollectionError
+from syntype.files import atomic_write, write_json
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
 from syntype.generators.registry import family
-from syntype.run import atomic_write, write_json
 
 __all__ = ["base_folder", "load_generator", "read_generator_info", "read_state", "save_generator", "save_state"]
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from syntype.compute.grids import tile
 from syntype.compute.tensors import to_tensor, to_uint8
+from syntype.files import atomic_write
 from syntype.generators.contract import GenerativeModel, ShowsProcess, TrainingData
-from syntype.run import atomic_write
 
 __all__ = ["plot_curves", "preview_species", "save_animation", "save_grid", "save_process_strip"]
 

@@ -1,0 +1,133 @@
+"""Files that are never half written, never outside their folder, and never written by two processes at once.
+
+Every stage writes with ``atomic_write`` and opens what a table or a JSON file names with ``inside``.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from syntype.errors import InputError
+
+__all__ = ["atomic_write", "disk_problem", "inside", "read_json_object", "sweep_temporary", "write_json", "write_npz"]
+
+_TEMPORARY = re.compile(r"\.(?P<process>\d+)-\d+\.tmp$")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder. On success its content is on the disk and replaces ``path``; after an error it is deleted.
+
+    A reader therefore sees the old file or the new one, never a part of one, also after a power failure. If several processes or threads
+    write at once, the last one wins. What a killed process leaves is removed by ``sweep_temporary``.
+
+    Raises:
+        InputError: the disk is full or read-only, or the folder may not be written to.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        problem = disk_problem(error, path)
+        if problem is None:
+            raise
+        raise problem from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in ``folder`` and the folders in it. Those of living processes stay."""
+    for path in folder.rglob("*.tmp"):
+        found = _TEMPORARY.search(path.name)
+        if found and not _is_alive(int(found["process"])):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
+
+
+def disk_problem(error: OSError, path: Path | str) -> InputError | None:
+    """One sentence for an error of the disk rather than of the input (full, read-only, no permission); None for any other error.
+
+    Args:
+        error: the error.
+        path: what was being written; the error's own file is named if it has one.
+    """
+    place = error.filename if isinstance(error.filename, str) else path
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError("cannot be written, because the disk is full", "Free some space, then run the same command again.", file=place)
+    if error.errno == errno.EROFS:
+        return InputError("cannot be written, because the disk is read-only", "Choose a folder on another disk.", file=place)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return InputError("cannot be written (no permission)", "Change the permissions, or choose another folder.", file=place)
+    return None
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of ``name`` in ``folder``. ``name`` comes from a table or a JSON file, so it is not trusted.
+
+    Args:
+        folder: the folder that the table or JSON file describes.
+        name: a relative path with forward slashes.
+
+    Raises:
+        InputError: ``name`` is absolute, has a drive letter, or leaves the folder with ``..``.
+
+    Example:
+        >>> inside(Path("fish"), "images/1.png").as_posix()
+        'fish/images/1.png'
+        >>> inside(Path("fish"), "../1.png")
+        Traceback (most recent call last):
+        syntype.errors.InputError: fish: names the file '../1.png', which is outside this folder. Correct the name, or make the folder again.
+    """
+    pure = PureWindowsPath(name)  # knows both kinds of slash, and drive letters
+    if not pure.parts or "\0" in name or pure.drive or pure.root or ".." in pure.parts:
+        raise InputError(f"names the file {name!r}, which is outside this folder", "Correct the name, or make the folder again.", file=folder)
+    return folder / name
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Returns an empty dict if the file is missing or holds no JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    """Write arrays as ``.npz`` atomically. A missing folder is created."""
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
