@@ -62,8 +62,8 @@ def test_a_stage_without_a_run_keeps_one_in_its_folder(tmp_path: Path) -> None:
         settings = syntype.TrainConfig(family="dcgan", size=32, steps=steps, batch_size=2, device="cpu", model={"width": 4, "latent_dim": 4})
         assert syntype.train(reef, settings, str(tmp_path / "generator")).steps == steps
     manifest = json.loads((tmp_path / "generator/run.json").read_text())
-    assert len(manifest["sessions"]) == 2 and manifest["inputs"] == {"collection": str(reef.root)}
-    with pytest.raises(InputError, match="already holds files"):  # but in no other folder
+    assert len(manifest["sessions"]) == 2 and manifest["inputs"] == {"collection": {"path": str(reef.root), "fingerprint": reef.fingerprint}}
+    with pytest.raises(InputError, match="made by the stage 'reef', not by 'train'"):  # but in no other folder
         syntype.train(reef, settings, tmp_path / "reef")
 
 

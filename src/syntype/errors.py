@@ -3,6 +3,7 @@
     SyntypeError                      base class (exit code 1)
     ├── UserError                     the user can correct the input (exit code 2, one line, no traceback)
     │   ├── InputError                a file, row or folder cannot be used
+    │   │   └── DiskError             the disk is full or read-only, or permission is missing
     │   ├── CollectionError           a collection is missing, damaged, or lacks what the stage needs
     │   ├── RecipeError               a setting does not exist or is out of range
     │   ├── UnknownNameError          a name is not among the known ones; the message lists them
@@ -21,6 +22,7 @@ from pathlib import Path
 
 __all__ = [
     "CollectionError",
+    "DiskError",
     "InputError",
     "LeakageError",
     "RecipeError",
@@ -64,6 +66,10 @@ class InputError(UserError):
         where = "" if file is None else f"{file}" + (f", row {row}" if row is not None else "") + ": "
         super().__init__(f"{where}{reason}. {hint}")
         self.reason, self.hint, self.file, self.row = reason, hint, file, row
+
+
+class DiskError(InputError):
+    """A file cannot be written or read because the disk is full or read-only, or permission is missing."""
 
 
 class CollectionError(UserError):

@@ -6,19 +6,23 @@ Every stage writes with ``atomic_write`` and opens what a table or a JSON file n
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from syntype.errors import InputError
+from syntype.errors import DiskError, InputError, SyntypeError
 
-__all__ = ["atomic_write", "disk_problem", "inside", "read_json_object", "sweep_temporary", "write_json", "write_npz"]
+__all__ = ["atomic_write", "disk_problem", "inside", "read_json_object", "sha256_of", "sweep_temporary", "write_json", "write_npz"]
 
+_LITTLE_SPACE = 64 * 1024
+"""Bytes. With less free space than this, an unexplained error while writing means that the disk is full."""
 _TEMPORARY = re.compile(r"\.(?P<process>\d+)-\d+\.tmp$")
 
 
@@ -30,7 +34,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     write at once, the last one wins. What a killed process leaves is removed by ``sweep_temporary``.
 
     Raises:
-        InputError: the disk is full or read-only, or the folder may not be written to.
+        DiskError: the disk is full or read-only, or the folder may not be written to.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
@@ -38,28 +42,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        problem = disk_problem(error, path)
-        if problem is None:
-            raise
-        raise problem from None
+    except Exception as error:
+        if (problem := disk_problem(error, path)) is not None:
+            raise problem from None
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def sweep_temporary(folder: Path) -> None:
-    """Delete the temporary files that killed processes left in ``folder`` and the folders in it. Those of living processes stay."""
+def sweep_temporary(folder: Path, *, own: bool = False) -> None:
+    """Delete the temporary files that killed processes left in ``folder`` and the folders in it. Those of living processes stay.
+
+    Args:
+        folder: a folder that Syntype has made.
+        own: delete those of this process too, when it writes no longer.
+    """
     for path in folder.rglob("*.tmp"):
         found = _TEMPORARY.search(path.name)
-        if found and not _is_alive(int(found["process"])):
+        if found and not _is_alive(int(found["process"]), own):
             with suppress(OSError):
                 path.unlink()
 
 
-def _is_alive(process: int) -> bool:
+def _is_alive(process: int, own: bool) -> bool:
     if process == os.getpid():
-        return True
+        return not own
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -69,21 +77,48 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def disk_problem(error: OSError, path: Path | str) -> InputError | None:
+def disk_problem(error: BaseException, path: Path | str) -> DiskError | None:
     """One sentence for an error of the disk rather than of the input (full, read-only, no permission); None for any other error.
+
+    Libraries report such errors in several ways: as an ``OSError`` with or without a number, or as a ``RuntimeError`` or an exception of their
+    own that holds only the text.
 
     Args:
         error: the error.
         path: what was being written; the error's own file is named if it has one.
     """
-    place = error.filename if isinstance(error.filename, str) else path
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError("cannot be written, because the disk is full", "Free some space, then run the same command again.", file=place)
-    if error.errno == errno.EROFS:
-        return InputError("cannot be written, because the disk is read-only", "Choose a folder on another disk.", file=place)
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return InputError("cannot be written (no permission)", "Change the permissions, or choose another folder.", file=place)
+    if isinstance(error, SyntypeError) or not isinstance(error, Exception):
+        return None
+    own_file, text = getattr(error, "filename", None), str(error)
+    place = own_file if isinstance(own_file, str) else path
+    number = getattr(error, "errno", None)
+    if number is None:
+        number = next((code for code, words in _DISK_WORDS.items() if any(word in text for word in words)), None)
+    if number is None and _WRITING.search(f"{type(error).__name__} {text}") and _has_no_space(Path(path)):
+        number = errno.ENOSPC
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return DiskError("cannot be written, because the disk is full", "Free some space, then run the same command again.", file=place)
+    if number == errno.EROFS:
+        return DiskError("cannot be written, because the disk is read-only", "Choose a folder on another disk.", file=place)
+    if number in (errno.EACCES, errno.EPERM):
+        return DiskError("cannot be read or written (no permission)", "Change the permissions, or choose another folder.", file=place)
     return None
+
+
+_DISK_WORDS = {
+    errno.ENOSPC: ("No space left", "os error 28", "Errno 28"),
+    errno.EROFS: ("Read-only file system", "os error 30", "Errno 30"),
+    errno.EACCES: ("Permission denied", "os error 13", "Errno 13"),
+}
+_WRITING = re.compile("OSError|[Ww]rit|[Ss]afetensor")
+
+
+def _has_no_space(path: Path) -> bool:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    with suppress(OSError):
+        return shutil.disk_usage(path).free < _LITTLE_SPACE
+    return False
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -122,6 +157,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_npz(path: Path, **arrays: Any) -> None:

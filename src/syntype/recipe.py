@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -43,6 +43,9 @@ class Settings(BaseModel):
     """Base class of all settings. Instances are immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    may_change: ClassVar[frozenset[str]] = frozenset()
+    """Names of the settings with which a stopped run may be continued although they differ from those of its first session."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "settings") -> Self:

@@ -1,10 +1,11 @@
 """Run folders: the record of what a stage was asked to do, with which settings, versions and seed, and how it ended.
 
     OUT/
-      run.json         manifest: command, seed, library versions, machine, inputs, status, result
+      run.json         manifest: run id, command, settings, seed, library versions, machine, inputs with fingerprints, status, result
       recipe.yaml      the resolved settings
       progress.jsonl   one JSON object per event, written when it happens
       now.json         current progress and remaining time; exists only while the stage runs
+      .lock            exists only while a process writes to the folder
 
 Every stage function takes a ``Run``. ``Run.silent()`` writes and prints nothing.
 """
@@ -25,8 +26,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from syntype.errors import InputError
-from syntype.files import atomic_write, read_json_object, write_json
+from syntype.errors import DiskError, InputError, SyntypeError, UserError
+from syntype.files import atomic_write, disk_problem, read_json_object, sweep_temporary, write_json
+from syntype.ownership import LOCK, FolderLock, check_same_run, describe_inputs, is_empty, new_run_id
 from syntype.recipe import Settings, write_yaml
 
 __all__ = ["OWN_RUN", "Progress", "Run", "is_main_process", "keeps_run", "num_processes", "parse_events", "plain", "read_events"]
@@ -139,6 +141,8 @@ class Run:
     def __init__(self, folder: Path | None, *, quiet: bool = False) -> None:
         self.folder, self.quiet = folder, quiet
         self.manifest: dict[str, Any] = {}
+        self._lock: FolderLock | None = None
+        self._fresh = self._made_folder = False
 
     @classmethod
     def silent(cls) -> Run:
@@ -154,53 +158,77 @@ class Run:
         *,
         seed: int,
         inputs: Mapping[str, Any] | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
+        resume: bool | None = None,
         quiet: bool = False,
     ) -> Run:
         """Start a run of ``stage`` in ``folder``, and write ``run.json`` and ``recipe.yaml``.
 
-        Of several processes only the main one gets this run; the others get a silent one.
+        Until ``finish`` no other process can start a run in the folder. Of several processes of one command only the main one gets this run;
+        the others get a silent one.
 
         Args:
             folder: Folder of the run; created if missing.
             stage: Name of the stage, for example ``train``.
             settings: Settings of the stage.
             seed: Seed of the stage, for the record.
-            inputs: Names and paths of the inputs, for the record.
-            resume: Continue the run that the folder holds.
-            overwrite: Accept a folder that holds files, without continuing a run.
+            inputs: The collections, generators and paths that the stage reads, by name; see ``describe_inputs``.
+            resume: True to continue the run that the folder holds (an empty folder is accepted too); False to start a new one; None for a
+                stage that always starts from the beginning.
             quiet: Print no progress on standard error.
 
         Raises:
-            InputError: The folder holds files and neither ``resume`` nor ``overwrite`` is set, or it is a file.
+            InputError: The folder holds files and ``resume`` is not set; it holds a run of another stage, with other settings or from other
+                inputs; another process writes to it; it is a file; or it cannot be written.
         """
         if not is_main_process():
             return cls.silent()
         folder = Path(folder)
-        earlier = folder / "run.json"
         if folder.exists() and not folder.is_dir():
             raise InputError("is a file, not a folder", "Give --out another path.", file=folder)
-        if folder.is_dir() and any(folder.iterdir()) and not (resume or overwrite):
-            hint = "Add --resume to continue it, or " if earlier.exists() else ""
-            raise InputError("already holds files", f"{hint}give --out a new folder." if hint else "Give --out a new folder.", file=folder)
-        folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, quiet=quiet)
-        previous = json.loads(earlier.read_text(encoding="utf-8")) if resume and earlier.exists() else {}
-        run.manifest = {
+        run._made_folder = not folder.exists()
+        described = describe_inputs(inputs or {})
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            run._lock = FolderLock(folder)
+            run._start(stage, settings, seed, described, resume)
+        except OSError as error:
+            run._withdraw()
+            if (problem := disk_problem(error, folder)) is not None:
+                raise problem from None
+            raise
+        except BaseException:
+            run._release()
+            raise
+        return run
+
+    def _start(self, stage: str, settings: Settings, seed: int, inputs: dict[str, Any], resume: bool | None) -> None:
+        folder, previous = self.path, {}
+        self._fresh = is_empty(folder)
+        if not self._fresh:
+            previous = read_json_object(folder / "run.json")
+            if not resume:
+                can_continue = resume is not None and previous.get("stage") == stage
+                hint = "Add --resume to continue it, or give --out a new folder." if can_continue else "Give --out a new folder."
+                raise InputError("already holds files", hint, file=folder)
+            check_same_run(folder, previous, stage, settings, inputs)
+            _complete_last_line(folder / "progress.jsonl")
+        sweep_temporary(folder)
+        self.manifest = {
             "stage": stage,
+            "run_id": previous.get("run_id") or new_run_id(),
             "status": "running",
             "seed": seed,
+            "settings": settings.model_dump(mode="json"),
             "arguments": sys.argv[1:],
-            "inputs": dict(inputs or {}),
+            "inputs": inputs,
             "versions": {"python": platform.python_version(), **_versions()},
             "machine": {"system": platform.platform(), "processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
             "started": previous.get("started", _now()),
             "sessions": [*previous.get("sessions", []), _now()],
         }
+        self._save()
         write_yaml(folder / "recipe.yaml", settings)
-        run._save()
-        return run
 
     @property
     def path(self) -> Path:
@@ -253,11 +281,46 @@ class Run:
                 bar.advance()
 
     def finish(self, status: str = "finished", **result: Any) -> None:
-        """Write the end of the run to ``run.json``: status (``finished``, ``interrupted`` or ``failed``) and result."""
+        """Write the end of the run to ``run.json``: status (``finished``, ``interrupted`` or ``failed``) and result. Others may then write."""
         self.manifest.update(status=status, ended=_now(), result=result)
-        self._save()
         if self.folder is not None:
             (self.folder / "now.json").unlink(missing_ok=True)
+            sweep_temporary(self.folder, own=True)
+        try:
+            self._save()
+        finally:
+            self._release()
+
+    def fail(self, error: BaseException) -> None:
+        """Record that ``error`` ended the run. It never raises an error of its own, which would hide the cause: if the disk is full,
+        ``run.json`` is overwritten in place."""
+        try:
+            told = str(error) if isinstance(error, SyntypeError) else f"{type(error).__name__}: {error}"
+            self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=told)
+        except Exception:
+            with suppress(OSError), (self.path / "run.json").open("r+", encoding="utf-8") as file:
+                short = {key: value for key, value in self.manifest.items() if key not in ("versions", "machine", "arguments")}
+                file.write(json.dumps(short, ensure_ascii=False))  # shorter than before, so that it needs no further space
+                file.truncate()
+        if isinstance(error, UserError) and not isinstance(error, DiskError):
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        """After an error in the input: delete the records of a run that has written nothing else, so that the same folder can be used again.
+        Nothing that was there before is deleted."""
+        if self.folder is not None and self._fresh:
+            rest = {path.name for path in self.folder.rglob("*") if not path.is_dir()} - {LOCK}
+            if rest <= {"run.json", "recipe.yaml", "progress.jsonl"}:
+                for name in rest:
+                    with suppress(OSError):
+                        (self.folder / name).unlink()
+                for path in sorted((path for path in self.folder.rglob("*") if path.is_dir()), reverse=True):
+                    with suppress(OSError):
+                        path.rmdir()
+        self._release()
+        if self.folder is not None and self._made_folder:
+            with suppress(OSError):  # it is not empty
+                self.folder.rmdir()
 
     def __enter__(self) -> Run:
         return self
@@ -265,9 +328,15 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object) -> None:
         """Write the end of the run unless ``finish`` has been called. An error that ended it is recorded in the manifest."""
         if error is not None:
-            self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=f"{type(error).__name__}: {error}")
+            if self.manifest.get("status") == "running":  # unless the stage has recorded more
+                self.fail(error)
         elif self.manifest.get("status") == "running":
             self.finish()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _save(self) -> None:
         if self.folder is not None:
@@ -299,12 +368,18 @@ def keeps_run(name: str, *, resumable: bool = False) -> Callable[[Callable[P, T]
                 return stage(*args, **kwargs)
             if "out" not in given.arguments:
                 return stage(*args, **kwargs)
-            with _run_in(Path(given.arguments["out"]), name, resumable, given.arguments) as run:
-                given.arguments["run"] = run
-                result = stage(*given.args, **given.kwargs)
-                summary = plain(result.summary())  # type: ignore[attr-defined]
-                run.finish(summary.pop("status", "finished"), **summary)
-                return result
+            out = Path(given.arguments["out"])
+            try:
+                with _run_in(out, name, resumable, given.arguments) as run:
+                    given.arguments["run"] = run
+                    result = stage(*given.args, **given.kwargs)
+                    summary = plain(result.summary())  # type: ignore[attr-defined]
+                    run.finish(summary.pop("status", "finished"), **summary)
+                    return result
+            except Exception as error:
+                if (problem := disk_problem(error, out)) is not None:
+                    raise problem from None
+                raise
 
         return with_run
 
@@ -313,13 +388,9 @@ def keeps_run(name: str, *, resumable: bool = False) -> Callable[[Callable[P, T]
 
 def _run_in(out: Path, name: str, resumable: bool, arguments: Mapping[str, Any]) -> Run:
     """A run of the stage ``name`` in ``out``, which is empty or, if the stage is ``resumable``, holds an earlier run of the same stage."""
-    resume = resumable and read_json_object(out / "run.json").get("stage") == name
-    if out.is_dir() and any(out.iterdir()) and not resume:
-        raise InputError("already holds files", "Give `out` a new folder, or delete this one first.", file=out)
     inputs = {key: value for key, value in arguments.items() if key not in ("config", "out", "run")}
-    folders = {key: str(getattr(value, "root", getattr(value, "folder", value))) for key, value in inputs.items()}
     config = arguments["config"]
-    return Run.start(out, name, config, seed=getattr(config, "seed", 0), inputs=folders, resume=resume)
+    return Run.start(out, name, config, seed=getattr(config, "seed", 0), inputs=inputs, resume=resumable or None)
 
 
 def plain(value: Any) -> Any:
@@ -350,6 +421,16 @@ def parse_events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def _complete_last_line(path: Path) -> None:
+    """End a line that a killed process has not completed, so that the next event starts on a line of its own."""
+    if path.is_file() and (size := path.stat().st_size):
+        with path.open("rb+") as file:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
+@functools.cache
 def _versions() -> dict[str, str]:
     found = {}
     for name in _VERSIONED:

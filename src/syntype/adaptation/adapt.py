@@ -12,13 +12,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
-from safetensors.torch import save_file
 from torch import Tensor
 
 from syntype.adaptation.methods import FISHER_IMAGES, METHODS, add_ewc_penalty, fisher_information
@@ -26,10 +25,10 @@ from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
-from syntype.files import write_json
+from syntype.files import atomic_write, inside, write_json
 from syntype.generators.contract import Adapts, UsesRelative
 from syntype.generators.engine.batches import training_data
-from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state
+from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state, write_learnt, write_weights
 from syntype.generators.engine.generator import NEW_ROW_PREFIX, Generator
 from syntype.generators.engine.training import TrainConfig, TrainingLoop
 from syntype.generators.networks.kernel_modulation import adapter_weights, modulate
@@ -73,6 +72,8 @@ class AdaptConfig(Settings):
     """``fp32``, ``bf16`` or ``auto``."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"precision", "device", "steps"})
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,8 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         "relative_share": relative_share,
         **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {}),
     }
-    loop = TrainingLoop(model, data, runtime, settings, out, run, identity=method)
+    made_from = {"generator": generator.fingerprint, "images": photographs.fingerprint}
+    loop = TrainingLoop(model, data, runtime, settings, out, run, identity={**method, **made_from})
     status = loop.run_until_done()
 
     changed = _changed_tensors(before, adapter_weights(loop.average.average))
@@ -310,13 +312,15 @@ def _save(
     adapters = list(generator.info.get("adapters", []))
     (out / "adapters").mkdir(parents=True, exist_ok=True)
     for adapter in adapters:
-        shutil.copyfile(generator.folder / adapter["file"], out / adapter["file"])
+        with atomic_write(inside(out, adapter["file"])) as temporary:
+            shutil.copyfile(inside(generator.folder, adapter["file"]), temporary)
     file = out / "adapters" / f"{len(adapters):04d}.safetensors"
-    save_file(changed, file)
+    digest = write_weights(file, changed)
     adapters.append(
         {
             "species": config.species,
             "file": f"adapters/{file.name}",
+            "sha256": digest,
             "method": config.method,
             "relative": relative,
             "steps": loop.step,
@@ -324,13 +328,14 @@ def _save(
             "photographs": photographs.table["image_id"].tolist(),
         }
     )
-    learnt = sorted(generator.trained_on | set(photographs.table["sha256"].dropna()))
-    (out / "training_images.txt").write_text("".join(f"{sha}\n" for sha in learnt), encoding="utf-8")
+    write_learnt(out, generator.trained_on | set(photographs.table["sha256"].dropna()))
+    digests = [adapter["sha256"] for adapter in adapters]
+    added = digest if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     write_json(
         out / "generator.json",
         {
             "schema_version": base.info["schema_version"],
-            "generator_id": f"{base.generator_id}+{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}",
+            "generator_id": f"{base.generator_id}+{added[:8]}",
             "family": generator.family,
             "config": base.info["config"],
             "species": [*generator.species, config.species],

@@ -94,9 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return _print_error(str(error), error.exit_code)
     except Exception as error:
+        from syntype.files import disk_problem
+
         if debug:
             traceback.print_exc()
             return 1
+        if (problem := disk_problem(error, "the output")) is not None:
+            return _print_error(str(problem), problem.exit_code)
         where = _location(error)
         return _print_error(f"unexpected {type(error).__name__}{where}: {error}. Run again with SYNTYPE_DEBUG=1 to see the traceback.", 1)
 

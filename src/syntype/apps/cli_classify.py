@@ -88,7 +88,7 @@ def classify_train(
         minutes = images * config.views / IMAGES_PER_SECOND / 60 if config.frozen else config.steps * config.batch_size / IMAGES_PER_SECOND * 3 / 60
         plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes)
         return
-    inputs = {"collection": str(collection), "synthetic": None if synthetic is None else str(synthetic)}
+    inputs = {"collection": opened, "synthetic": extra}
     result = run_stage(
         lambda run: train_classifier(opened, config, out, run, synthetic=extra),
         "classify",

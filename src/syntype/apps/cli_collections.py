@@ -45,7 +45,7 @@ def collect(source: Path, out: Path, overrides: tuple[str, ...], as_json: bool, 
         out,
         config,
         seed=config.seed,
-        inputs={"source": str(source)},
+        inputs={"source": source},
         kept=f"{out} is incomplete; delete it and collect again.",
         quiet=quiet,
     )
@@ -142,7 +142,7 @@ def export(collection: Path, out: Path, layout: str | None, everything: bool, as
         out,
         config,
         seed=0,
-        inputs={"collection": str(collection)},
+        inputs={"collection": opened},
         kept=f"{collection} is unchanged; delete {out} and export again.",
         quiet=quiet,
     )

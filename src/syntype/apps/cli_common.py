@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from syntype.errors import InputError, UnsupportedError, UserError
+from syntype.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from syntype.collection import Collection
@@ -127,8 +127,7 @@ def run_stage(
     seed: int,
     inputs: Mapping[str, Any],
     kept: str,
-    resumable: bool = False,
-    resume: bool = False,
+    resume: bool | None = None,
     quiet: bool = False,
 ) -> R:
     """Start a run in the folder ``out``, call ``stage`` with it, and record how it ended.
@@ -141,36 +140,37 @@ def run_stage(
         out: Folder of the run.
         config: Settings of the stage.
         seed: Seed, for the record.
-        inputs: Names and paths of the inputs, for the record.
+        inputs: The collections, generators and paths that the stage reads, by name.
         kept: A sentence that says what remains after Ctrl-C.
-        resumable: Whether the command has the option ``--resume``.
-        resume: Continue the run in ``out``.
+        resume: Whether to continue the run in ``out``; None for a command without the option ``--resume``.
         quiet: Show no progress.
 
     Raises:
         Interrupted: The user pressed Ctrl-C.
-        InputError: ``out`` is not empty, and the run is not resumed.
+        InputError: ``out`` is not empty and the run is not resumed, it is not a run of the same stage, settings and inputs, another process
+            writes to it, or it cannot be written.
         UnsupportedError: Several processes were started for a stage that supports only one.
     """
+    from syntype.files import disk_problem
     from syntype.run import Run, num_processes, plain
 
     if num_processes() > 1 and name != "train":
         raise UnsupportedError(f"{num_processes()} processes were started, but syntype {name} runs in one. Start it without torchrun or accelerate.")
-    if not resumable and out.is_dir() and any(out.iterdir()):
-        raise InputError("already holds files", "Give --out a new folder, or delete this one first.", file=out)
-    existed = out.exists()
     run = Run.start(out, name, config, seed=seed, inputs=inputs, resume=resume, quiet=quiet)
     try:
         with redirect_stdout(sys.stderr):
             result = stage(run)
+    except Interrupted:  # of a stage inside this one
+        run.fail(KeyboardInterrupt())
+        raise
     except KeyboardInterrupt:
         if run.manifest.get("status") == "running":  # unless the stage has recorded more
-            run.finish("interrupted")
+            run.fail(KeyboardInterrupt())
         raise Interrupted(f"stopped by Ctrl-C. {kept}") from None
     except Exception as error:
-        run.finish("failed", error=str(error))
-        if isinstance(error, UserError) and run.folder is not None:
-            _remove_run_records(out, existed)
+        run.fail(error)
+        if (problem := disk_problem(error, out)) is not None:
+            raise problem from None
         raise
     summary = plain(result.summary())
     status = summary.pop("status", "finished")
@@ -178,19 +178,6 @@ def run_stage(
     if status == "interrupted":
         raise Interrupted(f"stopped by Ctrl-C. {kept}")
     return result
-
-
-def _remove_run_records(out: Path, existed: bool) -> None:
-    """After an error in the input, remove ``out`` if it holds only the records of this run, so that the same --out can be used again."""
-    records = {"run.json", "recipe.yaml", "progress.jsonl"}
-    files = {path for path in out.rglob("*") if not path.is_dir()}
-    if files <= {out / name for name in records}:
-        for path in files:
-            path.unlink()
-        for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
-            folder.rmdir()
-        if not existed:
-            out.rmdir()
 
 
 def table_json(value: Mapping[str, Any]) -> str:
@@ -282,5 +269,5 @@ def run_drawing(
 ) -> None:
     """Run a resumable stage that generates images, and print the result."""
     kept = f"{out} holds the images finished so far; continue with --resume."
-    result = run_stage(stage, name, out, config, seed=config.seed, inputs=inputs, kept=kept, resumable=True, resume=resume, quiet=quiet)
+    result = run_stage(stage, name, out, config, seed=config.seed, inputs=inputs, kept=kept, resume=resume, quiet=quiet)
     show(result.summary(), as_json, then)

@@ -74,7 +74,7 @@ def blend(
         plan_drawing(as_json, out, config.num * (len(set(config.species)) ** 2 if config.layout == "board" else num_strip), trained.size, 5)
         return
     draw = lambda run: stage(on_device(trained, device), config, out, run)  # noqa: E731
-    run_drawing("blend", draw, config, out, {"generator": str(generator)}, resume=resume, quiet=quiet, as_json=as_json)
+    run_drawing("blend", draw, config, out, {"generator": trained}, resume=resume, quiet=quiet, as_json=as_json)
 
 
 @click.command(
@@ -127,7 +127,7 @@ def vary(
         images = len(choose_photographs(trained, opened, config)) * config.num * len(config.strengths)
         plan_drawing(as_json, out, images, trained.size, 1)
         return
-    inputs, then = {"generator": str(generator), "collection": str(collection)}, f"Next: syntype curate {out} --real {collection} --out out/curated"
+    inputs, then = {"generator": trained, "collection": opened}, f"Next: syntype curate {out} --real {collection} --out out/curated"
     draw = lambda run: stage(on_device(trained, device), opened, config, out, run)  # noqa: E731
     run_drawing("vary", draw, config, out, inputs, resume=resume, quiet=quiet, as_json=as_json, then=then)
 
@@ -181,7 +181,7 @@ def inpaint(
     if dry_run:
         plan_drawing(as_json, out, len(choose_photographs(trained, opened, config)) * config.num, trained.size, 1 / 30)
         return
-    inputs = {"generator": str(generator), "collection": str(collection)}
+    inputs = {"generator": trained, "collection": opened}
     draw = lambda run: stage(on_device(trained, device), opened, config, out, run)  # noqa: E731
     run_drawing("inpaint", draw, config, out, inputs, resume=resume, quiet=quiet, as_json=as_json)
 

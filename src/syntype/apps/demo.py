@@ -6,9 +6,9 @@ Each stage writes a folder in OUT. An interrupted demo continues when it is star
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +55,43 @@ def demo(out: Path, minutes: float, seeds: int, seed: int, device: str | None, d
     if dry_run:
         plan(as_json, out=out, images=_reef_size(seed), steps=None, minutes=minutes + FIXED_MINUTES, stages=list(STAGES))
         return
-    out.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    summary = _run_all(stages, minutes=minutes, seeds=seeds, seed=seed, device=device or "auto")
-    show({**summary, "minutes": round((time.monotonic() - start) / 60, 1)}, as_json, f"Open the report: {summary['report']}")
+    config = _demo_settings(minutes=minutes, seeds=seeds, seed=seed)
+    result = run_stage(
+        lambda run: _run_all(stages, minutes=minutes, seeds=seeds, seed=seed, device=device or "auto"),
+        "demo",
+        out,
+        config,
+        seed=seed,
+        inputs={},
+        kept=f"Finished stages are in {out}; the same command continues from there.",
+        resume=True,
+        quiet=quiet,
+    )
+    show(result.summary(), as_json, f"Open the report: {result.report}")
+
+
+def _demo_settings(**values: Any) -> Settings:
+    """The settings of the demo as a settings object, so that the demo goes on only in a folder that was made with the same ones."""
+    from syntype.recipe import Settings
+
+    class DemoSettings(Settings):
+        minutes: float
+        seeds: int
+        seed: int
+
+    return DemoSettings.parse(values)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Result of the demo: the values that it prints, and the path of the report."""
+
+    values: dict[str, Any]
+    report: Path
+
+    def summary(self) -> dict[str, Any]:
+        """The values that ``--json`` prints."""
+        return {**self.values, "report": str(self.report)}
 
 
 class _Stages:
@@ -69,42 +102,38 @@ class _Stages:
 
     def run(self, name: str, config: Settings, call: Callable[[Path, Run], Result], *, seed: int, resumable: bool = False) -> Path:
         """Run a stage unless it is finished. Returns its folder."""
-        folder = self.out / name
-        if self._finished(folder):
+        from syntype.ownership import discard_run, run_status
+
+        folder, stage = self.out / name, name.partition("-")[2]
+        if run_status(folder) == "finished":
             self._say(f"{name}: already finished")
             return folder
         if not resumable:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard_run(folder, stage)
         self._say(f"{name} …")
         start = time.monotonic()
         run_stage(
             lambda run: call(folder, run),
-            name.partition("-")[2],
+            stage,
             folder,
             config,
             seed=seed,
             inputs={},
             kept=f"Finished stages are in {self.out}; the same command continues from there.",
-            resumable=True,
             resume=True,
             quiet=self.quiet,
         )
         self._say(f"{name}: {(time.monotonic() - start) / 60:.1f} minutes")
         return folder
 
-    def _finished(self, folder: Path) -> bool:
-        try:
-            return bool(json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "finished")
-        except (OSError, ValueError, KeyError):
-            return False
-
     def _say(self, text: str) -> None:
         if not self.quiet:
             click.echo(text, err=True)
 
 
-def _run_all(stages: _Stages, *, minutes: float, seeds: int, seed: int, device: str) -> dict[str, Any]:
-    """Run all stages. Returns the summary that the demo prints."""
+def _run_all(stages: _Stages, *, minutes: float, seeds: int, seed: int, device: str) -> DemoResult:
+    """Run all stages."""
+    start = time.monotonic()
     from syntype.adaptation import AdaptConfig, adapt
     from syntype.collection import Collection
     from syntype.collection.reef import ReefConfig, draw_reef
@@ -136,15 +165,16 @@ def _run_all(stages: _Stages, *, minutes: float, seeds: int, seed: int, device: 
 
     result = json.loads((study_folder / "run.json").read_text(encoding="utf-8"))["result"]
     kept = Collection.open(curated)
-    return {
+    values = {
         "verdict": result["verdict"],
         "effect": result["effect"],
         "interval": result["interval"],
         "adapted_to": new,
         "synthetic": len(kept),
         "accepted": len(kept.select(usable=True)),
-        "report": str(study_folder / "report.html"),
+        "minutes": round((time.monotonic() - start) / 60, 1),
     }
+    return DemoResult(values, study_folder / "report.html")
 
 
 def _rare_species(reef: Collection) -> tuple[list[str], str]:

@@ -160,8 +160,11 @@ class Collection:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that change when the images, species or splits of this collection (or view) change."""
-        columns = (self.table[name].fillna("").tolist() for name in ("sha256", "species", "split"))
+        """Sixteen hex digits that change when the images of this collection (or view), or their species, groups, splits, boxes or verdicts change.
+
+        They do not depend on the order of the rows, the names of the files, or the place of the folder.
+        """
+        columns = (self.table[name].fillna("").tolist() for name in ("sha256", "species", "group", "split", "box", "verdict"))
         return hashlib.sha256("\n".join(sorted(map("|".join, zip(*columns, strict=True)))).encode()).hexdigest()[:16]
 
     def path(self, row: int) -> Path:

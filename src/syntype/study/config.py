@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -54,6 +54,8 @@ class StudyConfig(Settings):
     processes: int = Field(1, ge=1)
     """Number of arms that are trained at the same time, each in its own process with an equal part of the cores. Figures stay the same except
     for rounding. With more than one, a script needs ``if __name__ == "__main__":`` around its calls."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"processes", "generator", "synthetic"})  # the last two by place; ``study`` compares content
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

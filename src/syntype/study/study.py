@@ -12,7 +12,6 @@ OUT/
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.errors import CollectionError, InputError
-from syntype.files import write_json
+from syntype.files import read_json_object, write_json
 from syntype.generators.registry import family
 from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.study.analysis import AnalysisSettings, Measurements, analyse
@@ -132,7 +131,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         'not enough evidence'
     """
     out, (source, arms) = Path(out), _check(collection, config)
-    _claim(out, collection, config)
+    _claim(out, collection, source, config)
     synthetic = prepare_synthetic(collection, source, config, out, run, with_collage=any(arm.adds == "collage" for arm in arms))
     ratio = choose_ratio(collection, synthetic, config, out, run) if config.ratios else None
     used = synthetic.at_ratio(ratio.chosen, collection) if ratio else synthetic
@@ -201,14 +200,21 @@ def _tally(curated: Sequence[Collection], species: tuple[str, ...]) -> tuple[np.
     return offered, accepted, refused
 
 
-def _claim(out: Path, collection: Collection, config: StudyConfig) -> None:
-    """Check that ``out`` contains no other study, and write ``study.json``."""
-    settings = config.model_dump_json(exclude={"processes"})
-    asked = {"collection": collection.fingerprint, "settings": hashlib.sha256(settings.encode()).hexdigest()[:16]}
+def _claim(out: Path, collection: Collection, source: SyntheticSource, config: StudyConfig) -> None:
+    """Check that ``out`` contains no other study, and write ``study.json``: the content that the study is made from, wherever it lies."""
+    settings = config.model_dump_json(exclude=set(config.may_change))
+    asked = {
+        "collection": collection.fingerprint,
+        "synthetic images": source.fingerprint,
+        "settings": hashlib.sha256(settings.encode()).hexdigest()[:16],
+    }
     out.mkdir(parents=True, exist_ok=True)
     path = out / "study.json"
     if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != asked:
-            raise InputError("holds a study of other photographs or settings", "Give --out a new folder, or ask for the same again.", file=out)
+        found = read_json_object(path)
+        changed = [name for name in asked if found.get(name) != asked[name]]
+        if changed:
+            reason = f"holds a study that was started with other content: {', '.join(changed)}"
+            raise InputError(reason, "Give --out a new folder, or ask for the same again.", file=out)
         return
     write_json(path, asked)

@@ -49,6 +49,13 @@ class SyntheticSource:
     family: str | None = None
 
     @property
+    def fingerprint(self) -> str:
+        """Changes with the content: images and verdicts of the collection, weights of the generator, or the family."""
+        if self.given is not None:
+            return self.given.fingerprint
+        return self.generator.fingerprint if self.generator is not None else str(self.family)
+
+    @property
     def is_collage(self) -> bool:
         """True if the generator under study is the collage."""
         return "collage" in (self.family, self.generator.family if self.generator else None)

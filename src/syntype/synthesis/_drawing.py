@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,8 @@ class DrawConfig(Settings):
     """Images generated at once. It changes the speed, not the images."""
     controls: dict[str, Any] = Field(default_factory=dict)
     """Additional arguments of the generator's family, name -> value."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"batch_size", "num"})
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ def draw_collection(
         InputError: A file cannot be written.
         KeyboardInterrupt: After Ctrl-C, once the collection of the finished images is written.
     """
+    earlier = _earlier_rows(out, jobs)
     for folder in {(out / job.file_name).parent for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
     rows: dict[int, dict[str, Any]] = {}
@@ -224,7 +227,8 @@ def draw_collection(
         try:
             for position, row in enumerate(pool.map(lambda job: _existing_row(out, job), jobs)):
                 if row is not None:
-                    rows[position] = row
+                    before = earlier.get(row["file_name"], {})
+                    rows[position] = row if before.get("sha256") != row["sha256"] else before | row  # with the verdicts of experts
             num_kept = len(rows)
             bar.advance(num_kept)
             todo = [position for position in range(len(jobs)) if position not in rows]
@@ -242,6 +246,23 @@ def draw_collection(
             run.finish("interrupted", **finish().summary())
             raise
     return finish()
+
+
+def _earlier_rows(out: Path, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+    """The rows of the table that an earlier session wrote to ``out``, by file name.
+
+    Raises:
+        InputError: the table has images that are not among ``jobs``, so that their rows would be lost.
+    """
+    if not (out / "metadata.parquet").is_file():
+        return {}
+    table = Collection.open(out).table
+    others = set(table["file_name"]) - {job.file_name for job in jobs}
+    if others:
+        reason = f"holds {len(others)} other images ({min(others)} …), which would be lost"
+        raise InputError(reason, "Ask for at least as many images as before, or give --out a new folder.", file=out)
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return {str(row["file_name"]): {str(name): value for name, value in row.items()} for row in rows}
 
 
 def _collect(pending: deque[tuple[int, Future[dict[str, Any]]]], rows: dict[int, dict[str, Any]], leave: int = 0) -> None:

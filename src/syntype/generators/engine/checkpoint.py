@@ -11,7 +11,6 @@ GENERATOR/
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -25,12 +24,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from syntype.errors import CollectionError
-from syntype.files import atomic_write, write_json
+from syntype.files import atomic_write, inside, sha256_of, write_json
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
 from syntype.generators.registry import family
 
-__all__ = ["base_folder", "load_generator", "read_generator_info", "read_state", "save_generator", "save_state"]
+__all__ = [
+    "base_folder",
+    "learnt_before",
+    "load_generator",
+    "read_generator_info",
+    "read_state",
+    "save_generator",
+    "save_state",
+    "write_learnt",
+    "write_weights",
+]
 
 SCHEMA_VERSION = 1
 
@@ -38,10 +47,8 @@ SCHEMA_VERSION = 1
 def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tensor], info: dict[str, Any], trained_on: Iterable[str]) -> str:
     """Write ``generator.json``, ``weights.safetensors`` and ``training_images.txt``; returns the generator_id."""
     family_name = type(model).__module__.rpartition(".")[2]
-    with atomic_write(folder / "weights.safetensors") as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    (folder / "training_images.txt").write_text("".join(f"{sha}\n" for sha in sorted(trained_on)), encoding="utf-8")
+    digest = write_weights(folder / "weights.safetensors", weights)
+    write_learnt(folder, trained_on)
     generator_id = f"{family_name}-{digest[:12]}"
     write_json(
         folder / "generator.json",
@@ -57,6 +64,25 @@ def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tens
         },
     )
     return generator_id
+
+
+def write_weights(path: Path, weights: dict[str, Tensor]) -> str:
+    """Write tensors as a safetensors file; returns its sha256."""
+    with atomic_write(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+        return sha256_of(temporary)
+
+
+def write_learnt(folder: Path, trained_on: Iterable[str]) -> None:
+    """Write ``training_images.txt``: the sha256 of every image that the generator was trained on, in any session."""
+    with atomic_write(folder / "training_images.txt") as temporary:
+        temporary.write_text("".join(f"{sha}\n" for sha in sorted(trained_on)), encoding="utf-8")
+
+
+def learnt_before(folder: Path) -> list[str]:
+    """The sha256 of every image that earlier sessions in this folder were trained on."""
+    path = folder / "training_images.txt"
+    return path.read_text(encoding="utf-8").split() if path.is_file() else []
 
 
 def load_generator(folder: Path | str) -> Generator:
@@ -85,23 +111,26 @@ def load_generator(folder: Path | str) -> Generator:
     if "base" not in info:
         kind = family(info["family"])
         model = kind(kind.Config.parse(info["config"], str(folder / "generator.json")), info["species"])
-        model.generator.load_state_dict(_read_weights(folder / "weights.safetensors"))
+        model.generator.load_state_dict(_read_weights(folder / "weights.safetensors", info["weights_sha256"]))
         model.eval()
         return Generator(folder, model, info, trained_on)
-    base = load_generator(base_folder(folder, info))
-    if base.info["weights_sha256"] != info["base"]["weights_sha256"]:
-        raise CollectionError(
-            f"{folder}: its base generator at {base.folder} has been trained further since. Adapt again with: syntype adapt {base.folder}"
-        )
+    place = base_folder(folder, info)
+    if read_generator_info(place)[0].get("weights_sha256") != info["base"]["weights_sha256"]:
+        raise CollectionError(f"{folder}: its base generator at {place} has been trained further since. Adapt again with: syntype adapt {place}")
+    base = load_generator(place)
     result = Generator(folder, base.model, info, trained_on)
     for adapter in info["adapters"]:
-        result.add_adapter(adapter["species"], _read_weights(folder / adapter["file"]))
+        result.add_adapter(adapter["species"], _read_weights(inside(folder, adapter["file"]), adapter["sha256"]))
     return result
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file. (Pickle files are not read, as they could run code.)"""
+def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Tensors of a safetensors file with this sha256. (Pickle files are not read, as they could run code.)"""
     try:
+        if sha256_of(path) != sha256:
+            raise CollectionError(
+                f"{path}: has changed since it was written (its sha256 is not the one in generator.json). Copy it again, or train again."
+            )
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise CollectionError(

@@ -65,6 +65,11 @@ class Generator:
         return str(self.info["generator_id"])
 
     @property
+    def fingerprint(self) -> str:
+        """Changes with the weights; the same as ``generator_id``."""
+        return self.generator_id
+
+    @property
     def licences(self) -> list[str]:
         """Distinct licences of the training images."""
         return list(self.info.get("licences", []))

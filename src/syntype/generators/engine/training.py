@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from syntype.compute.tensors import to_tensor
 from syntype.errors import InputError, TrainingError, require_known
 from syntype.generators.contract import Batch, GenerativeModel, ShowsProcess, TrainingData
 from syntype.generators.engine.batches import BatchSampler, training_data
-from syntype.generators.engine.checkpoint import read_state, save_generator, save_state
+from syntype.generators.engine.checkpoint import learnt_before, read_state, save_generator, save_state
 from syntype.generators.engine.masked_patches import MaskedPatches
 from syntype.generators.engine.previews import plot_curves, preview_species, save_animation, save_grid, save_process_strip
 from syntype.generators.registry import family
@@ -79,6 +79,10 @@ class TrainConfig(Settings):
     """Settings of the family."""
 
     model_config = {**Settings.model_config, "populate_by_name": True}
+
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"minutes", "steps", "checkpoint_minutes", "preview_every", "device", "precision", "only", "except_", "model"}
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -170,6 +174,7 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
         raise InputError("the length of the training is not given", "Add --minutes 20 or --steps 2000.")
     out.mkdir(parents=True, exist_ok=True)
     images = select_training(collection, config)
+    earlier = learnt_before(out)
     runtime = Runtime(config.device, config.precision)
     run = run if runtime.is_main else Run.silent()  # only the main process writes
     settings = kind.Config.parse({**config.model, "size": config.size}, f"settings of {config.family}")
@@ -183,7 +188,7 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
         bar.set(0)  # the web page shows this progress
         model.prepare(data, runtime)
     patches = MaskedPatches.from_collection(collection, model) if run.folder is not None else None
-    loop = TrainingLoop(model, data, runtime, config, out, run, patches=patches)
+    loop = TrainingLoop(model, data, runtime, config, out, run, identity={"images": images.fingerprint}, patches=patches)
     try:
         status = loop.run_until_done()
     except RuntimeError as error:
@@ -200,7 +205,8 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
             "licences": sorted(images.table["licence"].dropna().unique().tolist()),
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
         }
-        generator_id = save_generator(out, model, loop.average.average, info, images.table["sha256"].dropna())
+        learnt = {*images.table["sha256"].dropna(), *earlier}
+        generator_id = save_generator(out, model, loop.average.average, info, learnt)
         loop.final_preview()
     else:
         generator_id = ""
@@ -381,12 +387,11 @@ class TrainingLoop:
         self.runtime.wait()
 
     def _identity(self) -> dict[str, Any]:
-        """Settings that must agree with a saved state's; duration and reporting may differ."""
-        free = {"minutes", "steps", "checkpoint_minutes", "preview_every", "device", "precision", "only", "except_"}
-        settings = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in free}
+        """What must agree with a saved state's: the settings, apart from those in ``may_change``, the family's settings, and the images."""
+        settings = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in self.config.may_change}
         settings["model"] = self.model.config.model_dump(mode="json")
         settings |= self._extra_identity
-        return {**settings, "precision": self.runtime.precision, "species": list(self.model.species), "num_images": len(self.data.images)}
+        return {**settings, "precision": self.runtime.precision, "species": list(self.model.species)}
 
     def _restore(self) -> None:
         state = read_state(self.out)
