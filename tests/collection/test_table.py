@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from syntype.collection.table import COLUMNS, Collection, conform, number_groups
+from syntype.collection.columns import COLUMNS, conform
+from syntype.collection.table import Collection, number_groups
 from syntype.errors import CollectionError, UnknownNameError
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from syntype.collection.bins import BINS, bin_of
+from syntype.collection.columns import SPLITS
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
-from syntype.collection.table import SPLITS, Collection
+from syntype.collection.table import Collection
 from syntype.run import OWN_RUN, Run
 
 __all__ = ["InspectResult", "inspect", "plot_long_tail"]

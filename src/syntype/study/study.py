@@ -12,7 +12,6 @@ OUT/
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.errors import CollectionError, InputError
-from syntype.files import write_json
+from syntype.files import read_json_object, write_json
 from syntype.generators.registry import family
 from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.study.analysis import AnalysisSettings, Measurements, analyse
@@ -208,7 +207,7 @@ def _claim(out: Path, collection: Collection, config: StudyConfig) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "study.json"
     if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != asked:
+        if read_json_object(path) != asked:
             raise InputError("holds a study of other photographs or settings", "Give --out a new folder, or ask for the same again.", file=out)
         return
     write_json(path, asked)

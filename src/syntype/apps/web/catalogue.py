@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from syntype.collection.table import COLUMNS
+from syntype.collection.columns import COLUMNS
 from syntype.errors import CollectionError, UnknownNameError, require_known
 
 __all__ = ["FILTERS", "Catalogue", "Index", "Summary"]

@@ -12,10 +12,10 @@ GENERATOR/
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import pickle
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from syntype.errors import CollectionError
-from syntype.files import atomic_write, write_json
+from syntype.errors import CollectionError, InputError
+from syntype.files import atomic_write, load_json, write_json
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
+from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import family
 
 __all__ = ["base_folder", "load_generator", "read_generator_info", "read_state", "save_generator", "save_state"]
 
 SCHEMA_VERSION = 1
+_AGAIN = "Copy the generator's folder again from where it came, or train it again."
+_OPTIONAL = {"weights_sha256": str, "abilities": list, "licences": list, "terms": list, "steps": int, "collection": dict}
 
 
 def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tensor], info: dict[str, Any], trained_on: Iterable[str]) -> str:
@@ -70,7 +73,8 @@ def load_generator(folder: Path | str) -> Generator:
         1].
 
     Raises:
-        CollectionError: the folder is not a generator, or the base of an adapted one was moved or changed.
+        CollectionError: the folder is not a generator, its weights are damaged, or the base of an adapted one was moved or changed.
+        InputError: one of its other files is damaged.
 
     Example:
         >>> import syntype
@@ -84,10 +88,14 @@ def load_generator(folder: Path | str) -> Generator:
     info, trained_on = read_generator_info(folder)
     if "base" not in info:
         kind = family(info["family"])
-        model = kind(kind.Config.parse(info["config"], str(folder / "generator.json")), info["species"])
-        model.generator.load_state_dict(_read_weights(folder / "weights.safetensors"))
+        config = kind.Config.parse(info["config"], str(folder / "generator.json"))
+        with _fitting(folder / "weights.safetensors"):
+            model = kind(config, info["species"])
+            model.generator.load_state_dict(_read_weights(folder / "weights.safetensors"))
         model.eval()
         return Generator(folder, model, info, trained_on)
+    if "base" in read_generator_info(base_folder(folder, info))[0]:
+        raise InputError("is damaged: its base is an adapted generator itself", _AGAIN, file=folder / "generator.json")
     base = load_generator(base_folder(folder, info))
     if base.info["weights_sha256"] != info["base"]["weights_sha256"]:
         raise CollectionError(
@@ -95,8 +103,24 @@ def load_generator(folder: Path | str) -> Generator:
         )
     result = Generator(folder, base.model, info, trained_on)
     for adapter in info["adapters"]:
-        result.add_adapter(adapter["species"], _read_weights(folder / adapter["file"]))
+        with _fitting(folder / adapter["file"]):
+            changed = _read_weights(folder / adapter["file"])
+            result.add_adapter(adapter["species"], changed)
+            own = base.model.generator.state_dict()
+            shapes = full_weights(*({name: tensor.to("meta") for name, tensor in tensors.items()} for tensors in (changed, own)))
+            if wrong := [name for name, tensor in shapes.items() if own[name].shape != tensor.shape]:
+                raise KeyError(wrong[0])
     return result
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Turn the errors of weights that do not fit the model into one sentence."""
+    try:
+        yield
+    except (RuntimeError, KeyError, IndexError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CollectionError(f"{path}: does not fit the settings and species in generator.json ({reason}). {_AGAIN}") from None
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -130,15 +154,41 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
     Raises:
         CollectionError: the folder is not a generator, or has another schema version.
+        InputError: a file is missing or damaged.
     """
     if not (folder / "generator.json").is_file():
         raise CollectionError(
             f"{folder}: is not a trained generator (no generator.json). Train one with: syntype train FAMILY COLLECTION --out {folder}"
         )
-    info = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
+    file = folder / "generator.json"
+    info = load_json(file, _AGAIN, {})
     if info.get("schema_version") != SCHEMA_VERSION:
         raise CollectionError(f"{folder}: has schema version {info.get('schema_version')}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
-    return info, (folder / "training_images.txt").read_text(encoding="utf-8").split()
+    adapted = "base" in info
+    more: dict[str, type] = {"base": dict, "adapters": list} if adapted else {"weights_sha256": str}
+    load_json(file, _AGAIN, {"generator_id": str, "family": str, "config": dict, "species": list, **more}, _OPTIONAL)
+    if not _are_texts(info["species"]) or not all(_are_texts(info.get(name) or []) for name in ("abilities", "licences", "terms")):
+        raise InputError("is damaged: 'species', 'abilities', 'licences' or 'terms' holds something else than text", _AGAIN, file=file)
+    if adapted and not _are_texts([info["base"].get(name) for name in ("relative", "absolute", "weights_sha256")]):
+        raise InputError("is damaged: 'base' is not complete", _AGAIN, file=file)
+    if adapted and not all(isinstance(entry, dict) and _are_texts([entry.get("species"), entry.get("file")]) for entry in info["adapters"]):
+        raise InputError("is damaged: 'adapters' is not complete", _AGAIN, file=file)
+    return info, _read_learnt(folder / "training_images.txt")
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _read_learnt(path: Path) -> list[str]:
+    """The sha256 of every training image. The study needs the whole list to find test photographs that were learnt from."""
+    try:
+        digests = path.read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        raise InputError("is missing or damaged, so nobody can tell what the generator was trained on", _AGAIN, file=path) from None
+    if not digests or not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
+        raise InputError("is damaged, so nobody can tell what the generator was trained on", _AGAIN, file=path)
+    return digests
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -159,7 +209,12 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "training" / "state.pt"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        if not path.is_file():
+            return None
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("it holds something else")
+        return state
+    except Exception as error:  # torch raises anything on damaged bytes; the error concerns this file only
         reason = str(error).partition("\n")[0]
         raise CollectionError(f"{path}: is not a training state of Syntype, or is damaged ({reason}). Train again without --resume.") from None
