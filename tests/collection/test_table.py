@@ -23,6 +23,7 @@ def collection(tmp_path: Path) -> Collection:
             "split": ["train", "train", "test", "val", "train", None],
             "verdict": [None, "refused", None, "accepted", None, None],
             "sha256": list("uvwxyz"),
+            "phash": [f"{number:016x}" for number in range(6)],
             "site": ["reef", None, "lagoon", None, None, "reef"],
         }
     )
