@@ -132,7 +132,7 @@ def load_json(path: Path, hint: str, required: Mapping[str, type], optional: Map
         path: the file.
         hint: what to do if the file is damaged, as a sentence.
         required: keys that must be there, and the type of each value: str, int, float (which takes whole numbers too), list or dict.
-        optional: keys that may be missing or null. Other keys are not checked.
+        optional: keys that may be missing. Other keys are not checked.
 
     Raises:
         InputError: the file is missing or damaged, or a key is missing or of another type. The message names it.
@@ -146,7 +146,7 @@ def load_json(path: Path, hint: str, required: Mapping[str, type], optional: Map
     if not isinstance(value, dict):
         raise InputError("is damaged: it holds no JSON object", hint, file=path)
     for key, kind in {**required, **(optional or {})}.items():
-        if value.get(key) is None and key not in required:
+        if key not in value and key not in required:
             continue
         if key not in value:
             raise InputError(f"is damaged: it has no {key!r}", hint, file=path)
