@@ -69,7 +69,11 @@ def test_weights_of_another_shape(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, folder)
     weights = load_file(folder / "weights.safetensors")
     name = max(weights, key=lambda name: weights[name].numel())
-    for changed in ({**weights, name: weights[name][..., :-1].contiguous()}, {**weights, "more": weights[name].clone()}, dict(list(weights.items())[1:])):
+    for changed in (
+        {**weights, name: weights[name][..., :-1].contiguous()},
+        {**weights, "more": weights[name].clone()},
+        dict(list(weights.items())[1:]),
+    ):
         save_file(changed, folder / "weights.safetensors")
         info = json.loads((trained / "generator.json").read_text())
         (folder / "generator.json").write_text(json.dumps({**info, "weights_sha256": _sha256(folder / "weights.safetensors")}))

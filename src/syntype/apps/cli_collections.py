@@ -82,9 +82,7 @@ def reef(out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **fl
 
 @click.command(
     short_help="Summarise a collection and list its problems.",
-    epilog=example(
-        "syntype inspect out/fish", "syntype inspect out/fish --encoder lite2 --plot long-tail.png", "syntype inspect out/fish --verify"
-    ),
+    epilog=example("syntype inspect out/fish", "syntype inspect out/fish --encoder lite2 --plot long-tail.png", "syntype inspect out/fish --verify"),
 )
 @click.argument("collection", type=FOLDER)
 @click.option("--encoder", metavar="NAME", help="Also search for near duplicates with the features of this encoder, for example lite2.")
