@@ -48,18 +48,18 @@ class Settings(BaseModel):
     """Names of the settings with which a stopped run may be continued although they differ from those of its first session."""
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
+    def parse(cls, values: Any, source: str = "settings") -> Self:
         """Validate ``values``.
 
         Args:
-            values: Setting names and values, nested as in a YAML file.
+            values: Setting names and values, nested as in a YAML file; anything but a mapping is refused.
             source: Where the values come from, for the error message.
 
         Raises:
             RecipeError: A setting is unknown, missing or out of range. The message names it and lists the known settings.
         """
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(dict(values) if isinstance(values, Mapping) else values)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "(whole)"
@@ -97,7 +97,10 @@ def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scalar(text: str) -> Any:
-    value = yaml.safe_load(text)
+    try:
+        value = _load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"--set: {text[:80]!r} is not a value in YAML ({_brief(error)}). Put text with special characters into quotes.") from None
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text, but the user means the number
         try:
             return float(value)
@@ -110,17 +113,38 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a recipe file.
 
     Raises:
-        RecipeError: The file is missing, is not YAML, or is not a mapping.
+        RecipeError: The file is missing, is not YAML in UTF-8, is not a mapping, or has a setting twice.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: is not valid YAML ({error}).") from None
-    if not isinstance(values, dict):
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: is not a text file in UTF-8. Save it as UTF-8.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: is not a valid recipe ({_brief(error)}). Indent with spaces, and give each setting once.") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise RecipeError(f"{path}: a recipe must be a mapping of settings, with one 'key: value' per line.")
     return values
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values only, and refuses a key that stands twice in a mapping: YAML itself would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def write_yaml(path: Path, settings: Settings) -> None:

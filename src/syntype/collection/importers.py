@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from syntype.collection.columns import SPLITS
 from syntype.collection.decoding import in_threads, read_bytes, read_image
 from syntype.collection.duplicates import first_of_same, near_duplicates, perceptual_hash, thumbnail
 from syntype.collection.sources import Entry, Refused, list_folder, list_table
 from syntype.collection.splits import join_groups, make_splits
-from syntype.collection.table import SPLITS, Collection, number_groups
+from syntype.collection.table import Collection, number_groups
 from syntype.errors import CollectionError, InputError
 from syntype.recipe import Settings
 from syntype.run import OWN_RUN, Run, keeps_run

@@ -6,6 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -16,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from syntype.collection.bins import BINS, bin_of
+from syntype.collection.columns import SPLITS
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
-from syntype.collection.table import SPLITS, Collection
+from syntype.collection.table import Collection
 from syntype.run import OWN_RUN, Run
 
 __all__ = ["InspectResult", "inspect", "plot_long_tail"]
@@ -216,8 +218,10 @@ def _like_names(names: tuple[str, ...]) -> list[tuple[str, str]]:
 def _refused(path: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return dict(Counter(row["reason"] for row in csv.DictReader(file)).most_common())
+    reasons: Counter[str] = Counter()
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):  # a damaged list is counted as far as it goes
+        reasons.update(row.get("reason") or "unknown" for row in csv.DictReader(line.replace("\0", "") for line in file))
+    return dict(reasons.most_common())
 
 
 def _count(values: pd.Series) -> dict[str, int]:

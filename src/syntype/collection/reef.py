@@ -18,11 +18,12 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field, model_validator
 
+from syntype.collection.columns import SPLITS
 from syntype.collection.duplicates import perceptual_hash
 from syntype.collection.importers import CollectResult
 from syntype.collection.reef_drawing import draw_individual
 from syntype.collection.reef_species import species_name
-from syntype.collection.table import SPLITS, Collection
+from syntype.collection.table import Collection
 from syntype.errors import InputError
 from syntype.recipe import Settings
 from syntype.run import OWN_RUN, Run, keeps_run
@@ -214,5 +215,5 @@ def reef_config(collection: Collection) -> ReefConfig | None:
     """The settings with which a collection was drawn by ``draw_reef``; None if it is not a reef."""
     for step in collection.info.get("history", []):
         if isinstance(step, dict) and step.get("stage") == "reef":
-            return ReefConfig.parse(step["settings"], source=str(collection.root / "collection.json"))
+            return ReefConfig.parse(step.get("settings"), source=str(collection.root / "collection.json"))
     return None

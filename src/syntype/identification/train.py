@@ -97,7 +97,8 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         True
     """
     out = Path(out)
-    real, val, test = collection.training(), collection.select(split="val"), collection.select(split="test")
+    named = collection.where(collection.table["species"].notna())  # only they can be measured
+    real, val, test = collection.training(), named.select(split="val"), named.select(split="test")
     added = None if synthetic is None else synthetic.select(usable=True)
     if added is not None:
         _check_leakage(added, test)

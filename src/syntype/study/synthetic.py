@@ -9,7 +9,6 @@ OUT/done/NAME.json      written when the folder NAME is complete, with the secon
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.curation import curate
 from syntype.errors import CollectionError, UnknownNameError
-from syntype.files import write_json
+from syntype.files import read_json_object, write_json
 from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
 from syntype.run import Run
 from syntype.study.config import StudyConfig
@@ -248,4 +247,5 @@ class _Steps:
 
     def minutes(self) -> float:
         """Total time of all steps."""
-        return sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in (self.out / "done").glob("*.json")) / 60
+        seconds = [read_json_object(path).get("seconds") for path in (self.out / "done").glob("*.json")]
+        return sum(time for time in seconds if isinstance(time, float)) / 60

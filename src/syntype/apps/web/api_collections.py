@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from syntype.apps.web.catalogue import FILTERS, Index
 from syntype.apps.web.generators import matching
 from syntype.apps.web.requests import Slug, UploadId
-from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
 from syntype.apps.web.thumbnails import squared, thumbnail
 from syntype.apps.web.uploads import RefusedFile, UploadResult
 from syntype.collection import Collection
@@ -61,6 +61,8 @@ class CollectionSummary(BaseModel):
     origins: dict[str, int]
     verdicts: dict[str, int]
     cover: list[CoverImage]
+    damaged: str | None = None
+    """What is wrong with its folder, in a list; then the other values say nothing."""
 
 
 class CollectionDetail(CollectionSummary):
@@ -146,8 +148,13 @@ def _summary(studio: Studio, name: str) -> dict[str, Any]:
 
 @router.get("/collections")
 def list_collections(studio: CurrentStudio) -> list[CollectionSummary]:
-    """All collections of the workspace."""
-    return [CollectionSummary(**_summary(studio, name)) for name in studio.workspace.slugs("collections")]
+    """All collections of the workspace; damaged ones say what is wrong."""
+    blank: dict[str, Any] = {"num_images": 0, "num_species": 0, "origins": {}, "verdicts": {}, "cover": []}
+
+    def show(studio: Studio, name: str) -> CollectionSummary:
+        return CollectionSummary(**_summary(studio, name))
+
+    return listed(studio, "collections", show, lambda name, why: CollectionSummary(name=name, **blank, damaged=why))
 
 
 @router.get("/collections/{name}")
@@ -250,9 +257,9 @@ def list_refused(studio: CurrentStudio, name: Slug, limit: Annotated[int, Query(
     path = studio.workspace.find("collections", name) / "refused.csv"
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = islice(csv.DictReader(file), limit)
-        return [RefusedFile(file=Path(row["file"] or "").name, reason=row["reason"] or "", hint=row["hint"] or "") for row in rows]
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):  # a damaged list is shown as far as it goes
+        rows = list(islice(csv.DictReader(line.replace("\0", "") for line in file), limit))
+    return [RefusedFile(file=Path(row.get("file") or "").name, reason=row.get("reason") or "", hint=row.get("hint") or "") for row in rows]
 
 
 @router.post("/uploads", status_code=201, tags=["uploads"])

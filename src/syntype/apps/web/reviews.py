@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import combinations
 from typing import Any
 
@@ -145,7 +146,8 @@ class Reviews:
             )
         there = set(self._workspace.slugs("collections"))
         for collection in pending.keys() - busy & there:
-            self.apply(collection)
+            with suppress(UserError):  # the collection is damaged; its verdicts stay in the database
+                self.apply(collection)
 
     def _marks(self, collection: str | None = None) -> dict[str, tuple[int, int]]:
         """For each collection how many decisions were ever made about it, and how many undone: this changes with every change."""
