@@ -123,9 +123,9 @@ def test_a_tiff_whose_strips_share_their_bytes_is_refused(big: bool) -> None:
 
 def test_a_tiff_whose_tags_share_their_bytes_or_whose_tiles_are_huge_is_refused() -> None:
     alone = GREY | {273: (4, 1, 8), 279: (4, 1, len(PACKED))}
-    many = {tag: (1, 2000, 8) for tag in range(40_000, 42_000)}
+    many = dict.fromkeys(range(40000, 42000), (1, 2000, 8))
     assert "tags share" in refused(tiff(alone | many, PACKED + bytes(2000)))
-    assert "tags" in refused(tiff(alone | {tag: (1, 1, 0) for tag in range(30_000, 35_000)}, PACKED))
+    assert "tags" in refused(tiff(alone | dict.fromkeys(range(30000, 35000), (1, 1, 0)), PACKED))
     tiles = {tag: value for tag, value in GREY.items() if tag != 278} | {
         322: (4, 1, 16_000),
         323: (4, 1, 16_000),
