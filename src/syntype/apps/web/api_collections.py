@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from syntype.apps.web.catalogue import FILTERS, Index
 from syntype.apps.web.generators import matching
@@ -298,12 +297,12 @@ async def send_file(
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
-    with studio.uploads.receiving(upload) as folder:
+    async with studio.uploads.receiving(upload) as folder:
         received = 0
         with (folder / "received").open("xb") as file:
             async for chunk in request.stream():
                 received += len(chunk)
                 if received > limit:
                     raise too_large
-                await run_in_threadpool(file.write, chunk)
-        return await run_in_threadpool(studio.uploads.take, upload, folder / "received", name, species)
+                await studio.uploads.write(file, chunk)
+        return await studio.uploads.check(upload, folder / "received", name, species)

@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species
 from syntype.apps.web.progress import latest_events, now, pictures, preview
+from syntype.apps.web.progress import picture as find_picture
 from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
 from syntype.errors import CollectionError, InputError, UnknownNameError
@@ -169,16 +170,16 @@ def show_events(studio: CurrentStudio, number: JobNumber, limit: Annotated[int, 
 @router.get("/jobs/{number}/pictures")
 def list_pictures(studio: CurrentStudio, number: JobNumber) -> list[str]:
     """Names of the job's pictures so far: previews (latest first), overviews, and the newest images."""
-    return list(pictures(_out(studio, studio.queue.get(number))))
+    return pictures(_out(studio, studio.queue.get(number)))
 
 
 @router.get("/jobs/{number}/pictures/{picture}", response_class=FileResponse)
 def show_picture(studio: CurrentStudio, number: JobNumber, picture: str) -> FileResponse:
     """One of these pictures."""
-    found = pictures(_out(studio, studio.queue.get(number)))
-    if picture not in found:
-        raise UnknownNameError("picture", picture[:80], found)
-    return image_answer(studio.workspace.inside(found[picture]))
+    path = find_picture(_out(studio, studio.queue.get(number)), picture)
+    if path is None:
+        raise UnknownNameError("picture", picture[:80], ())
+    return image_answer(studio.workspace.inside(path))
 
 
 @router.get("/families", tags=["generators"])

@@ -15,7 +15,7 @@ from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.security import Sessions
+from syntype.apps.web.security import Guesses, Sessions
 from syntype.apps.web.store import Store
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Kind, Workspace
@@ -43,6 +43,7 @@ class Studio:
     uploads: Uploads
     catalogue: Catalogue
     sessions: Sessions
+    guesses: Guesses
 
 
 class Problem(BaseModel):
@@ -51,7 +52,7 @@ class Problem(BaseModel):
     error: str
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, 404, 413, 421, 422)}
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 421, 422, 429, 503)}
 
 
 def _studio(request: Request) -> Studio:

@@ -202,9 +202,8 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
         raise InputError("is damaged: 'species', 'abilities', 'licences' or 'terms' holds something else than text", _AGAIN, file=file)
     if adapted and not _are_texts([info["base"].get(name) for name in ("relative", "absolute", "weights_sha256")]):
         raise InputError("is damaged: 'base' is not complete", _AGAIN, file=file)
-    if adapted and not all(
-        isinstance(entry, dict) and _are_texts([entry.get("species"), entry.get("file"), entry.get("sha256")]) for entry in info["adapters"]
-    ):
+    entries = info["adapters"] if adapted else []
+    if not all(isinstance(entry, dict) and _are_texts([entry.get(key) for key in ("species", "file", "sha256")]) for entry in entries):
         raise InputError("is damaged: 'adapters' is not complete", _AGAIN, file=file)
     return info, _read_learnt(folder / "training_images.txt")
 
