@@ -7,6 +7,7 @@ Commands import their packages when they run, so that ``syntype --help`` is fast
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -72,6 +73,9 @@ for module in (cli_collections, cli_generators, cli_hybrids, cli_classify, cli_s
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code. An error is printed as one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that lacks a character shows ? instead
     debug = "--debug" in arguments or os.environ.get("SYNTYPE_DEBUG", "") not in ("", "0")
     try:
         outcome = cli.main(args=arguments, prog_name="syntype", standalone_mode=False)
