@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = cli.main(args=arguments, prog_name="syntype", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        print(error.format_message(), file=sys.stderr)
         return 2
     except click.UsageError as error:
         hint = f" Help: {error.ctx.command_path} --help" if error.ctx is not None else ""
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_error(message: str, code: int) -> int:
-    click.echo("syntype: error: " + " ".join(message.split()), err=True)
+    print("syntype: error: " + " ".join(message.split()), file=sys.stderr)
     return code
 
 

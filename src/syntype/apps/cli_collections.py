@@ -109,7 +109,7 @@ def inspect(collection: Path, encoder: str | None, plot: Path | None, as_json: b
     if as_json:
         show(result.summary(), True)
     else:
-        click.echo(result.text())
+        print(result.text(), flush=True)
 
 
 @click.command(

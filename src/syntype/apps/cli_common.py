@@ -217,12 +217,12 @@ def show(summary: Mapping[str, Any], as_json: bool, then: str = "") -> None:
     if not is_main_process():
         return
     if as_json:
-        click.echo(_printable(table_json(summary)))
+        print(_printable(table_json(summary)), flush=True)
         return
     for line in _lines(plain(summary)):
-        click.echo(line)
+        print(line, flush=True)
     if then:
-        click.echo(f"\n{then}")
+        print(f"\n{then}", flush=True)
 
 
 def _lines(values: Mapping[str, Any], indent: str = "") -> list[str]:

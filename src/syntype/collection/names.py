@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
+from itertools import accumulate
+from typing import Any
 
 __all__ = ["count_unknown", "drawn_name", "nearest_name", "plot_label"]
 
@@ -14,7 +16,7 @@ _NOT_DRAWN = ("Cc", "Cf", "Cs", "Cn", "Co")  # control, zero-width and direction
 
 
 def drawn_name(name: str, *, any_font: bool = False) -> str:
-    """A name as it is drawn in a picture: on one line, at most 40 characters; characters that the font lacks become □.
+    """A name as it is drawn in a picture: on one line, at most 40 characters wide; characters that the font lacks become □.
 
     Args:
         any_font: keep characters that the font of pictures lacks, for text that a browser draws.
@@ -28,7 +30,10 @@ def drawn_name(name: str, *, any_font: bool = False) -> str:
     kept = "".join(
         character if known is None or ord(character) in known else "□" for character in plain if unicodedata.category(character) not in _NOT_DRAWN
     )
-    return (kept if len(kept) <= _LONGEST else kept[: _LONGEST - 1].rstrip() + "…") or "?"
+    widths = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in kept]
+    if sum(widths) > _LONGEST:
+        kept = kept[: sum(1 for end in accumulate(widths) if end < _LONGEST)].rstrip() + "…"
+    return kept or "?"
 
 
 def plot_label(name: str, *, any_font: bool = False) -> str:
@@ -63,11 +68,11 @@ def _form(name: str) -> str:
     return " ".join(visible.casefold().replace("_", " ").split())
 
 
-def count_unknown(counts: Mapping[str, int], known: Iterable[str], most: int = 10) -> str:
+def count_unknown(counts: Mapping[Any, int], known: Iterable[str], most: int = 10) -> str:
     """How many images have names that are not known, with the nearest known name of each; empty if all are known.
 
     Args:
-        counts: number of images of each name.
+        counts: number of images of each name (text).
         most: number of names that are listed, those of most images first.
 
     Example:
@@ -75,7 +80,8 @@ def count_unknown(counts: Mapping[str, int], known: Iterable[str], most: int = 1
         "3 images of 'aus_primus' (nearest known name: 'Aus primus'), 1 image of 'xyz' (no known name is like it)"
     """
     known = tuple(known)
-    unknown = sorted(((count, name) for name, count in counts.items() if count and name not in set(known)), key=lambda item: (-item[0], item[1]))
+    there = set(known)
+    unknown = sorted(((count, name) for name, count in counts.items() if count and name not in there), key=lambda item: (-item[0], item[1]))
     parts = []
     for count, name in unknown[:most]:
         near = nearest_name(name, known)

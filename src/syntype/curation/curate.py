@@ -218,10 +218,12 @@ def _judged(table: pd.DataFrame, objections: list[np.ndarray], nearest: NearestR
     rejected = ((table["verdict"] == "refused") & (table["reason"] == "expert")).fillna(False).to_numpy(dtype=bool)
     accepted = ((table["verdict"] == "accepted") & table["reviewer"].notna()).fillna(False).to_numpy(dtype=bool) & (found != "copy")
     expert = rejected | accepted
-    reasons = np.where(rejected, "expert", np.where(accepted, None, found))
-    verdicts, filtered = (np.where([reason is None for reason in which], "accepted", "refused") for which in (reasons, found))
+    reasons = found.copy()
+    reasons[accepted], reasons[rejected] = None, "expert"
+    verdicts, filtered = (["accepted" if reason is None else "refused" for reason in which] for which in (reasons, found))
     # What the filters say of an expert's row is kept too: without it, a copy could be accepted later.
-    before = {BEFORE[0]: np.where(expert, filtered, None), BEFORE[1]: np.where(expert, [reason or "none" for reason in found], None)}
+    columns = {BEFORE[0]: filtered, BEFORE[1]: [reason or "none" for reason in found]}
+    before = {name: [value if own else None for value, own in zip(values, expert, strict=True)] for name, values in columns.items()}
     kept = {name: pd.array(values, dtype="string") for name, values in before.items()} if expert.any() else {}
     return table.drop(columns=list(BEFORE), errors="ignore").assign(
         **kept,
