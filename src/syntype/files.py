@@ -159,7 +159,8 @@ def inside(folder: Path, name: str) -> Path:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A file name that is not valid Unicode holds lone surrogates, which become \uXXXX: still JSON, and read back as they were.
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def inspect(collection: Path, encoder: str | None, plot: Path | None, verify: bo
     if as_json:
         show(result.summary(), True)
     else:
-        click.echo(result.text())
+        print(result.text(), flush=True)
 
 
 def _verify(folder: Path, as_json: bool, quiet: bool) -> None:

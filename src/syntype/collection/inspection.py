@@ -19,6 +19,7 @@ import pandas as pd
 from syntype.collection.bins import BINS, bin_of
 from syntype.collection.columns import SPLITS
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
+from syntype.collection.names import plot_label
 from syntype.collection.table import Collection
 from syntype.run import OWN_RUN, Run
 
@@ -270,7 +271,7 @@ def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     where = np.arange(len(items))
     if few:
         axes.bar(where, heights, width=0.8, color=[colours[name] for name in bins])
-        axes.set_xticks(where, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9, style="italic")
+        axes.set_xticks(where, [plot_label(name) for name in names], rotation=60, ha="right", rotation_mode="anchor", fontsize=9, style="italic")
         for x, count in zip(where, heights, strict=True):
             axes.annotate(f"{int(count):,}", (x, max(count, 1)), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7, color="#333333")
     else:  # bars thinner than a pixel are drawn unevenly, so fill the area under steps instead

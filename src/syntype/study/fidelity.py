@@ -23,11 +23,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.curate import copy_detector
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run
 
 __all__ = [
@@ -53,7 +54,7 @@ class EvaluateConfig(Settings):
     """Number of neighbours k in precision, recall, density and coverage. If there are too few images, it is one less than their number."""
     copy_quantile: float = Field(0.015, gt=0, lt=0.5)
     """As in ``CurateConfig``."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of the draw that gives both sides the same mix of species."""
 
 
@@ -130,7 +131,8 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
     fake, photographs = usable.where(_mask(len(usable), ours)), reference.where(_mask(len(reference), theirs))
     left_out = tuple(sorted(set(usable.table["species"].dropna()) - set(photographs.table["species"])))
     if left_out:
-        run.say(f"Not compared, as the split {config.split!r} has no photograph of them: {', '.join(left_out)}")
+        told = count_unknown(usable.table["species"].value_counts().to_dict(), photographs.table["species"].unique())
+        run.say(f"Not compared, as the split {config.split!r} has no photograph of their species: {told}")
     encoder = load_encoder(ENCODER)
     with run.progress("Encoding images", len(fake) + len(photographs)) as bar:
         x = encode_collection(encoder, photographs, pixels=config.size, progress=bar.advance)

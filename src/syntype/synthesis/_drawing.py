@@ -29,7 +29,7 @@ from syntype.compute.tensors import to_uint8
 from syntype.errors import InputError, TrainingError, UnsupportedError, require_known
 from syntype.generators import Generator
 from syntype.generators.contract import Adapts
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 from syntype.run import Run
 from syntype.synthesis.provenance import NOTICE, Provenance, read_provenance, write_image
 
@@ -41,7 +41,7 @@ __all__ = [
 class DrawConfig(Settings):
     """Settings of every stage that generates images."""
 
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed from which the seed of every image is derived (``image_seed``)."""
     format: Literal["png", "jpeg"] = "png"
     """File format of the images."""

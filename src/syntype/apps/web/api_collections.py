@@ -178,13 +178,7 @@ def list_images(
     return ImagePage(total=len(positions), offset=offset, images=[image_row(row) for row in index.rows(positions[offset : offset + limit])])
 
 
-@router.get("/collections/{name}/images/{image_id}")
-def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageRow:
-    """One image."""
-    return image_row(_index(studio, name).image(image_id))
-
-
-@router.get("/collections/{name}/images/{image_id}/thumbnail", response_class=FileResponse)
+@router.get("/collections/{name}/images/{image_id:path}/thumbnail", response_class=FileResponse)
 def show_thumbnail(
     studio: CurrentStudio,
     name: Slug,
@@ -199,19 +193,26 @@ def show_thumbnail(
     return image_answer(path, for_ever=version is not None and version == image["sha256"])
 
 
-@router.get("/collections/{name}/images/{image_id}/file", response_class=FileResponse)
+@router.get("/collections/{name}/images/{image_id:path}/file", response_class=FileResponse)
 def show_file(studio: CurrentStudio, name: Slug, image_id: ImageId) -> FileResponse:
     """The image file as it is."""
     index = _index(studio, name)
     return image_answer(index.file(index.image(image_id)))
 
 
-@router.get("/collections/{name}/images/{image_id}/square", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.get("/collections/{name}/images/{image_id:path}/square", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def show_square(studio: CurrentStudio, name: Slug, image_id: ImageId) -> Response:
     """The square of the image that generators see, 512 pixels wide."""
     index = _index(studio, name)
     image = index.image(image_id)
     return Response(squared(index.file(image), 512, image["box"]), media_type="image/png")
+
+
+# Behind the routes of its file and pictures, because an id may hold slashes.
+@router.get("/collections/{name}/images/{image_id:path}")
+def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageRow:
+    """One image."""
+    return image_row(_index(studio, name).image(image_id))
 
 
 @router.get("/collections/{name}/long-tail", response_class=FileResponse)
@@ -242,7 +243,7 @@ def list_duplicates(studio: CurrentStudio, name: Slug, offset: Offset = 0, limit
 
 @router.get("/collections/{name}/species")
 def search_collection_species(
-    studio: CurrentStudio, name: Slug, query: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
+    studio: CurrentStudio, name: Slug, query: Annotated[str, Query(max_length=300)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
 ) -> list[SpeciesCount]:
     """Species whose names hold every word of the query, commonest first."""
     counts = _index(studio, name).facets["species"]
