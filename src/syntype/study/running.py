@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -147,7 +148,9 @@ class _Trainer:
 def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: int) -> Iterator[dict[str, Any]]:
     """Train the remaining arms, ``processes`` at a time, each with an equal part of the cores. Yields the results of ``_Trainer.train`` in order."""
     threads = max(1, (os.cpu_count() or 1) // processes)
-    with ProcessPoolExecutor(processes, get_context("spawn"), _start_process, (task, threads)) as pool:
+    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload([__name__, "timm"])  # imported once, by the process that the others are copied from
+    with ProcessPoolExecutor(processes, context, _start_process, (task, threads)) as pool:
         try:
             yield from pool.map(_train, *zip(*remaining, strict=True))
         except BaseException as error:
