@@ -66,9 +66,7 @@ STAGES = (
     ),
     _stage("generate", "generate {world}/collage --num 25 --device cpu", resumes=True),
     _stage("curate", "curate {world}/synthetic --real {world}/reef --set size=32", resumes=False),
-    _stage(
-        "classify train", "classify train {world}/reef --steps 20 --set views=1 --set encoder_size=32 --set size=32 --device cpu", resumes=False
-    ),
+    _stage("classify train", "classify train {world}/reef --steps 20 --set views=1 --set encoder_size=32 --set size=32 --device cpu", resumes=False),
     _stage(
         "study",
         "study {world}/reef --generator {world}/collage --seeds 2 --processes 1 --device cpu --set size=32 --set fill_to=10 --set num_bootstrap=100"
@@ -182,7 +180,9 @@ def wait(process: Started, kill_at: float | None = None, limit: float = 300) -> 
             break
         time.sleep(min(0.002, max(0.0, end - time.monotonic())))
     seconds = time.monotonic() - process.began
-    out, err = (Path(f"{process.log}{ending}").read_text(errors="replace") if Path(f"{process.log}{ending}").exists() else "" for ending in (".out", ".err"))
+    out, err = (
+        Path(f"{process.log}{ending}").read_text(errors="replace") if Path(f"{process.log}{ending}").exists() else "" for ending in (".out", ".err")
+    )
     return Ended(os.waitstatus_to_exitcode(status), out, err, seconds)
 
 
