@@ -79,12 +79,6 @@ STAGES = (
 
 def preload() -> None:
     """Import what the commands import, without starting a thread."""
-    import matplotlib.pyplot
-    import pandas
-    import pyarrow.parquet
-    import scipy.stats
-    import sklearn.linear_model
-    import timm
     import torch
 
     import syntype.adaptation

@@ -44,7 +44,7 @@ def _pair(world: World, one: Stage, other: Stage, number: int, index: int, *, re
             early = None
         second = launch(commands[1], trial, "second")
         ends = [early or wait(first), wait(second)]
-        told = _judge(ends, trial, references, resume, early is not None)
+        told = _judge(ends, trial, references, early is not None)
         lost += bool(told)
         for sentence in set(told):
             faults.setdefault(sentence, []).append(round(delay, 2))
@@ -56,8 +56,6 @@ def _pair(world: World, one: Stage, other: Stage, number: int, index: int, *, re
 
 def wait_or_go(process: Any, seconds: float) -> Ended | None:
     """Wait so long at most; how the process ended, or None if it has not."""
-    import os
-    import time
 
     end = process.began + seconds
     while time.monotonic() < end:
@@ -68,12 +66,12 @@ def wait_or_go(process: Any, seconds: float) -> Ended | None:
     return None
 
 
-def _judge(ends: list[Ended], trial: Path, references: list[Any], resume: bool, one_after_other: bool) -> list[str]:
+def _judge(ends: list[Ended], trial: Path, references: list[Any], one_after_other: bool) -> list[str]:
     told = [f"one ends with exit code {ended.code}: {(ended.error or ended.err[-200:])[:300]}" for ended in ends if not ended.clean]
     if all(ended.code != 0 for ended in ends):
         told.append("neither of the two ended well")
         return told
-    if all(ended.code == 0 for ended in ends) and not resume and not one_after_other:
+    if all(ended.code == 0 for ended in ends) and not one_after_other:
         told.append("both wrote the same folder at the same time")
     found = describe(trial / "out")
     choices = [differences(found, wanted, by_itself) for (wanted, by_itself, _, _), ended in zip(references, ends, strict=True) if ended.code == 0]
