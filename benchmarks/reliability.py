@@ -74,29 +74,30 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         answer=f"In {attacks:,} attacks {lost:,} had a fault." + (f" Not attacked: {', '.join(left_out)}." if left_out else ""),
         headline=[("attacks", f"{attacks:,}"), ("with a fault", f"{lost:,}")],
         body=[
-            "*Attacks* is how often it was tried. *With a fault*: how often anything was lost, another, left over or told wrongly; the last column "
+            "*Attacks* is how often it was tried. *With a fault*: how often anything was lost, changed, left over or told wrongly; the last column "
             "says what. After each attack the inputs were compared with what they were, byte by byte.",
             "",
             *table(["attack", "on", "attacks", "with a fault", "what was lost"], rows),
         ],
-        method=[
-            "All commands work on drawn fish at 32 px with few steps, so that each takes seconds. A fault is counted unless all of this holds:",
-            "",
-            "- *kill -9*: the whole process group is killed at a moment drawn uniformly from the command's duration. Then a user's next step: the "
-            "same command with `--resume` where there is it, or else again, in a new folder if the message says so. It must end well and give the same "
-            "files as an undisturbed run: images, tables, weights, predictions and verdict the same, no file more or less, the status `finished`.",
-            "- *disk*: a disk of 30 MB is filled so that a random part of the result fits. The command must end with one sentence that names the full "
-            "disk, with the status `failed`; when there is room again, the next step as above must give the same result. A read-only disk and a folder "
-            "without permission must be refused in one sentence, with nothing written; photographs on a read-only disk must do.",
-            "- *two processes*: started at once, or one during the other, in the same folder. One must be refused in one line, or they run one after the "
-            "other; the result must be that of one undisturbed run.",
-            f"- *hostile files*: images through `collect`, tables through `collect`, zips through the Studio's uploads. Bits flipped, cut, spliced, huge "
-            f"sizes in headers, disguises, bombs, paths that lead outside. No error but the program's own, each refused file named once, sound ones kept "
-            f"with their species and bytes, nothing written elsewhere. Peak memory: {memory} MB.",
-        ],
+        method=[*METHOD, "", f"Peak memory of an import of hostile files: {memory} MB."],
     )
 
 
+METHOD = [
+    "All commands work on drawn fish at 32 px with few steps, so that each takes seconds. An attack has a fault unless all of this holds:",
+    "",
+    "- *kill -9*: the whole process group is killed at a moment drawn uniformly from the command's duration. Then a user's next step: the same",
+    "  command with `--resume` where there is it, or else again, in a new folder if the message says so. It must end well and give the same files as",
+    "  an undisturbed run: images, tables, weights, predictions and verdict, no file more or less, the status `finished`.",
+    "- *disk*: a disk of 30 MB is filled so that a random part of the result fits. The command must end with one sentence that names the full disk,",
+    "  and the status `failed`; when there is room again, the next step as above must give the same result. A read-only disk and a folder without",
+    "  permission must be refused in one sentence, with nothing written. Photographs on a read-only disk must do.",
+    "- *two processes*: started at once, or one during the other, in the same folder. One must be refused in one line, or they run one after the",
+    "  other; the result must be that of one undisturbed run.",
+    "- *hostile files*: images through `collect`, tables through `collect`, zips through the Studio's uploads. Bits flipped, cut, spliced, huge",
+    "  sizes in headers, disguises, bombs, paths that lead outside. No error but the program's own, each refused file named once, sound ones kept with",
+    "  their species and bytes, nothing written elsewhere.",
+]
 NAMES = {"kills": "`kill -9`", "disk": "disk", "two": "two processes", "hostile": "hostile files"}
 
 if __name__ == "__main__":

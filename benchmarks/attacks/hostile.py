@@ -84,7 +84,7 @@ def _photographs(world: World) -> list[Image.Image]:
 
 def _imported(source: Path, out: Path) -> tuple[Any, str | None]:
     """The collection that the importer makes, or None and its one sentence; any other error is the attack's success."""
-    from syntype.collection import CollectConfig, collect
+    from syntype.collection.importers import CollectConfig, collect
     from syntype.errors import SyntypeError
     from syntype.run import Run
 

@@ -114,7 +114,8 @@ def _disguised(image: Image.Image, rng: np.random.Generator) -> HostileFile:
     texts = (b"", b"\0", b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>", b"<!DOCTYPE html><script>1</script>",
              b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n(%pipe%id) (r) file\n", b"MZ" + rng.bytes(900), b"\x7fELF" + rng.bytes(900),
              b"\xff\xd8\xff\xe0" + rng.bytes(2000), b"\x89PNG\r\n\x1a\n" + rng.bytes(2000), b"II*\0\x08\0\0\0" + rng.bytes(2000),
-             b"GIF89a" + rng.bytes(900), b"RIFF" + rng.bytes(4) + b"WEBPVP8 " + rng.bytes(900), b"%PDF-1.4\n" + rng.bytes(300), b"PK\3\4" + rng.bytes(300))  # fmt: skip
+             b"GIF89a" + rng.bytes(900), b"RIFF" + rng.bytes(4) + b"WEBPVP8 " + rng.bytes(900),
+             b"%PDF-1.4\n" + rng.bytes(300), b"PK\3\4" + rng.bytes(300))  # fmt: skip
     which = int(rng.integers(len(texts)))
     return HostileFile(
         "no image", list(FORMATS.values())[rng.integers(6)], texts[which], "either" if texts[which][:3] in (b"GIF", b"II*") else "refused"
@@ -142,6 +143,8 @@ def hostile_table(names: list[tuple[str, str]], rng: np.random.Generator) -> Hos
     quoted = "\n".join(f'"{name}","{species}"' for name, species in names)
     plain = "file_name,species\n" + "\n".join(f"{name},{species}" for name, species in names) + "\n"
     first, species = names[0]
+    wide = "".join(f"{name},{kind}" + "," * 1000 + "\n" for name, kind in names)
+    strange = "".join(f"{name},{kind}\n" for (name, _), kind in zip(names, ("../../x", "a/b", "..", "CON", "x" * 300), strict=False))
     kinds: list[tuple[str, bytes, str]] = [
         ("sound", plain.encode(), "kept"),
         ("sound, quoted", f"file_name,species\n{quoted}\n".encode(), "kept"),
@@ -164,11 +167,9 @@ def hostile_table(names: list[tuple[str, str]], rng: np.random.Generator) -> Hos
         ("empty", b"", "refused"),
         ("only a header", b"file_name,species\n", "refused"),
         ("bytes", rng.bytes(3000), "refused"),
-        ("odd species", plain.encode() + "".join(f"{n},{s}\n" for (n, _), s in zip(names, ("../../x", "a/b", "..", "CON", "x" * 300), strict=False)).encode(),
-         "kept"),
+        ("odd species", plain.encode() + strange.encode(), "kept"),
         ("no ends of lines", plain.replace("\n", "\r").encode(), "either"),
-        ("a thousand columns", ("file_name,species," + ",".join(map(str, range(1000))) + "\n" + "\n".join(f"{n},{s}" + "," * 1000 for n, s in names)).encode(),
-         "kept"),
+        ("a thousand columns", f"file_name,species,{','.join(map(str, range(1000)))}\n{wide}".encode(), "kept"),
     ]  # fmt: skip
     kind, data, fate = kinds[rng.integers(len(kinds))]
     if rng.random() < 0.2:

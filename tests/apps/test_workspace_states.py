@@ -72,12 +72,9 @@ class InProcess(JobProcess):
         kill, InProcess.kill = InProcess.kill, "no"
         if kill == "before":
             return
-        with (
-            (self.folder / "output").open("w") as out,
-            (self.folder / "log").open("a") as log,
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(log),
-        ):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context((self.folder / "output").open("w"))))
+            stack.enter_context(contextlib.redirect_stderr(stack.enter_context((self.folder / "log").open("a"))))
             code = main(list(command))
         if kill == "no":
             (self.folder / "exit").write_text(str(code))
@@ -209,7 +206,5 @@ def machine(template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Wo
 
 @pytest.mark.parametrize(("examples", "steps"), [(5, 12), pytest.param(150, 30, marks=pytest.mark.slow)])
 def test_any_sequence_of_commands_and_jobs_keeps_every_photograph(machine: type[WorkspaceStates], examples: int, steps: int) -> None:
-    asked = settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
-    run_state_machine_as_test(machine, settings=asked)
+    asked = settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None, derandomize=True)
+    run_state_machine_as_test(machine, settings=settings(asked, suppress_health_check=list(HealthCheck)))
