@@ -1,6 +1,6 @@
 """What kills, full disks, second processes and hostile files do to the program: how often each was tried, and what was lost.
 
-    python benchmarks/reliability.py [--quick] [--only kills,disk,two,hostile] [--out FOLDER]
+    python benchmarks/reliability.py [--quick] [--only kills,studio,disk,two,hostile] [--out FOLDER]
 
 The attack on full disks needs the right to mount a disk (root); without it that part is left out, and the page says so.
 """
@@ -16,12 +16,13 @@ from attacks.disk import attack_disk, can_mount
 from attacks.hostile import attack_hostile
 from attacks.kills import attack_kills
 from attacks.stages import World, preload
+from attacks.studio import attack_studio
 from attacks.two import attack_two
 from common.results import Page, kept, options, publish, rewrite, table
 
-PARTS = ("kills", "disk", "two", "hostile")
-FULL = {"kills": 50, "disk": 20, "two": 10, "images": 10_000, "others": 500}
-QUICK = {"kills": 3, "disk": 1, "two": 1, "images": 1_000, "others": 100}
+PARTS = ("kills", "studio", "disk", "two", "hostile")
+FULL = {"kills": 50, "studio": 50, "disk": 20, "two": 10, "images": 10_000, "others": 500}
+QUICK = {"kills": 3, "studio": 6, "disk": 1, "two": 1, "images": 1_000, "others": 100}
 SHOWN = 3
 """So many kinds of faults of one row stand on the page; the result file has all."""
 
@@ -44,6 +45,7 @@ def main() -> None:
         wanted.remove("disk")
     attacks = {
         "kills": lambda: attack_kills(world, counts["kills"]),
+        "studio": lambda: attack_studio(world, counts["studio"]),
         "disk": lambda: attack_disk(world, counts["disk"]),
         "two": lambda: attack_two(world, counts["two"]),
         "hostile": lambda: attack_hostile(world, counts["images"], counts["others"]),
@@ -89,16 +91,18 @@ METHOD = [
     "- *kill -9*: the whole process group is killed at a moment drawn uniformly from the command's duration. Then a user's next step: the same",
     "  command with `--resume` where there is it, or else again, in a new folder if the message says so. It must end well and give the same files as",
     "  an undisturbed run: images, tables, weights, predictions and verdict, no file more or less, the status `finished`.",
+    "- *kill -9 in the Studio*: the job's process, the server, or both are killed. The queue, or the next server's, must finish the job with the",
+    "  same result. A study is left out, as its job cannot be made small; its command is attacked above.",
     "- *disk*: a disk of 30 MB is filled so that a random part of the result fits. The command must end with one sentence that names the full disk,",
     "  and the status `failed`; when there is room again, the next step as above must give the same result. A read-only disk and a folder without",
     "  permission must be refused in one sentence, with nothing written. Photographs on a read-only disk must do.",
     "- *two processes*: started at once, or one during the other, in the same folder. One must be refused in one line, or they run one after the",
     "  other; the result must be that of one undisturbed run.",
-    "- *hostile files*: images through `collect`, tables through `collect`, zips through the Studio's uploads. Bits flipped, cut, spliced, huge",
-    "  sizes in headers, disguises, bombs, paths that lead outside. No error but the program's own, each refused file named once, sound ones kept with",
-    "  their species and bytes, nothing written elsewhere.",
+    "- *hostile files*: images through `collect`, tables through `collect`, zips through the Studio's uploads. Bits flipped, cut, spliced,",
+    "  huge sizes in headers, disguises, bombs, paths that lead outside. No error but the program's own, each refused file named once, sound ones kept",
+    "  with their species and bytes, nothing written elsewhere.",
 ]
-NAMES = {"kills": "`kill -9`", "disk": "disk", "two": "two processes", "hostile": "hostile files"}
+NAMES = {"kills": "`kill -9`", "studio": "`kill -9` in the Studio", "disk": "disk", "two": "two processes", "hostile": "hostile files"}
 
 if __name__ == "__main__":
     main()
