@@ -99,8 +99,8 @@ METHOD = [
     "- *two processes*: started at once, or one during the other, in the same folder. One must be refused in one line, or they run one after the",
     "  other; the result must be that of one undisturbed run.",
     "- *hostile files*: images through `collect`, tables through `collect`, zips through the Studio's uploads. Bits flipped, cut, spliced,",
-    "  huge sizes in headers, disguises, bombs, paths that lead outside. No error but the program's own, each refused file named once, sound ones kept",
-    "  with their species and bytes, nothing written elsewhere.",
+    "  huge sizes in headers, disguises, bombs, paths that lead outside. No error but the program's own, each refused file named once, sound",
+    "  ones kept with their species and bytes, nothing written elsewhere.",
 ]
 NAMES = {"kills": "`kill -9`", "studio": "`kill -9` in the Studio", "disk": "disk", "two": "two processes", "hostile": "hostile files"}
 

@@ -200,8 +200,9 @@ def hostile_zip(photographs: list[bytes], rng: np.random.Generator) -> HostileFi
     }  # fmt: skip
     kind = [*members, "bomb", "lying sizes", "encrypted", "odd compression", "cut", "bits flipped", "no zip"][rng.integers(len(members) + 7)]
     method = zipfile.ZIP_DEFLATED if rng.random() < 0.5 else zipfile.ZIP_STORED
-    if kind in members:
-        return HostileFile(kind, "zip", _zipped([*sound, *members[kind]], method), "kept")
+    if kind in members:  # a zip that tries to leave its folder is refused as a whole
+        fate = "either" if kind in ("slips", "names") else "kept"
+        return HostileFile(kind, "zip", _zipped([*sound, *members[kind]], method), fate)
     if kind == "bomb":
         return HostileFile(kind, "zip", _zipped([*sound, ("Aus bus/bomb.png", b"\0" * 60_000_000)], zipfile.ZIP_DEFLATED), "either")
     plain = _zipped(sound, method)

@@ -215,7 +215,16 @@ def in_child(function: Callable[[], Any], limit: float = 1800) -> Any:
 
 def describe(folder: Path) -> dict[str, Any]:
     """What a result folder holds: of every file its hash, or for JSON and tables their content without times. Runs in a child."""
-    return in_child(lambda: {_name(path.relative_to(folder).as_posix()): _content(path) for path in sorted(folder.rglob("*")) if not path.is_dir()})
+    return in_child(lambda: {_name(path.relative_to(folder).as_posix()): _content(path) for path in _visible(folder)})
+
+
+def _visible(folder: Path) -> list[Path]:
+    """All files but caches: those in folders whose name begins with a dot."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(folder).parts[:-1])
+    ]
 
 
 def _name(name: str) -> str:

@@ -146,7 +146,7 @@ class WorkspaceStates(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def job_import(self, name: str) -> None:
-        upload = self.client.post("/api/uploads").json()["id"]
+        upload = self.client.post("/api/uploads").json()["upload"]
         for path in (self.root / "photographs").rglob("*.png"):
             place = self.workspace / "uploads" / upload / path.parent.name
             place.mkdir(exist_ok=True)
