@@ -208,3 +208,33 @@ def machine(template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Wo
 def test_any_sequence_of_commands_and_jobs_keeps_every_photograph(machine: type[WorkspaceStates], examples: int, steps: int) -> None:
     asked = settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None, derandomize=True)
     run_state_machine_as_test(machine, settings=settings(asked, suppress_health_check=list(HealthCheck)))
+
+
+A, LITTLE = "workspace/collections/a", "workspace/generators/little"
+COLLISIONS: dict[str, list[tuple[Any, ...]]] = {
+    "a resumed generation in a collection of photographs": [("collect", A), ("generate", LITTLE, A, True)],
+    "a resumed generation among photographs": [("generate", LITTLE, "photographs", True)],
+    "a killed import whose name was taken": [("job_import", "a"), ("collect", A), ("work", "before"), ("work", "no")],
+    "a waiting generation whose name was taken": [("job", "a", "generate", "fish"), ("collect", A), ("work", "no")],
+    "a waiting curation whose name was taken": [("job", "a", "curate", "fish"), ("collect", A), ("work", "no")],
+    "a cancelled job whose name was taken": [
+        ("job", "a", "generate", "fish"),
+        ("change", 1, "cancel"),
+        ("collect", A),
+        ("change", 1, "resume"),
+        ("work", "no"),
+    ],
+}
+"""Sequences that have cost photographs before, step by step: the rules of ``WorkspaceStates`` and their arguments."""
+
+
+@pytest.mark.parametrize("steps", COLLISIONS.values(), ids=COLLISIONS)
+def test_names_that_collide_cost_no_photograph(machine: type[WorkspaceStates], steps: list[tuple[Any, ...]]) -> None:
+    states = machine()
+    states.begin()
+    try:
+        for name, *arguments in steps:
+            getattr(states, name)(*arguments)
+            states.every_photograph_is_readable_and_labelled_as_it_was()
+    finally:
+        states.teardown()
