@@ -169,7 +169,10 @@ def wait(process: Started, kill_at: float | None = None, limit: float = 300) -> 
         if pid:
             break
         if time.monotonic() >= end:
-            os.killpg(process.pid, signal.SIGKILL)
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:  # too early: it has no group of its own yet
+                os.kill(process.pid, signal.SIGKILL)
             _, status = os.waitpid(process.pid, 0)
             break
         time.sleep(min(0.002, max(0.0, end - time.monotonic())))
