@@ -170,8 +170,15 @@ def _entry(source: Path, row: int, value: dict[str, str | None], seen: dict[tupl
         note = None if box else f"box not used: {value['box'][:60]!r} is not left,top,right,bottom in pixels"
     extras = {key: text for key in ("licence", "rights_holder", "source_url", "terms") if (text := value[key]) is not None}
     # Tables made on Windows may contain backslashes as separators. On other systems file names seldom contain backslashes.
-    path = source.parent / (name if os.name == "nt" or (source.parent / name).exists() else name.replace("\\", "/"))
+    path = source.parent / (name if os.name == "nt" or _exists(source.parent / name) else name.replace("\\", "/"))
     return Entry(path, species, row, value["group"], box, note, extras)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name of more than 255 bytes, or with a null character
+        return False
 
 
 def parse_box(text: str) -> tuple[float, float, float, float] | None:
