@@ -15,10 +15,11 @@ from syntype.apps.cli import main
 from syntype.collection import Collection
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import to_tensor
+from syntype.errors import RecipeError
 from syntype.generators import TrainConfig, family
 from syntype.generators.contract import Batch, TrainingData
 from syntype.identification import ClassifierConfig
-from syntype.recipe import RENAMED, find_recipe, list_recipes
+from syntype.recipe import RENAMED, apply_overrides, find_recipe, list_recipes
 
 TRAINING = [name for name in list_recipes() if "family" in find_recipe(name)]
 CLASSIFIERS = [name for name in list_recipes() if "backbone" in find_recipe(name)]

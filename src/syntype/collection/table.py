@@ -177,7 +177,7 @@ class Collection:
             CollectionError: a species is not in ``species``, as its row was changed after the collection was opened.
         """
         names = self.table["species"]
-        codes = pd.Index(self.species, dtype="string").get_indexer(names).astype(np.int64)
+        codes = pd.Index(self.species, dtype="string").get_indexer(pd.Index(names)).astype(np.int64)
         unknown = names[(codes < 0) & names.notna().to_numpy(dtype=bool)]
         if len(unknown):
             raise CollectionError(f"{self.root}: the species {unknown.iloc[0]!r} is not in its list of species. Correct the name, or add it.")
