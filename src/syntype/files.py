@@ -229,7 +229,7 @@ def read_npz(path: Path, *names: str) -> dict[str, Any] | None:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, NotImplementedError, BadZipFile, zlib.error):
         return None  # a .npy file has no ``files``

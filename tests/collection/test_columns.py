@@ -117,17 +117,13 @@ def test_how_many_rows_are_wrong_is_told(base: pd.DataFrame, tmp_path: Path) -> 
         ("nearest_real_distance", ["far"] * 8, r"row 1: nearest_real_distance is 'far', which is not a number"),
     ],
 )
-def test_a_value_that_cannot_be_converted_is_refused_with_its_row(
-    base: pd.DataFrame, column: str, values: list[Any], said: str, tmp_path: Path
-) -> None:
+def test_a_value_that_cannot_be_converted_is_refused(base: pd.DataFrame, column: str, values: list[Any], said: str, tmp_path: Path) -> None:
     columns = {name: pa.array(base[name]) for name in base}
     with pytest.raises(CollectionError, match=said):
         Collection.open(written(tmp_path / "fish", pa.table({**columns, column: pa.array(values)})))
 
 
-@pytest.mark.parametrize(
-    "species", [["Aus primus", "Bus secundus", "Aus primus"], ["Aus primus", "Bus secundus", 3], ["Aus primus", " "], "Aus primus", 3]
-)
+@pytest.mark.parametrize("species", [[*SPECIES, "Aus primus"], [*SPECIES, 3], [*SPECIES, " "], "Aus primus", 3])
 def test_a_wrong_vocabulary_is_refused(base: pd.DataFrame, species: Any, tmp_path: Path) -> None:
     with pytest.raises(CollectionError):
         Collection.open(written(tmp_path / "fish", base, species))
