@@ -30,6 +30,7 @@ from starlette.exceptions import HTTPException
 
 from syntype.apps.web.limits import Limits
 from syntype.apps.web.workspace import Workspace
+from syntype.collection.costs import Watched, check_cost
 from syntype.collection.decoding import FORMATS, read_image
 from syntype.collection.sources import SIDECARS, species_name
 from syntype.errors import InputError, UnknownNameError
@@ -218,8 +219,10 @@ class Uploads:
 
     def _check_image(self, path: Path, name: str) -> None:
         """Decode an image as the importer will."""
+        data = path.read_bytes()
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            check_cost(data)
+            with Image.open(Watched(data), formats=FORMATS) as image:
                 width, height = image.size
         except Image.DecompressionBombError:
             width = height = self._limits.pixels
@@ -229,7 +232,7 @@ class Uploads:
             raise InputError(f"{name}: has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.")
         try:
             with _decoding:
-                read_image(path.read_bytes())
+                read_image(data)
         except InputError as error:
             raise InputError(f"{name}: {error.reason}", error.hint) from None
 
