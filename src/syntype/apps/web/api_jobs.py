@@ -90,13 +90,14 @@ class ExportSummary(BaseModel):
     num_bytes: int
 
 
-def _out(studio: Studio, row: Row[Any]) -> FilePath:
-    """Where a job's result lies or will lie."""
-    return studio.workspace.place(row.place, row.slug)
+def _pictures(studio: Studio, number: int) -> dict[str, FilePath]:
+    folder = studio.queue.result_folder(studio.queue.get(number))
+    return {} if folder is None else pictures(folder)
 
 
 def _job(studio: Studio, row: Row[Any]) -> Job:
-    running = now(_out(studio, row)) if row.status == "running" else {}
+    folder = studio.queue.result_folder(row) if row.status == "running" else None
+    running = {} if folder is None else now(folder)
     told = {key: running.get(key) for key in ("doing", "done", "total", "seconds_left")}
     result = None if row.result is None else json.loads(studio.workspace.show(json.dumps(row.result)))
     return Job(
@@ -149,19 +150,20 @@ def show_log(studio: CurrentStudio, number: JobNumber) -> str:
 @router.get("/jobs/{number}/events")
 def show_events(studio: CurrentStudio, number: JobNumber, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> list[dict[str, Any]]:
     """The latest events of the run, oldest first: losses of training steps, messages."""
-    return latest_events(_out(studio, studio.queue.get(number)), limit)
+    folder = studio.queue.result_folder(studio.queue.get(number))
+    return [] if folder is None else latest_events(folder, limit)
 
 
 @router.get("/jobs/{number}/pictures")
 def list_pictures(studio: CurrentStudio, number: JobNumber) -> list[str]:
     """Names of the job's pictures so far: previews (latest first), overviews, and the newest images."""
-    return list(pictures(_out(studio, studio.queue.get(number))))
+    return list(_pictures(studio, number))
 
 
 @router.get("/jobs/{number}/pictures/{picture}", response_class=FileResponse)
 def show_picture(studio: CurrentStudio, number: JobNumber, picture: str) -> FileResponse:
     """One of these pictures."""
-    found = pictures(_out(studio, studio.queue.get(number)))
+    found = _pictures(studio, number)
     if picture not in found:
         raise UnknownNameError("picture", picture[:80], found)
     return image_answer(studio.workspace.inside(found[picture]))

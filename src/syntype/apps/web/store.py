@@ -17,8 +17,10 @@ from sqlalchemy.exc import NoSuchModuleError as NoDialect
 
 from syntype.errors import InputError, UnsupportedError
 
-__all__ = ["Store", "answers", "jobs", "metadata", "quizzes", "reviewers", "verdicts"]
+__all__ = ["ACTIVE", "Store", "answers", "jobs", "metadata", "quizzes", "reviewers", "verdicts"]
 
+ACTIVE = ("waiting", "running")
+"""Statuses of jobs that have not ended."""
 WAIT_SECONDS = 60
 """Seconds that a writer waits for others before it fails."""
 

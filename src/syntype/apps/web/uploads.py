@@ -1,7 +1,9 @@
 """Uploads of photographs: one file per request, checked by decoding; refused files are deleted.
 
 uploads/ID/<species>/<file>    accepted files; the importer reads this folder
-uploads/ID/.part-*             files being received; deleted when the request ends
+uploads/ID/.part-*             files being received; deleted when the request ends, or when the next server starts
+
+An upload that a waiting or running job reads stays as it is: nothing enters it, and it is not deleted.
 """
 
 from __future__ import annotations
@@ -23,12 +25,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
+from sqlalchemy import select
 
 from syntype.apps.web.limits import Limits
+from syntype.apps.web.store import ACTIVE, Store, jobs
 from syntype.apps.web.workspace import Workspace
 from syntype.collection.decoding import FORMATS, read_image
 from syntype.collection.sources import SIDECARS, species_name
-from syntype.errors import InputError, UnknownNameError
+from syntype.errors import DiskError, InputError, UnknownNameError
+from syntype.files import disk_problem
 
 __all__ = ["RefusedFile", "UploadResult", "Uploads", "checked_species"]
 
@@ -39,6 +44,7 @@ _decoding = threading.BoundedSemaphore(1)
 """One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _OLD_SECONDS = 7 * 86400
+_ID = "[0-9a-f]{32}"
 
 
 @dataclass(frozen=True)
@@ -59,22 +65,42 @@ class UploadResult:
 
 
 class Uploads:
-    """All uploads of a workspace. Safe to use from several threads."""
+    """All uploads of a workspace. Safe to use from several threads.
 
-    def __init__(self, workspace: Workspace, limits: Limits) -> None:
-        self._root, self._limits = workspace.root / "uploads", limits
-        self._lock = threading.Lock()
+    Attributes:
+        lock: held while files enter an upload or an upload is deleted; hold it too while a job that reads an upload is created.
+    """
+
+    def __init__(self, workspace: Workspace, limits: Limits, store: Store) -> None:
+        self._root, self._limits, self._store = workspace.root / "uploads", limits, store
+        self.lock = threading.Lock()
+
+    def sweep(self) -> None:
+        """Delete what killed servers were receiving. Call it before the first request."""
+        for part in self._root.glob("*/.part-*"):
+            if re.fullmatch(_ID, part.parent.name):
+                shutil.rmtree(part, ignore_errors=True)
+
+    def _readers(self, upload: str) -> list[int]:
+        """Numbers of the waiting and running jobs that read an upload."""
+        with self._store.reading() as connection:
+            rows = connection.execute(select(jobs.c.id, jobs.c.request).where(jobs.c.status.in_(ACTIVE)))
+            return [row.id for row in rows if upload in (row.request.get("upload"), row.request.get("mask"))]
+
+    def _require_unused(self, upload: str) -> None:
+        for number in self._readers(upload):
+            raise InputError(f"job {number} reads this upload", "Wait until the job has ended, cancel it, or begin another upload.")
 
     def begin(self) -> str:
-        """Begin an upload; returns its id. Uploads that nobody has touched for a week are removed.
+        """Begin an upload; returns its id. Uploads that nobody has touched for a week, and that no job reads, are removed.
 
         Raises:
             InputError: too many have not become collections.
         """
-        with self._lock:
-            open_ones = [path for path in self._root.iterdir() if path.is_dir()]
+        with self.lock:
+            open_ones = [path for path in self._root.iterdir() if re.fullmatch(_ID, path.name) and path.is_dir() and not path.is_symlink()]
             for path in open_ones:
-                if time.time() - path.stat().st_mtime > _OLD_SECONDS:
+                if time.time() - path.stat().st_mtime > _OLD_SECONDS and not self._readers(path.name):
                     shutil.rmtree(path, ignore_errors=True)
             if sum(path.is_dir() for path in open_ones) >= self._limits.uploads:
                 raise InputError(f"{self._limits.uploads} uploads are open", "Import or delete one first.")
@@ -83,8 +109,22 @@ class Uploads:
             return name
 
     def drop(self, upload: str) -> None:
-        """Delete an upload with all its files."""
-        shutil.rmtree(self.folder(upload))
+        """Delete an upload with all its files.
+
+        Raises:
+            UnknownNameError: there is none of this id.
+            InputError: a waiting or running job reads it.
+        """
+        with self.lock:
+            folder = self.folder(upload)
+            self._require_unused(upload)
+            shutil.rmtree(folder)
+
+    def drop_read(self, upload: str, job: int) -> None:
+        """Delete an upload that a job has read and no longer needs, unless another job still reads it."""
+        with self.lock:
+            if set(self._readers(upload)) <= {job} and re.fullmatch(_ID, upload):
+                shutil.rmtree(self._root / upload, ignore_errors=True)
 
     def folder(self, upload: str) -> Path:
         """The folder of an upload.
@@ -93,7 +133,7 @@ class Uploads:
             UnknownNameError: there is none of this id.
         """
         folder = self._root / upload
-        if not re.fullmatch("[0-9a-f]{32}", upload) or not folder.is_dir() or folder.is_symlink():
+        if not re.fullmatch(_ID, upload) or not folder.is_dir() or folder.is_symlink():
             raise UnknownNameError("upload", upload[:40], ())
         return folder
 
@@ -125,7 +165,7 @@ class Uploads:
             species: what it shows; None only for a zip, whose folders then name the species.
 
         Raises:
-            InputError: it cannot be used; nothing of it stays.
+            InputError: it cannot be used, a job reads the upload already, or the disk is full; nothing of it stays.
         """
         name = _checked_name(name)
         wanted = None if species is None else checked_species(species)
@@ -137,13 +177,25 @@ class Uploads:
                 raise InputError(f"{name}: a single photograph needs a species", "Say what it shows.")
             self._check_image(part, name)
             found = [(wanted, name, part)]
-        with self._lock:
+        with self.lock:
+            self._require_unused(upload)
             self._make_room(upload, [path for *_, path in found])
+            self._move(upload, found)
+        return UploadResult(len(found), tuple(refused))
+
+    def _move(self, upload: str, found: list[tuple[str, str, Path]]) -> None:
+        """Move all checked files into the upload, or none."""
+        moved: list[Path] = []
+        try:
             for kind, own, path in found:
                 target = _free(self.folder(upload) / kind, own)
                 target.parent.mkdir(exist_ok=True)
                 os.replace(path, target)
-        return UploadResult(len(found), tuple(refused))
+                moved.append(target)
+        except OSError:
+            for target in moved:
+                target.unlink(missing_ok=True)
+            raise
 
     def _make_room(self, upload: str, new: list[Path]) -> None:
         there = list(self.folder(upload).glob("[!.]*/*"))
@@ -189,10 +241,12 @@ class Uploads:
                         found.append((kind, name, path))
                     except InputError as error:
                         (part.parent / f"{number}").unlink(missing_ok=True)
-                        if isinstance(error, _Bomb):
+                        if isinstance(error, _Bomb | DiskError):
                             raise
                         refused.append(RefusedFile("/".join(parts)[:300], error.reason[:300], error.hint))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+            if (problem := disk_problem(error, part)) is not None:
+                raise problem from None
             raise InputError(f"is not a zip that can be read ({type(error).__name__})", "Pack it again, without a password.") from None
         if not found:
             reason = f"{refused[0].reason}" if refused else "it is empty"

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from syntype.apps.cli import main
-from syntype.files import atomic_write
 
 __all__ = ["work"]
 
@@ -27,10 +27,16 @@ def work(arguments: Sequence[str]) -> int:
     (Path(folder) / "pid").write_text(str(os.getpid()), encoding="ascii")
     with suppress(OSError):
         os.nice(5)  # lower priority than the web server
-    code = main(command)
-    sys.stdout.flush()
-    with atomic_write(Path(folder) / "exit") as temporary:
-        temporary.write_text(str(code), encoding="ascii")
+    try:
+        code = main(command)
+    except Exception:  # even the message could not be written, for example on a full disk
+        code = 1
+        with suppress(OSError):
+            traceback.print_exc()
+    with suppress(OSError):  # the result is in run.json too
+        sys.stdout.flush()
+    with (Path(folder) / "exit").open("r+b") as file:  # in place, over blanks of the same length: no further space is needed
+        file.write(b"%-4d" % code)
     return code
 
 

@@ -109,7 +109,9 @@ class Workspace:
 
     def reference(self, slug: str) -> str | None:
         """The name of the collection of photographs that a collection was curated against, if it is still there."""
-        path = self.manifest("collections", slug).get("inputs", {}).get("real")
+        inputs = self.manifest("collections", slug).get("inputs")
+        real = inputs.get("real") if isinstance(inputs, dict) else None
+        path = real.get("path") if isinstance(real, dict) else None
         return self.slug_of("collections", path) if isinstance(path, str) else None
 
     def show(self, text: str) -> str:
