@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from sqlalchemy import update
-from studio_server import SMALL, make_synthetic, make_workspace, png
+from studio_server import SMALL, browser, make_synthetic, make_workspace, png, until
 
 from syntype.apps.web import queue as queue_module
 from syntype.apps.web.limits import Limits
@@ -133,9 +134,14 @@ class Bench:
         return self.queue.get(number)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_workspace(tmp_path_factory.mktemp("made") / "workspace").root
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return make_workspace(tmp_path / "workspace")
+def workspace(made: Path, tmp_path: Path) -> Workspace:
+    return Workspace(shutil.copytree(made, tmp_path / "workspace"))
 
 
 @pytest.fixture
@@ -235,6 +241,63 @@ def test_a_request_of_another_version_does_not_stop_the_queue(bench: Bench) -> N
     assert [bench[number].status for number in numbers] == ["failed", "finished"] and "create a new job" in bench[numbers[0]].message.lower()
 
 
+def walk(bench: Bench, seed: int, num: int) -> None:
+    """So many steps of the queue, of its users, of commands and of people with a file manager, in any order.
+
+    What a job has not made stays as it is, and every photograph that an upload took in is in the upload or in a collection."""
+    chance, uploads, others, photographs = random.Random(seed), [bench.upload()], {}, set()
+    photographs |= set(tree(bench.uploads.folder(uploads[0])).values())
+    for number in range(num):
+        kind, name = chance.choice(("collections", "generators")), chance.choice("ab")
+        place, known = bench.place(name, kind), [row.id for row in bench.queue.list(50)] or [1]
+        bench.commands.end = chance.choice(ENDS)
+        action = chance.choice(("add", "add", "step", "step", "step", "cancel", "resume", "put", "command", "delete", "send", "drop", "restart"))
+        try:
+            if action == "add" and kind == "collections":
+                bench.add(kind="import", name=name, upload=chance.choice(uploads))
+            elif action == "add":
+                bench.add(kind="train", name=name, family="collage", collection="fish", steps=1)
+            elif action == "step":
+                bench.step()
+            elif action in ("cancel", "resume"):
+                getattr(bench.queue, action)(chance.choice(known))
+            elif action == "put" and not place.exists():
+                others[place] = bench.put(name, kind)
+            elif action == "command":
+                Run.start(place, "collect" if kind == "collections" else "train", Settings(), seed=0, quiet=True).finish()
+                others[place] = tree(place)
+            elif action == "delete" and place.exists():
+                photographs -= set(tree(place).values())
+                shutil.rmtree(place)
+                others.pop(place, None)
+            elif action == "send":
+                uploads.append(bench.uploads.begin())
+                photographs.add(bench.send(uploads[-1], (seed % 256, number % 256, number // 256)))
+            elif action == "drop":
+                upload = chance.choice(uploads)
+                there = set(tree(bench.uploads.folder(upload)).values())
+                bench.uploads.drop(upload)
+                photographs -= there
+            elif action == "restart":
+                bench.restart()
+        except UserError:
+            pass
+        assert {path: tree(path) for path in others} == others, (seed, number, action)
+        kept = {content for place in ("uploads", "collections") for content in tree(bench.workspace.root / place).values()}
+        assert photographs <= kept, (seed, number, action)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_order_of_jobs_commands_and_hands_harms_what_others_made(seed: int, bench: Bench) -> None:
+    walk(bench, seed, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 42))
+def test_no_long_order_of_jobs_commands_and_hands_harms_what_others_made(seed: int, bench: Bench) -> None:
+    walk(bench, seed, 300)
+
+
 # Uploads
 
 
@@ -315,7 +378,7 @@ def test_verdicts_wait_for_another_writer_and_keep_its_rows(bench: Bench, caplog
     with pytest.raises(InputError, match="being written to"):
         bench.reviews.apply("drawn")
     more = longer.table.iloc[[0]].assign(image_id="new")
-    Collection(drawn, longer.table._append(more, ignore_index=True), longer.species, longer.info).save()
+    Collection(drawn, pd.concat([longer.table, more], ignore_index=True), longer.species, longer.info).save()
     lock.release()
     bench.reviews.apply_rested(0)
     table = Collection.open(drawn).table.set_index("image_id")
@@ -339,7 +402,11 @@ def test_only_the_process_of_the_job_itself_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     (tmp_path / "pid").write_text(str(stranger.pid))
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"import fcntl, time; f = open({str(tmp_path / 'lock')!r}); fcntl.flock(f, 2); print('held', flush=True); time.sleep(60)"],
+        [
+            sys.executable,
+            "-c",
+            f"import fcntl, time; f = open({str(tmp_path / 'lock')!r}); fcntl.flock(f, 2); print('held', flush=True); time.sleep(60)",
+        ],
         stdout=subprocess.PIPE,
     )
     try:
@@ -371,3 +438,50 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(disk: Path) -> None:
+    with (disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
+        while True:
+            file.write(b"0" * 4096)
+
+
+def test_on_a_full_disk_every_request_says_so_and_the_studio_goes_on(made: Path, small_disk: Path) -> None:
+    workspace = Workspace(shutil.copytree(made, small_disk / "workspace"))
+    vote = {"image_id": "0-0", "decision": "reject", "reviewer": "Ada"}
+    with browser(workspace) as client:
+        upload = client.post("/api/uploads").json()["upload"]
+        fill(small_disk)
+        answers = [
+            client.post("/api/collections/drawn/verdicts", json=vote),
+            client.put(f"/api/uploads/{upload}/files", params={"name": "a.png", "species": "Aus primus"}, content=os.urandom(150_000)),
+            client.post("/api/jobs", json={"kind": "export", "name": "set", "collection": "fish"}),
+            client.get("/api/collections/fish/images/0-0/thumbnail"),
+            client.get("/api/collections/fish/long-tail"),
+        ]
+        for answer in answers:
+            assert answer.status_code == 507 and "the disk is full. Free some space" in answer.json()["error"], answer.text
+            assert str(small_disk) not in answer.text
+        assert [path.name for path in (workspace.root / "uploads" / upload).iterdir()] == []
+        assert client.get("/api/collections/fish").status_code == client.get("/api/jobs").status_code == 200
+        (small_disk / "filler").unlink()
+        assert client.post("/api/collections/drawn/verdicts", json=vote).status_code == 201
+        assert client.get("/api/collections/fish/images/0-0/thumbnail").status_code == 200
+
+
+def test_a_job_that_cannot_start_on_a_full_disk_fails_with_the_sentence_and_the_next_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [bench.add(kind="train", name=name, family="collage", collection="fish", steps=1) for name in ("a", "b")]
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.commands, "run", lambda command: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        bench.step()
+    bench.step(2)
+    assert [bench[number].status for number in numbers] == ["failed", "finished"]
+    assert bench[numbers[0]].message.startswith("the workspace: cannot be written, because the disk is full")
+
+
+def test_a_process_tells_its_exit_code_on_a_full_disk(small_disk: Path) -> None:
+    process = JobProcess(small_disk / "job")
+    process.start(["inspect", str(small_disk / "nowhere")], "job-1")
+    fill(small_disk)
+    until(lambda: not process.is_alive())
+    assert process.exit_code() in (1, 2), "1 if even the message could not be written"

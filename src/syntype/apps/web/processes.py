@@ -59,7 +59,8 @@ class JobProcess:
         self.clear()
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (self.folder / "exit").write_text("    ", encoding="ascii")  # space for the code, which can then be written on a full disk
+            for name in ("exit", "pid"):  # blanks, over which the process can write its numbers on a full disk
+                (self.folder / name).write_text(" " * 12, encoding="ascii")
             with (self.folder / "output").open("wb") as output, (self.folder / "log").open("ab") as log:
                 (self.folder / "start").write_text(str(log.tell()), encoding="ascii")
                 self._child = subprocess.Popen(

@@ -178,7 +178,7 @@ class Queue:
                     _log.warning("the queue waits: %s", problem)
                 else:
                     _log.exception("error in the queue; it continues")
-                time.sleep(2)
+                self._wake.wait(2)
             self._wake.wait(_TICK)
             self._wake.clear()
 
@@ -246,7 +246,7 @@ class Queue:
         elif code is None:
             self._end(row.id, "failed", f"its process was killed {row.starts} times, perhaps because memory ran out. Free memory, then resume it.")
         else:
-            self._end(row.id, "failed", process.error_message() or told.get("error") or process.last_line() or f"ended with exit code {code}; see its log")
+            self._end(row.id, "failed", process.error_message() or told.get("error") or process.last_line() or _unexplained(code))
         if code != 0 and folder is not None and not request.resumable and not (folder / MARKS[row.place]).exists():
             with suppress(SyntypeError, OSError):  # then it is discarded when the name is needed again
                 discard_run(folder, request.stage, run_id(row))  # an unfinished collection is of no use, and its name must become free
@@ -265,6 +265,10 @@ class Queue:
 def run_id(job: Row[Any]) -> str:
     """What ``run.json`` of a job's result says about who made it: the same after a restart, and never that of another job."""
     return f"job-{job.id}-{job.created:.6f}"
+
+
+def _unexplained(code: int) -> str:
+    return f"ended with exit code {code} and without a message, perhaps because the disk is full. Free some space, then try again."
 
 
 def _makers(place: str, slug: str) -> Select[tuple[int]]:

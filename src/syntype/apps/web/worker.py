@@ -24,7 +24,7 @@ def work(arguments: Sequence[str]) -> int:
     folder, lock, _, *command = arguments
     os.set_inheritable(int(lock), False)  # child processes of the job must not hold the lock
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a server started in the background ignores SIGINT; children inherit that
-    (Path(folder) / "pid").write_text(str(os.getpid()), encoding="ascii")
+    _fill_in(Path(folder) / "pid", os.getpid())
     with suppress(OSError):
         os.nice(5)  # lower priority than the web server
     try:
@@ -35,9 +35,14 @@ def work(arguments: Sequence[str]) -> int:
             traceback.print_exc()
     with suppress(OSError):  # the result is in run.json too
         sys.stdout.flush()
-    with (Path(folder) / "exit").open("r+b") as file:  # in place, over blanks of the same length: no further space is needed
-        file.write(b"%-4d" % code)
+    _fill_in(Path(folder) / "exit", code)
     return code
+
+
+def _fill_in(path: Path, number: int) -> None:
+    """Write a number over the blanks that a file holds, which needs no space on the disk."""
+    with path.open("r+b") as file:
+        file.write(b"%d" % number)
 
 
 if __name__ == "__main__":
