@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -19,16 +18,17 @@ from sqlalchemy import update
 from studio_server import SMALL, browser, make_synthetic, make_workspace, png, until
 
 from syntype.apps.web import queue as queue_module
-from syntype.apps.web.limits import Limits
+from syntype.apps.web.app import create_app
+from syntype.apps.web.limits import Limits, StudioConfig
 from syntype.apps.web.processes import JobProcess
-from syntype.apps.web.queue import Queue, run_id
+from syntype.apps.web.queue import Queue
 from syntype.apps.web.requests import parse_request
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.store import Store, jobs
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import MARKS, Workspace
 from syntype.collection import Collection
-from syntype.errors import DiskError, InputError, UnknownNameError, UserError
+from syntype.errors import InputError, UnknownNameError, UserError
 from syntype.ownership import FolderLock
 from syntype.recipe import Settings
 from syntype.run import Run
@@ -391,6 +391,17 @@ def test_a_job_that_reads_a_collection_without_verdicts_needs_no_lock(bench: Ben
     bench.step(2)
     lock.release()
     assert bench[number].status == "finished"
+
+
+# Servers
+
+
+def test_two_workspaces_do_not_share_a_database(workspace: Workspace, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'common.sqlite'}"
+    create_app(workspace, StudioConfig(), database)
+    create_app(Workspace(workspace.root.rename(tmp_path / "moved")), StudioConfig(), database)
+    with pytest.raises(InputError, match="holds the jobs and verdicts of another workspace"):
+        create_app(Workspace(tmp_path / "other"), StudioConfig(), database)
 
 
 # Processes

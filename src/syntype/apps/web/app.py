@@ -60,6 +60,8 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         InputError, UnsupportedError: the database cannot be used.
     """
     store = Store(database or f"sqlite:///{workspace.root / 'studio.sqlite'}")
+    if database:
+        store.belong_to(workspace.identity)
     reviews = Reviews(store, workspace)
     uploads = Uploads(workspace, config.limits, store)
     queue = Queue(store, workspace, reviews, uploads, config.jobs)
