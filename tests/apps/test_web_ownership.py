@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,24 @@ def test_a_name_taken_at_the_last_moment_is_refused_by_the_command(bench: Bench,
     monkeypatch.setattr(bench.reviews, "apply", lambda collection: before.update(bench.put("new", "generators")) or apply(collection))
     bench.step(2)
     assert bench[number].status == "failed" and tree(bench.place("new", "generators")) == before
+
+
+def test_a_job_that_is_cancelled_while_it_begins_does_not_begin(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = bench.add(kind="train", name="new", family="collage", collection="fish", steps=1)
+    monkeypatch.setattr(bench.reviews, "apply", lambda collection: bench.queue.cancel(number))
+    bench.step(2)
+    assert (bench[number].status, bench[number].starts) == ("cancelled", 0) and not bench.place("new", "generators").exists()
+
+
+def test_of_jobs_that_are_created_at_once_one_gets_the_name(bench: Bench) -> None:
+    def add(_: int) -> int:
+        try:
+            return bench.add(kind="train", name="new", family="collage", collection="fish", steps=1)
+        except InputError:
+            return 0
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(map(bool, pool.map(add, range(8)))) == 1
 
 
 @pytest.mark.parametrize("target", ["somewhere", "nowhere"])
@@ -468,7 +487,6 @@ def test_on_a_full_disk_every_request_says_so_and_the_studio_goes_on(made: Path,
             client.put(f"/api/uploads/{upload}/files", params={"name": "a.png", "species": "Aus primus"}, content=os.urandom(150_000)),
             client.post("/api/jobs", json={"kind": "export", "name": "set", "collection": "fish"}),
             client.get("/api/collections/fish/images/0-0/thumbnail"),
-            client.get("/api/collections/fish/long-tail"),
         ]
         for answer in answers:
             assert answer.status_code == 507 and "the disk is full. Free some space" in answer.json()["error"], answer.text

@@ -62,10 +62,9 @@ class Queue:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        for process in self._processes.values():
-            process.stop()
-        end = time.monotonic() + seconds
+        unstopped, end = list(self._processes.values()), time.monotonic() + seconds
         while time.monotonic() < end and any(process.is_alive() for process in self._processes.values()):
+            unstopped = [process for process in unstopped if not process.stop()]  # again, if it was still starting
             time.sleep(0.1)
         for number, process in self._processes.items():
             if not process.is_alive() and process.exit_code() != 0:
