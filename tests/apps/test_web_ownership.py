@@ -30,6 +30,7 @@ from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import MARKS, Workspace
 from syntype.collection import Collection
 from syntype.errors import InputError, UnknownNameError, UserError
+from syntype.files import write_json
 from syntype.ownership import FolderLock
 from syntype.recipe import Settings
 from syntype.run import Run
@@ -402,6 +403,12 @@ def test_verdicts_wait_for_another_writer_and_keep_its_rows(bench: Bench, caplog
     bench.reviews.apply_rested(0)
     table = Collection.open(drawn).table.set_index("image_id")
     assert len(table) == len(longer) + 1 and table.loc["0-0", "verdict"] == "refused" and not (drawn / ".lock").exists()
+
+
+def test_the_photographs_of_a_curation_are_found_again(workspace: Workspace) -> None:
+    for real, expected in (({"path": str(workspace.root / "collections/fish"), "fingerprint": "0"}, "fish"), ("fish", None), (None, None)):
+        write_json(workspace.root / "collections/drawn/run.json", {"inputs": {"real": real}})
+        assert workspace.reference("drawn") == expected
 
 
 def test_a_job_that_reads_a_collection_without_verdicts_needs_no_lock(bench: Bench) -> None:
