@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import DEFAULT, patch
@@ -58,15 +58,20 @@ def tiny_config(family_name: str, **settings: object) -> TrainConfig:
     return TrainConfig.parse({"family": family_name, **plain, **settings})
 
 
+def without_previews() -> AbstractContextManager[object]:
+    """Trainings here draw no previews: these take longer than a few steps, and few tests see them."""
+    from syntype.generators.engine.training import TrainingLoop  # not every test needs torch
+
+    return patch.multiple(TrainingLoop, preview=DEFAULT, final_preview=DEFAULT)
+
+
 def train_tiny(family_name: str, collection: Collection, out: Path, *, previews: bool = False, **settings: object) -> TrainResult:
-    """Train the smallest model of a family, or go on where ``out`` holds one. Its previews take longer than its steps, and few tests see them."""
+    """Train the smallest model of a family, or go on where ``out`` holds one."""
     from syntype.generators import train
-    from syntype.generators.engine.training import TrainingLoop
     from syntype.run import Run
 
     config = tiny_config(family_name, **settings)
-    unseen = nullcontext() if previews else patch.multiple(TrainingLoop, preview=DEFAULT, final_preview=DEFAULT)
-    with unseen, Run.start(out, "train", config, seed=config.seed, resume=True, quiet=True) as run:
+    with nullcontext() if previews else without_previews(), Run.start(out, "train", config, seed=config.seed, resume=True, quiet=True) as run:
         result = train(collection, config, out, run)
         run.finish(**result.summary())
     return result

@@ -15,10 +15,11 @@ from syntype.apps.cli import main
 from syntype.collection import Collection
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import to_tensor
+from syntype.errors import RecipeError
 from syntype.generators import TrainConfig, family
 from syntype.generators.contract import Batch, TrainingData
 from syntype.identification import ClassifierConfig
-from syntype.recipe import RENAMED, find_recipe, list_recipes
+from syntype.recipe import RENAMED, apply_overrides, find_recipe, list_recipes
 
 TRAINING = [name for name in list_recipes() if "family" in find_recipe(name)]
 CLASSIFIERS = [name for name in list_recipes() if "backbone" in find_recipe(name)]
@@ -107,3 +108,42 @@ def test_the_recipes_of_pixel_diffusion_keep_what_their_sources_report() -> None
     for recipe in (fishes, seascapes):  # Ho et al. 2020
         assert (recipe["family"], recipe["model"]["prediction"], recipe["model"]["min_snr"]) == ("ddpm", "eps", None)
     assert seascapes["steps"] * seascapes["batch_size"] // 667 >= 9_900
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfes\x00", "UTF-8"),
+        ("size: 32\n".encode("utf-16"), "UTF-8"),
+        (b"- size\n- 32\n", "mapping"),
+        (b"", "mapping"),
+        (b"size: 32\nsteps: 5\nsize: 64\n", "'size' stands twice"),
+        (b"model:\n  width: 3\n  width: 4\n", "'width' stands twice"),
+        (b"size: 32\nmodel:\n\twidth: 3\n", "Indent with spaces"),
+        (b"size: [32\n", "not a valid recipe"),
+        (b"size: 32\0\n", "not a valid recipe"),
+        (b"size: !!python/object/apply:os.system ['true']\n", "not a valid recipe"),
+        (b"? [1, 2]\n: 3\n", "mapping"),
+        (b"1: 2\n", "mapping"),
+        (b"[" * 5000, "not a valid recipe"),
+    ],
+)
+def test_a_damaged_recipe_is_told_in_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(content)
+    with pytest.raises(RecipeError, match=said) as caught:
+        find_recipe(str(tmp_path / "recipe.yaml"))
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["size=[1", "size=!!python/object:x {}", "a={b: 1, b: 2}", "size=\t- @"])
+def test_a_setting_that_is_no_yaml_is_told_in_one_line(override: str) -> None:
+    with pytest.raises(RecipeError, match="is not a value in YAML") as caught:
+        apply_overrides({}, [override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [None, 3, [], "size", {3: 4}])
+def test_settings_that_are_no_mapping_are_told_in_one_line(values: object) -> None:
+    with pytest.raises(RecipeError) as caught:
+        TrainConfig.parse(values)
+    assert "\n" not in str(caught.value)

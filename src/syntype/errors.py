@@ -87,14 +87,15 @@ class UnknownNameError(UserError):
         kind: What the name stands for ("species", "generator family").
         name: The unknown name.
         choices: Every valid name.
+        details: A sentence to add.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, choices: Iterable[str], details: str = "") -> None:
         known = sorted(choices)
         close = get_close_matches(name, known, n=1)
         guess = f" Did you mean {close[0]!r}?" if close else ""
         shown = ", ".join(known[:30]) + (f", … ({len(known) - 30} more)" if len(known) > 30 else "")
-        super().__init__(f"unknown {kind} {name!r}.{guess} Known: {shown or 'none'}.")
+        super().__init__(f"unknown {kind} {name!r}.{guess} Known: {shown or 'none'}.{' ' if details else ''}{details}")
         self.name, self.choices = name, tuple(known)
 
 

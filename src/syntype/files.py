@@ -12,15 +12,27 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from syntype.errors import DiskError, InputError, SyntypeError
 
-__all__ = ["atomic_write", "disk_problem", "inside", "read_json_object", "sha256_of", "sweep_temporary", "write_json", "write_npz"]
+__all__ = [
+    "atomic_write",
+    "disk_problem",
+    "inside",
+    "load_json",
+    "read_json_object",
+    "read_npz",
+    "sha256_of",
+    "sweep_temporary",
+    "write_json",
+    "write_npz",
+]
 
+_KINDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 _LITTLE_SPACE = 64 * 1024
 """Bytes. With less free space than this, an unexplained error while writing means that the disk is full."""
 _TEMPORARY = re.compile(r"\.(?P<process>\d+)-\d+\.tmp$")
@@ -38,7 +50,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -147,14 +162,15 @@ def inside(folder: Path, name: str) -> Path:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A file name that is not valid Unicode holds lone surrogates, which become \uXXXX: still JSON, and read back as they were.
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object. Returns an empty dict if the file is missing or holds no JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -165,6 +181,37 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def load_json(path: Path, hint: str, required: Mapping[str, type], optional: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """Read a JSON object whose keys are known, and check the types of their values.
+
+    Args:
+        path: the file.
+        hint: what to do if the file is damaged, as a sentence.
+        required: keys that must be there, and the type of each value: str, int, float (which takes whole numbers too), list or dict.
+        optional: keys that may be missing. Other keys are not checked.
+
+    Raises:
+        InputError: the file is missing or damaged, or a key is missing or of another type. The message names it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("is missing", hint, file=path) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"is damaged ({type(error).__name__}: {' '.join(str(error).split())[:100]})", hint, file=path) from None
+    if not isinstance(value, dict):
+        raise InputError("is damaged: it holds no JSON object", hint, file=path)
+    for key, kind in {**required, **(optional or {})}.items():
+        if key not in value and key not in required:
+            continue
+        if key not in value:
+            raise InputError(f"is damaged: it has no {key!r}", hint, file=path)
+        kinds = (int, float) if kind is float else (kind,)
+        if not isinstance(value[key], kinds) or isinstance(value[key], bool):
+            raise InputError(f"is damaged: {key!r} is not {_KINDS[kind]}", hint, file=path)
+    return value
+
+
 def write_npz(path: Path, **arrays: Any) -> None:
     """Write arrays as ``.npz`` atomically. A missing folder is created."""
     import numpy as np
@@ -172,3 +219,18 @@ def write_npz(path: Path, **arrays: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def read_npz(path: Path, *names: str) -> dict[str, Any] | None:
+    """Arrays of a ``.npz`` file: all of it, which must hold those ``names``; None if the file is missing or damaged. No pickles are read."""
+    import zlib
+    from zipfile import BadZipFile
+
+    import numpy as np
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, NotImplementedError, BadZipFile, zlib.error):
+        return None  # a .npy file has no ``files``
+    return arrays if arrays.keys() >= set(names) else None

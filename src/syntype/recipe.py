@@ -7,17 +7,18 @@ with the package.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from syntype.errors import RecipeError, UnknownNameError
 from syntype.files import atomic_write
 
-__all__ = ["RENAMED", "Settings", "apply_overrides", "find_recipe", "list_recipes", "read_yaml", "write_yaml"]
+__all__ = ["RENAMED", "Seed", "Settings", "apply_overrides", "find_recipe", "list_recipes", "read_yaml", "write_yaml"]
 
 RENAMED = {
     "s1-pretrain": "fewshot-fish-fastgan-128",
@@ -39,6 +40,10 @@ RENAMED = {
 """Recipes' former names, which still work."""
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""A random seed: what NumPy, PyTorch and a table's column of 64 bits all accept."""
+
+
 class Settings(BaseModel):
     """Base class of all settings. Instances are immutable, and an unknown key is an error."""
 
@@ -48,18 +53,18 @@ class Settings(BaseModel):
     """Names of the settings with which a stopped run may be continued although they differ from those of its first session."""
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
+    def parse(cls, values: Any, source: str = "settings") -> Self:
         """Validate ``values``.
 
         Args:
-            values: Setting names and values, nested as in a YAML file.
+            values: Setting names and values, nested as in a YAML file; anything but a mapping is refused.
             source: Where the values come from, for the error message.
 
         Raises:
             RecipeError: A setting is unknown, missing or out of range. The message names it and lists the known settings.
         """
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(dict(values) if isinstance(values, Mapping) else values)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "(whole)"
@@ -67,8 +72,15 @@ class Settings(BaseModel):
             raise RecipeError(f"{source}: {key}: {first['msg']}. Known settings: {known}.") from None
 
 
-def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return a copy of ``values`` with each override ``a.b=c`` applied. The right side is read as YAML, so ``1e-3`` and ``[1, 2]`` work.
+def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str], kind: type[Settings] | None = None) -> dict[str, Any]:
+    """Return a copy of ``values`` with each override ``a.b=c`` applied.
+
+    The right side is read as YAML, so ``1e-3`` and ``[1, 2]`` work. Where ``kind`` has a text, it is taken as it is: ``2024`` and ``no`` are names.
+
+    Args:
+        values: Setting names and values.
+        overrides: Texts ``a.b=c``.
+        kind: The settings that the values are for.
 
     Raises:
         RecipeError: An override has no ``=``, or its key leads through a setting that is not a group.
@@ -88,7 +100,15 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
             target = target.setdefault(parent, {})
             if not isinstance(target, dict):
                 raise RecipeError(f"--set {override}: {parent!r} holds a single value, not a group of settings.")
-        target[leaf] = _scalar(text)
+        wanted = _type_at(kind, path.split("."))
+        if _is_text(wanted):
+            target[leaf] = text if text or wanted is str else None
+        else:
+            try:
+                target[leaf] = _typed(_parse(text, _Loader), _parse(text, yaml.BaseLoader), wanted)
+            except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2026-13-45 looks like a date
+                reason = f"{text[:80]!r} is not a value in YAML ({_brief(error)})"
+                raise RecipeError(f"--set {path}: {reason}. Put text with special characters into quotes.") from None
     return result
 
 
@@ -96,9 +116,9 @@ def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _deep_copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}
 
 
-def _scalar(text: str) -> Any:
-    value = yaml.safe_load(text)
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text, but the user means the number
+def _parse(text: str, loader: Any) -> Any:
+    value = yaml.load(text, loader)
+    if loader is _Loader and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text, but the user means the number
         try:
             return float(value)
         except ValueError:
@@ -106,21 +126,72 @@ def _scalar(text: str) -> Any:
     return value
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a recipe file.
+def _type_at(kind: Any, path: Sequence[str]) -> Any:
+    """The type of the setting at a path of names, None where it is not known."""
+    for name in path:
+        kind = _fields(kind).get(name)
+    return kind
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Names (and aliases) of the settings in a group, with their types."""
+    if not (isinstance(kind, type) and issubclass(kind, Settings)):
+        return {}
+    return {key: field.annotation for name, field in kind.model_fields.items() for key in (name, field.alias) if key}
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a setting takes a text or a path, perhaps also nothing."""
+    return kind in (str, Path) or (get_origin(kind) in (Union, UnionType) and set(get_args(kind)) in ({str, type(None)}, {Path, type(None)}))
+
+
+def _typed(value: Any, text: Any, kind: Any) -> Any:
+    """``value`` as YAML reads it, with the ``text`` as it is written wherever ``kind`` takes a text: YAML has other ideas of ``no`` and ``2024``."""
+    if isinstance(value, dict) and isinstance(text, dict):
+        fields = _fields(kind)
+        read = zip(text, value.values(), text.values(), strict=True) if len(text) == len(value) else ((key, value[key], value[key]) for key in value)
+        return {key: _typed(inner, written, fields.get(key)) for key, inner, written in read}
+    if isinstance(value, list) and isinstance(text, list):
+        lists = next((one for one in (kind, *get_args(kind)) if get_origin(one) in (tuple, list)), None)
+        item = get_args(lists)[0] if lists else None
+        return [_typed(inner, written, item) for inner, written in zip(value, text, strict=True)]
+    takes_text = _is_text(kind) and isinstance(text, str) and not (value is None and type(None) in get_args(kind))
+    return text if takes_text else value
+
+
+def read_yaml(path: Path, kind: type[Settings] | None = None) -> dict[str, Any]:
+    """Read a recipe file. Where ``kind`` has a text, it is taken as it is written: ``2024`` and ``no`` are names.
 
     Raises:
-        RecipeError: The file is missing, is not YAML, or is not a mapping.
+        RecipeError: The file is missing, is not YAML in UTF-8, is not a mapping, or has a setting twice.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        written = path.read_text(encoding="utf-8")
+        values = _parse(written, _Loader)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: is not valid YAML ({error}).") from None
-    if not isinstance(values, dict):
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: is not a text file in UTF-8. Save it as UTF-8.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2026-13-45 looks like a date
+        raise RecipeError(f"{path}: is not a valid recipe ({_brief(error)}). Indent with spaces, and give each setting once.") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise RecipeError(f"{path}: a recipe must be a mapping of settings, with one 'key: value' per line.")
-    return values
+    return values if kind is None else _typed(values, _parse(written, yaml.BaseLoader), kind)  # type: ignore[no-any-return]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values only, and refuses a key that stands twice in a mapping: YAML itself would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def write_yaml(path: Path, settings: Settings) -> None:
@@ -139,16 +210,16 @@ def list_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_recipe_folder().glob("*.yaml"))}
 
 
-def find_recipe(name_or_path: str) -> dict[str, Any]:
-    """Read a recipe by name, or from a file whose name ends in .yaml or .yml.
+def find_recipe(name_or_path: str, kind: type[Settings] | None = None) -> dict[str, Any]:
+    """Read a recipe by name, or from a file whose name ends in .yaml or .yml; ``kind`` as for ``read_yaml``.
 
     Raises:
         UnknownNameError: There is no recipe of this name, and it does not end in .yaml or .yml.
         RecipeError: The file cannot be read.
     """
     if name_or_path.endswith((".yaml", ".yml")):
-        return read_yaml(Path(name_or_path))
+        return read_yaml(Path(name_or_path), kind)
     recipes, name = list_recipes(), RENAMED.get(name_or_path, name_or_path)
     if name not in recipes:
         raise UnknownNameError("recipe", name, recipes)
-    return read_yaml(recipes[name])
+    return read_yaml(recipes[name], kind)

@@ -411,14 +411,16 @@ def plain(value: Any) -> Any:
 def read_events(folder: Path | str) -> list[dict[str, Any]]:
     """Events of a run, oldest first. A last line that a crash cut off is skipped."""
     path = Path(folder) / "progress.jsonl"
-    return list(parse_events(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    return list(parse_events(path.read_text(encoding="utf-8", errors="replace").splitlines())) if path.exists() else []
 
 
 def parse_events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Parse lines of ``progress.jsonl``. An incomplete line is skipped."""
+    """Parse lines of ``progress.jsonl``. A line that is incomplete or damaged is skipped."""
     for line in lines:
-        with suppress(json.JSONDecodeError):
-            yield json.loads(line)
+        with suppress(ValueError, RecursionError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                yield event
 
 
 def _complete_last_line(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import make_collection, train_tiny
+from made import make_collection, train_tiny, without_previews
 from safetensors.torch import load_file
 
 from syntype.adaptation import METHODS, AdaptConfig, AdaptResult, adapt
@@ -44,16 +45,17 @@ def trained(collection: Collection, name: str, out: Path, steps: int) -> Path:
     return train_tiny(name, collection, out, steps=steps, only=("Aus primus", "Aus secundus", "Bus tertius")).folder
 
 
-def adapted(collection: Collection, base: Path, species: str, out: Path, **settings: object):
+def adapted(collection: Collection, base: Path, species: str, out: Path, *, previews: bool = False, **settings: object):
     config = AdaptConfig.parse({"species": species, "steps": 3, "batch_size": 4, "precision": "fp32", "device": "cpu", **settings})
-    with Run.start(out, "adapt", config, seed=0, quiet=True, resume=True) as run:
+    with nullcontext() if previews else without_previews(), Run.start(out, "adapt", config, seed=0, quiet=True, resume=True) as run:
         return adapt(load_generator(base), collection, config, out, run)
 
 
 @pytest.fixture(scope="module")
 def once(collection: Collection, base: Path) -> Callable[[str], AdaptResult]:
     """An adaptation of three steps by each method, made once, to be read only."""
-    return cache(lambda method: adapted(collection, base, "Cus novus", collection.root.parent / method, method=method))
+    folder = collection.root.parent
+    return cache(lambda method: adapted(collection, base, "Cus novus", folder / method, previews=method == "finetune", method=method))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import ready
 from studio_server import CHROMIUM, end_server, launch_chromium, listen, make_generator, make_workspace, start_server
 
 from syntype.apps.web.workspace import Workspace
@@ -18,6 +19,12 @@ from syntype.apps.web.workspace import Workspace
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator that has learnt next to nothing, but has every ability."""
     return make_generator(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def ready_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of a server in this process start at once."""
+    ready.use(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio_server import end_server, loaded, png, start_server, until
+from studio_server import end_server, loaded, make_workspace, png, start_server, until
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
@@ -19,9 +19,22 @@ from syntype.collection import Collection
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def generator(workspace: Workspace, trained: Path) -> None:
+def with_generator(workspace: Workspace, trained: Path) -> Workspace:
     shutil.copytree(trained, workspace.root / "generators" / "little")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Workspace:
+    """One for all that make things of their own name."""
+    return with_generator(make_workspace(tmp_path_factory.mktemp("jobs") / "workspace"), trained)
+
+
+@pytest.fixture(scope="module")
+def server(workspace: Workspace) -> Iterator[httpx2.Client]:
+    process, client = start_server(workspace.root, ready_jobs=True)
+    yield client
+    end_server(process, client, signal.SIGTERM)
 
 
 def pick(page: Any, *species: str) -> None:
@@ -117,16 +130,22 @@ def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: W
 
 
 @pytest.fixture
-def restartable(workspace: Workspace) -> Iterator[list[Any]]:
+def own_workspace(tmp_path: Path, trained: Path) -> Workspace:
+    """For a test that replaces the server, or counts its jobs."""
+    return with_generator(make_workspace(tmp_path / "workspace"), trained)
+
+
+@pytest.fixture
+def restartable(own_workspace: Workspace) -> Iterator[list[Any]]:
     """A server's process and client, which the test may replace."""
-    running = list(start_server(workspace.root))
+    running = list(start_server(own_workspace.root))
     yield running
     end_server(*running, signal.SIGTERM)
 
 
-def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, restartable: list[Any], workspace: Workspace) -> None:
+def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, restartable: list[Any], own_workspace: Workspace) -> None:
     """The page stays open: the server is killed, the job too, and the page tells how it goes on."""
-    client = restartable[1]
+    client, workspace = restartable[1], own_workspace
     page = chromium.new_page(base_url=str(client.base_url))
     page.set_default_timeout(120_000)
     page.goto("/new/adapt")
@@ -153,7 +172,7 @@ def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, rest
     end_server(*restartable)
     os.kill(before, signal.SIGKILL)
     page.get_by_text("The server does not answer").wait_for()
-    restartable[:] = start_server(workspace.root, port=port)
+    restartable[:] = start_server(workspace.root, port=port, ready_jobs=True)
     client = restartable[1]
     page.locator("#problem").wait_for(state="hidden")
     until(lambda: pid.exists() and pid.read_text().strip() not in ("", str(before)), 300)
@@ -168,13 +187,14 @@ def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, rest
     page.close()
 
 
-def test_the_queue_says_who_is_next_and_a_failed_job_why(page: Any, server: httpx2.Client) -> None:
+def test_the_queue_says_who_is_next_and_a_failed_job_why(page: Any, restartable: list[Any]) -> None:
     """The long one keeps the others waiting."""
+    server = restartable[1]
     asked = {"kind": "train", "name": "long", "family": "dcgan", "collection": "fish", "size": 32, "steps": 500_000}
     number = server.post("/api/jobs", json=asked).json()["id"]
     for name in ("second", "third"):
         server.post("/api/jobs", json={"kind": "train", "name": name, "family": "projected", "collection": "fish"})
-    page.goto("/")
+    page.goto(str(server.base_url))
     page.locator("#jobs li").nth(2).wait_for()
     assert [text.split("\n")[0] for text in page.locator("#jobs li").all_inner_texts()] == ["train: long", "train: second", "train: third"]
     page.get_by_text("waiting, 2 before it").wait_for()

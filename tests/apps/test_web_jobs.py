@@ -31,6 +31,7 @@ def ask(client: httpx2.Client, **request: Any) -> dict[str, Any]:
     return answer.json()
 
 
+@pytest.mark.usefixtures("ready_jobs")
 def test_train_draw_blend_and_export(workspace: Workspace) -> None:
     """From photographs to a downloaded set, in the order of the queue."""
     with browser(workspace) as client:
@@ -86,6 +87,7 @@ def long_training(client: httpx2.Client, workspace: Workspace, name: str) -> int
     return number
 
 
+@pytest.mark.usefixtures("ready_jobs")
 def test_a_running_job_is_cancelled_with_its_work_kept_and_resumed_and_a_restarted_server_goes_on_with_it(workspace: Workspace) -> None:
     def resumed(times: int) -> bool:
         return client.get(f"/api/jobs/{number}/log").json().count("Resuming dcgan at step") == times
@@ -113,6 +115,7 @@ def test_a_running_job_is_cancelled_with_its_work_kept_and_resumed_and_a_restart
         assert wait(client, number)["status"] == "cancelled"
 
 
+@pytest.mark.usefixtures("ready_jobs")
 def test_a_job_whose_process_is_killed_starts_again_but_not_for_ever(workspace: Workspace) -> None:
     with browser(workspace) as client:
         number = long_training(client, workspace, "slow")

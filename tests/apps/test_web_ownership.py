@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from sqlalchemy import update
-from studio_server import SMALL, browser, make_synthetic, make_workspace, png, until
+from studio_server import SMALL, browser, make_synthetic, make_workspace, png, until, zipped
 
 from syntype.apps.web import queue as queue_module
 from syntype.apps.web.app import create_app
@@ -114,9 +114,8 @@ class Bench:
         return name
 
     def send(self, upload: str, colour: tuple[int, int, int] = (200, 80, 10)) -> bytes:
-        with self.uploads.receiving(upload) as folder:
-            (folder / "received").write_bytes(photograph := png(colour=colour))
-            self.uploads.take(upload, folder / "received", "a.png", "Aus primus")
+        (part := self.workspace.root / "received").write_bytes(photograph := png(colour=colour))
+        self.uploads.take(upload, part, "a.png", "Aus primus")
         return photograph
 
     def step(self, times: int = 1) -> None:
@@ -372,14 +371,12 @@ def test_of_a_zip_all_photographs_are_taken_or_none(bench: Bench, monkeypatch: p
         moved.append(target)
         replace(source, target)
 
-    with bench.uploads.receiving(upload) as folder:
-        files = [folder / str(number) for number in range(3)]
-        for file in files:
-            file.write_bytes(png())
-        monkeypatch.setattr(os, "replace", fill_up)
-        with pytest.raises(OSError, match="space"):
-            bench.uploads._move(upload, [("Bus secundus", "b.png", file) for file in files])
-    assert sum(bench.uploads.contents(upload).values()) == 1
+    (part := bench.workspace.root / "received").write_bytes(zipped(*((f"Bus secundus/{number}.png", png()) for number in range(3))))
+    monkeypatch.setattr(os, "replace", fill_up)
+    with pytest.raises(OSError, match="space"):
+        bench.uploads.take(upload, part, "b.zip", None)
+    assert len(moved) == 2 and sum(bench.uploads.contents(upload).values()) == 1
+    assert len(tree(bench.uploads.folder(upload))) == 1
 
 
 # Verdicts and other writers

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from made import make_collection
@@ -16,6 +18,7 @@ from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.pages import STATIC
 from syntype.apps.web.requests import parse_request
 from syntype.apps.web.workspace import Workspace
+from syntype.collection import Collection
 
 
 @pytest.fixture
@@ -137,3 +140,18 @@ def test_without_the_token_only_the_sign_in_page_opens(tmp_path: Path) -> None:
         assert 'type="password"' in client.get("/signin").text
         client.post("/api/session", json={"token": TOKEN})
         assert client.get("/").status_code == 200
+
+
+def test_an_image_may_have_any_id(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    made = make_collection(workspace.root / "collections" / "odd", {"$x$ <b>": 4}, size=32)
+    ids = ["a/b", "?#&=/%", "<script>/x", "plain"]
+    Collection.create(made.root, made.table.assign(image_id=ids), species=made.species)
+    with browser(workspace) as client:
+        links = re.findall(r'(?:href|src)="(/[^"]*/images/[^"]*)"', client.get("/collections/odd").text)
+        assert len(links) == 8
+        assert [client.get(html.unescape(link)).status_code for link in links] == [200] * 8
+        for image_id in ids:
+            address = f"/api/collections/odd/images/{quote(image_id, safe='')}"
+            assert client.get(address).json()["image_id"] == image_id
+            assert {client.get(f"{address}/{what}").status_code for what in ("thumbnail", "file", "square")} == {200}

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from PIL import Image
-from studio_server import loaded, png
+from studio_server import end_server, loaded, png, start_server
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
@@ -35,6 +38,13 @@ def workspace(tmp_path: Path, trained: Path) -> Workspace:
     if SCREENSHOTS:
         shutil.copytree(DEMO / "3-adapted", workspace.root / "generators" / "taught")
     return workspace
+
+
+@pytest.fixture
+def server(workspace: Workspace) -> Iterator[httpx2.Client]:
+    process, client = start_server(workspace.root, ready_jobs=True)
+    yield client
+    end_server(process, client, signal.SIGTERM)
 
 
 @pytest.fixture

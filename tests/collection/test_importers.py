@@ -142,12 +142,13 @@ def test_bad_rows_are_set_aside_with_row_and_reason(tmp_path: Path) -> None:
         ("zero.jpg", "Naso"),
         ("b.png", "NA"),
         (".", "Naso"),
+        ("x" * 300 + ".png", "Naso"),
     ]
     result = imported(write_csv(tmp_path / "t.csv", [{"file": file, "species": name} for file, name in names]), tmp_path / "out")
-    assert result.summary()["num_images"] == 1 and result.summary()["num_refused"] == 7
+    assert result.summary()["num_images"] == 1 and result.summary()["num_refused"] == 8
     assert {int(row["row"]): row["reason"] for row in refused(tmp_path / "out")} == {
         2: "names no file", 3: "has no species", 4: "is missing", 5: "is listed twice", 6: "is empty (0 bytes)",
-        7: "has no species", 8: "is not a file",
+        7: "has no species", 8: "is not a file", 9: "cannot be read",
     }  # fmt: skip
     assert all(row["hint"] for row in refused(tmp_path / "out"))
 

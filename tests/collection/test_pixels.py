@@ -78,7 +78,7 @@ def test_another_box_is_another_picture(collection: Collection) -> None:
 
 
 def test_exact_duplicates_do_not_cost_the_memory_map(collection: Collection) -> None:
-    table = pd.concat([collection.table, collection.table.iloc[:3]], ignore_index=True)
+    table = pd.concat([collection.table, collection.table.iloc[:3].assign(image_id=list("abc"))], ignore_index=True)
     double = Collection(collection.root, table, collection.species)
     double.pixels(16)
     again = double.pixels(16)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from syntype.collection.table import COLUMNS, Collection, conform, number_groups
+from syntype.collection.columns import COLUMNS, conform
+from syntype.collection.table import Collection, number_groups
 from syntype.errors import CollectionError, UnknownNameError
 
 
@@ -22,6 +23,7 @@ def collection(tmp_path: Path) -> Collection:
             "split": ["train", "train", "test", "val", "train", None],
             "verdict": [None, "refused", None, "accepted", None, None],
             "sha256": list("uvwxyz"),
+            "phash": [f"{number:016x}" for number in range(6)],
             "site": ["reef", None, "lagoon", None, None, "reef"],
         }
     )

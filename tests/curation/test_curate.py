@@ -136,3 +136,26 @@ def test_what_cannot_be_judged_is_said_clearly(reef: Collection, tmp_path: Path)
         curate(write(tmp_path / "one", [image], [reef.species[0]]), without, CurateConfig(), tmp_path / "out", Run.silent())
     with pytest.raises(CollectionError, match="new folder"):
         curate(unknown, reef, CurateConfig(), unknown.root, Run.silent())
+
+
+def test_experts_verdicts_stand_both_ways_but_a_copy_stays_refused(reef: Collection, tmp_path: Path) -> None:
+    copy, noise = reef.training().pixels(64)[0], np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    name = str(reef.training().table["species"].iloc[0])
+    accepted: dict[str, list[str | None]] = {"verdict": ["accepted", "accepted", None], "reviewer": ["Ada", "Ada", None]}
+    made = write(tmp_path / "made", [copy, noise, noise[::-1].copy()], [name] * 3, **accepted)
+    result = curate(made, reef, CurateConfig(), tmp_path / "curated", Run.silent())
+    table = result.collection.table
+    assert table["verdict"].tolist() == ["refused", "accepted", "refused"]
+    assert table["reason"].iloc[0] == "copy" and pd.isna(table["reason"].iloc[1])
+    assert [None if pd.isna(value) else value for value in table["reviewer"]] == [None, "Ada", None]
+    assert table["verdict_before"].iloc[1] == "refused" and result.summary()["num_accepted_by_expert"] == 1
+
+
+def test_every_unknown_species_is_told_with_its_number_and_the_nearest_name(reef: Collection, tmp_path: Path) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    name = reef.species[0]
+    made = write(tmp_path / "made", [image] * 3, [name.upper(), name.replace(" ", "_"), name.upper()])
+    with pytest.raises(UnknownNameError) as raised:
+        curate(made, reef, CurateConfig(), tmp_path / "out", Run.silent())
+    assert f"2 images of {name.upper()!r} (nearest known name: {name!r})" in str(raised.value)
+    assert f"1 image of {name.replace(' ', '_')!r}" in str(raised.value)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from made import make_collection, train_tiny
 
 from syntype.collection import Collection
+
+WATCHED = ("projected", "dcgan", "cgan")
+"""Families whose pictures of the course of training a test looks at; drawing them takes longer than training."""
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +36,16 @@ def trained_folder(photographs: Collection, tmp_path_factory: pytest.TempPathFac
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (shared / name / "generator.json").exists():
                 steps = 6 if name == "latent_diffusion" else 3  # its first three train the autoencoder alone
-                train_tiny(name, photographs, shared / name, steps=steps, preview_every=2, previews=True)
+                every = 2 if name in WATCHED else 1000  # then the last preview alone
+                unplotted = nullcontext() if name in WATCHED else patch("syntype.generators.engine.training.plot_curves")
+                with unplotted:
+                    train_tiny(name, photographs, shared / name, steps=steps, preview_every=every, previews=True)
         return shared / name
 
     return get
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 8 images of 32 x 32 pixels instead of 32: a family pads the last one."""
+    monkeypatch.setattr("syntype.generators.contract.MAX_PIXELS_PER_BATCH", 8 * 32 * 32)

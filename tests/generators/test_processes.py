@@ -84,7 +84,9 @@ def _normalise_a_share(rank: int, folder: str) -> None:
 
 
 def test_batch_normalisation_over_two_processes_is_that_over_the_whole_batch(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_normalise_a_share, (str(tmp_path),), nprocs=2)
+    start = "forkserver" if sys.platform == "linux" else "spawn"  # torch is imported once, by the process that both are copied from
+    torch.multiprocessing.get_context(start).set_forkserver_preload(["syntype.study.running", "timm"])
+    torch.multiprocessing.start_processes(_normalise_a_share, (str(tmp_path),), nprocs=2, start_method=start)
     torch.manual_seed(0)
     images, weights = (torch.randn(8, 3, 4, 4) * 2 + 5).requires_grad_(), torch.randn(8, 3, 4, 4)
     model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Tanh(), torch.nn.BatchNorm2d(3, affine=False))

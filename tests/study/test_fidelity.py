@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from prdc import compute_prdc
+from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from syntype.collection import Collection
 from syntype.errors import CollectionError
 from syntype.run import Run
+from syntype.study import fidelity
 from syntype.study.fidelity import EvaluateConfig, density_coverage, evaluate, kid, precision_recall, vendi_ratio, vendi_score
 
 
@@ -99,3 +102,45 @@ def test_the_refused_are_left_out_and_too_few_is_an_error(reef: Collection) -> N
     refused = Collection(reef.root, table, reef.species, reef.info)
     with pytest.raises(CollectionError, match="at least 2"):
         evaluate(refused, reef, EvaluateConfig(), Run.silent())
+
+
+def whole_matrices(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
+    """All measures from whole matrices, as their papers define them."""
+    x, y = real.astype(np.float64), fake.astype(np.float64)
+    xx, yy, xy = (((a @ b.T) / a.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    n, m = len(x), len(y)
+    radii = [np.sort(cdist(side, side), axis=1)[:, k] for side in (x, y)]
+    distances = cdist(x, y)
+    inside = distances < radii[0][:, None]
+    return {
+        "kid": (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1)) - 2 * xy.mean(),
+        "precision": inside.any(0).mean(),
+        "recall": (distances < radii[1][None]).any(1).mean(),
+        "density": inside.sum(0).mean() / k,
+        "coverage": (distances.min(1) < radii[0]).mean(),
+    }
+
+
+@pytest.mark.parametrize(("num_real", "num_fake"), [(80, 60), (64, 64), (33, 90), (16, 17)])
+@pytest.mark.parametrize("block", [7, 16, 64, 1000])
+def test_blocks_give_what_whole_matrices_give(num_real: int, num_fake: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fidelity, "BLOCK", block)
+    real, fake = features(4, num_real), features(5, num_fake, shift=0.3)
+    seen: list[int] = []
+    found = fidelity.compare(real, fake, 5, seen.append)
+    assert found._asdict() == pytest.approx(whole_matrices(real, fake, 5), rel=1e-9)
+    assert sum(seen) == fidelity.num_pairs(num_real, num_fake)
+
+
+def test_no_step_holds_more_than_a_block_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[int, ...]] = []
+    one_step = fidelity._compare_rows
+
+    def recorded(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        steps.append((len(x), len(y)))
+        return one_step(x, y)
+
+    monkeypatch.setattr(fidelity, "BLOCK", 64)
+    monkeypatch.setattr(fidelity, "_compare_rows", recorded)
+    fidelity.compare(features(6, 500), features(7, 300), 5)
+    assert max(max(step) for step in steps) == 64 and len(steps) == 36 + 15 + 40

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from syntype.collection import Collection
@@ -242,3 +243,44 @@ def test_with_the_real_classifier_and_curation(reef: Collection, tmp_path: Path)
     assert (arms["synthetic"]["num_added"], arms["synthetic+curated"]["num_added"]) == ([curation["offered"] // 2] * 2, [0, 0])
     assert result.verdict == "do not add" and "curation refused all" in result.results["verdict"]["sentence"]
     assert max(arm["recall_others"] for arm in arms.values()) > 0.5  # the classifier has learnt something in 30 steps
+
+
+def given(reef: Collection, folder: Path, **columns: Any) -> Collection:
+    """Six synthetic images of the rarest species, and three whose species is spelt otherwise."""
+    name = reef.species[-1]
+    made = fake_given(reef, folder, [*[name] * 6, *[name.lower().replace(" ", "_")] * 3])
+    return Collection.create(folder, made.table.assign(**columns), species=made.species)
+
+
+def fake_given(reef: Collection, folder: Path, species: list[str]) -> Collection:
+    import hashlib
+
+    from PIL import Image
+
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for number, name in enumerate(species):
+        path = folder / "images" / f"{number}.png"
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        rows.append({"image_id": f"s{number}", "file_name": f"images/{number}.png", "species": name, "sha256": digest, "origin": "synthetic"})
+    return Collection.create(folder, pd.DataFrame(rows))
+
+
+def test_one_experts_verdict_does_not_switch_curation_off(
+    reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path
+) -> None:
+    only = pd.array(["accepted", *[None] * 8], dtype="string")
+    made = given(reef, tmp_path / "made", verdict=only, reviewer=pd.array(["Ada", *[None] * 8], dtype="string"))
+    result = study(reef, config(generator="projected", arms=FEW).model_copy(update={"synthetic": str(made.root)}), tmp_path / "study", Run.silent())
+    assert [path.name for path in curations] == ["curated"]
+    told = [limit for limit in result.results["limits"] if "not used" in limit]
+    assert len(told) == 1 and "3 images of" in told[0] and f"nearest known name: {reef.species[-1]!r}" in told[0]
+    assert "3 images of" in result.report.read_text(encoding="utf-8")
+
+
+def test_a_complete_curation_is_not_made_again(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
+    nearest = reef.training().table["image_id"].iloc[0]
+    made = given(reef, tmp_path / "made", verdict="accepted", nearest_real_id=nearest)
+    study(reef, config(generator="projected", arms=FEW).model_copy(update={"synthetic": str(made.root)}), tmp_path / "study", Run.silent())
+    assert curations == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ from syntype.generators.families.collage import Collage, CollageConfig
 from syntype.generators.families.fastgan import FastGAN, FastGANConfig
 from syntype.recipe import Settings
 from syntype.run import Run, read_events
-from syntype.synthesis import NOTICE, GenerateConfig, generate, image_seed, read_provenance
+from syntype.synthesis import NOTICE, GenerateConfig, _drawing, generate, image_seed, read_provenance
+
+generate_module = importlib.import_module("syntype.synthesis.generate")  # the package has the function under this name
 
 SPECIES = ("Chromis caerulea", 'Chromis "sp. A" & <cf.>', "Chromis/flava", "Čičavica žutá")
 
@@ -242,3 +246,25 @@ def test_settings_are_strict() -> None:
     for wrong in ({"num": 0}, {"num": 1, "seed": -1}, {"num": 1, "format": "gif"}, {"num": 1, "quality": 101}, {"num": 1, "unknown": 1}):
         with pytest.raises(ValueError, match="validation error"):
             GenerateConfig(**wrong)
+
+
+def test_a_hundred_thousand_images_start_at_once(shared: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+    made = 0
+    version, provenance = _drawing.metadata.version, generate_module.provenance_of
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal made
+        made += 1
+        return provenance(*arguments)
+
+    monkeypatch.setattr(_drawing.metadata, "version", lambda name: looked_up.append(name) or version(name))
+    monkeypatch.setattr(generate_module, "provenance_of", counted)
+    monkeypatch.setattr(shared, "interrupt_after", shared.asked + 64)
+    _drawing._software.cache_clear()
+    began = time.process_time()
+    with pytest.raises(KeyboardInterrupt):
+        generate(shared, GenerateConfig(num=25_000, batch_size=32), tmp_path / "out", Run.silent())
+    assert time.process_time() - began < 5
+    assert len(Collection.open(tmp_path / "out")) == 64
+    assert made == 3 * 32 and looked_up == ["syntype"]  # two batches were drawn, the third was interrupted

@@ -32,7 +32,7 @@ from syntype.generators.engine.checkpoint import base_folder, load_generator, re
 from syntype.generators.engine.generator import NEW_ROW_PREFIX, Generator
 from syntype.generators.engine.training import TrainConfig, TrainingLoop
 from syntype.generators.networks.kernel_modulation import adapter_weights, modulate
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative"]
@@ -66,7 +66,7 @@ class AdaptConfig(Settings):
     """Factor on the learning rates of the base generator's training."""
     ema: float = Field(0.99, ge=0, lt=1)
     """Decay of the exponential moving average of the weights."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the choice of photographs and of the training."""
     precision: Precision = "auto"
     """``fp32``, ``bf16`` or ``auto``."""

@@ -7,6 +7,7 @@ Commands import their packages when they run, so that ``syntype --help`` is fast
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -72,12 +73,15 @@ for module in (cli_collections, cli_generators, cli_hybrids, cli_classify, cli_s
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code. An error is printed as one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that lacks a character shows ? instead
     debug = "--debug" in arguments or os.environ.get("SYNTYPE_DEBUG", "") not in ("", "0")
     try:
         outcome = cli.main(args=arguments, prog_name="syntype", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        print(error.format_message(), file=sys.stderr)
         return 2
     except click.UsageError as error:
         hint = f" Help: {error.ctx.command_path} --help" if error.ctx is not None else ""
@@ -106,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_error(message: str, code: int) -> int:
-    click.echo("syntype: error: " + " ".join(message.split()), err=True)
+    print("syntype: error: " + " ".join(message.split()), file=sys.stderr)
     return code
 
 

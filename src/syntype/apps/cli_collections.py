@@ -82,17 +82,24 @@ def reef(out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **fl
 
 @click.command(
     short_help="Summarise a collection and list its problems.",
-    epilog=example("syntype inspect out/fish", "syntype inspect out/fish --encoder lite2 --plot long-tail.png"),
+    epilog=example("syntype inspect out/fish", "syntype inspect out/fish --encoder lite2 --plot long-tail.png", "syntype inspect out/fish --verify"),
 )
 @click.argument("collection", type=FOLDER)
 @click.option("--encoder", metavar="NAME", help="Also search for near duplicates with the features of this encoder, for example lite2.")
 @click.option("--plot", type=FOLDER, help="Write a plot of the images per species (PNG or SVG).")
+@click.option("--verify", is_flag=True, help="Instead, read every image file and name those that are missing, changed, empty, damaged or unknown.")
 @output_options
-def inspect(collection: Path, encoder: str | None, plot: Path | None, as_json: bool, quiet: bool) -> None:
+def inspect(collection: Path, encoder: str | None, plot: Path | None, verify: bool, as_json: bool, quiet: bool) -> None:
     """Summarise COLLECTION: images per species, splits, licences, duplicates and problems.
 
-    It reports what would make results unreliable, such as duplicates in different splits. Nothing is changed.
+    It reports what would make results unreliable, such as duplicates in different splits. Nothing is changed. With --verify the exit code is 2 if
+    something is wrong with a file.
     """
+    if verify:
+        if encoder is not None or plot is not None:
+            raise click.UsageError("--verify reads the files only; leave out --encoder and --plot.", click.get_current_context())
+        _verify(collection, as_json, quiet)
+        return
     from syntype.collection.inspection import inspect as stage
     from syntype.collection.inspection import plot_long_tail
     from syntype.run import Run
@@ -109,7 +116,21 @@ def inspect(collection: Path, encoder: str | None, plot: Path | None, as_json: b
     if as_json:
         show(result.summary(), True)
     else:
+        print(result.text(), flush=True)
+
+
+def _verify(folder: Path, as_json: bool, quiet: bool) -> None:
+    from syntype.collection import Collection
+    from syntype.collection.verification import verify as stage
+    from syntype.run import Run
+
+    result = stage(Collection.open(folder, hashes=False), Run(None, quiet=quiet))
+    if as_json:
+        show(result.summary(), True)
+    else:
         click.echo(result.text())
+    if result.problems:
+        click.get_current_context().exit(2)
 
 
 @click.command(

@@ -106,9 +106,9 @@ def settings(kind: type[S], flags: Mapping[str, Any], *, recipe: str | None = No
     """Settings of a stage. In order of increasing priority: defaults, the recipe, the flags that were given (not None), and ``--set``."""
     from syntype.recipe import apply_overrides, find_recipe
 
-    values = find_recipe(recipe) if recipe else {}
+    values = find_recipe(recipe, kind) if recipe else {}
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in flags.items() if value not in (None, ())}
-    return kind.parse(apply_overrides({**values, **given}, overrides), recipe or "settings")
+    return kind.parse(apply_overrides({**values, **given}, overrides, kind), recipe or "settings")
 
 
 def open_collection(folder: Path) -> Collection:
@@ -187,6 +187,15 @@ def table_json(value: Mapping[str, Any]) -> str:
     return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
 
+def _printable(text: str) -> str:
+    """JSON that standard output can print: characters that it lacks are written as ``\\uXXXX``, so that the JSON stays the same."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text))
+    return text
+
+
 def show(summary: Mapping[str, Any], as_json: bool, then: str = "") -> None:
     """Print a result on standard output: as one JSON object, or as aligned lines and a hint at the next command. Of several
     processes the main one alone does."""
@@ -195,12 +204,12 @@ def show(summary: Mapping[str, Any], as_json: bool, then: str = "") -> None:
     if not is_main_process():
         return
     if as_json:
-        click.echo(table_json(summary))
+        print(_printable(table_json(summary)), flush=True)
         return
     for line in _lines(plain(summary)):
-        click.echo(line)
+        print(line, flush=True)
     if then:
-        click.echo(f"\n{then}")
+        print(f"\n{then}", flush=True)
 
 
 def _lines(values: Mapping[str, Any], indent: str = "") -> list[str]:

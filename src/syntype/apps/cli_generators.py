@@ -42,7 +42,7 @@ def families(as_json: bool) -> None:
         return
     for item in described:
         abilities = f" [{', '.join(item['abilities'])}]" if item["abilities"] else ""
-        click.echo(f"{item['family']:<16} {item['description']}{abilities}")
+        print(f"{item['family']:<16} {item['description']}{abilities}", flush=True)
 
 
 def _known() -> dict[str, str]:

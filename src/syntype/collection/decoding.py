@@ -2,40 +2,48 @@
 
 What comes out is always uint8 RGB, upright. What cannot be used raises ``InputError`` with a reason from a short fixed list
 (so that reasons can be counted) and a hint that holds the particulars. Only formats with sturdy decoders are tried, so that a
-hostile file never reaches an interpreter (PostScript) or an exotic codec.
+hostile file never reaches an interpreter (PostScript) or an exotic codec, and what a file may cost is bounded (``costs``).
 """
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from syntype.collection.costs import MAX_PIXELS, Watched, check_cost
 from syntype.errors import InputError
 
 __all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "Decoded", "decode", "in_threads", "read_bytes", "read_image"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
 """Formats that are read, by their Pillow names (stereo and phone JPEGs, which Pillow calls MPO, count as JPEG)."""
-MAX_PIXELS = 120_000_000
-"""Largest image, in pixels (the largest phone cameras give 108 million); beyond it a small file may be a decompression bomb."""
 MAX_BYTES = 1_000_000_000
 """Largest file, in bytes."""
 MIN_SIDE = 8
 """Shortest side, in pixels, below which an image shows nothing."""
 
 _GREY = (128, 128, 128)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image of each EXIF orientation upright."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -69,7 +77,7 @@ def read_image(source: Path | str | bytes) -> Decoded:
     nothing about the species.
 
     Raises:
-        InputError: the file is missing, empty, too large, no image, damaged, or smaller than ``MIN_SIDE``.
+        InputError: the file is missing, empty, too large, no image, damaged, smaller than ``MIN_SIDE``, or made so that decoding takes too long.
     """
     file = None if isinstance(source, bytes) else Path(source)
     data = source if isinstance(source, bytes) else read_bytes(Path(source))
@@ -78,8 +86,8 @@ def read_image(source: Path | str | bytes) -> Decoded:
     with _quiet():
         try:
             return _decode(data, file)
-        except InputError:
-            raise
+        except InputError as error:
+            raise InputError(error.reason, error.hint, file=file) from None
         except UnidentifiedImageError:
             hint = f"Syntype reads {', '.join(FORMATS)}: convert it, copy it again if its beginning is damaged, or remove it."
             raise InputError("is not an image that can be read", hint, file=file) from None
@@ -128,19 +136,28 @@ def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
 
 
 def _decode(data: bytes, file: Path | None) -> Decoded:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    check_cost(data)
+    with Image.open(Watched(data), formats=FORMATS) as image:
         width, height = image.size
         kind = str(image.format)
         if width * height > MAX_PIXELS:  # before any pixel is decoded
             raise _too_large(file, f"It measures {width} x {height}; ")
         if min(width, height) < MIN_SIDE:
             raise InputError(f"is smaller than {MIN_SIDE} pixels", f"It measures {width} x {height} pixels; use a larger one.", file=file)
-        image.load()
-        with suppress(Exception):  # Pillow turns the pixels first, then rewrites the EXIF block; where the block is damaged, only the latter fails
-            ImageOps.exif_transpose(image, in_place=True)
-        pixels = _to_rgb(image, file)
+        with _room(width * height):
+            image.load()
+            pixels = _to_rgb(_upright(image), file)
         note = "several pages: the first is used" if kind == "TIFF" else "animated: the first frame is used"
         return Decoded(pixels, "JPEG" if kind == "MPO" else kind, note if kind != "MPO" and _has_frames(image) else None)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says. (Pillow's ``exif_transpose`` also rewrites the EXIF block, which fails if it is damaged.)"""
+    try:
+        method = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged EXIF block does not cost the picture
+        return image
+    return image if method is None else image.transpose(method)
 
 
 def _to_rgb(image: Image.Image, file: Path | None) -> np.ndarray:
@@ -189,6 +206,25 @@ def _too_large(file: Path | None, measure: str) -> InputError:
 def _brief(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:120]}" if text else type(error).__name__
+
+
+_room_free = threading.Condition()
+_pixels_taken = 0
+
+
+@contextmanager
+def _room(pixels: int) -> Iterator[None]:
+    """Wait until threads decode at most ``MAX_PIXELS`` together, so that large images in several threads do not add up in memory."""
+    global _pixels_taken
+    with _room_free:
+        _room_free.wait_for(lambda: _pixels_taken == 0 or _pixels_taken + pixels <= MAX_PIXELS)
+        _pixels_taken += pixels
+    try:
+        yield
+    finally:
+        with _room_free:
+            _pixels_taken -= pixels
+            _room_free.notify_all()
 
 
 _quiet_lock = threading.Lock()

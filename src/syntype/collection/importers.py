@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from syntype.collection.columns import SPLITS
 from syntype.collection.decoding import in_threads, read_bytes, read_image
 from syntype.collection.duplicates import first_of_same, near_duplicates, perceptual_hash, thumbnail
 from syntype.collection.sources import Entry, Refused, list_folder, list_table
 from syntype.collection.splits import join_groups, make_splits
-from syntype.collection.table import SPLITS, Collection, number_groups
+from syntype.collection.table import Collection, number_groups
 from syntype.errors import CollectionError, InputError
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["CollectConfig", "CollectResult", "collect"]
@@ -44,7 +45,7 @@ class CollectConfig(Settings):
     """Column with the bounding box: left, top, right, bottom in pixels of the image after EXIF rotation."""
     origin: Literal["real", "synthetic"] = "real"
     """``synthetic``: images from any generator, to be evaluated in the same way as Syntype's own images. They are assigned no split."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Random seed of the assignment to splits."""
     test_fraction: float = Field(0.25, ge=0, le=0.5)
     val_fraction: float = Field(0.15, ge=0, le=0.4)

@@ -6,6 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -16,8 +17,10 @@ import numpy as np
 import pandas as pd
 
 from syntype.collection.bins import BINS, bin_of
+from syntype.collection.columns import SPLITS
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
-from syntype.collection.table import SPLITS, Collection
+from syntype.collection.names import plot_label
+from syntype.collection.table import Collection
 from syntype.run import OWN_RUN, Run
 
 __all__ = ["InspectResult", "inspect", "plot_long_tail"]
@@ -216,8 +219,10 @@ def _like_names(names: tuple[str, ...]) -> list[tuple[str, str]]:
 def _refused(path: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return dict(Counter(row["reason"] for row in csv.DictReader(file)).most_common())
+    reasons: Counter[str] = Counter()
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):  # a damaged list is counted as far as it goes
+        reasons.update(row.get("reason") or "unknown" for row in csv.DictReader(line.replace("\0", "") for line in file))
+    return dict(reasons.most_common())
 
 
 def _count(values: pd.Series) -> dict[str, int]:
@@ -266,7 +271,7 @@ def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     where = np.arange(len(items))
     if few:
         axes.bar(where, heights, width=0.8, color=[colours[name] for name in bins])
-        axes.set_xticks(where, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9, style="italic")
+        axes.set_xticks(where, [plot_label(name) for name in names], rotation=60, ha="right", rotation_mode="anchor", fontsize=9, style="italic")
         for x, count in zip(where, heights, strict=True):
             axes.annotate(f"{int(count):,}", (x, max(count, 1)), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7, color="#333333")
     else:  # bars thinner than a pixel are drawn unevenly, so fill the area under steps instead

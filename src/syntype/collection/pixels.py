@@ -28,6 +28,7 @@ from PIL import Image, ImageFilter
 
 from syntype.collection.decoding import decode, in_threads
 from syntype.errors import CollectionError, InputError
+from syntype.files import inside
 
 __all__ = ["MARGIN", "crop_square", "crop_to", "iterate_pixels", "read_pixels", "window"]
 
@@ -75,9 +76,9 @@ def iterate_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int],
     names, boxes = table["file_name"].tolist(), table["box"].tolist()
 
     def one(row: int) -> np.ndarray:
-        box = boxes[row]
+        box, path = boxes[row], inside(root, str(names[row]))
         try:
-            return crop_to(shape, decode(root / names[row]), None if pd.isna(box) else json.loads(box))
+            return crop_to(shape, decode(path), None if pd.isna(box) else json.loads(box))
         except InputError as error:
             raise CollectionError(f"{error} It could be read when it was imported: put it back, or import again.") from None
 

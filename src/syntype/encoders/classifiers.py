@@ -12,7 +12,6 @@ A saved classifier is a folder:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from torch.nn import functional as F
 
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone
 from syntype.errors import InputError, UnknownNameError
+from syntype.files import load_json
 
 __all__ = ["CLASSIFIER_SCHEMA", "COSINE_SCALE", "SCRATCH", "Head", "SavedClassifier", "SmallResNet", "build_classifier_backbone", "read_classifier"]
 
@@ -37,6 +37,7 @@ CLASSIFIER_SCHEMA = 1
 """Version of ``classifier.json``."""
 COSINE_SCALE = 30.0
 """Factor on the cosines of a cosine head, as in Cao et al. 2019 (arXiv 1906.07413)."""
+_AGAIN = "Copy the classifier's folder again from where it came, or train it again."
 _MIN_POOLED_SIZE = 96
 """Side in pixels from which ``SmallResNet`` has a pooling layer after the stem."""
 
@@ -181,25 +182,26 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
     hint = "Give the folder that `syntype classify train` wrote (its --out)."
     if not (folder / "classifier.json").is_file() or not (folder / "weights.safetensors").is_file():
         raise InputError("is not a classifier (no classifier.json and weights.safetensors)", hint, file=folder)
-    try:
-        record = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "weights.safetensors")
-        version, species = record.pop("schema_version"), tuple(record.pop("species"))
-        config, facts = record.pop("config"), record.pop("backbone")
-        name = config["backbone"]
-        head = Head(**{key.removeprefix("head."): tensors.pop(key) for key in list(tensors) if key.startswith("head.")})
-    except (ValueError, KeyError, AttributeError, TypeError, OSError, SafetensorError) as error:
-        raise InputError(f"is damaged ({type(error).__name__}: {error})", "Train the classifier again.", file=folder) from None
+    file = folder / "classifier.json"
+    version = load_json(file, _AGAIN, {"schema_version": int})["schema_version"]
     if version != CLASSIFIER_SCHEMA:
         raise InputError(f"has schema version {version}, but this version of Syntype reads {CLASSIFIER_SCHEMA}", "Update Syntype.", file=folder)
-    if tensors:
-        backbone = _empty_backbone(name, facts)
-        try:
+    record = load_json(file, _AGAIN, {"species": list, "config": dict, "backbone": dict}, {"calibration": dict, "training": dict, "metrics": dict})
+    del record["schema_version"]
+    species, config, facts = tuple(record.pop("species")), record.pop("config"), record.pop("backbone")
+    try:
+        tensors = load_file(folder / "weights.safetensors")
+        name = str(config["backbone"])
+        head = Head(**{key.removeprefix("head."): tensors.pop(key) for key in list(tensors) if key.startswith("head.")})
+        backbone = _empty_backbone(name, facts) if tensors else build_classifier_backbone(name)
+        if tensors:
             backbone.network.load_state_dict({key.removeprefix("backbone."): value for key, value in tensors.items()})
-        except RuntimeError as error:
-            raise InputError(f"holds weights that do not fit {name} ({error})", "Train the classifier again.", file=folder) from None
-    else:
-        backbone = build_classifier_backbone(name)
+        shape = (len(species), backbone.num_features)
+        if head.weight.shape != shape or not all(isinstance(species_name, str) for species_name in species):
+            raise ValueError(f"the head has the shape {tuple(head.weight.shape)}, but there are {shape[0]} species and {shape[1]} features")
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"is damaged, or its files do not belong together ({reason})", _AGAIN, file=folder) from None
     backbone.network.eval()
     return SavedClassifier(backbone, head.requires_grad_(False), species, config, record)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from syntype.collection.table import Collection
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
-from syntype.files import write_npz
+from syntype.files import read_npz, write_npz
 
 __all__ = ["Encoder", "encode_collection", "load_encoder"]
 
@@ -90,13 +90,11 @@ def encode_collection(
     """
     name = hashlib.sha256(f"{encoder.name}|{encoder.backbone.weights}|{pixels}|{size}".encode()).hexdigest()[:12]
     file = collection.root / ".cache" / f"features-{name}.npz"
-    keys = (collection.table["sha256"].astype(str) + collection.table["box"].fillna("").astype(str)).to_numpy(dtype=str)
-    known: dict[str, int] = {}
-    stored = np.empty((0, encoder.dim), np.float32)
-    if file.is_file():
-        with np.load(file, allow_pickle=False) as archive:
-            known = {key: row for row, key in enumerate(archive["keys"].tolist())}
-            stored = archive["features"]
+    table = collection.hashed().table
+    keys = (table["sha256"].astype(str) + table["box"].fillna("").astype(str)).to_numpy(dtype=str)
+    saved = read_npz(file, "keys", "features") or {"keys": np.empty(0, dtype=str), "features": np.empty((0, encoder.dim), np.float32)}
+    stored = saved["features"] if saved["features"].shape == (len(saved["keys"]), encoder.dim) else np.empty((0, encoder.dim), np.float32)
+    known: dict[str, int] = {str(key): row for row, key in enumerate(saved["keys"].tolist()[: len(stored)])}
     new = [row for row, key in enumerate(keys) if key not in known]
     if new:
         images = collection.pixels(pixels)

@@ -18,7 +18,7 @@ from syntype.identification.features import FeatureCache, embed
 from syntype.identification.losses import Loss, LossConfig
 from syntype.identification.mixing import Mix
 from syntype.identification.sampling import Sampler
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 
 __all__ = ["ClassifierConfig", "FittedClassifier", "LabelledImages", "Refit"]
 
@@ -74,7 +74,7 @@ class ClassifierConfig(Settings):
     """Mixing of training images: ``none``, ``mixup`` or ``cutmix``."""
     mix_alpha: float = Field(default=1.0, gt=0)
     """The mixing ratio is drawn from Beta(mix_alpha, mix_alpha)."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Seed of batches, augmentation and initial weights."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``mps``."""

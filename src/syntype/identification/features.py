@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.encoders import Backbone
-from syntype.files import write_npz
+from syntype.files import read_npz, write_npz
 from syntype.identification.augment import AugmentConfig, augment
 from syntype.run import Run
 
@@ -122,13 +121,12 @@ class FeatureCache:
         if tag not in self._rows:
             keys, parts = [], [np.empty((0, dim), np.float16)]
             for file in sorted((self.folder / tag).glob("*.npz")) if self.folder else []:
-                try:
-                    with np.load(file, allow_pickle=False) as archive:
-                        found, features = archive["keys"].tolist(), archive["features"]
-                except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # a damaged file: its features are computed again
+                archive = read_npz(file, "keys", "features")
+                if archive is None:  # damaged: its features are computed again
                     continue
-                if features.shape == (len(found), dim):
-                    keys.extend(found)
+                features = archive["features"]
+                if features.shape == (len(archive["keys"]), dim):
+                    keys.extend(archive["keys"].tolist())
                     parts.append(features)
             self._rows[tag] = {key: row for row, key in enumerate(keys)}
             self._stored[tag] = np.concatenate(parts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from syntype.collection.names import plot_label
 from syntype.identification.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def _matrix(metrics: Metrics, species: Sequence[str], order: np.ndarray) -> Figu
     drawn = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     small = 6.5 if len(order) > 30 else 8
     tested = metrics.confusion.sum(axis=1)
-    axes.set_xticks(range(len(order)), [species[i] for i in order], rotation=90, fontsize=small, style="italic")
-    axes.set_yticks(range(len(order)), [f"{species[i]} ({metrics.counts_real[i]}; {tested[i]})" for i in order], fontsize=small)
+    axes.set_xticks(range(len(order)), [plot_label(species[i]) for i in order], rotation=90, fontsize=small, style="italic")
+    axes.set_yticks(range(len(order)), [f"{plot_label(species[i])} ({metrics.counts_real[i]}; {tested[i]})" for i in order], fontsize=small)
     axes.set_xlabel("identified as", fontsize=small + 1)
     axes.set_ylabel("true species (real training images; test images)", fontsize=small + 1)
     for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
@@ -69,7 +70,7 @@ def _pairs(metrics: Metrics, species: Sequence[str]) -> Figure:
         return figure
     axes.barh(range(len(pairs)), [share for *_, share in pairs], color="#4c78a8")
     tested = metrics.confusion.sum(axis=1)
-    names = [f"{species[true]} → {species[predicted]} ({number} of {tested[true]})" for true, predicted, number, _ in pairs]
+    names = [f"{plot_label(species[true])} → {plot_label(species[predicted])} ({number} of {tested[true]})" for true, predicted, number, _ in pairs]
     axes.set_yticks(range(len(pairs)), names, fontsize=7)
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of the true species' test images", fontsize=8)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from syntype.encoders import BUNDLED, CLASSIFIER_SCHEMA, read_classifier
+from syntype.errors import InputError
 from syntype.files import write_json
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier
@@ -100,5 +101,13 @@ def load_classifier(folder: Path | str, device: str = "auto") -> Classifier:
     config = ClassifierConfig.parse({**saved.config, "device": device}, source=str(Path(folder) / "classifier.json"))
     runtime = config.runtime()
     saved.backbone.network.to(device=runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    calibration = Calibration(**saved.record.pop("calibration", {}))
+    calibration = _calibration(saved.record.pop("calibration", None) or {}, Path(folder) / "classifier.json")
     return Classifier(FittedClassifier(config, saved.backbone, saved.head, runtime, calibration), saved.species, saved.record)
+
+
+def _calibration(values: dict[str, Any], file: Path) -> Calibration:
+    temperature, quantiles = values.get("temperature", 1.0), values.get("energy_quantiles", [])
+    numbers = [temperature, *quantiles] if isinstance(quantiles, list) else [None]
+    if not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in numbers) or not temperature > 0:
+        raise InputError("is damaged: 'calibration' does not hold numbers", "Train the classifier again.", file=file)
+    return Calibration(float(temperature), tuple(map(float, quantiles)))

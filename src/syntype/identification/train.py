@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError, LeakageError
 from syntype.identification.calibration import calibrate, calibration_error
@@ -97,7 +98,8 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         True
     """
     out = Path(out)
-    real, val, test = collection.training(), collection.select(split="val"), collection.select(split="test")
+    named = collection.where(collection.table["species"].notna())  # only they can be measured
+    real, val, test = collection.training(), named.select(split="val"), named.select(split="test")
     added = None if synthetic is None else synthetic.select(usable=True)
     if added is not None:
         _check_leakage(added, test)
@@ -149,8 +151,9 @@ def labelled(real: Collection, size: int, species: tuple[str, ...], synthetic: C
     for part in parts:
         unknown = sorted(set(part.table["species"].dropna()) - position.keys())
         if unknown or part.table["species"].isna().any():
-            what = f"species that the real collection does not have ({', '.join(unknown[:5])})" if unknown else "images without a species"
-            raise CollectionError(f"{part.root}: has {what}. Remove them, or use the real collection that these species come from.")
+            told = count_unknown(part.table["species"].value_counts().to_dict(), species)
+            what = f"species that the real collection does not have: {told}" if unknown else "images without a species"
+            raise CollectionError(f"{part.root}: has {what}. Correct or remove them, or use the real collection that these species come from.")
         labels.append(part.table["species"].map(position).to_numpy(np.int64))
     origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts]) == 1
     pixels = [part.pixels(size) for part in parts]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from syntype.curation import CurateConfig
 from syntype.identification import ClassifierConfig
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 
 __all__ = ["StudyConfig"]
 
@@ -36,7 +36,7 @@ class StudyConfig(Settings):
     classifier: ClassifierConfig = ClassifierConfig()
     """Settings of the classifier, the same in every arm; ``size``, ``device`` and ``seed`` are set by the study."""
     curate: CurateConfig = CurateConfig()
-    """Settings of curation. An existing synthetic collection that already has verdicts is not curated again."""
+    """Settings of curation. An existing synthetic collection that was already curated against these photographs is not curated again."""
     arms: tuple[str, ...] | None = None
     """Names of the arms. Default: all that can be used with the collection and the generator."""
     minimum_effect: float = Field(0.01, ge=0, lt=1)
@@ -49,7 +49,7 @@ class StudyConfig(Settings):
     """The other species: those with more real training images than this, and those without synthetic images."""
     num_bootstrap: int = Field(4000, ge=100)
     """Number of bootstrap samples for each interval."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     device: str = "auto"
     processes: int = Field(1, ge=1)
     """Number of arms that are trained at the same time, each in its own process with an equal part of the cores. Figures stay the same except
@@ -65,4 +65,4 @@ class StudyConfig(Settings):
 
     def seed_of(self, repetition: int) -> int:
         """The random seed of repetition ``repetition`` (0..seeds-1)."""
-        return self.seed * 1000 + repetition
+        return (self.seed * 1000 + repetition) % 2**63

@@ -7,26 +7,40 @@ have the same number of images of each species, so that a different mix of speci
     precision, recall      Kynkäänniemi et al. 2019 (arXiv 1904.06991), equations 1 and 2
     density, coverage      Naeem et al. 2020 (arXiv 2002.09797), equations 5 and 7
     vendi_ratio            Vendi score, Friedman & Dieng 2023 (arXiv 2210.02410), definition 3.1: synthetic over real
+
+All pairs of images are compared, in blocks, so that memory stays bounded and time grows with the square of their number.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from pydantic import Field
+from torch import Tensor
 
+from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.curate import copy_detector
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run
 
-__all__ = ["EvaluateConfig", "EvaluateResult", "density_coverage", "evaluate", "kid", "precision_recall", "vendi_ratio", "vendi_score"]
+__all__ = [
+    "EvaluateConfig", "EvaluateResult", "Likeness", "compare", "density_coverage", "evaluate", "kid", "num_pairs", "precision_recall", "vendi_ratio",
+    "vendi_score",
+]  # fmt: skip
 
 ENCODER = "lite0"
+BLOCK = 2048
+"""Images on each side of a block of pairs; a block of numbers takes 34 MB."""
+
+Advance = Callable[[int], None]
 
 
 class EvaluateConfig(Settings):
@@ -40,7 +54,7 @@ class EvaluateConfig(Settings):
     """Number of neighbours k in precision, recall, density and coverage. If there are too few images, it is one less than their number."""
     copy_quantile: float = Field(0.015, gt=0, lt=0.5)
     """As in ``CurateConfig``."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of the draw that gives both sides the same mix of species."""
 
 
@@ -117,24 +131,21 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
     fake, photographs = usable.where(_mask(len(usable), ours)), reference.where(_mask(len(reference), theirs))
     left_out = tuple(sorted(set(usable.table["species"].dropna()) - set(photographs.table["species"])))
     if left_out:
-        run.say(f"Not compared, as the split {config.split!r} has no photograph of them: {', '.join(left_out)}")
+        told = count_unknown(usable.table["species"].value_counts().to_dict(), photographs.table["species"].unique())
+        run.say(f"Not compared, as the split {config.split!r} has no photograph of their species: {told}")
     encoder = load_encoder(ENCODER)
     with run.progress("Encoding images", len(fake) + len(photographs)) as bar:
         x = encode_collection(encoder, photographs, pixels=config.size, progress=bar.advance)
         y = encode_collection(encoder, fake, pixels=config.size, progress=bar.advance)
     k = min(config.neighbours, len(x) - 1)
-    precision, recall = precision_recall(x, y, k)
-    density, coverage = density_coverage(x, y, k)
+    with run.progress("Comparing pairs of images", num_pairs(len(x), len(y))) as bar:
+        likeness = compare(x, y, k, bar.advance)
     detector = copy_detector(real.training(), config.size, config.copy_quantile, config.seed, run)
     with run.progress("Looking for copies", len(usable)) as bar:
         copies = detector.nearest(usable.pixels(config.size), progress=bar.advance).is_copy
     return EvaluateResult(
         encoder=f"{encoder.name}: {encoder.backbone.weights}",
-        kid=kid(x, y),
-        precision=precision,
-        recall=recall,
-        density=density,
-        coverage=coverage,
+        **likeness._asdict(),
         vendi_ratio=vendi_ratio(x, photographs.table["species"].to_numpy(), y, fake.table["species"].to_numpy()),
         copy_rate=float(copies.mean()),
         num_synthetic=len(fake),
@@ -144,37 +155,77 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
     )
 
 
+class Likeness(NamedTuple):
+    """How like two sets of features are; see ``EvaluateResult``."""
+
+    kid: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def compare(real: np.ndarray, fake: np.ndarray, k: int, progress: Advance | None = None) -> Likeness:
+    """KID, precision, recall, density and coverage, from one pass over all pairs.
+
+    Args:
+        real, fake: features, shapes (N, D) and (M, D), N and M larger than ``k``.
+        k: number of neighbours, at least 1. The manifold of a set is the union of balls around its rows that reach to their k-th neighbour.
+        progress: Called with a number of pairs after each block; ``num_pairs`` in all.
+    """
+    x, y = torch.from_numpy(real), torch.from_numpy(fake)
+    real_kernel, real_radii = _within(x, k, progress)
+    fake_kernel, fake_radii = _within(y, k, progress)
+    among_real = torch.zeros(len(y), dtype=torch.int64)  # for each synthetic image, the number of real neighbourhoods that it lies in
+    among_fake = torch.zeros(len(x), dtype=torch.bool)
+    nearest = torch.full((len(x),), torch.inf, dtype=torch.float64)
+    kernels = []
+    for rows, columns in _blocks(len(x), len(y)):
+        kernel, squared = _compare_rows(x[rows], y[columns])
+        kernels.append(float(kernel.sum()))
+        among_real[columns] += (squared < real_radii[rows, None]).sum(0)
+        among_fake[rows] |= (squared < fake_radii[None, columns]).any(1)
+        nearest[rows] = torch.minimum(nearest[rows], squared.amin(1))
+        if progress is not None:
+            progress(squared.numel())
+    return Likeness(
+        kid=real_kernel + fake_kernel - 2 * math.fsum(kernels) / (len(x) * len(y)),
+        precision=float((among_real > 0).double().mean()),
+        recall=float(among_fake.double().mean()),
+        density=float(among_real.double().mean() / k),
+        coverage=float((nearest < real_radii).double().mean()),
+    )
+
+
+def num_pairs(num_real: int, num_fake: int) -> int:
+    """Pairs that ``compare`` goes through: the total for a progress bar."""
+    within = sum((rows.stop - rows.start) * (columns.stop - columns.start) for n in (num_real, num_fake) for rows, columns in _triangle(n))
+    return within + num_real * num_fake
+
+
 def kid(x: np.ndarray, y: np.ndarray) -> float:
     """Kernel inception distance: the unbiased estimate of the squared MMD with k(a, b) = (a.b / D + 1)^3.
 
     Args:
         x, y: features, shapes (N, D) and (M, D), N and M at least 2. All pairs are used, not subsets, which gives the lowest variance.
     """
-    n, m, dim = len(x), len(y), x.shape[1]
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    xx, yy, xy = (((a @ b.T) / dim + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
-    within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
-    return float(within - 2 * xy.mean())
+    return compare(x, y, 1).kid
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
     """Improved precision and recall: fractions of ``fake`` within the manifold of ``real``, and of ``real`` within the manifold of ``fake``.
 
     Args:
-        real, fake: features, shapes (N, D) and (M, D), N and M larger than ``k``.
-        k: number of neighbours. The manifold is the union of balls around the rows that reach to their k-th neighbour.
+        real, fake, k: As in ``compare``.
     """
-    distances = _distances(real, fake)
-    precision = (distances < _radii(real, k)[:, None]).any(0).mean()
-    recall = (distances < _radii(fake, k)[None]).any(1).mean()
-    return float(precision), float(recall)
+    likeness = compare(real, fake, k)
+    return likeness.precision, likeness.recall
 
 
 def density_coverage(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
-    """Density and coverage; arguments as in ``precision_recall``."""
-    distances, radii = _distances(real, fake), _radii(real, k)
-    inside = distances < radii[:, None]
-    return float(inside.sum(0).mean() / k), float((distances.min(1) < radii).mean())
+    """Density and coverage; arguments as in ``compare``."""
+    likeness = compare(real, fake, k)
+    return likeness.density, likeness.coverage
 
 
 def vendi_score(features: np.ndarray) -> float:
@@ -232,15 +283,46 @@ def _same_mix(first: Collection, second: Collection, seed: int) -> tuple[np.ndar
     return np.sort(np.concatenate([empty, *rows[0]])), np.sort(np.concatenate([empty, *rows[1]]))
 
 
-def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Euclidean distances, float64, shape (len(x), len(y))."""
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    squared = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
-    return np.sqrt(np.maximum(squared, 0))
+def _blocks(num_rows: int, num_columns: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of a matrix of all pairs, row by row, each of at most ``BLOCK`` x ``BLOCK``: the whole matrix may not fit into memory."""
+    for row in range(0, num_rows, BLOCK):
+        for column in range(0, num_columns, BLOCK):
+            yield slice(row, min(row + BLOCK, num_rows)), slice(column, min(column + BLOCK, num_columns))
 
 
-def _radii(x: np.ndarray, k: int) -> np.ndarray:
-    """Distance from each row to its k-th neighbour (itself not counted)."""
-    distances = _distances(x, x)
-    np.fill_diagonal(distances, 0)
-    return np.partition(distances, k, axis=1)[:, k]
+def _triangle(num: int) -> Iterator[tuple[slice, slice]]:
+    """The blocks on and above the diagonal."""
+    return ((rows, columns) for rows, columns in _blocks(num, num) if rows.start <= columns.start)
+
+
+def _compare_rows(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Kernels and squared Euclidean distances of all pairs of rows: float64, shape (len(x), len(y)) each."""
+    x, y = x.double(), y.double()
+    product = x @ y.T
+    kernel = product / x.shape[1] + 1
+    kernel *= kernel * kernel
+    squared = product.mul_(-2).add_(x.square().sum(1)[:, None]).add_(y.square().sum(1)[None]).clamp_(min=0)
+    return kernel, squared
+
+
+def _within(x: Tensor, k: int, progress: Advance | None) -> tuple[float, Tensor]:
+    """Mean kernel of pairs of different rows, and the squared distance from each row to its k-th neighbour: float64, shape (len(x),)."""
+    nearest = torch.full((len(x), k), torch.inf, dtype=torch.float64)
+    kernels = []
+
+    def keep(rows: slice, squared: Tensor) -> None:
+        found = squared.topk(min(k, squared.shape[1]), dim=1, largest=False).values
+        nearest[rows] = torch.cat([nearest[rows], found], dim=1).topk(k, dim=1, largest=False).values
+
+    for rows, columns in _triangle(len(x)):
+        kernel, squared = _compare_rows(x[rows], x[columns])
+        if rows == columns:
+            kernels.append(float(kernel.sum() - kernel.trace()))
+            squared.fill_diagonal_(torch.inf)
+        else:
+            kernels.append(2 * float(kernel.sum()))
+            keep(columns, squared.T)
+        keep(rows, squared)
+        if progress is not None:
+            progress(squared.numel())
+    return math.fsum(kernels) / (len(x) * (len(x) - 1)), nearest.amax(1)

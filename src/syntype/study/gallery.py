@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from syntype.collection import Collection
-from syntype.files import write_json
+from syntype.errors import InputError
+from syntype.files import load_json, read_npz, write_json
 
 __all__ = ["Gallery", "collect_gallery"]
 
@@ -43,10 +44,17 @@ class Gallery:
 
     @classmethod
     def load(cls, folder: Path) -> Gallery:
-        """Read what ``save`` wrote."""
-        with np.load(folder / "gallery.npz", allow_pickle=False) as archive:
-            images = archive["images"]
-        return cls(images, **json.loads((folder / "gallery.json").read_text(encoding="utf-8")))
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        hint = "Continue the study with --resume, which writes it again."
+        arrays = read_npz(folder / "gallery.npz", "images")
+        if arrays is None:
+            raise InputError("is missing or damaged", hint, file=folder / "gallery.npz")
+        told = load_json(folder / "gallery.json", hint, {"species": list, "refused": dict, "notices": list, "sources": list})
+        return cls(arrays["images"], told["species"], told["refused"], told["notices"], told["sources"])
 
 
 def collect_gallery(real: Collection, curated: Collection, species: Sequence[str], size: int, *, per_row: int = 6, per_reason: int = 7) -> Gallery:

@@ -29,7 +29,7 @@ def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> Non
     Raises:
         LeakageError: leakage was found; the message names the first images.
     """
-    held = collection.where(collection.table["split"].notna())
+    held = collection.hashed().where(collection.table["split"].notna())
     table = held.table
     for column, what in (("group", "group"), ("sha256", "file content")):
         first = table.groupby(column)["split"].transform("first")
@@ -58,7 +58,8 @@ def check_synthetic(synthetic: Collection, real: Collection) -> None:
     Raises:
         LeakageError: leakage was found; the message names the first images.
     """
-    test, table = real.select(split="test"), synthetic.table
+    synthetic, test = synthetic.hashed(), real.hashed().select(split="test")
+    table = synthetic.table
     ids = set(test.table["image_id"])
     guilty = table["sha256"].isin(test.table["sha256"].dropna()).to_numpy(dtype=bool, copy=True)
     guilty |= table["parents"].map(lambda text: _mentions(text, ids)).to_numpy(dtype=bool)

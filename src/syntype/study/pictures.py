@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from syntype.collection.names import plot_label
 
 __all__ = ["data_uri", "plot_forest", "plot_tail"]
 
@@ -91,7 +94,15 @@ def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str
     axes.set_ylabel("training images")
     axes.set_xlim(-0.6, len(ordered) - 0.4)
     if len(ordered) <= 60:
-        axes.set_xticks(places, [entry["name"] for entry in ordered], rotation=60, ha="right", rotation_mode="anchor", style="italic", fontsize=7.5)
+        axes.set_xticks(
+            places,
+            [plot_label(entry["name"], any_font=True) for entry in ordered],
+            rotation=60,
+            ha="right",
+            rotation_mode="anchor",
+            style="italic",
+            fontsize=7.5,
+        )
     else:
         axes.set_xlabel(f"{len(ordered)} species, the most photographed first")
     axes.grid(axis="y", color=_FAINT, linewidth=0.6)
@@ -112,7 +123,8 @@ def _svg(figure: Any, axes: Any, name: str) -> str:
     axes.xaxis.label.set_color(_INK)
     axes.yaxis.label.set_color(_INK)
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the browser draws the text, with fonts of its own
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -14,8 +14,12 @@ from syntype.study.config import StudyConfig
 __all__ = ["limits", "provenance"]
 
 
-def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_trainings: int) -> list[str]:
-    """The limits of the study, one sentence each: questions that it cannot answer, in words for a biologist."""
+def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_trainings: int, left_out: str = "") -> list[str]:
+    """The limits of the study, one sentence each: questions that it cannot answer, in words for a biologist.
+
+    Args:
+        left_out: given images that were not used, by species, in words; empty if there are none.
+    """
     untested = sum(1 for entry in results["species"] if entry["offered"] and not entry["num_test"])
     trained = "only its last layer trained" if config.classifier.tune == "head" else "all its layers trained"
     sentences = [
@@ -36,6 +40,8 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_
             "Whether the generator of these synthetic images was trained on the test photographs: Syntype found no copies of them, but cannot check "
             "more. If it was, the verdict is not valid."
         )
+    if left_out:
+        sentences.append(f"Anything about synthetic images that were not used, because the photographs do not have their species: {left_out}.")
     if num_trainings == 1:
         sentences.append("How the result varies between trainings of the generator: it was trained once, and the intervals leave this variation out.")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from markupsafe import Markup
 
 from syntype.collection.bins import BINS
 from syntype.errors import InputError
-from syntype.files import atomic_write
+from syntype.files import atomic_write, load_json
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
 from syntype.study.pictures import data_uri, plot_forest, plot_tail
@@ -38,20 +37,33 @@ def write_report(study_folder: Path | str) -> Path:
         the path of the report.
 
     Raises:
-        InputError: the folder does not contain a finished study.
+        InputError: the folder does not contain a finished study, or its files are damaged.
     """
     folder = Path(study_folder)
     if not (folder / "results.json").is_file():
         raise InputError("holds no finished study (no results.json)", "Run the study to its end: syntype study COLLECTION --out FOLDER.", file=folder)
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    hint = "Continue the study with --resume, which writes it again."
+    results = load_json(folder / "results.json", hint, {"effects": dict, "rules": dict, "species": list, "verdict": dict})
     gallery = Gallery.load(folder)
+    try:
+        page = _page(results, gallery)
+    except Exception as error:  # every figure of the report is read here, and any of them may be missing or of another type
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"holds no results that this Syntype can show ({reason})", hint, file=folder) from None
+    path = folder / "report.html"
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def _page(results: dict[str, Any], gallery: Gallery) -> str:
     thumbnails = [data_uri(image) for image in gallery.images]
     environment = Environment(
         loader=PackageLoader("syntype.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(points=_points, percent=_percent, effect=_effect)
     effects, rules = results["effects"], results["rules"]
-    page = environment.get_template("report.html.j2").render(
+    return environment.get_template("report.html.j2").render(
         **results,
         forest=Markup(plot_forest(_bin_rows(results), minimum_effect=rules["minimum_effect"], name="forest")),
         against=Markup(plot_forest(_arm_rows(effects), minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
@@ -64,10 +76,6 @@ def write_report(study_folder: Path | str) -> Path:
         reason_words=REASONS,
         affected=sorted((entry for entry in results["species"] if entry["offered"]), key=lambda entry: (entry["num_train"], entry["name"])),
     )
-    path = folder / "report.html"
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
 
 
 def _bin_rows(results: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:

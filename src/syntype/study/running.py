@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +19,7 @@ import torch
 
 from syntype.collection import Collection
 from syntype.errors import TrainingError
-from syntype.files import write_npz
+from syntype.files import read_npz, write_npz
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
 from syntype.run import Run
 from syntype.study.analysis import Outcome
@@ -72,7 +73,7 @@ def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], co
     """
     (out / folder).mkdir(parents=True, exist_ok=True)
     task = _Task(real, synthetic, tuple(arms), config, out / folder, out / "features", tuple(splits))
-    remaining = [(number, arm.name) for number in range(config.seeds) for arm in arms if not task.file(arm.name, number).exists()]
+    remaining = [(number, arm.name) for number in range(config.seeds) for arm in arms if task.read(arm.name, number) is None]
     with run.progress("study", len(remaining)) as bar:
         if remaining:  # the first arm is trained in this process; it writes the features of the photographs to disk for the others
             trainer = _Trainer(task)
@@ -107,6 +108,10 @@ class _Task:
     def file(self, arm: str, number: int) -> Path:
         """The file with the predictions of an arm in repetition ``number``."""
         return self.folder / f"{re.sub('[^a-z]+', '-', arm)}-{number}.npz"
+
+    def read(self, arm: str, number: int) -> dict[str, np.ndarray] | None:
+        """The predictions of an arm in repetition ``number``; None if they are missing or damaged, so that the arm has to be trained."""
+        return read_npz(self.file(arm, number), "num_added", "steps", "seconds", *self.splits)
 
 
 class _Trainer:
@@ -143,7 +148,9 @@ class _Trainer:
 def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: int) -> Iterator[dict[str, Any]]:
     """Train the remaining arms, ``processes`` at a time, each with an equal part of the cores. Yields the results of ``_Trainer.train`` in order."""
     threads = max(1, (os.cpu_count() or 1) // processes)
-    with ProcessPoolExecutor(processes, get_context("spawn"), _start_process, (task, threads)) as pool:
+    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload([__name__, "timm"])  # imported once, by the process that the others are copied from
+    with ProcessPoolExecutor(processes, context, _start_process, (task, threads)) as pool:
         try:
             yield from pool.map(_train, *zip(*remaining, strict=True))
         except BaseException as error:
@@ -177,10 +184,7 @@ def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> Label
 
 
 def _load(task: _Task, arm: str) -> Outcome:
-    repetitions = []
-    for number in range(task.config.seeds):
-        with np.load(task.file(arm, number), allow_pickle=False) as archive:
-            repetitions.append({name: archive[name] for name in archive.files})
+    repetitions = [found for number in range(task.config.seeds) if (found := task.read(arm, number)) is not None]
     return Outcome(
         test=np.stack([one.get("test", np.empty(0, np.int64)) for one in repetitions]),
         val=np.stack([one["val"] for one in repetitions]),

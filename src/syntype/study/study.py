@@ -161,7 +161,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         "curation": {"offered": int(offered.sum()), "accepted": int(accepted.sum()), "refused": refused},
         "minutes": synthetic.minutes + sum(outcome.seconds for outcome in outcomes.values()) / 60,
         "species_not_shown": len(affected) - len(shown),
-        "limits": limits(results, config, is_given=synthetic.is_given, num_trainings=synthetic.num_trainings),
+        "limits": limits(results, config, is_given=synthetic.is_given, num_trainings=synthetic.num_trainings, left_out=synthetic.left_out),
         "provenance": provenance(collection, synthetic.origin, config),
     }
     collect_gallery(collection, used.curated[0], shown, config.size).save(out)

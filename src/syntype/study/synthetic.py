@@ -9,7 +9,6 @@ OUT/done/NAME.json      written when the folder NAME is complete, with the secon
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -20,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from syntype.collection import Collection
+from syntype.collection.names import count_unknown
 from syntype.curation import curate
 from syntype.errors import CollectionError, UnknownNameError
-from syntype.files import write_json
+from syntype.files import read_json_object, write_json
 from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
 from syntype.run import Run
 from syntype.study.config import StudyConfig
@@ -73,6 +73,7 @@ class SyntheticSets:
         num_trainings: number of times that the generator was trained.
         is_given: True if a collection was given, so that nothing is known about its generator.
         minutes: time for training, generating and curating.
+        left_out: given images that are not used, by species, in words; empty if all are used.
     """
 
     curated: tuple[Collection, ...]
@@ -82,6 +83,7 @@ class SyntheticSets:
     num_trainings: int
     is_given: bool
     minutes: float
+    left_out: str = ""
 
     def at_ratio(self, ratio: float, real: Collection) -> SyntheticSets:
         """The same sets, with only the first images of each species: at most ``ratio`` times its number of real training images."""
@@ -112,7 +114,10 @@ def find_source(real: Collection, config: StudyConfig) -> SyntheticSource:
         counts = given.counts()
         num_planned = np.array([counts.get(name, 0) for name in real.species], dtype=np.int64)
         if not num_planned.any():
-            raise CollectionError(f"{real.root}: no species would get synthetic images: the synthetic collection has none of its species.")
+            raise CollectionError(
+                f"{real.root}: no species would get synthetic images: the synthetic collection has none of its species, but "
+                f"{_not_used(given, real) or 'no images'}."
+            )
         return SyntheticSource(num_planned, given=given)
     if Path(config.generator).is_dir():
         generator = load_generator(Path(config.generator))
@@ -143,6 +148,9 @@ def prepare_synthetic(real: Collection, source: SyntheticSource, config: StudyCo
         settings = {"family": family, "size": config.size, "seed": config.seed_of(number), "device": config.device, "minutes": minutes}
         return steps.do(name, lambda folder: _train(real, TrainConfig.parse(settings), folder, run), continues=True)
 
+    left_out = "" if source.given is None else _not_used(source.given, real)
+    if left_out:
+        run.say(f"Not used, as the photographs do not have their species: {left_out}")
     if source.given is not None:
         curated = (_curate_given(real, source.given, config, steps),) * config.seeds
         origin, num_trainings = f"existing synthetic collection “{source.given.name}” ({source.given.root})", 1
@@ -160,7 +168,7 @@ def prepare_synthetic(real: Collection, source: SyntheticSource, config: StudyCo
         ids = ", ".join(generator.generator_id for generator in generators)
         origin, num_trainings = f"generator family “{generators[0].family}” ({how}), id {ids}", len(generators)
     collage = trained("collage", "collage", 0, None) if with_collage else None
-    return SyntheticSets(curated, source.num_planned, collage, origin, num_trainings, source.given is not None, steps.minutes())
+    return SyntheticSets(curated, source.num_planned, collage, origin, num_trainings, source.given is not None, steps.minutes(), left_out)
 
 
 def label_positions(collection: Collection, species: tuple[str, ...]) -> np.ndarray:
@@ -212,10 +220,21 @@ def _generate_and_curate(
     return _curate(real, needed, f"curated-{number}", config, steps)
 
 
+def _not_used(given: Collection, real: Collection) -> str:
+    """The given images whose species the photographs do not have, by number and species; empty if there are none."""
+    species = given.table["species"]
+    unnamed, unknown = int(species.isna().sum()), count_unknown(species.value_counts().to_dict(), real.species)
+    return ", ".join(part for part in (unknown, f"{unnamed:,} without a species" if unnamed else "") if part)
+
+
 def _curate_given(real: Collection, given: Collection, config: StudyConfig, steps: _Steps) -> Collection:
-    """The given images of species that the photographs have, curated. If they already have verdicts, these are kept."""
+    """The given images of species that the photographs have, curated unless a curation against these photographs has judged all of them.
+
+    An expert's verdicts alone are no curation: they stand, and the other images are judged by the filters.
+    """
     known = given.where(given.table["species"].isin(real.species))
-    return known if known.table["verdict"].notna().any() else _curate(real, known, "curated", config, steps)
+    judged = known.table["verdict"].notna() & known.table["nearest_real_id"].isin(real.table["image_id"])
+    return known if judged.all() else _curate(real, known, "curated", config, steps)
 
 
 def _curate(real: Collection, synthetic: Collection, name: str, config: StudyConfig, steps: _Steps) -> Collection:
@@ -248,4 +267,5 @@ class _Steps:
 
     def minutes(self) -> float:
         """Total time of all steps."""
-        return sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in (self.out / "done").glob("*.json")) / 60
+        seconds = [read_json_object(path).get("seconds") for path in (self.out / "done").glob("*.json")]
+        return sum(time for time in seconds if isinstance(time, float)) / 60

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -28,17 +29,19 @@ from syntype.compute.tensors import to_uint8
 from syntype.errors import InputError, TrainingError, UnsupportedError, require_known
 from syntype.generators import Generator
 from syntype.generators.contract import Adapts
-from syntype.recipe import Settings
+from syntype.recipe import Seed, Settings
 from syntype.run import Run
 from syntype.synthesis.provenance import NOTICE, Provenance, read_provenance, write_image
 
-__all__ = ["DrawConfig", "DrawResult", "Job", "draw_collection", "image_seed", "licence_of", "provenance_of", "require_species", "slug", "suffix"]
+__all__ = [
+    "DrawConfig", "DrawResult", "Job", "Jobs", "draw_collection", "image_seed", "licence_of", "provenance_of", "require_species", "slug", "suffix",
+]  # fmt: skip
 
 
 class DrawConfig(Settings):
     """Settings of every stage that generates images."""
 
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed from which the seed of every image is derived (``image_seed``)."""
     format: Literal["png", "jpeg"] = "png"
     """File format of the images."""
@@ -101,6 +104,28 @@ class Job:
 
 
 JobT = TypeVar("JobT", bound=Job)
+
+
+class Jobs(Sequence[JobT]):
+    """Jobs that are made when they are asked for, so that a hundred thousand of them take no time before the first image, and no memory.
+
+    Args:
+        num: Number of jobs.
+        make: Returns the job at a position, 0 <= position < ``num``.
+    """
+
+    def __init__(self, num: int, make: Callable[[int], JobT]) -> None:
+        self._num, self._make = num, make
+
+    def __len__(self) -> int:
+        return self._num
+
+    def __getitem__(self, position: Any) -> Any:
+        """The job at a position, or those of a slice."""
+        places = range(self._num)[position]
+        return self._make(places) if isinstance(places, int) else [self._make(place) for place in places]
+
+
 ResultT = TypeVar("ResultT", bound=DrawResult)
 
 
@@ -153,8 +178,13 @@ def provenance_of(generator: Generator, species: str, seed: int, controls: dict[
         controls: Additional arguments of ``sample``; converted to JSON values.
         digital_source_type: ``TRAINED`` or ``EDITED``.
     """
-    software = f"Syntype {metadata.version('syntype')}"
-    return Provenance(generator.generator_id, generator.family, species, seed, json.loads(json.dumps(controls)), digital_source_type, software)
+    return Provenance(generator.generator_id, generator.family, species, seed, json.loads(json.dumps(controls)), digital_source_type, _software())
+
+
+@cache
+def _software() -> str:
+    """Name and version of this software. Looking up the version reads the metadata of all installed packages, so it is done once."""
+    return f"Syntype {metadata.version('syntype')}"
 
 
 def licence_of(licences: Iterable[str]) -> str | None:
@@ -209,8 +239,6 @@ def draw_collection(
         KeyboardInterrupt: After Ctrl-C, once the collection of the finished images is written.
     """
     earlier = _earlier_rows(out, jobs)
-    for folder in {(out / job.file_name).parent for job in jobs}:
-        folder.mkdir(parents=True, exist_ok=True)
     rows: dict[int, dict[str, Any]] = {}
     num_kept = 0
     start = time.monotonic()
@@ -225,19 +253,25 @@ def draw_collection(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, run.progress("generate", len(jobs)) as bar:
         pending: deque[tuple[int, Future[dict[str, Any]]]] = deque()
         try:
-            for position, row in enumerate(pool.map(lambda job: _existing_row(out, job), jobs)):
+            there = _file_names(out)
+            known = [position for position in range(len(jobs)) if jobs[position].file_name in there] if there else []
+            for position, row in zip(known, pool.map(lambda position: _existing_row(out, jobs[position]), known), strict=True):
                 if row is not None:
                     before = earlier.get(row["file_name"], {})
                     rows[position] = row if before.get("sha256") != row["sha256"] else before | row  # with the verdicts of experts
             num_kept = len(rows)
             bar.advance(num_kept)
+            made: set[Path] = set()
             todo = [position for position in range(len(jobs)) if position not in rows]
             start = time.monotonic()
             for at in range(0, len(todo), config.batch_size):
                 batch = todo[at : at + config.batch_size]
-                images = _finite(draw([jobs[position] for position in batch]), generator)
-                for position, image in zip(batch, images, strict=True):
-                    pending.append((position, pool.submit(_write, image, out, jobs[position], config.quality)))
+                asked = [jobs[position] for position in batch]
+                for folder in {(out / job.file_name).parent for job in asked} - made:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    made.add(folder)
+                for position, job, image in zip(batch, asked, _finite(draw(asked), generator), strict=True):
+                    pending.append((position, pool.submit(_write, image, out, job, config.quality)))
                 _collect(pending, rows, leave=2 * config.batch_size)  # so that generating never runs far ahead of a slow disk
                 bar.advance(len(batch))
             _collect(pending, rows)
@@ -284,6 +318,11 @@ def _finite(images_NCHW: Tensor, generator: Generator) -> np.ndarray:
 
 def _write(image: np.ndarray, out: Path, job: Job, quality: int) -> dict[str, Any]:
     return _row(write_image(image, out / job.file_name, job.provenance, quality=quality), job)
+
+
+def _file_names(out: Path) -> set[str]:
+    """Names of the images that an earlier run left, relative to ``out``; empty in a new folder."""
+    return {path.relative_to(out).as_posix() for path in (out / "images").rglob("*.*")}
 
 
 def _existing_row(out: Path, job: Job) -> dict[str, Any] | None:

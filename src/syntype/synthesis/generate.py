@@ -13,6 +13,7 @@ from syntype.synthesis._drawing import (
     DrawConfig,
     DrawResult,
     Job,
+    Jobs,
     draw_collection,
     image_seed,
     licence_of,
@@ -75,15 +76,13 @@ def generate(generator: Generator, config: GenerateConfig, out: Path | str, run:
     require_species(generator, names)
     generator.check_controls(config.controls)  # raises before anything is written
     source_type, licence = family(generator.family).digital_source_type, licence_of(generator.licences)
-    jobs = [
-        Job(
-            f"images/{slug(name)}/{slug(name)}-{index:06d}.{suffix(config)}",
-            provenance_of(generator, name, image_seed(config.seed, name, index), config.controls, source_type),
-            licence,
-        )
-        for name in names
-        for index in range(config.num)
-    ]
+
+    def job(position: int) -> Job:
+        name, index = names[position // config.num], position % config.num
+        provenance = provenance_of(generator, name, image_seed(config.seed, name, index), config.controls, source_type)
+        return Job(f"images/{slug(name)}/{slug(name)}-{index:06d}.{suffix(config)}", provenance, licence)
+
+    jobs = Jobs(len(names) * config.num, job)
 
     def draw(batch: list[Job]) -> Tensor:
         return generator.sample([job.provenance.species for job in batch], [job.provenance.seed for job in batch], **config.controls)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from syntype.collection.names import drawn_name
+
 __all__ = ["labelled_grid"]
 
 
@@ -24,6 +26,7 @@ def labelled_grid(images: np.ndarray, rows: Sequence[str], columns: Sequence[str
     from matplotlib.font_manager import findfont  # slow to import
 
     height, width = images.shape[1:3]
+    rows, columns = [drawn_name(name) for name in rows], [drawn_name(name) for name in columns]
     font = ImageFont.truetype(findfont("DejaVu Sans"), max(12, height // 6))  # the font of matplotlib: Pillow's default font drops spaces
     gap = height // 8
     left = max((round(font.getlength(name)) for name in rows), default=0) + 2 * gap

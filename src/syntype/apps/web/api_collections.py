@@ -14,12 +14,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from syntype.apps.web.catalogue import FILTERS, Index
 from syntype.apps.web.generators import matching
 from syntype.apps.web.requests import Slug, UploadId
-from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
 from syntype.apps.web.thumbnails import squared, thumbnail
 from syntype.apps.web.uploads import RefusedFile, UploadResult
 from syntype.collection import Collection
@@ -61,6 +60,8 @@ class CollectionSummary(BaseModel):
     origins: dict[str, int]
     verdicts: dict[str, int]
     cover: list[CoverImage]
+    damaged: str | None = None
+    """What is wrong with its folder, in a list; then the other values say nothing."""
 
 
 class CollectionDetail(CollectionSummary):
@@ -146,8 +147,13 @@ def _summary(studio: Studio, name: str) -> dict[str, Any]:
 
 @router.get("/collections")
 def list_collections(studio: CurrentStudio) -> list[CollectionSummary]:
-    """All collections of the workspace."""
-    return [CollectionSummary(**_summary(studio, name)) for name in studio.workspace.slugs("collections")]
+    """All collections of the workspace; damaged ones say what is wrong."""
+    blank: dict[str, Any] = {"num_images": 0, "num_species": 0, "origins": {}, "verdicts": {}, "cover": []}
+
+    def show(studio: Studio, name: str) -> CollectionSummary:
+        return CollectionSummary(**_summary(studio, name))
+
+    return listed(studio, "collections", show, lambda name, why: CollectionSummary(name=name, **blank, damaged=why))
 
 
 @router.get("/collections/{name}")
@@ -172,13 +178,7 @@ def list_images(
     return ImagePage(total=len(positions), offset=offset, images=[image_row(row) for row in index.rows(positions[offset : offset + limit])])
 
 
-@router.get("/collections/{name}/images/{image_id}")
-def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageRow:
-    """One image."""
-    return image_row(_index(studio, name).image(image_id))
-
-
-@router.get("/collections/{name}/images/{image_id}/thumbnail", response_class=FileResponse)
+@router.get("/collections/{name}/images/{image_id:path}/thumbnail", response_class=FileResponse)
 def show_thumbnail(
     studio: CurrentStudio,
     name: Slug,
@@ -193,19 +193,26 @@ def show_thumbnail(
     return image_answer(path, for_ever=version is not None and version == image["sha256"])
 
 
-@router.get("/collections/{name}/images/{image_id}/file", response_class=FileResponse)
+@router.get("/collections/{name}/images/{image_id:path}/file", response_class=FileResponse)
 def show_file(studio: CurrentStudio, name: Slug, image_id: ImageId) -> FileResponse:
     """The image file as it is."""
     index = _index(studio, name)
     return image_answer(index.file(index.image(image_id)))
 
 
-@router.get("/collections/{name}/images/{image_id}/square", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.get("/collections/{name}/images/{image_id:path}/square", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def show_square(studio: CurrentStudio, name: Slug, image_id: ImageId) -> Response:
     """The square of the image that generators see, 512 pixels wide."""
     index = _index(studio, name)
     image = index.image(image_id)
     return Response(squared(index.file(image), 512, image["box"]), media_type="image/png")
+
+
+# Behind the routes of its file and pictures, because an id may hold slashes.
+@router.get("/collections/{name}/images/{image_id:path}")
+def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageRow:
+    """One image."""
+    return image_row(_index(studio, name).image(image_id))
 
 
 @router.get("/collections/{name}/long-tail", response_class=FileResponse)
@@ -236,7 +243,7 @@ def list_duplicates(studio: CurrentStudio, name: Slug, offset: Offset = 0, limit
 
 @router.get("/collections/{name}/species")
 def search_collection_species(
-    studio: CurrentStudio, name: Slug, query: Annotated[str, Query(max_length=200)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
+    studio: CurrentStudio, name: Slug, query: Annotated[str, Query(max_length=300)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
 ) -> list[SpeciesCount]:
     """Species whose names hold every word of the query, commonest first."""
     counts = _index(studio, name).facets["species"]
@@ -250,9 +257,9 @@ def list_refused(studio: CurrentStudio, name: Slug, limit: Annotated[int, Query(
     path = studio.workspace.find("collections", name) / "refused.csv"
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = islice(csv.DictReader(file), limit)
-        return [RefusedFile(file=Path(row["file"] or "").name, reason=row["reason"] or "", hint=row["hint"] or "") for row in rows]
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):  # a damaged list is shown as far as it goes
+        rows = list(islice(csv.DictReader(line.replace("\0", "") for line in file), limit))
+    return [RefusedFile(file=Path(row.get("file") or "").name, reason=row.get("reason") or "", hint=row.get("hint") or "") for row in rows]
 
 
 @router.post("/uploads", status_code=201, tags=["uploads"])
@@ -291,12 +298,12 @@ async def send_file(
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
-    with studio.uploads.receiving(upload) as folder:
+    async with studio.uploads.receiving(upload) as folder:
         received = 0
         with (folder / "received").open("xb") as file:
             async for chunk in request.stream():
                 received += len(chunk)
                 if received > limit:
                     raise too_large
-                await run_in_threadpool(file.write, chunk)
-        return await run_in_threadpool(studio.uploads.take, upload, folder / "received", name, species)
+                await studio.uploads.write(file, chunk)
+        return await studio.uploads.check(upload, folder / "received", name, species)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species
 from syntype.apps.web.progress import latest_events, now, pictures, preview
+from syntype.apps.web.progress import picture as find_picture
 from syntype.apps.web.requests import JobRequest, Slug
-from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
-from syntype.errors import CollectionError, UnknownNameError
-from syntype.files import read_json_object
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
+from syntype.errors import CollectionError, InputError, UnknownNameError
+from syntype.files import load_json
 from syntype.generators.registry import list_families
 
 __all__ = ["JobNumber", "router"]
@@ -71,6 +71,8 @@ class GeneratorSummary(BaseModel):
     terms: list[str]
     preview: bool
     """Whether there is a preview picture."""
+    damaged: str | None = None
+    """What is wrong with its folder, in a list; then the other values say nothing."""
 
 
 class StudySummary(BaseModel):
@@ -79,6 +81,8 @@ class StudySummary(BaseModel):
     name: str
     verdict: str | None
     sentence: str | None
+    damaged: str | None = None
+    """What is wrong with its folder, in a list."""
 
 
 class ExportSummary(BaseModel):
@@ -88,17 +92,22 @@ class ExportSummary(BaseModel):
     file: str
     num_images: int
     num_bytes: int
+    damaged: str | None = None
+    """What is wrong with its folder, in a list; then the other values say nothing."""
 
 
-def _pictures(studio: Studio, number: int) -> dict[str, FilePath]:
-    folder = studio.queue.result_folder(studio.queue.get(number))
-    return {} if folder is None else pictures(folder)
+_NOW: dict[str, tuple[type, ...]] = {"doing": (str,), "done": (int, float), "total": (int, float), "seconds_left": (int, float)}
+"""What ``now.json`` tells of a running job, and the types; it may be damaged."""
+
+
+def _typed(value: Any, kinds: tuple[type, ...]) -> Any:
+    return value if isinstance(value, kinds) and not isinstance(value, bool) else None
 
 
 def _job(studio: Studio, row: Row[Any]) -> Job:
     folder = studio.queue.result_folder(row) if row.status == "running" else None
     running = {} if folder is None else now(folder)
-    told = {key: running.get(key) for key in ("doing", "done", "total", "seconds_left")}
+    told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
     result = None if row.result is None else json.loads(studio.workspace.show(json.dumps(row.result)))
     return Job(
         id=row.id, kind=row.kind, name=row.slug, request=row.request, status=row.status, message=row.message, result=result,
@@ -157,16 +166,18 @@ def show_events(studio: CurrentStudio, number: JobNumber, limit: Annotated[int, 
 @router.get("/jobs/{number}/pictures")
 def list_pictures(studio: CurrentStudio, number: JobNumber) -> list[str]:
     """Names of the job's pictures so far: previews (latest first), overviews, and the newest images."""
-    return list(_pictures(studio, number))
+    folder = studio.queue.result_folder(studio.queue.get(number))
+    return [] if folder is None else pictures(folder)
 
 
 @router.get("/jobs/{number}/pictures/{picture}", response_class=FileResponse)
 def show_picture(studio: CurrentStudio, number: JobNumber, picture: str) -> FileResponse:
     """One of these pictures."""
-    found = _pictures(studio, number)
-    if picture not in found:
-        raise UnknownNameError("picture", picture[:80], found)
-    return image_answer(studio.workspace.inside(found[picture]))
+    folder = studio.queue.result_folder(studio.queue.get(number))
+    path = None if folder is None else find_picture(folder, picture)
+    if path is None:
+        raise UnknownNameError("picture", picture[:80], ())
+    return image_answer(studio.workspace.inside(path))
 
 
 @router.get("/families", tags=["generators"])
@@ -177,15 +188,21 @@ def list_generator_families() -> list[Family]:
 
 @router.get("/generators", tags=["generators"])
 def list_generators(studio: CurrentStudio) -> list[GeneratorSummary]:
-    """All trained generators of the workspace."""
-    return [show_generator(studio, name) for name in studio.workspace.slugs("generators")]
+    """All trained generators of the workspace; damaged ones say what is wrong."""
+    blank: dict[str, Any] = {"generator_id": None, "family": None, "abilities": [], "size": None, "num_species": 0, "adapted_to": [], "steps": None}
+    blank |= {"collection": None, "licences": [], "terms": [], "preview": False}
+    return listed(studio, "generators", show_generator, lambda name, why: GeneratorSummary(name=name, **blank, damaged=why))
 
 
 @router.get("/generators/{name}", tags=["generators"])
 def show_generator(studio: CurrentStudio, name: Slug) -> GeneratorSummary:
     """One generator."""
     folder = studio.workspace.find("generators", name)
-    return GeneratorSummary(**describe_generator(folder), preview=preview(folder) is not None)
+    try:
+        return GeneratorSummary(**describe_generator(folder), preview=preview(folder) is not None)
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise CollectionError(f"{folder / 'generator.json'}: is damaged ({key}: {error.errors()[0]['msg']}). Train or adapt it again.") from None
 
 
 @router.get("/generators/{name}/preview", tags=["generators"], response_class=FileResponse)
@@ -207,15 +224,18 @@ def search_generator_species(
 
 @router.get("/studies", tags=["studies"])
 def list_studies(studio: CurrentStudio) -> list[StudySummary]:
-    """All finished studies."""
-    return [show_study(studio, name) for name in studio.workspace.slugs("studies")]
+    """All finished studies; damaged ones say what is wrong."""
+    return listed(studio, "studies", show_study, lambda name, why: StudySummary(name=name, verdict=None, sentence=None, damaged=why))
 
 
 @router.get("/studies/{name}", tags=["studies"])
 def show_study(studio: CurrentStudio, name: Slug) -> StudySummary:
     """One study's verdict."""
-    verdict = read_json_object(studio.workspace.find("studies", name) / "results.json").get("verdict", {})
-    return StudySummary(name=name, verdict=verdict.get("word"), sentence=verdict.get("sentence"))
+    file, hint = studio.workspace.find("studies", name) / "results.json", "Continue the study with --resume, which writes it again."
+    verdict = load_json(file, hint, {"verdict": dict})["verdict"]
+    if not isinstance(verdict.get("word"), str) or not isinstance(verdict.get("sentence"), str):
+        raise InputError("is damaged: 'verdict' is not complete", hint, file=file)
+    return StudySummary(name=name, verdict=verdict["word"], sentence=verdict["sentence"])
 
 
 @router.get("/studies/{name}/report", tags=["studies"], response_class=FileResponse)
@@ -231,8 +251,8 @@ def show_report(studio: CurrentStudio, name: Slug) -> FileResponse:
 
 @router.get("/exports", tags=["exports"])
 def list_exports(studio: CurrentStudio) -> list[ExportSummary]:
-    """All finished exports."""
-    return [_export(studio, name) for name in studio.workspace.slugs("exports")]
+    """All finished exports; damaged ones say what is wrong."""
+    return listed(studio, "exports", _export, lambda name, why: ExportSummary(name=name, file="", num_images=0, num_bytes=0, damaged=why))
 
 
 @router.get("/exports/{name}/file", tags=["exports"], response_class=FileResponse)
@@ -250,5 +270,5 @@ def _export(studio: Studio, name: str) -> ExportSummary:
     try:
         told = json.loads((studio.workspace.find("exports", name) / "export.json").read_text(encoding="utf-8"))
         return ExportSummary(name=name, **told)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         raise CollectionError(f"export {name!r}: its export.json is damaged. Export the collection again.") from None

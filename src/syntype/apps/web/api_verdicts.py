@@ -52,7 +52,7 @@ class NextImages(BaseModel):
 class NewVerdict(BaseModel):
     """A decision. ``key`` makes it safe to send again after a lost answer: the same key counts once."""
 
-    image_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    image_id: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     reviewer: Reviewer
     decision: Decision
     reason: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] | None = None

@@ -23,7 +23,7 @@ from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.security import COOKIE, SESSION_SECONDS, SecurityMiddleware, Sessions
+from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions
 from syntype.apps.web.store import Store
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.uploads import Uploads
@@ -65,8 +65,8 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     reviews = Reviews(store, workspace)
     uploads = Uploads(workspace, config.limits, store)
     queue = Queue(store, workspace, reviews, uploads, config.jobs)
-    sessions = Sessions(workspace.root / ".session-key", config.token)
-    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions)
+    sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
+    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -90,7 +90,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     app.add_exception_handler(HTTPException, _handle_http)
     for kind in (OSError, DBAPIError, Exception):  # the first two so that a full disk is not logged as a fault of the program
         app.add_exception_handler(kind, _handle_unexpected)
-    return SecurityMiddleware(app, config, sessions)
+    return SecurityMiddleware(app, config, sessions, guesses)
 
 
 @_sessions.get("")
@@ -103,17 +103,22 @@ def show_session(request: Request, response: Response, studio: CurrentStudio) ->
 
 
 @_sessions.post("")
-async def sign_in(sign_in: SignIn, response: Response, studio: CurrentStudio) -> Session:
+async def sign_in(request: Request, sign_in: SignIn, response: Response, studio: CurrentStudio) -> Session:
     """Sign in with the token."""
+    if studio.config.token is not None and studio.guesses.too_many(request.scope):
+        raise HTTPException(429, TOO_MANY_GUESSES)
     if studio.config.token is None or not hmac.compare_digest(sign_in.token.encode(), studio.config.token.encode()):
-        await asyncio.sleep(0.5)  # slows down guessing
+        studio.guesses.wrong(request.scope)
         raise HTTPException(403, "this is not the Studio's token. The token was shown when the server was first started with it.")
     return Session(signed_in=True, csrf=studio.sessions.csrf(_begin(studio, response)))
 
 
 @_sessions.delete("", status_code=204)
-def sign_out(response: Response) -> None:
-    """Forget the session in this browser."""
+def sign_out(request: Request, response: Response, studio: CurrentStudio) -> None:
+    """End the session. Its cookie, and copies of it, are of no use afterwards."""
+    visitor = request.state.visitor
+    if visitor is not None and visitor.session is not None:
+        studio.sessions.end(visitor.session)
     response.delete_cookie(COOKIE)
 
 

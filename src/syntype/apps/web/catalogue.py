@@ -17,9 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from syntype.collection.table import COLUMNS
+from syntype.collection import Collection
+from syntype.collection.columns import COLUMNS, TABLE
 from syntype.errors import CollectionError, UnknownNameError, require_known
 
 __all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
@@ -30,7 +30,6 @@ _READ = (*FILTERS, "image_id", "file_name", "width", "height", "sha256", "box", 
 _SUMMED = ("species", "origin", "verdict", "image_id", "sha256")
 _KEPT = 8
 _COVER = 4
-_TABLE = "metadata.parquet"
 _NONE = "none"
 
 
@@ -139,13 +138,13 @@ class Catalogue:
         """The index of a collection as it is on the disk now.
 
         Raises:
-            CollectionError: the table cannot be read.
+            CollectionError: the collection is damaged.
         """
         with _readable(folder), self._lock:
             stamp = _stamp(folder)
             known = self._indexes.get(folder)
             if known is None or known.stamp != stamp:
-                known = Index(folder, _read(folder / _TABLE, _READ), stamp)
+                known = Index(folder, _read(folder, _READ), stamp)
             self._indexes[folder] = known
             self._indexes.move_to_end(folder)
             while len(self._indexes) > _KEPT:
@@ -153,17 +152,17 @@ class Catalogue:
             return known
 
     def summary(self, folder: Path) -> Summary:
-        """What a list says of a collection; of its table a few columns are read, only when it has changed, and they are not kept.
+        """What a list says of a collection; its table is read only when it has changed, and is not kept.
 
         Raises:
-            CollectionError: the table cannot be read.
+            CollectionError: the collection is damaged.
         """
         with _readable(folder):
             stamp = _stamp(folder)
             known = self._summaries.get(folder)
             if known is not None and known[0] == stamp:
                 return known[1]
-            index = Index(folder, _read(folder / _TABLE, _SUMMED), stamp)
+            index = Index(folder, _read(folder, _SUMMED), stamp)
         rows = index.rows(_spread(index.table["species"].to_pylist()))
         cover = tuple((row["image_id"], row["sha256"]) for row in rows)
         species = index.count("species").keys() - {_NONE}
@@ -182,8 +181,9 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _stamp(folder: Path) -> tuple[int, int]:
-    state = (folder / _TABLE).stat()
-    return state.st_mtime_ns, state.st_size
+    """What changes when the table or the description is written again."""
+    states = [(folder / name).stat() for name in (TABLE, "collection.json")]
+    return sum(state.st_mtime_ns for state in states), sum(state.st_size for state in states)
 
 
 def _spread(species: list[str | None]) -> list[int]:
@@ -196,10 +196,8 @@ def _spread(species: list[str | None]) -> list[int]:
     return sorted(list(dict.fromkeys([*first.values(), *range(min(len(species), 2 * _COVER))]))[:_COVER])
 
 
-def _read(file: Path, names: tuple[str, ...]) -> pa.Table:
-    with pq.ParquetFile(file) as source:  # read_table would import all of pyarrow.dataset first
-        there = set(source.schema_arrow.names)
-        table = source.read(columns=[name for name in names if name in there], use_threads=False)
-    columns = {name: table[name] if name in there else pa.nulls(table.num_rows) for name in names}
+def _read(folder: Path, names: tuple[str, ...]) -> pa.Table:
+    """Columns of a collection's table, checked as every command checks them."""
+    table = Collection.open(folder, hashes=False).table
     kinds = {"Float64": pa.float64(), "Int32": pa.int32(), "string": pa.string()}
-    return pa.table({name: column.cast(kinds[COLUMNS[name]]) for name, column in columns.items()}).combine_chunks()
+    return pa.table({name: pa.array(table[name], type=kinds[COLUMNS[name]]) for name in names}).combine_chunks()

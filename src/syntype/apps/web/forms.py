@@ -40,7 +40,8 @@ _NEEDS_NO_COLLECTION = ("adapt", "generate", "blend")
 @router.get("/new/{kind}")
 def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Response:
     """The form for one kind of job; the query of the address sets default values."""
-    known, collections = list_generators(studio), list_collections(studio)
+    known = [item for item in list_generators(studio) if item.damaged is None]
+    collections = [item for item in list_collections(studio) if item.damaged is None]
     generators = [item for item in known if kind not in _NEEDS_ABILITY or kind in item.abilities]
     lacks = None
     if kind in _NEEDS_GENERATOR and not generators:

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from syntype.errors import CollectionError
-from syntype.files import read_json_object
+from syntype.files import load_json
 
 __all__ = ["describe_generator", "generator_species", "matching", "search_species"]
 
 
+_AGAIN = "Copy the generator's folder again from where it came, or train it again."
+_VERSION = 1
+
+
 def _read(folder: Path) -> dict[str, Any]:
-    info = read_json_object(folder / "generator.json")
-    if isinstance(info.get("species"), list):
-        return info
-    raise CollectionError(f"generator {folder.name!r}: its generator.json is missing or damaged. Train or adapt it again.")
+    info = load_json(folder / "generator.json", _AGAIN, {"species": list}, {"config": dict, "adapters": list, "schema_version": int})
+    if info.get("schema_version", _VERSION) != _VERSION:
+        raise CollectionError(f"{folder}: has schema version {info['schema_version']}; this Syntype reads {_VERSION}. Update Syntype.")
+    return info
 
 
 def generator_species(folder: Path) -> list[str]:
@@ -27,7 +31,7 @@ def generator_species(folder: Path) -> list[str]:
 def describe_generator(folder: Path) -> dict[str, Any]:
     """Identity, family, abilities, size of its images in pixels, species, those adapted to, training, licences and terms of its photographs."""
     info = _read(folder)
-    adapters = [str(adapter.get("species")) for adapter in info.get("adapters", [])]
+    adapters = [str(adapter.get("species")) for adapter in info.get("adapters", []) if isinstance(adapter, dict)]
     return {
         "name": folder.name,
         "generator_id": info.get("generator_id"),

@@ -30,6 +30,16 @@ class Limits(Settings):
     """Largest compression ratio of a file in a zip; photographs are already compressed."""
     json_bytes: int = Field(1_000_000, ge=1)
     """Largest body of any other request."""
+    head_seconds: float = Field(20, gt=0)
+    """Longest time in which the headers of a request must arrive; then the connection is closed."""
+    wait_seconds: float = Field(30, gt=0)
+    """Longest wait for the next part of a request's body."""
+    body_rate: int = Field(2_000, ge=0)
+    """Fewest bytes a second of a body that takes longer than ``wait_seconds``."""
+    check_seconds: float = Field(900, gt=0)
+    """Longest time that checking the photographs of one zip may take."""
+    receiving: int = Field(64, ge=1)
+    """Most files that are received at the same time."""
 
 
 class StudioConfig(Settings):

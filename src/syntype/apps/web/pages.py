@@ -113,7 +113,7 @@ def grid(request: Request, studio: CurrentStudio, name: Slug, chosen: Filters, o
     return render(request, "grid", **shown)
 
 
-@router.get("/collections/{name}/images/{image_id}")
+@router.get("/collections/{name}/images/{image_id:path}")
 def image(request: Request, studio: CurrentStudio, name: Slug, image_id: str) -> Response:
     """One image, large, and what is known of it."""
     return render(request, "image", name=name, image=show_image(studio, name, image_id), reference=studio.workspace.reference(name))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
 from syntype.files import read_json_object
 from syntype.run import parse_events
 
-__all__ = ["latest_events", "now", "pictures", "preview"]
+__all__ = ["latest_events", "now", "picture", "pictures", "preview"]
 
 _TAIL = 64_000
 _DRAWN = 60
+_BETWEEN = "--"
+_ENDINGS = (".png", ".jpg")
 _SHOWN = ("progress.webp", "process.png", "losses.png", "strip.gif", "strip.webp", "strip.png", "board.png", "sheet.png", "long-tail.png")
 
 
@@ -33,16 +36,40 @@ def latest_events(out: Path, limit: int) -> list[dict[str, Any]]:
     return list(parse_events(lines[-limit:]))
 
 
-def pictures(out: Path) -> dict[str, Path]:
-    """Pictures of a run by name: previews (latest first), overviews, then the newest images.
+def pictures(out: Path) -> list[str]:
+    """Names of the pictures of a run: previews (latest first), overviews, then the newest images.
 
-    Requests look names up in this result, so that no path is ever built from a request.
+    The newest images are the last ones by name of the folders that were written to last, so that a run of any number of images is listed fast.
     """
-    found = {path.name: path for path in _previews(out)[:_DRAWN]}
-    found |= {name: out / name for name in _SHOWN if (out / name).is_file()}
-    drawn = [path for path in (out / "images").glob("**/*") if path.suffix in (".png", ".jpg")]
-    newest = sorted(drawn, key=lambda path: path.stat().st_mtime_ns, reverse=True)[:_DRAWN]
-    return found | {f"images--{path.parent.name}--{path.name}": path for path in newest}
+    names = [path.name for path in _previews(out)[:_DRAWN]]
+    names += [name for name in _SHOWN if (out / name).is_file()]
+    newest: list[str] = []
+    try:
+        with os.scandir(out / "images") as entries:
+            folders = sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+        for folder in folders:
+            with os.scandir(folder) as entries:
+                drawn = (entry.name for entry in entries if entry.name.endswith(_ENDINGS))
+                newest += [f"images{_BETWEEN}{folder.name}{_BETWEEN}{name}" for name in nlargest(_DRAWN - len(newest), drawn)]
+            if len(newest) >= _DRAWN:
+                break
+    except OSError:  # no image yet, or the run is being deleted
+        pass
+    return names + newest
+
+
+def picture(out: Path, name: str) -> Path | None:
+    """The file of a picture that ``pictures`` may name; None if there is none."""
+    if name.startswith(".") or any(letter in name for letter in "/\\\0"):
+        return None
+    possible = [out / name] if name in _SHOWN else [out / "previews" / name] if name.endswith(".png") else []
+    start = f"images{_BETWEEN}"
+    if name.startswith(start) and name.endswith(_ENDINGS):
+        rest = name.removeprefix(start)  # a folder's name may itself hold what stands between
+        cuts = [at for at in range(1, len(rest)) if rest.startswith(_BETWEEN, at)]
+        pairs = [(rest[:at], rest[at + len(_BETWEEN) :]) for at in cuts]
+        possible += [out / "images" / folder / file for folder, file in pairs if not folder.startswith(".") and not file.startswith(".")]
+    return next((path for path in possible if path.is_file()), None)
 
 
 def preview(out: Path) -> Path | None:

@@ -17,7 +17,7 @@ from syntype.recipe import Settings
 __all__ = ["JobRequest", "Slug", "Text", "UploadId", "parse_request"]
 
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """A name as people write it: no control characters, so that it can stand on a command line."""
 UploadId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 Seed = Annotated[int, Field(ge=0, le=2**31)]

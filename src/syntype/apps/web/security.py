@@ -12,11 +12,13 @@ errors here are JSON with what to do next; the second also counts uploads, which
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
 import secrets
 import time
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +30,19 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from syntype.apps.web.limits import StudioConfig, is_loopback
+from syntype.apps.web.limits import Limits, StudioConfig, is_loopback
+from syntype.files import atomic_write
 
-__all__ = ["COOKIE", "CSRF_HEADER", "HEADERS", "SecurityMiddleware", "Sessions", "Visitor"]
+__all__ = ["COOKIE", "CSRF_HEADER", "HEADERS", "TOO_MANY_GUESSES", "Guesses", "SecurityMiddleware", "Sessions", "Visitor"]
 
 COOKIE = "syntype_session"
 CSRF_HEADER = "x-syntype-csrf"
 SESSION_SECONDS = 30 * 86400
+MAX_GUESSES = 10
+GUESS_SECONDS = 60.0
+TOO_MANY_GUESSES = "too many wrong tokens came from this address. Wait a minute, then try again."
+_ADDRESSES = 10_000
+"""Addresses whose wrong tokens are remembered."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -65,10 +73,11 @@ class Visitor:
 
 
 class Sessions:
-    """Signed session cookies: a random id, an expiry time and an HMAC-SHA256. Nothing is stored, so sessions survive a restart of the server.
+    """Signed session cookies: a random id, an expiry time and an HMAC-SHA256. Only sessions that were signed out are stored, one a line, so all
+    survive a restart of the server.
 
     Args:
-        key_file: file of the signing key; created if it is missing.
+        key_file: file of the signing key; created if it is missing. The sessions that were signed out are stored beside it.
         token: part of the signing key, so that a new token ends all sessions.
     """
 
@@ -77,6 +86,14 @@ class Sessions:
             key_file.touch(mode=0o600)
             key_file.write_bytes(secrets.token_bytes(32))
         self._key = hashlib.sha256(key_file.read_bytes() + (token or "").encode()).digest()
+        self._ended_file = key_file.with_name(".ended-sessions")
+        lines = self._ended_file.read_text(encoding="ascii", errors="replace").splitlines() if self._ended_file.is_file() else []
+        since = time.time() - SESSION_SECONDS
+        stored = [line.partition(" ") for line in lines]
+        self._ended = {name for name, _, when in stored if when.isdigit() and int(when) > since}
+        if len(self._ended) < len(lines):  # the cookies of the others have expired
+            with atomic_write(self._ended_file) as temporary:
+                temporary.write_text("".join(f"{name} {when}\n" for name, _, when in stored if name in self._ended), encoding="ascii")
 
     def make(self) -> str:
         """The cookie value of a new session."""
@@ -84,11 +101,18 @@ class Sessions:
         return f"{plain}.{self._sign('session', plain)}"
 
     def check(self, cookie: str) -> str | None:
-        """The session id of a cookie value; None if the signature is wrong or the session has expired."""
+        """The session id of a cookie value; None if the signature is wrong, or the session has expired or was signed out."""
         plain, _, signature = cookie.rpartition(".")
         name, _, end = plain.partition(".")
         good = hmac.compare_digest(signature.encode(), self._sign("session", plain).encode())
-        return name if good and end.isdigit() and int(end) > time.time() else None
+        return name if good and end.isdigit() and int(end) > time.time() and name not in self._ended else None
+
+    def end(self, session: str) -> None:
+        """End a session: from now on its cookie is not accepted, also if somebody has copied it."""
+        if session not in self._ended:
+            self._ended.add(session)
+            with self._ended_file.open("a", encoding="ascii") as file:
+                file.write(f"{session} {int(time.time())}\n")
 
     def csrf(self, session: str) -> str:
         """The session's CSRF token, which requests that change something must send."""
@@ -96,6 +120,28 @@ class Sessions:
 
     def _sign(self, use: str, text: str) -> str:
         return hmac.new(self._key, f"{use}:{text}".encode(), hashlib.sha256).hexdigest()
+
+
+class Guesses:
+    """Counts wrong tokens. After ``MAX_GUESSES`` of them from one address within ``GUESS_SECONDS``, no token from it is looked at for a while."""
+
+    def __init__(self) -> None:
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def too_many(self, scope: Scope) -> bool:
+        """Whether the sender has to wait."""
+        times = self._wrong.get(_address(scope), deque())
+        while times and times[0] < time.monotonic() - GUESS_SECONDS:
+            times.popleft()
+        return len(times) >= MAX_GUESSES
+
+    def wrong(self, scope: Scope) -> None:
+        """Record a wrong token."""
+        address = _address(scope)
+        self._wrong.setdefault(address, deque(maxlen=MAX_GUESSES)).append(time.monotonic())
+        self._wrong.move_to_end(address)
+        while len(self._wrong) > _ADDRESSES:
+            self._wrong.popitem(last=False)
 
 
 @dataclass
@@ -110,6 +156,7 @@ class SecurityMiddleware:
     app: ASGIApp
     config: StudioConfig
     sessions: Sessions
+    guesses: Guesses
     open_paths: Iterable[str] = ("/signin", "/static/", "/api/session")
     upload_suffix: str = "/files"
     _hosts: frozenset[str] = field(init=False)
@@ -137,29 +184,35 @@ class SecurityMiddleware:
 
         try:
             headers = Headers(scope=scope)
-            visitor = self._authenticate(HTTPConnection(scope))
-            refusal = self._refusal(scope, headers, visitor)
+            visitor, refusal = self._authenticate(HTTPConnection(scope))
+            refusal = refusal or self._refusal(scope, headers, visitor)
             if refusal is not None:
                 await _refuse(headers, scope["method"], *refusal)(scope, receive, send_with_headers)
                 return
             scope.setdefault("state", {})["visitor"] = visitor
-            limited = receive if scope["path"].endswith(self.upload_suffix) else _limited(receive, self.config.limits.json_bytes)
+            timely = _timely(receive, self.config.limits)
+            limited = timely if scope["path"].endswith(self.upload_suffix) else _limited(timely, self.config.limits.json_bytes)
             await self.app(scope, limited, send_with_headers)
         finally:
             path = scope["path"].encode("unicode_escape").decode("ascii")[:300]  # never the query, headers or cookies: they may hold secrets
             _log.info("%s %s %s %.0f ms", scope["method"], path, status or "-", 1000 * (time.monotonic() - began))
 
-    def _authenticate(self, connection: HTTPConnection) -> Visitor | None:
-        """Who sent the request; None where a token is needed and neither it nor a valid session cookie was sent."""
-        if self.config.token is not None:
-            kind, _, shown = connection.headers.get("authorization", "").partition(" ")
-            if kind.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), self.config.token.encode()):
-                return Visitor(None, True)
+    def _authenticate(self, connection: HTTPConnection) -> tuple[Visitor | None, tuple[int, str] | None]:
+        """Who sent the request, None where a token is needed and neither it nor a valid session cookie was sent; and a refusal after many guesses."""
         cookie = connection.cookies.get(COOKIE)
         session = None if cookie is None else self.sessions.check(cookie)
         if session is not None:
-            return Visitor(session, False)
-        return Visitor(None, False) if self.config.token is None else None
+            return Visitor(session, False), None
+        if self.config.token is None:
+            return Visitor(None, False), None
+        kind, _, shown = connection.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            if self.guesses.too_many(connection.scope):
+                return None, (429, TOO_MANY_GUESSES)
+            if hmac.compare_digest(shown.strip().encode(), self.config.token.encode()):
+                return Visitor(None, True), None
+            self.guesses.wrong(connection.scope)
+        return None, None
 
     def _refusal(self, scope: Scope, headers: Headers, visitor: Visitor | None) -> tuple[int, str] | None:
         """Status and message, if the request must be refused."""
@@ -199,6 +252,38 @@ def _limited(receive: Receive, limit: int) -> Receive:
         return message
 
     return receive_limited
+
+
+def _timely(receive: Receive, limits: Limits) -> Receive:
+    """``receive`` that raises 408 if the body comes too slowly: no part for ``wait_seconds``, or fewer than ``body_rate`` bytes a second after these.
+
+    Only the time that is spent waiting for the sender counts.
+    """
+    waited, total, complete = 0.0, 0, False
+
+    async def receive_timely() -> Message:
+        nonlocal waited, total, complete
+        if complete:
+            return await receive()  # waits until the browser has gone
+        began = time.monotonic()
+        try:
+            message = await asyncio.wait_for(receive(), limits.wait_seconds)
+        except TimeoutError:
+            raise HTTPException(408, "the request came too slowly. Send it again, over a faster connection or in smaller parts.") from None
+        waited += time.monotonic() - began
+        total += len(message.get("body", b""))
+        complete = message["type"] != "http.request" or not message.get("more_body", False)
+        if not complete and total < limits.body_rate * (waited - limits.wait_seconds):
+            raise HTTPException(408, "the request came too slowly. Send it again, over a faster connection or in smaller parts.")
+        return message
+
+    return receive_timely
+
+
+def _address(scope: Scope) -> str:
+    """The sender's address; of IPv6 the first half, as one sender usually has all addresses of it."""
+    host = (scope.get("client") or ("", 0))[0]
+    return ":".join(host.split(":")[:4])
 
 
 def _host(netloc: str) -> str:

@@ -7,8 +7,11 @@ import secrets
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import StudioConfig, is_loopback
@@ -16,6 +19,9 @@ from syntype.apps.web.workspace import Workspace
 from syntype.errors import InputError
 
 __all__ = ["serve"]
+
+_BUSY = object()
+"""In place of the request after which a connection waits: it does not wait."""
 
 
 def serve(folder: Path, config: StudioConfig, database: str | None = None) -> None:
@@ -35,7 +41,36 @@ def serve(folder: Path, config: StudioConfig, database: str | None = None) -> No
         host = f"[{config.host}]" if ":" in config.host else config.host
         print(f"The Studio over {folder}: http://{host}:{port}", flush=True)
         # SecurityMiddleware logs the requests, without queries and cookies.
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10)).run([listener])
+        protocol = _protocol(config.limits.head_seconds)
+        settings = uvicorn.Config(app, http=protocol, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10)
+        uvicorn.Server(settings).run([listener])
+
+
+def _protocol(head_seconds: float) -> type[H11Protocol]:
+    """uvicorn's HTTP protocol, which also closes connections that wait for a request: with no or half of its headers, or with the rest of a body
+    that was refused. (uvicorn itself closes only those on which nothing comes after a response.)
+    """
+
+    class Protocol(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._waited_since: object = _BUSY
+            self._check_later()
+
+        def _check_later(self) -> None:
+            self.loop.call_later(head_seconds / 2, self._check)
+
+        def _check(self) -> None:
+            if self.transport.is_closing():
+                return
+            idle = self.conn.their_state is h11.IDLE if self.cycle is None else self.cycle.response_complete
+            if idle and self._waited_since is self.cycle:
+                self.transport.abort()
+                return
+            self._waited_since = self.cycle if idle else _BUSY
+            self._check_later()
+
+    return Protocol
 
 
 def _make_token() -> str:

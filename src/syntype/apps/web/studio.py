@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.responses import FileResponse
@@ -14,16 +15,20 @@ from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.security import Sessions
+from syntype.apps.web.security import Guesses, Sessions
 from syntype.apps.web.store import Store
 from syntype.apps.web.uploads import Uploads
-from syntype.apps.web.workspace import Workspace
+from syntype.apps.web.workspace import Kind, Workspace
+from syntype.errors import UserError
 
-__all__ = ["PROBLEMS", "CurrentStudio", "Problem", "Studio", "image_answer"]
+__all__ = ["PROBLEMS", "CurrentStudio", "Problem", "Studio", "image_answer", "listed"]
 
 _TYPES = {
     ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".tif": "image/tiff", ".bmp": "image/bmp",
 }  # fmt: skip
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Studio:
     uploads: Uploads
     catalogue: Catalogue
     sessions: Sessions
+    guesses: Guesses
 
 
 class Problem(BaseModel):
@@ -46,7 +52,7 @@ class Problem(BaseModel):
     error: str
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, 404, 413, 421, 422, 507)}
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 421, 422, 429, 503, 507)}
 
 
 def _studio(request: Request) -> Studio:
@@ -54,6 +60,22 @@ def _studio(request: Request) -> Studio:
 
 
 CurrentStudio = Annotated[Studio, Depends(_studio)]
+
+
+def listed(studio: Studio, kind: Kind, show: Callable[[Studio, str], T], damaged: Callable[[str, str], T]) -> list[T]:
+    """Everything of a kind in the workspace. One damaged folder is shown as damaged and does not hide the others.
+
+    Args:
+        show: a summary of the thing of a name; raises ``UserError`` if it is damaged.
+        damaged: a summary of a damaged thing, from its name and what is wrong.
+    """
+    found = []
+    for name in studio.workspace.slugs(kind):
+        try:
+            found.append(show(studio, name))
+        except UserError as error:
+            found.append(damaged(name, studio.workspace.show(str(error))))
+    return found
 
 
 def image_answer(path: Path, *, for_ever: bool = False) -> FileResponse:

@@ -19,17 +19,22 @@ import unicodedata
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from anyio import CancelScope, CapacityLimiter, to_thread
 from PIL import Image
 from sqlalchemy import select
+from starlette.exceptions import HTTPException
 
 from syntype.apps.web.limits import Limits
 from syntype.apps.web.store import ACTIVE, Store, jobs
 from syntype.apps.web.workspace import Workspace
+from syntype.collection.costs import Watched, check_cost
 from syntype.collection.decoding import FORMATS, read_image
 from syntype.collection.sources import SIDECARS, species_name
 from syntype.errors import DiskError, InputError, UnknownNameError
@@ -40,6 +45,10 @@ __all__ = ["RefusedFile", "UploadResult", "Uploads", "checked_species"]
 _CHUNK = 1 << 20
 _DIRECTORY_BYTES = 512
 """Size allowed per file in a zip's central directory."""
+_WRITERS = 4
+"""Threads that write received files."""
+_CHECKERS = 4
+"""Threads that unpack and check them."""
 _decoding = threading.BoundedSemaphore(1)
 """One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -64,6 +73,30 @@ class UploadResult:
     refused: tuple[RefusedFile, ...] = ()
 
 
+@dataclass
+class _Stock:
+    """What an upload holds. Counted once and then kept up to date, as its folder may have twenty thousand files.
+
+    Attributes:
+        species: number of images of each species.
+        num_bytes: size of all files.
+        copies: for each species and file name in small letters, the highest number that was appended to it.
+    """
+
+    species: Counter[str] = field(default_factory=Counter)
+    num_bytes: int = 0
+    copies: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def count(cls, folder: Path) -> _Stock:
+        """What lies in the folder of an upload."""
+        stock = cls()
+        for path in folder.glob("[!.]*/*"):
+            stock.species[path.parent.name] += 1
+            stock.num_bytes += path.stat().st_size
+        return stock
+
+
 class Uploads:
     """All uploads of a workspace. Safe to use from several threads.
 
@@ -74,6 +107,9 @@ class Uploads:
     def __init__(self, workspace: Workspace, limits: Limits, store: Store) -> None:
         self._root, self._limits, self._store = workspace.root / "uploads", limits, store
         self.lock = threading.Lock()
+        self._writers, self._checkers = CapacityLimiter(_WRITERS), CapacityLimiter(_CHECKERS)
+        self._receiving = 0
+        self._stocks: dict[str, _Stock] = {}
 
     def sweep(self) -> None:
         """Delete what killed servers were receiving. Call it before the first request."""
@@ -104,6 +140,7 @@ class Uploads:
                     shutil.rmtree(path, ignore_errors=True)
             if sum(path.is_dir() for path in open_ones) >= self._limits.uploads:
                 raise InputError(f"{self._limits.uploads} uploads are open", "Import or delete one first.")
+            self._stocks = {name: stock for name, stock in self._stocks.items() if (self._root / name).is_dir()}
             name = uuid.uuid4().hex
             (self._root / name).mkdir()
             return name
@@ -139,18 +176,41 @@ class Uploads:
 
     def contents(self, upload: str) -> dict[str, int]:
         """Number of images of each species."""
-        species = [path for path in sorted(self.folder(upload).iterdir()) if path.is_dir() and not path.name.startswith(".")]
-        return {path.name: sum(1 for _ in path.iterdir()) for path in species}
+        with self.lock:
+            return dict(sorted(self._stock(upload).species.items()))
 
-    @contextmanager
-    def receiving(self, upload: str) -> Iterator[Path]:
-        """A folder for what is being received; gone, with all in it, when this ends."""
+    def _stock(self, upload: str) -> _Stock:
+        folder = self.folder(upload)
+        if upload not in self._stocks:
+            self._stocks[upload] = _Stock.count(folder)
+        return self._stocks[upload]
+
+    @asynccontextmanager
+    async def receiving(self, upload: str) -> AsyncIterator[Path]:
+        """A folder for what is being received; gone, with all in it, when this ends.
+
+        Raises:
+            HTTPException: too many files are being received.
+        """
+        if self._receiving >= self._limits.receiving:
+            raise HTTPException(503, f"{self._limits.receiving} files are being received. Send this one again when some of them have arrived.")
         folder = self.folder(upload) / f".part-{uuid.uuid4().hex}"
         folder.mkdir()
+        self._receiving += 1
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._receiving -= 1
+            with CancelScope(shield=True):  # also if the sender has gone
+                await to_thread.run_sync(shutil.rmtree, folder, True, limiter=self._writers)
+
+    async def write(self, file: BinaryIO, part: bytes) -> None:
+        """Write a part of a received file, in a thread of the uploads."""
+        await to_thread.run_sync(file.write, part, limiter=self._writers)
+
+    async def check(self, upload: str, part: Path, name: str, species: str | None) -> UploadResult:
+        """``take`` in a thread of the uploads. The pages have other threads, so they never wait for an upload."""
+        return await to_thread.run_sync(self.take, upload, part, name, species, limiter=self._checkers)
 
     def limit(self, name: str) -> int:
         """Bytes that a file of this name may have."""
@@ -179,37 +239,39 @@ class Uploads:
             found = [(wanted, name, part)]
         with self.lock:
             self._require_unused(upload)
-            self._make_room(upload, [path for *_, path in found])
-            self._move(upload, found)
+            stock = self._stock(upload)
+            sizes = [path.stat().st_size for *_, path in found]
+            self._check_room(stock, sizes)
+            moved: list[Path] = []
+            try:
+                for (kind, own, path), size in zip(found, sizes, strict=True):
+                    target = _free(self.folder(upload) / kind, own, stock.copies)
+                    target.parent.mkdir(exist_ok=True)
+                    os.replace(path, target)
+                    moved.append(target)
+                    stock.species[kind] += 1
+                    stock.num_bytes += size
+            except OSError:  # all of them are taken, or none
+                for target in moved:
+                    target.unlink(missing_ok=True)
+                self._stocks.pop(upload, None)
+                raise
         return UploadResult(len(found), tuple(refused))
 
-    def _move(self, upload: str, found: list[tuple[str, str, Path]]) -> None:
-        """Move all checked files into the upload, or none."""
-        moved: list[Path] = []
-        try:
-            for kind, own, path in found:
-                target = _free(self.folder(upload) / kind, own)
-                target.parent.mkdir(exist_ok=True)
-                os.replace(path, target)
-                moved.append(target)
-        except OSError:
-            for target in moved:
-                target.unlink(missing_ok=True)
-            raise
-
-    def _make_room(self, upload: str, new: list[Path]) -> None:
-        there = list(self.folder(upload).glob("[!.]*/*"))
-        if len(there) + len(new) > self._limits.files:
+    def _check_room(self, stock: _Stock, sizes: list[int]) -> None:
+        if stock.species.total() + len(sizes) > self._limits.files:
             raise InputError(
                 f"the upload would have more than {self._limits.files:,} files", "Import these first, and the others as another collection."
             )
-        if sum(path.stat().st_size for path in (*there, *new)) > self._limits.upload_bytes:
+        if stock.num_bytes + sum(sizes) > self._limits.upload_bytes:
             raise InputError(f"the upload would have more than {self._limits.upload_bytes:,} bytes", "Import these first, and the others separately.")
 
     def _check_image(self, path: Path, name: str) -> None:
         """Decode an image as the importer will."""
+        data = path.read_bytes()
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            check_cost(data)
+            with Image.open(Watched(data), formats=FORMATS) as image:
                 width, height = image.size
         except Image.DecompressionBombError:
             width = height = self._limits.pixels
@@ -219,7 +281,7 @@ class Uploads:
             raise InputError(f"{name}: has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.")
         try:
             with _decoding:
-                read_image(path.read_bytes())
+                read_image(data)
         except InputError as error:
             raise InputError(f"{name}: {error.reason}", error.hint) from None
 
@@ -228,10 +290,12 @@ class Uploads:
         try:
             with _LimitedZipFile(io.FileIO(part)) as file, zipfile.ZipFile(file.checked_start(self._limits.files)) as archive:
                 members = _checked_members(archive, self._limits)
-                found, room = [], self._limits.unpacked_bytes
+                found, room, began = [], self._limits.unpacked_bytes, time.monotonic()
                 for number, (member, parts) in enumerate(members):
                     kind = species if species is not None else (_species_of(parts) if len(parts) > 1 else None)
                     try:
+                        if time.monotonic() - began > self._limits.check_seconds:
+                            raise _Bomb(f"the zip is refused: checking it takes more than {self._limits.check_seconds:.0f} s", "Split it.")
                         if kind is None:
                             raise InputError(f"{'/'.join(parts)}: lies beside the species' folders", "Move it into the folder of its species.")
                         name = _checked_name(parts[-1])
@@ -362,11 +426,12 @@ def _is_plain(name: str) -> bool:
     return name not in (".", "..") and not name.endswith((" ", ".")) and not _DEVICES.fullmatch(name)
 
 
-def _free(folder: Path, name: str) -> Path:
-    """A path in the folder that is not taken."""
+def _free(folder: Path, name: str, copies: Counter[tuple[str, str]]) -> Path:
+    """A path in the folder that is not taken. ``copies`` remembers the numbers used, so that equal names are not tried one after another."""
     stem, ending = os.path.splitext(name)
-    candidate, number = folder / name, 1
-    while candidate.exists():
-        number += 1
-        candidate = folder / f"{stem}-{number}{ending}"
-    return candidate
+    key = (folder.name, name.lower())
+    while True:
+        copies[key] += 1
+        candidate = folder / (name if copies[key] == 1 else f"{stem}-{copies[key]}{ending}")
+        if not candidate.exists():
+            return candidate

@@ -11,10 +11,10 @@ GENERATOR/
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from syntype.errors import CollectionError
-from syntype.files import atomic_write, inside, sha256_of, write_json
+from syntype.errors import CollectionError, InputError
+from syntype.files import atomic_write, inside, load_json, sha256_of, write_json
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
+from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import family
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+_AGAIN = "Copy the generator's folder again from where it came, or train it again."
+_OPTIONAL = {"weights_sha256": str, "abilities": list, "licences": list, "terms": list, "steps": int, "collection": dict}
 
 
 def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tensor], info: dict[str, Any], trained_on: Iterable[str]) -> str:
@@ -96,7 +99,8 @@ def load_generator(folder: Path | str) -> Generator:
         1].
 
     Raises:
-        CollectionError: the folder is not a generator, or the base of an adapted one was moved or changed.
+        CollectionError: the folder is not a generator, its weights are damaged, or the base of an adapted one was moved or changed.
+        InputError: one of its other files is damaged.
 
     Example:
         >>> import syntype
@@ -110,18 +114,40 @@ def load_generator(folder: Path | str) -> Generator:
     info, trained_on = read_generator_info(folder)
     if "base" not in info:
         kind = family(info["family"])
-        model = kind(kind.Config.parse(info["config"], str(folder / "generator.json")), info["species"])
-        model.generator.load_state_dict(_read_weights(folder / "weights.safetensors", info["weights_sha256"]))
+        config = kind.Config.parse(info["config"], str(folder / "generator.json"))
+        with _fitting(folder / "weights.safetensors"):
+            model = kind(config, info["species"])
+            model.generator.load_state_dict(_read_weights(folder / "weights.safetensors", info["weights_sha256"]))
         model.eval()
         return Generator(folder, model, info, trained_on)
     place = base_folder(folder, info)
-    if read_generator_info(place)[0].get("weights_sha256") != info["base"]["weights_sha256"]:
+    base_info, _ = read_generator_info(place)
+    if "base" in base_info:
+        raise InputError("is damaged: its base is an adapted generator itself", _AGAIN, file=folder / "generator.json")
+    if base_info.get("weights_sha256") != info["base"]["weights_sha256"]:
         raise CollectionError(f"{folder}: its base generator at {place} has been trained further since. Adapt again with: syntype adapt {place}")
     base = load_generator(place)
     result = Generator(folder, base.model, info, trained_on)
     for adapter in info["adapters"]:
-        result.add_adapter(adapter["species"], _read_weights(inside(folder, adapter["file"]), adapter["sha256"]))
+        file = inside(folder, adapter["file"])
+        with _fitting(file):
+            changed = _read_weights(file, adapter["sha256"])
+            result.add_adapter(adapter["species"], changed)
+            own = base.model.generator.state_dict()
+            shapes = full_weights(*({name: tensor.to("meta") for name, tensor in tensors.items()} for tensors in (changed, own)))
+            if wrong := [name for name, tensor in shapes.items() if own[name].shape != tensor.shape]:
+                raise KeyError(wrong[0])
     return result
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Turn the errors of weights that do not fit the model into one sentence."""
+    try:
+        yield
+    except (RuntimeError, KeyError, IndexError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CollectionError(f"{path}: does not fit the settings and species in generator.json ({reason}). {_AGAIN}") from None
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
@@ -159,15 +185,42 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
     Raises:
         CollectionError: the folder is not a generator, or has another schema version.
+        InputError: a file is missing or damaged.
     """
     if not (folder / "generator.json").is_file():
         raise CollectionError(
             f"{folder}: is not a trained generator (no generator.json). Train one with: syntype train FAMILY COLLECTION --out {folder}"
         )
-    info = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
+    file = folder / "generator.json"
+    info = load_json(file, _AGAIN, {})
     if info.get("schema_version") != SCHEMA_VERSION:
         raise CollectionError(f"{folder}: has schema version {info.get('schema_version')}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
-    return info, (folder / "training_images.txt").read_text(encoding="utf-8").split()
+    adapted = "base" in info
+    more: dict[str, type] = {"base": dict, "adapters": list} if adapted else {"weights_sha256": str}
+    load_json(file, _AGAIN, {"generator_id": str, "family": str, "config": dict, "species": list, **more}, _OPTIONAL)
+    if not _are_texts(info["species"]) or not all(_are_texts(info.get(name) or []) for name in ("abilities", "licences", "terms")):
+        raise InputError("is damaged: 'species', 'abilities', 'licences' or 'terms' holds something else than text", _AGAIN, file=file)
+    if adapted and not _are_texts([info["base"].get(name) for name in ("relative", "absolute", "weights_sha256")]):
+        raise InputError("is damaged: 'base' is not complete", _AGAIN, file=file)
+    entries = info["adapters"] if adapted else []
+    if not all(isinstance(entry, dict) and _are_texts([entry.get(key) for key in ("species", "file", "sha256")]) for entry in entries):
+        raise InputError("is damaged: 'adapters' is not complete", _AGAIN, file=file)
+    return info, _read_learnt(folder / "training_images.txt")
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _read_learnt(path: Path) -> list[str]:
+    """The sha256 of every training image. The study needs the whole list to find test photographs that were learnt from."""
+    try:
+        digests = path.read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        raise InputError("is missing or damaged, so nobody can tell what the generator was trained on", _AGAIN, file=path) from None
+    if not digests or not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
+        raise InputError("is damaged, so nobody can tell what the generator was trained on", _AGAIN, file=path)
+    return digests
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -188,7 +241,12 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "training" / "state.pt"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        if not path.is_file():
+            return None
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("it holds something else")
+        return state
+    except Exception as error:  # torch raises anything on damaged bytes; the error concerns this file only
         reason = str(error).partition("\n")[0]
         raise CollectionError(f"{path}: is not a training state of Syntype, or is damaged ({reason}). Train again without --resume.") from None

@@ -33,7 +33,7 @@ from syntype.generators.engine.checkpoint import learnt_before, read_state, save
 from syntype.generators.engine.masked_patches import MaskedPatches
 from syntype.generators.engine.previews import plot_curves, preview_species, save_animation, save_grid, save_process_strip
 from syntype.generators.registry import family
-from syntype.recipe import Settings, write_yaml
+from syntype.recipe import Seed, Settings, write_yaml
 from syntype.run import OWN_RUN, Run, keeps_run, read_events
 
 __all__ = ["TrainConfig", "TrainResult", "TrainingLoop", "select_training", "train"]
@@ -65,7 +65,7 @@ class TrainConfig(Settings):
     """Train on these species only."""
     except_: tuple[str, ...] = Field((), alias="except")
     """Leave these species out."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initial weights and of all random numbers in training."""
     precision: Precision = "auto"
     """``bf16`` (mixed precision), ``fp32``, or ``auto``: bf16 where the hardware supports it."""

@@ -27,6 +27,7 @@ from syntype.generators.gans.fastgan import FastGANBase, FastGANBaseConfig
 from syntype.generators.networks.fastgan_generator import FastGANGenerator
 from syntype.generators.networks.instance_codes import MAX_FIT_IMAGES, CodeBank, InstanceEncoder, pool_features
 from syntype.generators.networks.projection import FrozenFeatures, ProjectedHeads
+from syntype.recipe import Seed
 
 __all__ = ["ProjectedConfig", "ProjectedGAN"]
 
@@ -50,7 +51,7 @@ class ProjectedConfig(FastGANBaseConfig):
     augmentation: float = 0.5
     """Probability of each of three augmentations of the discriminators' input: colour change, translation, cut-out. At 1 no image has its true
     colours, and generated images were observed to be too saturated (Karras et al. 2020, arXiv 2006.06676, section 2.2)."""
-    mixing_seed: int = 0
+    mixing_seed: Seed = 0
     """Seed of the fixed random mixing of feature maps."""
     code_dim: int = Field(96, ge=1)
     """Length of the instance code, which describes a photograph apart from its species (pose, place, light)."""
