@@ -112,7 +112,7 @@ def disk_problem(error: BaseException, path: Path | str) -> DiskError | None:
     if number is None and _WRITING.search(f"{type(error).__name__} {text}") and _has_no_space(Path(path)):
         number = errno.ENOSPC
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError("cannot be written, because the disk is full", "Free some space, then run the same command again.", file=place)
+        return DiskError("cannot be written, because the disk is full", "Free some space, then try again.", file=place)
     if number == errno.EROFS:
         return DiskError("cannot be written, because the disk is read-only", "Choose a folder on another disk.", file=place)
     if number in (errno.EACCES, errno.EPERM):
@@ -121,8 +121,8 @@ def disk_problem(error: BaseException, path: Path | str) -> DiskError | None:
 
 
 _DISK_WORDS = {
-    errno.ENOSPC: ("No space left", "os error 28", "Errno 28"),
-    errno.EROFS: ("Read-only file system", "os error 30", "Errno 30"),
+    errno.ENOSPC: ("No space left", "os error 28", "Errno 28", "disk is full"),  # the last one is SQLite's
+    errno.EROFS: ("Read-only file system", "os error 30", "Errno 30", "readonly database"),
     errno.EACCES: ("Permission denied", "os error 13", "Errno 13"),
 }
 _WRITING = re.compile("OSError|[Ww]rit|[Ss]afetensor")

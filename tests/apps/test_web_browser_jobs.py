@@ -175,7 +175,7 @@ def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, rest
     restartable[:] = start_server(workspace.root, port=port, ready_jobs=True)
     client = restartable[1]
     page.locator("#problem").wait_for(state="hidden")
-    until(lambda: pid.exists() and pid.read_text() not in ("", str(before)), 300)
+    until(lambda: pid.exists() and pid.read_text().strip() not in ("", str(before)), 300)
     page.locator("#status", has_text=" of 100,000").wait_for()
     page.get_by_role("button", name="Cancel").click()
     page.locator("#status", has_text="cancelled").wait_for()

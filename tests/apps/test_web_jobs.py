@@ -122,8 +122,8 @@ def test_a_job_whose_process_is_killed_starts_again_but_not_for_ever(workspace: 
         pid = workspace.root / "jobs" / str(number) / "pid"
         killed: set[str] = set()
         while len(killed) < MAX_STARTS:
-            until(lambda: pid.exists() and pid.read_text() not in {"", *killed})
-            killed.add(pid.read_text())
+            until(lambda: pid.exists() and pid.read_text().strip() not in {"", *killed})
+            killed.add(pid.read_text().strip())
             os.kill(int(pid.read_text()), signal.SIGKILL)
         job = wait(client, number)
         assert job["status"] == "failed" and "memory" in job["message"]
@@ -136,21 +136,21 @@ def test_a_killed_server_loses_no_job(workspace: Workspace) -> None:
     number = long_training(client, workspace, "slow")
     waiting = ask(client, kind="export", name="later", collection="fish")["id"]
     pid = workspace.root / "jobs" / str(number) / "pid"
-    before = pid.read_text()
+    before = pid.read_text().strip()
     end_server(server, client)
 
     server, client = start_server(workspace.root)
     until(lambda: client.get(f"/api/jobs/{number}").json().get("done"))
     reached = client.get(f"/api/jobs/{number}").json()["done"]
     until(lambda: client.get(f"/api/jobs/{number}").json()["done"] > reached)
-    assert client.get(f"/api/jobs/{number}").json()["status"] == "running" and pid.read_text() == before
+    assert client.get(f"/api/jobs/{number}").json()["status"] == "running" and pid.read_text().strip() == before
     assert client.get(f"/api/jobs/{waiting}").json()["ahead"] == 1
     end_server(server, client)
     os.kill(int(before), signal.SIGKILL)
     until(lambda: not JobProcess(pid.parent).is_alive())
 
     server, client = start_server(workspace.root)
-    until(lambda: pid.exists() and pid.read_text() not in ("", before))
+    until(lambda: pid.exists() and pid.read_text().strip() not in ("", before))
     until(lambda: client.get(f"/api/jobs/{number}").json()["status"] == "running")
     client.post(f"/api/jobs/{number}/cancel")
     assert wait(client, number)["status"] == "cancelled"

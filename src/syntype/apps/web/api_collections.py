@@ -223,7 +223,7 @@ def show_long_tail(studio: CurrentStudio, name: Slug) -> FileResponse:
     index = _index(studio, name)
     path = studio.workspace.root / ".cache" / "long-tails" / f"{name}-{index.stamp[0]}.png"
     if not path.is_file():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=path.parent) as folder:  # two requests may draw it at the same time
             os.replace(plot_long_tail(Collection.open(index.root), Path(folder) / path.name), path)
     return image_answer(path)

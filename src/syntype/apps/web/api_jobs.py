@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query
@@ -97,11 +96,6 @@ class ExportSummary(BaseModel):
     """What is wrong with its folder, in a list; then the other values say nothing."""
 
 
-def _out(studio: Studio, row: Row[Any]) -> FilePath:
-    """Where a job's result lies or will lie."""
-    return studio.workspace.place(row.place, row.slug)
-
-
 _NOW: dict[str, tuple[type, ...]] = {"doing": (str,), "done": (int, float), "total": (int, float), "seconds_left": (int, float)}
 """What ``now.json`` tells of a running job, and the types; it may be damaged."""
 
@@ -111,7 +105,8 @@ def _typed(value: Any, kinds: tuple[type, ...]) -> Any:
 
 
 def _job(studio: Studio, row: Row[Any]) -> Job:
-    running = now(_out(studio, row)) if row.status == "running" else {}
+    folder = studio.queue.result_folder(row) if row.status == "running" else None
+    running = {} if folder is None else now(folder)
     told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
     result = None if row.result is None else json.loads(studio.workspace.show(json.dumps(row.result)))
     return Job(
@@ -164,19 +159,22 @@ def show_log(studio: CurrentStudio, number: JobNumber) -> str:
 @router.get("/jobs/{number}/events")
 def show_events(studio: CurrentStudio, number: JobNumber, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> list[dict[str, Any]]:
     """The latest events of the run, oldest first: losses of training steps, messages."""
-    return latest_events(_out(studio, studio.queue.get(number)), limit)
+    folder = studio.queue.result_folder(studio.queue.get(number))
+    return [] if folder is None else latest_events(folder, limit)
 
 
 @router.get("/jobs/{number}/pictures")
 def list_pictures(studio: CurrentStudio, number: JobNumber) -> list[str]:
     """Names of the job's pictures so far: previews (latest first), overviews, and the newest images."""
-    return pictures(_out(studio, studio.queue.get(number)))
+    folder = studio.queue.result_folder(studio.queue.get(number))
+    return [] if folder is None else pictures(folder)
 
 
 @router.get("/jobs/{number}/pictures/{picture}", response_class=FileResponse)
 def show_picture(studio: CurrentStudio, number: JobNumber, picture: str) -> FileResponse:
     """One of these pictures."""
-    path = find_picture(_out(studio, studio.queue.get(number)), picture)
+    folder = studio.queue.result_folder(studio.queue.get(number))
+    path = None if folder is None else find_picture(folder, picture)
     if path is None:
         raise UnknownNameError("picture", picture[:80], ())
     return image_answer(studio.workspace.inside(path))

@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, StringConstraints
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -27,7 +28,8 @@ from syntype.apps.web.store import Store
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Workspace
-from syntype.errors import SyntypeError, UnknownNameError, UserError
+from syntype.errors import DiskError, SyntypeError, UnknownNameError, UserError
+from syntype.files import disk_problem
 
 __all__ = ["create_app"]
 
@@ -58,13 +60,17 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         InputError, UnsupportedError: the database cannot be used.
     """
     store = Store(database or f"sqlite:///{workspace.root / 'studio.sqlite'}")
+    if database:
+        store.belong_to(workspace.identity)
     reviews = Reviews(store, workspace)
-    queue = Queue(store, workspace, reviews, config.jobs)
+    uploads = Uploads(workspace, config.limits, store)
+    queue = Queue(store, workspace, reviews, uploads, config.jobs)
     sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
-    studio = Studio(config, workspace, store, reviews, queue, Uploads(workspace, config.limits), Catalogue(), sessions, guesses)
+    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        uploads.sweep()
         queue.start()
         yield
         await asyncio.to_thread(queue.close)
@@ -82,7 +88,8 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     app.add_exception_handler(SyntypeError, _handle)
     app.add_exception_handler(RequestValidationError, _handle_invalid)
     app.add_exception_handler(HTTPException, _handle_http)
-    app.add_exception_handler(Exception, _handle_unexpected)
+    for kind in (OSError, DBAPIError, Exception):  # the first two so that a full disk is not logged as a fault of the program
+        app.add_exception_handler(kind, _handle_unexpected)
     return SecurityMiddleware(app, config, sessions, guesses)
 
 
@@ -133,7 +140,7 @@ def _error_response(request: Request, status: int, message: str) -> Response:
 def _handle(request: Request, error: Exception) -> Response:
     """The message of one of Syntype's own errors, without paths of this machine."""
     studio: Studio = request.app.state.studio
-    status = 404 if isinstance(error, UnknownNameError) else 422 if isinstance(error, UserError) else 500
+    status = 404 if isinstance(error, UnknownNameError) else 507 if isinstance(error, DiskError) else 422 if isinstance(error, UserError) else 500
     return _error_response(request, status, studio.workspace.show(str(error)))
 
 
@@ -151,5 +158,8 @@ def _handle_http(request: Request, error: Exception) -> Response:
 
 
 def _handle_unexpected(request: Request, error: Exception) -> Response:
+    studio: Studio = request.app.state.studio
+    if (problem := disk_problem(error, studio.workspace.root)) is not None:
+        return _handle(request, problem)
     _log.exception("error while handling a request", exc_info=error)
     return _error_response(request, 500, f"unexpected {type(error).__name__} on the server; see its log. Try again, or restart the server.")

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from syntype.apps.web.api_collections import list_collections
 from syntype.apps.web.api_jobs import list_generator_families, list_generators
 from syntype.apps.web.pages import render
-from syntype.apps.web.queue import ACTIVE
+from syntype.apps.web.store import ACTIVE
 from syntype.apps.web.studio import CurrentStudio, Studio
 from syntype.apps.web.workspace import Kind
 

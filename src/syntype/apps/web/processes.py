@@ -13,31 +13,61 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from syntype.errors import InputError
+from syntype.ownership import RUN_ID_VARIABLE
+
 __all__ = ["JobProcess"]
+
+_WORKER = "syntype.apps.web.worker"
+_TAIL = 20_000
+"""Bytes of a log that are read at most."""
 
 
 class JobProcess:
     """The process of one job, which may have been started by an earlier server.
 
     Args:
-        folder: of the job: ``lock``, ``pid``, ``exit`` (the code), ``output`` (what it printed) and ``log`` (standard error).
+        folder: of the job: ``lock``, ``pid``, ``exit`` (the code), ``output`` (what it printed), ``log`` (standard error of all starts) and
+            ``start`` (where in the log the last one begins, in bytes).
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._child: subprocess.Popen[bytes] | None = None
 
-    def start(self, command: Sequence[str]) -> None:
-        """Start ``syntype`` with these arguments. The lock is taken before the process starts."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in ("exit", "pid", "output"):
+    def clear(self) -> None:
+        """Forget how an earlier start ended.
+
+        Raises:
+            InputError: a process of an earlier start is still running.
+        """
+        if self.is_alive():
+            raise InputError("is still used by another process", "Wait until it has ended, or stop it.", file=self.folder)
+        for name in ("exit", "pid", "output", "start"):
             (self.folder / name).unlink(missing_ok=True)
-        with (self.folder / "lock").open("w") as lock, (self.folder / "output").open("wb") as output, (self.folder / "log").open("ab") as log:
+
+    def start(self, command: Sequence[str], run_id: str) -> None:
+        """Start ``syntype`` with these arguments. The lock is taken before the process starts.
+
+        Args:
+            run_id: what ``run.json`` in the folder that the command makes will say.
+
+        Raises:
+            InputError: a process holds the folder already.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.clear()
+        with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "syntype.apps.web.worker", str(self.folder), str(lock.fileno()), "--", *command],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=log, pass_fds=[lock.fileno()], start_new_session=True,
-            )  # fmt: skip
+            for name in ("exit", "pid"):  # blanks, over which the process can write its numbers on a full disk
+                (self.folder / name).write_text(" " * 12, encoding="ascii")
+            with (self.folder / "output").open("wb") as output, (self.folder / "log").open("ab") as log:
+                (self.folder / "start").write_text(str(log.tell()), encoding="ascii")
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", _WORKER, str(self.folder), str(lock.fileno()), "--", *command],
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=log, pass_fds=[lock.fileno()], start_new_session=True,
+                    env={**os.environ, RUN_ID_VARIABLE: run_id},
+                )  # fmt: skip
 
     def is_alive(self) -> bool:
         """Whether the process is running."""
@@ -45,7 +75,7 @@ class JobProcess:
             self._child.poll()  # so that no zombie stays
         try:
             with (self.folder / "lock").open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who ask at once do not take each other for the process
         except FileNotFoundError:
             return False
         except OSError:
@@ -53,16 +83,31 @@ class JobProcess:
         return False
 
     def stop(self, *, at_once: bool = False) -> bool:
-        """Send SIGINT, so that it saves its work and ends, or SIGKILL (``at_once``). Returns whether a signal was sent."""
+        """Send SIGINT, so that it saves its work and ends, or SIGKILL to it and its child processes (``at_once``).
+
+        Returns:
+            whether a signal was sent; False while the process is still starting and cannot save its work yet.
+        """
         with suppress(OSError, ValueError):
-            number = self._child.pid if self._child is not None else int((self.folder / "pid").read_text(encoding="ascii"))
-            if self.is_alive():
-                os.kill(number, signal.SIGKILL if at_once else signal.SIGINT)
+            number = int((self.folder / "pid").read_text(encoding="ascii"))
+            if self.is_alive() and self._is_worker(number):
+                if at_once:
+                    os.killpg(number, signal.SIGKILL)
+                else:
+                    os.kill(number, signal.SIGINT)
                 return True
         return False
 
+    def _is_worker(self, number: int) -> bool:
+        """Whether a process is this job's: its number comes from a file, and may be that of another process by now, or on another machine."""
+        if Path("/proc/self/cmdline").exists():
+            words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+        else:  # macOS
+            words = subprocess.run(["ps", "-o", "args=", "-p", str(number)], capture_output=True, check=False).stdout.split()
+        return _WORKER.encode() in words and os.fsencode(self.folder) in words and os.getpgid(number) == number
+
     def exit_code(self) -> int | None:
-        """Its exit code; None if it was killed before it could write one."""
+        """Its exit code; None if it was killed before it could write one, or if it is still running."""
         try:
             return int((self.folder / "exit").read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -77,12 +122,21 @@ class JobProcess:
         return value if isinstance(value, dict) else None
 
     def error_message(self) -> str | None:
-        """The command's error message, or else the last line of the log."""
-        lines = [line for line in self.log().splitlines() if line.strip()]
+        """The command's error message, if its last start ended with one."""
+        try:
+            begin = int((self.folder / "start").read_text(encoding="ascii"))
+            size = (self.folder / "log").stat().st_size
+        except (OSError, ValueError):
+            return None
+        lines = self.log(min(size - begin, _TAIL)).splitlines() if size > begin else []
         errors = [line.removeprefix("syntype: error: ") for line in lines if line.startswith("syntype: error: ")]
-        return errors[-1] if errors else lines[-1] if lines else None
+        return errors[-1] if errors else None
 
-    def log(self, limit: int = 20_000) -> str:
+    def last_line(self) -> str | None:
+        """The last line of the log."""
+        return next((line for line in reversed(self.log().splitlines()) if line.strip()), None)
+
+    def log(self, limit: int = _TAIL) -> str:
         """The end of the log."""
         try:
             with (self.folder / "log").open("rb") as file:

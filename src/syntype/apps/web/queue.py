@@ -2,28 +2,35 @@
 
 All state is in the database and on disk, so the server may be killed at any moment: the next one finds jobs that still run by their
 locks, and starts jobs that were killed with it again, with ``--resume`` where the command has it.
+
+A job's result is a folder whose ``run.json`` holds the job's own run id. A folder of the same name without it was made by somebody else:
+no job goes on in it, shows it or deletes it.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select, update
 
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.requests import JobRequest, parse_request
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.store import Store, jobs
+from syntype.apps.web.store import ACTIVE, Store, jobs
+from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import MARKS, Workspace
 from syntype.errors import InputError, SyntypeError, UnknownNameError, UserError
+from syntype.files import disk_problem
+from syntype.ownership import discard_run, is_empty
 
-__all__ = ["ACTIVE", "MAX_STARTS", "Queue"]
+__all__ = ["MAX_STARTS", "Queue", "run_id"]
 
-ACTIVE = ("waiting", "running")
 MAX_STARTS = 3
 """A job whose process was killed this many times is not started again: it may need more memory than there is."""
 _TICK = 0.5
@@ -37,8 +44,8 @@ class Queue:
         at_once: how many run at the same time.
     """
 
-    def __init__(self, store: Store, workspace: Workspace, reviews: Reviews, at_once: int = 1) -> None:
-        self._store, self._workspace, self._reviews, self._at_once = store, workspace, reviews, at_once
+    def __init__(self, store: Store, workspace: Workspace, reviews: Reviews, uploads: Uploads, at_once: int = 1) -> None:
+        self._store, self._workspace, self._reviews, self._uploads, self._at_once = store, workspace, reviews, uploads, at_once
         self._processes: dict[int, JobProcess] = {}
         self._stops_sent: dict[int, int] = {}
         self._wake, self._ending = threading.Event(), False
@@ -55,10 +62,9 @@ class Queue:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        for process in self._processes.values():
-            process.stop()
-        end = time.monotonic() + seconds
+        unstopped, end = list(self._processes.values()), time.monotonic() + seconds
         while time.monotonic() < end and any(process.is_alive() for process in self._processes.values()):
+            unstopped = [process for process in unstopped if not process.stop()]  # again, if it was still starting
             time.sleep(0.1)
         for number, process in self._processes.items():
             if not process.is_alive() and process.exit_code() != 0:
@@ -70,12 +76,11 @@ class Queue:
         Raises:
             UnknownNameError, InputError: it needs what is not there, or its result's name is taken.
         """
-        request.command(self._workspace)  # errors are reported now, not when the job starts
-        with self._entering:
+        with self._entering, self._uploads.lock if request.consumed_upload() else nullcontext():
+            request.command(self._workspace)  # errors are reported now, not when the job starts
             self._workspace.free(request.place, request.name)
-            same = select(jobs.c.id).where(jobs.c.place == request.place, jobs.c.slug == request.name, jobs.c.status.in_(ACTIVE))
             with self._store.writing() as connection:
-                if (other := connection.scalar(same)) is not None:
+                if (other := connection.scalar(_makers(request.place, request.name))) is not None:
                     raise InputError(f"job {other} already makes {request.name!r}", "Choose another name.")
                 values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.name}
                 number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
@@ -127,15 +132,36 @@ class Queue:
         """Put a cancelled or failed job into the queue again; it continues where it stopped.
 
         Raises:
-            UserError: it is not cancelled or failed, or its kind cannot go on.
+            UserError: it is not cancelled or failed, its kind cannot go on, or its name was taken since.
         """
-        row = self.get(number)
-        if row.status not in ("cancelled", "failed"):
-            raise UserError(f"job {number} is {row.status}. Only a job that was cancelled or has failed can be resumed.")
-        if not parse_request(row.request).resumable:
-            raise UserError(f"job {number} cannot be resumed: {row.kind} always starts from the beginning. Create a new job.")
-        self._set(number, status="waiting", cancel=0, starts=0, message=None, ended=None)
+        with self._entering:
+            row = self.get(number)
+            if row.status not in ("cancelled", "failed"):
+                raise UserError(f"job {number} is {row.status}. Only a job that was cancelled or has failed can be resumed.")
+            request = parse_request(row.request)
+            if not request.resumable:
+                raise UserError(f"job {number} cannot be resumed: {row.kind} always starts from the beginning. Create a new job.")
+            self._require_name(row)
+            with self._uploads.lock if request.consumed_upload() else nullcontext():
+                request.command(self._workspace)  # what it needs is still there
+                with self._store.writing() as connection:
+                    if (other := connection.scalar(_makers(row.place, row.slug))) is not None:
+                        raise InputError(f"job {other} makes {row.slug!r} now", "Wait until it has ended, or create a new job under another name.")
+                    again = {"status": "waiting", "cancel": 0, "starts": 0, "message": None, "ended": None}
+                    connection.execute(update(jobs).where(jobs.c.id == number).values(**again))
         self._wake.set()
+
+    def result_folder(self, job: Row[Any]) -> Path | None:
+        """The folder that a job has made or is making; None if it has made none yet, or if what lies there is not the job's."""
+        folder = self._workspace.place(job.place, job.slug)
+        mine = not folder.is_symlink() and self._workspace.manifest(job.place, job.slug).get("run_id") == run_id(job)
+        return folder if mine else None
+
+    def _require_name(self, job: Row[Any]) -> None:
+        """Raise ``InputError`` if something that the job has not made lies where its result goes."""
+        folder = self._workspace.place(job.place, job.slug)
+        if folder.is_symlink() or (folder.exists() and self.result_folder(job) is None and not (folder.is_dir() and is_empty(folder))):
+            raise InputError(f"the name {job.slug!r} has been taken since this job was created", "Create a new job under another name.")
 
     def process(self, number: int) -> JobProcess:
         """The process of a job, for its log."""
@@ -146,9 +172,12 @@ class Queue:
             try:
                 self._step()
                 self._reviews.apply_rested()
-            except Exception:  # a full disk or a database that is away for a moment must not end the queue
-                _log.exception("error in the queue; it continues")
-                time.sleep(2)
+            except Exception as error:  # a full disk or a database that is away for a moment must not end the queue
+                if (problem := disk_problem(error, self._workspace.root)) is not None:
+                    _log.warning("the queue waits: %s", problem)
+                else:
+                    _log.exception("error in the queue; it continues")
+                self._wake.wait(2)
             self._wake.wait(_TICK)
             self._wake.clear()
 
@@ -160,42 +189,55 @@ class Queue:
         for row in running:
             process = self._processes.setdefault(row.id, self.process(row.id))
             if not process.is_alive():
-                self._ended(row, process)
+                self._step_of(row, self._ended, process)
                 continue
             room -= 1
             if row.cancel > self._stops_sent.get(row.id, 0) and process.stop(at_once=row.cancel >= 3):
                 self._stops_sent[row.id] = row.cancel
         for row in waiting[: max(0, room)]:
-            self._begin(row)
+            self._step_of(row, self._begin)
+
+    def _step_of(self, row: Row[Any], step: Callable[..., None], *more: Any) -> None:
+        """Do a step of one job. If it cannot be done the job has failed, and the others go on."""
+        try:
+            step(row, *more)
+        except (SyntypeError, OSError) as error:
+            self._end(row.id, "failed", str(disk_problem(error, self._workspace.root) or error))
 
     def _begin(self, row: Row[Any]) -> None:
-        request = parse_request(row.request)
-        out = self._workspace.place(request.place, request.name)
         if row.cancel:  # cancelled while an earlier server was shutting down
             self._end(row.id, "cancelled", "its work so far is kept")
             return
-        try:
-            command = [*request.command(self._workspace), f"--out={out}", "--json"]
-            for collection in request.reads():
-                self._reviews.apply(collection)
-        except SyntypeError as error:  # an input was deleted after the job was created
-            self._end(row.id, "failed", str(error))
-            return
-        if request.resumable:
-            command += ["--resume"] if out.exists() else []
-        elif out.exists():
-            shutil.rmtree(out)  # left by a process that was killed
-        self._set(row.id, status="running", starts=row.starts + 1, started=row.started or time.time())
-        process = self._processes[row.id] = JobProcess(self._workspace.root / "jobs" / str(row.id))
-        process.start(command)
+        request = parse_request(row.request)
+        self._require_name(row)
+        command = [*request.command(self._workspace), f"--out={self._workspace.place(row.place, row.slug)}", "--json"]
+        for collection in request.reads():
+            self._reviews.apply(collection)
+        if (left := self.result_folder(row)) is not None:
+            if request.resumable:
+                command.append("--resume")
+            else:
+                discard_run(left, request.stage, run_id(row))  # left by a process that was killed
+        process = self.process(row.id)
+        process.clear()  # otherwise a server that is killed right now would leave the end of an earlier start as that of this one
+        with self._store.writing() as connection:
+            begun = {"status": "running", "starts": row.starts + 1, "started": row.started or time.time()}
+            if not connection.execute(update(jobs).where(jobs.c.id == row.id, jobs.c.status == "waiting").values(**begun)).rowcount:
+                return  # cancelled at this moment
+        self._processes[row.id] = process
+        process.start(command, run_id(row))
 
     def _ended(self, row: Row[Any], process: JobProcess) -> None:
-        request, code = parse_request(row.request), process.exit_code()
-        out = self._workspace.place(request.place, request.name)
+        request, code, folder = parse_request(row.request), process.exit_code(), self.result_folder(row)
+        run = {} if folder is None else self._workspace.manifest(row.place, row.slug)
+        told: dict[str, Any] = run.get("result") or {}
+        if code in (0, None) and folder is not None and run.get("status") == "finished" and (folder / MARKS[row.place]).is_file():
+            if (upload := request.consumed_upload()) is not None and not told.get("num_refused"):
+                self._uploads.drop_read(upload, row.id)
+            self._end(row.id, "finished", None, process.result() or told)
+            return
         if code == 0:
-            self._end(row.id, "finished", None, process.result())
-            if (upload := request.consumed_upload()) is not None:
-                shutil.rmtree(self._workspace.root / "uploads" / upload, ignore_errors=True)
+            self._end(row.id, "failed", "its result is not where the job wrote it: it was moved, deleted or replaced. Create a new job.")
         elif row.cancel:
             self._end(row.id, "cancelled", "its work so far is kept" if request.resumable else None)
         elif code is None and row.starts < MAX_STARTS:
@@ -203,9 +245,10 @@ class Queue:
         elif code is None:
             self._end(row.id, "failed", f"its process was killed {row.starts} times, perhaps because memory ran out. Free memory, then resume it.")
         else:
-            self._end(row.id, "failed", process.error_message() or f"ended with exit code {code}; see its log")
-        if code != 0 and not request.resumable and not (out / MARKS[request.place]).exists():
-            shutil.rmtree(out, ignore_errors=True)  # an unfinished collection is of no use, and its name must become free
+            self._end(row.id, "failed", process.error_message() or told.get("error") or process.last_line() or _unexplained(code))
+        if code != 0 and folder is not None and not request.resumable and not (folder / MARKS[row.place]).exists():
+            with suppress(SyntypeError, OSError):  # then it is discarded when the name is needed again
+                discard_run(folder, request.stage, run_id(row))  # an unfinished collection is of no use, and its name must become free
 
     def _end(self, number: int, status: str, message: str | None, result: dict[str, Any] | None = None) -> None:
         self._processes.pop(number, None)
@@ -216,3 +259,17 @@ class Queue:
     def _set(self, number: int, **values: Any) -> None:
         with self._store.writing() as connection:
             connection.execute(update(jobs).where(jobs.c.id == number).values(**values))
+
+
+def run_id(job: Row[Any]) -> str:
+    """What ``run.json`` of a job's result says about who made it: the same after a restart, and never that of another job."""
+    return f"job-{job.id}-{job.created:.6f}"
+
+
+def _unexplained(code: int) -> str:
+    return f"ended with exit code {code} and without a message, perhaps because the disk is full. Free some space, then try again."
+
+
+def _makers(place: str, slug: str) -> Select[tuple[int]]:
+    """Numbers of the waiting and running jobs whose result gets this name."""
+    return select(jobs.c.id).where(jobs.c.place == place, jobs.c.slug == slug, jobs.c.status.in_(ACTIVE))

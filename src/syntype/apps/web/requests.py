@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from syntype.apps.web.generators import generator_species
 from syntype.apps.web.workspace import SLUG, Kind, Workspace
@@ -35,6 +35,11 @@ class _Request(Settings):
     name: Slug
     """Name of the result."""
 
+    @property
+    def stage(self) -> str:
+        """What ``run.json`` calls the stage that makes the result."""
+        return str(self.kind)  # type: ignore[attr-defined]
+
     @abstractmethod
     def command(self, workspace: Workspace) -> list[str]:
         """The command and its arguments, without ``--out``.
@@ -58,6 +63,11 @@ class ImportRequest(_Request):
     resumable: ClassVar[bool] = False
     kind: Literal["import"] = "import"
     upload: UploadId
+
+    @property
+    def stage(self) -> str:
+        """The command's name."""
+        return "collect"
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype collect``."""
@@ -303,8 +313,15 @@ _adapter: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
 
 
 def parse_request(value: dict[str, Any]) -> JobRequest:
-    """A request from its JSON in the database."""
-    return _adapter.validate_python(value)
+    """A request from its JSON in the database.
+
+    Raises:
+        UserError: another version of Syntype wrote it, and this one does not know it.
+    """
+    try:
+        return _adapter.validate_python(value)
+    except ValidationError:
+        raise UserError("this Syntype does not understand the job's request. Create a new job.") from None
 
 
 def _path(workspace: Workspace, kind: Kind, slug: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from itertools import combinations
 from typing import Any
 
@@ -16,12 +16,15 @@ from syntype.apps.web.store import Store, reviewers, verdicts
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 from syntype.collection.experts import Decision, ExpertResult, Vote, apply_votes, cohen_kappa
-from syntype.errors import UserError
+from syntype.errors import SyntypeError, UserError
+from syntype.files import disk_problem
+from syntype.ownership import FolderLock
 
 __all__ = ["Reviews"]
 
 REST_SECONDS = 3.0
 """A collection's table is updated once no decision was made about it for this many seconds."""
+_log = logging.getLogger("syntype.studio")
 
 
 class Reviews:
@@ -32,6 +35,7 @@ class Reviews:
         self._applied: dict[str, tuple[int, int]] = {}
         self._applying = threading.Lock()
         self._ids: dict[str, int] = {}
+        self._told: dict[str, str] = {}
 
     def decide(
         self, collection: str, image_id: str, sha256: str | None, reviewer: str, decision: Decision, reason: str | None, key: str | None
@@ -122,20 +126,30 @@ class Reviews:
 
         Raises:
             UnknownNameError, CollectionError: there is no such collection, or it is damaged.
+            InputError: another program is writing to it.
         """
         folder = self._workspace.find("collections", collection)
         with self._applying:
-            mark = self._marks(collection).get(collection, (0, 0))
+            mark = self._marks(collection).get(collection)
+            if mark is None:  # nobody has judged it: nothing is written, so that it need not be locked
+                return apply_votes(Collection.open(folder), ())
             with self._store.reading() as connection:
                 of = verdicts.c.collection == collection
                 known = set(connection.scalars(select(verdicts.c.image_id).where(of).distinct()))
             votes = [Vote(row.image_id, row.sha256, row.name, row.decision) for row in self.standing(collection)]
-            result = apply_votes(Collection.open(folder), votes, withdrawn=known - {vote.image_id for vote in votes})
+            lock = FolderLock(folder)
+            try:  # the table is read when it is locked, so that what another program has written stays
+                result = apply_votes(Collection.open(folder), votes, withdrawn=known - {vote.image_id for vote in votes})
+            finally:
+                lock.release()
             self._applied[collection] = mark
         return result
 
     def apply_rested(self, rest: float = REST_SECONDS) -> None:
-        """Bring every collection up to date whose reviewers have paused, so that other programs find their verdicts in the table."""
+        """Bring every collection up to date whose reviewers have paused, so that other programs find their verdicts in the table.
+
+        One that cannot be written now (another program is writing to it, it is damaged, the disk is full) is tried again by the next call.
+        """
         pending = {collection: mark for collection, mark in self._marks().items() if self._applied.get(collection) != mark}
         if not pending:
             return
@@ -146,8 +160,14 @@ class Reviews:
             )
         there = set(self._workspace.slugs("collections"))
         for collection in pending.keys() - busy & there:
-            with suppress(UserError):  # the collection is damaged; its verdicts stay in the database
+            try:
                 self.apply(collection)
+                self._told.pop(collection, None)
+            except (SyntypeError, OSError) as error:
+                told = str(disk_problem(error, self._workspace.root / "collections" / collection) or error)
+                if self._told.get(collection) != told:
+                    _log.warning("verdicts about %s wait in the database: %s", collection, told)
+                self._told[collection] = told
 
     def _marks(self, collection: str | None = None) -> dict[str, tuple[int, int]]:
         """For each collection how many decisions were ever made about it, and how many undone: this changes with every change."""

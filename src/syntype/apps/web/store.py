@@ -10,15 +10,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Engine, Float, ForeignKey, Index, Integer, MetaData, String, Table, create_engine, event
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.exc import NoSuchModuleError as NoDialect
 
 from syntype.errors import InputError, UnsupportedError
 
-__all__ = ["Store", "answers", "jobs", "metadata", "quizzes", "reviewers", "verdicts"]
+__all__ = ["ACTIVE", "Store", "answers", "jobs", "metadata", "quizzes", "reviewers", "verdicts"]
 
+ACTIVE = ("waiting", "running")
+"""Statuses of jobs that have not ended."""
 WAIT_SECONDS = 60
 """Seconds that a writer waits for others before it fails."""
 
@@ -41,6 +59,9 @@ jobs = Table(
     Column("started", Float, nullable=True),
     Column("ended", Float, nullable=True),
 )
+
+# One row: the workspace whose jobs and verdicts these are, if the database lies outside it.
+owners = Table("owners", metadata, Column("workspace", String(32), primary_key=True))
 
 reviewers = Table("reviewers", metadata, Column("id", Integer, primary_key=True), Column("name", String(80), nullable=False, unique=True))
 
@@ -114,6 +135,22 @@ class Store:
             raise InputError(
                 f"the database {parsed.render_as_string()} cannot be opened ({reason})", "Check --database and that it is running."
             ) from None
+
+    def belong_to(self, workspace: str) -> None:
+        """Enter the workspace whose jobs and verdicts this database holds. Two workspaces that share one would start each other's jobs.
+
+        Args:
+            workspace: its ``identity``.
+
+        Raises:
+            InputError: the database is another workspace's.
+        """
+        with self.writing() as connection:
+            owner = connection.scalar(select(owners.c.workspace))
+            if owner is None:
+                connection.execute(insert(owners).values(workspace=workspace))
+            elif owner != workspace:
+                raise InputError("--database holds the jobs and verdicts of another workspace", "Give every workspace a database of its own.")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

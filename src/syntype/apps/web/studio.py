@@ -52,7 +52,7 @@ class Problem(BaseModel):
     error: str
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 421, 422, 429, 503)}
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 421, 422, 429, 503, 507)}
 
 
 def _studio(request: Request) -> Studio:

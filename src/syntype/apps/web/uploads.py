@@ -1,7 +1,9 @@
 """Uploads of photographs: one file per request, checked by decoding; refused files are deleted.
 
 uploads/ID/<species>/<file>    accepted files; the importer reads this folder
-uploads/ID/.part-*             files being received; deleted when the request ends
+uploads/ID/.part-*             files being received; deleted when the request ends, or when the next server starts
+
+An upload that a waiting or running job reads stays as it is: nothing enters it, and it is not deleted.
 """
 
 from __future__ import annotations
@@ -26,14 +28,17 @@ from typing import BinaryIO
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 from PIL import Image
+from sqlalchemy import select
 from starlette.exceptions import HTTPException
 
 from syntype.apps.web.limits import Limits
+from syntype.apps.web.store import ACTIVE, Store, jobs
 from syntype.apps.web.workspace import Workspace
 from syntype.collection.costs import Watched, check_cost
 from syntype.collection.decoding import FORMATS, read_image
 from syntype.collection.sources import SIDECARS, species_name
-from syntype.errors import InputError, UnknownNameError
+from syntype.errors import DiskError, InputError, UnknownNameError
+from syntype.files import disk_problem
 
 __all__ = ["RefusedFile", "UploadResult", "Uploads", "checked_species"]
 
@@ -48,6 +53,7 @@ _decoding = threading.BoundedSemaphore(1)
 """One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _OLD_SECONDS = 7 * 86400
+_ID = "[0-9a-f]{32}"
 
 
 @dataclass(frozen=True)
@@ -92,25 +98,45 @@ class _Stock:
 
 
 class Uploads:
-    """All uploads of a workspace. Safe to use from several threads."""
+    """All uploads of a workspace. Safe to use from several threads.
 
-    def __init__(self, workspace: Workspace, limits: Limits) -> None:
-        self._root, self._limits = workspace.root / "uploads", limits
-        self._lock = threading.Lock()
+    Attributes:
+        lock: held while files enter an upload or an upload is deleted; hold it too while a job that reads an upload is created.
+    """
+
+    def __init__(self, workspace: Workspace, limits: Limits, store: Store) -> None:
+        self._root, self._limits, self._store = workspace.root / "uploads", limits, store
+        self.lock = threading.Lock()
         self._writers, self._checkers = CapacityLimiter(_WRITERS), CapacityLimiter(_CHECKERS)
         self._receiving = 0
         self._stocks: dict[str, _Stock] = {}
 
+    def sweep(self) -> None:
+        """Delete what killed servers were receiving. Call it before the first request."""
+        for part in self._root.glob("*/.part-*"):
+            if re.fullmatch(_ID, part.parent.name):
+                shutil.rmtree(part, ignore_errors=True)
+
+    def _readers(self, upload: str) -> list[int]:
+        """Numbers of the waiting and running jobs that read an upload."""
+        with self._store.reading() as connection:
+            rows = connection.execute(select(jobs.c.id, jobs.c.request).where(jobs.c.status.in_(ACTIVE)))
+            return [row.id for row in rows if upload in (row.request.get("upload"), row.request.get("mask"))]
+
+    def _require_unused(self, upload: str) -> None:
+        for number in self._readers(upload):
+            raise InputError(f"job {number} reads this upload", "Wait until the job has ended, cancel it, or begin another upload.")
+
     def begin(self) -> str:
-        """Begin an upload; returns its id. Uploads that nobody has touched for a week are removed.
+        """Begin an upload; returns its id. Uploads that nobody has touched for a week, and that no job reads, are removed.
 
         Raises:
             InputError: too many have not become collections.
         """
-        with self._lock:
-            open_ones = [path for path in self._root.iterdir() if path.is_dir()]
+        with self.lock:
+            open_ones = [path for path in self._root.iterdir() if re.fullmatch(_ID, path.name) and path.is_dir() and not path.is_symlink()]
             for path in open_ones:
-                if time.time() - path.stat().st_mtime > _OLD_SECONDS:
+                if time.time() - path.stat().st_mtime > _OLD_SECONDS and not self._readers(path.name):
                     shutil.rmtree(path, ignore_errors=True)
             if sum(path.is_dir() for path in open_ones) >= self._limits.uploads:
                 raise InputError(f"{self._limits.uploads} uploads are open", "Import or delete one first.")
@@ -120,8 +146,22 @@ class Uploads:
             return name
 
     def drop(self, upload: str) -> None:
-        """Delete an upload with all its files."""
-        shutil.rmtree(self.folder(upload))
+        """Delete an upload with all its files.
+
+        Raises:
+            UnknownNameError: there is none of this id.
+            InputError: a waiting or running job reads it.
+        """
+        with self.lock:
+            folder = self.folder(upload)
+            self._require_unused(upload)
+            shutil.rmtree(folder)
+
+    def drop_read(self, upload: str, job: int) -> None:
+        """Delete an upload that a job has read and no longer needs, unless another job still reads it."""
+        with self.lock:
+            if set(self._readers(upload)) <= {job} and re.fullmatch(_ID, upload):
+                shutil.rmtree(self._root / upload, ignore_errors=True)
 
     def folder(self, upload: str) -> Path:
         """The folder of an upload.
@@ -130,13 +170,13 @@ class Uploads:
             UnknownNameError: there is none of this id.
         """
         folder = self._root / upload
-        if not re.fullmatch("[0-9a-f]{32}", upload) or not folder.is_dir() or folder.is_symlink():
+        if not re.fullmatch(_ID, upload) or not folder.is_dir() or folder.is_symlink():
             raise UnknownNameError("upload", upload[:40], ())
         return folder
 
     def contents(self, upload: str) -> dict[str, int]:
         """Number of images of each species."""
-        with self._lock:
+        with self.lock:
             return dict(sorted(self._stock(upload).species.items()))
 
     def _stock(self, upload: str) -> _Stock:
@@ -185,7 +225,7 @@ class Uploads:
             species: what it shows; None only for a zip, whose folders then name the species.
 
         Raises:
-            InputError: it cannot be used; nothing of it stays.
+            InputError: it cannot be used, a job reads the upload already, or the disk is full; nothing of it stays.
         """
         name = _checked_name(name)
         wanted = None if species is None else checked_species(species)
@@ -197,16 +237,25 @@ class Uploads:
                 raise InputError(f"{name}: a single photograph needs a species", "Say what it shows.")
             self._check_image(part, name)
             found = [(wanted, name, part)]
-        with self._lock:
+        with self.lock:
+            self._require_unused(upload)
             stock = self._stock(upload)
             sizes = [path.stat().st_size for *_, path in found]
             self._check_room(stock, sizes)
-            for (kind, own, path), size in zip(found, sizes, strict=True):
-                target = _free(self.folder(upload) / kind, own, stock.copies)
-                target.parent.mkdir(exist_ok=True)
-                os.replace(path, target)
-                stock.species[kind] += 1
-                stock.num_bytes += size
+            moved: list[Path] = []
+            try:
+                for (kind, own, path), size in zip(found, sizes, strict=True):
+                    target = _free(self.folder(upload) / kind, own, stock.copies)
+                    target.parent.mkdir(exist_ok=True)
+                    os.replace(path, target)
+                    moved.append(target)
+                    stock.species[kind] += 1
+                    stock.num_bytes += size
+            except OSError:  # all of them are taken, or none
+                for target in moved:
+                    target.unlink(missing_ok=True)
+                self._stocks.pop(upload, None)
+                raise
         return UploadResult(len(found), tuple(refused))
 
     def _check_room(self, stock: _Stock, sizes: list[int]) -> None:
@@ -256,10 +305,12 @@ class Uploads:
                         found.append((kind, name, path))
                     except InputError as error:
                         (part.parent / f"{number}").unlink(missing_ok=True)
-                        if isinstance(error, _Bomb):
+                        if isinstance(error, _Bomb | DiskError):
                             raise
                         refused.append(RefusedFile("/".join(parts)[:300], error.reason[:300], error.hint))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+            if (problem := disk_problem(error, part)) is not None:
+                raise problem from None
             raise InputError(f"is not a zip that can be read ({type(error).__name__})", "Pack it again, without a password.") from None
         if not found:
             reason = f"{refused[0].reason}" if refused else "it is empty"

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from syntype.apps.cli import main
-from syntype.files import atomic_write
 
 __all__ = ["work"]
 
@@ -24,14 +24,25 @@ def work(arguments: Sequence[str]) -> int:
     folder, lock, _, *command = arguments
     os.set_inheritable(int(lock), False)  # child processes of the job must not hold the lock
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a server started in the background ignores SIGINT; children inherit that
-    (Path(folder) / "pid").write_text(str(os.getpid()), encoding="ascii")
+    _fill_in(Path(folder) / "pid", os.getpid())
     with suppress(OSError):
         os.nice(5)  # lower priority than the web server
-    code = main(command)
-    sys.stdout.flush()
-    with atomic_write(Path(folder) / "exit") as temporary:
-        temporary.write_text(str(code), encoding="ascii")
+    try:
+        code = main(command)
+    except Exception:  # even the message could not be written, for example on a full disk
+        code = 1
+        with suppress(OSError):
+            traceback.print_exc()
+    with suppress(OSError):  # the result is in run.json too
+        sys.stdout.flush()
+    _fill_in(Path(folder) / "exit", code)
     return code
+
+
+def _fill_in(path: Path, number: int) -> None:
+    """Write a number over the blanks that a file holds, which needs no space on the disk."""
+    with path.open("r+b") as file:
+        file.write(b"%d" % number)
 
 
 if __name__ == "__main__":

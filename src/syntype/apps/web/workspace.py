@@ -6,6 +6,7 @@ WORKSPACE/
   jobs/                                        one folder a job: its log, its result, its lock
   .cache/                                      thumbnails, safe to delete
   studio.sqlite                                jobs, verdicts, reviewers
+  .identity                                    32 hex digits, by which a database outside the workspace knows it
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from syntype.errors import CollectionError, InputError, UnknownNameError
-from syntype.files import read_json_object
+from syntype.files import atomic_write, read_json_object
 
 __all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
 
@@ -45,6 +47,15 @@ class Workspace:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot be a workspace ({error.strerror})", "Give a folder that may be written to.", file=root) from None
+
+    @property
+    def identity(self) -> str:
+        """32 hex digits that no other workspace has; they stay when the folder is moved."""
+        file = self.root / ".identity"
+        if not file.exists():
+            with atomic_write(file) as temporary:
+                temporary.write_text(uuid.uuid4().hex, encoding="ascii")
+        return file.read_text(encoding="ascii")
 
     def place(self, kind: Kind, slug: str) -> Path:
         """The folder of this name, whether it exists or not.
@@ -110,7 +121,8 @@ class Workspace:
     def reference(self, slug: str) -> str | None:
         """The name of the collection of photographs that a collection was curated against, if it is still there."""
         inputs = self.manifest("collections", slug).get("inputs")
-        path = inputs.get("real") if isinstance(inputs, dict) else None
+        real = inputs.get("real") if isinstance(inputs, dict) else None
+        path = real.get("path") if isinstance(real, dict) else None
         return self.slug_of("collections", path) if isinstance(path, str) else None
 
     def show(self, text: str) -> str:
