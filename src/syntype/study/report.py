@@ -44,6 +44,7 @@ def write_report(study_folder: Path | str) -> Path:
     if not (folder / "results.json").is_file():
         raise InputError("holds no finished study (no results.json)", "Run the study to its end: syntype study COLLECTION --out FOLDER.", file=folder)
     results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    results.setdefault("leakage", {"left_out": [], "pairs": [], "num_held": 0})  # studies of before have none
     gallery = Gallery.load(folder)
     thumbnails = [data_uri(image) for image in gallery.images]
     environment = Environment(
