@@ -26,7 +26,8 @@ from common.fish import NOTICE, photograph_options
 from common.results import ROOT, Page, kept, publish, rewrite, table
 from PIL import Image, ImageEnhance, ImageFilter
 
-from syntype.collection import CollectConfig, Collection, collect
+from syntype.collection import Collection
+from syntype.collection.importers import CollectConfig, collect
 from syntype.compute.tensors import to_uint8
 from syntype.curation.leaks import find_leaks
 from syntype.generators import TrainConfig, load_generator, train

@@ -116,7 +116,8 @@ def find_leaks(real: Collection, images: Sequence[Collection], *, size: int, run
         # A training photograph that repeats a held-back one is known; images made from it honestly are not counted a second time.
         known = held.table["image_id"].isin(found.left_out).to_numpy(dtype=bool)
         search.copies(found, parts, search.allowed(labels) & ~known[None], "synthetic images")
-        search.origins(found, parts, labels)
+        if not found.reasons:  # the certain and quick search first
+            search.origins(found, parts, labels)
     for place, one in enumerate(found.pairs):
         shown = one.pop("pixels")
         if place < _SHOWN:

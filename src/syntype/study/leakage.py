@@ -17,7 +17,8 @@ __all__ = ["check_leakage", "check_synthetic"]
 def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> None:
     """Refuse a collection in which a test photograph is also used for training.
 
-    Three things are checked: whether a group is in two splits; whether photographs of two splits have the same bytes; and whether the generator was trained on test photographs.
+    Three things are checked: whether a group is in two splits; whether photographs of two splits have the same bytes; and whether the
+    generator was trained on test photographs.
 
     Args:
         collection: all splits of the real photographs.
