@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from syntype.collection import Collection
@@ -81,7 +79,7 @@ def exchanged_species(real: Collection, synthetic: Collection, size: int) -> str
     return f"the synthetic images of {len(pairs)} species seem to bear each other's names: {'; '.join(pairs[:4])}{'; …' if len(pairs) > 4 else ''}."
 
 
-def _rings(follows: dict[int, int]) -> list[Sequence[int]]:
+def _rings(follows: dict[int, int]) -> list[list[int]]:
     """Rings of two or more in a map of numbers, each from its smallest number."""
     rings = []
     for start in sorted(follows):
