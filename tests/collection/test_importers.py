@@ -46,7 +46,7 @@ def test_real_photographs(fish4knowledge: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = imported(fish4knowledge / "classification.csv", out)
     summary = result.summary()
-    assert set(summary) == {"num_images", "num_species", "num_groups", "num_refused", "num_duplicates", "splits"}
+    assert set(summary) == {"num_images", "num_species", "num_groups", "num_refused", "num_duplicates", "num_near_across", "splits"}
     assert (summary["num_images"], summary["num_species"], summary["num_groups"], summary["num_refused"]) == (3504, 23, 1778, 0)
     source = pd.read_csv(fish4knowledge / "classification.csv", dtype=str)
     assert summary["num_duplicates"] == 3504 - len({hashlib.sha256((fish4knowledge / name).read_bytes()).hexdigest() for name in source["file_name"]})
@@ -73,7 +73,7 @@ def test_a_folder_per_species(tmp_path: Path) -> None:
     (source / "Naso_lituratus" / "raw.cr2").write_bytes(b"II*\0" + b"\0" * 100)
     result = imported(source, tmp_path / "out")
     assert result.summary() == {
-        "num_images": 6, "num_species": 2, "num_groups": 6, "num_refused": 2, "num_duplicates": 0,
+        "num_images": 6, "num_species": 2, "num_groups": 6, "num_refused": 2, "num_duplicates": 0, "num_near_across": 0,
         "splits": result.splits,
     }  # fmt: skip
     assert result.collection.species == ("Naso lituratus", "Zebrasoma scopas")

@@ -13,6 +13,7 @@ import pytest
 
 from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, draw_reef
+from syntype.curation.leaks import Leaks
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages
 from syntype.run import Run
 
@@ -55,6 +56,9 @@ def curations(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Replaces curation: refuses every third image, for one reason after the other."""
     calls: list[Path] = []
     monkeypatch.setattr("syntype.study.synthetic.curate", fake_curate(calls))
+    study = import_module("syntype.study.study")  # the comparison of pictures, too: it has tests of its own
+    monkeypatch.setattr(study, "held_back_apart", lambda real, images, **settings: (real, Leaks(sum(map(len, images)))))
+    monkeypatch.setattr(study, "exchanged_species", lambda real, synthetic, size: None)
     return calls
 
 

@@ -36,7 +36,7 @@ GAIN, LOSS, UNSURE = effect(0.05, 0.02, 0.08), effect(-0.05, -0.08, -0.02), effe
         (UNSURE, LOSS, 50, "not enough evidence"),
         (effect(-0.02, -0.07, 0.03), None, 50, "not enough evidence"),
         (None, None, 50, "not enough evidence"),
-        (GAIN, None, 0, "do not add"),
+        (GAIN, None, 0, "not enough evidence"),
     ],
 )
 def test_decision_rule(primary: Effect | None, others: Effect | None, accepted: int, word: str) -> None:
@@ -95,3 +95,11 @@ def test_a_competitor_chosen_on_the_test_photographs_is_said() -> None:
 @pytest.mark.parametrize(("fraction", "text"), [(0.034, "+3.4"), (-0.034, "−3.4"), (0.0001, "0.0"), (-0.0001, "0.0"), (0.5, "+50.0")])
 def test_points(fraction: float, text: str) -> None:
     assert points(fraction) == text
+
+
+def test_a_doubt_stands_above_every_figure() -> None:
+    found = Comparison(GAIN, None, competitor="real", description="the real images only", chosen_on="val", num_made=9, num_accepted=9,
+                       num_target=3, num_seeds=3, generator_varies=True, doubts=("the labels are exchanged.",))  # fmt: skip
+    verdict = explain(found, DecisionRule())
+    assert verdict.word == "not enough evidence"
+    assert verdict.sentence.endswith("the labels are exchanged.") and verdict.reasons[0] == "The labels are exchanged."

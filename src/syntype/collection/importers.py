@@ -64,6 +64,7 @@ class CollectResult:
         num_refused: number of files or rows that were not imported. ``num_refused`` plus the number of images is the number of files or rows read.
         num_duplicates: number of images whose file is identical to that of an earlier image.
         splits: number of images in each split.
+        num_near_across: number of pairs of near duplicates in different splits; ``inspect`` names them.
     """
 
     collection: Collection
@@ -71,6 +72,7 @@ class CollectResult:
     num_refused: int
     num_duplicates: int
     splits: dict[str, int]
+    num_near_across: int = 0
 
     def summary(self) -> dict[str, Any]:
         """The counts as plain values, as ``--json`` prints them."""
@@ -80,6 +82,7 @@ class CollectResult:
             "num_groups": self.num_groups,
             "num_refused": self.num_refused,
             "num_duplicates": self.num_duplicates,
+            "num_near_across": self.num_near_across,
             "splits": dict(self.splits),
         }
 
@@ -149,7 +152,9 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     if not images:
         raise CollectionError(f"{source}: not one of {len(items)} files could be used. The reasons are in {out / 'refused.csv'}.")
     table = _table(kept, images, config)
-    _split(table, images, config)
+    near_across = _split(table, images, config)
+    if near_across:
+        run.say(f"{near_across} pairs of nearly the same picture lie in different splits; see them with: syntype inspect {out}")
     step = {"stage": "collect", "source": str(source), "settings": config.model_dump(mode="json")}
     collection = Collection.create(out, table, name=config.name, sources=[str(source)], history=[step])
     counts = collection.table["split"].value_counts()
@@ -159,6 +164,7 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
         num_refused=len(refused),
         num_duplicates=int(collection.table["duplicate_of"].notna().sum()),
         splits={split: int(counts.get(split, 0)) for split in SPLITS},
+        num_near_across=near_across,
     )
 
 
@@ -268,11 +274,15 @@ def _fit_box(entry: Entry, image: _Image) -> tuple[str | None, str | None]:
     return json.dumps([int(edge) if edge == int(edge) else edge for edge in box]), entry.note
 
 
-def _split(table: pd.DataFrame, images: Sequence[_Image], config: CollectConfig) -> None:
-    """Fill in the column ``split``. Groups that contain the same or nearly the same picture are put into the same split."""
+def _split(table: pd.DataFrame, images: Sequence[_Image], config: CollectConfig) -> int:
+    """Fill in the column ``split``. Groups that contain the same or nearly the same picture are put into the same split, where that is possible.
+
+    Returns:
+        number of pairs of near duplicates in different splits.
+    """
     if config.origin == "synthetic":
         table["split"] = None
-        return
+        return 0
     first = first_of_same(table)
     same = ((row, int(earlier)) for row, earlier in enumerate(first) if row != earlier)
     near = near_duplicates(table, lambda rows: np.stack([images[row].thumbnail for row in rows]))
@@ -280,6 +290,8 @@ def _split(table: pd.DataFrame, images: Sequence[_Image], config: CollectConfig)
     table["split"] = make_splits(
         table["species"].to_numpy(), units, seed=config.seed, test_fraction=config.test_fraction, val_fraction=config.val_fraction
     )
+    splits = table["split"].to_numpy(dtype=object)
+    return int((splits[near["first"].to_numpy()] != splits[near["second"].to_numpy()]).sum())
 
 
 def _write_refused(path: Path, refused: Sequence[Refused]) -> None:

@@ -72,6 +72,7 @@ class CopyDetector:
         seed: Seed of the choice of photographs for calibration, if there are more than ``num_calibration``.
         num_calibration: Largest number of photographs for calibration.
         progress: Called with the number of photographs after each batch of the calibration.
+        threshold: A threshold that is known already; nothing is calibrated.
 
     Attributes:
         threshold: Images at or below this distance are copies.
@@ -82,28 +83,30 @@ class CopyDetector:
     """
 
     def __init__(self, images: np.ndarray, image_ids: Sequence[str], groups: Sequence[str] | np.ndarray, labels: np.ndarray, *,
-                 quantile: float = 0.015, seed: int = 0, num_calibration: int = 500, progress: Advance | None = None) -> None:  # fmt: skip
+                 quantile: float = 0.015, seed: int = 0, num_calibration: int = 500, progress: Advance | None = None,
+                 threshold: float | None = None) -> None:  # fmt: skip
         if not len(images):
             raise CollectionError("copy detection: there are no training photographs to compare with. Give a collection that has a split 'train'.")
         self._ids = np.asarray(image_ids, dtype=object)
         self.coarse = coarse_search(images)
         self._middle, self._fine = downscale(images, MIDDLE).half(), downscale(images, FINE).half()
         codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-        self.threshold = self._calibrate(images, codes, labels, quantile, seed, num_calibration, progress)
+        self.threshold = self._calibrate(images, codes, labels, quantile, seed, num_calibration, progress) if threshold is None else threshold
 
     @staticmethod
     def num_calibrating(num_images: int, num_calibration: int = 500) -> int:
         """Number of photographs used for calibration: the total for a progress bar."""
         return min(num_images, num_calibration)
 
-    def nearest(self, images: np.ndarray, *, progress: Advance | None = None) -> NearestReal:
+    def nearest(self, images: np.ndarray, *, allowed: np.ndarray | None = None, progress: Advance | None = None) -> NearestReal:
         """Find the nearest training photograph of each image.
 
         Args:
             images: uint8, shape (M, size, size, 3), RGB, of any size.
+            allowed: Which photographs may be found for each image: bool, shape (M, N); None for all. Where none may, the distance is 2.
             progress: Called with the number of images after each batch.
         """
-        distances, rows = self._search(images, None, progress)
+        distances, rows = self._search(images, allowed, progress)
         return NearestReal(self._ids[rows], distances, distances <= self.threshold)
 
     def _calibrate(

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,14 +58,43 @@ class Encoder:
         """
         rows = []
         for start in range(0, len(images), self.batch_size):
-            chunk = np.ascontiguousarray(images[start : start + self.batch_size])
-            tensor = torch.from_numpy(chunk).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-            if size is not None and tensor.shape[-2:] != (size, size):
-                tensor = F.interpolate(tensor, size=(size, size), mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
-            rows.append(self._network(self.backbone.normalise(tensor)).float().numpy())
+            chunk = images[start : start + self.batch_size]
+            rows.append(self._network(self.backbone.normalise(_scaled(chunk, size))).float().numpy())
             if progress is not None:
                 progress(len(chunk))
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    @torch.inference_mode()
+    def local_features(self, images: np.ndarray, *, size: int = 128, progress: Callable[[int], None] | None = None) -> torch.Tensor:
+        """Compute one vector for every square of 8 pixels: the output of the third stage, which sees stripes and spots but no whole animals.
+
+        Args:
+            images: As for ``encode``.
+            size: Side in pixels to which the images are scaled first.
+            progress: Called after each batch with its number of images.
+
+        Returns:
+            float16, shape (N, (size / 8) ** 2, channels); 48 channels with the bundled backbones.
+        """
+        network: Any = self._network
+        rows = []
+        for start in range(0, len(images), self.batch_size):
+            chunk = images[start : start + self.batch_size]
+            found = network.bn1(network.conv_stem(self.backbone.normalise(_scaled(chunk, size))))
+            for stage in network.blocks[:3]:
+                found = stage(found)
+            rows.append(found.flatten(2).transpose(1, 2).half())
+            if progress is not None:
+                progress(len(chunk))
+        return torch.cat(rows)
+
+
+def _scaled(images: np.ndarray, size: int | None) -> torch.Tensor:
+    """uint8 NHWC -> float32 NCHW in [-1, 1], bicubic and antialiased."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    if size is not None and tensor.shape[-2:] != (size, size):
+        tensor = F.interpolate(tensor, size=(size, size), mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
+    return tensor
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ import numpy as np
 
 from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
+from syntype.curation.leaks import held_back_apart
 from syntype.errors import CollectionError, LeakageError
 from syntype.identification.calibration import calibrate, calibration_error
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
@@ -23,6 +24,10 @@ from syntype.identification.storage import Classifier, save_classifier
 from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ClassifierResult", "labelled", "train_classifier"]
+
+
+COMPARED_AT = 64
+"""Side in pixels at which training images are compared with validation and test images."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class ClassifierResult:
         num_synthetic: Number of synthetic training images.
         num_test: Number of test images.
         probability_metrics: ``top_5_accuracy``, ``calibration_error`` and ``balanced_calibration_error``; see ``summary``.
+        num_left_out: Number of validation and test images left out, because training images repeat them.
     """
 
     folder: Path
@@ -46,13 +52,15 @@ class ClassifierResult:
     num_synthetic: int
     num_test: int
     probability_metrics: dict[str, float | None]
+    num_left_out: int = 0
 
     def summary(self) -> dict[str, Any]:
         """Results for ``--json``.
 
         Returns:
             ``accuracy``, ``macro_recall``, ``macro_f1``, ``bins`` (recall per bin), ``top_5_accuracy``, ``calibration_error`` (expected
-            calibration error; ``balanced_`` with equal weight for every species), ``num_train``, ``num_synthetic`` and ``num_test``. Metrics
+            calibration error; ``balanced_`` with equal weight for every species), ``num_train``, ``num_synthetic``, ``num_test`` and
+            ``num_left_out`` (validation and test images that training images repeat). Metrics
             are None without test images.
         """
         return {
@@ -61,6 +69,7 @@ class ClassifierResult:
             "num_train": self.num_train,
             "num_synthetic": self.num_synthetic,
             "num_test": self.num_test,
+            "num_left_out": self.num_left_out,
         }
 
 
@@ -85,7 +94,8 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
 
     Raises:
         CollectionError: There are no training images, or the synthetic images show species that the collection does not have.
-        LeakageError: A synthetic image is a test image, or was made from one.
+        LeakageError: A synthetic image is a test image or was made from one, or more training images repeat validation or test images than
+            chance explains; ``leakage.html`` in ``out`` shows them.
         UnknownNameError: The backbone is not known.
         UnsupportedError: The weights of the backbone are not available.
         TrainingError: The loss became infinite or NaN.
@@ -103,6 +113,9 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     added = None if synthetic is None else synthetic.select(usable=True)
     if added is not None:
         _check_leakage(added, test)
+    known = [] if added is None else [added.where(added.table["species"].isin(collection.species))]
+    collection, leaks = held_back_apart(collection, known, size=COMPARED_AT, run=run, out=out, seed=config.seed)
+    val, test = collection.select(split="val"), collection.select(split="test")
     train = labelled(real, config.size, collection.species, added)
     counts = np.array(list(real.counts().values()), np.int64)
     held_out = LabelledImages(val.pixels(config.size), val.labels()) if len(val) else None
@@ -112,7 +125,9 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     logits, labels = fitted.predict_logits(test.pixels(config.size)), test.labels()
     tested = measure(labels, logits.argmax(axis=1), counts)
     numbers = (len(real), len(train) - len(real), len(test))
-    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, *numbers, _probability_metrics(logits, labels, fitted))
+    result = ClassifierResult(
+        Path(out), Classifier(fitted, collection.species), tested, *numbers, _probability_metrics(logits, labels, fitted), len(leaks.left_out)
+    )
     record = {
         "training": {
             "collection": collection.name,

@@ -10,6 +10,7 @@ import numpy as np
 
 from syntype.collection.bins import BINS, bins_of
 from syntype.study.arms import ARMS, CURATED
+from syntype.study.doubts import no_better_than_chance
 from syntype.study.photographs import Split
 from syntype.study.statistics import Effect, mean_recall, paired_effect, species_recall
 from syntype.study.verdict import Comparison, DecisionRule, explain
@@ -49,6 +50,7 @@ class Measurements:
         offered: int64, shape (K,), number of synthetic images made, summed over seeds. Species with at least one are the target species.
         accepted: int64, shape (K,), number of synthetic images that passed curation, summed over seeds.
         generator_varies: True if the generator was trained more than once.
+        doubts: as in ``Comparison``, those found before the arms were trained.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -59,6 +61,7 @@ class Measurements:
     offered: np.ndarray
     accepted: np.ndarray
     generator_varies: bool
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
         )
 
     primary, on_others = effect(CURATED, competitor, target), effect(CURATED, competitor, others)
+    chance = no_better_than_chance(outcomes["real"].test, test.labels, test.groups, len(measured.species), seed=settings.seed)
+    doubts = measured.doubts + (() if chance is None else (chance,))
     comparison = Comparison(
         primary,
         on_others,
@@ -130,6 +135,7 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
         num_target=len(target),
         num_seeds=len(outcomes[CURATED].test),
         generator_varies=measured.generator_varies,
+        doubts=doubts,
     )
     positions = bins_of(counts_real)
     recall = {name: species_recall(right, test.labels, len(measured.species)) for name, right in hits.items()}

@@ -26,6 +26,7 @@ from torch import Tensor
 from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.curate import copy_detector
+from syntype.curation.leaks import held_back_apart
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError
 from syntype.recipe import Seed, Settings
@@ -75,6 +76,7 @@ class EvaluateResult:
         num_real: number of photographs compared.
         species: names of the species compared.
         left_out: species of the synthetic collection without photographs in the split.
+        num_left_out: number of validation and test photographs left out, because training photographs or synthetic images repeat them.
     """
 
     encoder: str
@@ -89,10 +91,23 @@ class EvaluateResult:
     num_real: int
     species: tuple[str, ...]
     left_out: tuple[str, ...]
+    num_left_out: int = 0
 
     def summary(self) -> dict[str, Any]:
         """The values that ``--json`` prints."""
-        names = ("encoder", "kid", "precision", "recall", "density", "coverage", "copy_rate", "vendi_ratio", "num_synthetic", "num_real")
+        names = (
+            "encoder",
+            "kid",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "copy_rate",
+            "vendi_ratio",
+            "num_synthetic",
+            "num_real",
+            "num_left_out",
+        )
         return {**{name: getattr(self, name) for name in names}, "num_species": len(self.species), "left_out": list(self.left_out)}
 
 
@@ -112,6 +127,7 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         KID, precision, recall, density, coverage, Vendi ratio and fraction of copies; see ``EvaluateResult``.
 
     Raises:
+        LeakageError: with split ``val`` or ``test``: the images repeat more photographs of it than chance explains.
         CollectionError: fewer than two images could be compared.
 
     Example:
@@ -121,7 +137,11 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         >>> result.kid > 0.05 and 0 <= result.coverage <= 1
         True
     """
-    usable, reference = synthetic.select(usable=True), real.select(split=config.split)
+    usable, num_left_out = synthetic.select(usable=True), 0
+    if config.split != "train":
+        real, leaks = held_back_apart(real, [usable], size=config.size, run=run, seed=config.seed, quantile=config.copy_quantile)
+        num_left_out = len(leaks.left_out)
+    reference = real.select(split=config.split)
     ours, theirs = _same_mix(usable, reference, config.seed)
     if len(ours) < 2:
         raise CollectionError(
@@ -152,6 +172,7 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         num_real=len(photographs),
         species=tuple(sorted(photographs.table["species"].unique())),
         left_out=left_out,
+        num_left_out=num_left_out,
     )
 
 

@@ -7,6 +7,7 @@ OUT/
   results.json     all figures of the report
   gallery.*        pictures of the report
   report.html      the report
+  leakage.*        pairs of images and held-back photographs that repeat each other, with pictures, if there are any
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
+from syntype.curation.leaks import held_back_apart
 from syntype.errors import CollectionError, InputError
 from syntype.files import read_json_object, write_json
 from syntype.generators.registry import family
@@ -28,6 +30,7 @@ from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.study.analysis import AnalysisSettings, Measurements, analyse
 from syntype.study.arms import Arm, choose_arms
 from syntype.study.config import StudyConfig
+from syntype.study.doubts import exchanged_species
 from syntype.study.gallery import collect_gallery
 from syntype.study.photographs import Split
 from syntype.study.provenance import limits, provenance
@@ -116,7 +119,8 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         the verdict, all results as plain values, and the path of the report.
 
     Raises:
-        LeakageError: a test photograph has reached the training split, the generator or the synthetic images.
+        LeakageError: test photographs have reached the training split, the generator or the synthetic images; ``leakage.html`` shows them.
+            A few that chance explains are left out of the test instead.
         CollectionError: there are no test photographs, or no species would get synthetic images, or ratios are to be tried and none of these
             species has validation photographs.
         InputError: ``out`` contains a study of other photographs or settings.
@@ -133,19 +137,23 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
     out, (source, arms) = Path(out), _check(collection, config)
     _claim(out, collection, source, config)
     synthetic = prepare_synthetic(collection, source, config, out, run, with_collage=any(arm.adds == "collage" for arm in arms))
-    ratio = choose_ratio(collection, synthetic, config, out, run) if config.ratios else None
+    made, size = tuple({id(one): one for one in synthetic.curated}.values()), config.curate.size
+    tested, leaks = held_back_apart(collection, made, size=size, run=run, out=out, seed=config.curate.seed, quantile=config.curate.copy_quantile)
+    exchanged = exchanged_species(collection, made[0], size)
+    ratio = choose_ratio(tested, synthetic, config, out, run) if config.ratios else None
     used = synthetic.at_ratio(ratio.chosen, collection) if ratio else synthetic
-    outcomes = run_arms(collection, used, arms, config, out, run)
+    outcomes = run_arms(tested, used, arms, config, out, run)
     offered, accepted, refused = _tally(used.curated, collection.species)
     measured = Measurements(
         outcomes=outcomes,
-        test=Split.of(collection, "test"),
-        val=Split.of(collection, "val"),
+        test=Split.of(tested, "test"),
+        val=Split.of(tested, "val"),
         species=collection.species,
         counts_real=np.array(list(collection.training().counts().values()), dtype=np.int64),
         offered=offered,
         accepted=accepted,
         generator_varies=synthetic.num_trainings > 1,
+        doubts=() if exchanged is None else (exchanged,),
     )
     rule = DecisionRule(config.minimum_effect, config.max_head_loss)
     results = analyse(measured, AnalysisSettings(rule, config.head_above, config.num_bootstrap, config.seed))
@@ -159,6 +167,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,
         "curation": {"offered": int(offered.sum()), "accepted": int(accepted.sum()), "refused": refused},
+        "leakage": leaks.to_json(),
         "minutes": synthetic.minutes + sum(outcome.seconds for outcome in outcomes.values()) / 60,
         "species_not_shown": len(affected) - len(shown),
         "limits": limits(results, config, is_given=synthetic.is_given, num_trainings=synthetic.num_trainings, left_out=synthetic.left_out),

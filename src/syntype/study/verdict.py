@@ -41,6 +41,7 @@ class Comparison:
         num_target: number of species that synthetic images were made for.
         num_seeds: number of repetitions.
         generator_varies: True if the generator was trained more than once.
+        doubts: why no verdict is possible, whatever the figures; one sentence each, without a capital letter.
     """
 
     primary: Effect | None
@@ -53,6 +54,7 @@ class Comparison:
     num_target: int
     num_seeds: int
     generator_varies: bool
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Verdict:
 VISIBLE = 0.05
 """An effect, as a fraction of recall, for which reports say how many photographs would be needed to detect it."""
 
+_MEND = "The same study after that is mended: other settings of the classifier or more photographs, or the right species of the images."
+
 _LEAD: dict[Word, str] = {
     "add": "Add these synthetic images",
     "do not add": "Do not add these synthetic images",
@@ -89,9 +93,7 @@ def damages_others(others: Effect | None, rule: DecisionRule) -> bool:
 
 def decide(primary: Effect | None, others: Effect | None, num_accepted: int, rule: DecisionRule) -> Word:
     """The verdict as ``add``, ``do not add`` or ``not enough evidence``; arguments as in ``Comparison``."""
-    if num_accepted == 0:
-        return "do not add"
-    if primary is None:
+    if num_accepted == 0 or primary is None:
         return "not enough evidence"
     if primary.high < rule.minimum_effect:
         return "do not add"
@@ -109,6 +111,10 @@ def points(fraction: float, *, signed: bool = True) -> str:
 
 def explain(found: Comparison, rule: DecisionRule) -> Verdict:
     """The verdict on a comparison, in words for a biologist."""
+    if found.doubts:
+        measured = () if found.primary is None else _reasons(found, found.primary, rule)
+        reasons = tuple(doubt[0].upper() + doubt[1:] for doubt in found.doubts)
+        return Verdict("not enough evidence", f"{_LEAD['not enough evidence']}: {found.doubts[0]}", reasons + measured, (_MEND,))
     word = decide(found.primary, found.others, found.num_accepted, rule)
     if found.primary is None:
         core, change = _unmeasured(found)
@@ -131,7 +137,7 @@ def _unmeasured(found: Comparison) -> tuple[str, str]:
 
 
 def _none_accepted(found: Comparison) -> tuple[str, str]:
-    return f"curation refused all {found.num_made} of them, so there is nothing to add.", "A generator whose images pass curation."
+    return f"curation refused all {found.num_made} of them, so nothing could be measured.", "A generator whose images pass curation."
 
 
 def _answer(found: Comparison, primary: Effect, word: Word, rule: DecisionRule) -> tuple[str, str]:
