@@ -125,7 +125,7 @@ _DISK_WORDS = {
     errno.EROFS: ("Read-only file system", "os error 30", "Errno 30", "readonly database"),
     errno.EACCES: ("Permission denied", "os error 13", "Errno 13"),
 }
-_WRITING = re.compile("OSError|[Ww]rit|[Ss]afetensor")
+_WRITING = re.compile("OSError|[Ww]rit|[Ss]afetensor|inline_container")  # the last is torch.save
 
 
 def _has_no_space(path: Path) -> bool:

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.reduction import DupFd
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -38,13 +38,14 @@ class Popen:
     """Stands in for ``subprocess.Popen`` where the Studio starts a job."""
 
     def __init__(
-        self, command: Sequence[str], *, stdin: int, stdout: BinaryIO, stderr: BinaryIO, pass_fds: Sequence[int], start_new_session: bool
-    ) -> None:
+        self, command: Sequence[str], *, stdin: int, stdout: BinaryIO, stderr: BinaryIO, pass_fds: Sequence[int], start_new_session: bool,
+        env: Mapping[str, str],
+    ) -> None:  # fmt: skip
         assert list(command[1:3]) == ["-m", "syntype.apps.web.worker"] and start_new_session
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         streams = [Descriptor(number) for number in (stdout.fileno(), stderr.fileno(), pass_fds[0])]
-        self._process = context.Process(target=_work, args=(streams, [command[3], *command[5:]]), daemon=True)
+        self._process = context.Process(target=_work, args=(streams, [command[3], *command[5:]], dict(env)), daemon=True)
         self._process.start()
         self.pid = self._process.pid
 
@@ -52,8 +53,9 @@ class Popen:
         return self._process.exitcode
 
 
-def _work(streams: list[Descriptor], arguments: list[str]) -> None:
+def _work(streams: list[Descriptor], arguments: list[str], environment: dict[str, str]) -> None:
     os.setsid()
+    os.environ.update(environment)
     output, log, lock = (stream.number for stream in streams)
     for number, place in ((output, 1), (log, 2)):
         os.dup2(number, place)
@@ -66,3 +68,4 @@ def use(setattr: Callable[[Any, str, Any], None] = setattr) -> None:
     """From now on jobs of this process start so."""
     if sys.platform == "linux":
         setattr(processes, "subprocess", SimpleNamespace(Popen=Popen, DEVNULL=subprocess.DEVNULL))
+        setattr(processes.JobProcess, "_is_worker", lambda _, number: os.getpgid(number) == number)  # a copy has not the worker's command line
