@@ -88,7 +88,7 @@ def _refused(world: World, stage: Stage, kind: str, place: Callable[[Path], Any]
 
 
 def _read_only_inputs(world: World, stage: Stage) -> dict[str, Any]:
-    """The inputs lie on a disk that cannot be written, such as a camera's card; the result goes elsewhere and is the same."""
+    """The inputs lie on a disk that cannot be written, such as a camera's card; the result goes elsewhere and is the same, but for their place."""
     wanted, by_itself, _, _ = world.reference(stage)
     trial, card = world.trial("card"), world.root / "card"
     card.mkdir(exist_ok=True)
@@ -101,7 +101,11 @@ def _read_only_inputs(world: World, stage: Stage) -> dict[str, Any]:
     told = [] if ended.code == 0 else [f"ends with exit code {ended.code}: {ended.error or ended.err[-200:]}"]
     if ended.code == 0:
         found = describe(trial / "out")
-        told += [one for one in differences(found, wanted, by_itself | {"run.json"}) if "world" not in one and "card" not in one]
+        told += [
+            one
+            for one in differences(found, wanted, by_itself | {"run.json", "recipe.yaml", "report.html"})
+            if "world" not in one and "card" not in one
+        ]
     print(f"disk: {stage.name}, read-only inputs{': ' + '; '.join(told)[:400] if told else ''}", flush=True)
     return _counted(world, 1, bool(told), {one: [] for one in told})
 

@@ -5,21 +5,23 @@ The queue, its database and its job processes are the Studio's own. Only the sta
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from attacks.stages import World, describe, differences
+from syntype.ownership import RUN_ID_VARIABLE
 
 __all__ = ["attack_studio"]
 
@@ -159,13 +161,15 @@ def _serve(root: Path, request: dict[str, Any]) -> None:
         _fork_jobs(theirs)
         os._exit(0)
     theirs.close()
+    from syntype.apps.web import processes
     from syntype.apps.web import queue as queues
     from syntype.apps.web.requests import parse_request
     from syntype.apps.web.reviews import Reviews
     from syntype.apps.web.store import Store
     from syntype.apps.web.workspace import Workspace
 
-    queues.JobProcess.start = lambda process, command: _start_job(process, command, ours)  # type: ignore[method-assign]
+    _Forked.forks = ours
+    processes.subprocess = SimpleNamespace(Popen=_Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
     workspace = Workspace(root)
     store = Store(f"sqlite:///{root / 'studio.sqlite'}")
     queue = queues.Queue(store, workspace, Reviews(store, workspace))
@@ -178,25 +182,20 @@ def _serve(root: Path, request: dict[str, Any]) -> None:
 
 
 class _Forked:
-    """What ``JobProcess`` asks of its child."""
+    """Stands in for ``subprocess.Popen`` where the Studio starts a job: a fork of a process that has imported what jobs need."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    forks: socket.socket
+
+    def __init__(
+        self, command: Sequence[str], *, stdout: BinaryIO, stderr: BinaryIO, pass_fds: Sequence[int], env: Mapping[str, str], **_: Any
+    ) -> None:
+        *_, folder, _, _ = command[: command.index("--") + 1]
+        words = json.dumps([folder, list(command[command.index("--") + 1 :]), env[RUN_ID_VARIABLE]])
+        socket.send_fds(self.forks, [words.encode()], [pass_fds[0], stdout.fileno(), stderr.fileno()])
+        self.pid = int(self.forks.recv(20))
 
     def poll(self) -> None:
         """The process that forks takes note of the ends."""
-
-
-def _start_job(process: Any, command: Sequence[str], forks: socket.socket) -> None:
-    """``JobProcess.start`` by a fork."""
-    folder = process.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("exit", "pid", "output"):
-        (folder / name).unlink(missing_ok=True)
-    with (folder / "lock").open("w") as lock, (folder / "output").open("wb") as output, (folder / "log").open("ab") as log:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        socket.send_fds(forks, [json.dumps([str(folder), list(command)]).encode()], [lock.fileno(), output.fileno(), log.fileno()])
-        process._child = _Forked(int(forks.recv(20)))
 
 
 def _fork_jobs(asked: socket.socket) -> None:
@@ -207,7 +206,7 @@ def _fork_jobs(asked: socket.socket) -> None:
         message, files, _, _ = socket.recv_fds(asked, 1 << 16, 3)
         if not message:
             return
-        folder, command = json.loads(message)
+        folder, command, run_id = json.loads(message)
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -217,6 +216,7 @@ def _fork_jobs(asked: socket.socket) -> None:
             os.dup2(files[2], 2)
             from syntype.apps.web.worker import work
 
+            os.environ[RUN_ID_VARIABLE] = run_id
             code = 1
             try:
                 code = work([folder, str(files[0]), "--", *command])

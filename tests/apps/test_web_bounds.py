@@ -20,6 +20,7 @@ from syntype.apps.web import progress, security, uploads
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import Limits, StudioConfig
 from syntype.apps.web.server import _protocol
+from syntype.apps.web.store import Store
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Workspace
 from syntype.errors import InputError
@@ -183,7 +184,9 @@ def test_a_zip_that_takes_long_to_check_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_next_file_of_a_large_upload_is_taken_without_counting_all_files_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    several = Uploads(Workspace(tmp_path / "workspace"), Limits(files=1000))
+    workspace = Workspace(tmp_path / "workspace")
+    store = Store(f"sqlite:///{tmp_path / 'studio.sqlite'}")
+    several = Uploads(workspace, Limits(files=1000), store)
     upload = several.begin()
     folder = several.folder(upload) / "Aus"
     folder.mkdir()
@@ -204,7 +207,7 @@ def test_the_next_file_of_a_large_upload_is_taken_without_counting_all_files_aga
     with pytest.raises(InputError, match="1,000 files"):
         several.take(upload, part, "image.png", "Aus")
     assert len(list(folder.iterdir())) == 1000
-    assert Uploads(Workspace(tmp_path / "workspace"), Limits()).folder(upload) == folder.parent
+    assert Uploads(workspace, Limits(), store).folder(upload) == folder.parent
 
 
 def test_pictures_of_a_job_are_listed_without_asking_for_the_time_of_every_image(tmp_path: Path) -> None:

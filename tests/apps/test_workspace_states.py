@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +31,7 @@ from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
+from syntype.ownership import RUN_ID_VARIABLE
 
 LABELS = ["image_id", "file_name", "species", "split", "group", "licence", "origin", "sha256"]
 PLACES = st.sampled_from(
@@ -65,9 +68,9 @@ class InProcess(JobProcess):
 
     kill = "no"
 
-    def start(self, command: Any) -> None:
+    def start(self, command: Any, run_id: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in ("exit", "pid", "output"):
+        for name in ("exit", "pid", "output", "start"):
             (self.folder / name).unlink(missing_ok=True)
         kill, InProcess.kill = InProcess.kill, "no"
         if kill == "before":
@@ -75,6 +78,8 @@ class InProcess(JobProcess):
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context((self.folder / "output").open("w"))))
             stack.enter_context(contextlib.redirect_stderr(stack.enter_context((self.folder / "log").open("a"))))
+            stack.enter_context(mock.patch.dict(os.environ, {RUN_ID_VARIABLE: run_id}))
+            (self.folder / "start").write_text(str((self.folder / "log").stat().st_size))
             code = main(list(command))
         if kill == "no":
             (self.folder / "exit").write_text(str(code))

@@ -63,7 +63,7 @@ def test_what_is_loaded_runs_nothing(small_collection: Collection, tmp_path: Pat
     train_tiny("dcgan", small_collection, tmp_path / "g")
     for damage in (pickle.dumps(_Pickled(tmp_path / "ran"), 2), b"", b"\xff" * 100, (tmp_path / "g" / "weights.safetensors").read_bytes()[:-1]):
         (tmp_path / "g" / "weights.safetensors").write_bytes(damage)
-        with pytest.raises(CollectionError, match="not a valid safetensors file"):
+        with pytest.raises(CollectionError, match=r"has changed since it was written"):
             load_generator(tmp_path / "g")
         (tmp_path / "g" / "training").mkdir(exist_ok=True)
         (tmp_path / "g" / "training" / "state.pt").write_bytes(damage)

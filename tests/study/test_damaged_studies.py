@@ -50,5 +50,5 @@ def test_a_damaged_description_of_what_was_asked(finished: tuple[Path, StudyConf
     out, asked = finished
     for content in (b"", b"[]", b"\xff", b'{"collection": 3}'):
         (out / "study.json").write_bytes(content)
-        with pytest.raises(InputError, match="other photographs or settings"):
+        with pytest.raises(InputError, match="started with other content"):
             study(reef, asked, out, Run.silent())

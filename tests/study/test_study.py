@@ -196,7 +196,7 @@ def dies(number: int, name: str) -> None:
 def test_another_study_does_not_mix_with_the_old_one(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
     arms = ("real", "synthetic+curated")
     study(reef, config(arms=arms, seeds=1), tmp_path / "out", Run.silent())
-    with pytest.raises(InputError, match="other photographs or settings"):
+    with pytest.raises(InputError, match="started with other content"):
         study(reef, config(arms=arms, seeds=1, fill_to=9), tmp_path / "out", Run.silent())
 
 

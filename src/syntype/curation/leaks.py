@@ -54,6 +54,8 @@ class Leaks:
             the first 24 ``pictures`` (two data URIs).
         left_out: image_ids of the held-back photographs to leave out.
         reasons: why the images are refused, one sentence each; empty if they are not.
+        unclear: why copies could not be told from other photographs, one sentence each: photographs of different individuals look too alike,
+            or are too few.
     """
 
     num_images: int = 0
@@ -61,6 +63,7 @@ class Leaks:
     pairs: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """All attributes as JSON values."""
@@ -147,6 +150,8 @@ def held_back_apart(real: Collection, images: Sequence[Collection], *, size: int
             f"{real.root}: {' '.join(found.reasons)} First pairs: {first}.{where} Take these images out, or make them again from the training "
             "photographs alone; put photographs of one individual into one split with --group-column."
         )
+    for sentence in found.unclear:
+        run.say(sentence)
     if found.left_out:
         run.say(f"{len(found.left_out)} validation or test photographs are repeated in training, and are left out.")
         real = real.where(~real.table["image_id"].isin(found.left_out).to_numpy(dtype=bool))
@@ -188,8 +193,14 @@ class _Search:
         # A held-back photograph is found by chance if any of the images of its species passes.
         by_chance = 1 - (1 - self.rate) ** allowed.sum(0)
         chance = float(sum(by_chance[self.groups == name].max() for name in np.unique(self.groups)))
-        most = min(float(stats.poisson.isf(SIGNIFICANT, chance)), MOST_LEFT_OUT * all_groups)
-        if len(groups) > max(1, most):
+        by_luck, most = float(stats.poisson.isf(SIGNIFICANT, chance)), MOST_LEFT_OUT * all_groups
+        if chance > most and max(1, most) < len(groups) <= by_luck:  # the search itself finds too much to be of use
+            found.unclear.append(
+                f"{len(rows)} {what} look like validation or test photographs of {len(groups)} of {all_groups} individuals, tracks or specimens, "
+                f"but photographs of different individuals look as alike here (chance explains {min(chance, all_groups):.1f}), so copies cannot be told."
+            )
+            return
+        if len(groups) > max(1, min(by_luck, most)):
             found.reasons.append(
                 f"{len(rows)} {what} repeat validation or test photographs of {len(groups)} individuals, tracks or specimens; chance explains "
                 f"about {min(chance, all_groups):.1f} of {all_groups}, and at most {MOST_LEFT_OUT:.0%} can be left out."

@@ -153,7 +153,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         offered=offered,
         accepted=accepted,
         generator_varies=synthetic.num_trainings > 1,
-        doubts=() if exchanged is None else (exchanged,),
+        doubts=(*leaks.unclear, *(() if exchanged is None else (exchanged,))),
     )
     rule = DecisionRule(config.minimum_effect, config.max_head_loss)
     results = analyse(measured, AnalysisSettings(rule, config.head_above, config.num_bootstrap, config.seed))
