@@ -197,7 +197,7 @@ class _Search:
         if chance > most and max(1, most) < len(groups) <= by_luck:  # the search itself finds too much to be of use
             found.unclear.append(
                 f"{len(rows)} {what} look like validation or test photographs of {len(groups)} of {all_groups} individuals, tracks or specimens, "
-                f"but photographs of different individuals look as alike here (chance explains {min(chance, all_groups):.1f}), so copies cannot be told."
+                f"but photographs of different individuals look as alike (chance explains {min(chance, all_groups):.1f}), so copies cannot be told."
             )
             return
         if len(groups) > max(1, min(by_luck, most)):
