@@ -220,7 +220,8 @@ def drawn(folder: Path, learnt: Collection, real: Collection, family: str, minut
     generator, test = load_generator(folder / "generator"), real.select(split="test")
     species = [name for name in test.table["species"].tolist() * 2 if name in generator.species]
     images = to_uint8(generator.sample(species, [seed * 10_000 + number for number in range(len(species))]))
-    few = replace(test, table=pd.DataFrame({"species": species}))
+    names = [str(number) for number in range(len(species))]  # of images that stand nowhere
+    few = replace(test, table=pd.DataFrame({"species": species, "image_id": names, "file_name": names}))
     return written(folder / "drawn", [Image.fromarray(image) for image in images], few, real)
 
 

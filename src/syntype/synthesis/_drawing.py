@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from syntype.run import Run
 from syntype.synthesis.provenance import NOTICE, Provenance, read_provenance, write_image
 
 __all__ = [
-    "DrawConfig", "DrawResult", "Job", "Jobs", "draw_collection", "image_seed", "licence_of", "provenance_of", "require_species", "slug", "suffix",
+    "DrawConfig", "DrawResult", "Job", "Jobs", "draw_collection", "image_seed", "licence_of", "provenance_of", "require_species", "slugs", "suffix",
 ]  # fmt: skip
 
 
@@ -192,12 +192,19 @@ def licence_of(licences: Iterable[str]) -> str | None:
     return "; ".join(licences) or None
 
 
-def slug(name: str) -> str:
-    """A name as part of a file name. If characters had to be replaced, a short hash is appended, so that different names stay different."""
-    plain = re.sub(r"[^\w-]+", "", re.sub(r"\s", "_", name))[:80]
-    if plain.replace("_", " ") != name:
-        plain += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
-    return plain
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """Each name as part of a file name.
+
+    A short hash is appended where characters had to be replaced, or where another of the names differs in upper and lower case alone, so that
+    different names are different files on every operating system.
+    """
+    plain = {name: re.sub(r"[^\w-]+", "", re.sub(r"\s", "_", name))[:80] for name in names}
+    kept = {name for name, part in plain.items() if part.replace("_", " ") == name}
+    alike = Counter(name.casefold() for name in kept)
+    return {
+        name: part if name in kept and alike[name.casefold()] == 1 else f"{part}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        for name, part in plain.items()
+    }
 
 
 def suffix(config: DrawConfig) -> str:

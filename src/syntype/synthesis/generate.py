@@ -19,7 +19,7 @@ from syntype.synthesis._drawing import (
     licence_of,
     provenance_of,
     require_species,
-    slug,
+    slugs,
     suffix,
 )
 
@@ -77,10 +77,12 @@ def generate(generator: Generator, config: GenerateConfig, out: Path | str, run:
     generator.check_controls(config.controls)  # raises before anything is written
     source_type, licence = family(generator.family).digital_source_type, licence_of(generator.licences)
 
+    parts = slugs(names)
+
     def job(position: int) -> Job:
         name, index = names[position // config.num], position % config.num
         provenance = provenance_of(generator, name, image_seed(config.seed, name, index), config.controls, source_type)
-        return Job(f"images/{slug(name)}/{slug(name)}-{index:06d}.{suffix(config)}", provenance, licence)
+        return Job(f"images/{parts[name]}/{parts[name]}-{index:06d}.{suffix(config)}", provenance, licence)
 
     jobs = Jobs(len(names) * config.num, job)
 

@@ -31,7 +31,7 @@ from syntype.synthesis._drawing import (
     licence_of,
     provenance_of,
     require_species,
-    slug,
+    slugs,
     suffix,
 )
 from syntype.synthesis.provenance import EDITED, write_image
@@ -138,8 +138,8 @@ def vary(generator: Generator, collection: Collection, config: VaryConfig, out: 
     pixels = chosen.pixels(generator.model.config.shape)
     generator.vary(_photographs(pixels, []), [], [], 0.0, **config.controls)  # raises before anything is written if the family does not support it
     jobs = [
-        _job(generator, config, chosen, row, index, "vary", {"strength": strength}, f"{strength:g}", strength)
-        for row in range(len(chosen))
+        _job(generator, config, chosen, row, stem, index, "vary", {"strength": strength}, f"{strength:g}", strength)
+        for row, stem in enumerate(_stems(chosen))
         for strength in config.strengths
         for index in range(config.num)
     ]
@@ -196,7 +196,11 @@ def inpaint(generator: Generator, collection: Collection, config: InpaintConfig,
     area, details = _inpainting_area(config, *pixels.shape[1:3])
     mask = torch.from_numpy(area)[None, None]
     generator.inpaint(_photographs(pixels, []), mask[:0], [], [], **config.controls)
-    jobs = [_job(generator, config, chosen, row, index, "inpaint", details, "filled") for row in range(len(chosen)) for index in range(config.num)]
+    jobs = [
+        _job(generator, config, chosen, row, stem, index, "inpaint", details, "filled")
+        for row, stem in enumerate(_stems(chosen))
+        for index in range(config.num)
+    ]
 
     def draw(batch: list[_PhotographJob]) -> Tensor:
         return generator.inpaint(_photographs(pixels, batch), mask.expand(len(batch), -1, -1, -1), *_species_and_seeds(batch), **config.controls)
@@ -235,11 +239,19 @@ def _species_of(chosen: Collection) -> tuple[str, ...]:
     return tuple(name for name, count in chosen.counts().items() if count)
 
 
+def _stems(chosen: Collection) -> list[str]:
+    """For each photograph, what the names of the files made from it begin with."""
+    species, parents = chosen.table["species"].astype(str), chosen.table["image_id"].astype(str)
+    folders, names = slugs(species), slugs(parents)
+    return [f"images/{folders[one]}/{names[parent]}" for one, parent in zip(species, parents, strict=True)]
+
+
 def _job(
     generator: Generator,
     config: PhotographsConfig,
     chosen: Collection,
     row: int,
+    stem: str,
     index: int,
     stage: str,
     details: dict[str, Any],
@@ -251,7 +263,7 @@ def _job(
     controls = {**config.controls, stage: {"photograph": parent, **details}}
     provenance = provenance_of(generator, species, image_seed(config.seed, parent, index), controls, EDITED)
     own = [] if pd.isna(entry["licence"]) else [str(entry["licence"])]
-    file_name = f"images/{slug(species)}/{slug(parent)}-{name}-{index:04d}.{suffix(config)}"
+    file_name = f"{stem}-{name}-{index:04d}.{suffix(config)}"
     return _PhotographJob(file_name, provenance, licence_of(sorted({*generator.licences, *own})), (parent,), row, strength)
 
 
