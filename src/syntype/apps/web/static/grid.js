@@ -6,6 +6,3 @@ if (filters) {
   filters.addEventListener("change", () => filters.requestSubmit());
   filters.querySelector("button").hidden = true;
 }
-
-// The picture of the long tail is drawn when somebody wants to see it.
-byId("tail").addEventListener("toggle", () => (byId("long-tail").src = byId("long-tail").dataset.src), { once: true });
