@@ -163,16 +163,18 @@ def _serve(root: Path, request: dict[str, Any]) -> None:
     theirs.close()
     from syntype.apps.web import processes
     from syntype.apps.web import queue as queues
+    from syntype.apps.web.limits import Limits
     from syntype.apps.web.requests import parse_request
     from syntype.apps.web.reviews import Reviews
     from syntype.apps.web.store import Store
+    from syntype.apps.web.uploads import Uploads
     from syntype.apps.web.workspace import Workspace
 
     _Forked.forks = ours
     processes.subprocess = SimpleNamespace(Popen=_Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
     workspace = Workspace(root)
     store = Store(f"sqlite:///{root / 'studio.sqlite'}")
-    queue = queues.Queue(store, workspace, Reviews(store, workspace))
+    queue = queues.Queue(store, workspace, Reviews(store, workspace), Uploads(workspace, Limits(), store))
     if not queue.list(1):
         queue.add(parse_request(request))
     queue.start()
