@@ -22,7 +22,7 @@ from common.results import Page, kept, options, publish, rewrite, table
 
 PARTS = ("kills", "studio", "disk", "two", "hostile")
 FULL = {"kills": 50, "studio": 50, "disk": 20, "two": 10, "images": 10_000, "others": 500}
-QUICK = {"kills": 3, "studio": 6, "disk": 1, "two": 1, "images": 1_000, "others": 100}
+QUICK = {"kills": 10, "studio": 12, "disk": 1, "two": 1, "images": 10_000, "others": 500}
 SHOWN = 3
 """So many kinds of faults of one row stand on the page; the result file has all."""
 

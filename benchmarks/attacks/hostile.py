@@ -165,6 +165,7 @@ def _tables(world: World, trial: Path, begin: int, end: int) -> list[str]:
 
 def _zips(world: World, trial: Path, begin: int, end: int) -> list[str]:
     from syntype.apps.web.limits import StudioConfig
+    from syntype.apps.web.store import Store
     from syntype.apps.web.uploads import Uploads
     from syntype.apps.web.workspace import Workspace
     from syntype.errors import SyntypeError
@@ -175,7 +176,7 @@ def _zips(world: World, trial: Path, begin: int, end: int) -> list[str]:
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         photographs.append(buffer.getvalue())
-    uploads = Uploads(Workspace(trial / "uploads"), StudioConfig().limits)
+    uploads = Uploads(Workspace(trial / "uploads"), StudioConfig().limits, Store(f"sqlite:///{trial / 'studio.sqlite'}"))
     for index in range(begin, end):
         case = hostile_zip(photographs, np.random.default_rng([23, index]))
         upload = uploads.begin()

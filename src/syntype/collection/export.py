@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 import zipfile
 from collections import Counter
@@ -93,14 +94,23 @@ def _write_zip(chosen: Collection, layout: str, file: Path, run: Run) -> None:
             with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
                 Collection.create(scratch, table, name=chosen.name, species=chosen.species, **_origin(chosen))
                 for part in ("metadata.parquet", "collection.json"):
-                    archive.write(Path(scratch) / part, part)
+                    archive.writestr(_entry(part), (Path(scratch) / part).read_bytes())
         else:
-            archive.writestr("metadata.csv", table.to_csv(index=False))
+            archive.writestr(_entry("metadata.csv"), table.to_csv(index=False))
         for source, name in zip(run.track(sources, "Packing images"), names, strict=True):
             try:
-                archive.write(source, name)
+                file, size = source.open("rb"), source.stat().st_size
             except OSError as error:
                 raise CollectionError(f"{source}: cannot be read ({error.strerror}). Put it back, or import the collection again.") from None
+            with file, archive.open(_entry(name, size), "w") as packed:
+                shutil.copyfileobj(file, packed)
+
+
+def _entry(name: str, num_bytes: int = 0) -> zipfile.ZipInfo:
+    """An entry of a zip file without the time of day, so that the same collection gives the same file."""
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.external_attr, entry.file_size = 0o644 << 16, num_bytes
+    return entry
 
 
 def _origin(collection: Collection) -> dict[str, Any]:
