@@ -99,11 +99,11 @@ def _write_zip(chosen: Collection, layout: str, file: Path, run: Run) -> None:
             archive.writestr(_entry("metadata.csv"), table.to_csv(index=False))
         for source, name in zip(run.track(sources, "Packing images"), names, strict=True):
             try:
-                file, size = source.open("rb"), source.stat().st_size
+                image, size = source.open("rb"), source.stat().st_size
             except OSError as error:
                 raise CollectionError(f"{source}: cannot be read ({error.strerror}). Put it back, or import the collection again.") from None
-            with file, archive.open(_entry(name, size), "w") as packed:
-                shutil.copyfileobj(file, packed)
+            with image, archive.open(_entry(name, size), "w") as packed:
+                shutil.copyfileobj(image, packed)
 
 
 def _entry(name: str, num_bytes: int = 0) -> zipfile.ZipInfo:
