@@ -121,6 +121,7 @@ def find_leaks(real: Collection, images: Sequence[Collection], *, size: int, run
         search.copies(found, parts, search.allowed(labels) & ~known[None], "synthetic images")
         if not found.reasons:  # the certain and quick search first
             search.origins(found, parts, labels)
+    found.pairs.sort(key=lambda one: (one["distance"] is None, one["distance"]))  # the surest first
     for place, one in enumerate(found.pairs):
         shown = one.pop("pixels")
         if place < _SHOWN:
@@ -236,7 +237,7 @@ class _Search:
         record = self.held.table.iloc[row]
         found.pairs.append({
             "image": name, "photograph": str(record["image_id"]), "split": str(record["split"]), "distance": distance, "found_by": how,
-            "pixels": (picture, self.held.pixels(self.size)[row]) if len(found.pairs) < _SHOWN else (),
+            "pixels": (picture, self.held.pixels(self.size)[row]),
         })  # fmt: skip
 
 
