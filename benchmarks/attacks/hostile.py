@@ -164,6 +164,13 @@ def _tables(world: World, trial: Path, begin: int, end: int) -> list[str]:
 
 
 def _zips(world: World, trial: Path, begin: int, end: int) -> list[str]:
+    import anyio
+
+    return anyio.run(_received, world, trial, begin, end)
+
+
+async def _received(world: World, trial: Path, begin: int, end: int) -> list[str]:
+    """Zips that the Studio receives, one after another."""
     from syntype.apps.web.limits import StudioConfig
     from syntype.apps.web.store import Store
     from syntype.apps.web.uploads import Uploads
@@ -181,7 +188,7 @@ def _zips(world: World, trial: Path, begin: int, end: int) -> list[str]:
         case = hostile_zip(photographs, np.random.default_rng([23, index]))
         upload = uploads.begin()
         try:
-            with uploads.receiving(upload) as folder:
+            async with uploads.receiving(upload) as folder:
                 (folder / "part").write_bytes(case.data)
                 result = uploads.take(upload, folder / "part", "photographs.zip", None)
             taken, unnamed = result.num_taken, [one for one in result.refused if not (one.file and one.reason and one.hint)]
