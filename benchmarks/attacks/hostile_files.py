@@ -201,7 +201,7 @@ def hostile_zip(photographs: list[bytes], rng: np.random.Generator) -> HostileFi
     kind = [*members, "bomb", "lying sizes", "encrypted", "odd compression", "cut", "bits flipped", "no zip"][rng.integers(len(members) + 7)]
     method = zipfile.ZIP_DEFLATED if rng.random() < 0.5 else zipfile.ZIP_STORED
     if kind in members:  # a zip that tries to leave its folder is refused as a whole
-        fate = "either" if kind in ("slips", "names") else "kept"
+        fate = "either" if kind in ("slips", "links", "names") else "kept"
         return HostileFile(kind, "zip", _zipped([*sound, *members[kind]], method), fate)
     if kind == "bomb":
         return HostileFile(kind, "zip", _zipped([*sound, ("Aus bus/bomb.png", b"\0" * 60_000_000)], zipfile.ZIP_DEFLATED), "either")
