@@ -183,7 +183,7 @@ async def _received(world: World, trial: Path, begin: int, end: int) -> list[str
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         photographs.append(buffer.getvalue())
-    uploads = Uploads(Workspace(trial / "uploads"), StudioConfig().limits, Store(f"sqlite:///{trial / 'studio.sqlite'}"))
+    uploads = Uploads(Workspace(trial / "uploads"), StudioConfig().limits, Store(f"sqlite:///{trial / 'uploads' / 'studio.sqlite'}"))
     for index in range(begin, end):
         case = hostile_zip(photographs, np.random.default_rng([23, index]))
         upload = uploads.begin()
