@@ -21,6 +21,7 @@ from syntype.errors import DiskError, InputError, SyntypeError
 
 __all__ = [
     "atomic_write",
+    "check_keys",
     "disk_problem",
     "inside",
     "load_json",
@@ -201,6 +202,12 @@ def load_json(path: Path, hint: str, required: Mapping[str, type], optional: Map
         raise InputError(f"is damaged ({type(error).__name__}: {' '.join(str(error).split())[:100]})", hint, file=path) from None
     if not isinstance(value, dict):
         raise InputError("is damaged: it holds no JSON object", hint, file=path)
+    check_keys(path, value, hint, required, optional)
+    return value
+
+
+def check_keys(path: Path, value: Mapping[str, Any], hint: str, required: Mapping[str, type], optional: Mapping[str, type] | None = None) -> None:
+    """Check the keys of a JSON object that was read from ``path``, as ``load_json`` does."""
     for key, kind in {**required, **(optional or {})}.items():
         if key not in value and key not in required:
             continue
@@ -209,7 +216,6 @@ def load_json(path: Path, hint: str, required: Mapping[str, type], optional: Map
         kinds = (int, float) if kind is float else (kind,)
         if not isinstance(value[key], kinds) or isinstance(value[key], bool):
             raise InputError(f"is damaged: {key!r} is not {_KINDS[kind]}", hint, file=path)
-    return value
 
 
 def write_npz(path: Path, **arrays: Any) -> None:

@@ -326,10 +326,16 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object) -> None:
-        """Write the end of the run unless ``finish`` has been called. An error that ended it is recorded in the manifest."""
+        """Write the end of the run unless ``finish`` has been called. An error that ended it is recorded in the manifest.
+
+        Raises:
+            DiskError: the error was one of the disk, which is told in one sentence.
+        """
         if error is not None:
             if self.manifest.get("status") == "running":  # unless the stage has recorded more
                 self.fail(error)
+            if self.folder is not None and (problem := disk_problem(error, self.folder)) is not None:
+                raise problem from None
         elif self.manifest.get("status") == "running":
             self.finish()
 
@@ -368,18 +374,12 @@ def keeps_run(name: str, *, resumable: bool = False) -> Callable[[Callable[P, T]
                 return stage(*args, **kwargs)
             if "out" not in given.arguments:
                 return stage(*args, **kwargs)
-            out = Path(given.arguments["out"])
-            try:
-                with _run_in(out, name, resumable, given.arguments) as run:
-                    given.arguments["run"] = run
-                    result = stage(*given.args, **given.kwargs)
-                    summary = plain(result.summary())  # type: ignore[attr-defined]
-                    run.finish(summary.pop("status", "finished"), **summary)
-                    return result
-            except Exception as error:
-                if (problem := disk_problem(error, out)) is not None:
-                    raise problem from None
-                raise
+            with _run_in(Path(given.arguments["out"]), name, resumable, given.arguments) as run:
+                given.arguments["run"] = run
+                result = stage(*given.args, **given.kwargs)
+                summary = plain(result.summary())  # type: ignore[attr-defined]
+                run.finish(summary.pop("status", "finished"), **summary)
+                return result
 
         return with_run
 

@@ -151,30 +151,22 @@ def run_stage(
             writes to it, or it cannot be written.
         UnsupportedError: Several processes were started for a stage that supports only one.
     """
-    from syntype.files import disk_problem
     from syntype.run import Run, num_processes, plain
 
     if num_processes() > 1 and name != "train":
         raise UnsupportedError(f"{num_processes()} processes were started, but syntype {name} runs in one. Start it without torchrun or accelerate.")
-    run = Run.start(out, name, config, seed=seed, inputs=inputs, resume=resume, quiet=quiet)
     try:
-        with redirect_stdout(sys.stderr):
-            result = stage(run)
-    except Interrupted:  # of a stage inside this one
-        run.fail(KeyboardInterrupt())
-        raise
+        with Run.start(out, name, config, seed=seed, inputs=inputs, resume=resume, quiet=quiet) as run, redirect_stdout(sys.stderr):
+            try:
+                result = stage(run)
+            except Interrupted:  # of a stage inside this one
+                run.fail(KeyboardInterrupt())
+                raise
+            summary = plain(result.summary())
+            status = summary.pop("status", "finished")
+            run.finish(status, **summary)
     except KeyboardInterrupt:
-        if run.manifest.get("status") == "running":  # unless the stage has recorded more
-            run.fail(KeyboardInterrupt())
         raise Interrupted(f"stopped by Ctrl-C. {kept}") from None
-    except Exception as error:
-        run.fail(error)
-        if (problem := disk_problem(error, out)) is not None:
-            raise problem from None
-        raise
-    summary = plain(result.summary())
-    status = summary.pop("status", "finished")
-    run.finish(status, **summary)
     if status == "interrupted":
         raise Interrupted(f"stopped by Ctrl-C. {kept}")
     return result

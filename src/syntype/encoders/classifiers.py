@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone
 from syntype.errors import InputError, UnknownNameError
-from syntype.files import load_json
+from syntype.files import check_keys, load_json
 
 __all__ = ["CLASSIFIER_SCHEMA", "COSINE_SCALE", "SCRATCH", "Head", "SavedClassifier", "SmallResNet", "build_classifier_backbone", "read_classifier"]
 
@@ -183,11 +183,12 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
     if not (folder / "classifier.json").is_file() or not (folder / "weights.safetensors").is_file():
         raise InputError("is not a classifier (no classifier.json and weights.safetensors)", hint, file=folder)
     file = folder / "classifier.json"
-    version = load_json(file, _AGAIN, {"schema_version": int})["schema_version"]
+    record = load_json(file, _AGAIN, {"schema_version": int})
+    version = record.pop("schema_version")
     if version != CLASSIFIER_SCHEMA:
         raise InputError(f"has schema version {version}, but this version of Syntype reads {CLASSIFIER_SCHEMA}", "Update Syntype.", file=folder)
-    record = load_json(file, _AGAIN, {"species": list, "config": dict, "backbone": dict}, {"calibration": dict, "training": dict, "metrics": dict})
-    del record["schema_version"]
+    optional: dict[str, type] = {"calibration": dict, "training": dict, "metrics": dict}
+    check_keys(file, record, _AGAIN, {"species": list, "config": dict, "backbone": dict}, optional)
     species, config, facts = tuple(record.pop("species")), record.pop("config"), record.pop("backbone")
     try:
         tensors = load_file(folder / "weights.safetensors")

@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from syntype.collection import Collection
+from syntype.collection.columns import TABLE
 from syntype.collection.decoding import decode
 from syntype.collection.duplicates import perceptual_hash
 from syntype.compute.tensors import to_uint8
@@ -245,7 +246,9 @@ def draw_collection(
         InputError: A file cannot be written.
         KeyboardInterrupt: After Ctrl-C, once the collection of the finished images is written.
     """
-    earlier = _earlier_rows(out, jobs)
+    there = _file_names(out)
+    names = [job.file_name for job in jobs] if there or (out / TABLE).is_file() else []
+    earlier = _earlier_rows(out, names)
     rows: dict[int, dict[str, Any]] = {}
     num_kept = 0
     start = time.monotonic()
@@ -260,8 +263,7 @@ def draw_collection(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, run.progress("generate", len(jobs)) as bar:
         pending: deque[tuple[int, Future[dict[str, Any]]]] = deque()
         try:
-            there = _file_names(out)
-            known = [position for position in range(len(jobs)) if jobs[position].file_name in there] if there else []
+            known = [position for position, name in enumerate(names) if name in there]
             for position, row in zip(known, pool.map(lambda position: _existing_row(out, jobs[position]), known), strict=True):
                 if row is not None:
                     before = earlier.get(row["file_name"], {})
@@ -289,16 +291,16 @@ def draw_collection(
     return finish()
 
 
-def _earlier_rows(out: Path, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
-    """The rows of the table that an earlier session wrote to ``out``, by file name.
+def _earlier_rows(out: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The rows of the table that an earlier session wrote to ``out``, by file name. ``names``: those of the images to generate.
 
     Raises:
-        InputError: the table has images that are not among ``jobs``, so that their rows would be lost.
+        InputError: the table has other images, so that their rows would be lost.
     """
-    if not (out / "metadata.parquet").is_file():
+    if not (out / TABLE).is_file():
         return {}
     table = Collection.open(out).table
-    others = set(table["file_name"]) - {job.file_name for job in jobs}
+    others = set(table["file_name"]).difference(names)
     if others:
         reason = f"holds {len(others)} other images ({min(others)} …), which would be lost"
         raise InputError(reason, "Ask for at least as many images as before, or give --out a new folder.", file=out)

@@ -11,7 +11,6 @@ GENERATOR/
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from syntype.errors import CollectionError, InputError
-from syntype.files import atomic_write, inside, load_json, sha256_of, write_json
+from syntype.files import atomic_write, check_keys, inside, load_json, sha256_of, write_json
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
 from syntype.generators.networks.kernel_modulation import full_weights
@@ -197,7 +196,7 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
         raise CollectionError(f"{folder}: has schema version {info.get('schema_version')}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
     adapted = "base" in info
     more: dict[str, type] = {"base": dict, "adapters": list} if adapted else {"weights_sha256": str}
-    load_json(file, _AGAIN, {"generator_id": str, "family": str, "config": dict, "species": list, **more}, _OPTIONAL)
+    check_keys(file, info, _AGAIN, {"generator_id": str, "family": str, "config": dict, "species": list, **more}, _OPTIONAL)
     if not _are_texts(info["species"]) or not all(_are_texts(info.get(name) or []) for name in ("abilities", "licences", "terms")):
         raise InputError("is damaged: 'species', 'abilities', 'licences' or 'terms' holds something else than text", _AGAIN, file=file)
     if adapted and not _are_texts([info["base"].get(name) for name in ("relative", "absolute", "weights_sha256")]):
@@ -227,10 +226,8 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write the training state atomically: after a crash the file is the old or the new one."""
     path = folder / "training" / "state.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary, temporary.open("wb") as handle:
+    with atomic_write(path) as temporary, temporary.open("wb") as handle:  # a path would put its name, with this process's number, into the file
         torch.save(state, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
