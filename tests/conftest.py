@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,18 @@ def fish4knowledge() -> Path:
 def small_collection(tmp_path: Path) -> Collection:
     """Four species of 16, 12, 8 and 6 images."""
     return make_collection(tmp_path / "collection", {"Aus primus": 16, "Aus secundus": 12, "Bus tertius": 8, "Bus quartus": 6})
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB; tests that need it skip where this user may not mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this user may not mount a small disk")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -14,7 +14,7 @@ import pytest
 
 from syntype.errors import UserError
 
-__all__ = ["damage_all", "damages"]
+__all__ = ["damage_all", "damages", "with_value"]
 
 _OTHERS: tuple[Any, ...] = (None, 3, "x", True, [3], {"x": 3})
 
@@ -38,6 +38,14 @@ def damages(content: bytes, *, is_json: bool) -> Iterator[tuple[str, bytes | Non
         for other in _OTHERS:
             if type(other) is not type(value) or (other and isinstance(value, (list, dict))):
                 yield f"{key} = {other!r}", json.dumps({**whole, key: other}).encode()
+
+
+def with_value(folder: Path, tmp_path: Path, file: str, key: str, value: object) -> Path:
+    """A copy of a folder in whose JSON file one key has another value."""
+    copied = tmp_path / "changed"
+    shutil.copytree(folder, copied)
+    (copied / file).write_text(json.dumps({**json.loads((copied / file).read_text()), key: value}))
+    return copied
 
 
 def damage_all(

@@ -11,6 +11,7 @@ from unittest.mock import DEFAULT, patch
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image, ImageDraw
 
 from syntype.collection import Collection
@@ -75,3 +76,15 @@ def train_tiny(family_name: str, collection: Collection, out: Path, *, previews:
         result = train(collection, config, out, run)
         run.finish(**result.summary())
     return result
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Content of every file of a folder, by its path in it."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def fill(disk: Path) -> None:
+    """Write the file ``filler`` until the disk is full."""
+    with (disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
+        while True:
+            file.write(b"0" * 4096)

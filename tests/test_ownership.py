@@ -8,12 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made import make_collection
+from made import fill, make_collection, tree
 
 from syntype.adaptation import AdaptConfig, adapt
 from syntype.apps.cli import main
@@ -31,10 +30,6 @@ class Plain(Settings):
     size: int = 1
     note: str = ""
     may_change = frozenset({"note"})
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -247,26 +242,6 @@ def test_an_error_of_the_disk_is_one_sentence(error: Exception, tmp_path: Path) 
     with pytest.raises(DiskError, match=r"file: cannot be .*(full|read-only|permission)"), atomic_write(tmp_path / "file"):
         raise error
     assert disk_problem(ValueError("bad"), tmp_path) is None and disk_problem(OSError(2, "No such file"), tmp_path) is None
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this user may not mount a small disk")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def fill(disk: Path) -> None:
-    with (disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
-        while True:
-            file.write(b"0" * 4096)
 
 
 def test_a_full_disk_is_named_and_recorded_and_the_run_can_go_on(generator: Path, small_disk: Path) -> None:

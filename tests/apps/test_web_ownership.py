@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made import fill, tree
 from sqlalchemy import update
 from studio_server import SMALL, browser, make_synthetic, make_workspace, png, until, zipped
 
@@ -36,10 +37,6 @@ from syntype.recipe import Settings
 from syntype.run import Run
 
 ENDS = ("finish", "fail", "stop", "kill", "kill at the end", "run")
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 class Commands:
@@ -458,26 +455,6 @@ def test_only_the_process_of_the_job_itself_is_stopped(tmp_path: Path) -> None:
 
 
 # Full disks
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this user may not mount a small disk")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def fill(disk: Path) -> None:
-    with (disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
-        while True:
-            file.write(b"0" * 4096)
 
 
 def test_on_a_full_disk_every_request_says_so_and_the_studio_goes_on(made: Path, small_disk: Path) -> None:

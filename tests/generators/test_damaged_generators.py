@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from damaging import damage_all
+from damaging import damage_all, with_value
 from safetensors.torch import load_file, save_file
 
 from syntype.adaptation.adapt import AdaptConfig, adapt
@@ -54,10 +54,7 @@ def test_each_file_of_a_generator(trained: Path, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit(trained: Path, tmp_path: Path, key: str, value: object) -> None:
-    folder = tmp_path / "generator"
-    shutil.copytree(trained, folder)
-    info = json.loads((folder / "generator.json").read_text())
-    (folder / "generator.json").write_text(json.dumps({**info, key: value}))
+    folder = with_value(trained, tmp_path, "generator.json", key, value)
     with pytest.raises(UserError) as caught:
         generator = load_generator(folder)
         generator.sample([], [])

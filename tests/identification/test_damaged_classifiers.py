@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from damaging import damage_all, damages
+from damaging import damage_all, damages, with_value
 from made import make_collection
 from safetensors.torch import load_file, save_file
 
@@ -52,10 +51,7 @@ def test_each_file_of_a_classifier(trained: Path, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit(trained: Path, tmp_path: Path, key: str, value: object) -> None:
-    folder = tmp_path / "classifier"
-    shutil.copytree(trained, folder)
-    record = json.loads((folder / "classifier.json").read_text())
-    (folder / "classifier.json").write_text(json.dumps({**record, key: value}))
+    folder = with_value(trained, tmp_path, "classifier.json", key, value)
     with pytest.raises(UserError) as caught:
         identify(folder)
     assert "\n" not in str(caught.value)
