@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from syntype.collection.importers import CollectConfig, CollectResult, collect
-from syntype.collection.sources import parse_box
+from syntype.collection.sources.rows import parse_box
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError, InputError
 from syntype.run import Run

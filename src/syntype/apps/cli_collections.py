@@ -25,7 +25,11 @@ __all__ = ["COMMANDS"]
 @click.option("--group-column", help="Column with the specimen, observation or video track. Images of one group are always in the same split.")
 @click.option("--licence-column", help="Column with the licence.")
 @click.option("--box-column", help="Column with the bounding box of the organism: left, top, right, bottom in pixels.")
-@click.option("--origin", type=click.Choice(["real", "synthetic"]), help="Whether the images are photographs or synthetic.  [default: real]")
+@click.option(
+    "--origin",
+    type=click.Choice(["real", "synthetic"]),
+    help="Whether the images are photographs or synthetic.  [default: as the files say, or else real]",
+)
 @seed_option
 @set_option
 @output_options

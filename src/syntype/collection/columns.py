@@ -51,6 +51,7 @@ COLUMNS: dict[str, str] = {
     "verdict": "string",  # accepted | refused
     "reason": "string",  # copy | species | distribution | expert
     "reviewer": "string",
+    "original_name": "string",  # path of the file as its source calls it
     "note": "string",  # remark from the import ("animated: the first frame is used")
 }
 """Every column of ``metadata.parquet`` and its pandas type. Other columns are kept unchanged."""

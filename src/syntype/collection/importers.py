@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,33 +15,28 @@ import pandas as pd
 from pydantic import Field
 
 from syntype.collection.columns import SPLITS
-from syntype.collection.decoding import in_threads, read_bytes, read_image
-from syntype.collection.duplicates import first_of_same, near_duplicates, perceptual_hash, thumbnail
-from syntype.collection.sources import Entry, Refused, list_folder, list_table
+from syntype.collection.copying import CopiedImage, copy_images, unique_name
+from syntype.collection.duplicates import first_of_same, near_duplicates
+from syntype.collection.sources import Entry, Listing, Refused, SourceConfig, read_source
 from syntype.collection.splits import join_groups, make_splits
 from syntype.collection.table import Collection, number_groups
 from syntype.errors import CollectionError, InputError
-from syntype.recipe import Seed, Settings
+from syntype.recipe import Seed
 from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["CollectConfig", "CollectResult", "collect"]
 
-_SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp"}
 _SHOWN = 5
 
 
-class CollectConfig(Settings):
-    """Settings of ``collect``. If a column is not given here, its usual names are tried (``sources.SYNONYMS``)."""
+class CollectConfig(SourceConfig):
+    """Settings of ``collect``. If a column is not given, its usual names are tried (``rows.SYNONYMS``)."""
 
-    file_column: str | None = None
-    species_column: str | None = None
-    group_column: str | None = None
-    """Column with the observation, specimen or video track. All images of one group go into the same split."""
-    licence_column: str | None = None
-    box_column: str | None = None
-    """Column with the bounding box: left, top, right, bottom in pixels of the image after EXIF rotation."""
-    origin: Literal["real", "synthetic"] = "real"
-    """``synthetic``: images from any generator, to be evaluated in the same way as Syntype's own images. They are assigned no split."""
+    origin: Literal["real", "synthetic"] | None = None
+    """``synthetic``: images from any generator, to be evaluated in the same way as Syntype's own images. They are assigned no split.
+    Default: what the source and the marks in the files say, or else real."""
+    redraw_splits: bool = False
+    """Draw the splits anew, although the source has the author's."""
     seed: Seed = 0
     """Random seed of the assignment to splits."""
     test_fraction: float = Field(0.25, ge=0, le=0.5)
@@ -87,19 +79,6 @@ class CollectResult:
         }
 
 
-@dataclass(frozen=True)
-class _Image:
-    """One image file that was read and copied."""
-
-    file_name: str
-    width: int
-    height: int
-    sha256: str
-    phash: str
-    note: str | None
-    thumbnail: np.ndarray
-
-
 @keeps_run("collect")
 def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run = OWN_RUN) -> CollectResult:
     """Import photographs into a new collection.
@@ -131,15 +110,18 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     source, out = Path(source), Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)
-    items = _list(source, config, out, run)
+    listing = read_source(source, config)
+    items = [item for item in listing.items if not (isinstance(item, Entry) and _lies_in(item, out))]
+    run.say(f"{source}: {listing.format}")
+    for note in listing.notes:
+        run.say(note)
     out.mkdir(parents=True, exist_ok=True)
     entries = [item for item in items if isinstance(item, Entry)]
     refused = [item for item in items if isinstance(item, Refused)]
-    stems = _file_stems(entries)
     kept: list[Entry] = []
-    images: list[_Image] = []
+    images: list[CopiedImage] = []
     with run.progress("reading images", len(entries)) as bar:
-        for entry, image in zip(entries, in_threads(lambda job: _read(job, out), zip(entries, stems, strict=True)), strict=True):
+        for entry, image in copy_images(entries, out):
             if isinstance(image, Refused):
                 refused.append(image)
             else:
@@ -156,7 +138,9 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     if near_across:
         run.say(f"{near_across} pairs of nearly the same picture lie in different splits; see them with: syntype inspect {out}")
     step = {"stage": "collect", "source": str(source), "settings": config.model_dump(mode="json")}
-    collection = Collection.create(out, table, name=config.name, sources=[str(source)], history=[step])
+    species = _vocabulary(listing, table)
+    history = [*listing.info.get("history", []), step]
+    collection = Collection.create(out, table, name=config.name, species=species, sources=list(listing.origins), history=history)
     counts = collection.table["split"].value_counts()
     return CollectResult(
         collection=collection,
@@ -168,93 +152,42 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     )
 
 
-def _list(source: Path, config: CollectConfig, out: Path, run: Run) -> list[Entry | Refused]:
-    columns = {"file": config.file_column, "species": config.species_column, "group": config.group_column,
-               "licence": config.licence_column, "box": config.box_column}  # fmt: skip
-    if source.is_dir():
-        for name in ("metadata.parquet", "metadata.csv"):
-            if (source / name).is_file():
-                return list_table(source / name, columns)
-        tables = sorted(path for path in source.iterdir() if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
-        asked = [name for name in columns.values() if name]
-        if asked and len(tables) == 1:
-            return list_table(tables[0], columns)
-        if asked:
-            raise InputError(f"is a folder: it has no column {asked[0]!r}", "Give the CSV file itself, or leave the column options out.", file=source)
-        if tables:
-            run.say(f"{source} holds {tables[0].name}, which is not read: species come from the folders. To use the table, give its path as SOURCE.")
-        return list_folder(source, skip=out)
-    if not source.exists():
-        raise InputError("does not exist", "Give a folder with one sub-folder a species, or a CSV file.", file=source)
-    return list_table(source, columns)
+def _lies_in(entry: Entry, folder: Path) -> bool:
+    """Whether the image lies in a folder: the collection that is being made may stand inside its source."""
+    return isinstance(entry.image, Path) and entry.image.is_relative_to(folder)
 
 
-def _read(job: tuple[Entry, str], out: Path) -> _Image | Refused:
-    """Read, check and copy one file. Called from several threads."""
-    entry, stem = job
-    try:
-        data = read_bytes(entry.path)
-        decoded = read_image(data)
-    except InputError as error:
-        return Refused(str(entry.path), entry.row, error.reason, error.hint)
-    file_name = f"{stem}{_SUFFIX[decoded.format]}"
-    target = out / file_name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(data)
-    height, width = decoded.pixels.shape[:2]
-    return _Image(
-        file_name, width, height, hashlib.sha256(data).hexdigest(), perceptual_hash(decoded.pixels), decoded.note, thumbnail(decoded.pixels)
-    )
+def _vocabulary(listing: Listing, table: pd.DataFrame) -> tuple[str, ...] | None:
+    """The species in the order of the source, followed by those that it does not list; None: sorted."""
+    if listing.species is None:
+        return None
+    return (*listing.species, *sorted(set(table["species"].dropna()) - set(listing.species)))
 
 
-def _file_stems(entries: Sequence[Entry]) -> list[str]:
-    """A file name without its ending for every entry: ``images/<species>/<name>``. Unique also if case is ignored."""
-    folders: dict[str, str] = {}
-    taken: Counter[str] = Counter()
-    stems = []
-    for entry in entries:
-        if entry.species not in folders:
-            folders[entry.species] = _unique(_slug(entry.species) or "species", taken)
-        stems.append(_unique(f"images/{folders[entry.species]}/{_slug(entry.path.stem) or 'image'}", taken))
-    return stems
-
-
-def _slug(text: str) -> str:
-    """Reduce a text to ASCII letters, digits, hyphens and underscores, which every file system allows in names."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:100]
-
-
-def _unique(name: str, taken: Counter[str]) -> str:
-    candidate, key = name, name.lower()
-    while taken[candidate.lower()]:
-        taken[key] += 1
-        candidate = f"{name}-{taken[key]}"
-    taken[candidate.lower()] += 1
-    return candidate
-
-
-def _table(entries: Sequence[Entry], images: Sequence[_Image], config: CollectConfig) -> pd.DataFrame:
+def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: CollectConfig) -> pd.DataFrame:
     taken: Counter[str] = Counter()
     rows = []
     for entry, image in zip(entries, images, strict=True):
         box, note = _fit_box(entry, image)
-        notes = [text for text in (image.note, note) if text]
+        notes = [text for text in (entry.note, image.note, note) if text]
+        own = entry.values.get("image_id")
         rows.append(
             {
-                "image_id": _unique(image.sha256[:16], taken),
+                "terms": config.terms,
+                **entry.values,
+                "image_id": unique_name(own if isinstance(own, str) and own else image.sha256[:16], taken),
                 "file_name": image.file_name,
+                "original_name": entry.original_name,
                 "species": entry.species,
                 "group": entry.group,
+                "split": entry.split,
                 "width": image.width,
                 "height": image.height,
                 "sha256": image.sha256,
                 "phash": image.phash,
                 "box": box,
-                "terms": config.terms,
-                "origin": config.origin,
+                "origin": config.origin or entry.values.get("origin") or "real",
                 "note": "; ".join(notes) or None,
-                **entry.extras,
             }
         )
     table = pd.DataFrame(rows)
@@ -263,35 +196,39 @@ def _table(entries: Sequence[Entry], images: Sequence[_Image], config: CollectCo
     return table
 
 
-def _fit_box(entry: Entry, image: _Image) -> tuple[str | None, str | None]:
+def _fit_box(entry: Entry, image: CopiedImage) -> tuple[str | None, str | None]:
     """The entry's box as JSON, clipped to the image, and a note if the box cannot be used."""
     if entry.box is None:
-        return None, entry.note
-    left, top, right, bottom = entry.box
+        return None, None
+    across, down = (image.width, image.height) if entry.box_shares else (1, 1)
+    left, top, right, bottom = entry.box[0] * across, entry.box[1] * down, entry.box[2] * across, entry.box[3] * down
     box = [max(0.0, left), max(0.0, top), min(float(image.width), right), min(float(image.height), bottom)]
     if box[2] - box[0] < 1 or box[3] - box[1] < 1:
         return None, f"box not used: it lies outside the image of {image.width} x {image.height} pixels"
-    return json.dumps([int(edge) if edge == int(edge) else edge for edge in box]), entry.note
+    return json.dumps([int(edge) if edge == int(edge) else edge for edge in box]), None
 
 
-def _split(table: pd.DataFrame, images: Sequence[_Image], config: CollectConfig) -> int:
+def _split(table: pd.DataFrame, images: Sequence[CopiedImage], config: CollectConfig) -> int:
     """Fill in the column ``split``. Groups that contain the same or nearly the same picture are put into the same split, where that is possible.
 
     Returns:
         number of pairs of near duplicates in different splits.
     """
-    if config.origin == "synthetic":
-        table["split"] = None
-        return 0
-    first = first_of_same(table)
-    same = ((row, int(earlier)) for row, earlier in enumerate(first) if row != earlier)
-    near = near_duplicates(table, lambda rows: np.stack([images[row].thumbnail for row in rows]))
-    units = join_groups(number_groups(table["group"]), table["species"].to_numpy(), same, zip(near["first"], near["second"], strict=True))
-    table["split"] = make_splits(
-        table["species"].to_numpy(), units, seed=config.seed, test_fraction=config.test_fraction, val_fraction=config.val_fraction
-    )
-    splits = table["split"].to_numpy(dtype=object)
-    return int((splits[near["first"].to_numpy()] != splits[near["second"].to_numpy()]).sum())
+    real = (table["origin"] != "synthetic").to_numpy(dtype=bool)
+    table.loc[~real, "split"] = None
+    photographs = table[real].reset_index(drop=True)
+    thumbnails = [image.thumbnail for image, chosen in zip(images, real, strict=True) if chosen]
+    near = near_duplicates(photographs, lambda rows: np.stack([thumbnails[row] for row in rows]))
+    if config.redraw_splits or photographs["split"].isna().all():
+        first = first_of_same(photographs)
+        same = ((row, int(earlier)) for row, earlier in enumerate(first) if row != earlier)
+        names = photographs["species"].fillna("").to_numpy()
+        units = join_groups(number_groups(photographs["group"]), names, same, zip(near["first"], near["second"], strict=True))
+        photographs["split"] = make_splits(names, units, seed=config.seed, test_fraction=config.test_fraction, val_fraction=config.val_fraction)
+        table.loc[real, "split"] = photographs["split"].to_numpy()
+    splits = photographs["split"].to_numpy(dtype=object)
+    first_splits, second_splits = splits[near["first"].to_numpy()], splits[near["second"].to_numpy()]
+    return int(((first_splits != second_splits) & pd.notna(first_splits) & pd.notna(second_splits)).sum())
 
 
 def _write_refused(path: Path, refused: Sequence[Refused]) -> None:

@@ -1,0 +1,48 @@
+"""Which reader a source needs: each reader looks at the content, the more particular ones first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from syntype.collection.sources.base import Listing, Reader, SourceConfig
+from syntype.collection.sources.folders import READER as FOLDERS
+from syntype.collection.sources.tables import READER as TABLES
+from syntype.errors import InputError, UnknownNameError
+
+__all__ = ["READERS", "read_source", "recognise"]
+
+READERS: tuple[Reader, ...] = (TABLES, FOLDERS)
+"""All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
+
+
+def recognise(source: Path, config: SourceConfig) -> Reader:
+    """The reader of a source: the one that ``config.format`` names, or else the first that recognises the content.
+
+    Raises:
+        UnknownNameError: there is no reader of that name.
+        InputError: the source is missing, or no reader recognises it.
+    """
+    if config.format is not None:
+        for reader in READERS:
+            if reader.name == config.format:
+                return reader
+        raise UnknownNameError("format", config.format, [reader.name for reader in READERS])
+    if not source.exists():
+        raise InputError("does not exist", "Give a folder with one sub-folder a species, a table, or a file of another format.", file=source)
+    for reader in READERS:
+        if reader.recognises(source, config):
+            return reader
+    raise InputError("is not a source that Syntype knows", "See the formats with: syntype formats", file=source)
+
+
+def read_source(source: Path, config: SourceConfig) -> Listing:
+    """List the images of a source.
+
+    Raises:
+        InputError: the source is missing, damaged, of no known format, lacks a column, or has nothing to import.
+        UnknownNameError: ``config.format`` is unknown.
+    """
+    listing = recognise(source, config).read(source, config)
+    if not listing.items:
+        raise InputError("holds nothing to import", "Give a folder with one sub-folder a species, or a table with a row for each image.", file=source)
+    return listing
