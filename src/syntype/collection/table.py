@@ -161,8 +161,12 @@ class Collection:
         """Sixteen hex digits that change when the images of this collection (or view), or their species, groups, splits, boxes or verdicts change.
 
         They do not depend on the order of the rows, the names of the files, or the place of the folder.
+
+        Raises:
+            CollectionError: an image file without hashes is missing or damaged.
         """
-        columns = (self.table[name].fillna("").tolist() for name in ("sha256", "species", "group", "split", "box", "verdict"))
+        table = self.hashed().table
+        columns = (table[name].fillna("").tolist() for name in ("sha256", "species", "group", "split", "box", "verdict"))
         return hashlib.sha256("\n".join(sorted(map("|".join, zip(*columns, strict=True)))).encode()).hexdigest()[:16]
 
     def path(self, row: int) -> Path:

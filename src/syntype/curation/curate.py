@@ -202,9 +202,9 @@ def _labels(synthetic: Collection, real: Collection, reference: Collection) -> n
 
 def _with_held_back(nearest: NearestReal, synthetic: Collection, real: Collection) -> NearestReal:
     """Also mark files that are identical to a validation or test photograph. These photographs have no other use here."""
-    held_back = real.select(split=("val", "test")).table
+    held_back = real.select(split=("val", "test")).hashed().table
     owner = dict(zip(held_back["sha256"].dropna(), held_back.loc[held_back["sha256"].notna(), "image_id"], strict=True))
-    found = [owner.get(digest) if isinstance(digest, str) else None for digest in synthetic.table["sha256"]]
+    found = [owner.get(digest) if isinstance(digest, str) else None for digest in synthetic.hashed().table["sha256"]]
     same = np.array([name is not None for name in found], dtype=bool)
     ids = np.where(same, np.array(found, dtype=object), nearest.ids)
     return NearestReal(ids, np.where(same, np.float32(0), nearest.distances), nearest.is_copy | same)

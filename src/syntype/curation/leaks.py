@@ -1,10 +1,11 @@
 """Do images, or training photographs, repeat photographs that are held back for validation and test?
 
-Three searches, each calibrated on photographs of other individuals:
+Four searches, each calibrated on photographs of other individuals:
 
 copies    ``CopyDetector`` among the held-back photographs of the same species: the threshold, and how often chance alone passes it, are
           measured between training photographs of different groups
 animals   the animal of a held-back photograph, elsewhere or drawn again (``parts.nearest_animals``)
+pieces    the middle of a held-back photograph, pixel by pixel, somewhere in an image (``parts.nearest_pieces``)
 places    the surroundings of a held-back photograph, around another animal (``parts.nearest_places``)
 
 More copies than chance explains, or a place or animal too often taken from held-back photographs, and nothing measured on these photographs can
@@ -28,7 +29,7 @@ from scipy import stats
 from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector
 from syntype.curation.curate import copy_detector, group_names
-from syntype.curation.parts import Origins, nearest_animals, nearest_places
+from syntype.curation.parts import Origins, nearest_animals, nearest_pieces, nearest_places
 from syntype.errors import LeakageError
 from syntype.files import atomic_write, write_json
 from syntype.run import Run
@@ -50,8 +51,8 @@ class Leaks:
     Attributes:
         num_images: number of images compared, training photographs not counted.
         num_held: number of held-back photographs.
-        pairs: one dict a pair: ``image``, ``photograph`` (image_ids), ``split``, ``distance``, ``found_by`` (copies, animals or places), and for
-            the first 24 ``pictures`` (two data URIs).
+        pairs: one dict a pair: ``image``, ``photograph`` (image_ids), ``split``, ``distance``, ``found_by`` (copies, animals, pieces or places),
+            and for the first 24 ``pictures`` (two data URIs).
         left_out: image_ids of the held-back photographs to leave out.
         reasons: why the images are refused, one sentence each; empty if they are not.
         unclear: why copies could not be told from other photographs, one sentence each: photographs of different individuals look too alike,
@@ -210,7 +211,7 @@ class _Search:
         found.left_out = sorted({*found.left_out, *left})
 
     def origins(self, found: Leaks, images: Sequence[Collection], labels: np.ndarray) -> None:
-        """Test whether animals or places of the images come from held-back photographs."""
+        """Test whether animals, pieces or places of the images come from held-back photographs."""
         pixels, names = _pixels(images, self.size), [str(name) for one in images for name in one.table["image_id"]]
         bank = np.concatenate([self.held.pixels(self.size), self.train.pixels(self.size)])
         species = np.concatenate([self.labels, self.train.labels()])
@@ -219,6 +220,7 @@ class _Search:
         self.run.say("Comparing the animals and places of the synthetic images with those of all photographs")
         results: dict[str, Origins] = {
             "places": nearest_places(pixels, bank, groups, back, seed=self.seed),
+            "pieces": nearest_pieces(pixels, labels, bank, species, groups, back, seed=self.seed),
             "animals": nearest_animals(pixels, labels, bank, species, groups, back, seed=self.seed),
         }
         for what, result in results.items():

@@ -2,6 +2,7 @@
 
 *Animal*: every square of 8 pixels of an image votes for the photograph of its species that has the most similar square anywhere, with the square
 of its lead over the next photograph. Squares of plain water lead nowhere and hardly count.
+*Piece*: the middle of a photograph, pixel by pixel, found in an image (``pieces``): animals that were cut out and pasted elsewhere.
 *Place*: the rims of the images, without the middle, are compared with those of all photographs.
 
 Whether held-back photographs were used is told by a permutation test. If the images were made without them, the held-back photographs are as
@@ -21,9 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from syntype.curation.alignment import downscale
+from syntype.curation.pieces import piece_similarity
 from syntype.encoders import load_encoder
 
-__all__ = ["Origins", "nearest_animals", "nearest_places"]
+__all__ = ["Origins", "nearest_animals", "nearest_pieces", "nearest_places"]
 
 ENCODER = "lite2"
 MOST_PER_SPECIES = 80
@@ -33,6 +35,10 @@ MOST_IMAGES = 300
 NUM_PERMUTATIONS = 9999
 _RIM_SIDE, _RIM_INNER = 24, 0.6  # side in pixels at which rims are compared, and where they begin (0: the middle, 1: the edge)
 _NUM_FITTED = 200  # photographs whose squares the whitening is fitted to
+
+
+_Choice = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Images, photographs and the photographs' groups -> for each image the group chosen, its lead and the photograph chosen."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,28 @@ def nearest_animals(images: np.ndarray, labels: np.ndarray, photographs: np.ndar
         progress: called with the number of images after each species.
     """
     rng = np.random.default_rng([seed, 0x9A27])
+    whiten = _Whitening(photographs[np.sort(rng.permutation(len(photographs))[:_NUM_FITTED])])
+    return _nearest(images, labels, photographs, species, groups, held, lambda *given: _vote(*given, whiten), rng, progress)
+
+
+def nearest_pieces(images: np.ndarray, labels: np.ndarray, photographs: np.ndarray, species: np.ndarray, groups: np.ndarray, held: np.ndarray, *,
+                   seed: int = 0, progress: Callable[[int], None] | None = None) -> Origins:  # fmt: skip
+    """Find the photograph of the same species whose middle fits best into each image, and test whether these are held-back ones too often.
+
+    Args:
+        images, labels, photographs, species, groups, held, seed, progress: as for ``nearest_animals``.
+    """
+    return _nearest(images, labels, photographs, species, groups, held, _fit, np.random.default_rng([seed, 0x91EC]), progress)
+
+
+def _nearest(images: np.ndarray, labels: np.ndarray, photographs: np.ndarray, species: np.ndarray, groups: np.ndarray, held: np.ndarray,
+             choose: _Choice, rng: np.random.Generator, progress: Callable[[int], None] | None) -> Origins:  # fmt: skip
+    """Species by species: the photograph that ``choose`` gives for each image, and how often held-back ones would be chosen by chance."""
     telling = [label for label in np.unique(labels) if 0 < held[species == label].sum() < (species == label).sum()]
     rows = np.flatnonzero(np.isin(labels, telling))
     rows = np.sort(rng.permutation(rows)[:MOST_IMAGES])
     if not len(rows):
         return Origins(rows, np.empty(0, np.int64), np.empty(0, np.float32), 0, 0.0, 1.0)
-    whiten = _Whitening(photographs[np.sort(rng.permutation(len(photographs))[:_NUM_FITTED])])
     nearest, leads = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.float32)
     hits, expected, permuted = 0, 0.0, np.zeros(NUM_PERMUTATIONS, np.int64)
     for label in telling:
@@ -87,7 +109,7 @@ def nearest_animals(images: np.ndarray, labels: np.ndarray, photographs: np.ndar
             continue
         bank = np.sort(rng.permutation(np.flatnonzero(species == label))[:MOST_PER_SPECIES])
         names, code = np.unique(groups[bank], return_inverse=True)
-        winner, leads[place], photograph = _vote(images[rows[place]], photographs[bank], code, whiten)
+        winner, leads[place], photograph = choose(images[rows[place]], photographs[bank], code)
         nearest[place] = bank[photograph]
         counts = np.bincount(winner, minlength=len(names))
         back = np.zeros(len(names), dtype=bool)
@@ -160,6 +182,17 @@ def _vote(images: np.ndarray, photographs: np.ndarray, groups: np.ndarray, white
         leads.append(float(best[0] - best[-1]))
         found.append(int(similar.mean(1).masked_fill(code != winner, -2.0).argmax()))
     return np.array(winners, np.int64), np.array(leads, np.float32), np.array(found, np.int64)
+
+
+def _fit(images: np.ndarray, photographs: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Group whose photograph's middle fits best, its lead over the next group, and the photograph: shape (N,) each."""
+    similar = piece_similarity(images, photographs)
+    by_group = np.stack([similar[:, groups == number].max(1) for number in range(int(groups.max()) + 1)], axis=1)
+    order = np.sort(by_group, axis=1)
+    winner = by_group.argmax(1)
+    lead = order[:, -1] - order[:, -2] if by_group.shape[1] > 1 else np.zeros(len(images), np.float32)
+    chosen = np.where(groups[None] == winner[:, None], similar, -2).argmax(1)
+    return winner.astype(np.int64), lead.astype(np.float32), chosen.astype(np.int64)
 
 
 class _Whitening:

@@ -188,7 +188,7 @@ def _probability_metrics(logits: np.ndarray, labels: np.ndarray, fitted: FittedC
 
 
 def _check_leakage(synthetic: Collection, test: Collection) -> None:
-    same = set(synthetic.table["sha256"].dropna()) & set(test.table["sha256"].dropna())
+    same = set(synthetic.hashed().table["sha256"]) & set(test.hashed().table["sha256"])
     parents = {parent for text in synthetic.table["parents"].dropna() for parent in json.loads(text)}
     used = parents & set(test.table["image_id"].dropna())
     if same or used:

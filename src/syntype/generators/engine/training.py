@@ -132,7 +132,7 @@ def select_training(collection: Collection, config: TrainConfig) -> Collection:
     Raises:
         UnknownNameError: a species that the collection does not have.
     """
-    train = collection.training()
+    train = collection.training().hashed()
     require_known("species", (*config.only, *config.except_), collection.species)
     if config.only:
         return train.select(species=config.only)
