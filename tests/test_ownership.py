@@ -264,6 +264,21 @@ def test_a_full_disk_does_not_hide_the_cause(small_disk: Path) -> None:
     assert json.loads((small_disk / "run/run.json").read_text())["status"] == "failed"
 
 
+@pytest.mark.parametrize("free", [1, 2, 3, 4])
+def test_a_disk_that_is_full_while_a_run_starts_leaves_no_run_that_seems_to_go_on(small_disk: Path, free: int) -> None:
+    (small_disk / "room").write_bytes(b"0" * 4096 * free)
+    fill(small_disk)
+    (small_disk / "room").unlink()
+    try:
+        with Run.start(small_disk / "run", "train", Plain(), seed=0):
+            fill(small_disk)
+            raise ValueError("the cause")
+    except (DiskError, ValueError):
+        pass
+    record = small_disk / "run" / "run.json"
+    assert not record.exists() or json.loads(record.read_text())["status"] == "failed"
+
+
 def test_a_read_only_disk_is_named(reef: Collection, small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert main(["export", str(reef.root), "--out", str(small_disk / "out")]) == 2

@@ -192,9 +192,11 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             run._lock = FolderLock(folder)
             run._start(stage, settings, seed, described, resume)
-        except OSError as error:
+        except (OSError, DiskError) as error:
+            if run.manifest and not run._fresh:
+                run.fail(error)
             run._withdraw()
-            if (problem := disk_problem(error, folder)) is not None:
+            if isinstance(error, OSError) and (problem := disk_problem(error, folder)) is not None:
                 raise problem from None
             raise
         except BaseException:

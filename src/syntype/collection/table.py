@@ -165,7 +165,7 @@ class Collection:
         Raises:
             CollectionError: an image file without hashes is missing or damaged.
         """
-        table = self.hashed().table
+        table = self.hashed().table if self.table["sha256"].isna().any() else self.table
         columns = (table[name].fillna("").tolist() for name in ("sha256", "species", "group", "split", "box", "verdict"))
         return hashlib.sha256("\n".join(sorted(map("|".join, zip(*columns, strict=True)))).encode()).hexdigest()[:16]
 

@@ -262,6 +262,7 @@ class _Steps:
             self.run.event("step", name=name)
             start = time.monotonic()
             make(folder)
+            (folder / "now.json").unlink(missing_ok=True)  # the study's own run goes on, and shows its progress itself
             write_json(marker, {"seconds": time.monotonic() - start})
         return folder
 
