@@ -80,7 +80,7 @@ def nearest_animals(images: np.ndarray, labels: np.ndarray, photographs: np.ndar
     """
     rng = np.random.default_rng([seed, 0x9A27])
     whiten = _Whitening(photographs[np.sort(rng.permutation(len(photographs))[:_NUM_FITTED])])
-    return _nearest(images, labels, photographs, species, groups, held, lambda *given: _vote(*given, whiten), rng, progress)
+    return _nearest(images, labels, photographs, species, groups, held, lambda chosen, bank, code: _vote(chosen, bank, code, whiten), rng, progress)
 
 
 def nearest_pieces(images: np.ndarray, labels: np.ndarray, photographs: np.ndarray, species: np.ndarray, groups: np.ndarray, held: np.ndarray, *,
