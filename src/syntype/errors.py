@@ -11,7 +11,8 @@
     │   └── LeakageError              test images would be used for training (data leakage)
     └── TrainingError                 training failed (diverged, disk full); the last checkpoint is kept
 
-Every message says what is wrong, where, and what to do next.
+Every message says what is wrong, where, and what to do next. It fits on a screen: lists are shown by their beginning (``shown_list``), long texts are
+shortened in their middle (``shortened``).
 """
 
 from __future__ import annotations
@@ -32,7 +33,40 @@ __all__ = [
     "UnsupportedError",
     "UserError",
     "require_known",
+    "shortened",
+    "shown_list",
 ]
+
+_LONGEST = 60
+_MOST = 12
+
+
+def shortened(text: object, most: int = _LONGEST) -> str:
+    """A text of at most ``most`` characters: its middle is left out if it is longer, so that a path keeps its beginning and its file name.
+    Characters that a terminal would obey instead of showing them become ``?``.
+
+    Example:
+        >>> shortened("a" * 40 + "/photographs/clownfish.jpg", 30)
+        'aaaaaaaaaa…raphs/clownfish.jpg'
+    """
+    shown = str(text)
+    if len(shown) > most:
+        first = max(1, most // 3)
+        shown = f"{shown[:first]}…{shown[len(shown) - most + first + 1 :]}"
+    return "".join(letter if letter.isprintable() or letter in "\n\t" or "\ud800" <= letter <= "\udfff" else "?" for letter in shown)
+
+
+def shown_list(items: Iterable[object], most: int = _MOST, longest: int = _LONGEST) -> str:
+    """The first ``most`` items, each shortened, and how many more there are; ``none`` if there are none.
+
+    Example:
+        >>> shown_list(["file", "species", "licence", "locality"], most=2)
+        'file, species, … (2 more)'
+    """
+    every = list(items)
+    shown = ", ".join(shortened(item, longest) for item in every[:most])
+    more = f", … ({len(every) - most:,} more)" if len(every) > most else ""
+    return f"{shown}{more}" or "none"
 
 
 class SyntypeError(Exception):
@@ -63,7 +97,7 @@ class InputError(UserError):
     """
 
     def __init__(self, reason: str, hint: str, *, file: Path | str | None = None, row: int | None = None) -> None:
-        where = "" if file is None else f"{file}" + (f", row {row}" if row is not None else "") + ": "
+        where = "" if file is None else shortened(file, 300) + (f", row {row}" if row is not None else "") + ": "
         super().__init__(f"{where}{reason}. {hint}")
         self.reason, self.hint, self.file, self.row = reason, hint, file, row
 
@@ -81,7 +115,7 @@ class RecipeError(UserError):
 
 
 class UnknownNameError(UserError):
-    """A name is not among the known ones. The message lists them (the first 30) and suggests the most similar one.
+    """A name is not among the known ones. The message lists them (the first 20) and suggests the most similar one.
 
     Args:
         kind: What the name stands for ("species", "generator family").
@@ -92,10 +126,10 @@ class UnknownNameError(UserError):
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], details: str = "") -> None:
         known = sorted(choices)
-        close = get_close_matches(name, known, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        shown = ", ".join(known[:30]) + (f", … ({len(known) - 30} more)" if len(known) > 30 else "")
-        super().__init__(f"unknown {kind} {name!r}.{guess} Known: {shown or 'none'}.{' ' if details else ''}{details}")
+        close = get_close_matches(name[:100], known, n=1)
+        guess = f" Did you mean {shortened(close[0])!r}?" if close else ""
+        more = f" {shortened(details, 400)}" if details else ""
+        super().__init__(f"unknown {kind} {shortened(name, 80)!r}.{guess} Known: {shown_list(known, 20)}.{more}")
         self.name, self.choices = name, tuple(known)
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from syntype.errors import RecipeError, UnknownNameError
+from syntype.errors import RecipeError, UnknownNameError, shortened, shown_list
 from syntype.files import atomic_write
 
 __all__ = ["RENAMED", "Seed", "Settings", "apply_overrides", "find_recipe", "list_recipes", "read_yaml", "write_yaml"]
@@ -68,8 +68,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "(whole)"
-            known = ", ".join(cls.model_fields)
-            raise RecipeError(f"{source}: {key}: {first['msg']}. Known settings: {known}.") from None
+            known, told = shown_list(cls.model_fields, 40), shortened(first["msg"], 300)
+            raise RecipeError(f"{shortened(source, 100)}: {shortened(key)}: {told}. Known settings: {known}.") from None
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str], kind: type[Settings] | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known
+from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known, shown_list
 from syntype.generators.contract import Adapts, BlendOf, Blends, GenerativeModel, Inpaints, Varies
 from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import families_that
@@ -196,15 +196,14 @@ class Generator:
         kind = self.model.Controls
         unknown = [name for name in given if name not in kind.model_fields]
         if unknown:
-            known = ", ".join(kind.model_fields) or "none"
-            raise RecipeError(f"family {self.family} has no control {', '.join(map(repr, unknown))}. Its controls: {known}.")
+            raise RecipeError(f"family {self.family} has no control {shown_list(map(repr, unknown))}. Its controls: {shown_list(kind.model_fields)}.")
         return kind.parse(given, f"controls of {self.family}").model_dump()
 
     def _require(self, species: Iterable[str]) -> None:
         require_known("species of this generator", species, self.model.species)
 
     def _unsupported(self, ability: type, what: str) -> UnsupportedError:
-        return UnsupportedError(f"family {self.family} cannot {what}. Families that can: {', '.join(families_that(ability)) or 'none'}.")
+        return UnsupportedError(f"family {self.family} cannot {what}. Families that can: {shown_list(families_that(ability))}.")
 
     def _weights(self, first: str, second: str | None = None, amount: float = 0.0) -> _WeightMix:
         a = first if first in self._adapters else None
