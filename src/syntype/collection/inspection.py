@@ -236,8 +236,6 @@ def _tally(counts: Mapping[str, int]) -> str:
     return shown + (f", … ({len(counts) - _SHOWN} more)" if len(counts) > _SHOWN else "")
 
 
-
-
 def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     """Plot the number of training images of every species on a logarithmic scale, the most common first, coloured by bin.
 

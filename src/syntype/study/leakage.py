@@ -74,5 +74,3 @@ def _straddles(collection: Collection, table: pd.DataFrame, first: int, second: 
 
 def _mentions(text: Any, ids: set[str]) -> bool:
     return not pd.isna(text) and bool(ids.intersection(map(str, json.loads(text))))
-
-
