@@ -73,8 +73,8 @@ class Preview:
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """The same as plain values, as ``--json`` prints them."""
-        return dict(vars(self))
+        """The same as plain values, and the sentence, as ``--json`` prints them."""
+        return {"sentence": self.sentence(), **vars(self)}
 
     def sentence(self) -> str:
         """What was recognised, in one sentence of at most some hundred characters."""
