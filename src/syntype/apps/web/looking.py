@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ def look(folder: Path, options: Sequence[str], limits: Limits) -> dict[str, Any]
     told = [line.removeprefix("syntype: error: ") for line in lines if line.startswith("syntype: error: ")]
     if not told or "MemoryError" in told[-1]:
         raise too_large
-    raise _Told(_from(told[-1], folder))
+    raise _Told(re.sub(r"with --[a-z]+-column", "under “It should be read in another way”", _from(told[-1], folder)))
 
 
 class _Told(InputError):

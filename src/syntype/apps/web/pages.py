@@ -83,10 +83,9 @@ def upload(request: Request, studio: CurrentStudio, upload: UploadId) -> Respons
     """What an import of an upload would do; only then it is imported, or discarded."""
     options = [name for name in ImportOptions.model_fields if name.endswith("_column")]
     formats = [(reader.name, reader.title) for reader in READERS]
-    given = request.query_params.get("name", "")
-    return render(
-        request, "upload", upload=show_upload(studio, upload), name=given if re.fullmatch(SLUG, given) else "", columns=options, formats=formats
-    )
+    name = request.query_params.get("name", "")
+    shown = {"upload": show_upload(studio, upload), "name": name if re.fullmatch(SLUG, name) else "", "columns": options, "formats": formats}
+    return render(request, "upload", **shown)
 
 
 @router.get("/signin")

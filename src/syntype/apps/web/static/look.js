@@ -12,9 +12,6 @@ let images = 0;
 
 function facts(found) {
   const known = [
-    ["Recognised as", found.format],
-    ["Photographs", number(found.num_images)],
-    ["Species", number(found.num_species)],
     ["Observations", found.num_groups < found.num_images ? number(found.num_groups) : "each photograph is one"],
     ["Splits", Object.keys(found.splits).length ? `the author's: ${share(found.splits)}` : "drawn on import"],
     ["Licences", Object.keys(found.licences).some((name) => name !== "none") ? share(found.licences) : "none given"],
@@ -50,7 +47,7 @@ function refusals(found) {
   const received = new Set(found.received.map((item) => item.file));
   const missing = found.missing.filter((row) => !received.has(row.file)).map((row) => ({ file: row.file, row: row.row, reason: "has no file", hint: "Send the photograph too." }));
   const items = [...found.received, ...found.refused_items, ...missing];
-  const counts = Object.entries(found.refused).map(([reason, value]) => `${number(value)}: ${reason}`);
+  const counts = Object.entries(found.refused).map(([reason, value]) => `${number(value)} ${reason}`);
   if (found.received.length) counts.unshift(`${many(found.received.length, "file")} refused when sent, see below`);
   if (found.num_missing) counts.push(`${many(found.num_missing, "row")} whose photograph was not sent, or was refused`);
   byId("reasons").replaceChildren(...counts.slice(0, 20).map((textContent) => make("li", { textContent })));
