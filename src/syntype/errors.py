@@ -17,9 +17,13 @@ shortened in their middle (``shortened``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 __all__ = [
     "CollectionError",
@@ -32,10 +36,16 @@ __all__ = [
     "UnknownNameError",
     "UnsupportedError",
     "UserError",
+    "check_arguments",
+    "checks_arguments",
+    "require_kind",
     "require_known",
     "shortened",
     "shown_list",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _LONGEST = 60
 _MOST = 12
@@ -138,8 +148,66 @@ def require_known(kind: str, names: Iterable[str], choices: Iterable[str]) -> No
     choices = tuple(choices)
     known = set(choices)
     for name in names:
-        if name not in known:
-            raise UnknownNameError(kind, name, choices)
+        if not isinstance(name, str) or name not in known:
+            raise UnknownNameError(kind, str(name), choices)
+
+
+_MENDS = {
+    "Collection": "Open one with syntype.Collection.open(FOLDER).",
+    "Generator": "Load one with syntype.load_generator(FOLDER).",
+    "Classifier": "Load one with syntype.load_classifier(FOLDER).",
+    "Run": "Leave it out, or give syntype.Run.silent().",
+    "Path": "Give the path as a text.",
+    "str": "Give a text.",
+}
+"""What to give for a parameter of a type, as public functions annotate it."""
+
+
+def checks_arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a public function refuse arguments of the wrong kind with ``InputError`` before it begins; see ``check_arguments``."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        check_arguments(signature, signature.bind(*args, **kwargs).arguments)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def check_arguments(signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
+    """Check that arguments are of the kinds that a function's annotations name: a collection, a generator, a classifier, settings, a path, a text.
+
+    Raises:
+        InputError: one is not; the message says which, what it is, and what to give.
+    """
+    for name, value in arguments.items():
+        kinds = str(signature.parameters[name].annotation).split(" | ")
+        known = [kind for kind in kinds if kind in _MENDS or kind.endswith("Config")]
+        if (value is None and "None" in kinds) or (len(known) < len(set(kinds) - {"None"}) and value is not None):
+            continue
+        if known and not any(_is_kind(value, kind) for kind in known):
+            mend = _MENDS.get(known[0], f"Give syntype.{known[0]}(), or one with other settings.")
+            raise InputError(f"{name} is {_described(value)}, not a {known[0]}", mend)
+
+
+def _is_kind(value: object, kind: str) -> bool:
+    """Whether a value is of a type, by its name: so that this module needs to import none of them."""
+    if kind == "Path":
+        return isinstance(value, (str, os.PathLike))
+    return any(one.__name__ == kind for one in type(value).__mro__)
+
+
+def require_kind(value: object, kind: type | tuple[type, ...], name: str, mend: str) -> None:
+    """Raise ``InputError`` if a value is not of a kind. ``name`` is what the user calls it, ``mend`` what to give, as a sentence."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {_described(value)}", mend)
+
+
+def _described(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    told = f"an array of shape {tuple(shape)}" if isinstance(shape, tuple) else shortened(repr(value))
+    return "None" if value is None else f"{told} ({type(value).__name__})"
 
 
 class UnsupportedError(UserError):

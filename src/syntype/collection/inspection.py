@@ -21,7 +21,7 @@ from syntype.collection.columns import SPLITS
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
 from syntype.collection.names import plot_label
 from syntype.collection.table import Collection
-from syntype.errors import shortened, shown_list
+from syntype.errors import checks_arguments, shortened, shown_list
 from syntype.run import OWN_RUN, Run
 
 __all__ = ["InspectResult", "inspect", "plot_long_tail"]
@@ -78,6 +78,7 @@ class InspectResult:
         return "\n".join(lines)
 
 
+@checks_arguments
 def inspect(collection: Collection, run: Run = OWN_RUN, encode: Callable[[np.ndarray], np.ndarray] | None = None) -> InspectResult:
     """Count images, and look for problems that would make the verdict of a study unreliable.
 
@@ -236,6 +237,7 @@ def _tally(counts: Mapping[str, int]) -> str:
     return shown + (f", … ({len(counts) - _SHOWN} more)" if len(counts) > _SHOWN else "")
 
 
+@checks_arguments
 def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     """Plot the number of training images of every species on a logarithmic scale, the most common first, coloured by bin.
 

@@ -24,7 +24,7 @@ from syntype.collection.importers import CollectResult
 from syntype.collection.reef_drawing import draw_individual
 from syntype.collection.reef_species import species_name
 from syntype.collection.table import Collection
-from syntype.errors import InputError
+from syntype.errors import InputError, checks_arguments
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
@@ -175,6 +175,7 @@ def _pictures(config: ReefConfig, species: int, num_train: int) -> Iterator[_Pic
             yield _Picture(species, split, individual, 0)
 
 
+@checks_arguments
 def draw_images(config: ReefConfig, labels: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray, size: int | None = None) -> np.ndarray:
     """Draw new individuals from the reef's true distribution. None of them is in the collection that ``draw_reef`` makes.
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from syntype.errors import CollectionError, InputError, shortened
+from syntype.errors import CollectionError, InputError, checks_arguments, shortened
 from syntype.files import atomic_write, check_keys, inside, load_json, sha256_of, write_json
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
@@ -87,6 +87,7 @@ def learnt_before(folder: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split() if path.is_file() else []
 
 
+@checks_arguments
 def load_generator(folder: Path | str) -> Generator:
     """Load a generator, adapted or not.
 
