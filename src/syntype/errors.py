@@ -183,7 +183,7 @@ def check_arguments(signature: inspect.Signature, arguments: Mapping[str, Any]) 
     """
     for name, value in arguments.items():
         kinds = str(signature.parameters[name].annotation).split(" | ")
-        known = [kind for kind in kinds if kind in _MENDS or kind.endswith("Config")]
+        known = [kind for kind in kinds if kind in _MENDS or kind.endswith("Config") or kind.startswith("Mapping[")]
         if (value is None and "None" in kinds) or (len(known) < len(set(kinds) - {"None"}) and value is not None):
             continue
         if known and not any(_is_kind(value, kind) for kind in known):
@@ -195,6 +195,8 @@ def _is_kind(value: object, kind: str) -> bool:
     """Whether a value is of a type, by its name: so that this module needs to import none of them."""
     if kind == "Path":
         return isinstance(value, (str, os.PathLike))
+    if kind.startswith("Mapping["):
+        return isinstance(value, Mapping)
     return any(one.__name__ == kind for one in type(value).__mro__)
 
 

@@ -45,6 +45,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """A random seed: what NumPy, PyTorch and a table's column of 64 bits all accept."""
 
 
+class _InvalidSettings(RecipeError, ValueError):
+    """Settings that a program makes itself. Also a ``ValueError``, as pydantic's error is."""
+
+
 class _SettingsType(ModelMetaclass):
     """Lets settings that a program makes itself raise ``RecipeError``, as those of recipes do. Nested settings are validated with the outer ones."""
 
@@ -53,7 +57,7 @@ class _SettingsType(ModelMetaclass):
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:
-            raise _recipe_error(cls, error, cls.__name__) from None
+            raise _InvalidSettings(*_recipe_error(cls, error, f"{cls.__name__}, validation error").args) from None
 
 
 class Settings(BaseModel, metaclass=_SettingsType):

@@ -230,8 +230,8 @@ class Collection:
         if isinstance(mask, pd.Series):
             mask = mask.fillna(False)
         chosen = np.asarray(mask)
-        yes_or_no = chosen.dtype == bool or (chosen.dtype != object and np.isin(chosen, (0, 1)).all())
-        yes_or_no |= chosen.dtype == object and all(isinstance(value, (bool, np.bool_)) for value in chosen)
+        yes_or_no = chosen.dtype == bool or (chosen.dtype != object and bool(np.isin(chosen, (0, 1)).all()))
+        yes_or_no |= chosen.dtype == object and all(isinstance(value, (bool, np.bool_)) for value in chosen.flat)
         if chosen.shape != (len(self.table),) or not yes_or_no:
             told = f"type {chosen.dtype} and shape {chosen.shape}"
             raise InputError(f"the mask has {told}", f"Give one true or false for each of the {len(self.table):,} rows.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +136,8 @@ class Generator:
         self._require(list(chain.from_iterable(species)))
         _require_seeds(list(chain.from_iterable(seeds)), list(chain.from_iterable(species)))
         _require_unit_interval("amount", amounts)
-        if len(amounts) != len(species):
-            raise InputError(f"there are {len(amounts)} amounts for {len(species)} pairs of species", "Give one for each pair.")
+        if not hasattr(amounts, "__len__") or len(amounts) != len(species):
+            raise InputError(f"the amounts are {shortened(repr(amounts))} for {len(species)} pairs of species", "Give one for each pair.")
         return self._generate(
             [self._weights(a, a if of == "latent" else b, amount) for (a, b), amount in zip(species, amounts, strict=True)],
             lambda indices: model.blend(
@@ -281,9 +281,11 @@ def _interpolate(first: Tensor, second: Tensor, amount: float) -> Tensor:
 
 
 def _require_unit_interval(what: str, values: Iterable[float]) -> None:
-    for value in values:
+    for value in [values] if isinstance(values, str) or not isinstance(values, Iterable) else values:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise InputError(f"{what} is {shortened(repr(value))}", "Choose a number from 0 to 1.")
         if not 0 <= value <= 1:
-            raise InputError(f"{what} {value:g} is outside 0 to 1", "Choose a value from 0 to 1.")
+            raise InputError(f"{what} {float(value):g} is outside 0 to 1", "Choose a value from 0 to 1.")
 
 
 def _require_seeds(seeds: Sequence[int], species: Sequence[str]) -> None:
