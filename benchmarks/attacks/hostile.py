@@ -172,6 +172,7 @@ def _zips(world: World, trial: Path, begin: int, end: int) -> list[str]:
 async def _received(world: World, trial: Path, begin: int, end: int) -> list[str]:
     """Zips that the Studio receives, one after another."""
     from syntype.apps.web.limits import StudioConfig
+    from syntype.apps.web.stock import is_image
     from syntype.apps.web.store import Store
     from syntype.apps.web.uploads import Uploads
     from syntype.apps.web.workspace import Workspace
@@ -203,7 +204,7 @@ async def _received(world: World, trial: Path, begin: int, end: int) -> list[str
         except Exception as error:
             told.append(f"{case.kind}: {type(error).__name__}: {str(error)[:80]} ({traceback.extract_tb(error.__traceback__)[-1].name})")
             taken = -1
-        here = _files(uploads.folder(upload))
+        here = {name: data for name, data in _files(uploads.folder(upload)).items() if is_image(Path(name))}  # tables and notes stay beside them
         if case.fate == "kept" and not {_hash(data) for data in photographs} <= set(here.values()):
             told.append(f"{case.kind}: good photographs are missing")
         if taken >= 0 and taken != len(here):

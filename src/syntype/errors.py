@@ -11,14 +11,19 @@
     │   └── LeakageError              test images would be used for training (data leakage)
     └── TrainingError                 training failed (diverged, disk full); the last checkpoint is kept
 
-Every message says what is wrong, where, and what to do next.
+Every message says what is wrong, where, and what to do next. It fits on a screen: lists are shown by their beginning (``shown_list``), long texts are
+shortened in their middle (``shortened``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 __all__ = [
     "CollectionError",
@@ -31,8 +36,47 @@ __all__ = [
     "UnknownNameError",
     "UnsupportedError",
     "UserError",
+    "check_arguments",
+    "checks_arguments",
+    "require_kind",
     "require_known",
+    "shortened",
+    "shown_list",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LONGEST = 60
+_MOST = 12
+
+
+def shortened(text: object, most: int = _LONGEST) -> str:
+    """A text of at most ``most`` characters: its middle is left out if it is longer, so that a path keeps its beginning and its file name.
+    Characters that a terminal would obey instead of showing them become ``?``.
+
+    Example:
+        >>> shortened("a" * 40 + "/photographs/clownfish.jpg", 30)
+        'aaaaaaaaaa…raphs/clownfish.jpg'
+    """
+    shown = str(text)
+    if len(shown) > most:
+        first = max(1, most // 3)
+        shown = f"{shown[:first]}…{shown[len(shown) - most + first + 1 :]}"
+    return "".join(letter if letter.isprintable() or letter in "\n\t" or "\ud800" <= letter <= "\udfff" else "?" for letter in shown)
+
+
+def shown_list(items: Iterable[object], most: int = _MOST, longest: int = _LONGEST) -> str:
+    """The first ``most`` items, each shortened, and how many more there are; ``none`` if there are none.
+
+    Example:
+        >>> shown_list(["file", "species", "licence", "locality"], most=2)
+        'file, species, … (2 more)'
+    """
+    every = list(items)
+    shown = ", ".join(shortened(item, longest) for item in every[:most])
+    more = f", … ({len(every) - most:,} more)" if len(every) > most else ""
+    return f"{shown}{more}" or "none"
 
 
 class SyntypeError(Exception):
@@ -63,7 +107,7 @@ class InputError(UserError):
     """
 
     def __init__(self, reason: str, hint: str, *, file: Path | str | None = None, row: int | None = None) -> None:
-        where = "" if file is None else f"{file}" + (f", row {row}" if row is not None else "") + ": "
+        where = "" if file is None else shortened(file, 300) + (f", row {row}" if row is not None else "") + ": "
         super().__init__(f"{where}{reason}. {hint}")
         self.reason, self.hint, self.file, self.row = reason, hint, file, row
 
@@ -81,7 +125,7 @@ class RecipeError(UserError):
 
 
 class UnknownNameError(UserError):
-    """A name is not among the known ones. The message lists them (the first 30) and suggests the most similar one.
+    """A name is not among the known ones. The message lists them (the first 20) and suggests the most similar one.
 
     Args:
         kind: What the name stands for ("species", "generator family").
@@ -92,10 +136,10 @@ class UnknownNameError(UserError):
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], details: str = "") -> None:
         known = sorted(choices)
-        close = get_close_matches(name, known, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        shown = ", ".join(known[:30]) + (f", … ({len(known) - 30} more)" if len(known) > 30 else "")
-        super().__init__(f"unknown {kind} {name!r}.{guess} Known: {shown or 'none'}.{' ' if details else ''}{details}")
+        close = get_close_matches(name[:100], known, n=1)
+        guess = f" Did you mean {shortened(close[0])!r}?" if close else ""
+        more = f" {shortened(details, 400)}" if details else ""
+        super().__init__(f"unknown {kind} {shortened(name, 80)!r}.{guess} Known: {shown_list(known, 20)}.{more}")
         self.name, self.choices = name, tuple(known)
 
 
@@ -104,8 +148,68 @@ def require_known(kind: str, names: Iterable[str], choices: Iterable[str]) -> No
     choices = tuple(choices)
     known = set(choices)
     for name in names:
-        if name not in known:
-            raise UnknownNameError(kind, name, choices)
+        if not isinstance(name, str) or name not in known:
+            raise UnknownNameError(kind, str(name), choices)
+
+
+_MENDS = {
+    "Collection": "Open one with syntype.Collection.open(FOLDER).",
+    "Generator": "Load one with syntype.load_generator(FOLDER).",
+    "Classifier": "Load one with syntype.load_classifier(FOLDER).",
+    "Run": "Leave it out, or give syntype.Run.silent().",
+    "Path": "Give the path as a text.",
+    "str": "Give a text.",
+}
+"""What to give for a parameter of a type, as public functions annotate it."""
+
+
+def checks_arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a public function refuse arguments of the wrong kind with ``InputError`` before it begins; see ``check_arguments``."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        check_arguments(signature, signature.bind(*args, **kwargs).arguments)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def check_arguments(signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
+    """Check that arguments are of the kinds that a function's annotations name: a collection, a generator, a classifier, settings, a path, a text.
+
+    Raises:
+        InputError: one is not; the message says which, what it is, and what to give.
+    """
+    for name, value in arguments.items():
+        kinds = str(signature.parameters[name].annotation).split(" | ")
+        known = [kind for kind in kinds if kind in _MENDS or kind.endswith("Config") or kind.startswith("Mapping[")]
+        if (value is None and "None" in kinds) or (len(known) < len(set(kinds) - {"None"}) and value is not None):
+            continue
+        if known and not any(_is_kind(value, kind) for kind in known):
+            mend = _MENDS.get(known[0], f"Give syntype.{known[0]}(), or one with other settings.")
+            raise InputError(f"{name} is {_described(value)}, not a {known[0]}", mend)
+
+
+def _is_kind(value: object, kind: str) -> bool:
+    """Whether a value is of a type, by its name: so that this module needs to import none of them."""
+    if kind == "Path":
+        return isinstance(value, (str, os.PathLike))
+    if kind.startswith("Mapping["):
+        return isinstance(value, Mapping)
+    return any(one.__name__ == kind for one in type(value).__mro__)
+
+
+def require_kind(value: object, kind: type | tuple[type, ...], name: str, mend: str) -> None:
+    """Raise ``InputError`` if a value is not of a kind. ``name`` is what the user calls it, ``mend`` what to give, as a sentence."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {_described(value)}", mend)
+
+
+def _described(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    told = f"an array of shape {tuple(shape)}" if isinstance(shape, tuple) else shortened(repr(value))
+    return "None" if value is None else f"{told} ({type(value).__name__})"
 
 
 class UnsupportedError(UserError):

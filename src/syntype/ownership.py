@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from syntype.errors import InputError
+from syntype.errors import InputError, shortened
 from syntype.files import read_json_object, sweep_temporary
 from syntype.recipe import Settings
 
@@ -124,7 +124,7 @@ def check_same_run(folder: Path, record: Mapping[str, Any], stage: str, settings
     before, now = record.get("settings") or {}, settings.model_dump(mode="json")
     changed = sorted(name for name in now if name not in settings.may_change and before.get(name) != now[name])
     if changed:
-        told = ", ".join(f"{name}: {before.get(name)!r} before, {now[name]!r} now" for name in changed[:3])
+        told = ", ".join(f"{name}: {shortened(repr(before.get(name)))} before, {shortened(repr(now[name]))} now" for name in changed[:3])
         raise InputError(f"was started with other settings ({told})", "Use the same settings, or give --out a new folder.", file=folder)
     first = record.get("inputs") or {}
     for name, value in inputs.items():

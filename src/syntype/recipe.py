@@ -14,8 +14,9 @@ from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic._internal._model_construction import ModelMetaclass
 
-from syntype.errors import RecipeError, UnknownNameError
+from syntype.errors import RecipeError, UnknownNameError, shortened, shown_list
 from syntype.files import atomic_write
 
 __all__ = ["RENAMED", "Seed", "Settings", "apply_overrides", "find_recipe", "list_recipes", "read_yaml", "write_yaml"]
@@ -44,8 +45,27 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """A random seed: what NumPy, PyTorch and a table's column of 64 bits all accept."""
 
 
-class Settings(BaseModel):
-    """Base class of all settings. Instances are immutable, and an unknown key is an error."""
+class _InvalidSettings(RecipeError, ValueError):
+    """Settings that a program makes itself. Also a ``ValueError``, as pydantic's error is."""
+
+
+class _SettingsType(ModelMetaclass):
+    """Lets settings that a program makes itself raise ``RecipeError``, as those of recipes do. Nested settings are validated with the outer ones."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        """Make an instance."""
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            raise _InvalidSettings(*_recipe_error(cls, error, f"{cls.__name__}, validation error").args) from None
+
+
+class Settings(BaseModel, metaclass=_SettingsType):
+    """Base class of all settings. Instances are immutable, and an unknown key is an error.
+
+    Raises:
+        RecipeError: A setting is unknown, missing or out of range.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,10 +86,14 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict(values) if isinstance(values, Mapping) else values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "(whole)"
-            known = ", ".join(cls.model_fields)
-            raise RecipeError(f"{source}: {key}: {first['msg']}. Known settings: {known}.") from None
+            raise _recipe_error(cls, error, source) from None
+
+
+def _recipe_error(kind: Any, error: ValidationError, source: str) -> RecipeError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(whole)"
+    known, told = shown_list(kind.model_fields, 40), shortened(first["msg"], 300)
+    return RecipeError(f"{shortened(source, 100)}: {shortened(key)}: {told}. Known settings: {known}.")
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str], kind: type[Settings] | None = None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from syntype.errors import DiskError, InputError, SyntypeError, UserError
+from syntype.errors import DiskError, InputError, SyntypeError, UserError, check_arguments
 from syntype.files import atomic_write, disk_problem, read_json_object, sweep_temporary, write_json
 from syntype.ownership import LOCK, FolderLock, check_same_run, describe_inputs, is_empty, new_run_id
 from syntype.recipe import Settings, write_yaml
@@ -372,6 +372,7 @@ def keeps_run(name: str, *, resumable: bool = False) -> Callable[[Callable[P, T]
         @functools.wraps(stage)
         def with_run(*args: P.args, **kwargs: P.kwargs) -> T:
             given = signature.bind(*args, **kwargs)
+            check_arguments(signature, given.arguments)
             if given.arguments.get("run", OWN_RUN) is not OWN_RUN:
                 return stage(*args, **kwargs)
             if "out" not in given.arguments:

@@ -40,8 +40,11 @@ def test_photographs_are_imported_and_looked_at(page: Any) -> None:
     page.get_by_label("Species", exact=True).fill("Cus tertius")
     photographs = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": png(40 + i, (20 * i, 90, 40))} for i in range(6)]
     page.get_by_label("Photographs or a zip").set_input_files(photographs)
-    page.get_by_role("button", name="Import").click()
-    page.get_by_role("link", name="mine", exact=True).first.click(timeout=240_000)
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("6 photographs of 1 species").wait_for()
+    loaded(page, "#examples img")
+    page.get_by_role("button", name="Import these").click()
+    page.get_by_role("link", name="Look at the photographs").click(timeout=240_000)
     assert page.locator(".grid img").count() == 6
     loaded(page, ".grid img")
 
@@ -63,10 +66,13 @@ def test_dropped_photographs_are_imported_and_refused_ones_told(page: Any) -> No
     assert page.locator("#drop.over").count() == 1
     page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
     page.get_by_text("7 files chosen").wait_for()
-    page.get_by_role("button", name="Import").click()
-    page.get_by_text("broken.png: ").wait_for()
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("1 file refused when sent").wait_for()
+    page.get_by_text("The files and rows").click()
+    page.get_by_role("cell", name="broken.png").wait_for()
     page.complaints.clear()  # the browser itself notes that the server refused the broken one
-    page.get_by_role("link", name="dropped", exact=True).first.click(timeout=240_000)
+    page.get_by_role("button", name="Import these").click()
+    page.get_by_role("link", name="Look at the photographs").click(timeout=240_000)
     page.get_by_text("6 images of 1 species").wait_for()
     page.get_by_text("How many images each species has").click()
     loaded(page, "#long-tail")

@@ -113,16 +113,23 @@ def test_photographs_and_a_zip_become_a_collection(client: TestClient) -> None:
         ("beside.png", png(60)),
     )
     sent = client.put(f"/api/uploads/{upload}/files", params={"name": "more.zip"}, content=archive).json()
-    assert sent["num_taken"] == 6
-    assert {item["file"]: bool(item["reason"] and item["hint"]) for item in sent["refused"]} == {"Dus_quartus/broken.png": True, "beside.png": True}
-    assert client.get(f"/api/uploads/{upload}").json()["species"] == {"Cus tertius": 6, "Dus quartus": 6}
+    assert sent["num_taken"] == 7
+    assert {item["file"]: bool(item["reason"] and item["hint"]) for item in sent["refused"]} == {"Dus_quartus/broken.png": True}
+    seen = client.get(f"/api/uploads/{upload}/preview").json()
+    assert seen["species"] == {"Cus tertius": 6, "Dus quartus": 6}
+    assert [item["file"] for item in seen["received"]] == ["Dus_quartus/broken.png"]
+    assert [item["file"] for item in seen["refused_items"]] == ["beside.png"] and seen["num_refused"] == 1
+    assert client.get("/api/collections").json() and "imported" not in {item["name"] for item in client.get("/api/collections").json()}
 
     job = client.post("/api/jobs", json={"kind": "import", "name": "imported", "upload": upload}).json()
     assert client.post("/api/jobs", json={"kind": "import", "name": "imported", "upload": upload}).status_code == 422  # the name is spoken for
     job = wait(client, job["id"])
     assert job["status"] == "finished" and job["result"]["num_images"] == 12, job
     assert client.get("/api/collections/imported").json()["facets"]["species"] == {"Cus tertius": 6, "Dus quartus": 6}
-    assert client.get(f"/api/uploads/{upload}").status_code == 404, "an upload that was imported is gone"
+    refused = {item["file"]: item["reason"] for item in client.get("/api/collections/imported/refused").json()}
+    assert refused.keys() == {"Dus_quartus/broken.png", "beside.png"} and all(refused.values()), "what was refused when sent, and by the import"
+    assert "broken.png" in client.get("/collections/imported/refused", headers={"accept": "text/html"}).text
+    assert client.get(f"/api/uploads/{upload}").status_code == 200, "an upload of which files were refused stays"
 
 
 def test_an_upload_can_be_dropped_and_has_limits(tmp_path: Path) -> None:

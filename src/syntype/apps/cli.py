@@ -17,13 +17,15 @@ import click
 
 from syntype import __version__
 from syntype.apps import cli_classify, cli_collections, cli_generators, cli_hybrids, cli_serve, cli_study, demo
-from syntype.errors import SyntypeError
+from syntype.errors import SyntypeError, shortened
 
 __all__ = ["cli", "main"]
 
 
+_MOST_BYTES = 1900
+"""Size of an error message on the screen, whatever it quotes."""
 SECTIONS = {
-    "Photographs": ("collect", "inspect", "reef", "export"),
+    "Photographs": ("formats", "collect", "inspect", "reef", "export"),
     "Generators": ("families", "train", "adapt"),
     "Synthetic images": ("generate", "blend", "vary", "inpaint", "curate", "evaluate"),
     "Identification": ("classify", "study", "report"),
@@ -110,7 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_error(message: str, code: int) -> int:
-    print("syntype: error: " + " ".join(message.split()), file=sys.stderr)
+    line = shortened(" ".join(message.split()), _MOST_BYTES)
+    while (excess := len(line.encode("utf-8", "replace")) - _MOST_BYTES) > 0:
+        line = shortened(line, len(line) - max(1, excess // 4))
+    print(f"syntype: error: {line}", file=sys.stderr)
     return code
 
 

@@ -2,29 +2,75 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from syntype.apps.cli_common import FOLDER, example, open_collection, out_option, output_options, run_stage, seed_option, set_option, settings, show
+from syntype.errors import shortened
+
+if TYPE_CHECKING:
+    from syntype.collection.importers import CollectConfig
 
 __all__ = ["COMMANDS"]
+
+
+def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """``train=a.csv`` of each ``--split`` as a dict."""
+    from syntype.collection.sources.base import parse_split
+
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, table = text.partition("=")
+        split = parse_split(name)
+        if not equals or not table or split is None:
+            raise click.BadParameter(f"{shortened(text)!r} is not like train=TABLE; the splits are train, val and test.", param=parameter)
+        if split in found:
+            raise click.BadParameter(f"the table of the split {split} is given twice.", param=parameter)
+        found[split] = table
+    return found
 
 
 @click.command(
     short_help="Import photographs into a collection.",
     epilog=example(
-        "syntype collect photographs/ --out out/fish", "syntype collect labels.csv --species-column taxon --group-column specimen --out out/fish"
+        "syntype collect photographs/ --dry-run",
+        "syntype collect photographs/ --out out/fish",
+        "syntype collect labels.csv --species-column taxon --group-column specimen --out out/fish",
+        "syntype collect fish-vista/ --split train=train.csv --split test=test.csv --out out/fish",
+        "syntype collect boxes.csv --box-column bbox --box-format size --out out/fish",
     ),
 )
 @click.argument("source", type=FOLDER)
-@out_option("the collection")
-@click.option("--file-column", help="Column of the CSV file with the path of the image, relative to the CSV file.")
+@click.option("--out", type=FOLDER, help="Folder to write the collection to.  [required, but not with --dry-run]")
+@click.option("--dry-run", is_flag=True, help="Tell what SOURCE holds and what would be imported, and write nothing.")
+@click.option("--format", metavar="NAME", help="Read SOURCE as this format.  [default: as its content says; syntype formats lists the names]")
+@click.option("--file-column", help="Column of a table with the path of the image, relative to the table.")
 @click.option("--species-column", help="Column with the species.")
 @click.option("--group-column", help="Column with the specimen, observation or video track. Images of one group are always in the same split.")
+@click.option("--split-column", help="Column with the author's splits: train, val or test. Without any, splits are drawn.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="NAME=TABLE",
+    callback=_pairs,
+    help="Table of the split train, val or test, from SOURCE on. Repeatable.",
+)
 @click.option("--licence-column", help="Column with the licence.")
-@click.option("--box-column", help="Column with the bounding box of the organism: left, top, right, bottom in pixels.")
+@click.option("--box-column", help="Column with the bounding box of the organism: four numbers in pixels.")
+@click.option(
+    "--box-format",
+    type=click.Choice(["corners", "size"]),
+    help="corners: left, top, right, bottom. size: left, top, width, height.  [default: what the format prescribes, or else corners]",
+)
+@click.option("--boxes", metavar="FILE", help="MegaDetector file whose boxes are laid over the images of SOURCE.")
+@click.option("--images", metavar="FOLDER", help="Folder with the image files, if they do not lie beside the table.")
 @click.option(
     "--origin",
     type=click.Choice(["real", "synthetic"]),
@@ -33,16 +79,32 @@ __all__ = ["COMMANDS"]
 @seed_option
 @set_option
 @output_options
-def collect(source: Path, out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
-    """Import photographs into a new collection. SOURCE is a folder with one sub-folder per species, or a CSV file.
+@click.pass_context
+def collect(
+    context: click.Context, source: Path, out: Path | None, dry_run: bool, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any
+) -> None:
+    """Import photographs into a new collection. Look first with --dry-run.
 
-    Every file is decoded and checked. Files that cannot be used are listed in refused.csv with the reason. The images are split into training,
-    validation and test images by group, so that images of one specimen, observation or video track are always in the same split.
+    \b
+    SOURCE is recognised by its content. It may be
+      a folder with one sub-folder for each species
+      a table (CSV, TSV, Parquet) with a row for each image
+      what other programs write (`syntype formats` lists them)
+      another collection, or what `syntype export` wrote
+
+    Every file is decoded and checked. Files that cannot be used are listed in refused.csv with the reason. The author's splits are kept. Without
+    them, the images are split into training, validation and test images by group, so that images of one specimen, observation or video track are
+    always in the same split.
     """
     from syntype.collection.importers import CollectConfig
     from syntype.collection.importers import collect as stage
 
     config = settings(CollectConfig, flags, overrides=overrides)
+    if dry_run:
+        _look(context, source, config, out, as_json)
+        return
+    if out is None:
+        raise click.UsageError("--out is missing: the folder to write the collection to. With --dry-run nothing is written.", context)
     result = run_stage(
         lambda run: stage(source, config, out, run),
         "collect",
@@ -54,6 +116,43 @@ def collect(source: Path, out: Path, overrides: tuple[str, ...], as_json: bool, 
         quiet=quiet,
     )
     show(result.summary(), as_json, f"Next: syntype inspect {out}")
+
+
+def _look(context: click.Context, source: Path, config: CollectConfig, out: Path | None, as_json: bool) -> None:
+    """Print what an import would do."""
+    from syntype.collection.preview import preview
+
+    with redirect_stdout(sys.stderr):  # libraries print there
+        found = preview(source, config)
+    if as_json:
+        show({"dry_run": True, **found.summary()}, True)
+        return
+    given: list[str] = []
+    for option in context.command.params:
+        if isinstance(option, click.Option) and option.name not in ("out", "dry_run", "as_json", "quiet") and _was_given(context, option):
+            value = context.params[str(option.name)]
+            parts = [f"{key}={part}" for key, part in value.items()] if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
+            given += [word for part in parts for word in (option.opts[-1], str(part))]
+    folder = out or Path("out") / (re.sub(r"[^a-z0-9]+", "-", source.resolve().stem.lower()).strip("-")[:40] or "collection")
+    print(found.text(shlex.join(["syntype", "collect", str(source), *given, "--out", str(folder)])), flush=True)
+
+
+def _was_given(context: click.Context, option: click.Option) -> bool:
+    return context.get_parameter_source(str(option.name)) is click.core.ParameterSource.COMMANDLINE
+
+
+@click.command(short_help="List the formats that can be imported.", epilog=example("syntype formats"))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def formats(as_json: bool) -> None:
+    """List the formats that `syntype collect` reads, with the names for its option --format."""
+    from syntype.collection.sources import READERS
+
+    if as_json:
+        show({"formats": {reader.name: reader.title for reader in READERS}}, True)
+        return
+    width = max(len(reader.name) for reader in READERS)
+    for reader in READERS:
+        print(f"{reader.name:<{width}}  {reader.title}", flush=True)
 
 
 @click.command(short_help="Draw a test collection of invented fish species.", epilog=example("syntype reef --species 24 --size 64 --out out/reef"))
@@ -174,4 +273,4 @@ def export(collection: Path, out: Path, layout: str | None, everything: bool, as
     show(result.summary(), as_json)
 
 
-COMMANDS = (collect, reef, inspect, export)
+COMMANDS = (formats, collect, reef, inspect, export)

@@ -17,16 +17,19 @@ from pydantic import Field
 from syntype.collection.columns import SPLITS
 from syntype.collection.copying import CopiedImage, copy_images, unique_name
 from syntype.collection.duplicates import first_of_same, near_duplicates
+from syntype.collection.preview import preview_listing
 from syntype.collection.sources import Entry, Listing, Refused, SourceConfig, read_source
 from syntype.collection.splits import join_groups, make_splits
 from syntype.collection.table import Collection, number_groups
-from syntype.errors import CollectionError, InputError
+from syntype.errors import CollectionError, InputError, shortened
 from syntype.recipe import Seed
 from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["CollectConfig", "CollectResult", "collect"]
 
 _SHOWN = 5
+_NOTES = 8
+_LONGEST_NOTE = 200
 
 
 class CollectConfig(SourceConfig):
@@ -112,9 +115,9 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)
     listing = read_source(source, config)
     items = [item for item in listing.items if not (isinstance(item, Entry) and _lies_in(item, out))]
-    run.say(f"{source}: {listing.format}")
-    for note in listing.notes:
-        run.say(note)
+    run.say(preview_listing(listing).sentence())
+    for note in listing.notes[:_NOTES]:
+        run.say(shortened(note, _LONGEST_NOTE))
     out.mkdir(parents=True, exist_ok=True)
     entries = [item for item in items if isinstance(item, Entry)]
     refused = [item for item in items if isinstance(item, Refused)]
@@ -240,5 +243,5 @@ def _write_refused(path: Path, refused: Sequence[Refused]) -> None:
 
 def _tell_refused(refused: Sequence[Refused], out: Path, run: Run) -> None:
     reasons = Counter(item.reason for item in refused)
-    shown = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(_SHOWN))
+    shown = "; ".join(f"{count} {shortened(reason, 80)}" for reason, count in reasons.most_common(_SHOWN))
     run.say(f"{len(refused)} files set aside ({shown}{'; …' if len(reasons) > _SHOWN else ''}): see {out / 'refused.csv'}")

@@ -21,6 +21,7 @@ from syntype.collection.columns import SPLITS
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates
 from syntype.collection.names import plot_label
 from syntype.collection.table import Collection
+from syntype.errors import checks_arguments, shortened, shown_list
 from syntype.run import OWN_RUN, Run
 
 __all__ = ["InspectResult", "inspect", "plot_long_tail"]
@@ -77,6 +78,7 @@ class InspectResult:
         return "\n".join(lines)
 
 
+@checks_arguments
 def inspect(collection: Collection, run: Run = OWN_RUN, encode: Callable[[np.ndarray], np.ndarray] | None = None) -> InspectResult:
     """Count images, and look for problems that would make the verdict of a study unreliable.
 
@@ -175,24 +177,25 @@ def _problems(collection: Collection, species: pd.DataFrame, near: pd.DataFrame,
         spread = table.dropna(subset=[column, "split"]).groupby(column)["split"].nunique()
         names = [str(name)[:16] for name in spread.index[spread > 1]]
         if names:
-            found.append(f"{len(names)} {what} lie in more than one split: {_some(names)}. Import again, so that the test stays unseen.")
+            found.append(f"{len(names)} {what} lie in more than one split: {shown_list(names, _SHOWN)}. Import again, so that the test stays unseen.")
     names_of = table.groupby("sha256")["species"].nunique()
     if (double := table[table["sha256"].isin(names_of.index[names_of > 1])]).size:
         rows = [" and ".join(sorted(set(part["species"].dropna()))) for _, part in double.groupby("sha256")]
-        found.append(f"{len(rows)} pictures are listed under two species: {_some(sorted(set(rows)))}. Remove the wrong rows.")
+        found.append(f"{len(rows)} pictures are listed under two species: {shown_list(sorted(set(rows)), _SHOWN)}. Remove the wrong rows.")
     if count := int((~near["same_split"]).sum()):
         found.append(f"{count} pairs of near duplicates lie in different splits: the test is a little easier than it should be.")
     if count := int((~near["same_species"]).sum()):
         found.append(f"{count} pairs of near duplicates have different species: look whether one is misnamed.")
     if pairs := _like_names(collection.species):
-        found.append(f"{len(pairs)} pairs of species' names are nearly the same: {_some([f'{a!r} and {b!r}' for a, b in pairs])}. Is it one species?")
+        alike = shown_list([f"{shortened(a)!r} and {shortened(b)!r}" for a, b in pairs], _SHOWN, 150)
+        found.append(f"{len(pairs)} pairs of species' names are nearly the same: {alike}. Is it one species?")
     if table["split"].notna().any():
         untested = species[(species["images"] > 0) & (species["test"] == 0)]["species"].tolist()
         if untested:
-            found.append(f"{len(untested)} species cannot be tested, as they have one group only: {_some(untested)}.")
+            found.append(f"{len(untested)} species cannot be tested, as they have one group only: {shown_list(untested, _SHOWN)}.")
         untrained = species[(species["test"] > 0) & (species["train"] == 0)]["species"].tolist()
         if untrained:
-            found.append(f"{len(untrained)} species are tested but have no training image: {_some(untrained)}.")
+            found.append(f"{len(untrained)} species are tested but have no training image: {shown_list(untrained, _SHOWN)}.")
     if count := int(table["licence"].isna().sum()):
         found.append(f"{count} images have no licence: fill in a licence column before sharing anything made from them.")
     for note, count in _count(table["note"].str.split(":").str[0]).items():
@@ -230,14 +233,11 @@ def _count(values: pd.Series) -> dict[str, int]:
 
 
 def _tally(counts: Mapping[str, int]) -> str:
-    shown = ", ".join(f"{name}: {number:,}" for name, number in list(counts.items())[:_SHOWN])
+    shown = ", ".join(f"{shortened(name)}: {number:,}" for name, number in list(counts.items())[:_SHOWN])
     return shown + (f", … ({len(counts) - _SHOWN} more)" if len(counts) > _SHOWN else "")
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f", … ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else "")
-
-
+@checks_arguments
 def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     """Plot the number of training images of every species on a logarithmic scale, the most common first, coloured by bin.
 

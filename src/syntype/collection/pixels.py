@@ -27,7 +27,7 @@ import pandas as pd
 from PIL import Image, ImageFilter
 
 from syntype.collection.decoding import decode, in_threads
-from syntype.errors import CollectionError, InputError
+from syntype.errors import CollectionError, InputError, shortened
 from syntype.files import inside
 
 __all__ = ["MARGIN", "crop_square", "crop_to", "iterate_pixels", "read_pixels", "window"]
@@ -36,6 +36,7 @@ MARGIN = 0.06
 """Margin on each side of a box, as a fraction of its longer side, as far as the photograph extends."""
 _VERSION = "3"  # change it whenever the same file would give other pixels than before
 _DAY = 86400
+_LARGEST = 16384
 
 
 def read_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int]) -> np.ndarray:
@@ -52,7 +53,7 @@ def read_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int]) ->
     Raises:
         CollectionError: an image file is missing or has been damaged since the import.
     """
-    shape = (size, size) if isinstance(size, int) else size
+    shape = _shape(size)
     if not len(table):
         return np.empty((0, *shape, 3), dtype=np.uint8)
     keys = _keys(table)
@@ -72,7 +73,7 @@ def read_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int]) ->
 
 def iterate_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int], rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """Decode the given rows (default: all) one after another, without the cache: each uint8, shape (height, width, 3)."""
-    shape = (size, size) if isinstance(size, int) else size
+    shape = _shape(size)
     names, boxes = table["file_name"].tolist(), table["box"].tolist()
 
     def one(row: int) -> np.ndarray:
@@ -83,6 +84,18 @@ def iterate_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int],
             raise CollectionError(f"{error} It could be read when it was imported: put it back, or import again.") from None
 
     return in_threads(one, range(len(names)) if rows is None else [int(row) for row in rows])
+
+
+def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a size.
+
+    Raises:
+        InputError: it is not one or two whole numbers from 1 to 16,384.
+    """
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and 1 <= side <= _LARGEST for side in sides):
+        raise InputError(f"the size is {shortened(repr(size))}", "Give the side in pixels, or height and width: whole numbers from 1 to 16384.")
+    return int(sides[0]), int(sides[1])
 
 
 def window(width: int, height: int, box: list[float] | None, shape: tuple[int, int] = (1, 1)) -> tuple[int, int, int, int]:

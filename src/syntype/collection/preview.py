@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from syntype.collection.columns import SPLITS
-from syntype.collection.sources import Entry, Listing, Packed, SourceConfig, read_source
+from syntype.collection.sources.base import Entry, Listing, Packed, SourceConfig
+from syntype.collection.sources.recognition import read_source
+from syntype.errors import shortened, shown_list
 
 __all__ = ["Preview", "preview", "preview_listing"]
 
 _FIRST = 5
+_EXAMPLES = 12
 _MOST = 8
+_RAREST = 4
+_NOTES = 5
+_WIDE = 150
+"""Characters of a line."""
+_MOST_BYTES = 1950
+"""Size of the text."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,11 @@ class Preview:
         num_boxes: images with a box.
         refused: number of refused rows or files for each reason.
         columns: further columns that are kept.
-        rows: the first rows, as file, species, group, split and licence.
+        rows: the first rows: ``file`` as the source calls it, ``species``, ``group``, ``split``, ``licence``, ``row`` in the table (null in folders)
+            and ``path`` of the file (null if it is no file of its own).
+        examples: the first image of each of the twelve commonest species, like ``rows``.
+        missing: the first rows whose file is missing, like ``rows``.
+        refused_items: every refused row or file, with ``file``, ``row``, ``reason`` and ``hint``.
         notes: sentences on what was found and decided.
     """
 
@@ -52,16 +66,84 @@ class Preview:
     num_boxes: int
     refused: dict[str, int]
     columns: list[str] = field(default_factory=list)
-    rows: list[dict[str, str | None]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    missing: list[dict[str, Any]] = field(default_factory=list)
+    refused_items: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """The same as plain values, as ``--json`` prints them."""
-        return dict(vars(self))
+        """The same as plain values, and the sentence, as ``--json`` prints them."""
+        return {"sentence": self.sentence(), **vars(self)}
 
-    def text(self) -> str:
-        """The same in words, on at most a screen."""
-        raise NotImplementedError
+    def sentence(self) -> str:
+        """What was recognised, in one sentence of at most some hundred characters."""
+        parts = [f"{_images(self.num_images, self.origins)} of {_many(len(self.species.keys() - {'none'}), 'species', 'species')}"]
+        if self.num_groups < self.num_images:
+            parts[0] += f" in {_many(self.num_groups, 'observation')}"
+        if self.num_files < self.num_images:
+            parts.append(f"several animals in one photograph ({_many(self.num_files, 'file')})")
+        if self.num_boxes:
+            parts.append("all with a box" if self.num_boxes == self.num_images else f"{self.num_boxes:,} with a box")
+        if self.num_missing:
+            parts.append(f"{self.num_missing:,} without a file")
+        if self.num_downloads:
+            parts.append(f"{self.num_downloads:,} to be downloaded (--download)")
+        told = [", ".join(parts)]
+        if self.licences.keys() - {"none"}:
+            told.append(f"licences {_shares(self.licences)}")
+        if self.splits:
+            without = self.num_images - sum(self.splits.values())
+            shown = ", ".join(f"{name} {number:,}" for name, number in self.splits.items())
+            told.append(f"the author's splits: {shown}{f', none {without:,}' if without else ''}")
+        if self.refused:
+            told.append(f"{sum(self.refused.values()):,} refused")
+        return f"{shortened(self.format[:1].upper() + self.format[1:], 80)}: {'; '.join(told)}."
+
+    def text(self, then: str = "") -> str:
+        """The same in words, on at most a screen: 24 lines, two kilobytes.
+
+        Args:
+            then: the next command.
+        """
+        lines = [self.sentence()]
+        lines += [f"Refused: {line}" for line in self._refusals()[:_MOST]]
+        if self.num_missing:
+            lines.append(f"No file: {shown_list((_named(row) for row in self.missing), 3)}{', …' if self.num_missing > 3 else ''}")
+        lines += self._first_lines()
+        if self.species:
+            lines.append(self._species_line())
+        if self.columns:
+            lines.append(f"Further columns kept: {shown_list(self.columns, 10, 30)}")
+        lines += [shortened(note, _WIDE) for note in self.notes[:_NOTES]]
+        if len(self.notes) > _NOTES:
+            lines.append(f"… and {len(self.notes) - _NOTES} more notes (--json)")
+        end = ["Nothing was written.", *([f"Next: {shortened(then, 300)}"] if then else [])]
+        lines = [shortened(line, 3 * _WIDE if number == 0 else _WIDE) for number, line in enumerate(lines)]
+        while lines[2:] and (len(lines) + len(end) > 24 or len("\n".join([*lines, *end]).encode("utf-8", "replace")) > _MOST_BYTES):
+            lines.pop()
+        return "\n".join([*lines, *end])
+
+    def _refusals(self) -> list[str]:
+        """For each reason, commonest first: how many rows or files, the reason, and the first of them."""
+        lines = []
+        for reason, number in self.refused.items():
+            told = [_named(item) for item in self.refused_items if item["reason"] == reason][:2]
+            lines.append(f"{number:,} {shortened(reason, 70)} ({'; '.join(told)}{'; …' if number > len(told) else ''})")
+        return lines
+
+    def _first_lines(self) -> list[str]:
+        lines = ["First rows:"] if self.rows else []
+        for row in self.rows:
+            more = [f"{key} {shortened(row[key], 20)}" for key in ("group", "split", "licence") if row[key]]
+            lines.append(f"  {', '.join([shortened(row['file'], 50), shortened(row['species'] or 'no species', 40), *more])}")
+        return lines
+
+    def _species_line(self) -> str:
+        names = [f"{shortened(name, 40)} {number:,}" for name, number in self.species.items()]
+        if len(names) <= _MOST:
+            return f"Species: {', '.join(names)}"
+        return f"Species: {', '.join(names[: _MOST - _RAREST])}, …, {', '.join(names[-_RAREST:])}"
 
 
 def preview(source: Path | str, config: SourceConfig) -> Preview:
@@ -75,37 +157,84 @@ def preview(source: Path | str, config: SourceConfig) -> Preview:
 
 def preview_listing(listing: Listing) -> Preview:
     """The preview of a listing."""
-    entries = listing.entries
-    missing = [entry for entry in entries if not isinstance(entry.image, Packed) and not entry.image.is_file()]
+    entries, refused = listing.entries, listing.refused
+    missing = [entry for entry in entries if not isinstance(entry.image, Packed) and not os.path.isfile(entry.image)]
+    gone = [entry for entry in missing if entry.url is None]
     known = {"licence", "rights_holder", "source_url", "terms", "origin", "image_id"}
     splits = Counter(entry.split for entry in entries if entry.split)
     return Preview(
         format=listing.format,
         num_images=len(entries),
         num_files=len({entry.image for entry in entries}),
-        num_missing=sum(entry.url is None for entry in missing),
-        num_downloads=sum(entry.url is not None for entry in missing),
-        species=dict(Counter(entry.species or "none" for entry in entries).most_common()),
+        num_missing=len(gone),
+        num_downloads=len(missing) - len(gone),
+        species=_counts(entry.species for entry in entries),
         splits={name: splits[name] for name in SPLITS} if splits else {},
         num_groups=len({entry.group for entry in entries if entry.group}) + sum(not entry.group for entry in entries),
-        licences=dict(Counter(str(entry.values.get("licence") or "none") for entry in entries).most_common()),
-        origins=dict(Counter(str(entry.values.get("origin") or "unknown") for entry in entries).most_common()),
+        licences=_counts(entry.values.get("licence") for entry in entries),
+        origins=_counts((entry.values.get("origin") for entry in entries), "unknown"),
         num_boxes=sum(entry.box is not None for entry in entries),
-        refused=dict(Counter(item.reason for item in listing.refused).most_common()),
+        refused=_counts(item.reason for item in refused),
         columns=sorted({name for entry in entries for name in entry.values} - known),
-        rows=_first_rows(entries),
+        rows=[_row(entry) for entry in entries[:_FIRST]],
+        examples=_examples(entries),
+        missing=[_row(entry) for entry in gone[:_FIRST]],
+        refused_items=[vars(item) for item in refused],
         notes=list(listing.notes),
     )
 
 
-def _first_rows(entries: Sequence[Entry]) -> list[dict[str, str | None]]:
-    return [
-        {
-            "file": entry.original_name or str(entry.image),
-            "species": entry.species,
-            "group": entry.group,
-            "split": entry.split,
-            "licence": entry.values.get("licence"),
-        }
-        for entry in entries[:_FIRST]
-    ]
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "file": entry.original_name or str(entry.image),
+        "species": entry.species,
+        "group": entry.group,
+        "split": entry.split,
+        "licence": entry.values.get("licence"),
+        "row": entry.row,
+        "path": None if isinstance(entry.image, Packed) else str(entry.image),
+    }
+
+
+def _examples(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The first image of each of the commonest species."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        first.setdefault(entry.species or "none", entry)
+    return [_row(first[species]) for species in list(_counts(entry.species for entry in entries))[:_EXAMPLES]]
+
+
+def _counts(values: Iterable[Any], without: str = "none") -> dict[str, int]:
+    """How often each value occurs, most first; equal numbers in the order of the values."""
+    counted = Counter(str(value) if value else without for value in values)
+    return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _named(item: Mapping[str, Any]) -> str:
+    """A row or file for a message: its number in the table, if it has one, and its name."""
+    where = [f"row {item['row']}"] if item["row"] is not None else []
+    return " ".join([*where, *([shortened(item["file"], 40)] if item["file"] else [])]) or "no name"
+
+
+def _images(number: int, origins: Mapping[str, int]) -> str:
+    synthetic = origins.get("synthetic", 0)
+    if synthetic == 0:
+        return _many(number, "photograph")
+    if synthetic == number:
+        return _many(number, "synthetic image")
+    return f"{number:,} images ({synthetic:,} synthetic)"
+
+
+def _many(number: int, one: str, several: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def _shares(counts: Mapping[str, int], most: int = 4) -> str:
+    """The commonest values with their shares in percent."""
+    whole = sum(counts.values())
+    shown = [f"{shortened(name, 30)} {_percent(number / whole)}" for name, number in list(counts.items())[:most]]
+    return ", ".join(shown) + (f", … ({len(counts) - most} more)" if len(counts) > most else "")
+
+
+def _percent(share: float) -> str:
+    return "below 1 %" if share < 0.005 else "above 99 %" if 0.995 <= share < 1 else f"{share:.0%}".replace("%", " %")

@@ -24,7 +24,7 @@ from syntype.collection.importers import CollectResult
 from syntype.collection.reef_drawing import draw_individual
 from syntype.collection.reef_species import species_name
 from syntype.collection.table import Collection
-from syntype.errors import InputError
+from syntype.errors import InputError, checks_arguments, shortened
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
@@ -175,6 +175,7 @@ def _pictures(config: ReefConfig, species: int, num_train: int) -> Iterator[_Pic
             yield _Picture(species, split, individual, 0)
 
 
+@checks_arguments
 def draw_images(config: ReefConfig, labels: Sequence[int] | np.ndarray, seeds: Sequence[int] | np.ndarray, size: int | None = None) -> np.ndarray:
     """Draw new individuals from the reef's true distribution. None of them is in the collection that ``draw_reef`` makes.
 
@@ -200,6 +201,12 @@ def draw_images(config: ReefConfig, labels: Sequence[int] | np.ndarray, seeds: S
         ((3, 32, 32, 3), dtype('uint8'))
     """
     side = config.size if size is None else size
+    if isinstance(side, bool) or not isinstance(side, (int, np.integer)) or not 1 <= side <= 4096:
+        raise InputError(f"the size is {shortened(repr(size))}", "Give a whole number of pixels from 1 to 4096.")
+    for what, values in (("labels", labels), ("seeds", seeds)):
+        is_list = hasattr(values, "__len__") and hasattr(values, "__iter__") and not isinstance(values, (str, bytes))
+        if not is_list or any(isinstance(value, bool) or not isinstance(value, (int, np.integer)) for value in values):
+            raise InputError(f"the {what} are {shortened(repr(values))}", "Give a list of whole numbers.")
     if len(labels) != len(seeds):
         raise InputError(f"{len(labels)} labels and {len(seeds)} seeds were given", "Give one seed for each label.")
     for label, seed in zip(labels, seeds, strict=True):

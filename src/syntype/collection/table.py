@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ import pandas as pd
 from syntype.collection.columns import SPLITS, TABLE, check_table, check_vocabulary, conform
 from syntype.collection.hashes import fill_hashes
 from syntype.collection.pixels import iterate_pixels, read_pixels
-from syntype.errors import CollectionError, require_known
+from syntype.errors import CollectionError, InputError, require_kind, require_known, shortened
 from syntype.files import atomic_write, inside, write_json
 
 __all__ = ["SCHEMA_VERSION", "Collection", "number_groups"]
@@ -65,6 +66,8 @@ class Collection:
 
     def __post_init__(self) -> None:
         """Convert the columns to their types, and check the values."""
+        require_kind(self.root, (str, os.PathLike), "the folder of a collection", "Give its path as a text.")
+        require_kind(self.table, pd.DataFrame, "the table of a collection", "Give a pandas.DataFrame with a row for each image.")
         root, species = Path(self.root), check_vocabulary(self.species, self.root)
         table = conform(self.table, root)
         check_table(table, species, root)
@@ -85,6 +88,7 @@ class Collection:
         Raises:
             CollectionError: the folder is not a collection, is damaged, has another schema version, or its table has a wrong value.
         """
+        require_kind(folder, (str, os.PathLike), "the folder of a collection", "Give its path as a text.")
         root = Path(folder)
         if not (root / "collection.json").is_file() or not (root / TABLE).is_file():
             raise CollectionError(
@@ -129,9 +133,11 @@ class Collection:
         Raises:
             CollectionError: the table or the list of species has a wrong value; nothing is written.
         """
+        require_kind(folder, (str, os.PathLike), "the folder of a collection", "Give its path as a text.")
+        require_kind(table, pd.DataFrame, "the table of a collection", "Give a pandas.DataFrame with a row for each image.")
         root = Path(folder)
         table = conform(table, root)
-        names = tuple(sorted(table["species"].dropna().unique())) if species is None else tuple(species)
+        names = tuple(sorted(table["species"].dropna().unique())) if species is None else check_vocabulary(species, root)
         collection = cls(root, table, names, {"name": name or root.name, "sources": list(sources), "history": list(history)})
         root.mkdir(parents=True, exist_ok=True)
         collection.save()
@@ -173,8 +179,10 @@ class Collection:
         """The image file of a row (0-based position).
 
         Raises:
-            InputError: the table names a file outside the folder.
+            InputError: the table has no such row, or names a file outside the folder.
         """
+        if isinstance(row, bool) or not isinstance(row, (int, np.integer)) or not -len(self.table) <= row < len(self.table):
+            raise InputError(f"there is no row {shortened(repr(row))}", f"Give a whole number from 0 to {len(self.table) - 1}.", file=self.root)
         return inside(self.root, str(self.table["file_name"].iloc[row]))
 
     def labels(self) -> np.ndarray:
@@ -214,10 +222,20 @@ class Collection:
         return view
 
     def where(self, mask: np.ndarray | pd.Series) -> Collection:
-        """A view of the rows where ``mask`` is true. The mask is bool, one value per row; null counts as false."""
+        """A view of the rows where ``mask`` is true. The mask is bool (or 0 and 1), one value per row; null counts as false.
+
+        Raises:
+            InputError: the mask is of another type or length.
+        """
         if isinstance(mask, pd.Series):
             mask = mask.fillna(False)
-        return self._with(self.table[np.asarray(mask, dtype=bool)].reset_index(drop=True))
+        chosen = np.asarray(mask)
+        yes_or_no = chosen.dtype == bool or (chosen.dtype != object and bool(np.isin(chosen, (0, 1)).all()))
+        yes_or_no |= chosen.dtype == object and all(isinstance(value, (bool, np.bool_)) for value in chosen.flat)
+        if chosen.shape != (len(self.table),) or not yes_or_no:
+            told = f"type {chosen.dtype} and shape {chosen.shape}"
+            raise InputError(f"the mask has {told}", f"Give one true or false for each of the {len(self.table):,} rows.")
+        return self._with(self.table[chosen.astype(bool)].reset_index(drop=True))
 
     def select(self, *, split: str | Sequence[str] | None = None, species: str | Sequence[str] | None = None, usable: bool = False) -> Collection:
         """A view of the rows of the given split(s) and species. ``species`` is not changed.
@@ -227,11 +245,14 @@ class Collection:
 
         Raises:
             UnknownNameError: unknown split, or a species that is not in ``species``.
+            InputError: neither a name nor a list of names.
         """
         mask = np.ones(len(self.table), dtype=bool)
         for column, asked, known, kind in (("split", split, SPLITS, "split"), ("species", species, self.species, "species")):
             if asked is None:
                 continue
+            if not isinstance(asked, Iterable):
+                raise InputError(f"the {kind} to select is {asked!r}", "Give a name, or a list of names.")
             names = [asked] if isinstance(asked, str) else list(asked)
             require_known(kind, names, known)
             mask &= self.table[column].isin(names).to_numpy(dtype=bool)
@@ -257,6 +278,10 @@ class Collection:
 
         Args:
             size: side of square images, or height and width, in pixels.
+
+        Raises:
+            InputError: the size is not one or two whole numbers from 1 to 16,384.
+            CollectionError: an image file is missing or damaged.
         """
         return read_pixels(self.root, self.table, size)
 

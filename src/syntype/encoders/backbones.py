@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from syntype.errors import UnknownNameError, UnsupportedError
+from syntype.errors import UnknownNameError, UnsupportedError, shortened
 
 __all__ = ["BUNDLED", "Backbone", "build_backbone", "fold_batch_norm"]
 
@@ -118,7 +118,7 @@ def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
             found: Any = timm.models.load_state_dict(str(file), weights_only=True)
             network.load_state_dict({key: value for key, value in found.items() if key in network.state_dict()})
         except Exception as error:  # not readable, or tensors are missing or have another shape
-            reason = str(error).partition("\n")[0]
+            reason = shortened(str(error).partition("\n")[0], 200)
             raise UnsupportedError(
                 f"backbone {name}: {file} does not hold weights of {model} ({reason}). Check the model's name and the file."
             ) from None

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from syntype.compute.runtime import Precision, Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.encoders import SCRATCH, Backbone, Head
+from syntype.errors import InputError
 from syntype.identification.augment import AugmentConfig
 from syntype.identification.calibration import Calibration
 from syntype.identification.features import FeatureCache, embed
@@ -201,7 +202,16 @@ class FittedClassifier:
 
         Returns:
             float32, shape (N, C).
+
+        Raises:
+            InputError: The images have another type or shape.
         """
+        side = self.config.size
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+            told = (
+                f"have the type {images.dtype} and the shape {images.shape}" if isinstance(images, np.ndarray) else f"are a {type(images).__name__}"
+            )
+            raise InputError(f"the images {told}", f"Give a numpy array of uint8, 0 to 255, of the shape (N, {side}, {side}, 3).")
         head = self.head.to(self.runtime.device)
         if self.cache is not None and self.config.frozen:
             config = self.config

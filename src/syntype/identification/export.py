@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.errors import SyntypeError, UnsupportedError
+from syntype.errors import SyntypeError, UnsupportedError, checks_arguments
 from syntype.files import atomic_write
 from syntype.identification.storage import Classifier
 
@@ -61,6 +61,7 @@ class _EndToEnd(nn.Module):
         return (self.head(self.network(self.backbone.normalise(x))) / self.temperature).softmax(dim=1)
 
 
+@checks_arguments
 def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
     """Write a classifier as one ONNX file and compare what it gives with what the classifier gives.
 

@@ -15,7 +15,7 @@ import numpy as np
 from syntype.collection.decoding import decode, in_threads
 from syntype.collection.pixels import crop_square
 from syntype.collection.sources import SIDECARS
-from syntype.errors import InputError
+from syntype.errors import InputError, checks_arguments
 from syntype.files import atomic_write
 from syntype.identification.storage import Classifier
 from syntype.run import OWN_RUN, Run
@@ -49,6 +49,7 @@ class PredictResult:
         return {"file": str(self.path), "num_images": self.num_images, "num_errors": self.num_errors, "species": self.counts}
 
 
+@checks_arguments
 def predict(classifier: Classifier, folder: Path | str, out_csv: Path | str, run: Run = OWN_RUN, form: Form = "syntype") -> PredictResult:
     """Identify the species of every image in a folder and its sub-folders, and write a CSV file.
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from syntype.encoders import BUNDLED, CLASSIFIER_SCHEMA, read_classifier
-from syntype.errors import InputError
+from syntype.errors import InputError, checks_arguments
 from syntype.files import write_json
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier
@@ -86,6 +86,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     write_json(folder / "classifier.json", {"schema_version": CLASSIFIER_SCHEMA, **record})
 
 
+@checks_arguments
 def load_classifier(folder: Path | str, device: str = "auto") -> Classifier:
     """Load a classifier that ``train_classifier`` saved. It needs neither the internet nor the training images.
 

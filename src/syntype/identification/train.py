@@ -13,7 +13,7 @@ import numpy as np
 from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.leaks import held_back_apart
-from syntype.errors import CollectionError, LeakageError
+from syntype.errors import CollectionError, LeakageError, shown_list
 from syntype.identification.calibration import calibrate, calibration_error
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
@@ -23,7 +23,7 @@ from syntype.identification.plots import plot_confusion
 from syntype.identification.storage import Classifier, save_classifier
 from syntype.run import OWN_RUN, Run, keeps_run
 
-__all__ = ["ClassifierResult", "labelled", "train_classifier"]
+__all__ = ["ClassifierResult", "labelled", "require_two_species", "train_classifier"]
 
 
 COMPARED_AT = 64
@@ -93,7 +93,8 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         The classifier and its results on the test images.
 
     Raises:
-        CollectionError: There are no training images, or the synthetic images show species that the collection does not have.
+        CollectionError: There are no training images, only one species has some, or the synthetic images show species that the
+            collection does not have.
         LeakageError: A synthetic image is a test image or was made from one, or more training images repeat validation or test images than
             chance explains; ``leakage.html`` in ``out`` shows them.
         UnknownNameError: The backbone is not known.
@@ -108,6 +109,7 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         True
     """
     out = Path(out)
+    require_two_species(collection, synthetic)
     named = collection.where(collection.table["species"].notna())  # only they can be measured
     real, val, test = collection.training(), named.select(split="val"), named.select(split="test")
     added = None if synthetic is None else synthetic.select(usable=True)
@@ -173,6 +175,19 @@ def labelled(real: Collection, size: int, species: tuple[str, ...], synthetic: C
     origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts]) == 1
     pixels = [part.pixels(size) for part in parts]
     return LabelledImages(pixels[0] if len(parts) == 1 else np.concatenate(pixels), np.concatenate(labels), origin)
+
+
+def require_two_species(collection: Collection, synthetic: Collection | None = None) -> None:
+    """Raise ``CollectionError`` unless two species at least have images to learn from."""
+    species = set(collection.training().table["species"].dropna())
+    if synthetic is not None:
+        species |= set(synthetic.select(usable=True).table["species"].dropna())
+    if len(species) < 2:
+        only = f"only {shown_list(species)} has" if species else "no species has"
+        raise CollectionError(
+            f"{collection.root}: a classifier tells species from each other, and {only} training photographs. "
+            "Import photographs of a second species with them, or look in inspect how the splits were made."
+        )
 
 
 def _probability_metrics(logits: np.ndarray, labels: np.ndarray, fitted: FittedClassifier) -> dict[str, float | None]:

@@ -28,7 +28,7 @@ from syntype.collection.table import Collection
 from syntype.curation.curate import copy_detector
 from syntype.curation.leaks import held_back_apart
 from syntype.encoders import encode_collection, load_encoder
-from syntype.errors import CollectionError
+from syntype.errors import CollectionError, checks_arguments
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run
 
@@ -38,6 +38,9 @@ __all__ = [
 ]  # fmt: skip
 
 ENCODER = "lite0"
+FEWEST = 50
+"""Images on each side below which the figures mean nothing: the five neighbours of an image are then a tenth of all images, and KID differs
+between two draws from one distribution by as much as between good and bad generators."""
 BLOCK = 2048
 """Images on each side of a block of pairs; a block of numbers takes 34 MB."""
 
@@ -77,6 +80,7 @@ class EvaluateResult:
         species: names of the species compared.
         left_out: species of the synthetic collection without photographs in the split.
         num_left_out: number of validation and test photographs left out, because training photographs or synthetic images repeat them.
+        note: what to know before the figures are used: that there are too few images; None if there are enough.
     """
 
     encoder: str
@@ -92,6 +96,7 @@ class EvaluateResult:
     species: tuple[str, ...]
     left_out: tuple[str, ...]
     num_left_out: int = 0
+    note: str | None = None
 
     def summary(self) -> dict[str, Any]:
         """The values that ``--json`` prints."""
@@ -108,9 +113,10 @@ class EvaluateResult:
             "num_real",
             "num_left_out",
         )
-        return {**{name: getattr(self, name) for name in names}, "num_species": len(self.species), "left_out": list(self.left_out)}
+        return {**{name: getattr(self, name) for name in names}, "num_species": len(self.species), "left_out": list(self.left_out), "note": self.note}
 
 
+@checks_arguments
 def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, run: Run = OWN_RUN) -> EvaluateResult:
     """Compare synthetic images (the usable ones) with the photographs of a split.
 
@@ -153,6 +159,13 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
     if left_out:
         told = count_unknown(usable.table["species"].value_counts().to_dict(), photographs.table["species"].unique())
         run.say(f"Not compared, as the split {config.split!r} has no photograph of their species: {told}")
+    note = None
+    if len(fake) < FEWEST:
+        note = (
+            f"Only {len(fake)} images on each side could be compared: with so few the figures mean nothing. At least {FEWEST} are needed, and some "
+            "hundreds to tell two generators apart."
+        )
+        run.say(note)
     encoder = load_encoder(ENCODER)
     with run.progress("Encoding images", len(fake) + len(photographs)) as bar:
         x = encode_collection(encoder, photographs, pixels=config.size, progress=bar.advance)
@@ -173,6 +186,7 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         species=tuple(sorted(photographs.table["species"].unique())),
         left_out=left_out,
         num_left_out=num_left_out,
+        note=note,
     )
 
 

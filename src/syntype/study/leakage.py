@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from syntype.collection import Collection
-from syntype.errors import LeakageError
+from syntype.errors import LeakageError, shown_list
 
 __all__ = ["check_leakage", "check_synthetic"]
 
@@ -39,7 +39,7 @@ def check_leakage(collection: Collection, trained_on: Iterable[str] = ()) -> Non
     learned = table[(table["split"] == "test") & table["sha256"].isin(list(trained_on))]
     if len(learned):
         raise LeakageError(
-            f"{collection.root}: the generator was trained on {len(learned)} of the test photographs ({_names(learned['image_id'])}), so its "
+            f"{collection.root}: the generator was trained on {len(learned)} of the test photographs ({shown_list(learned['image_id'], 3)}), so its "
             "images would bring test photographs into the training set. Train it again on this collection: "
             "syntype train FAMILY COLLECTION --out GENERATOR"
         )
@@ -59,7 +59,7 @@ def check_synthetic(synthetic: Collection, real: Collection) -> None:
     if guilty.any():
         raise LeakageError(
             f"{synthetic.root}: {int(guilty.sum())} synthetic images are, or were made from, test photographs of {real.root} "
-            f"({_names(table.loc[guilty, 'image_id'])}). Take them out, or make them again from the training photographs alone."
+            f"({shown_list(table.loc[guilty, 'image_id'], 3)}). Take them out, or make them again from the training photographs alone."
         )
 
 
@@ -74,7 +74,3 @@ def _straddles(collection: Collection, table: pd.DataFrame, first: int, second: 
 
 def _mentions(text: Any, ids: set[str]) -> bool:
     return not pd.isna(text) and bool(ids.intersection(map(str, json.loads(text))))
-
-
-def _names(values: pd.Series) -> str:
-    return ", ".join(map(str, values[:3])) + (", …" if len(values) > 3 else "")

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from syntype.collection.bins import BINS
-from syntype.errors import InputError
+from syntype.errors import InputError, checks_arguments
 from syntype.files import atomic_write, load_json
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
@@ -27,6 +27,7 @@ REASONS = {
 }
 
 
+@checks_arguments
 def write_report(study_folder: Path | str) -> Path:
     """Write ``report.html`` into the study's folder.
 

@@ -27,7 +27,7 @@ from syntype.collection.columns import TABLE
 from syntype.collection.decoding import decode
 from syntype.collection.duplicates import perceptual_hash
 from syntype.compute.tensors import to_uint8
-from syntype.errors import InputError, TrainingError, UnsupportedError, require_known
+from syntype.errors import InputError, TrainingError, UnsupportedError, require_known, shown_list
 from syntype.generators import Generator
 from syntype.generators.contract import Adapts
 from syntype.recipe import Seed, Settings
@@ -164,7 +164,7 @@ def _alternative(generator: Generator) -> str:
     if not isinstance(generator.model, Adapts):
         return "cannot generate images of a given species. Train it on one species (--only NAME), or train a conditional family such as cgan."
     return (
-        f"can only generate species that it was adapted to ({', '.join(generator.species) or 'none yet'}). "
+        f"can only generate species that it was adapted to ({shown_list(generator.species) if generator.species else 'none yet'}). "
         f"Adapt it with: syntype adapt {generator.folder} COLLECTION --species NAME; or train again with --set model.conditional=true."
     )
 

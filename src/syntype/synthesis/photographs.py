@@ -19,7 +19,7 @@ from syntype.collection import Collection
 from syntype.collection.decoding import decode, read_bytes
 from syntype.compute.grids import tile
 from syntype.compute.tensors import to_tensor
-from syntype.errors import CollectionError, InputError, LeakageError, require_known
+from syntype.errors import CollectionError, InputError, LeakageError, require_known, shown_list
 from syntype.generators import Generator
 from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.synthesis._drawing import (
@@ -220,10 +220,9 @@ def choose_photographs(generator: Generator, collection: Collection, config: Pho
         require_known("photograph of this collection", config.photographs, collection.table["image_id"])
         not_training = sorted(set(config.photographs) - set(train.table["image_id"]))
         if not_training:
-            shown = ", ".join(not_training[:3]) + (", …" if len(not_training) > 3 else "")
             raise LeakageError(
-                f"{collection.root}: {shown} is not a training photograph. Images made from test or validation photographs would leak them into "
-                "training. Choose photographs of the split 'train'."
+                f"{collection.root}: {shown_list(not_training, 3)} is not a training photograph. Images made from test or validation photographs "
+                "would leak them into training. Choose photographs of the split 'train'."
             )
         train = train.where(train.table["image_id"].isin(config.photographs))
     names = config.species or tuple(name for name, count in train.counts().items() if count and name in generator.species)
@@ -231,7 +230,8 @@ def choose_photographs(generator: Generator, collection: Collection, config: Pho
     require_known("species of this collection", names, collection.species)
     chosen = train.select(species=names)
     if not len(chosen):
-        raise CollectionError(f"{collection.root}: has no training photograph of {', '.join(names) or 'any species of the generator'} to start from.")
+        wanted = shown_list(names) if names else "any species of the generator"
+        raise CollectionError(f"{collection.root}: has no training photograph of {wanted} to start from.")
     return chosen
 
 

@@ -27,7 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 from syntype.errors import InputError
 from syntype.files import atomic_write
 
-__all__ = ["EDITED", "NOTICE", "TRAINED", "Provenance", "read_provenance", "write_animation", "write_image"]
+__all__ = ["EDITED", "NOTICE", "TRAINED", "Provenance", "read_provenance", "require_image", "write_animation", "write_image"]
 
 NOTICE = "Synthetic image. Not occurrence evidence."
 """Statement in the metadata of every image (description and usage terms) and in the column ``terms`` of every synthetic collection."""
@@ -73,6 +73,15 @@ class Provenance:
     software: str = "Syntype"
 
 
+def require_image(image: np.ndarray) -> None:
+    """Raise ``InputError`` unless an image is uint8 of the shape (height, width, 3)."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        told = (
+            f"has the type {image.dtype} and the shape {image.shape}" if isinstance(image, np.ndarray) else f"is of the type {type(image).__name__}"
+        )
+        raise InputError(f"an image {told}", "Give a numpy array of uint8, 0 to 255, of the shape (height, width, 3).")
+
+
 def write_image(image: np.ndarray, path: Path, provenance: Provenance, *, quality: int = 95) -> bytes:
     """Write an image with its provenance. The write is atomic.
 
@@ -86,8 +95,10 @@ def write_image(image: np.ndarray, path: Path, provenance: Provenance, *, qualit
         The content of the file.
 
     Raises:
-        InputError: The file name extension is another, or the file cannot be written.
+        InputError: The image has another type or shape, the file name extension is another, or the file cannot be written.
     """
+    require_image(image)
+    path = Path(path)
     buffer, packet = io.BytesIO(), _packet(provenance)
     picture = Image.fromarray(image)
     match path.suffix.lower():
@@ -117,7 +128,11 @@ def write_animation(frames: Sequence[np.ndarray], path: Path, provenance: Proven
     Raises:
         InputError: The file cannot be written.
     """
-    buffer = io.BytesIO()
+    for frame in frames:
+        require_image(frame)
+    if not len(frames):
+        raise InputError("an animation has no frames", "Give one image at least.")
+    path, buffer = Path(path), io.BytesIO()
     first, *others = [Image.fromarray(frame) for frame in frames]
     if path.suffix.lower() == ".webp":
         first.save(

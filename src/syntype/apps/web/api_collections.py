@@ -1,28 +1,26 @@
-"""Routes of collections: lists, images, thumbnails and uploads."""
+"""Routes of collections: lists, images and thumbnails."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from syntype.apps.web.catalogue import FILTERS, Index
 from syntype.apps.web.generators import matching
-from syntype.apps.web.requests import Slug, UploadId
+from syntype.apps.web.refusals import RefusedFile, list_refused_of
+from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
 from syntype.apps.web.thumbnails import squared, thumbnail
-from syntype.apps.web.uploads import RefusedFile, UploadResult
 from syntype.collection import Collection
-from syntype.errors import InputError, UnknownNameError
+from syntype.errors import UnknownNameError
 from syntype.files import read_json_object
 
 __all__ = ["Filters", "ImageRow", "Offset", "image_row", "router"]
@@ -121,13 +119,6 @@ class SpeciesCount(BaseModel):
 
     species: str
     num_images: int
-
-
-class Upload(BaseModel):
-    """An upload: number of images of each species so far."""
-
-    upload: str
-    species: dict[str, int]
 
 
 def image_row(row: dict[str, Any]) -> ImageRow:
@@ -254,56 +245,4 @@ def search_collection_species(
 @router.get("/collections/{name}/refused")
 def list_refused(studio: CurrentStudio, name: Slug, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> list[RefusedFile]:
     """Files that the import refused, with the reasons."""
-    path = studio.workspace.find("collections", name) / "refused.csv"
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):  # a damaged list is shown as far as it goes
-        rows = list(islice(csv.DictReader(line.replace("\0", "") for line in file), limit))
-    return [RefusedFile(file=Path(row.get("file") or "").name, reason=row.get("reason") or "", hint=row.get("hint") or "") for row in rows]
-
-
-@router.post("/uploads", status_code=201, tags=["uploads"])
-def begin_upload(studio: CurrentStudio) -> Upload:
-    """Begin an upload: send files to it, then create a job of the kind ``import``."""
-    return Upload(upload=studio.uploads.begin(), species={})
-
-
-@router.get("/uploads/{upload}", tags=["uploads"])
-def show_upload(studio: CurrentStudio, upload: UploadId) -> Upload:
-    """What was accepted so far."""
-    return Upload(upload=upload, species=studio.uploads.contents(upload))
-
-
-@router.delete("/uploads/{upload}", status_code=204, tags=["uploads"])
-def drop_upload(studio: CurrentStudio, upload: UploadId) -> None:
-    """Delete an upload."""
-    studio.uploads.drop(upload)
-
-
-@router.put(
-    "/uploads/{upload}/files",
-    tags=["uploads"],
-    openapi_extra={"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
-)
-async def send_file(
-    request: Request,
-    studio: CurrentStudio,
-    upload: UploadId,
-    name: Annotated[str, Query(min_length=1, max_length=200)],
-    species: Annotated[str | None, Query(max_length=200)] = None,
-) -> UploadResult:
-    """Send one photograph, or one zip, as the body. The folders of a zip name the species unless ``species`` is given. Refused files are deleted."""
-    limit = studio.uploads.limit(name)
-    too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
-        raise too_large
-    async with studio.uploads.receiving(upload) as folder:
-        received = 0
-        with (folder / "received").open("xb") as file:
-            async for chunk in request.stream():
-                received += len(chunk)
-                if received > limit:
-                    raise too_large
-                await studio.uploads.write(file, chunk)
-        return await studio.uploads.check(upload, folder / "received", name, species)
+    return list_refused_of(studio.workspace.find("collections", name), limit)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_verdicts, forms, pages, quiz
+from syntype.apps.web import api_collections, api_jobs, api_uploads, api_verdicts, forms, pages, quiz
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
@@ -82,7 +82,8 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    for router in (_sessions, api_collections.router, api_verdicts.router, quiz.router, api_jobs.router, pages.router, forms.router):
+    apis = (api_collections, api_uploads, api_verdicts, quiz, api_jobs, pages, forms)
+    for router in (_sessions, *(api.router for api in apis)):
         app.include_router(router)
     app.mount("/static", pages.STATIC)
     app.add_exception_handler(SyntypeError, _handle)

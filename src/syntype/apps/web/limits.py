@@ -14,6 +14,8 @@ class Limits(Settings):
 
     file_bytes: int = Field(100_000_000, ge=1)
     """Largest size of one photograph (bytes, or pixels)."""
+    table_bytes: int = Field(500_000_000, ge=1)
+    """Largest table, unpacked."""
     zip_bytes: int = Field(2_000_000_000, ge=1)
     """Largest zip, compressed."""
     unpacked_bytes: int = Field(4_000_000_000, ge=1)
@@ -38,6 +40,10 @@ class Limits(Settings):
     """Fewest bytes a second of a body that takes longer than ``wait_seconds``."""
     check_seconds: float = Field(900, gt=0)
     """Longest time that checking the photographs of one zip may take."""
+    look_seconds: float = Field(300, gt=0)
+    """Longest time that the preview of an import may take."""
+    look_bytes: int = Field(8_000_000_000, ge=500_000_000)
+    """Most memory that it may take."""
     receiving: int = Field(64, ge=1)
     """Most files that are received at the same time."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ from syntype.apps.web.api_jobs import (
     show_job,
     show_study,
 )
+from syntype.apps.web.api_uploads import list_uploads, show_upload
 from syntype.apps.web.api_verdicts import show_agreement
-from syntype.apps.web.requests import Slug
+from syntype.apps.web.requests import ImportOptions, Slug, UploadId
 from syntype.apps.web.security import HEADERS
 from syntype.apps.web.studio import CurrentStudio
+from syntype.apps.web.workspace import SLUG
+from syntype.collection.sources.recognition import READERS
 from syntype.errors import UnknownNameError
 
 __all__ = ["STATIC", "render", "router"]
@@ -69,8 +73,19 @@ def home(request: Request, studio: CurrentStudio) -> Response:
         "generators": list_generators(studio),
         "studies": list_studies(studio),
         "exports": list_exports(studio),
+        "uploads": list_uploads(studio),
     }
     return render(request, "home", **shown)
+
+
+@router.get("/uploads/{upload}")
+def upload(request: Request, studio: CurrentStudio, upload: UploadId) -> Response:
+    """What an import of an upload would do; only then it is imported, or discarded."""
+    options = [name for name in ImportOptions.model_fields if name.endswith("_column")]
+    formats = [(reader.name, reader.title) for reader in READERS]
+    name = request.query_params.get("name", "")
+    shown = {"upload": show_upload(studio, upload), "name": name if re.fullmatch(SLUG, name) else "", "columns": options, "formats": formats}
+    return render(request, "upload", **shown)
 
 
 @router.get("/signin")

@@ -76,9 +76,11 @@ class Queue:
         Raises:
             UnknownNameError, InputError: it needs what is not there, or its result's name is taken.
         """
-        with self._entering, self._uploads.lock if request.consumed_upload() else nullcontext():
+        with self._entering, self._uploads.lock if (upload := request.consumed_upload()) else nullcontext():
             request.command(self._workspace)  # errors are reported now, not when the job starts
             self._workspace.free(request.place, request.name)
+            if upload:
+                self._uploads.keep_refused(upload)
             with self._store.writing() as connection:
                 if (other := connection.scalar(_makers(request.place, request.name))) is not None:
                     raise InputError(f"job {other} already makes {request.name!r}", "Choose another name.")
@@ -232,8 +234,12 @@ class Queue:
         run = {} if folder is None else self._workspace.manifest(row.place, row.slug)
         told: dict[str, Any] = run.get("result") or {}
         if code in (0, None) and folder is not None and run.get("status") == "finished" and (folder / MARKS[row.place]).is_file():
-            if (upload := request.consumed_upload()) is not None and not told.get("num_refused"):
-                self._uploads.drop_read(upload, row.id)
+            if (upload := request.consumed_upload()) is not None:
+                if row.kind == "import":
+                    with suppress(OSError, SyntypeError):  # the collection is whole without it
+                        self._uploads.tell_refused(upload, folder)
+                if not told.get("num_refused"):
+                    self._uploads.drop_read(upload, row.id)
             self._end(row.id, "finished", None, process.result() or told)
             return
         if code == 0:

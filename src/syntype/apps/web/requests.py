@@ -14,7 +14,7 @@ from syntype.apps.web.workspace import SLUG, Kind, Workspace
 from syntype.errors import UserError, require_known
 from syntype.recipe import Settings
 
-__all__ = ["JobRequest", "Slug", "Text", "UploadId", "parse_request"]
+__all__ = ["ImportOptions", "JobRequest", "Slug", "Text", "UploadId", "parse_request"]
 
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -57,7 +57,27 @@ class _Request(Settings):
         return None
 
 
-class ImportRequest(_Request):
+class ImportOptions(Settings):
+    """How an upload is read. What is not given is found from its content."""
+
+    format: Text | None = None
+    """Name of the format."""
+    file_column: Text | None = None
+    species_column: Text | None = None
+    group_column: Text | None = None
+    split_column: Text | None = None
+    licence_column: Text | None = None
+    box_column: Text | None = None
+    box_format: Literal["corners", "size"] | None = None
+    origin: Literal["real", "synthetic"] | None = None
+
+    def options(self) -> list[str]:
+        """The same as options of ``syntype collect``."""
+        given = {name: getattr(self, name) for name in ImportOptions.model_fields}
+        return [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
+
+
+class ImportRequest(_Request, ImportOptions):
     """Make a collection of uploaded photographs."""
 
     resumable: ClassVar[bool] = False
@@ -71,7 +91,7 @@ class ImportRequest(_Request):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype collect``."""
-        return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.name}"]
+        return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.name}", *self.options()]
 
     def consumed_upload(self) -> str | None:
         """The photographs: the collection has copies."""

@@ -1,30 +1,25 @@
-"""Uploads of photographs: one file per request, checked by decoding; refused files are deleted.
+"""Uploads of photographs: what was sent, as a folder that ``syntype collect`` reads. Images are checked by decoding; refused files are deleted.
 
-uploads/ID/<species>/<file>    accepted files; the importer reads this folder
+uploads/ID/<species>/<file>    photographs of which the sender said what they show
+uploads/ID/<as in the zip>     photographs and tables of zips
 uploads/ID/.part-*             files being received; deleted when the request ends, or when the next server starts
+uploads/ID/.refused.json       files that were refused, written when an import is asked for
 
 An upload that a waiting or running job reads stays as it is: nothing enters it, and it is not deleted.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
-import stat
 import threading
 import time
-import unicodedata
 import uuid
-import zipfile
-import zlib
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 from PIL import Image
@@ -32,69 +27,31 @@ from sqlalchemy import select
 from starlette.exceptions import HTTPException
 
 from syntype.apps.web.limits import Limits
+from syntype.apps.web.looking import look
+from syntype.apps.web.refusals import RefusedFile, join_refused, load_refused, save_refused
+from syntype.apps.web.stock import Stock, UploadResult, UploadState, is_image
 from syntype.apps.web.store import ACTIVE, Store, jobs
+from syntype.apps.web.unpacking import TABLES, checked_name, checked_species, free_path, unpack
 from syntype.apps.web.workspace import Workspace
 from syntype.collection.costs import Watched, check_cost
 from syntype.collection.decoding import FORMATS, read_image
-from syntype.collection.sources import SIDECARS, species_name
 from syntype.errors import DiskError, InputError, UnknownNameError
-from syntype.files import disk_problem
+from syntype.files import inside
 
-__all__ = ["RefusedFile", "UploadResult", "Uploads", "checked_species"]
+__all__ = ["Uploads"]
 
-_CHUNK = 1 << 20
-_DIRECTORY_BYTES = 512
-"""Size allowed per file in a zip's central directory."""
 _WRITERS = 4
 """Threads that write received files."""
 _CHECKERS = 4
 """Threads that unpack and check them."""
+_LOOKERS = 2
+"""Previews at the same time."""
+_MOST_REFUSED = 1000
+"""Refused files of an upload that are remembered."""
 _decoding = threading.BoundedSemaphore(1)
 """One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _OLD_SECONDS = 7 * 86400
 _ID = "[0-9a-f]{32}"
-
-
-@dataclass(frozen=True)
-class RefusedFile:
-    """A refused file: what is wrong, and what to do."""
-
-    file: str
-    reason: str
-    hint: str
-
-
-@dataclass(frozen=True)
-class UploadResult:
-    """Result of one sent file: number of accepted images, and the refused files of a zip."""
-
-    num_taken: int
-    refused: tuple[RefusedFile, ...] = ()
-
-
-@dataclass
-class _Stock:
-    """What an upload holds. Counted once and then kept up to date, as its folder may have twenty thousand files.
-
-    Attributes:
-        species: number of images of each species.
-        num_bytes: size of all files.
-        copies: for each species and file name in small letters, the highest number that was appended to it.
-    """
-
-    species: Counter[str] = field(default_factory=Counter)
-    num_bytes: int = 0
-    copies: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    @classmethod
-    def count(cls, folder: Path) -> _Stock:
-        """What lies in the folder of an upload."""
-        stock = cls()
-        for path in folder.glob("[!.]*/*"):
-            stock.species[path.parent.name] += 1
-            stock.num_bytes += path.stat().st_size
-        return stock
 
 
 class Uploads:
@@ -109,7 +66,10 @@ class Uploads:
         self.lock = threading.Lock()
         self._writers, self._checkers = CapacityLimiter(_WRITERS), CapacityLimiter(_CHECKERS)
         self._receiving = 0
-        self._stocks: dict[str, _Stock] = {}
+        self._lookers = CapacityLimiter(_LOOKERS)
+        self._stocks: dict[str, Stock] = {}
+        self._refused: dict[str, list[RefusedFile]] = {}
+        self._looks: dict[str, tuple[Any, dict[str, Any]]] = {}
 
     def sweep(self) -> None:
         """Delete what killed servers were receiving. Call it before the first request."""
@@ -140,7 +100,9 @@ class Uploads:
                     shutil.rmtree(path, ignore_errors=True)
             if sum(path.is_dir() for path in open_ones) >= self._limits.uploads:
                 raise InputError(f"{self._limits.uploads} uploads are open", "Import or delete one first.")
-            self._stocks = {name: stock for name, stock in self._stocks.items() if (self._root / name).is_dir()}
+            for known in (self._stocks, self._refused, self._looks):
+                for name in [name for name in known if not (self._root / name).is_dir()]:
+                    del known[name]  # type: ignore[attr-defined]
             name = uuid.uuid4().hex
             (self._root / name).mkdir()
             return name
@@ -174,15 +136,86 @@ class Uploads:
             raise UnknownNameError("upload", upload[:40], ())
         return folder
 
-    def contents(self, upload: str) -> dict[str, int]:
-        """Number of images of each species."""
+    def open_ones(self) -> list[str]:
+        """Ids of all uploads that hold something and that no job reads, latest first."""
         with self.lock:
-            return dict(sorted(self._stock(upload).species.items()))
+            found = [path for path in self._root.iterdir() if re.fullmatch(_ID, path.name) and path.is_dir() and not path.is_symlink()]
+            found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            return [path.name for path in found if self._stock(path.name).num_files and not self._readers(path.name)]
 
-    def _stock(self, upload: str) -> _Stock:
+    def contents(self, upload: str) -> dict[str, int]:
+        """Number of images of each species; empty if its folders do not tell."""
+        with self.lock:
+            return self._stock(upload).species()
+
+    def state(self, upload: str) -> UploadState:
+        """What an upload holds."""
+        with self.lock:
+            stock = self._stock(upload)
+            return UploadState(stock.folders.total(), len(stock.tables), stock.species(), tuple(self._refused_of(upload)))
+
+    async def preview(self, upload: str, options: Sequence[str]) -> dict[str, Any]:
+        """What an import of an upload would do: the summary of ``Preview``, paths as they were sent.
+
+        Args:
+            options: of ``syntype collect``.
+
+        Raises:
+            UnknownNameError: there is no upload of this id.
+            InputError: it cannot be read, or holds nothing.
+        """
+        folder = self.folder(upload)
+        with self.lock:
+            stock = self._stock(upload)
+            state = (stock.num_files, stock.num_bytes, *options)
+        if not stock.num_files:
+            raise InputError("the upload is empty", "Send photographs to it first.")
+        known, found = self._looks.get(upload, (None, {}))
+        if known != state:
+            found = await to_thread.run_sync(look, folder, options, self._limits, limiter=self._lookers)
+            self._looks[upload] = (state, found)
+        return found
+
+    def file(self, upload: str, path: str) -> Path:
+        """A file of an upload, for a picture of it.
+
+        Raises:
+            UnknownNameError: there is none.
+        """
+        folder = self.folder(upload)
+        file = inside(folder, path)
+        if any(part.startswith(".") for part in Path(path).parts) or not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+            raise UnknownNameError("file of this upload", path[:100], ())
+        return file
+
+    def keep_refused(self, upload: str) -> None:
+        """Write down what was refused, for the collection that a job makes of the upload. Call it with ``lock`` held."""
+        if refused := self._refused_of(upload):
+            save_refused(self.folder(upload), refused)
+
+    def tell_refused(self, upload: str, collection: Path) -> None:
+        """Add what was refused when it was sent to the ``refused.csv`` of the collection that was made of an upload."""
+        with self.lock:
+            if not re.fullmatch(_ID, upload):
+                return
+            refused = self._refused_of(upload)
+        if refused:
+            join_refused(collection, refused, f"{self._root / upload}{os.sep}")
+
+    def _refused_of(self, upload: str) -> list[RefusedFile]:
+        if upload not in self._refused:
+            self._refused[upload] = load_refused(self._root / upload)
+        return self._refused[upload]
+
+    def _remember(self, upload: str, refused: Sequence[RefusedFile]) -> None:
+        with self.lock:
+            known = self._refused_of(upload)
+            known += [item for item in refused if item not in known][: max(0, _MOST_REFUSED - len(known))]
+
+    def _stock(self, upload: str) -> Stock:
         folder = self.folder(upload)
         if upload not in self._stocks:
-            self._stocks[upload] = _Stock.count(folder)
+            self._stocks[upload] = Stock.count(folder)
         return self._stocks[upload]
 
     @asynccontextmanager
@@ -214,52 +247,82 @@ class Uploads:
 
     def limit(self, name: str) -> int:
         """Bytes that a file of this name may have."""
-        return self._limits.zip_bytes if name.lower().endswith(".zip") else self._limits.file_bytes
+        limits = {".zip": self._limits.zip_bytes} | dict.fromkeys(TABLES, self._limits.table_bytes)
+        return limits.get(Path(name).suffix.lower(), self._limits.file_bytes)
 
     def take(self, upload: str, part: Path, name: str, species: str | None) -> UploadResult:
-        """Check a received file and put its image, or the images of a zip, into the upload.
+        """Check a received file and put it, or what a zip holds, into the upload.
 
         Args:
             part: the file, inside the folder of ``receiving``.
             name: what the sender calls it.
-            species: what it shows; None only for a zip, whose folders then name the species.
+            species: what it shows; None for a zip whose folders or tables say it, and for a table.
 
         Raises:
             InputError: it cannot be used, a job reads the upload already, or the disk is full; nothing of it stays.
         """
-        name = _checked_name(name)
+        try:
+            return self._take(upload, part, name, species)
+        except InputError as error:
+            if not isinstance(error, DiskError) and not self._readers(upload):
+                self._remember(upload, [RefusedFile(name[:300], error.reason.removeprefix(f"{name}: "), error.hint)])
+            raise
+
+    def _take(self, upload: str, part: Path, name: str, species: str | None) -> UploadResult:
+        name = checked_name(name)
         wanted = None if species is None else checked_species(species)
         refused: list[RefusedFile] = []
         if name.lower().endswith(".zip"):
-            found = self._unpack(part, wanted, refused)
+            found = self._unpack(upload, part, wanted, refused)
+        elif Path(name).suffix.lower() in TABLES and wanted is None:
+            found = [(Path(name), part)]
         else:
             if wanted is None:
                 raise InputError(f"{name}: a single photograph needs a species", "Say what it shows.")
             self._check_image(part, name)
-            found = [(wanted, name, part)]
+            found = [(Path(wanted, name), part)]
         with self.lock:
             self._require_unused(upload)
-            stock = self._stock(upload)
-            sizes = [path.stat().st_size for *_, path in found]
-            self._check_room(stock, sizes)
-            moved: list[Path] = []
-            try:
-                for (kind, own, path), size in zip(found, sizes, strict=True):
-                    target = _free(self.folder(upload) / kind, own, stock.copies)
-                    target.parent.mkdir(exist_ok=True)
-                    os.replace(path, target)
-                    moved.append(target)
-                    stock.species[kind] += 1
-                    stock.num_bytes += size
-            except OSError:  # all of them are taken, or none
-                for target in moved:
-                    target.unlink(missing_ok=True)
-                self._stocks.pop(upload, None)
-                raise
-        return UploadResult(len(found), tuple(refused))
+            self._move(upload, self._stock(upload), found, said=wanted is not None)
+        self._remember(upload, refused)
+        return UploadResult(sum(is_image(path) for path, _ in found), tuple(refused))
 
-    def _check_room(self, stock: _Stock, sizes: list[int]) -> None:
-        if stock.species.total() + len(sizes) > self._limits.files:
+    def _move(self, upload: str, stock: Stock, found: Sequence[tuple[Path, Path]], *, said: bool) -> None:
+        """Move files to their places in the upload, all of them or none.
+
+        Args:
+            found: for each file its path in the upload and where it is.
+            said: the sender said what the photographs show.
+        """
+        folder, sizes = self.folder(upload), [path.stat().st_size for _, path in found]
+        self._check_room(stock, sizes)
+        with_tables = bool(stock.tables) or any(path.suffix.lower() in TABLES for path, _ in found)
+        if with_tables and (said or stock.num_said):
+            raise InputError(
+                "tables and photographs of which you say the species cannot be in one upload, because a table says itself what they show",
+                "Import them separately, or leave the species empty.",
+            )
+        if with_tables and (twice := next((path for path, _ in found if (folder / path).exists()), None)) is not None:
+            raise InputError(f"the upload has another {twice.as_posix()[:100]!r} already, and a table names it", "Import them separately.")
+        moved: list[Path] = []
+        try:
+            for (path, source), size in zip(found, sizes, strict=True):
+                target = folder / path if with_tables else free_path(folder / path.parent, path.name, stock.copies)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(source, target)
+                moved.append(target)
+                stock.add(path, size)
+                stock.num_said += said
+        except OSError as error:  # all of them are taken, or none
+            for target in moved:
+                target.unlink(missing_ok=True)
+            self._stocks.pop(upload, None)
+            if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+                raise InputError("a folder of it is a file in what was sent before", "Import them separately.") from None
+            raise
+
+    def _check_room(self, stock: Stock, sizes: list[int]) -> None:
+        if stock.num_files + len(sizes) > self._limits.files:
             raise InputError(
                 f"the upload would have more than {self._limits.files:,} files", "Import these first, and the others as another collection."
             )
@@ -285,153 +348,24 @@ class Uploads:
         except InputError as error:
             raise InputError(f"{name}: {error.reason}", error.hint) from None
 
-    def _unpack(self, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[str, str, Path]]:
-        """Images of a zip as (species, name, file beside the zip); a zip that could do harm is refused as a whole."""
-        try:
-            with _LimitedZipFile(io.FileIO(part)) as file, zipfile.ZipFile(file.checked_start(self._limits.files)) as archive:
-                members = _checked_members(archive, self._limits)
-                found, room, began = [], self._limits.unpacked_bytes, time.monotonic()
-                for number, (member, parts) in enumerate(members):
-                    kind = species if species is not None else (_species_of(parts) if len(parts) > 1 else None)
-                    try:
-                        if time.monotonic() - began > self._limits.check_seconds:
-                            raise _Bomb(f"the zip is refused: checking it takes more than {self._limits.check_seconds:.0f} s", "Split it.")
-                        if kind is None:
-                            raise InputError(f"{'/'.join(parts)}: lies beside the species' folders", "Move it into the folder of its species.")
-                        name = _checked_name(parts[-1])
-                        path = part.parent / f"{number}"
-                        room -= _extract(archive, member, path, min(room, self._limits.file_bytes))
-                        self._check_image(path, name)
-                        found.append((kind, name, path))
-                    except InputError as error:
-                        (part.parent / f"{number}").unlink(missing_ok=True)
-                        if isinstance(error, _Bomb | DiskError):
-                            raise
-                        refused.append(RefusedFile("/".join(parts)[:300], error.reason[:300], error.hint))
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-            if (problem := disk_problem(error, part)) is not None:
-                raise problem from None
-            raise InputError(f"is not a zip that can be read ({type(error).__name__})", "Pack it again, without a password.") from None
-        if not found:
-            reason = f"{refused[0].reason}" if refused else "it is empty"
+    def _unpack(self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[Path, Path]]:
+        """Files of a zip, as their paths in the upload and where they are; a zip that could do harm is refused as a whole."""
+        found = unpack(part, part.parent / "unpacked", self._limits, self._check_image)
+        refused += found.refused
+        tables = [path for path in found.tables if path.suffix.lower() in TABLES]
+        if species is not None:
+            hint = "Leave the species empty if the table says what the photographs show."
+            refused += [RefusedFile(path.name, "is not read, as the species was given with the zip", hint) for path in tables]
+            found.tables, tables = [], []
+        loose = [path for path in found.images if path.parent == found.folder]
+        if not found.images and not tables:
+            self._remember(upload, refused)
+            reason = refused[0].reason if refused else "it is empty"
             raise InputError(f"the zip holds no image that can be used ({reason})", "Pack photographs in one folder for each species.")
-        return found
-
-
-class _LimitedZipFile(io.BufferedReader):
-    """A zip file whose central directory is limited: ``zipfile`` reads it in one call, however large the zip declares it to be."""
-
-    _most = _CHUNK
-
-    def checked_start(self, files: int) -> _LimitedZipFile:
-        """This file, for a zip of at most ``files`` files. Raises ``BadZipFile`` for another file with a zip appended."""
-        self._most = max(files * _DIRECTORY_BYTES, _CHUNK)
-        if not self.peek(4).startswith((b"PK\3\4", b"PK\5\6")):
-            raise zipfile.BadZipFile("it does not begin as a zip")
-        return self
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read at most the limit at once."""
-        if size is not None and size > self._most:
-            raise _Bomb("the zip is refused: its directory is too large", "Send fewer photographs at once.")
-        return super().read(self._most if size is None or size < 0 else size)
-
-
-class _Bomb(InputError):
-    """A zip unpacks to more than is allowed: the whole zip is refused, not one image."""
-
-
-def _checked_members(archive: zipfile.ZipFile, limits: Limits) -> list[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
-    """Members to unpack, with the parts of their names; folders, hidden files and text files are skipped.
-
-    Raises:
-        InputError: a name leads out of the archive, an entry is a link, or there is too much.
-    """
-    members: list[tuple[zipfile.ZipInfo, tuple[str, ...]]] = []
-    declared = 0
-    if len(archive.infolist()) > limits.files:
-        raise InputError(f"the zip has more than {limits.files:,} entries", "Split it.")
-    for member in archive.infolist():
-        name = member.orig_filename
-        if not name or "\0" in name or "\\" in name or name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in PurePosixPath(name).parts:
-            raise InputError(f"the zip is refused: {name[:100]!r} leads out of it", "Pack the folders of photographs again, with plain names.")
-        mode = member.external_attr >> 16
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise InputError(f"the zip is refused: {name[:100]!r} is a link or a device", "Pack the photographs themselves.")
-        if member.flag_bits & 0x1:
-            raise InputError(f"the zip is refused: {name[:100]!r} is encrypted", "Pack it again, without a password.")
-        parts = tuple(part for part in PurePosixPath(name).parts if part != ".")
-        if member.is_dir() or not parts or any(part.startswith((".", "__MACOSX")) for part in parts):
-            continue
-        if PurePosixPath(name).suffix.lower() in SIDECARS - {".zip"}:
-            continue
-        declared += member.file_size
-        if declared > limits.unpacked_bytes or (member.file_size > _CHUNK and member.file_size > limits.ratio * max(1, member.compress_size)):
-            raise _bomb(name)
-        members.append((member, parts))
-    return members
-
-
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, room: int) -> int:
-    """Unpack one file and count its actual bytes, whatever the zip declares."""
-    size = 0
-    with archive.open(member) as source, path.open("xb") as target:
-        while chunk := source.read(_CHUNK):
-            size += len(chunk)
-            if size > room:
-                raise _bomb(member.filename)
-            target.write(chunk)
-    return size
-
-
-def _bomb(name: str) -> _Bomb:
-    return _Bomb(f"the zip is refused: {name[:100]!r} unpacks to more than is allowed", "Send fewer or smaller photographs at once.")
-
-
-def _checked_name(name: str) -> str:
-    """A file name without path separators or invisible characters.
-
-    Raises:
-        InputError: it is not a plain file name.
-    """
-    name = unicodedata.normalize("NFC", name)
-    if not name.strip() or len(name.encode("utf-8", "replace")) > 200 or name.startswith(".") or not _is_plain(name):
-        raise InputError(f"{name[:100]!r} is no file name", "Use a plain name such as fish-1.jpg.")
-    return name
-
-
-def checked_species(name: str) -> str:
-    """A species name that can also be a folder name.
-
-    Raises:
-        InputError: it cannot.
-    """
-    try:
-        found = species_name(name)
-    except (TypeError, ValueError):
-        found = ""
-    if not found or len(found.encode("utf-8", "replace")) > 150 or found.startswith((".", "-")) or not _is_plain(found):
-        raise InputError(f"{name[:100]!r} cannot name a species", "Write it as in 'Amphiprion ocellaris'.")
-    return found
-
-
-def _species_of(parts: tuple[str, ...]) -> str:
-    return checked_species(parts[0].replace("_", " "))
-
-
-def _is_plain(name: str) -> bool:
-    """No separators, no control or invisible characters, no Windows device name, no trailing space or dot."""
-    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") or letter in '/\\:*?"<>|' for letter in name):
-        return False
-    return name not in (".", "..") and not name.endswith((" ", ".")) and not _DEVICES.fullmatch(name)
-
-
-def _free(folder: Path, name: str, copies: Counter[tuple[str, str]]) -> Path:
-    """A path in the folder that is not taken. ``copies`` remembers the numbers used, so that equal names are not tried one after another."""
-    stem, ending = os.path.splitext(name)
-    key = (folder.name, name.lower())
-    while True:
-        copies[key] += 1
-        candidate = folder / (name if copies[key] == 1 else f"{stem}-{copies[key]}{ending}")
-        if not candidate.exists():
-            return candidate
+        if species is None and not found.tables and len(loose) == len(found.images):
+            raise InputError(
+                "the photographs of the zip lie in no folder that names a species", "Say what they show, or pack one folder for each species."
+            )
+        if species is not None:
+            return [(Path(species, path.name), path) for path in found.images]
+        return [(path.relative_to(found.folder), path) for path in (*found.images, *found.tables)]

@@ -11,7 +11,7 @@ import pandas as pd
 from syntype.collection.sources.base import Entry, Refused, SourceConfig, species_name
 from syntype.collection.sources.finding import FileFinder
 from syntype.collection.sources.text_tables import SourceTable
-from syntype.errors import InputError
+from syntype.errors import InputError, shortened, shown_list
 
 __all__ = ["SYNONYMS", "list_rows", "parse_box"]
 
@@ -97,11 +97,11 @@ def _value(cell: object, missing: frozenset[str]) -> str | None:
 
 
 def _find_column(source: Path, columns: list[str], key: str, asked: str | None) -> str | None:
-    shown = ", ".join(map(str, columns))
+    shown, asked_for = shown_list(columns, 30), "" if asked is None else shortened(asked)
     option = f"--{key}-column"
     if asked is not None:
         if asked not in columns:
-            raise InputError(f"has no column {asked!r}; its columns are: {shown}", f"Give one of these with {option}.", file=source)
+            raise InputError(f"has no column {asked_for!r}; its columns are: {shown}", f"Give one of these with {option}.", file=source)
         return asked
     lower = {str(column).strip().lower(): column for column in reversed(columns)}
     for name in SYNONYMS[key]:

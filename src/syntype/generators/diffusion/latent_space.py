@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.errors import InputError
+from syntype.errors import InputError, shortened
 from syntype.generators.diffusion.edm import SIGMA_DATA
 from syntype.generators.networks.ssim import structural_dissimilarity
 
@@ -60,7 +60,7 @@ def load_autoencoder(name: str) -> Any:
     try:
         return AutoencoderKL.from_pretrained(place, use_safetensors=True, torch_dtype=torch.float32, low_cpu_mem_usage=False)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        reason = shortened(str(error).strip().partition("\n")[0].rstrip("."), 200)
         raise InputError(
             f"cannot be read as an autoencoder ({reason})",
             "Give a folder in diffusers' layout (config.json and diffusion_pytorch_model.safetensors) or a name on the Hugging Face hub (needs a "

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from syntype.errors import CollectionError, InputError
+from syntype.errors import CollectionError, InputError, checks_arguments, shortened
 from syntype.files import atomic_write, check_keys, inside, load_json, sha256_of, write_json
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
@@ -87,6 +87,7 @@ def learnt_before(folder: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split() if path.is_file() else []
 
 
+@checks_arguments
 def load_generator(folder: Path | str) -> Generator:
     """Load a generator, adapted or not.
 
@@ -159,7 +160,7 @@ def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise CollectionError(
-            f"{path}: is missing, or not a valid safetensors file ({error}). Train the generator again, or copy it again."
+            f"{path}: is missing, or not a valid safetensors file ({shortened(error, 200)}). Train the generator again, or copy it again."
         ) from None
 
 
@@ -245,5 +246,5 @@ def read_state(folder: Path) -> dict[str, Any] | None:
             raise ValueError("it holds something else")
         return state
     except Exception as error:  # torch raises anything on damaged bytes; the error concerns this file only
-        reason = str(error).partition("\n")[0]
+        reason = shortened(str(error).partition("\n")[0], 200)
         raise CollectionError(f"{path}: is not a training state of Syntype, or is damaged ({reason}). Train again without --resume.") from None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known
+from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known, shortened, shown_list
 from syntype.generators.contract import Adapts, BlendOf, Blends, GenerativeModel, Inpaints, Varies
 from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import families_that
@@ -99,9 +100,11 @@ class Generator:
         Raises:
             UnknownNameError: a species that the generator does not have.
             RecipeError: a control that the family does not have.
+            InputError: there are not as many seeds as species, or one is not a whole number from 0 on.
         """
         model, settings = self.model, self.check_controls(controls)
         self._require(species)
+        _require_seeds(seeds, species)
         return self._generate(
             [self._weights(name) for name in species],
             lambda indices: model.sample([species[index] for index in indices], [seeds[index] for index in indices], **settings),
@@ -128,8 +131,13 @@ class Generator:
         model, settings = self.model, self.check_controls(controls)
         if not isinstance(model, Blends):
             raise self._unsupported(Blends, "interpolate between two images")
-        self._require(chain.from_iterable(species))
+        _require_pairs(species, "species")
+        _require_pairs(seeds, "seeds")
+        self._require(list(chain.from_iterable(species)))
+        _require_seeds(list(chain.from_iterable(seeds)), list(chain.from_iterable(species)))
         _require_unit_interval("amount", amounts)
+        if not hasattr(amounts, "__len__") or len(amounts) != len(species):
+            raise InputError(f"the amounts are {shortened(repr(amounts))} for {len(species)} pairs of species", "Give one for each pair.")
         return self._generate(
             [self._weights(a, a if of == "latent" else b, amount) for (a, b), amount in zip(species, amounts, strict=True)],
             lambda indices: model.blend(
@@ -154,6 +162,8 @@ class Generator:
         if not isinstance(model, Varies):
             raise self._unsupported(Varies, "vary a photograph")
         self._require(species)
+        _require_seeds(seeds, species)
+        self._require_images(images_NCHW, 3, species)
         _require_unit_interval("strength", [strength])
         return self._generate(
             [self._weights(name) for name in species],
@@ -179,6 +189,9 @@ class Generator:
         if not isinstance(model, Inpaints):
             raise self._unsupported(Inpaints, "inpaint a photograph")
         self._require(species)
+        _require_seeds(seeds, species)
+        self._require_images(images_NCHW, 3, species)
+        self._require_images(masks_N1HW, 1, species)
         return self._generate(
             [self._weights(name) for name in species],
             lambda indices: model.inpaint(
@@ -196,15 +209,22 @@ class Generator:
         kind = self.model.Controls
         unknown = [name for name in given if name not in kind.model_fields]
         if unknown:
-            known = ", ".join(kind.model_fields) or "none"
-            raise RecipeError(f"family {self.family} has no control {', '.join(map(repr, unknown))}. Its controls: {known}.")
+            raise RecipeError(f"family {self.family} has no control {shown_list(map(repr, unknown))}. Its controls: {shown_list(kind.model_fields)}.")
         return kind.parse(given, f"controls of {self.family}").model_dump()
 
+    def _require_images(self, images: Tensor, num_channels: int, species: Sequence[str]) -> None:
+        wanted = (len(species), num_channels, *self.model.config.shape)
+        if not isinstance(images, Tensor) or tuple(images.shape) != wanted:
+            told = f"have the shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"are of the type {type(images).__name__}"
+            raise InputError(f"the {'images' if num_channels == 3 else 'masks'} {told}", f"Give a torch.Tensor of the shape {wanted}.")
+
     def _require(self, species: Iterable[str]) -> None:
+        if isinstance(species, str) or not isinstance(species, Sequence):
+            raise InputError(f"the species are {shortened(repr(species))}", "Give a list of names, one for each image.")
         require_known("species of this generator", species, self.model.species)
 
     def _unsupported(self, ability: type, what: str) -> UnsupportedError:
-        return UnsupportedError(f"family {self.family} cannot {what}. Families that can: {', '.join(families_that(ability)) or 'none'}.")
+        return UnsupportedError(f"family {self.family} cannot {what}. Families that can: {shown_list(families_that(ability))}.")
 
     def _weights(self, first: str, second: str | None = None, amount: float = 0.0) -> _WeightMix:
         a = first if first in self._adapters else None
@@ -261,6 +281,26 @@ def _interpolate(first: Tensor, second: Tensor, amount: float) -> Tensor:
 
 
 def _require_unit_interval(what: str, values: Iterable[float]) -> None:
-    for value in values:
+    for value in [values] if isinstance(values, str) or not isinstance(values, Iterable) else values:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise InputError(f"{what} is {shortened(repr(value))}", "Choose a number from 0 to 1.")
         if not 0 <= value <= 1:
-            raise InputError(f"{what} {value:g} is outside 0 to 1", "Choose a value from 0 to 1.")
+            raise InputError(f"{what} {float(value):g} is outside 0 to 1", "Choose a value from 0 to 1.")
+
+
+def _require_seeds(seeds: Sequence[int], species: Sequence[str]) -> None:
+    if isinstance(seeds, (str, bytes)) or not hasattr(seeds, "__len__"):
+        raise InputError(f"the seeds are {shortened(repr(seeds))}", "Give a list of whole numbers, one for each image.")
+    if len(seeds) != len(species):
+        raise InputError(f"there are {len(seeds)} seeds for {len(species)} species", "Give one of each for every image.")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+            raise InputError(f"the seed {shortened(repr(seed))} is not a whole number from 0 on", "Give whole numbers.")
+
+
+def _require_pairs(values: Sequence[Any], what: str) -> None:
+    def listed(value: Any) -> bool:
+        return hasattr(value, "__len__") and not isinstance(value, str)
+
+    if not listed(values) or not all(listed(pair) and len(pair) == 2 for pair in values):
+        raise InputError(f"the {what} are {shortened(repr(values))}", f"Give a list of pairs of {what}, one pair for each image.")

@@ -36,8 +36,7 @@ async function refresh() {
 
 onSubmit(byId("importing"), async () => {
   const upload = await send(byId("species").value.trim());
-  await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload });
-  await refresh();
+  location.assign(`/uploads/${upload}?${new URLSearchParams({ name: byId("name").value })}`);
 });
 
 refresh();

@@ -41,8 +41,9 @@ export async function send(species, least = 1) {
       note(file.name, error.message);
     }
   }
+  const tables = least > 1 ? 0 : (await call("GET", `/api/uploads/${upload}`)).num_tables;
   byId("sent").textContent = `${taken} ${taken === 1 ? "image" : "images"} sent`;
-  if (taken < least) {
+  if (taken + tables < least) {
     await call("DELETE", `/api/uploads/${upload}`);
     throw new Error(least === 1 ? "No image could be used; see the reasons next to the files." : `At least ${least} photographs are needed; ${taken} could be used.`);
   }

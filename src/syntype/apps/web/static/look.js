@@ -1,0 +1,97 @@
+// What an import would do: shown before anything is taken in. Then the import, or nothing.
+import { byId, call, make, oneAtATime, onSubmit, tell } from "/static/studio.js";
+
+const upload = byId("preview").dataset.upload;
+const address = `/api/uploads/${upload}`;
+const number = (value) => value.toLocaleString("en");
+const many = (value, one, several = `${one}s`) => `${number(value)} ${value === 1 ? one : several}`;
+const options = () => Object.fromEntries([...document.querySelectorAll("[data-option]")].map((field) => [field.id, field.value.trim()]).filter(([, value]) => value));
+const share = (counts) => Object.entries(counts).slice(0, 8).map(([name, value]) => `${name} ${number(value)}`).join(", ") + (Object.keys(counts).length > 8 ? ", …" : "");
+const picture = (row, alt) => make("img", { loading: "lazy", alt, src: `${address}/thumbnail?${new URLSearchParams({ path: row.path })}` });
+let images = 0;
+
+function facts(found) {
+  const known = [
+    ["Observations", found.num_groups < found.num_images ? number(found.num_groups) : "each photograph is one"],
+    ["Splits", Object.keys(found.splits).length ? `the author's: ${share(found.splits)}` : "drawn on import"],
+    ["Licences", Object.keys(found.licences).some((name) => name !== "none") ? share(found.licences) : "none given"],
+    ["Origin", "synthetic" in found.origins ? share(found.origins) : ""],
+    ["With a box", found.num_boxes ? number(found.num_boxes) : ""],
+    ["Further columns kept", found.columns.slice(0, 20).join(", ") + (found.columns.length > 20 ? ", …" : "")],
+  ].filter(([, value]) => value);
+  byId("facts").replaceChildren(...known.flatMap(([word, value]) => [make("dt", { textContent: word }), make("dd", { textContent: value })]));
+}
+
+function species(found) {
+  const example = (row) => {
+    const name = row.species ?? "no species";
+    const count = make("p", { textContent: many(found.species[row.species ?? "none"] ?? 0, "photograph") });
+    return make("li", {}, ...(row.path ? [picture(row, "")] : []), make("i", { textContent: name }), count);
+  };
+  byId("examples").replaceChildren(...found.examples.map(example));
+  byId("species").replaceChildren(
+    ...Object.entries(found.species).map(([name, value]) => make("li", {}, make("i", { textContent: name }), make("span", { textContent: number(value) }))),
+  );
+  const shown = Object.keys(found.species).length;
+  byId("all-species").hidden = shown <= found.examples.length;
+  byId("all-species").firstElementChild.textContent = found.num_species > shown ? `The ${number(shown)} commonest of ${number(found.num_species)} species` : `All ${number(found.num_species)} species`;
+}
+
+function rows(found) {
+  const columns = ["row", "file", "species", "group", "split", "licence"].filter((key) => found.rows.some((row) => row[key] !== null));
+  byId("columns").replaceChildren(make("tr", {}, ...columns.map((key) => make("th", { scope: "col", textContent: key[0].toUpperCase() + key.slice(1) }))));
+  byId("rows").replaceChildren(...found.rows.map((row) => make("tr", {}, ...columns.map((key) => make("td", { textContent: row[key] ?? "" })))));
+}
+
+function refusals(found) {
+  const received = new Set(found.received.map((item) => item.file));
+  const missing = found.missing.filter((row) => !received.has(row.file)).map((row) => ({ file: row.file, row: row.row, reason: "has no file", hint: "Send the photograph too." }));
+  const items = [...found.received, ...found.refused_items, ...missing];
+  const counts = Object.entries(found.refused).map(([reason, value]) => `${number(value)} ${reason}`);
+  if (found.received.length) counts.unshift(`${many(found.received.length, "file")} refused when sent, see below`);
+  if (found.num_missing) counts.push(`${many(found.num_missing, "row")} whose photograph was not sent, or was refused`);
+  byId("reasons").replaceChildren(...counts.slice(0, 20).map((textContent) => make("li", { textContent })));
+  byId("refused").replaceChildren(
+    ...items.map((item) => make("tr", {}, ...[item.file, item.row ?? "", item.reason, item.hint].map((textContent) => make("td", { textContent })))),
+  );
+  byId("refusals").hidden = !items.length;
+}
+
+async function look() {
+  byId("take").disabled = true;
+  byId("preview").hidden = true;
+  byId("looking").textContent = "Reading what was sent…";
+  try {
+    const found = await call("GET", `${address}/preview?${new URLSearchParams(options())}`);
+    images = found.num_images - found.num_missing;
+    byId("sentence").textContent = found.sentence;
+    facts(found);
+    species(found);
+    rows(found);
+    refusals(found);
+    byId("notes").replaceChildren(...found.notes.map((textContent) => make("li", { textContent })));
+    byId("told-notes").hidden = !found.notes.length;
+    byId("looking").textContent = images ? "This is what will be imported. Nothing has been taken in yet." : "None of it can be imported as it is.";
+    byId("preview").hidden = false;
+    byId("take").disabled = !images;
+    tell("");
+  } catch (error) {
+    byId("looking").textContent = "What was sent cannot be imported as it is.";
+    byId("otherwise").open = true;
+    tell(error.message);
+  }
+}
+
+const alone = oneAtATime();
+byId("again").addEventListener("click", look);
+byId("discard").addEventListener("click", () =>
+  alone(async () => {
+    await call("DELETE", address);
+    location.assign("/");
+  }),
+);
+onSubmit(byId("importing"), async () => {
+  const job = await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload, ...options() });
+  location.assign(`/jobs/${job.id}`);
+});
+look();
