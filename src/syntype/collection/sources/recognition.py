@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from syntype.collection.sources.base import Listing, Reader, SourceConfig
+from syntype.collection.sources.coco import READER as COCO
 from syntype.collection.sources.folders import READER as FOLDERS
+from syntype.collection.sources.json_files import READER as OTHER_JSON
+from syntype.collection.sources.megadetector import READER as MEGADETECTOR
+from syntype.collection.sources.megadetector import overlay
 from syntype.collection.sources.tables import READER as TABLES
+from syntype.collection.sources.viame import READER as VIAME
 from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["READERS", "read_source", "recognise"]
 
-READERS: tuple[Reader, ...] = (TABLES, FOLDERS)
+READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, OTHER_JSON, VIAME, TABLES, FOLDERS)
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
 
@@ -45,4 +50,4 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
     listing = recognise(source, config).read(source, config)
     if not listing.items:
         raise InputError("holds nothing to import", "Give a folder with one sub-folder a species, or a table with a row for each image.", file=source)
-    return listing
+    return listing if config.boxes is None else overlay(listing, Path(config.boxes), config.min_confidence)
