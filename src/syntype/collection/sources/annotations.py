@@ -79,7 +79,7 @@ def as_text(value: Any) -> str | None:
             return None
         return str(int(value)) if value.is_integer() else str(value)
     if isinstance(value, (dict, list)):
-        text = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False, default=str)
         return text if value and len(text) <= _LONGEST_VALUE else None
     return "".join(char for char in str(value) if not 0xD800 <= ord(char) < 0xE000).strip() or None
 

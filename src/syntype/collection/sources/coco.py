@@ -44,9 +44,12 @@ def _is_coco(content: Any) -> bool:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The COCO files of a folder: in it, in ``annotations``, or in folders of splits. Of ``annotations``, those called ``instances_*`` if there are any."""
+    """The COCO files of a folder: in it, in ``annotations``, or in folders of splits; those called ``instances_*`` if there are any."""
     try:
-        places = [folder, *(place for place in sorted(folder.iterdir()) if place.is_dir() and (place.name == "annotations" or parse_split(place.name)))]
+        places = [
+            folder,
+            *(place for place in sorted(folder.iterdir()) if place.is_dir() and (place.name == "annotations" or parse_split(place.name))),
+        ]
         found = [path for place in places for path in sorted(place.glob("*.json")) if not path.name.startswith(".")]
     except (OSError, ValueError):
         return []
@@ -62,9 +65,10 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         InputError: a file is damaged, lacks a table, or names an id twice.
     """
     try:
+        files: list[tuple[Path, str | None]]
         if config.splits:
             folder = source if source.is_dir() else source.parent
-            files = [(folder / name, split) for split, name in config.splits.items()]
+            files = [(folder / name, str(split)) for split, name in config.splits.items()]
         elif source.is_file():
             files = [(source, None)]
         else:
@@ -128,7 +132,9 @@ class _File:
             notes.append(f"{plural(both, 'annotation')} of a species on images that are labelled as empty or human too: kept")
         return notes
 
-    def _item(self, row: int, one: Any, names: Mapping[str, str], files: Mapping[str, Path], seen: dict[tuple[Any, ...], int]) -> Entry | Refused | None:
+    def _item(
+        self, row: int, one: Any, names: Mapping[str, str], files: Mapping[str, Path], seen: dict[tuple[Any, ...], int]
+    ) -> Entry | Refused | None:
         """One annotation; None if its label names no species."""
         if not isinstance(one, dict):
             return Refused("", row, "is no annotation", "Each annotation must be an object with image_id and category_id.")

@@ -187,10 +187,10 @@ def _match(sources: Mapping[Any, Entry], detected: Sequence[_Image]) -> tuple[di
     for image, entry in sources.items():
         full = parts_of(str(image.absolute() if isinstance(image, Path) else image))
         short = parts_of(entry.original_name or str(image))
-        record, several = _best(by_name.get(full[-1] if full else "", ()), full, short)
-        if record is not None:
-            chosen[image] = record
-            claims[record.parts].append(image)
+        best, several = _best(by_name.get(full[-1] if full else "", ()), full, short)
+        if best is not None:
+            chosen[image] = best
+            claims[best.parts].append(image)
         unclear += several
     for claimants in claims.values():
         if len(claimants) > 1:
@@ -224,11 +224,7 @@ def _lay(entries: Sequence[Entry], image: _Image | None, counts: Counter[str]) -
         counts["none"] += 1
         counts["sequence"] += len(whole)
         refused = {id(entry) for entry in whole}
-        hint = "The label is that of the whole sequence; remove the row, or lower --min-confidence."
-        return [
-            Refused(str(entry.original_name or entry.image), entry.row, "shows no animal that MegaDetector found", hint) if id(entry) in refused else entry
-            for entry in entries
-        ]
+        return [_empty(entry) if id(entry) in refused else entry for entry in entries]
     if len(entries) == 1:
         counts["laid"] += 1
         counts["several"] += len(animals) > 1
@@ -241,6 +237,11 @@ def _lay(entries: Sequence[Entry], image: _Image | None, counts: Counter[str]) -
     counts["mixed"] += 1
     note = "box not used: the photograph has several labels, and nothing says which animal is which"
     return [replace(entry, note="; ".join(text for text in (entry.note, note) if text)) if entry.box is None else entry for entry in entries]
+
+
+def _empty(entry: Entry) -> Refused:
+    hint = "The label is that of the whole sequence; remove the row, or lower --min-confidence."
+    return Refused(entry.original_name or str(entry.image), entry.row, "shows no animal that MegaDetector found", hint)
 
 
 def _boxed(entry: Entry, animal: _Detection) -> Entry:

@@ -6,8 +6,12 @@ from pathlib import Path
 
 from syntype.collection.sources.base import Listing, Reader, SourceConfig
 from syntype.collection.sources.coco import READER as COCO
+from syntype.collection.sources.cvat import READER as CVAT
 from syntype.collection.sources.folders import READER as FOLDERS
+from syntype.collection.sources.hugging_face import READER as HUGGING_FACE
+from syntype.collection.sources.hugging_face import is_hub_name, read_hub
 from syntype.collection.sources.json_files import READER as OTHER_JSON
+from syntype.collection.sources.label_studio import READER as LABEL_STUDIO
 from syntype.collection.sources.megadetector import READER as MEGADETECTOR
 from syntype.collection.sources.megadetector import overlay
 from syntype.collection.sources.tables import READER as TABLES
@@ -16,7 +20,7 @@ from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["READERS", "read_source", "recognise"]
 
-READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, OTHER_JSON, VIAME, TABLES, FOLDERS)
+READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, LABEL_STUDIO, OTHER_JSON, CVAT, VIAME, HUGGING_FACE, TABLES, FOLDERS)
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
 
@@ -47,7 +51,7 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
         InputError: the source is missing, damaged, of no known format, lacks a column, or has nothing to import.
         UnknownNameError: ``config.format`` is unknown.
     """
-    listing = recognise(source, config).read(source, config)
+    listing = read_hub(source, config) if is_hub_name(source) else recognise(source, config).read(source, config)
     if not listing.items:
         raise InputError("holds nothing to import", "Give a folder with one sub-folder a species, or a table with a row for each image.", file=source)
     return listing if config.boxes is None else overlay(listing, Path(config.boxes), config.min_confidence)
