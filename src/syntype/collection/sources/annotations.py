@@ -163,7 +163,7 @@ def author_splits(files: Sequence[Path], folder: Path, kind: str) -> list[tuple[
     """
     if len(files) == 1:
         return [(files[0], None)]
-    splits = [(path, split_in(path.stem) or split_in(path.parent.name)) for path in files]
+    splits = [(path, split_in(path.stem) or (parse_split(path.parent.name) if path.parent != folder else None)) for path in files]
     if any(split is None for _, split in splits):
         shown = ", ".join(str(path.relative_to(folder)) for path in files[:4]) + (", …" if len(files) > 4 else "")
         raise InputError(

@@ -81,13 +81,7 @@ def _rows(
         return []
     if name is None:
         return [Refused("", row, "names no image", "Export the task again, with the names of its images.")]
-    kept: list[tuple[Any, str]] = []
-    for child in shapes or tags:
-        species = species_name(as_text(child.get("label")) or "")
-        if not species or names_no_species(species):
-            left_out[species or "(empty)"] += 1
-        else:
-            kept.append((child, species))
+    kept = _named(shapes, left_out) or _named(tags, left_out)
     width, height = number(image.get("width")), number(image.get("height"))
     frame = (int(width), int(height)) if width and height and width >= 1 and height >= 1 else None
     task = tasks.get(image.get("task_id")) or (next(iter(tasks.values())) if len(tasks) == 1 else None)
@@ -104,6 +98,18 @@ def _rows(
             )
         )  # fmt: skip
     return result
+
+
+def _named(shapes: Sequence[Any], left_out: Counter[str]) -> list[tuple[Any, str]]:
+    """Shapes or tags with their species; those whose label names none are counted."""
+    kept = []
+    for child in shapes:
+        species = species_name(as_text(child.get("label")) or "")
+        if not species or names_no_species(species):
+            left_out[species or "(empty)"] += 1
+        else:
+            kept.append((child, species))
+    return kept
 
 
 def _box_of(child: Any) -> tuple[tuple[float, float, float, float] | None, str | None]:

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from syntype.collection.sources.annotations import as_text, group_photographs, split_in
-from syntype.collection.sources.base import Entry, Listing, Packed, Reader, Refused, SourceConfig
+from syntype.collection.sources.base import Entry, Listing, Packed, Reader, Refused, SourceConfig, parse_split
 from syntype.collection.sources.class_names import card_names, class_names, explode_objects, features_of, name_classes
 from syntype.collection.sources.finding import FileFinder
 from syntype.collection.sources.packed_tables import ArrowImages, ParquetImages, image_bytes
@@ -185,7 +185,7 @@ def _parquet_part(path: Path, source: Path, config: SourceConfig, card: Mapping[
         raise InputError(
             f"cannot be read as Parquet ({' '.join(str(error).split())[:120]})", "Copy it again from where it came.", file=path
         ) from None
-    split = split_in(path.stem) or (split_in(path.parent.name) if path.parent != source else None)
+    split = split_in(path.stem) or (parse_split(path.parent.name) if path.parent != source else None)
     features = features_of(schema.metadata)
     names = {**card, **class_names(features)}
     return _Part(path.name, _with_rows(frame, image), image, ParquetImages(path, image).cell, names, features, split, paths, path.parent)

@@ -140,7 +140,7 @@ def _results(task: Any, config: SourceConfig) -> list[tuple[str, str, Mapping[st
 
 def _whole_results(annotation: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     results = annotation.get("result")
-    found = []
+    found: list[tuple[str, str, Mapping[str, Any]]] = []
     for one in results if isinstance(results, list) else []:
         if isinstance(one, dict) and isinstance(one.get("value"), dict) and (one.get("type") in _BOXES or one.get("type") in ("choices", "taxonomy")):
             found.append((str(one.get("from_name")), str(one["type"]), one))
@@ -240,11 +240,11 @@ class _Export:
             values["licence"] = as_text(data.get(self.config.licence_column))
         kept = {key: value for key, value in values.items() if value is not None}
         url = name if name.startswith(("http://", "https://")) else None
-        group = as_text(data.get(self.config.group_column or "group"))
+        own_group = as_text(data.get(self.config.group_column or "group"))
         split = parse_split(as_text(data.get(self.config.split_column or "split")))
         return [
             Entry(
-                files[name], label.species, row, group=group, split=split, box=label.box, box_shares=label.box is not None, box_frame=label.frame,
+                files[name], label.species, row, group=own_group, split=split, box=label.box, box_shares=label.box is not None, box_frame=label.frame,
                 note=label.note, values={**kept, "source_url": url} if url else kept, original_name=shown,
                 url=url if url and not files[name].is_file() else None,
             )

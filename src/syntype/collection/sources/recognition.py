@@ -16,11 +16,13 @@ from syntype.collection.sources.megadetector import READER as MEGADETECTOR
 from syntype.collection.sources.megadetector import overlay
 from syntype.collection.sources.tables import READER as TABLES
 from syntype.collection.sources.viame import READER as VIAME
+from syntype.collection.sources.voc import READER as VOC
+from syntype.collection.sources.yolo import READER as YOLO
 from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["READERS", "read_source", "recognise"]
 
-READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, LABEL_STUDIO, OTHER_JSON, CVAT, VIAME, HUGGING_FACE, TABLES, FOLDERS)
+READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, LABEL_STUDIO, OTHER_JSON, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
 
