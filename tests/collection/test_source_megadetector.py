@@ -89,7 +89,8 @@ def test_boxes_of_the_source_are_kept_and_several_labels_get_none(tmp_path: Path
 def test_failures_and_images_without_a_record_are_told(tmp_path: Path) -> None:
     source = photographs(tmp_path / "in")
     boxes = write_boxes(
-        tmp_path / "md.json", [{"file": "Vulpes_vulpes/a1.png", "failure": "image access", "detections": None}, {"file": "Meles_meles/b1.png", "detections": []}]
+        tmp_path / "md.json",
+        [{"file": "Vulpes_vulpes/a1.png", "failure": "image access", "detections": None}, {"file": "Meles_meles/b1.png", "detections": []}],
     )
     text = said(source, boxes=str(boxes))
     assert "1 image that MegaDetector could not read" in text and "1 image without a record" in text
@@ -129,11 +130,13 @@ def test_a_detector_with_classes_of_its_own(tmp_path: Path) -> None:
 
 def test_boxes_alone_are_no_source(tmp_path: Path) -> None:
     boxes = write_boxes(tmp_path / "md.json", [])
-    with pytest.raises(InputError, match="says no species.*--boxes md.json"):
+    with pytest.raises(InputError, match=r"says no species.*--boxes md.json"):
         read_source(boxes, SourceConfig())
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"images": 3, "detection_categories": {}}', '{"images": [], "annotations": [], "categories": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"images": 3, "detection_categories": {}}', '{"images": [], "annotations": [], "categories": []}']
+)
 def test_a_file_that_is_none_of_megadetector_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "md.json").write_text(text)
     with pytest.raises(InputError, match=r"md\.json: (is not|cannot)"):

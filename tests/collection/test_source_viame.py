@@ -52,7 +52,7 @@ def test_the_file_itself_and_images_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("identifier", ["dive.mp4", "00:00:01.200000", "", "GOPRO.MOV"])
 def test_frames_of_a_film_are_told(tmp_path: Path, identifier: str) -> None:
     source = tracks(tmp_path / "in", [f"0,{identifier},{n},4,8,16,20,1,0,Naso lituratus,1" for n in range(3)])
-    with pytest.raises(InputError, match="frames of a film.*Extract the frames"):
+    with pytest.raises(InputError, match=r"frames of a film.*Extract the frames"):
         read_source(source, SourceConfig())
     mixed = tracks(tmp_path / "mixed", [*ROWS, f"0,{identifier},2,4,8,16,20,1,0,Naso lituratus,1"])
     imported(mixed, tmp_path / "out")

@@ -174,11 +174,11 @@ def _parquet_part(path: Path, source: Path, config: SourceConfig, card: Mapping[
         schema = pq.read_schema(path)
         image = _require_image(path, schema, config)
         others = [field.name for field in schema if field.name != image and _is_readable(field.type)]
-        table = pq.read_table(path, columns=others) if others else None
+        table = pq.ParquetFile(path).read(columns=others) if others else None
         num_rows = pq.read_metadata(path).num_rows
         paths: list[str | None] = [None] * num_rows
         if _is_struct_with(schema, image, "path"):
-            column = pq.read_table(path, columns=[f"{image}.path"]).column(0)
+            column = pq.ParquetFile(path).read(columns=[f"{image}.path"]).column(0)  # of the two only the path is read
             paths = [cell.get("path") if isinstance(cell, dict) else None for cell in column.to_pylist()]
         frame = table.to_pandas() if table is not None else pd.DataFrame(index=range(num_rows))
     except (OSError, ValueError) as error:
@@ -293,6 +293,8 @@ def _items(part: _Part, config: SourceConfig, split: str | None, several: bool) 
     listed = list_rows(table, FileFinder(Path()), config.model_copy(update=given), split)
     images: dict[int, Packed] = {}
     items = [_packed(part, item, int(frame[part.image].iloc[(item.row or 1) - 1]), part.name if several else None, images) for item in listed]
+    if split is not None:
+        items = [replace(item, split=split) if isinstance(item, Entry) else item for item in items]
     return (group_photographs(items)[0] if exploded is not None else items), notes
 
 
