@@ -10,6 +10,7 @@ from typing import Any
 
 from syntype.collection.columns import SPLITS
 from syntype.collection.sources import Entry, Listing, Packed, SourceConfig, read_source
+from syntype.collection.sources.image_files import is_there
 
 __all__ = ["Preview", "preview", "preview_listing"]
 
@@ -76,7 +77,7 @@ def preview(source: Path | str, config: SourceConfig) -> Preview:
 def preview_listing(listing: Listing) -> Preview:
     """The preview of a listing."""
     entries = listing.entries
-    missing = [entry for entry in entries if not isinstance(entry.image, Packed) and not entry.image.is_file()]
+    missing = [entry for entry in entries if not isinstance(entry.image, Packed) and not is_there(entry.image)]
     known = {"licence", "rights_holder", "source_url", "terms", "origin", "image_id"}
     splits = Counter(entry.split for entry in entries if entry.split)
     return Preview(

@@ -22,7 +22,7 @@ from syntype.collection.sources.annotations import (
     size_box,
 )
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
-from syntype.collection.sources.image_files import find_images, folders_of_images
+from syntype.collection.sources.image_files import find_images, folders_of_images, is_there
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json
 from syntype.errors import InputError
 
@@ -190,7 +190,7 @@ class _File:
             note="; ".join(notes) or None,
             values={key: value for key, value in values.items() if value is not None},
             original_name=name.replace("\\", "/"),
-            url=url if url and not file.is_file() else None,
+            url=url if url and not is_there(file) else None,
         )  # fmt: skip
 
     def _label(self, one: Mapping[str, Any]) -> str | None:

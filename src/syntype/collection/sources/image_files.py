@@ -11,7 +11,7 @@ from pathlib import Path
 from syntype.collection.sources.base import SourceConfig
 from syntype.collection.sources.finding import FileFinder
 
-__all__ = ["find_images", "folders_of_images", "parts_of"]
+__all__ = ["find_images", "folders_of_images", "is_there", "parts_of"]
 
 _MOST_FILES = 5_000_000
 
@@ -46,7 +46,7 @@ def find_images(names: Iterable[str], folders: Sequence[Path]) -> dict[str, Path
     missing: list[str] = []
     for name in dict.fromkeys(names):
         paths = (finder.find(name) for finder in finders)
-        path = next((path for path in paths if _is_file(path)), None)
+        path = next((path for path in paths if is_there(path)), None)
         if path is None:
             missing.append(name)
         else:
@@ -91,7 +91,8 @@ def _is_end(short: tuple[str, ...], long: tuple[str, ...]) -> bool:
     return len(short) <= len(long) and long[len(long) - len(short) :] == short
 
 
-def _is_file(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether a path is that of a file. Names from other programs may be ones that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name of more than 255 bytes, or with a null character

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from syntype.collection.sources.annotations import as_text, further_values, group_photographs, left_out_note, names_no_species, number, plural
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
-from syntype.collection.sources.image_files import find_images, folders_of_images
+from syntype.collection.sources.image_files import find_images, folders_of_images, is_there
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json
 from syntype.errors import InputError
 
@@ -178,13 +178,13 @@ def _files_of(names: Any, folders: Sequence[Path]) -> dict[str, Path]:
     plain = {name: _path_of(name) for name in dict.fromkeys(names)}
     files = find_images(plain.values(), folders)
     result = {name: files[path] for name, path in plain.items()}
-    bare = {name: _UPLOADED.sub("", path.rpartition("/")[2]) for name, path in plain.items() if not result[name].is_file()}
+    bare = {name: _UPLOADED.sub("", path.rpartition("/")[2]) for name, path in plain.items() if not is_there(result[name])}
     counts = Counter(bare.values())
     second = find_images([stem for stem, count in counts.items() if count == 1 and stem], folders)
-    taken = {path for path in result.values() if path.is_file()}
+    taken = {path for path in result.values() if is_there(path)}
     for name, stem in bare.items():
         path = second.get(stem)
-        if path is not None and path.is_file() and path not in taken:
+        if path is not None and is_there(path) and path not in taken:
             result[name] = path
     return result
 
@@ -246,7 +246,7 @@ class _Export:
             Entry(
                 files[name], label.species, row, group=own_group, split=split, box=label.box, box_shares=label.box is not None, box_frame=label.frame,
                 note=label.note, values={**kept, "source_url": url} if url else kept, original_name=shown,
-                url=url if url and not files[name].is_file() else None,
+                url=url if url and not is_there(files[name]) else None,
             )
             for label in labels
         ]  # fmt: skip

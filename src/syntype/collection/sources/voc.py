@@ -13,7 +13,7 @@ from typing import Any
 
 from syntype.collection.sources.annotations import as_text, group_photographs, left_out_note, names_no_species, number, plural
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
-from syntype.collection.sources.image_files import find_images
+from syntype.collection.sources.image_files import find_images, is_there
 from syntype.collection.sources.xml_files import head_of, load_xml
 from syntype.errors import InputError
 
@@ -131,9 +131,9 @@ def _image_of(path: Path, name: str | None, root: Path, config: SourceConfig) ->
     places = [Path(config.images)] if config.images is not None else [path.parent, *(path.parent.parent / name for name in _IMAGE_FOLDERS), root]
     places = [place for place in places if place.is_dir()] or [path.parent]
     alike = [place / f"{path.stem}{ending}" for place in places for ending in (*_ENDINGS, *(ending.upper() for ending in _ENDINGS))]
-    own = next((candidate for candidate in alike if candidate.is_file()), None)
+    own = next((candidate for candidate in alike if is_there(candidate)), None)
     base = name.replace("\\", "/").rpartition("/")[2] if name else None
-    named = next((file for place in places if base and (file := find_images([base], [place])[base]).is_file()), None)
+    named = next((file for place in places if base and is_there(file := find_images([base], [place])[base])), None)
     if named is not None and own is not None and named.stem != own.stem:
         hint = f"It names {named.name}, and {own.name} is there too: correct <filename>, or rename the file."
         return Refused(str(path), None, "names another image than the one it is called after", hint)

@@ -114,10 +114,17 @@ def _places(content: Mapping[str, Any], path: Path) -> list[tuple[Path, str | No
             if text is not None:
                 plain = text.replace("\\", "/")
                 tries = [folder / name for folder in bases for name in (plain, plain.removeprefix("../"))]  # Roboflow writes one step up too many
-                places.append((next((place for place in tries if place.exists()), tries[0]), split))
+                places.append((next((place for place in tries if _exists(place)), tries[0]), split))
     if not places:
         raise InputError("names no folders of images", "Give train, val and test.", file=path)
     return places
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except (OSError, ValueError):  # a name of more than 255 bytes, or with a null character
+        return False
 
 
 def _images_in(place: Path) -> list[Path]:
@@ -150,7 +157,7 @@ def _rows(
     file = _label_file(image)
     try:
         lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines() if file.is_file() else []
-    except OSError:
+    except (OSError, ValueError):
         return [Refused(str(file), None, "cannot be read", "Check its permissions.")], True
     name = image.relative_to(root).as_posix() if image.is_relative_to(root) else image.name
     rows: list[Entry | Refused] = []
