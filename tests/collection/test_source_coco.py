@@ -222,6 +222,29 @@ def test_the_same_file_name_of_two_cameras_is_never_mistaken(tmp_path: Path) -> 
     assert [Path(str(entry.image)).is_file() for entry in entries] == [False, True]
 
 
+@pytest.mark.parametrize("name", ["../secret.png", "sub/../../secret.png", "ABSOLUTE", "..\\secret.png"])
+def test_a_file_outside_the_source_is_never_taken(tmp_path: Path, name: str) -> None:
+    secret = marked(tmp_path / "secret.png")
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    images = [{"id": 1, "file_name": str(secret) if name == "ABSOLUTE" else name}]
+    source = write_json(tmp_path / "in" / "coco.json", coco(images, [{"id": 1, "image_id": 1, "category_id": 1}]))
+    (entry,) = read_source(source, SourceConfig()).entries
+    assert isinstance(entry.image, Path) and entry.image.is_relative_to(tmp_path / "in") and not entry.image.exists()
+    (entry,) = read_source(source, SourceConfig(images=str(tmp_path))).entries  # unless the user says where images are
+    assert entry.image == secret or name.startswith("sub") or ".." in name
+
+
+def test_two_species_in_one_photograph_are_no_contradiction_where_boxes_tell_them_apart(tmp_path: Path) -> None:
+    from syntype.collection.inspection import inspect
+
+    source = two_animals(tmp_path / "in")
+    assert not any("under two species" in problem for problem in inspect(imported(source, tmp_path / "out").collection).problems)
+    content = json.loads(source.read_text())
+    content["annotations"][1]["bbox"] = content["annotations"][0]["bbox"]
+    wrong = imported(write_json(source, content), tmp_path / "wrong").collection
+    assert any("1 pictures are listed under two species" in problem for problem in inspect(wrong).problems)
+
+
 def test_twenty_thousand_images_without_annotations_take_no_time_and_are_told_in_one_line(tmp_path: Path) -> None:
     content = json.loads(two_animals(tmp_path).read_text())
     content["images"] += [{"id": f"x{n}", "file_name": f"far/away/x{n:06d}.jpg", "width": 2048, "height": 1536} for n in range(20_000)]

@@ -70,6 +70,8 @@ def plural(count: int, noun: str) -> str:
 
 def as_text(value: Any) -> str | None:
     """A value of JSON as text without spaces at the ends; None if it is missing or empty. Whole numbers have no decimal point."""
+    if type(value) is int:
+        return str(value)
     if value is None:
         return None
     if isinstance(value, bool):
@@ -81,7 +83,10 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, (dict, list)):
         text = json.dumps(value, ensure_ascii=False, default=str)
         return text if value and len(text) <= _LONGEST_VALUE else None
-    return "".join(char for char in str(value) if not 0xD800 <= ord(char) < 0xE000).strip() or None
+    text = str(value)
+    if not text.isascii():  # halves of characters, as JSON may have them, cannot be written to a table
+        text = text.encode("utf-8", errors="ignore").decode("utf-8")
+    return text.strip() or None
 
 
 def number(value: Any) -> float | None:

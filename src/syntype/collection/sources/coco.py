@@ -81,7 +81,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         for path, split in files:
             content = load_json_source(path)
             table = path.name if len(files) > 1 else None
-            found, remarks = _File(path, content, config, split, table).read()
+            found, remarks = _File(path, source, content, config, split, table).read()
             items += found
             notes += [f"{table}: {remark}" if table else remark for remark in remarks]
             camera_trap |= any(isinstance(image, dict) and "seq_id" in image for image in content["images"][:100])
@@ -99,10 +99,10 @@ def _read(source: Path, config: SourceConfig) -> Listing:
 class _File:
     """One COCO file."""
 
-    def __init__(self, path: Path, content: Any, config: SourceConfig, split: str | None, table: str | None) -> None:
+    def __init__(self, path: Path, source: Path, content: Any, config: SourceConfig, split: str | None, table: str | None) -> None:
         if not _is_coco(content):
             raise InputError("is not COCO JSON", "It needs the lists images, annotations and categories.", file=path)
-        self.path, self.config, self.split, self.table = path, config, split, table
+        self.path, self.source, self.config, self.split, self.table = path, source, config, split, table
         self.images = self._by_id(content["images"], "image", "file_name")
         self.categories = self._by_id(content["categories"], "category", "name")
         self.annotations: Sequence[Any] = content["annotations"]
@@ -115,7 +115,7 @@ class _File:
         """The annotations as items, and notes."""
         used = {_key(item.get("image_id")) for item in self.annotations if isinstance(item, dict)}
         names = {key: name for key, image in self.images.items() if key in used and (name := as_text(image.get("file_name")))}
-        folders = folders_of_images(self.path.parent, self.config, self._folder_names())
+        folders = folders_of_images(self.path, self.source, self.config, self._folder_names())
         files = find_images(names.values(), folders)
         seen: dict[tuple[Any, ...], int] = {}
         items = [item for row, one in enumerate(self.annotations, 1) if (item := self._item(row, one, names, files, seen)) is not None]
@@ -126,8 +126,10 @@ class _File:
         bare = sum(key not in used for key in self.images)
         if bare:
             notes.append(f"{plural(bare, 'image')} without an annotation: not imported")
-        empty = {_key(item.get("image_id")) for item in self.annotations if isinstance(item, dict) and self._label(item) in self.left_out}
-        both = sum(isinstance(item, Entry) and item.values.get("source_image_id") in empty for item in items) if empty else 0
+        both = 0
+        if self.left_out:
+            empty = {_key(item.get("image_id")) for item in self.annotations if isinstance(item, dict) and self._label(item) in self.left_out}
+            both = sum(isinstance(item, Entry) and item.values.get("source_image_id") in empty for item in items)
         if both:
             notes.append(f"{plural(both, 'annotation')} of a species on images that are labelled as empty or human too: kept")
         return notes
@@ -246,7 +248,7 @@ class _File:
 
 def _key(value: Any) -> str | None:
     """An id as text: 7, 7.0 and "7" are the same."""
-    return None if isinstance(value, (bool, dict, list)) else as_text(value)
+    return str(value) if type(value) is int else None if isinstance(value, (bool, dict, list)) else as_text(value)
 
 
 def _shown(value: str | None) -> str:

@@ -44,7 +44,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         raise InputError("is an export of a film ('CVAT for video')", "Export the task as 'CVAT for images 1.1', with its images.", file=path)
     tasks = {one.findtext("id"): one.findtext("name") for one in root.iter("task")}
     names = {row: name for row, image in enumerate(images, 1) if (name := as_text(image.get("name")))}
-    files = find_images(names.values(), folders_of_images(path.parent, config))
+    files = find_images(names.values(), folders_of_images(path, source, config))
     left_out: Counter[str] = Counter()
     items: list[Entry | Refused] = []
     bare = 0

@@ -77,7 +77,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     tasks = _tasks(content)
     reader = _Export(config, _question(source, tasks, config))
     names = {row: name for row, group in tasks for name in [_name_in(group[0], config)] if name is not None}
-    files = _files_of(names.values(), folders_of_images(source.parent, config, ("media", "upload")))
+    files = _files_of(names.values(), folders_of_images(source, source, config, ("media", "upload")))
     items: list[Entry | Refused] = []
     for row, group in tasks:
         items += reader.items(row, group, names.get(row), files)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from syntype.errors import InputError
+from syntype.files import inside
 
 __all__ = ["ArrowImages", "ParquetImages", "image_bytes"]
 
@@ -102,5 +103,5 @@ def image_bytes(cell: Callable[[int], Any], row: int, folder: Path) -> bytes:
         return bytes(data)
     path = value.get("path") if isinstance(value, dict) else None
     if isinstance(path, str) and path:
-        return read_bytes(folder / path)
+        return read_bytes(inside(folder, path))
     raise InputError("holds no image", "Remove the row, or export the data set with its images.")

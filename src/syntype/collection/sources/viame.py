@@ -100,7 +100,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     refused += [Refused(row.cells[1], row.line, "is a frame of a film, not an image file", hint) for row in films]
     film_lines = {row.line for row in films}
     rows = [row for row in rows if row.line not in film_lines]
-    files = find_images((row.cells[1] for row in rows), folders_of_images(path.parent, config))
+    files = find_images((row.cells[1] for row in rows), folders_of_images(path, source, config))
     items: list[Entry | Refused] = list(refused)
     left_out: Counter[str] = Counter()
     seen: dict[tuple[str, ...], int] = {}

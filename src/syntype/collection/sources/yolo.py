@@ -15,6 +15,7 @@ import yaml
 
 from syntype.collection.sources.annotations import as_text, group_photographs, left_out_note, names_no_species, number, plural
 from syntype.collection.sources.base import SIDECARS, Entry, Listing, Reader, Refused, SourceConfig, species_name
+from syntype.collection.sources.image_files import find_images
 from syntype.errors import InputError
 
 __all__ = ["READER"]
@@ -104,20 +105,24 @@ def _names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
 def _places(content: Mapping[str, Any], path: Path) -> list[tuple[Path, str | None]]:
     """Folders, or lists of images, with their split."""
     start = path.parent
-    base = as_text(content.get("path"))
-    bases = [start / base, start] if base else [start]
+    base = (as_text(content.get("path")) or "").replace("\\", "/")
     places: list[tuple[Path, str | None]] = []
     for key, split in _SPLIT_KEYS.items():
         given = content.get(key)
         for one in given if isinstance(given, list) else [given]:
             text = as_text(one) if isinstance(one, str) else None
             if text is not None:
-                plain = text.replace("\\", "/")
-                tries = [folder / name for folder in bases for name in (plain, plain.removeprefix("../"))]  # Roboflow writes one step up too many
-                places.append((next((place for place in tries if _exists(place)), tries[0]), split))
+                places.append((_place(start, base, text.replace("\\", "/")), split))
     if not places:
         raise InputError("names no folders of images", "Give train, val and test.", file=path)
     return places
+
+
+def _place(start: Path, base: str, name: str) -> Path:
+    """The folder or list of a split. Paths of another computer, and those that Roboflow writes one step too high, are found by their end."""
+    parts = [part for part in f"{base}/{name}".split("/") if part not in ("", ".", "..")]
+    tries = [start.joinpath(*parts[number:]) for number in range(len(parts))]
+    return next((place for place in tries if _exists(place)), start / Path(*parts))
 
 
 def _exists(place: Path) -> bool:
@@ -134,7 +139,7 @@ def _images_in(place: Path) -> list[Path]:
             return [path for path in files if not path.name.startswith(".") and path.suffix.lower() not in SIDECARS and "labels" not in path.parts]
         if place.suffix.lower() == ".txt":
             lines = [line.strip() for line in place.read_text(encoding="utf-8", errors="replace").splitlines()]
-            return [place.parent / line for line in lines if line]
+            return list(find_images([line for line in lines if line], [place.parent]).values())
     except (OSError, ValueError):
         pass
     return []
