@@ -183,6 +183,31 @@ def test_a_box_that_is_none_is_told_and_the_row_kept(tmp_path: Path, bbox: Any) 
     assert len(table) == 3 and table["box"].isna()[2] and "box not used" in table["note"][2]
 
 
+def test_boxes_that_can_only_be_corners_are_never_cut_as_sizes(tmp_path: Path) -> None:
+    content = json.loads(two_animals(tmp_path / "in").read_text())
+    for one, box in zip(content["annotations"], ([4, 8, 16, 20], [40, 30, 52, 42], [20, 6, 32, 18]), strict=True):
+        one["bbox"] = box
+    source = write_json(tmp_path / "in" / "coco.json", content)
+    with pytest.raises(InputError, match=r"leave their images as left, top, width, height \(1 of 3\).*--box-format corners"):
+        read_source(source, SourceConfig())
+    assert shown_colours(imported(source, tmp_path / "out", box_format="corners").collection) == ["red", "blue", "green"]
+
+
+def test_boxes_in_shares_are_told_and_not_used(tmp_path: Path) -> None:
+    content = json.loads(two_animals(tmp_path / "in").read_text())
+    content["annotations"][2]["bbox"] = [0.3, 0.2, 0.2, 0.3]
+    table = imported(write_json(tmp_path / "in" / "coco.json", content), tmp_path / "out").collection.table
+    assert table["box"].isna().tolist() == [False, False, True] and "in pixels" in table["note"][2]
+
+
+def test_one_split_for_all_is_no_split(tmp_path: Path) -> None:
+    content = json.loads(two_animals(tmp_path / "in").read_text())
+    for image in content["images"]:
+        image["split"] = "train"
+    source = write_json(tmp_path / "in" / "coco.json", content)
+    assert {entry.split for entry in read_source(source, SourceConfig()).entries} == {None} and "splits are drawn" in said(source)
+
+
 def test_an_outline_stands_for_a_box_that_is_not_given_and_crowds_are_told(tmp_path: Path) -> None:
     content = json.loads(two_animals(tmp_path / "in").read_text())
     del content["annotations"][2]["bbox"]

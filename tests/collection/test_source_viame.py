@@ -88,3 +88,9 @@ def test_other_tables_of_numbers_are_not_taken_for_viame(tmp_path: Path) -> None
     (tmp_path / "mot.csv").write_text("1,2,3,4,5,6,0.9,-1,-1,-1\n1,3,3,4,5,6,0.9,-1,-1,-1\n")
     (tmp_path / "table.csv").write_text("file_name,species,a,b,c,d,e,f,g,h,i\na.jpg,Naso,1,2,3,4,5,6,7,8,9\n")
     assert {recognise(tmp_path / name, SourceConfig()).name for name in ("mot.csv", "table.csv")} == {"table"}
+
+
+@pytest.mark.parametrize("given", [{"species_column": "species"}, {"group_column": "x"}, {"splits": {"train": "a.csv"}}])
+def test_options_that_the_format_has_no_use_for_are_refused(tmp_path: Path, given: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"VIAME CSV, which has no .*Leave --"):
+        read_source(tracks(tmp_path / "in"), SourceConfig.parse(given))

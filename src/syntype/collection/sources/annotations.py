@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from syntype.collection.columns import COLUMNS
-from syntype.collection.sources.base import Entry, Refused, parse_split
+from syntype.collection.sources.base import Entry, Refused, SourceConfig, parse_split
 from syntype.errors import InputError
 
 __all__ = [
     "as_text",
     "author_splits",
+    "corner_box",
     "further_values",
     "group_photographs",
+    "keep_splits",
     "left_out_note",
     "names_no_species",
     "number",
     "plural",
+    "refuse_options",
     "size_box",
     "split_in",
 ]
@@ -111,6 +114,16 @@ def size_box(values: Any) -> tuple[float, float, float, float] | None:
     return (left, top, left + width, top + height) if width > 0 and height > 0 else None
 
 
+def corner_box(values: Any) -> tuple[float, float, float, float] | None:
+    """The same of a list of left, top, right, bottom."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 4:
+        return None
+    left, top, right, bottom = (number(value) for value in values)
+    if left is None or top is None or right is None or bottom is None:
+        return None
+    return (left, top, right, bottom) if right > left and bottom > top else None
+
+
 def further_values(values: Mapping[str, Any], without: Iterable[str] = ()) -> dict[str, str]:
     """Values of the source under the names they get in a collection. Names that Syntype fills in itself become ``source_NAME``."""
     left_out = {*without, *_DROPPED}
@@ -146,6 +159,36 @@ def group_photographs(items: Sequence[Entry | Refused]) -> tuple[list[Entry | Re
         else:
             result.append(item)
     return result, len(several)
+
+
+def keep_splits(items: Sequence[Entry | Refused]) -> tuple[list[Entry | Refused], list[str]]:
+    """The items with the author's splits, and a sentence on them. If all are of one split, that is no split, and theirs are drawn."""
+    splits = {item.split for item in items if isinstance(item, Entry)}
+    if splits <= {None}:
+        return list(items), []
+    if len(splits) > 1:
+        return list(items), ["the splits are the author's"]
+    note = f"all images are of the split {next(iter(splits))!r}, so splits are drawn"
+    return [replace(item, split=None) if isinstance(item, Entry) else item for item in items], [note]
+
+
+def refuse_options(config: SourceConfig, path: Path, kind: str, *allowed: str) -> None:
+    """Refuse names of columns and tables of splits, which a format that has no columns would pass over without a word.
+
+    Args:
+        config: the settings.
+        path: for the message.
+        kind: the format, for the message ("VIAME CSV").
+        allowed: columns that the format does have ("group").
+
+    Raises:
+        InputError: one was given.
+    """
+    for name in ("file", "species", "group", "split", "licence", "box"):
+        if name not in allowed and getattr(config, f"{name}_column") is not None:
+            raise InputError(f"is {kind}, which has no column to choose for the {name}", f"Leave --{name}-column out.", file=path)
+    if config.splits and "splits" not in allowed:
+        raise InputError(f"is {kind}, which has no tables of splits", "Leave --split out.", file=path)
 
 
 def split_in(name: str) -> str | None:

@@ -13,12 +13,15 @@ from typing import Any
 from syntype.collection.sources.annotations import (
     as_text,
     author_splits,
+    corner_box,
     further_values,
     group_photographs,
+    keep_splits,
     left_out_note,
     names_no_species,
     number,
     plural,
+    refuse_options,
     size_box,
 )
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
@@ -73,8 +76,6 @@ def _read(source: Path, config: SourceConfig) -> Listing:
             files = [(source, None)]
         else:
             files = author_splits(_files_in(source), source, "COCO files")
-            if len({split for _, split in files}) == 1:  # all of one split: no split at all
-                files = [(path, None) for path, _ in files]
         items: list[Entry | Refused] = []
         notes: list[str] = []
         camera_trap = False
@@ -90,8 +91,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     items, num_several = group_photographs(items)
     if num_several:
         notes.append(f"{plural(num_several, 'photograph')} with several annotations: a row for each, in one group")
-    if any(isinstance(item, Entry) and item.split for item in items):
-        notes.append("the splits are the author's")
+    items, remarks = keep_splits(items)
+    notes += remarks
     title = "COCO-CameraTraps JSON" if camera_trap else "COCO JSON"
     return Listing(f"{title}: a row an annotation", items, notes=notes, origins=[str(source)])
 
@@ -109,7 +110,10 @@ class _File:
         licences = content.get("licenses")
         self.licences = self._by_id(licences if isinstance(licences, list) else [], "licence", "name")
         self.left_out: Counter[str] = Counter()
+        refuse_options(config, path, "COCO JSON", "species", "group", "split", "licence", "splits")
         self._check_columns()
+        if config.box_format is None:
+            self._check_boxes()
 
     def read(self) -> tuple[list[Entry | Refused], list[str]]:
         """The annotations as items, and notes."""
@@ -164,12 +168,16 @@ class _File:
     def _entry(
         self, row: int, one: Mapping[str, Any], image: Mapping[str, Any], category: Mapping[str, Any], species: str, name: str, file: Path
     ) -> Entry:
-        box, notes = _box_of(one), []
+        box, notes = _box_of(one, self.config.box_format == "corners"), []
+        if box is not None and max(box) <= 1:
+            box = None
         if box is None and one.get("bbox"):
-            notes.append(f"box not used: {str(one['bbox'])[:60]} is not left, top, width, height with an area")
+            shape = "left, top, right, bottom" if self.config.box_format == "corners" else "left, top, width, height"
+            notes.append(f"box not used: {str(one['bbox'])[:60]} is not {shape} in pixels, with an area")
         if one.get("iscrowd") == 1:
             notes.append("the box is around several animals (iscrowd)")
-        url = next((text for key in ("coco_url", "flickr_url", "url") if (text := as_text(image.get(key))) and text.startswith("http")), None)
+        addresses = (as_text(image.get(key)) for key in ("coco_url", "flickr_url", "url", "file_name"))
+        url = next((text for text in addresses if text and text.startswith(("http://", "https://"))), None)
         taxonomy = {key: text for key in _TAXONOMY if (text := as_text(category.get(key))) and text.casefold() not in ("none", species.casefold())}
         values: dict[str, str | None] = {
             **further_values(image, (*_IMAGE_KEYS, "coco_url", "flickr_url", "url")),
@@ -223,9 +231,24 @@ class _File:
             if name is not None and not any(isinstance(row, dict) and name in row for row in rows):
                 known = ", ".join(sorted({str(key)[:30] for row in rows[:100] if isinstance(row, dict) for key in row})[:20])
                 raise InputError(f"has no key {name!r}; there are: {known}", f"Give one of these with --{option}-column.", file=self.path)
-        for given, option in ((self.config.file_column, "file"), (self.config.box_column, "box")):
-            if given is not None:
-                raise InputError("is COCO JSON, which says itself where files and boxes are", f"Leave --{option}-column out.", file=self.path)
+
+    def _check_boxes(self) -> None:
+        """Boxes that leave their images as left, top, width, height, and fit as left, top, right, bottom, would be cut wrongly."""
+        leaving = fitting = total = 0
+        for one in self.annotations:
+            frame = _size_of(self.images.get(_key(one.get("image_id")) or "", {})) if isinstance(one, dict) else None
+            corners = size_box(one["bbox"]) if frame is not None and one.get("bbox") else None
+            if corners is not None and frame is not None:
+                left, top, right, bottom = corners
+                total += 1
+                leaving += right > frame[0] + 2 or bottom > frame[1] + 2
+                fitting += 2 * left < right <= left + frame[0] + 2 and 2 * top < bottom <= top + frame[1] + 2
+        if leaving > total / 10 and fitting == total:
+            raise InputError(
+                f"has boxes that leave their images as left, top, width, height ({leaving:,} of {total:,}), and fit as left, top, right, bottom",
+                "Give --box-format corners if that is what they are, or --box-format size to read them as COCO prescribes.",
+                file=self.path,
+            )
 
     def _by_id(self, rows: Sequence[Any], kind: str, key: str) -> dict[str, Mapping[str, Any]]:
         """Rows by id. An id that two different rows have would give annotations to the wrong one of them."""
@@ -260,10 +283,10 @@ def _size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(width), int(height)) if width and height and width >= 1 and height >= 1 else None
 
 
-def _box_of(one: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+def _box_of(one: Mapping[str, Any], corners: bool = False) -> tuple[float, float, float, float] | None:
     """The box of an annotation, or that around its outline."""
     if one.get("bbox"):
-        return size_box(one["bbox"])
+        return corner_box(one["bbox"]) if corners else size_box(one["bbox"])
     outline = one.get("segmentation")
     if not isinstance(outline, list) or not outline or not all(isinstance(part, list) and len(part) >= 6 for part in outline):
         return None

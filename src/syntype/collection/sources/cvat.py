@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from syntype.collection.sources.annotations import as_text, group_photographs, left_out_note, names_no_species, number, plural
+from syntype.collection.sources.annotations import (
+    as_text,
+    group_photographs,
+    keep_splits,
+    left_out_note,
+    names_no_species,
+    number,
+    plural,
+    refuse_options,
+)
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
 from syntype.collection.sources.image_files import find_images, folders_of_images
 from syntype.collection.sources.xml_files import head_of, load_xml
@@ -39,6 +48,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     root = load_xml(path) if path is not None else None
     if path is None or root is None or root.tag != "annotations":
         raise InputError("is not a CVAT export", "Export the task as 'CVAT for images 1.1'.", file=source)
+    refuse_options(config, path, "a CVAT export")
     images = root.findall("image")
     if not images and root.find("track") is not None:
         raise InputError("is an export of a film ('CVAT for video')", "Export the task as 'CVAT for images 1.1', with its images.", file=path)
@@ -53,12 +63,11 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         bare += not found and not any(child.get("label") for child in image)
         items += found
     items, _ = group_photographs(items)
-    splits = {item.split for item in items if isinstance(item, Entry)}
+    items, remarks = keep_splits(items)
     notes = left_out_note(left_out)
     if bare:
         notes.append(f"{plural(bare, 'image')} without a label: not imported")
-    if splits - {None}:
-        notes.append("the splits are the author's (subsets of the project)")
+    notes += remarks
     return Listing("CVAT export", items, notes=notes, origins=[_origin(source, tasks)])
 
 

@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from syntype.collection.sources.annotations import as_text, further_values, group_photographs, left_out_note, names_no_species, number, plural
+from syntype.collection.sources.annotations import (
+    as_text,
+    further_values,
+    group_photographs,
+    keep_splits,
+    left_out_note,
+    names_no_species,
+    number,
+    plural,
+    refuse_options,
+)
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
 from syntype.collection.sources.image_files import find_images, folders_of_images, is_there
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json
@@ -74,6 +84,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
             raise InputError("is not a Label Studio export", "Export the project as JSON.", file=source)
     finally:
         forget()
+    refuse_options(config, source, "a Label Studio export", "file", "species", "group", "split", "licence")
     tasks = _tasks(content)
     reader = _Export(config, _question(source, tasks, config))
     names = {row: name for row, group in tasks for name in [_name_in(group[0], config)] if name is not None}
@@ -82,7 +93,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     for row, group in tasks:
         items += reader.items(row, group, names.get(row), files)
     items, _ = group_photographs(items)
-    return Listing("Label Studio export", items, notes=reader.notes(), origins=[str(source)])
+    items, remarks = keep_splits(items)
+    return Listing("Label Studio export", items, notes=[*reader.notes(), *remarks], origins=[str(source)])
 
 
 def _tasks(content: Sequence[Any]) -> list[tuple[int, list[Any]]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from syntype.collection.sources.annotations import as_text, group_photographs, names_no_species, number, plural, size_box
+from syntype.collection.sources.annotations import as_text, corner_box, group_photographs, names_no_species, number, plural, size_box
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig
 from syntype.collection.sources.image_files import parts_of
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json
@@ -163,11 +163,7 @@ def _detection(one: Any, animals: frozenset[str], shares: bool) -> _Detection | 
     values = one.get("bbox")
     if confidence is None or not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 4:
         return None
-    if shares:
-        box = size_box(values)
-    else:
-        corners = [number(value) for value in values]
-        box = size_box([corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1]]) if None not in corners else None  # type: ignore[operator]
+    box = size_box(values) if shares else corner_box(values)
     return None if box is None else _Detection(box, confidence, shares)
 
 
@@ -220,9 +216,8 @@ def _lay(entries: Sequence[Entry], image: _Image | None, counts: Counter[str]) -
         return list(entries)
     animals = image.animals
     if not animals:
-        whole = [entry for entry in entries if entry.values.get("sequence_level_annotation") == "true" and entry.box is None]
-        counts["none"] += 1
-        counts["sequence"] += len(whole)
+        whole = [entry for entry in bare if entry.values.get("sequence_level_annotation") == "true"]
+        counts["sequence" if whole else "none"] += 1
         refused = {id(entry) for entry in whole}
         return [_empty(entry) if id(entry) in refused else entry for entry in entries]
     if len(entries) == 1:
@@ -240,7 +235,7 @@ def _lay(entries: Sequence[Entry], image: _Image | None, counts: Counter[str]) -
 
 
 def _empty(entry: Entry) -> Refused:
-    hint = "The label is that of the whole sequence; remove the row, or lower --min-confidence."
+    hint = "The label is that of the whole sequence; remove the row, or lower the threshold (--set min_confidence=0.1)."
     return Refused(entry.original_name or str(entry.image), entry.row, "shows no animal that MegaDetector found", hint)
 
 
@@ -259,8 +254,11 @@ def _notes(counts: Counter[str], num_unclear: int, min_confidence: float) -> lis
     if counts["mixed"]:
         notes.append(f"{plural(counts['mixed'], 'image')} with several labels: no box, as nothing says which animal is which")
     if counts["none"]:
-        kept = f"; {counts['sequence']:,} of them refused, as their label is that of a whole sequence" if counts["sequence"] else ""
-        notes.append(f"{plural(counts['none'], 'image')} on which MegaDetector found no animal: kept without a box{kept}")
+        notes.append(f"{plural(counts['none'], 'image')} on which MegaDetector found no animal: kept without a box")
+    if counts["sequence"]:
+        notes.append(
+            f"{plural(counts['sequence'], 'image')} on which MegaDetector found no animal, and whose label is that of a whole sequence: refused"
+        )
     if counts["failed"]:
         notes.append(f"{plural(counts['failed'], 'image')} that MegaDetector could not read: kept without a box")
     if counts["absent"]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntype.collection.sources.annotations import as_text, left_out_note, names_no_species, number, plural
+from syntype.collection.sources.annotations import as_text, left_out_note, names_no_species, number, plural, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.image_files import find_images, folders_of_images
 from syntype.errors import InputError
@@ -87,6 +87,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     path = source if source.is_file() else _file_in(source)
     if path is None:
         raise InputError("holds no VIAME file, or several", "Give the CSV file itself.", file=source)
+    refuse_options(config, path, "VIAME CSV")
     text, notes = _text_of(path)
     rows, refused = _rows(path, text)
     films = [row for row in rows if not row.cells[1] or _VIDEO.search(row.cells[1])]

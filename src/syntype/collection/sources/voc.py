@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syntype.collection.sources.annotations import as_text, group_photographs, left_out_note, names_no_species, number, plural
+from syntype.collection.sources.annotations import (
+    as_text,
+    group_photographs,
+    keep_splits,
+    left_out_note,
+    names_no_species,
+    number,
+    plural,
+    refuse_options,
+)
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
 from syntype.collection.sources.image_files import find_images, is_there
 from syntype.collection.sources.xml_files import head_of, load_xml
@@ -56,6 +64,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     files = [source] if source.is_file() else _files_in(source)
     if not files:
         raise InputError("holds no VOC files", "Give the folder with the XML files, or the one that holds it.", file=source)
+    refuse_options(config, source, "Pascal VOC")
     root = source.parent if source.is_file() else source
     sets = _image_sets(root)
     items: list[Entry | Refused] = []
@@ -71,19 +80,13 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         found = _objects(path, content, root, config, split, left_out)
         bare += not found and content.find("object") is None
         items += found
-    if len({item.split for item in items if isinstance(item, Entry)}) == 1:
-        items = [_without_split(item) for item in items]
+    items, remarks = keep_splits(items)
     items, _ = group_photographs(items)
     notes = left_out_note(left_out)
     if bare:
         notes.append(f"{plural(bare, 'file')} without an object: not imported")
-    if any(isinstance(item, Entry) and item.split for item in items):
-        notes.append("the splits are the author's")
+    notes += remarks
     return Listing("Pascal VOC: a row an object", items, notes=notes, origins=[str(source)])
-
-
-def _without_split(item: Entry | Refused) -> Entry | Refused:
-    return replace(item, split=None) if isinstance(item, Entry) else item
 
 
 def _image_sets(root: Path) -> dict[str, str]:

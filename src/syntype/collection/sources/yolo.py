@@ -13,7 +13,16 @@ from typing import Any
 
 import yaml
 
-from syntype.collection.sources.annotations import as_text, group_photographs, left_out_note, names_no_species, number, plural
+from syntype.collection.sources.annotations import (
+    as_text,
+    group_photographs,
+    keep_splits,
+    left_out_note,
+    names_no_species,
+    number,
+    plural,
+    refuse_options,
+)
 from syntype.collection.sources.base import SIDECARS, Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.image_files import find_images
 from syntype.errors import InputError
@@ -56,6 +65,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     path = _settings_of(source)
     if path is None:
         raise InputError("holds no data.yaml", "Give the folder with data.yaml, or the file itself.", file=source)
+    refuse_options(config, path, "a YOLO data set")
     places: list[tuple[Path, str | None]]
     if path.name == "classes.txt":
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
@@ -73,8 +83,6 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     if not images:
         shown = ", ".join(str(place) for place, _ in places)[:200]
         raise InputError(f"names folders that hold no images ({shown})", "Correct the paths in it; they start from its own folder.", file=path)
-    if len({split for _, split in images}) == 1:
-        images = [(image, None) for image, _ in images]
     items: list[Entry | Refused] = []
     left_out: Counter[str] = Counter()
     bare = 0
@@ -83,11 +91,11 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         bare += not lines_there
         items += found
     items, _ = group_photographs(items)
+    items, remarks = keep_splits(items)
     notes = left_out_note(left_out)
     if bare:
         notes.append(f"{plural(bare, 'image')} without a box: not imported")
-    if any(isinstance(item, Entry) and item.split for item in items):
-        notes.append("the splits are the author's")
+    notes += remarks
     return Listing("YOLO data set: a row a box", items, notes=notes, origins=[str(source)])
 
 
