@@ -1,4 +1,4 @@
-"""Exports of programs in which people draw boxes: Label Studio, CVAT, and the folders of Pascal VOC and YOLO."""
+"""Exports of programs in which people draw boxes: Label Studio, CVAT, labelme, and the folders of Pascal VOC and YOLO."""
 
 from __future__ import annotations
 
@@ -159,6 +159,26 @@ def test_cvat_damaged_or_hostile_files_are_one_line(tmp_path: Path, text: str, s
     with pytest.raises(InputError, match=said) as error:
         read_source(tmp_path / "annotations.xml", SourceConfig())
     assert len(str(error.value)) < 500
+
+
+# --- labelme
+
+
+def test_labelme_rectangles_outlines_and_circles(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        marked(tmp_path / "in" / split / "a.png", {"red": (4, 8, 16, 20), "blue": (40, 30, 52, 42)}, seed=len(split))
+        shapes = [
+            {"label": "Vulpes vulpes", "points": [[16, 20], [4, 8]], "shape_type": "rectangle", "flags": {"young": True}, "group_id": None},
+            {"label": "Meles meles", "points": [[40, 30], [52, 30], [52, 42], [40, 42]], "shape_type": "polygon"},
+            {"label": "person", "points": [[40, 30], [52, 30]], "shape_type": "rectangle"},
+        ]
+        content = {"version": "5.0", "shapes": shapes, "imagePath": "..\\old\\a.png", "imageData": None, "imageWidth": 64, "imageHeight": 48}
+        write_json(tmp_path / "in" / split / "a.json", content)
+    (tmp_path / "in" / "train" / "b.json").write_text("{")
+    result = imported(tmp_path / "in", tmp_path / "out")
+    assert shown_colours(result.collection) == ["red", "blue"] * 2 and result.collection.table["split"].tolist() == ["test", "test", "train", "train"]
+    assert result.collection.table["attribute_young"][0] == "true"
+    assert [row["reason"] for row in refused(tmp_path / "out")] == ["is not whole JSON"] and "2 'person'" in said(tmp_path / "in")
 
 
 # --- Pascal VOC

@@ -298,3 +298,10 @@ def test_other_and_broken_json_is_one_short_line(tmp_path: Path, text: str, said
     with pytest.raises(InputError, match=said) as error:
         imported(tmp_path / "x.json", tmp_path / "out")
     assert len(str(error.value)) < 500 and "\n" not in str(error.value) and not (tmp_path / "out" / "images").exists()
+
+
+def test_a_list_of_records_is_read_as_a_table(tmp_path: Path) -> None:
+    marked(tmp_path / "in" / "a.png")
+    records = [{"file_name": "a.png", "species": "Vulpes vulpes", "n": 1}, {"file_name": "b.png", "species": None}]
+    result = imported(write_json(tmp_path / "in" / "x.json", records), tmp_path / "out")
+    assert result.collection.table["species"].tolist() == ["Vulpes vulpes"] and [row["row"] for row in refused(tmp_path / "out")] == ["2"]

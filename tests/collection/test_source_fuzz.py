@@ -43,6 +43,10 @@ JSON_FILES: dict[str, Any] = {
     "label_studio.json": [
         task(1, "a.png", [rectangle("Vulpes vulpes", 4, 8, 16, 20)], [choice("x", "quality")]), task(2, "/data/upload/1/12345678-b.png", []),
     ],
+    "labelme.json": {
+        "shapes": [{"label": "Vulpes vulpes", "points": [[16, 20], [4, 8]], "shape_type": "rectangle", "flags": {"young": True}}],
+        "imagePath": "a.png", "imageWidth": 64, "imageHeight": 48,
+    },
     "min.json": [SHORT, {**SHORT, "id": 2, "image": "sub/b.png"}],
 }  # fmt: skip
 TEXT_FILES = {

@@ -63,6 +63,15 @@ def test_one_file_with_only_a_training_split_gets_splits(tmp_path: Path) -> None
     assert len(imported(tmp_path / "in" / "train-00000-of-00001.parquet", tmp_path / "out2").collection) == 12
 
 
+def test_several_data_sets_in_one_folder_are_not_mixed_and_splits_can_be_named(tmp_path: Path) -> None:
+    for name in ("birds", "fishes"):
+        shard(tmp_path / "in" / name / "train-00000.parquet", ["red", "blue"], [0, 1])
+    with pytest.raises(InputError, match=r"several data sets \(birds, fishes\)"):
+        read_source(tmp_path / "in", SourceConfig())
+    given = SourceConfig.parse({"splits": {"train": "birds/train-00000.parquet", "test": "fishes/train-00000.parquet"}})
+    assert [entry.split for entry in read_source(tmp_path / "in", given).entries] == ["train", "train", "test", "test"]
+
+
 def test_numbers_without_names_are_refused_and_other_columns_offered(tmp_path: Path) -> None:
     file = shard(tmp_path / "a.parquet", ["red", "blue"], [0, 1], features=None, taxon_id=[5, 6], kind=["Naso", "Zebrasoma"])
     with pytest.raises(InputError, match=r"only numbers as 'label'.*--species-column.*taxon_id, kind"):

@@ -68,7 +68,7 @@ def name_classes(cells: pd.Series, names: Sequence[str] | None, table: str, othe
     Raises:
         InputError: the cells are numbers, and nothing says their names; or a number is beyond the names.
     """
-    if names is None:
+    if names is None or all(name.strip().isdigit() for name in names):
         words = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
         numeric = pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells)
         if numeric or (words and all(word.strip().isdigit() for word in words)):

@@ -85,6 +85,24 @@ def _tables_in(folder: Path) -> list[Path]:
     return []
 
 
+def _tables_of(source: Path, config: SourceConfig) -> list[Path]:
+    """The tables to read.
+
+    Raises:
+        InputError: the folder has several configurations, which are data sets of their own.
+    """
+    if config.splits:
+        return [(source if source.is_dir() else source.parent) / name for name in config.splits.values()]
+    if source.is_file():
+        return [source]
+    tables = _tables_in(source)
+    places = sorted({path.parent.name for path in tables if path.parent not in (source, source / "data") and not parse_split(path.parent.name)})
+    if len(places) > 1:
+        shown = ", ".join(places[:5]) + (", …" if len(places) > 5 else "")
+        raise InputError(f"holds several data sets ({shown[:200]})", "Give the folder of one of them.", file=source)
+    return tables
+
+
 def _has_images(path: Path, config: SourceConfig) -> bool:
     import pyarrow.parquet as pq
 
@@ -129,7 +147,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         parts = _saved_parts(source, config)
         title = "Hugging Face data set, written by save_to_disk"
     else:
-        paths = [source] if source.is_file() else _tables_in(source)
+        paths = _tables_of(source, config)
         card = card_names(source if source.is_dir() else source.parent)
         parts = [_parquet_part(path, source, config, card) for path in paths]
         title = "Hugging Face data set: Parquet with an image column"
@@ -185,7 +203,8 @@ def _parquet_part(path: Path, source: Path, config: SourceConfig, card: Mapping[
         raise InputError(
             f"cannot be read as Parquet ({' '.join(str(error).split())[:120]})", "Copy it again from where it came.", file=path
         ) from None
-    split = split_in(path.stem) or (parse_split(path.parent.name) if path.parent != source else None)
+    given = {(source if source.is_dir() else source.parent) / name: key for key, name in config.splits.items()}
+    split: str | None = given.get(path) or split_in(path.stem) or (parse_split(path.parent.name) if path.parent != source else None)
     features = features_of(schema.metadata)
     names = {**card, **class_names(features)}
     return _Part(path.name, _with_rows(frame, image), image, ParquetImages(path, image).cell, names, features, split, paths, path.parent)

@@ -28,7 +28,8 @@ def folders_of_images(file: Path, source: Path, config: SourceConfig, further: S
         further: names of folders beside and above the annotation file that its format prescribes ("train2017").
     """
     if config.images is not None:
-        return [Path(config.images)]
+        beside = (source if source.is_dir() else source.parent) / config.images
+        return [beside if beside.is_dir() and not Path(config.images).is_dir() else Path(config.images)]
     folder = file.parent
     up = folder != source if source.is_dir() else folder.name.casefold() in _ANNOTATIONS or parse_split(folder.name) is not None
     bases = (folder, folder.parent) if up else (folder,)

@@ -1,4 +1,4 @@
-"""JSON files of other programs: read once, and refused in one short line if they are damaged or of no known kind."""
+"""JSON files of other programs: read once, as a table if they are lists of records, and else refused in one short line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from syntype.collection.sources.annotations import as_text
 from syntype.collection.sources.base import Listing, Reader, SourceConfig
+from syntype.collection.sources.finding import FileFinder
+from syntype.collection.sources.rows import SYNONYMS, list_rows
+from syntype.collection.sources.text_tables import SourceTable
 from syntype.errors import InputError
 
-__all__ = ["READER", "json_kind", "load_json_source", "peek_json"]
+__all__ = ["READER", "forget", "json_kind", "load_json_source", "peek_json"]
 
 MAX_BYTES = 4_000_000_000
 """Largest JSON file that is read. COCO files of the largest camera-trap data sets have about 2 GB."""
@@ -70,8 +76,6 @@ def json_kind(content: Any) -> tuple[str, str]:
     if isinstance(content, dict):
         if "tracks" in content and "version" in content:
             return "is a DIVE annotation file", "Export the annotations from DIVE as VIAME CSV, and give that."
-        if "shapes" in content and "imagePath" in content:
-            return "is a labelme file of one image", "Convert the folder to COCO (labelme2coco), and give that file."
         if "features" in content and content.get("type") == "FeatureCollection":
             return "is GeoJSON", "Export the records as CSV with a column of image files."
         if {"images", "categories"} <= set(content) and "annotations" not in content:
@@ -80,20 +84,41 @@ def json_kind(content: Any) -> tuple[str, str]:
         return f"is JSON of an unknown kind (keys: {keys or 'none'})", "Give COCO, Label Studio or MegaDetector JSON, or a CSV table."
     if isinstance(content, list) and content and isinstance(content[0], dict):
         keys = ", ".join(str(key)[:30] for key in list(content[0])[:_FEW_KEYS])
-        return f"is a JSON list of records ({keys or 'empty'}), not of a known kind", "Save it as a CSV table, one row an image."
+        return f"is a JSON list of records ({keys or 'empty'})", "Name the keys of the image and its species by --file-column and --species-column."
     return "is JSON, but holds no list of images", "Give COCO, Label Studio or MegaDetector JSON, or a CSV table."
+
+
+def _is_table(content: Any, config: SourceConfig) -> bool:
+    """Whether a list of records has a column of files and one of species."""
+    if not isinstance(content, list) or not content or not all(isinstance(record, dict) for record in content):
+        return False
+    names = {str(key).strip().lower() for record in content[:100] for key in record}
+    asked = {"file": config.file_column, "species": config.species_column}
+    return all(asked[key] is not None or any(name.lower() in names for name in SYNONYMS[key]) for key in ("file", "species"))
 
 
 def _recognises(source: Path, _: SourceConfig) -> bool:
     return source.suffix.lower() == ".json" and source.is_file()
 
 
-def _read(source: Path, _: SourceConfig) -> Listing:
+def _read(source: Path, config: SourceConfig) -> Listing:
+    """Read a list of records as a table.
+
+    Raises:
+        InputError: it is none.
+    """
     try:
-        reason, hint = json_kind(load_json_source(source))
+        content = load_json_source(source)
+        if _is_table(content, config):
+            columns = dict.fromkeys(str(key) for record in content for key in record)
+            frame = pd.DataFrame({name: [as_text(record.get(name)) or "" for record in content] for name in columns}, dtype=str)
+            table = SourceTable(source, frame, list(range(1, len(frame) + 1)))
+            items = list_rows(table, FileFinder(source.parent if config.images is None else Path(config.images)), config)
+            return Listing("JSON list with a record for each image", items, notes=table.notes, origins=[str(source)])
+        reason, hint = json_kind(content)
     finally:
         forget()
     raise InputError(reason, hint, file=source)
 
 
-READER = Reader("json", "other JSON: named, and refused", _recognises, _read)
+READER = Reader("json", "JSON: a list with a record for each image", _recognises, _read)

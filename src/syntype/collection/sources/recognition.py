@@ -12,6 +12,7 @@ from syntype.collection.sources.hugging_face import READER as HUGGING_FACE
 from syntype.collection.sources.hugging_face import is_hub_name, read_hub
 from syntype.collection.sources.json_files import READER as OTHER_JSON
 from syntype.collection.sources.label_studio import READER as LABEL_STUDIO
+from syntype.collection.sources.labelme import READER as LABELME
 from syntype.collection.sources.megadetector import READER as MEGADETECTOR
 from syntype.collection.sources.megadetector import overlay
 from syntype.collection.sources.tables import READER as TABLES
@@ -22,7 +23,7 @@ from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["READERS", "read_source", "recognise"]
 
-READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, LABEL_STUDIO, OTHER_JSON, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
+READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
 
@@ -56,4 +57,7 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
     listing = read_hub(source, config) if is_hub_name(source) else recognise(source, config).read(source, config)
     if not listing.items:
         raise InputError("holds nothing to import", "Give a folder with one sub-folder a species, or a table with a row for each image.", file=source)
-    return listing if config.boxes is None else overlay(listing, Path(config.boxes), config.min_confidence)
+    if config.boxes is None:
+        return listing
+    beside = (source if source.is_dir() else source.parent) / config.boxes
+    return overlay(listing, beside if beside.is_file() and not Path(config.boxes).is_file() else Path(config.boxes), config.min_confidence)

@@ -21,7 +21,7 @@ from syntype.collection.sources.annotations import (
     refuse_options,
 )
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
-from syntype.collection.sources.image_files import find_images, is_there
+from syntype.collection.sources.image_files import is_there
 from syntype.collection.sources.xml_files import head_of, load_xml
 from syntype.errors import InputError
 
@@ -136,7 +136,7 @@ def _image_of(path: Path, name: str | None, root: Path, config: SourceConfig) ->
     alike = [place / f"{path.stem}{ending}" for place in places for ending in (*_ENDINGS, *(ending.upper() for ending in _ENDINGS))]
     own = next((candidate for candidate in alike if is_there(candidate)), None)
     base = name.replace("\\", "/").rpartition("/")[2] if name else None
-    named = next((file for place in places if base and is_there(file := find_images([base], [place])[base])), None)
+    named = next((file for place in places if base and is_there(file := place / base)), None)
     if named is not None and own is not None and named.stem != own.stem:
         hint = f"It names {named.name}, and {own.name} is there too: correct <filename>, or rename the file."
         return Refused(str(path), None, "names another image than the one it is called after", hint)
