@@ -59,6 +59,14 @@ class _Part:
     folder: Path
 
 
+class _NoFiles(FileFinder):
+    """The images are in the table itself, so that no file is looked for."""
+
+    def find(self, name: str) -> Path:
+        """The name as it is."""
+        return Path(name)
+
+
 def is_hub_name(source: Path) -> bool:
     """Whether a source is the name of a data set on the Hugging Face hub: ``hf:owner/name``."""
     return _HUB.match(source.as_posix()) is not None
@@ -309,7 +317,7 @@ def _items(part: _Part, config: SourceConfig, split: str | None, several: bool) 
         if column in frame:
             frame = frame.assign(**{column: pd.array(name_classes(frame[column], part.names.get(column), part.name, others), dtype=object)})
     table = SourceTable(Path(part.name), frame, list(range(1, len(frame) + 1)), typed=True)
-    listed = list_rows(table, FileFinder(Path()), config.model_copy(update=given), split)
+    listed = list_rows(table, _NoFiles(Path()), config.model_copy(update=given), split)
     images: dict[int, Packed] = {}
     items = [_packed(part, item, int(frame[part.image].iloc[(item.row or 1) - 1]), part.name if several else None, images) for item in listed]
     if split is not None:

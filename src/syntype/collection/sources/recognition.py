@@ -11,6 +11,7 @@ from syntype.collection.sources.folders import READER as FOLDERS
 from syntype.collection.sources.hugging_face import READER as HUGGING_FACE
 from syntype.collection.sources.hugging_face import is_hub_name, read_hub
 from syntype.collection.sources.json_files import READER as OTHER_JSON
+from syntype.collection.sources.json_files import forget
 from syntype.collection.sources.label_studio import READER as LABEL_STUDIO
 from syntype.collection.sources.labelme import READER as LABELME
 from syntype.collection.sources.megadetector import READER as MEGADETECTOR
@@ -54,7 +55,10 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
         InputError: the source is missing, damaged, of no known format, lacks a column, or has nothing to import.
         UnknownNameError: ``config.format`` is unknown.
     """
-    listing = read_hub(source, config) if is_hub_name(source) else recognise(source, config).read(source, config)
+    try:
+        listing = read_hub(source, config) if is_hub_name(source) else recognise(source, config).read(source, config)
+    finally:
+        forget()
     if not listing.items:
         raise InputError("holds nothing to import", "Give a folder with one sub-folder a species, or a table with a row for each image.", file=source)
     if config.boxes is None:
