@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from syntype.collection.decoding import in_threads, read_bytes, read_image
+from syntype.collection.decoding import in_threads, orientation_of, read_bytes, read_image
 from syntype.collection.duplicates import perceptual_hash, thumbnail
 from syntype.collection.sources import Entry, Packed, Refused
 from syntype.errors import InputError
@@ -32,6 +32,7 @@ class CopiedImage:
         phash: perceptual hash, 16 hex digits.
         note: what a user should know of its decoding, or None.
         thumbnail: small picture for the search of near duplicates.
+        orientation: how the file stores the picture, by EXIF: 1 is upright, 2..8 are turned or mirrored. It is looked up only where a box needs it.
     """
 
     file_name: str
@@ -41,6 +42,7 @@ class CopiedImage:
     phash: str
     note: str | None
     thumbnail: np.ndarray
+    orientation: int = 1
 
 
 def copy_images(entries: Sequence[Entry], out: Path) -> Iterator[tuple[Entry, CopiedImage | Refused]]:
@@ -49,10 +51,12 @@ def copy_images(entries: Sequence[Entry], out: Path) -> Iterator[tuple[Entry, Co
     for entry in entries:
         files.setdefault(entry.image, []).append(entry)
     shared = {key: sharing for key, sharing in files.items() if len(sharing) > 1}
-    jobs = [sharing[0] for sharing in files.values()]
+    firsts = [sharing[0] for sharing in files.values()]
+    framed = [any(entry.box_frame is not None for entry in sharing) for sharing in files.values()]
+    jobs = zip(firsts, _file_stems(firsts), framed, strict=True)
     done: dict[object, CopiedImage | Refused] = {}
     order = iter(entries)
-    for job, image in zip(jobs, in_threads(lambda item: _copy(item, out), zip(jobs, _file_stems(jobs), strict=True)), strict=True):
+    for job, image in zip(firsts, in_threads(lambda item: _copy(item, out), jobs), strict=True):
         if job.image in shared:
             done[job.image] = image
         for entry in order:
@@ -68,9 +72,9 @@ def _for_row(image: CopiedImage | Refused, entry: Entry) -> CopiedImage | Refuse
     return Refused(image.file, entry.row, image.reason, image.hint) if isinstance(image, Refused) else image
 
 
-def _copy(job: tuple[Entry, str], out: Path) -> CopiedImage | Refused:
+def _copy(job: tuple[Entry, str, bool], out: Path) -> CopiedImage | Refused:
     """Read, check and copy one file. Called from several threads."""
-    entry, stem = job
+    entry, stem, framed = job
     try:
         data = entry.image.read() if isinstance(entry.image, Packed) else read_bytes(entry.image)
         decoded = read_image(data)
@@ -82,7 +86,14 @@ def _copy(job: tuple[Entry, str], out: Path) -> CopiedImage | Refused:
     target.write_bytes(data)
     height, width = decoded.pixels.shape[:2]
     return CopiedImage(
-        file_name, width, height, hashlib.sha256(data).hexdigest(), perceptual_hash(decoded.pixels), decoded.note, thumbnail(decoded.pixels)
+        file_name,
+        width,
+        height,
+        sha256=hashlib.sha256(data).hexdigest(),
+        phash=perceptual_hash(decoded.pixels),
+        note=decoded.note,
+        thumbnail=thumbnail(decoded.pixels),
+        orientation=orientation_of(data) if framed else 1,
     )
 
 

@@ -24,7 +24,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from syntype.collection.costs import MAX_PIXELS, Watched, check_cost
 from syntype.errors import InputError
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "Decoded", "decode", "in_threads", "read_bytes", "read_image"]
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "Decoded", "decode", "in_threads", "orientation_of", "read_bytes", "read_image"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
 """Formats that are read, by their Pillow names (stereo and phone JPEGs, which Pillow calls MPO, count as JPEG)."""
@@ -114,6 +114,16 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise InputError("cannot be read", f"Check its permissions ({_brief(error)}).", file=path) from None
+
+
+def orientation_of(data: bytes) -> int:
+    """How an image file stores its picture: the EXIF orientation, 1 (upright) to 8; 1 if the file does not say."""
+    try:
+        with _quiet(), Image.open(Watched(data), formats=FORMATS) as image:
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged EXIF block does not cost the picture
+        return 1
+    return int(value) if value in _TURNS else 1
 
 
 def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from syntype.collection.boxes import fit_box
 from syntype.collection.columns import SPLITS
 from syntype.collection.copying import CopiedImage, copy_images, unique_name
 from syntype.collection.duplicates import first_of_same, near_duplicates
@@ -171,7 +171,7 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
     taken: Counter[str] = Counter()
     rows = []
     for entry, image in zip(entries, images, strict=True):
-        box, note = _fit_box(entry, image)
+        box, note = fit_box(entry, image.width, image.height, image.orientation)
         notes = [text for text in (entry.note, image.note, note) if text]
         own = entry.values.get("image_id")
         rows.append(
@@ -195,20 +195,9 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
         )
     table = pd.DataFrame(rows)
     first = first_of_same(table)
-    table["duplicate_of"] = table["image_id"].iloc[first].where(first != np.arange(len(table))).to_numpy()
+    other_file = (table["file_name"].to_numpy() != table["file_name"].to_numpy()[first]) | table["box"].isna().to_numpy()  # not another animal of it
+    table["duplicate_of"] = table["image_id"].iloc[first].where((first != np.arange(len(table))) & other_file).to_numpy()
     return table
-
-
-def _fit_box(entry: Entry, image: CopiedImage) -> tuple[str | None, str | None]:
-    """The entry's box as JSON, clipped to the image, and a note if the box cannot be used."""
-    if entry.box is None:
-        return None, None
-    across, down = (image.width, image.height) if entry.box_shares else (1, 1)
-    left, top, right, bottom = entry.box[0] * across, entry.box[1] * down, entry.box[2] * across, entry.box[3] * down
-    box = [max(0.0, left), max(0.0, top), min(float(image.width), right), min(float(image.height), bottom)]
-    if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-        return None, f"box not used: it lies outside the image of {image.width} x {image.height} pixels"
-    return json.dumps([int(edge) if edge == int(edge) else edge for edge in box]), None
 
 
 def _split(table: pd.DataFrame, images: Sequence[CopiedImage], config: CollectConfig) -> int:

@@ -179,7 +179,7 @@ def _problems(collection: Collection, species: pd.DataFrame, near: pd.DataFrame,
         if names:
             found.append(f"{len(names)} {what} lie in more than one split: {shown_list(names, _SHOWN)}. Import again, so that the test stays unseen.")
     names_of = table.groupby("sha256")["species"].nunique()
-    if (double := table[table["sha256"].isin(names_of.index[names_of > 1])]).size:
+    if (double := table[table["sha256"].isin(names_of.index[names_of > 1]) & table.duplicated(["sha256", "box"], keep=False)]).size:
         rows = [" and ".join(sorted(set(part["species"].dropna()))) for _, part in double.groupby("sha256")]
         found.append(f"{len(rows)} pictures are listed under two species: {shown_list(sorted(set(rows)), _SHOWN)}. Remove the wrong rows.")
     if count := int((~near["same_split"]).sum()):

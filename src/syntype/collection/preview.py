@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from syntype.collection.columns import SPLITS
 from syntype.collection.sources.base import Entry, Listing, Packed, SourceConfig
+from syntype.collection.sources.image_files import is_there
 from syntype.collection.sources.recognition import read_source
 from syntype.errors import shortened, shown_list
 
@@ -158,7 +158,7 @@ def preview(source: Path | str, config: SourceConfig) -> Preview:
 def preview_listing(listing: Listing) -> Preview:
     """The preview of a listing."""
     entries, refused = listing.entries, listing.refused
-    missing = [entry for entry in entries if not isinstance(entry.image, Packed) and not os.path.isfile(entry.image)]
+    missing = [entry for entry in entries if not isinstance(entry.image, Packed) and not is_there(entry.image)]
     gone = [entry for entry in missing if entry.url is None]
     known = {"licence", "rights_holder", "source_url", "terms", "origin", "image_id"}
     splits = Counter(entry.split for entry in entries if entry.split)

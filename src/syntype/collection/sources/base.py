@@ -56,6 +56,8 @@ class SourceConfig(Settings):
     """Folder with the image files, if they do not lie beside the table."""
     boxes: str | None = None
     """MegaDetector file whose boxes are laid over the images of the source."""
+    min_confidence: float = Field(0.2, ge=0, le=1)
+    """Smallest confidence of a MegaDetector box that is used. 0.2 is the threshold that MegaDetector 5 recommends."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Entry:
         split: the author's split: ``train``, ``val`` or ``test``.
         box: left, top, right, bottom in pixels of the upright image; not yet checked against the size of the image.
         box_shares: ``box`` is in shares of the width and height (0..1) instead of pixels.
+        box_frame: width and height in pixels of the image on which the box was drawn, if the source says so. The box is turned or scaled to the
+            upright image if that differs (see ``boxes.fit_box``).
         note: what the user should know of this image.
         values: further values by column: those of ``columns.COLUMNS`` that the source knows (licence, rights_holder, source_url, terms, origin,
             verdict, ...), and all other columns of the source under their own names.
@@ -107,6 +111,7 @@ class Entry:
     split: str | None = None
     box: tuple[float, float, float, float] | None = None
     box_shares: bool = False
+    box_frame: tuple[int, int] | None = None
     note: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     original_name: str | None = None
