@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from syntype.collection.columns import SPLITS
+from syntype.collection.columns import COLUMNS, SPLITS
 from syntype.collection.copying import CopiedImage, copy_images, unique_name
 from syntype.collection.duplicates import first_of_same, near_duplicates
 from syntype.collection.sources import Entry, Listing, Refused, SourceConfig, read_source
@@ -191,9 +191,25 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
             }
         )
     table = pd.DataFrame(rows)
+    for column in table.columns.difference(list(COLUMNS)):
+        table[column] = _one_type(table[column])
     first = first_of_same(table)
     table["duplicate_of"] = table["image_id"].iloc[first].where(first != np.arange(len(table))).to_numpy()
     return table
+
+
+def _one_type(column: pd.Series) -> pd.Series:
+    """A further column as it can be written to Parquet: numbers, or texts if the cells are of several types. Missing cells are null."""
+    cells = [None if cell is None or cell is pd.NA or cell != cell else cell for cell in column.astype(object)]
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if kinds <= {int} and all(cell is None or abs(cell) < 2**63 for cell in cells):
+        return pd.Series(pd.array(cells, dtype="Int64"))
+    if kinds <= {bool}:
+        return pd.Series(pd.array(cells, dtype="boolean"))
+    if kinds <= {int, float} and all(cell is None or abs(cell) < 2**53 for cell in cells):
+        return pd.Series(pd.array(cells, dtype="Float64"))
+    texts = [cell if cell is None or isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False) for cell in cells]
+    return pd.Series(pd.array([None if text is None else text.encode("utf-8", "replace").decode() for text in texts], dtype="string"))
 
 
 def _fit_box(entry: Entry, image: CopiedImage) -> tuple[str | None, str | None]:
