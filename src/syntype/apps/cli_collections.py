@@ -12,6 +12,19 @@ from syntype.apps.cli_common import FOLDER, example, open_collection, out_option
 __all__ = ["COMMANDS"]
 
 
+def _splits(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    """The tables of the splits as the settings have them."""
+    splits: dict[str, str] = {}
+    for value in values:
+        name, equals, table = value.partition("=")
+        if not equals or not table or name not in ("train", "val", "test"):
+            raise click.BadParameter(f"{value!r} is not NAME=TABLE with train, val or test as the name, for example train=a.csv.", context, option)
+        if name in splits:
+            raise click.BadParameter(f"{name} is given twice.", context, option)
+        splits[name] = table
+    return splits or None
+
+
 @click.command(
     short_help="Import photographs into a collection.",
     epilog=example(
@@ -24,7 +37,22 @@ __all__ = ["COMMANDS"]
 @click.option("--species-column", help="Column with the species.")
 @click.option("--group-column", help="Column with the specimen, observation or video track. Images of one group are always in the same split.")
 @click.option("--licence-column", help="Column with the licence.")
+@click.option("--split-column", help="Column with the author's split: train, val or test.  [default: a column called split, subset, ...]")
 @click.option("--box-column", help="Column with the bounding box of the organism: left, top, right, bottom in pixels.")
+@click.option(
+    "--box-format",
+    type=click.Choice(["corners", "size"]),
+    help="What the four numbers of a box are. corners: left, top, right, bottom. size: left, top, width, height.  [default: as the format prescribes]",
+)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="NAME=TABLE",
+    callback=_splits,
+    help="Table of one split, from the folder SOURCE: --split train=a.csv --split test=b.csv. Repeatable.",
+)
+@click.option("--images", metavar="FOLDER", help="Folder with the image files, if they do not lie beside the table.")
 @click.option(
     "--origin",
     type=click.Choice(["real", "synthetic"]),
@@ -34,7 +62,7 @@ __all__ = ["COMMANDS"]
 @set_option
 @output_options
 def collect(source: Path, out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
-    """Import photographs into a new collection. SOURCE is a folder with one sub-folder per species, or a CSV file.
+    """Import photographs into a new collection. SOURCE is a folder with one sub-folder per species, or a table.
 
     Every file is decoded and checked. Files that cannot be used are listed in refused.csv with the reason. The images are split into training,
     validation and test images by group, so that images of one specimen, observation or video track are always in the same split.

@@ -199,6 +199,8 @@ def clean_rows(rows: Rows, header: list[str]) -> tuple[list[str], list[int]]:
     Returns:
         the header, shorter if its last columns have neither a name nor content; and the widths that rows had, if not one fits.
     """
+    if all(header) and rows.cells and all(len(cells) == len(header) for cells in rows.cells):
+        return header, []
     named = len(header)
     while named and not header[named - 1]:
         named -= 1

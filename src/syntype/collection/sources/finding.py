@@ -54,6 +54,7 @@ class FileFinder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._start = str(folder)
+        self._own_name = _key(folder.resolve().name)
         self._names: tuple[_Names, _Names] | None = None
 
     def find(self, name: str) -> Path:
@@ -68,8 +69,10 @@ class FileFinder:
         the folder of the file rules it out.
         """
         plain = name.replace("\\", "/")
-        for spelling in dict.fromkeys((name, plain)):
-            if _exists(os.path.join(self._start, spelling)):
+        for spelling in (name,) if plain == name else (name, plain):
+            # Once the folder was read, what it holds need not be asked for name by name.
+            known = self._names is not None and self._names[0].exactly(spelling)
+            if known or _exists(os.path.join(self._start, spelling)):
                 return Found(self.folder / spelling, "exact")
         expected = self.folder / plain
         if not plain.strip("/. ") or "\0" in plain:
@@ -96,11 +99,11 @@ class FileFinder:
         if same := whole.whole.get("/".join(parts)):
             return self._one(same, name, expected, "spelling")
         absolute = _ABSOLUTE.match(name) is not None
-        if found := whole.lookup(parts, absolute, _key(self.folder.resolve().name)):
+        if found := whole.lookup(parts, absolute, self._own_name):
             return self._one(found, name, expected, "place")
         for last in dict.fromkeys((_stem(parts[-1]), parts[-1])):
             without = [*parts[:-1], last]
-            found = stems.whole.get("/".join(without)) or stems.lookup(without, absolute, _key(self.folder.resolve().name))
+            found = stems.whole.get("/".join(without)) or stems.lookup(without, absolute, self._own_name)
             if found:
                 return self._one(found, name, expected, "ending")
         return None
@@ -156,6 +159,10 @@ class _Names:
         self.last.setdefault(last, []).append(file)
         if slash:
             self._pairs.setdefault(f"{before.rpartition('/')[2]}/{last}", []).append(file)
+
+    def exactly(self, name: str) -> bool:
+        """Whether a file has exactly this name."""
+        return name in self.whole.get(_key(name), ())
 
     def lookup(self, parts: list[str], absolute: bool, folder: str) -> list[str]:
         """Files whose path ends with a name, or with which a name ends.

@@ -176,6 +176,8 @@ def _texts(frame: pd.DataFrame, column: str | None, missing: frozenset[str], num
 def _text(cell: object, missing: frozenset[str]) -> str | None:
     if isinstance(cell, str):
         text = cell.strip()
+        if len(text) > 4:  # no word for a missing value is longer
+            return text
     else:
         value = _cell(cell)
         text = "" if value is None else str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

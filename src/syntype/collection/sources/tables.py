@@ -33,6 +33,7 @@ class _Part:
     name: str | None = None
     split: str | None = None
     species: str | None = None
+    note: str | None = None
 
 
 def _recognises(source: Path, config: SourceConfig) -> bool:
@@ -67,6 +68,11 @@ def _parts_of(source: Path, config: SourceConfig) -> list[_Part]:
     listing = [path for path in sorted(tables) if _lists_photographs(path, _images(source, config), config)]
     if by_split := _by_split(listing):
         return [_Part(path, _images(source, config), path.name, split) for split, path in by_split.items()]
+    with_splits = [path for path in listing if known_names("split") & {plain_name(column) for column in read_header(path)[0]}]
+    if len(listing) > 1 and len(with_splits) == 1:
+        others = ", ".join(path.name for path in listing[:4] if path != with_splits[0])
+        note = f"the table {with_splits[0].name} is read, as it alone has the splits; not {others}"
+        return [_Part(with_splits[0], _images(source, config), note=note)]
     if len(listing) > 1:
         shown = ", ".join(path.name for path in listing[:4]) + (", …" if len(listing) > 4 else "")
         raise InputError(
@@ -174,7 +180,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     for part in parts:
         table = read_table(part.path, asked)
         finder = finders.setdefault(part.folder, FileFinder(part.folder))
-        decided = list(table.notes)
+        decided = [*([part.note] if part.note else []), *table.notes]
         rows = list_rows(table, finder, config, part.split, species=part.species, name=part.name, notes=decided)
         if not rows:
             raise InputError("has a header but no rows", "Give a table with one row an image.", file=part.path)

@@ -51,7 +51,7 @@ def read_table(path: Path, asked: Iterable[str] = ()) -> SourceTable:
             table = _read_text(path, path.read_bytes(), asked)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or type(error).__name__})", "Check its permissions.", file=path) from None
-    return table if table.typed else _without_broken(table)
+    return table
 
 
 def read_header(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -108,7 +108,8 @@ def _read_text(path: Path, data: bytes, asked: Iterable[str]) -> SourceTable:
     delimiter = given or _delimiter(lines[start : start + _SAMPLE], path, names)
     if delimiter != "," and given is None:
         notes.append(f"columns are separated by {DELIMITERS[delimiter]}")
-    return _table(path, lines[start:], delimiter, names, notes, {plain_name(name) for name in asked})
+    table = _table(path, lines[start:], delimiter, names, notes, {plain_name(name) for name in asked})
+    return _without_broken(table) if BROKEN.search(text) else table
 
 
 def _comments(lines: Sequence[str], given: str | None, names: set[str]) -> int:
