@@ -42,7 +42,7 @@ def _splits(context: click.Context, option: click.Parameter, values: tuple[str, 
 @click.option(
     "--box-format",
     type=click.Choice(["corners", "size"]),
-    help="What the four numbers of a box are. corners: left, top, right, bottom. size: left, top, width, height.  [default: as the format prescribes]",
+    help="The four numbers of a box. corners: left, top, right, bottom. size: left, top, width, height.  [default: as the format prescribes]",
 )
 @click.option(
     "--split",

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -16,6 +16,7 @@ from syntype.collection.sources.meanings import plain_name
 __all__ = ["Boxes", "find_box_columns", "parse_box", "read_boxes"]
 
 Box = tuple[float, float, float, float]
+Convention = Literal["corners", "size"]
 
 _CORNERS = (
     "xmin ymin xmax ymax", "bbox_xmin bbox_ymin bbox_xmax bbox_ymax", "x1 y1 x2 y2", "bbox_x1 bbox_y1 bbox_x2 bbox_y2", "x0 y0 x1 y1",
@@ -50,12 +51,13 @@ class Boxes:
     notes: list[str] = field(default_factory=list)
 
 
-def find_box_columns(columns: Iterable[str]) -> tuple[list[str], str] | None:
+def find_box_columns(columns: Iterable[str]) -> tuple[list[str], Convention] | None:
     """Four columns that hold the boxes, and whether they are ``corners`` or a ``size``; None if there are none."""
     by_name: dict[str, str] = {}
     for column in columns:
         by_name.setdefault(plain_name(column), column)
-    for sets, kind in ((_CORNERS, "corners"), (_SIZES, "size")):
+    pairs: tuple[tuple[tuple[str, ...], Convention], ...] = ((_CORNERS, "corners"), (_SIZES, "size"))
+    for sets, kind in pairs:
         for names in sets:
             plain = [plain_name(name) for name in names.split()]
             if all(name in by_name for name in plain):
@@ -67,7 +69,7 @@ def read_boxes(
     frame: pd.DataFrame,
     labels: Sequence[int],
     column: str | None,
-    four: tuple[list[str], str] | None,
+    four: tuple[list[str], Convention] | None,
     config: SourceConfig,
     size_of: Callable[[int], tuple[int, int] | None],
 ) -> Boxes:
@@ -97,7 +99,7 @@ def _read(
     cells: Sequence[Any],
     labels: Sequence[int],
     column: str | None,
-    four: tuple[list[str], str] | None,
+    four: tuple[list[str], Convention] | None,
     config: SourceConfig,
     size_of: Callable[[int], tuple[int, int] | None],
 ) -> Boxes:
@@ -134,7 +136,9 @@ def _read(
 
 def _shares(none: Boxes, numbers: Sequence[Sequence[float] | None], given: Sequence[bool], kind: str | None, name: str) -> Boxes:
     if kind is None:
-        none.notes.append(f"boxes in {name!r} are not used: they are shares of the image, and it is not certain of what; say --box-format corners or size")
+        none.notes.append(
+            f"boxes in {name!r} are not used: they are shares of the image, and it is not certain of what; say --box-format corners or size"
+        )
         return none
     boxes = [None if four is None else _as_corners(four, kind) for four in numbers]
     sound = [box if box is not None and box[2] > box[0] and box[3] > box[1] else None for box in boxes]

@@ -80,11 +80,11 @@ def parse(lines: Sequence[str], delimiter: str, width: int, file_column: int | N
     text = "".join(lines[:2000])
     spaced = f'{delimiter} "' in text and delimiter != "\t"
     rows = _quoted(lines, delimiter, width, file_column, spaced)
-    if delimiter == "\t" and (rows.letters or rows.refused or not _consistent(rows, lines, delimiter)):
+    if delimiter != "\t" or _quotes_columns(lines, delimiter):
+        return rows
+    if rows.letters or rows.refused or not _consistent(rows, lines, delimiter):
         # GBIF and many others write tab-separated text without quoting: a quotation mark is a letter.
-        plain = _unquoted(lines, delimiter)
-        plain.letters = 0
-        return plain
+        return _unquoted(lines, delimiter)
     return rows
 
 
@@ -115,9 +115,7 @@ def _quoted(lines: Sequence[str], delimiter: str, width: int, file_column: int |
         except (csv.Error, StopIteration):
             cells, reader = None, None
         span = source.at - number
-        if cells is not None and span == 1:
-            rows.add(logical, cells)
-        elif cells is not None and _is_one_row(lines[number : number + span], cells, delimiter, width, file_column):
+        if cells is not None and (span == 1 or _is_one_row(lines[number : number + span], cells, delimiter, width, file_column)):
             rows.add(logical, cells)
         else:
             _stray(rows, lines[number], logical, delimiter, width)
@@ -167,25 +165,37 @@ def _stray(rows: Rows, line: str, number: int, delimiter: str, width: int) -> No
         rows.add(number, cells)
         rows.letters += 1
     else:
-        rows.refused.append((number, "has a quotation mark without its partner", 'Write a quotation mark within a quoted cell twice (""), or remove it.'))
+        rows.refused.append(
+            (number, "has a quotation mark without its partner", 'Write a quotation mark within a quoted cell twice (""), or remove it.')
+        )
+
+
+def _quotes_columns(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether tab-separated text surely quotes its cells: its whole header is quoted, or nearly all cells of a column are."""
+
+    def is_quoted(part: str) -> bool:
+        return len(part) > 1 and part.startswith('"') and part.endswith('"')
+
+    raw = [line.rstrip("\r\n").split(delimiter) for line in lines if line.strip()]
+    if all(map(is_quoted, raw[0])):
+        return True
+    body = [parts for parts in raw[1:] if len(parts) == len(raw[0])]
+    for column in zip(*body, strict=True):
+        filled = [part for part in column if part]
+        if 2 * len(filled) > len(body) and sum(map(is_quoted, filled)) >= 0.8 * len(filled):
+            return True
+    return False
 
 
 def _consistent(rows: Rows, lines: Sequence[str], delimiter: str) -> bool:
-    """Whether quotation marks in tab-separated text surely quote: the header is quoted, a whole column is, or the cells that need it are."""
+    """Whether sound quotation marks in tab-separated text quote: the cells that need it have them, and not other cells."""
     if len(rows.cells) + len(rows.refused) < sum(1 for line in lines if line.strip()):  # a quoted cell holds a line break
-        return True
-    first = next((line for line in lines if line.strip()), "")
-    if first.startswith('"'):
         return True
     raw = [line.rstrip("\r\n").split(delimiter) for line in lines if line.strip()]
     if any(len(parts) != len(cells) for parts, cells in zip(raw, rows.cells, strict=False)):
         return True  # a quoted cell holds a tab
     quoted = [part for parts in raw for part in parts if part.startswith('"')]
     if any('""' in part[1:-1] for part in quoted):
-        return True
-    body = [parts for parts in raw[1:] if len(parts) == len(raw[0])]
-    filled = ([part for part in column if part] for column in zip(*body, strict=True))
-    if any(2 * len(column) > len(body) and all(part.startswith('"') for part in column) for column in filled):
         return True
     # Excel quotes exactly the cells that hold a comma.
     return bool(quoted) and all(("," in part) == part.startswith('"') for parts in raw for part in parts)
@@ -223,7 +233,9 @@ def clean_rows(rows: Rows, header: list[str]) -> tuple[list[str], list[int]]:
             numbers_kept.append(number)
         else:
             odd.append(own if own != width else own - 1)
-            rows.refused.append((number, f"has {odd[-1]} cells, the header {width}", "Put cells that hold the delimiter in quotation marks; add those missing."))
+            rows.refused.append(
+                (number, f"has {odd[-1]} cells, the header {width}", "Put cells that hold the delimiter in quotation marks; add those missing.")
+            )
     rows.cells, rows.numbers = cells_kept, numbers_kept
     return header[:width], odd if not cells_kept else []
 

@@ -45,7 +45,7 @@ _OTHERS = (
 _LETTERS = r"[^\W\d_]"
 _ODD = re.compile(
     rf"[\x00-\x08\x0e-\x1f\x7f-\x9f]|{_LETTERS}[^\x00-\x7f\w\s’‘´·–—°ºª]{_LETTERS}|[a-zß-öø-ÿ][À-ÖØ-ÞŸŠŽŒ]|[A-Za-z][À-ÖØ-ÞŸŠŽŒ][a-z]"
-    rf"|[^\x00-\x7f\w]{_LETTERS}*[À-ÿ]"
+    rf"|[^\x00-\x7f\w]{_LETTERS}*[À-ÿ]|[^\x00-\x7f\w\s’‘“”„–—°ºª²³½¼×±«»€£§©®™…·•µ♀♂]"
 )
 """What no word of a Western language has: control characters, signs within a word, a capital after a small letter."""
 _SAMPLE = 20_000
@@ -145,6 +145,6 @@ def _is_western(sample: bytes, encoding: str) -> bool:
         text = sample.decode(encoding)
     except UnicodeDecodeError:
         return False
-    words = [word for word in re.findall(rf"{_LETTERS}+", text) if not word.isascii()]
+    words = [word for word in re.findall(rf"{_LETTERS}+", text) if not word.isascii() and len(word) > 1]
     accents = sum(not letter.isascii() for word in words for letter in word)
     return not _ODD.search(text) and accents <= 0.5 * sum(map(len, words))

@@ -27,8 +27,8 @@ class Found:
 
     Attributes:
         path: the file; if there is none, the path at which it was expected.
-        how: ``exact``: the name as it is; ``spelling``: another case or form of accents; ``ending``: another ending; ``place``: other folders before it;
-            ``missing``: there is no such file.
+        how: ``exact``: the name as it is; ``spelling``: another case or form of accents; ``ending``: another ending; ``place``: other folders before
+            it; ``missing``: there is no such file.
     """
 
     path: Path
@@ -193,7 +193,12 @@ def _common_folder(keys: list[str]) -> str:
     """The folders in which all files lie, with a slash at the end; empty if there are none."""
     if not keys:
         return ""
-    return os.path.commonprefix([min(keys), max(keys)]).rpartition("/")[0] + "/" if "/" in os.path.commonprefix([min(keys), max(keys)]) else ""
+    common = []
+    for one, other in zip(min(keys).split("/")[:-1], max(keys).split("/")[:-1], strict=False):  # those between begin as both do
+        if one != other:
+            break
+        common.append(one)
+    return "".join(f"{folder}/" for folder in common)
 
 
 def _walk(folder: str) -> list[str]:

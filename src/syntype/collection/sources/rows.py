@@ -105,10 +105,21 @@ def _entry(
     if isinstance(found, Unclear):
         return Refused(f"{where}{file}", row, found.reason, found.hint)
     url = file if _ADDRESS.match(file) and found.how == "missing" else None
+    box = boxes.boxes[position]
     return Entry(
-        found.path, species, row, table, group=group, split=split, box=boxes.boxes[position], box_shares=boxes.shares and boxes.boxes[position] is not None,
-        note=boxes.row_notes[position], values=values, original_name=file.replace("\\", "/"), url=url,
-    )  # fmt: skip
+        found.path,
+        species,
+        row,
+        table,
+        group=group,
+        split=split,
+        box=box,
+        box_shares=boxes.shares and box is not None,
+        note=boxes.row_notes[position],
+        values=values,
+        original_name=file.replace("\\", "/"),
+        url=url,
+    )
 
 
 def _find(finder: FileFinder, name: str) -> Found | Unclear:
@@ -268,16 +279,24 @@ def _check_file(result: list[Entry | Refused], positions: Sequence[int]) -> None
     if len({_spelling(entry) for entry in entries.values()}) > 1 and any(not _is_own_name(entry) for entry in entries.values()):
         loose = [position for position, entry in entries.items() if not _is_own_name(entry)]
         if len(loose) == len(entries):
-            refuse(entries, "shares its file with another name", lambda one, other: f"{_row(one)} and {_row(other)} both fit {first.image}: write the folders too.")
+            refuse(
+                entries,
+                "shares its file with another name",
+                lambda one, other: f"{_row(one)} and {_row(other)} both fit {first.image}: write the folders too.",
+            )
             return
         for position in loose:
             entry = entries.pop(position)
-            result[position] = Refused(_called(entry), entry.row, "is missing", f"{Path(str(entry.image)).name} belongs to another row: correct the name.")
+            result[position] = Refused(
+                _called(entry), entry.row, "is missing", f"{Path(str(entry.image)).name} belongs to another row: correct the name."
+            )
         if len(entries) < 2:
             return
     if len({entry.split for entry in entries.values()}) > 1:
         refuse(
-            entries, "is in two splits", lambda one, other: f"{_row(one)} says {one.split or 'none'}, {_row(other)} {other.split or 'none'}: correct one of them."
+            entries,
+            "is in two splits",
+            lambda one, other: f"{_row(one)} says {one.split or 'none'}, {_row(other)} {other.split or 'none'}: correct one of them.",
         )
         return
     by_box: dict[object, list[int]] = {}
@@ -299,7 +318,9 @@ def _check_file(result: list[Entry | Refused], positions: Sequence[int]) -> None
         names = {entries[position].species for position in same}
         if len(names) > 1 and entries[same[0]].box is not None:
             refuse(
-                same, "is listed with two species", lambda one, other: f"{_row(one)} says {one.species}, {_row(other)} {other.species}: correct one of them."
+                same,
+                "is listed with two species",
+                lambda one, other: f"{_row(one)} says {one.species}, {_row(other)} {other.species}: correct one of them.",
             )
         elif len(names) == 1:
             for position in same[1:]:

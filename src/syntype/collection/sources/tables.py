@@ -76,7 +76,9 @@ def _parts_of(source: Path, config: SourceConfig) -> list[_Part]:
     if len(listing) > 1:
         shown = ", ".join(path.name for path in listing[:4]) + (", …" if len(listing) > 4 else "")
         raise InputError(
-            f"holds {len(listing)} tables that list photographs ({shown})", "Give the table itself, or --split train=TABLE --split test=TABLE.", file=source
+            f"holds {len(listing)} tables that list photographs ({shown})",
+            "Give the table itself, or --split train=TABLE --split test=TABLE.",
+            file=source,
         )
     return [_Part(path, _images(source, config)) for path in listing]
 
@@ -102,7 +104,9 @@ def _images(folder: Path, config: SourceConfig) -> Path:
     for path in (folder / config.images, Path(config.images)):
         if path.is_dir():
             return path
-    raise InputError("is not a folder", "Give the folder with the images, from the folder of the table or from here, with --images.", file=config.images)
+    raise InputError(
+        "is not a folder", "Give the folder with the images, from the folder of the table or from here, with --images.", file=config.images
+    )
 
 
 def _is_table(entry: os.DirEntry[str]) -> bool:

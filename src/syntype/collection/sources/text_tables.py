@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 import pandas as pd
@@ -94,7 +94,7 @@ def _read_text(path: Path, data: bytes, asked: Iterable[str]) -> SourceTable:
     given = None
     start = next(number for number, line in enumerate(lines) if line.strip())
     sep = re.fullmatch(r'"?sep=(.)"?', lines[start].strip("\r\n \ufeff"), re.IGNORECASE)
-    if sep is None and lines[start].strip("\r\n \ufeff\"").lower() == "sep=":
+    if sep is None and lines[start].strip('\r\n \ufeff"').lower() == "sep=":
         sep = re.fullmatch(r'"?sep=(.)"?\s*', lines[start].strip("\r\n"), re.IGNORECASE)  # a tab, which strip removed
     if sep is not None:
         given = sep[1]
@@ -112,7 +112,7 @@ def _read_text(path: Path, data: bytes, asked: Iterable[str]) -> SourceTable:
     return _without_broken(table) if BROKEN.search(text) else table
 
 
-def _comments(lines: Sequence[str], given: str | None, names: set[str]) -> int:
+def _comments(lines: Sequence[str], given: str | None, names: Set[str]) -> int:
     """How many lines before the header are comments: they start with # and are followed by a line that is surely a header."""
     count = 0
     while count < len(lines) and (lines[count].startswith("#") or not lines[count].strip()):
@@ -129,12 +129,12 @@ def _comments(lines: Sequence[str], given: str | None, names: set[str]) -> int:
     return last if known(lines[last].lstrip("# ")) else 0
 
 
-def _known(line: str, delimiter: str, names: set[str]) -> int:
+def _known(line: str, delimiter: str, names: Set[str]) -> int:
     """How many cells of a header are names of columns that are known."""
     return sum(plain_name(cell.strip().strip('"')) in names for cell in line.strip().split(delimiter))
 
 
-def _delimiter(lines: Sequence[str], path: Path, names: set[str]) -> str:
+def _delimiter(lines: Sequence[str], path: Path, names: Set[str]) -> str:
     """The delimiter with which the header has most known names, then most rows have as many cells as the header, then the header most cells."""
     header = lines[0]
 
@@ -149,7 +149,7 @@ def _delimiter(lines: Sequence[str], path: Path, names: set[str]) -> str:
     return max(DELIMITERS, key=lambda delimiter: (*score(delimiter), delimiter == tied))
 
 
-def _table(path: Path, lines: Sequence[str], delimiter: str, names: set[str], notes: list[str], asked: set[str]) -> SourceTable:
+def _table(path: Path, lines: Sequence[str], delimiter: str, names: Set[str], notes: list[str], asked: Set[str]) -> SourceTable:
     first = parse(lines[:1], delimiter, 1, None)
     if not first.cells:
         if len(parse(lines, delimiter, 1, None).cells) == 0:
@@ -186,7 +186,7 @@ def _table(path: Path, lines: Sequence[str], delimiter: str, names: set[str], no
     return SourceTable(path, frame, rows.numbers, notes, sorted(refused, key=lambda item: item.row or 0))
 
 
-def _cells_of(rows: Rows, header: Sequence[str], kind: str, asked: set[str]) -> list[str]:
+def _cells_of(rows: Rows, header: Sequence[str], kind: str, asked: Set[str]) -> list[str]:
     number = next((number for number, name in enumerate(header) if plain_name(name) in (asked | known_names(kind))), None)
     return [] if number is None else [cells[number] for cells in rows.cells if number < len(cells)]
 
