@@ -7,6 +7,7 @@ Formats: https://huggingface.co/docs/datasets and https://huggingface.co/docs/hu
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -178,12 +179,17 @@ def read_hub(source: Path, config: SourceConfig) -> Listing:
         import datasets
     except ImportError:
         raise InputError("needs the library datasets", "Install it with: pip install 'syntype[hub]'", file=source) from None
+    talk = logging.getLogger("huggingface_hub")
+    level = talk.level
+    talk.setLevel(logging.CRITICAL)  # it tells of every attempt
     try:
         loaded = datasets.load_dataset(found["name"], revision=found["revision"])
     except Exception as error:  # of the network, of the hub, or of the data set's own tables
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         hint = "Check the name and the internet connection, or download the data set elsewhere and give its folder."
         raise InputError(f"cannot be loaded from the hub ({reason})", hint, file=source.as_posix()) from None
+    finally:
+        talk.setLevel(level)
     parts = [
         _arrow_part(f"{source.as_posix()}, {name}", data.data.table, config, split_in(str(name)), Path(), {}, getattr(data, "_indices", None))
         for name, data in loaded.items()
