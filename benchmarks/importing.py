@@ -46,7 +46,9 @@ def main() -> None:
 def draw(source: Path, images: int, species: int) -> None:
     """Draw the images, all different, and write the table last."""
     with ProcessPoolExecutor() as pool:
-        rows = [row for part in pool.map(draw_species, [(source, number, images, species) for number in range(species)], chunksize=20) for row in part]
+        rows = [
+            row for part in pool.map(draw_species, [(source, number, images, species) for number in range(species)], chunksize=20) for row in part
+        ]
     with (source / "all.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file_name", "species", "specimen", "locality"])
@@ -109,7 +111,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             "",
             *table(["from", "images a second", "images a second and core", "memory, MB", "`inspect`, s", "`inspect`, MB"], rows),
         ],
-        method=[f"JPEG files of {settings['side']} x {settings['side']} pixels, all different, drawn for this; local disk. Other processes may have run too."],
+        method=[
+            f"JPEG files of {settings['side']} x {settings['side']} pixels, all different, drawn for this; local disk. Other processes may have run too."
+        ],
     )
 
 
