@@ -34,8 +34,8 @@ def make_table(folder: Path, rows: list[list[str]]) -> Path:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    rows = [[f"{number}.png", "Aus primus", f"s{number // 2}", "CC0"] for number in range(6)]
-    return make_table(tmp_path / "source", [*rows, ["gone.png", "Bus secundus", "s9", "CC BY"], ["8.png", "", "s9", "CC BY"]])
+    rows = [[f"{number}.png", "Aus primus", f"s{number // 2}", "CC0", "reef"] for number in range(6)]
+    return make_table(tmp_path / "source", [*rows, ["gone.png", "Bus secundus", "s9", "CC BY", "reef"], ["8.png", "", "s9", "CC BY", "reef"]])
 
 
 def test_one_sentence_says_what_a_source_holds_and_nothing_is_written(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
