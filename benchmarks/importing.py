@@ -111,9 +111,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             "",
             *table(["from", "images a second", "images a second and core", "memory, MB", "`inspect`, s", "`inspect`, MB"], rows),
         ],
-        method=[
-            f"JPEG files of {settings['side']} x {settings['side']} pixels, all different, drawn for this; local disk. Other processes may have run too."
-        ],
+        method=[f"JPEG files of {settings['side']} x {settings['side']} pixels, all different, on a local disk. Other processes may have run."],
     )
 
 

@@ -59,7 +59,8 @@ def _parts_of(source: Path, config: SourceConfig) -> list[_Part]:
         return [_Part(source, _images(source.parent, config))]
     if beside := [source / name for name in _METADATA if (source / name).is_file()]:
         return [_Part(beside[0], _images(source, config))]
-    tables = [Path(entry.path) for entry in os.scandir(source) if _is_table(entry)]
+    with os.scandir(source) as entries:
+        tables = [Path(entry.path) for entry in entries if _is_table(entry)]
     columns = (config.file_column, config.species_column, config.group_column, config.split_column, config.licence_column, config.box_column)
     if any(columns) and len(tables) == 1:
         return [_Part(tables[0], _images(source, config))]
@@ -119,7 +120,8 @@ def _in_folders(source: Path) -> Iterator[_Part]:
     while waiting:
         folder, depth = waiting.pop(0)
         try:
-            inner = sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+            with os.scandir(folder) as entries:
+                inner = sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
         except OSError:
             continue
         for path in inner:
