@@ -215,9 +215,13 @@ def _walk(folder: str) -> list[str]:
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
                         continue
-                    if entry.is_dir():
+                    try:
+                        is_folder, is_file = entry.is_dir(), entry.is_file()
+                    except OSError:  # links in a circle
+                        continue
+                    if is_folder:
                         waiting.append((f"{start}{entry.name}/", entry.path))
-                    elif entry.is_file():
+                    elif is_file:
                         found.append(start + entry.name)
         except OSError:
             continue

@@ -122,8 +122,7 @@ def find_meanings(frame: pd.DataFrame, path: Path, config: SourceConfig, species
         meanings.columns["origin"] = None  # a country, for example
     if asked["split"] is None:
         _check_split(frame, meanings)
-    used = {column for column in meanings.columns.values() if column} - {meanings.columns["source_url"]}
-    used |= {meanings.columns["source_url"]} - {None, meanings.columns["file"]}  # type: ignore[arg-type]
+    used = {column for column in meanings.columns.values() if column}
     meanings.further = _further([column for column in columns if column not in used], used, meanings)
     return meanings
 
@@ -205,9 +204,10 @@ def _check_split(frame: pd.DataFrame, meanings: Meanings) -> None:
     words = Counter(str(cell).strip().lower() for cell in frame[column].tolist() if cell is not None and cell == cell)
     words = Counter({word: number for word, number in words.items() if word not in _NULLS})
     known = sum(number for word, number in words.items() if word in SPLIT_WORDS)
-    if known <= 0.5 * sum(words.values()):
+    sure = plain_name(column) in ("split", "subset", "partition", "datasplit", "splitname", "datasetsplit")
+    if not known or (not sure and known <= 0.5 * sum(words.values())):
         meanings.columns["split"] = None
-        if plain_name(column) in ("split", "subset", "partition", "datasplit", "splitname", "datasetsplit") and words:
+        if sure and words:
             shown = ", ".join(word[:20] for word, _ in words.most_common(3))
             meanings.notes.append(f"the column {column!r} ({shown}) does not say train, val or test: it is not used as the split")
 

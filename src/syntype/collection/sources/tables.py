@@ -59,8 +59,7 @@ def _parts_of(source: Path, config: SourceConfig) -> list[_Part]:
         return [_Part(source, _images(source.parent, config))]
     if beside := [source / name for name in _METADATA if (source / name).is_file()]:
         return [_Part(beside[0], _images(source, config))]
-    with os.scandir(source) as entries:
-        tables = [Path(entry.path) for entry in entries if _is_table(entry)]
+    tables = [path for path in _inside(source) if path.name.lower().endswith(TABLE_ENDINGS) and not path.name.startswith("~$") and path.is_file()]
     columns = (config.file_column, config.species_column, config.group_column, config.split_column, config.licence_column, config.box_column)
     if any(columns) and len(tables) == 1:
         return [_Part(tables[0], _images(source, config))]
@@ -110,8 +109,12 @@ def _images(folder: Path, config: SourceConfig) -> Path:
     )
 
 
-def _is_table(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith((".", "~$")) and entry.name.lower().endswith(TABLE_ENDINGS) and entry.is_file()
+def _inside(folder: Path) -> list[Path]:
+    """What a folder holds, without hidden files; nothing if it cannot be opened."""
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return []
 
 
 def _in_folders(source: Path) -> Iterator[_Part]:
@@ -119,11 +122,7 @@ def _in_folders(source: Path) -> Iterator[_Part]:
     waiting, count = [(source, 0)], 0
     while waiting:
         folder, depth = waiting.pop(0)
-        try:
-            with os.scandir(folder) as entries:
-                inner = sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-        except OSError:
-            continue
+        inner = [path for path in _inside(folder) if not looks_like_file(path.name) and path.is_dir()]
         for path in inner:
             count += 1
             if count > _MOST_FOLDERS:
