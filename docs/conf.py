@@ -43,8 +43,8 @@ maximum_signature_line_length = 88
 
 # Types of other projects, whose documentation is not linked, and names that are not part of the public API.
 nitpick_ignore_regex = [
-    ("py:.*", r"(numpy|np|torch|pandas|pd|pathlib|collections|typing|pydantic|click)\..*"),
-    ("py:.*", r"(Path|Sequence|Mapping|Callable|Iterable|Tensor|ndarray|Settings|Form|BlendOf)"),
+    ("py:.*", r"(numpy|np|torch|pandas|pd|pathlib|collections|inspect|typing|pydantic|click)\..*"),
+    ("py:.*", r"(Path|Sequence|Mapping|Callable|Iterable|Tensor|ndarray|Settings|Form|BlendOf|P|T)"),
     ("py:.*", r"syntype\.(?!(.*Config|.*Result|Collection|Run)$).*"),
     ("py:class", r"optional|Literal.*|.*[\[\]'].*"),
 ]
