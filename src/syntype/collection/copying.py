@@ -14,6 +14,7 @@ import numpy as np
 
 from syntype.collection.decoding import in_threads, orientation_of, read_bytes, read_image
 from syntype.collection.duplicates import perceptual_hash, thumbnail
+from syntype.collection.marks import Mark, read_mark
 from syntype.collection.sources import Entry, Packed, Refused
 from syntype.errors import InputError
 
@@ -32,6 +33,7 @@ class CopiedImage:
         phash: perceptual hash, 16 hex digits.
         note: what a user should know of its decoding, or None.
         thumbnail: small picture for the search of near duplicates.
+        mark: what the file says of its being synthetic, or None.
         orientation: how the file stores the picture, by EXIF: 1 is upright, 2..8 are turned or mirrored. It is looked up only where a box needs it.
     """
 
@@ -43,6 +45,7 @@ class CopiedImage:
     note: str | None
     thumbnail: np.ndarray
     orientation: int = 1
+    mark: Mark | None = None
 
 
 def copy_images(entries: Sequence[Entry], out: Path) -> Iterator[tuple[Entry, CopiedImage | Refused]]:
@@ -94,6 +97,7 @@ def _copy(job: tuple[Entry, str, bool], out: Path) -> CopiedImage | Refused:
         note=decoded.note,
         thumbnail=thumbnail(decoded.pixels),
         orientation=orientation_of(data) if framed else 1,
+        mark=read_mark(data),
     )
 
 

@@ -17,9 +17,11 @@ from pydantic import Field
 from syntype.collection.boxes import fit_box
 from syntype.collection.columns import COLUMNS, SPLITS
 from syntype.collection.copying import CopiedImage, copy_images, unique_name
+from syntype.collection.decoding import in_threads, read_bytes
 from syntype.collection.duplicates import first_of_same, near_duplicates
+from syntype.collection.marks import Mark, read_mark
 from syntype.collection.preview import preview_listing
-from syntype.collection.sources import Entry, Listing, Refused, SourceConfig, read_source
+from syntype.collection.sources import Entry, Listing, Packed, Refused, SourceConfig, read_source
 from syntype.collection.splits import join_groups, make_splits
 from syntype.collection.table import Collection, number_groups
 from syntype.errors import CollectionError, InputError, shortened
@@ -31,6 +33,8 @@ __all__ = ["CollectConfig", "CollectResult", "collect"]
 _SHOWN = 5
 _NOTES = 8
 _LONGEST_NOTE = 200
+_CHANGED = "the file is another one than when the collection was made (its checksum differs)"
+_CONTRADICTED = "the source calls it real, and the file says that it is synthetic"
 
 
 class CollectConfig(SourceConfig):
@@ -60,6 +64,7 @@ class CollectResult:
         num_refused: number of files or rows that were not imported. ``num_refused`` plus the number of images is the number of files or rows read.
         num_duplicates: number of images whose file is identical to that of an earlier image.
         splits: number of images in each split.
+        num_synthetic: number of synthetic images.
         num_near_across: number of pairs of near duplicates in different splits; ``inspect`` names them.
     """
 
@@ -69,11 +74,13 @@ class CollectResult:
     num_duplicates: int
     splits: dict[str, int]
     num_near_across: int = 0
+    num_synthetic: int = 0
 
     def summary(self) -> dict[str, Any]:
         """The counts as plain values, as ``--json`` prints them."""
         return {
             "num_images": len(self.collection),
+            "num_synthetic": self.num_synthetic,
             "num_species": len(self.collection.species),
             "num_groups": self.num_groups,
             "num_refused": self.num_refused,
@@ -119,8 +126,10 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     run.say(preview_listing(listing).sentence())
     for note in listing.notes[:_NOTES]:
         run.say(shortened(note, _LONGEST_NOTE))
-    out.mkdir(parents=True, exist_ok=True)
     entries = [item for item in items if isinstance(item, Entry)]
+    if config.origin == "real":
+        _require_real(entries)
+    out.mkdir(parents=True, exist_ok=True)
     refused = [item for item in items if isinstance(item, Refused)]
     kept: list[Entry] = []
     images: list[CopiedImage] = []
@@ -138,13 +147,16 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     if not images:
         raise CollectionError(f"{source}: not one of {len(items)} files could be used. The reasons are in {out / 'refused.csv'}.")
     table = _table(kept, images, config)
-    near_across = _split(table, images, config)
+    _tell_origins(table, images, run)
+    near_across = _split(table, images, config, draw=config.redraw_splits or not listing.whole)
     if near_across:
         run.say(f"{near_across} pairs of nearly the same picture lie in different splits; see them with: syntype inspect {out}")
     step = {"stage": "collect", "source": str(source), "settings": config.model_dump(mode="json")}
     species = _vocabulary(listing, table)
     history = [*listing.info.get("history", []), step]
-    collection = Collection.create(out, table, name=config.name, species=species, sources=list(listing.origins), history=history)
+    collection = Collection.create(
+        out, table, name=config.name or listing.info.get("name"), species=species, sources=list(listing.origins), history=history
+    )
     counts = collection.table["split"].value_counts()
     return CollectResult(
         collection=collection,
@@ -153,7 +165,43 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
         num_duplicates=int(collection.table["duplicate_of"].notna().sum()),
         splits={split: int(counts.get(split, 0)) for split in SPLITS},
         num_near_across=near_across,
+        num_synthetic=int((table["origin"] == "synthetic").sum()),
     )
+
+
+def _require_real(entries: Sequence[Entry]) -> None:
+    """Refuse ``--origin real`` for images that say that they are synthetic, before anything is written.
+
+    Raises:
+        InputError: there are such.
+    """
+    hint = "Leave out --origin, and they come in as synthetic; or take them out of the source."
+    said = [entry for entry in entries if entry.values.get("origin") == "synthetic"]
+    if said:
+        raise InputError(f"the source says of {len(said):,} images that they are synthetic, and --origin says real", hint, file=str(said[0].image))
+    files = list({entry.image: None for entry in entries})
+    marked = [image for image, mark in zip(files, in_threads(_mark_of, files), strict=True) if mark is not None]
+    if marked:
+        raise InputError(f"{len(marked):,} image files say that they are synthetic, and --origin says real", hint, file=str(marked[0]))
+
+
+def _mark_of(image: Path | Packed) -> Mark | None:
+    try:
+        return read_mark(image.read() if isinstance(image, Packed) else read_bytes(image))
+    except InputError:  # it is refused when it is copied
+        return None
+
+
+def _tell_origins(table: pd.DataFrame, images: Sequence[CopiedImage], run: Run) -> None:
+    synthetic = int((table["origin"] == "synthetic").sum())
+    if not synthetic:
+        return
+    marked = sum(image.mark is not None for image in images)
+    told = f" ({marked:,} of them say so in the file)" if marked else ""
+    if synthetic == len(table):
+        run.say(f"all {synthetic:,} images are synthetic{told}; synthetic images are in no split")
+    else:
+        run.say(f"a mixture: {len(table) - synthetic:,} photographs and {synthetic:,} synthetic images{told}; synthetic images are in no split")
 
 
 def _lies_in(entry: Entry, folder: Path) -> bool:
@@ -173,11 +221,20 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
     rows = []
     for entry, image in zip(entries, images, strict=True):
         box, note = fit_box(entry, image.width, image.height, image.orientation)
-        notes = [text for text in (entry.note, image.note, note) if text]
+        recorded = entry.values.get("sha256")
+        if recorded == image.sha256:
+            box, note = entry.values.get("box"), None  # of a collection, as it was
+        elif recorded is not None:
+            note = _CHANGED if note is None else f"{note}; {_CHANGED}"
+        marked = image.mark is not None
+        said = None if not marked or entry.values.get("origin") != "real" else _CONTRADICTED
+        notes = [entry.note] if entry.note else []
+        notes += [text for text in (image.note, note, said) if text and text not in (entry.note or "").split("; ")]
         own = entry.values.get("image_id")
         rows.append(
             {
                 "terms": config.terms,
+                **({} if image.mark is None else _made_by(image.mark)),
                 **entry.values,
                 "image_id": unique_name(own if isinstance(own, str) and own else image.sha256[:16], taken),
                 "file_name": image.file_name,
@@ -190,7 +247,7 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
                 "sha256": image.sha256,
                 "phash": image.phash,
                 "box": box,
-                "origin": config.origin or entry.values.get("origin") or "real",
+                "origin": "synthetic" if marked else config.origin or entry.values.get("origin") or "real",
                 "note": "; ".join(notes) or None,
             }
         )
@@ -201,6 +258,11 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
     other_file = (table["file_name"].to_numpy() != table["file_name"].to_numpy()[first]) | table["box"].isna().to_numpy()  # not another animal of it
     table["duplicate_of"] = table["image_id"].iloc[first].where((first != np.arange(len(table))) & other_file).to_numpy()
     return table
+
+
+def _made_by(mark: Mark) -> dict[str, Any]:
+    """Values that the mark of an image gives, for what the source does not say."""
+    return {key: value for key in ("generator_id", "seed", "controls") if (value := getattr(mark, key)) is not None}
 
 
 def _one_type(column: pd.Series) -> pd.Series:
@@ -217,8 +279,11 @@ def _one_type(column: pd.Series) -> pd.Series:
     return pd.Series(pd.array([None if text is None else text.encode("utf-8", "replace").decode() for text in texts], dtype="string"))
 
 
-def _split(table: pd.DataFrame, images: Sequence[CopiedImage], config: CollectConfig) -> int:
+def _split(table: pd.DataFrame, images: Sequence[CopiedImage], config: CollectConfig, *, draw: bool) -> int:
     """Fill in the column ``split``. Groups that contain the same or nearly the same picture are put into the same split, where that is possible.
+
+    Args:
+        draw: draw splits if there are none.
 
     Returns:
         number of pairs of near duplicates in different splits.
@@ -228,7 +293,7 @@ def _split(table: pd.DataFrame, images: Sequence[CopiedImage], config: CollectCo
     photographs = table[real].reset_index(drop=True)
     thumbnails = [image.thumbnail for image, chosen in zip(images, real, strict=True) if chosen]
     near = near_duplicates(photographs, lambda rows: np.stack([thumbnails[row] for row in rows]))
-    if config.redraw_splits or photographs["split"].isna().all():
+    if draw and (config.redraw_splits or photographs["split"].isna().all()):
         first = first_of_same(photographs)
         same = ((row, int(earlier)) for row, earlier in enumerate(first) if row != earlier)
         names = photographs["species"].fillna("").to_numpy()

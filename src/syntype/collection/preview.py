@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from syntype.collection.columns import SPLITS
+from syntype.collection.columns import COLUMNS, SPLITS
+from syntype.collection.marks import read_mark_of
 from syntype.collection.sources.base import Entry, Listing, Packed, SourceConfig
 from syntype.collection.sources.image_files import is_there
 from syntype.collection.sources.recognition import read_source
@@ -21,6 +22,8 @@ _EXAMPLES = 12
 _MOST = 8
 _RAREST = 4
 _NOTES = 5
+_LOOKED_AT = 300
+"""Image files whose marks are looked for."""
 _WIDE = 150
 """Characters of a line."""
 _MOST_BYTES = 1950
@@ -160,7 +163,6 @@ def preview_listing(listing: Listing) -> Preview:
     entries, refused = listing.entries, listing.refused
     missing = [entry for entry in entries if not isinstance(entry.image, Packed) and not is_there(entry.image)]
     gone = [entry for entry in missing if entry.url is None]
-    known = {"licence", "rights_holder", "source_url", "terms", "origin", "image_id"}
     splits = Counter(entry.split for entry in entries if entry.split)
     return Preview(
         format=listing.format,
@@ -175,13 +177,24 @@ def preview_listing(listing: Listing) -> Preview:
         origins=_counts((entry.values.get("origin") for entry in entries), "unknown"),
         num_boxes=sum(entry.box is not None for entry in entries),
         refused=_counts(item.reason for item in refused),
-        columns=sorted({name for entry in entries for name in entry.values} - known),
+        columns=sorted({name for entry in entries for name in entry.values} - COLUMNS.keys()),
         rows=[_row(entry) for entry in entries[:_FIRST]],
         examples=_examples(entries),
         missing=[_row(entry) for entry in gone[:_FIRST]],
         refused_items=[vars(item) for item in refused],
-        notes=list(listing.notes),
+        notes=[*_marks(entries), *listing.notes],
     )
+
+
+def _marks(entries: Sequence[Entry]) -> list[str]:
+    """What the files say of their being synthetic, from some that are spread over the source."""
+    unsaid = [entry for entry in entries if isinstance(entry.image, Path) and entry.values.get("origin") != "synthetic"]
+    chosen = unsaid[:: max(1, -(-len(unsaid) // _LOOKED_AT))]
+    marked = [entry for entry in chosen if read_mark_of(Path(str(entry.image))) is not None]
+    if not marked:
+        return []
+    many = f"{len(marked):,} of {len(chosen):,} image files that were looked at say that they are synthetic"
+    return [f"{many}, such as {shortened(marked[0].original_name or marked[0].image, 40)}: these will be synthetic images in no split"]
 
 
 def _row(entry: Entry) -> dict[str, Any]:

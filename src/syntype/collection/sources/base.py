@@ -138,7 +138,8 @@ class Listing:
         notes: sentences on what was found and decided ("columns are separated by semicolons", "splits are the author's").
         origins: where the images come from, for ``collection.json``: the path, citation, DOI, ...
         species: all species names in order, if the source prescribes them; else those of the entries, sorted.
-        info: further content of ``collection.json`` that a collection made by Syntype brings along (history).
+        info: further content of ``collection.json`` that a collection made by Syntype brings along (name, history).
+        whole: a collection of Syntype, which is taken over as it is: no splits are drawn where it has none.
     """
 
     format: str
@@ -147,6 +148,7 @@ class Listing:
     origins: Sequence[Any] = ()
     species: tuple[str, ...] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def entries(self) -> list[Entry]:

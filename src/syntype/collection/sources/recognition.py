@@ -16,6 +16,7 @@ from syntype.collection.sources.label_studio import READER as LABEL_STUDIO
 from syntype.collection.sources.labelme import READER as LABELME
 from syntype.collection.sources.megadetector import READER as MEGADETECTOR
 from syntype.collection.sources.megadetector import overlay
+from syntype.collection.sources.own import READER as OWN
 from syntype.collection.sources.tables import READER as TABLES
 from syntype.collection.sources.viame import READER as VIAME
 from syntype.collection.sources.voc import READER as VOC
@@ -24,7 +25,7 @@ from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["READERS", "read_source", "recognise"]
 
-READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
+READERS: tuple[Reader, ...] = (OWN, COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
 
