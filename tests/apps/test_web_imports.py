@@ -16,9 +16,9 @@ from studio_server import SMALL, browser, png, raw_name, wait, zipped
 
 from syntype.apps.web.limits import Limits, StudioConfig
 from syntype.apps.web.looking import look
-from syntype.apps.web.unpacking import unpack
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
+from syntype.collection.archives import unpack
 from syntype.errors import InputError
 
 OPEN_NAMES = [
@@ -124,7 +124,7 @@ def test_letters_in_zips_of_other_systems_are_read(system: str, name: str, tmp_p
     else:
         data = data.replace(ascii_name.encode(), encoded)
     (tmp_path / "a.zip").write_bytes(data)
-    found = unpack(tmp_path / "a.zip", tmp_path / "out", SMALL, lambda path, name: None)
+    found = unpack(tmp_path / "a.zip", tmp_path / "out", SMALL.of_archive())
     assert [path.parent.name for path in found.images] == [name]
 
 

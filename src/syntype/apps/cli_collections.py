@@ -91,6 +91,7 @@ def collect(
       a table (CSV, TSV, Parquet) with a row for each image
       what other programs write (`syntype formats` lists them)
       another collection, or what `syntype export` wrote
+      a zip or tar archive of any of these
 
     Every file is decoded and checked. Files that cannot be used are listed in refused.csv with the reason. The author's splits are kept. Without
     them, the images are split into training, validation and test images by group, so that images of one specimen, observation or video track are

@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +14,16 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from syntype.collection.archives import is_archive
 from syntype.collection.boxes import fit_box
 from syntype.collection.columns import COLUMNS, SPLITS
 from syntype.collection.copying import CopiedImage, copy_images, unique_name
 from syntype.collection.decoding import in_threads, read_bytes
 from syntype.collection.duplicates import first_of_same, near_duplicates
 from syntype.collection.marks import Mark, read_mark
+from syntype.collection.opened_source import OpenedSource, opened_source
 from syntype.collection.preview import preview_listing
-from syntype.collection.sources import Entry, Listing, Packed, Refused, SourceConfig, read_source
+from syntype.collection.sources import Entry, Listing, Packed, Refused, SourceConfig
 from syntype.collection.splits import join_groups, make_splits
 from syntype.collection.table import Collection, number_groups
 from syntype.errors import CollectionError, InputError, shortened
@@ -95,12 +97,13 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     """Import photographs into a new collection.
 
     ``source`` is one of these: a folder with one sub-folder per species (underscores stand for spaces); a folder of images of one
-    species; a CSV or Parquet table; a folder that contains ``metadata.csv`` or ``metadata.parquet`` (such as another collection).
+    species; a CSV or Parquet table; what other programs write (``sources.READERS``); another collection or an export of one, which
+    comes in as it is; or a zip or tar archive of any of these.
     Every file is read once, checked by decoding it, and copied byte for byte. Files that cannot be used are listed in ``refused.csv``
     with the reason. The table is written last, so an interrupted import cannot be opened as a collection.
 
     Args:
-        source: a folder with one sub-folder per species, or a table (see above).
+        source: a folder, table or archive (see above).
         config: column names, fractions of the validation and test split, and the random seed of the splits.
         out: folder of the new collection; new or empty.
         run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
@@ -121,8 +124,15 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     source, out = Path(source), Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)
-    listing = read_source(source, config)
-    items = [item for item in listing.items if not (isinstance(item, Entry) and _lies_in(item, out))]
+    if is_archive(source):
+        out.mkdir(parents=True, exist_ok=True)
+    with opened_source(source, config, out, run) as opened:
+        return _collect(source, opened, config, out, run)
+
+
+def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Path, run: Run) -> CollectResult:
+    listing = opened.listing
+    items = [item for item in listing.items if is_archive(source) or not (isinstance(item, Entry) and _lies_in(item, out))]
     run.say(preview_listing(listing).sentence())
     for note in listing.notes[:_NOTES]:
         run.say(shortened(note, _LONGEST_NOTE))
@@ -136,7 +146,7 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     with run.progress("reading images", len(entries)) as bar:
         for entry, image in copy_images(entries, out):
             if isinstance(image, Refused):
-                refused.append(image)
+                refused.append(replace(image, file=opened.told(image.file)))
             else:
                 kept.append(entry)
                 images.append(image)

@@ -1,7 +1,7 @@
 """Marks inside image files that say that the image is synthetic: IPTC's digital source type, C2PA content credentials, and the notes of generators.
 
-Sources: IPTC Photo Metadata Standard, "Digital Source Type" (https://cv.iptc.org/newscodes/digitalsourcetype/); C2PA Technical Specification 2.1, which
-stores the same terms as plain text; the text chunks that Stable Diffusion web UI, ComfyUI and InvokeAI write into PNG files.
+Sources: IPTC Photo Metadata Standard, "Digital Source Type" (https://cv.iptc.org/newscodes/digitalsourcetype/); C2PA Technical Specification 2.1,
+which stores the same terms as plain text; the text chunks that Stable Diffusion web UI, ComfyUI and InvokeAI write into PNG files.
 """
 
 from __future__ import annotations

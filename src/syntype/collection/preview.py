@@ -10,9 +10,9 @@ from typing import Any
 
 from syntype.collection.columns import COLUMNS, SPLITS
 from syntype.collection.marks import read_mark_of
+from syntype.collection.opened_source import opened_source
 from syntype.collection.sources.base import Entry, Listing, Packed, SourceConfig
 from syntype.collection.sources.image_files import is_there
-from syntype.collection.sources.recognition import read_source
 from syntype.errors import shortened, shown_list
 
 __all__ = ["Preview", "preview", "preview_listing"]
@@ -155,7 +155,8 @@ def preview(source: Path | str, config: SourceConfig) -> Preview:
     Raises:
         InputError: the source is missing, damaged, of no known format, or has nothing to import.
     """
-    return preview_listing(read_source(Path(source), config))
+    with opened_source(Path(source), config) as opened:
+        return preview_listing(opened.listing)
 
 
 def preview_listing(listing: Listing) -> Preview:

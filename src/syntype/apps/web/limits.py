@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from syntype.collection.archives import ArchiveLimits
 from syntype.recipe import Settings
 
 __all__ = ["Limits", "StudioConfig", "is_loopback"]
@@ -46,6 +47,10 @@ class Limits(Settings):
     """Most memory that it may take."""
     receiving: int = Field(64, ge=1)
     """Most files that are received at the same time."""
+
+    def of_archive(self) -> ArchiveLimits:
+        """What a zip may hold."""
+        return ArchiveLimits(self.files, self.unpacked_bytes, self.file_bytes, self.table_bytes, self.ratio, self.check_seconds)
 
 
 class StudioConfig(Settings):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from syntype.apps.web.refusals import RefusedFile
-from syntype.apps.web.unpacking import KEPT, TABLES
+from syntype.collection.archives import KEPT, TABLES
 from syntype.collection.sources.base import SPLIT_WORDS, species_name
 
 __all__ = ["Stock", "UploadResult", "UploadState", "is_image"]

@@ -29,10 +29,11 @@ from starlette.exceptions import HTTPException
 from syntype.apps.web.limits import Limits
 from syntype.apps.web.looking import look
 from syntype.apps.web.refusals import RefusedFile, join_refused, load_refused, save_refused
+from syntype.apps.web.sent_names import checked_name, checked_species
 from syntype.apps.web.stock import Stock, UploadResult, UploadState, is_image
 from syntype.apps.web.store import ACTIVE, Store, jobs
-from syntype.apps.web.unpacking import TABLES, checked_name, checked_species, free_path, unpack
 from syntype.apps.web.workspace import Workspace
+from syntype.collection.archives import TABLES, free_path, unpack
 from syntype.collection.costs import Watched, check_cost
 from syntype.collection.decoding import FORMATS, read_image
 from syntype.errors import DiskError, InputError, UnknownNameError
@@ -350,8 +351,8 @@ class Uploads:
 
     def _unpack(self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[Path, Path]]:
         """Files of a zip, as their paths in the upload and where they are; a zip that could do harm is refused as a whole."""
-        found = unpack(part, part.parent / "unpacked", self._limits, self._check_image)
-        refused += found.refused
+        found = unpack(part, part.parent / "unpacked", self._limits.of_archive(), self._check_image)
+        refused += [RefusedFile(item.file, item.reason, item.hint) for item in found.refused]
         tables = [path for path in found.tables if path.suffix.lower() in TABLES]
         if species is not None:
             hint = "Leave the species empty if the table says what the photographs show."
