@@ -46,7 +46,7 @@ def test_real_photographs(fish4knowledge: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = imported(fish4knowledge / "classification.csv", out)
     summary = result.summary()
-    assert set(summary) == {"num_images", "num_species", "num_groups", "num_refused", "num_duplicates", "num_near_across", "splits"}
+    assert set(summary) == {"num_images", "num_synthetic", "num_species", "num_groups", "num_refused", "num_duplicates", "num_near_across", "splits"}
     assert (summary["num_images"], summary["num_species"], summary["num_groups"], summary["num_refused"]) == (3504, 23, 1778, 0)
     source = pd.read_csv(fish4knowledge / "classification.csv", dtype=str)
     assert summary["num_duplicates"] == 3504 - len({hashlib.sha256((fish4knowledge / name).read_bytes()).hexdigest() for name in source["file_name"]})

@@ -46,6 +46,7 @@ _DIRECTORY_BYTES = 512
 """Size allowed per file in a zip's central directory."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _DRIVE = re.compile("[A-Za-z]:")
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 _DEEPEST = 20
 """Folders in one another."""
 
@@ -152,17 +153,7 @@ def unpack(
                         path.unlink(missing_ok=True)
                     result.refused.append(Refused(name[:300], None, error.reason[:300], error.hint))
                 advance()
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        OSError,
-    ) as error:
+    except (*_DAMAGED, OSError) as error:
         if (problem := disk_problem(error, archive)) is not None:
             raise problem from None
         kind = "tar archive" if archive.name.lower().endswith(_TARS) else "zip"

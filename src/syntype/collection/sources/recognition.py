@@ -28,6 +28,10 @@ __all__ = ["READERS", "read_source", "recognise"]
 READERS: tuple[Reader, ...] = (OWN, COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
+_NOTES = frozenset({".txt", ".md", ".pdf", ".html", ".log", ".py", ".ini"})
+_DEEPEST = 5
+"""Folders around a source."""
+
 
 def recognise(source: Path, config: SourceConfig) -> Reader:
     """The reader of a source: the one that ``config.format`` names, or else the first that recognises the content.
@@ -49,6 +53,31 @@ def recognise(source: Path, config: SourceConfig) -> Reader:
     raise InputError("is not a source that Syntype knows", "See the formats with: syntype formats", file=source)
 
 
+def _find(source: Path, config: SourceConfig) -> tuple[Path, Reader]:
+    """The reader of a source, and where it begins: what lies in a folder that wraps all of it is read as if it were given itself."""
+    reader = recognise(source, config)
+    inner = source
+    for _ in range(_DEEPEST):
+        if reader is not FOLDERS or config.format is not None or (only := _only_folder(inner)) is None:
+            break
+        inner = only
+        found = recognise(inner, config)
+        if found is not FOLDERS:
+            return inner, found
+    return source, reader
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """The only folder in a folder in which nothing else lies but notes; None if there is no such."""
+    try:
+        entries = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+        folders = [path for path in entries if path.is_dir()]
+    except OSError:
+        return None
+    others = {path.suffix.lower() for path in entries if path not in folders}
+    return folders[0] if len(folders) == 1 and others <= _NOTES else None
+
+
 def read_source(source: Path, config: SourceConfig) -> Listing:
     """List the images of a source.
 
@@ -57,7 +86,11 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
         UnknownNameError: ``config.format`` is unknown.
     """
     try:
-        listing = read_hub(source, config) if is_hub_name(source) else recognise(source, config).read(source, config)
+        if is_hub_name(source):
+            listing = read_hub(source, config)
+        else:
+            source, reader = _find(source, config)
+            listing = reader.read(source, config)
     finally:
         forget()
     if not listing.items:
