@@ -73,7 +73,7 @@ def test_a_folder_per_species(tmp_path: Path) -> None:
     (source / "Naso_lituratus" / "raw.cr2").write_bytes(b"II*\0" + b"\0" * 100)
     result = imported(source, tmp_path / "out")
     assert result.summary() == {
-        "num_images": 6, "num_species": 2, "num_groups": 6, "num_refused": 2, "num_duplicates": 0, "num_near_across": 0,
+        "num_images": 6, "num_synthetic": 0, "num_species": 2, "num_groups": 6, "num_refused": 2, "num_duplicates": 0, "num_near_across": 0,
         "splits": result.splits,
     }  # fmt: skip
     assert result.collection.species == ("Naso lituratus", "Zebrasoma scopas")

@@ -232,7 +232,7 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
     for entry, image in zip(entries, images, strict=True):
         box, note = fit_box(entry, image.width, image.height, image.orientation)
         recorded = entry.values.get("sha256")
-        if recorded == image.sha256:
+        if recorded == image.sha256 or (recorded is None and "box" in entry.values):
             box, note = entry.values.get("box"), None  # of a collection, as it was
         elif recorded is not None:
             note = _CHANGED if note is None else f"{note}; {_CHANGED}"

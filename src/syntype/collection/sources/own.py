@@ -168,7 +168,7 @@ def _item(cells: Mapping[str, Any], row: int, place: _Place, finder: FileFinder)
     if wrong := next((key for key, value in texts.items() if value is not None and not isinstance(value, str)), None):
         return refuse(f"{wrong} is not a text", f"It is {shortened(repr(texts[wrong]))}: correct it.")
     try:
-        values = {key: _value(key, cell) for key, cell in cells.items() if key not in _MEASURED and cell is not None}
+        values = {key: _value(key, cell) for key, cell in cells.items() if key not in _MEASURED and (cell is not None or key not in COLUMNS)}
         box = _box(cells["box"])
     except ValueError as error:
         return refuse(str(error), "Correct it, or leave it empty.")
