@@ -43,7 +43,7 @@ class OpenedSource:
     def _origin(self, origin: Any) -> Any:
         if isinstance(origin, dict):
             return {key: self._origin(value) for key, value in origin.items()}
-        return self.told(origin) if isinstance(origin, str) else origin
+        return origin.replace(str(self._folder), str(self._source)) if isinstance(origin, str) else origin
 
 
 def _told(text: str, folder: Path, source: Path) -> str:
