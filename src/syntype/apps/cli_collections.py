@@ -43,6 +43,7 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
         "syntype collect photographs/ --out out/fish",
         "syntype collect labels.csv --species-column taxon --group-column specimen --out out/fish",
         "syntype collect fish-vista/ --split train=train.csv --split test=test.csv --out out/fish",
+        'syntype collect gbif-download.zip --download --licence CC0 --licence "CC BY" --max-per-species 200 --out out/fish',
         "syntype collect boxes.csv --box-column bbox --box-format size --out out/fish",
     ),
 )
@@ -76,12 +77,30 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
     type=click.Choice(["real", "synthetic"]),
     help="Whether the images are photographs or synthetic.  [default: as the files say, or else real]",
 )
+@click.option("--download", is_flag=True, help="Fetch the images of which SOURCE has only the address. Look first with --dry-run.")
+@click.option(
+    "--licence",
+    "licences",
+    multiple=True,
+    metavar="NAME",
+    help='Import only images with this licence, for example CC0 or "CC BY". Repeatable.  [default: all]',
+)
+@click.option("--max-per-species", type=click.IntRange(min=1), metavar="N", help="Import at most N images of a species.  [default: all]")
+@click.option("--resume", is_flag=True, help="Go on with an import that was stopped. What was downloaded is not fetched again.")
 @seed_option
 @set_option
 @output_options
 @click.pass_context
 def collect(
-    context: click.Context, source: Path, out: Path | None, dry_run: bool, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any
+    context: click.Context,
+    source: Path,
+    out: Path | None,
+    dry_run: bool,
+    resume: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> None:
     """Import photographs into a new collection. Look first with --dry-run.
 
@@ -96,6 +115,9 @@ def collect(
     Every file is decoded and checked. Files that cannot be used are listed in refused.csv with the reason. The author's splits are kept. Without
     them, the images are split into training, validation and test images by group, so that images of one specimen, observation or video track are
     always in the same split.
+
+    Images of which SOURCE has only the address are fetched with --download: a few at a time from each host, again after passing faults. Ctrl-C loses
+    nothing: --resume goes on.
     """
     from syntype.collection.importers import CollectConfig
     from syntype.collection.importers import collect as stage
@@ -113,7 +135,8 @@ def collect(
         config,
         seed=config.seed,
         inputs={"source": source},
-        kept=f"{out} is incomplete; delete it and collect again.",
+        kept="Add --resume to go on.",
+        resume=resume,
         quiet=quiet,
     )
     show(result.summary(), as_json, f"Next: syntype inspect {out}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +20,12 @@ from syntype.collection.boxes import fit_box
 from syntype.collection.columns import COLUMNS, SPLITS
 from syntype.collection.copying import CopiedImage, copy_images, unique_name
 from syntype.collection.decoding import in_threads, read_bytes
+from syntype.collection.download import Downloader, DownloadRules, failures_told, is_absent
 from syntype.collection.duplicates import first_of_same, near_duplicates
 from syntype.collection.marks import Mark, read_mark
 from syntype.collection.opened_source import OpenedSource, opened_source
 from syntype.collection.preview import preview_listing
+from syntype.collection.selection import select
 from syntype.collection.sources import Entry, Listing, Packed, Refused, SourceConfig
 from syntype.collection.splits import join_groups, make_splits
 from syntype.collection.table import Collection, number_groups
@@ -35,6 +38,8 @@ __all__ = ["CollectConfig", "CollectResult", "collect"]
 _SHOWN = 5
 _NOTES = 8
 _LONGEST_NOTE = 200
+_DOWNLOADS = ".downloads"
+"""Folder in the new collection with what was downloaded, until the collection is whole."""
 _CHANGED = "the file is another one than when the collection was made (its checksum differs)"
 _CONTRADICTED = "the source calls it real, and the file says that it is synthetic"
 
@@ -45,6 +50,10 @@ class CollectConfig(SourceConfig):
     origin: Literal["real", "synthetic"] | None = None
     """``synthetic``: images from any generator, to be evaluated in the same way as Syntype's own images. They are assigned no split.
     Default: what the source and the marks in the files say, or else real."""
+    download: bool = False
+    """Fetch the images of which the source has the address alone."""
+    private_addresses: bool = False
+    """Fetch also from addresses in private networks, such as a server of your museum."""
     redraw_splits: bool = False
     """Draw the splits anew, although the source has the author's."""
     seed: Seed = 0
@@ -132,6 +141,9 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
 
 def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Path, run: Run) -> CollectResult:
     listing = opened.listing
+    leftovers = len(run.manifest.get("sessions", ())) > 1  # of an import that was stopped, in our own folder
+    for path in [out / "images", *out.glob(".unpacked-*")] if leftovers else []:
+        shutil.rmtree(path, ignore_errors=True)
     items = [item for item in listing.items if is_archive(source) or not (isinstance(item, Entry) and _lies_in(item, out))]
     run.say(preview_listing(listing).sentence())
     for note in listing.notes[:_NOTES]:
@@ -141,6 +153,7 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
         _require_real(entries)
     out.mkdir(parents=True, exist_ok=True)
     refused = [item for item in items if isinstance(item, Refused)]
+    entries = _wanted(entries, refused, config, out, run)
     kept: list[Entry] = []
     images: list[CopiedImage] = []
     with run.progress("reading images", len(entries)) as bar:
@@ -167,6 +180,7 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
     collection = Collection.create(
         out, table, name=config.name or listing.info.get("name"), species=species, sources=list(listing.origins), history=history
     )
+    shutil.rmtree(out / _DOWNLOADS, ignore_errors=True)  # they are in the collection now
     counts = collection.table["split"].value_counts()
     return CollectResult(
         collection=collection,
@@ -177,6 +191,27 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
         num_near_across=near_across,
         num_synthetic=int((table["origin"] == "synthetic").sum()),
     )
+
+
+def _wanted(entries: Sequence[Entry], refused: list[Refused], config: CollectConfig, out: Path, run: Run) -> list[Entry]:
+    """The entries that are wanted and whose images are here, or were downloaded; the others are added to ``refused``."""
+    chosen = select(entries, config.licences, config.max_per_species)
+    refused += chosen.refused
+    wanted = chosen.entries
+    if config.download:
+        rules = DownloadRules(private=config.private_addresses)
+        with Downloader(out / _DOWNLOADS, rules, run) as downloader:
+            wanted, failed = downloader.fetch(wanted, chosen.reserve)
+        if failed:
+            run.say(failures_told(failed))
+        refused += failed
+    else:
+        hint = "Add --download to fetch it, or put the file beside the table."
+        refused += [Refused(str(entry.url), entry.row, "is only an address", hint) for entry in wanted if is_absent(entry)]
+        wanted = [entry for entry in wanted if not is_absent(entry)]
+    if config.max_per_species is not None:
+        refused += chosen.left_over(config.max_per_species)
+    return wanted
 
 
 def _require_real(entries: Sequence[Entry]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from syntype.collection.columns import COLUMNS, SPLITS
 from syntype.collection.marks import read_mark_of
 from syntype.collection.opened_source import opened_source
+from syntype.collection.selection import limited
 from syntype.collection.sources.base import Entry, Listing, Packed, SourceConfig
 from syntype.collection.sources.image_files import is_there
 from syntype.errors import shortened, shown_list
@@ -156,7 +157,7 @@ def preview(source: Path | str, config: SourceConfig) -> Preview:
         InputError: the source is missing, damaged, of no known format, or has nothing to import.
     """
     with opened_source(Path(source), config) as opened:
-        return preview_listing(opened.listing)
+        return preview_listing(limited(opened.listing, config.licences, config.max_per_species))
 
 
 def preview_listing(listing: Listing) -> Preview:

@@ -54,6 +54,11 @@ class SourceConfig(Settings):
     """Tables for single splits, as paths from the source folder (data sets with one table a split)."""
     images: str | None = None
     """Folder with the image files, if they do not lie beside the table."""
+    licences: list[str] | None = None
+    """Licences of the images that are wanted, such as "CC0" or "CC BY 4.0"; one without a version stands for all its versions. Default: all images,
+    also those without a licence."""
+    max_per_species: int | None = Field(None, ge=1)
+    """Largest number of images of one species: first one of each observation, then a second one of each, and so on. Default: all."""
     boxes: str | None = None
     """MegaDetector file whose boxes are laid over the images of the source."""
     min_confidence: float = Field(0.2, ge=0, le=1)
