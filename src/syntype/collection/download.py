@@ -35,7 +35,6 @@ __all__ = ["DownloadRules", "Downloader", "failures_told", "is_absent"]
 _JOURNAL = "downloads.jsonl"
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Status codes after which another try is made."""
-_CHUNK = 1 << 16
 _REDIRECTS = 5
 _STATUS = {401: "needs a password", 403: "is forbidden", 404: "is not there", 410: "is no longer there", 451: "is withheld for legal reasons"}
 
@@ -165,6 +164,10 @@ class Downloader:
                         busy[urlsplit(address).netloc] -= 1
                         advance()
                         yield address, future.result()
+            except BaseException:
+                self._stopped.set()
+                self._client.close()  # so that nobody waits for a slow host
+                raise
             finally:
                 self._stopped.set()
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -230,12 +233,12 @@ class Downloader:
         if declared.isdecimal() and int(declared) > most:
             raise _Lasting(f"is larger than {most // 1_000_000} MB")
         data = bytearray()
-        for chunk in response.iter_bytes(_CHUNK):
+        for chunk in response.iter_bytes():
             data += chunk
             if len(data) > most:
                 raise _Lasting(f"is larger than {most // 1_000_000} MB")
             if time.monotonic() > until:
-                raise _Passing(f"takes more than {self._rules.seconds:.0f} seconds")
+                raise _Lasting(f"takes more than {self._rules.seconds:.0f} seconds")
             if self._stopped.is_set():
                 raise _Lasting("was stopped")
         packed = response.headers.get("content-encoding", "identity").lower() not in ("", "identity")
