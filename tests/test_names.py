@@ -16,7 +16,7 @@ from made import make_collection, train_tiny
 from syntype.adaptation import AdaptConfig
 from syntype.apps.cli import main
 from syntype.collection import Collection
-from syntype.collection.export import ExportConfig, export
+from syntype.collection.exports import ExportConfig, export
 from syntype.collection.importers import CollectConfig, collect
 from syntype.collection.inspection import inspect, plot_long_tail
 from syntype.collection.names import count_unknown, drawn_name

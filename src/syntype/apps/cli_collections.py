@@ -255,8 +255,8 @@ def export(collection: Path, out: Path, layout: str | None, everything: bool, as
 
     Images that curation or an expert refused are left out unless --all is given.
     """
-    from syntype.collection.export import ExportConfig
-    from syntype.collection.export import export as stage
+    from syntype.collection.exports import ExportConfig
+    from syntype.collection.exports import export as stage
 
     config = settings(ExportConfig, {"layout": layout, "usable": not everything})
     opened = open_collection(collection)

@@ -1,0 +1,13 @@
+"""The table of layouts: a new one is a module with a ``LAYOUT``, a line here, and its name in ``stage.LayoutName``."""
+
+from __future__ import annotations
+
+from syntype.collection.exports.base import Layout
+from syntype.collection.exports.species_folders import LAYOUT as SPECIES
+from syntype.collection.exports.table_only import LAYOUT as TABLE_ONLY
+from syntype.collection.exports.whole import LAYOUT as COLLECTION
+
+__all__ = ["LAYOUTS"]
+
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (SPECIES, COLLECTION, TABLE_ONLY)}
+"""Every layout by its name."""
