@@ -66,13 +66,13 @@ class Package:
             with self._zip.open(_entry(name, size), "w") as packed:
                 shutil.copyfileobj(file, packed)
 
-    def add_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table as Parquet, or as CSV (RFC 4180) if the name ends so."""
+    def add_table(self, name: str, table: pd.DataFrame, schema: Any = None) -> None:
+        """Write a table as Parquet, or as CSV (RFC 4180) if the name ends so. ``schema``: the types of its columns (``pyarrow.Schema``)."""
         with self.writing(name) as file:
             if name.endswith(".csv"):
                 write_csv(table, file)
             else:
-                table.to_parquet(file, index=False)
+                table.to_parquet(file, index=False, schema=schema)
 
     def add_json(self, name: str, head: Mapping[str, Any], **lists: Iterable[Any]) -> None:
         """Write a JSON object whose long lists are written item by item, one a line.
