@@ -10,6 +10,6 @@ licences.py croissant.py card.py   descriptions that several layouts have
 """
 
 from syntype.collection.exports.layouts import LAYOUTS
-from syntype.collection.exports.stage import ExportConfig, ExportResult, export
+from syntype.collection.exports.stage import ExportConfig, ExportResult, LayoutName, export
 
-__all__ = ["LAYOUTS", "ExportConfig", "ExportResult", "export"]
+__all__ = ["LAYOUTS", "ExportConfig", "ExportResult", "LayoutName", "export"]

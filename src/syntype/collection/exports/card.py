@@ -73,7 +73,7 @@ def _synthetic(content: Content, synthetic: int) -> list[str]:
     generators = [name for name, _ in _count(made["generator_id"])]
     lines = [
         "",
-        "> **Synthetic images are no evidence that a species occurs somewhere or looks so.** Keep them out of occurrence databases, and keep their marks.",
+        "> **Synthetic images are no evidence of where a species lives or how it looks.** Keep their marks, and keep them out of occurrence databases.",
         "",
         "Synthetic images have `synthetic` in the column `origin`. Their files carry a mark (XMP: the digital source type of the IPTC).",
     ]
@@ -86,11 +86,9 @@ def _synthetic(content: Content, synthetic: int) -> list[str]:
 
 def _opening(parts: Mapping[str, int], renamed: Mapping[str, str]) -> list[str]:
     lines = ["", "## Open", "", "```python", "import datasets", "", 'data = datasets.load_dataset("FOLDER")  # the folder of this file']
-    lines += ['data = datasets.load_dataset("imagefolder", data_dir="FOLDER")  # the same, without this card']
     if "unsplit" in parts and len(parts) > 1:
-        lines += [
-            'data = datasets.load_dataset("imagefolder", data_dir="FOLDER/unsplit")  # without the card, images without a split are opened alone'
-        ]
+        lines.append('data = datasets.load_dataset("imagefolder", data_dir="FOLDER")  # without this card: train, validation and test')
+        lines.append('data = datasets.load_dataset("imagefolder", data_dir="FOLDER/unsplit")  # and the images without a split')
     lines += ["```", "", 'The label is the column `species`; `class_encode_column("species")` makes numbers of it. Needs datasets 3.4 or newer.']
     lines += [f"The column `{_code(old)}` is called `{_code(new)}` here." for old, new in renamed.items()]
     return lines

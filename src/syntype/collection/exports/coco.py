@@ -37,7 +37,7 @@ def _write(content: Content, package: Package) -> None:
     categories = {name: number for number, name in enumerate(content.species, 1)}
     numbers = {name: number for number, name in enumerate(dict.fromkeys(table["file_name"]), 1)}  # the same image has the same id in every file
     licences = {name: number for number, name in enumerate(sorted(table["licence"].dropna().unique()), 1)}
-    head = {
+    head: dict[str, Any] = {
         "info": _info(content),
         "licenses": [{"id": number, "name": name, "url": licence_url(name) or ""} for name, number in licences.items()],
         "categories": [{"id": number, "name": name, "supercategory": ""} for name, number in categories.items()],
@@ -64,7 +64,7 @@ def _info(content: Content) -> dict[str, Any]:
         "num_images": len(content.table),
         "num_synthetic": synthetic,
         "terms": sorted(content.table["terms"].dropna().unique())[:100],
-        "boxes": "left, top, width, height in pixels of the upright image (EXIF rotation applied); an annotation with whole_image has no box of its own",
+        "boxes": "left, top, width, height in pixels of the upright image (EXIF rotation applied); with whole_image the animal has no box of its own",
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from syntype.collection.exports.base import Content
+from syntype.collection.exports.file_names import FileNames, plain_name
 from syntype.collection.exports.licences import licence_url
 
 __all__ = ["describe"]
@@ -19,11 +20,15 @@ _CONTEXT: dict[str, Any] = {
     "@language": "en", "@vocab": "https://schema.org/", "citeAs": "cr:citeAs", "column": "cr:column", "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/", "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"}, "dct": "http://purl.org/dc/terms/",
-    "examples": {"@id": "cr:examples", "@type": "@json"}, "extract": "cr:extract", "field": "cr:field", "fileProperty": "cr:fileProperty",
+    "equivalentProperty": "cr:equivalentProperty", "examples": {"@id": "cr:examples", "@type": "@json"}, "extract": "cr:extract", "field": "cr:field", "fileProperty": "cr:fileProperty",
     "fileObject": "cr:fileObject", "fileSet": "cr:fileSet", "format": "cr:format", "includes": "cr:includes", "isLiveDataset": "cr:isLiveDataset",
     "jsonPath": "cr:jsonPath", "key": "cr:key", "md5": "cr:md5", "parentField": "cr:parentField", "path": "cr:path",
-    "recordSet": "cr:recordSet", "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated", "replace": "cr:replace",
+    "recordSet": "cr:recordSet", "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated", "replace": "cr:replace", "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/", "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform",
+}  # fmt: skip
+_KINDS = {
+    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff",
+    ".gif": "image/gif", ".bmp": "image/bmp",
 }  # fmt: skip
 _WORDS = {
     "image_id": "Identifier of the image, unique in this data set.",
@@ -64,26 +69,43 @@ def describe(content: Content, table_name: str, sha256: str) -> dict[str, Any]:
                 "encodingFormat": "application/x-parquet", "sha256": sha256,
             },
             {
-                "@type": "cr:FileSet", "@id": "image-files", "name": "image-files", "encodingFormat": "image/*",
+                "@type": "cr:FileSet", "@id": "image-files", "name": "image-files",
+                "encodingFormat": sorted({_KINDS.get(ending, "application/octet-stream") for ending in endings}),
                 "includes": [f"**/*{ending}" for ending in endings],
             },
         ],
-        "recordSet": [{"@type": "cr:RecordSet", "@id": "images", "name": "images", "key": {"@id": "images/image_id"}, "field": _fields(table)}],
+        "recordSet": [
+            _files(),
+            {"@type": "cr:RecordSet", "@id": "images", "name": "images", "key": {"@id": "images/image_id"}, "field": _fields(table)},
+        ],
     }  # fmt: skip
     return described | ({"license": licences if len(licences) > 1 else licences[0]} if licences else {})
 
 
 def _fields(table: pd.DataFrame) -> list[dict[str, Any]]:
-    fields = []
+    fields: list[dict[str, Any]] = []
+    ids = FileNames()  # ids are parts of addresses; further columns may be called anything
     for name in table.columns:
-        field = {"@type": "cr:Field", "@id": f"images/{name}", "name": f"images/{name}", "dataType": _type(table[name])}
+        own = ids.own(f"images/{plain_name(name) or 'column'}")
+        field: dict[str, Any] = {"@type": "cr:Field", "@id": own, "name": own, "dataType": _type(table[name])}
         if name in _WORDS:
             field["description"] = _WORDS[name]
         field["source"] = {"fileObject": {"@id": "table"}, "extract": {"column": name}}
         if name == "file_name":
-            field["references"] = {"fileSet": {"@id": "image-files"}, "extract": {"fileProperty": "fullpath"}}
+            field["references"] = {"field": {"@id": "files/path"}}
         fields.append(field)
     return fields
+
+
+def _files() -> dict[str, Any]:
+    """The record set of the image files. It is one of its own, so that the table can be read without opening them."""
+
+    def field(name: str, kind: str, part: str) -> dict[str, Any]:
+        source = {"fileSet": {"@id": "image-files"}, "extract": {"fileProperty": part}}
+        return {"@type": "cr:Field", "@id": f"files/{name}", "name": f"files/{name}", "dataType": kind, "source": source}
+
+    fields = [field("path", "sc:Text", "fullpath"), field("content", "sc:ImageObject", "content")]
+    return {"@type": "cr:RecordSet", "@id": "files", "name": "files", "key": {"@id": "files/path"}, "field": fields}
 
 
 def _type(column: pd.Series) -> str:

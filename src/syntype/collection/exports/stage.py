@@ -128,15 +128,15 @@ def _signer(config: ExportConfig, layout: Layout) -> Signer | None:
 def _write_zip(
     chosen: Collection, names: list[str], describe: Callable[[Content, Package], None], signer: Signer | None, file: Path, run: Run
 ) -> None:
-    rows = {}  # of each file in the export: several rows may be animals of one photograph
+    rows: dict[str, list[int]] = {}  # of each file in the export: several rows may be animals of one photograph
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
     hashes = chosen.table["sha256"].to_numpy(dtype=object, copy=True)
     with Package(file) as package:
         for name, sharing in run.track(rows.items(), "Packing images"):
-            if signer is not None and (content := _signed(chosen, sharing, signer)) is not None:
-                hashes[sharing] = hashlib.sha256(content).hexdigest()
-                package.add_image(name, io.BytesIO(content), len(content))
+            if signer is not None and (signed := _signed(chosen, sharing, signer)) is not None:
+                hashes[sharing] = hashlib.sha256(signed).hexdigest()
+                package.add_image(name, io.BytesIO(signed), len(signed))
             else:
                 _copy(package, name, chosen.path(sharing[0]))
         table = chosen.table.assign(file_name=pd.array(names, dtype="string"), sha256=pd.array(hashes, dtype="string"))
