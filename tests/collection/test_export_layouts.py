@@ -123,7 +123,7 @@ def test_a_missing_file_leaves_no_export(layout: str, mixed: Collection, tmp_pat
 def test_a_csv_survives_strange_values(mixed: Collection, tmp_path: Path) -> None:
     file = export(mixed, ExportConfig(layout="table"), tmp_path / "out", Run.silent()).file
     remarks = pd.read_csv(file, dtype=str, keep_default_na=False)
-    assert remarks["remark"].tolist() == ["" if text is None or text is pd.NA else text for text in mixed.table["remark"].tolist()]
+    assert remarks["remark"].tolist() == mixed.table["remark"].fillna("").tolist()
     assert remarks["original_name"].tolist() == mixed.table["original_name"].tolist()
     assert all((mixed.root / name).is_file() for name in remarks["file_name"])
 

@@ -73,7 +73,7 @@ def _synthetic(content: Content, synthetic: int) -> list[str]:
     generators = [name for name, _ in _count(made["generator_id"])]
     lines = [
         "",
-        "> **Synthetic images are no evidence of where a species lives or how it looks.** Keep their marks, and keep them out of occurrence databases.",
+        "> **Synthetic images are no evidence of where a species lives or how it looks.** Keep them out of occurrence databases; keep their marks.",
         "",
         "Synthetic images have `synthetic` in the column `origin`. Their files carry a mark (XMP: the digital source type of the IPTC).",
     ]
