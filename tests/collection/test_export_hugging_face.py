@@ -112,6 +112,7 @@ def test_a_single_image_opens(tmp_path: Path) -> None:
     assert {name: len(part) for name, part in data.items()} == {"test": 1} and data["test"][0]["image"].size == (48, 48)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:rdflib", "ignore::DeprecationWarning:mlcroissant")
 @pytest.mark.parametrize("layout", ["hugging-face", "collection"])
 def test_croissant_is_valid_and_leads_to_every_row_and_file(layout: str, confusing: Collection, tmp_path: Path) -> None:
     mlcroissant = pytest.importorskip("mlcroissant")
