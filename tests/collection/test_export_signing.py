@@ -82,7 +82,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Collection:
-    """A photograph, three images of a generator (PNG, JPEG, a filled-in photograph), and images of another program (PNG) and in a format without credentials."""
+    """A photograph, three images of a generator, one of another program, and one in a format that holds no credentials."""
     made = make_collection(tmp_path / "made", {"Aus primus": 2}, split="train")
     rows: list[dict[str, Any]] = made.table.iloc[[0]].to_dict("records")
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
@@ -158,6 +158,13 @@ def test_a_changed_picture_is_found_out(drawn: Collection, chain: tuple[Path, Pa
     assert c2pa.Reader("image/png", io.BytesIO(bytes(data))).get_validation_state() == "Invalid"
 
 
+def test_a_damaged_image_is_named_and_nothing_is_written(drawn: Collection, chain: tuple[Path, Path], tmp_path: Path) -> None:
+    (drawn.root / "a.png").write_bytes((drawn.root / "a.png").read_bytes()[:-30])
+    with pytest.raises(InputError, match="^a.png: cannot be signed"):
+        signed(drawn, tmp_path / "out", chain)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", ["p384", "rsa", "ed25519"])
 def test_usual_kinds_of_keys_sign(kind: str, drawn: Collection, tmp_path: Path) -> None:
     folder, num_signed = signed(drawn, tmp_path / "out", make_chain(tmp_path / "chain", kind))
@@ -212,6 +219,6 @@ def test_the_command_signs_with_files_from_the_environment(
     assert main(["export", str(drawn.root), "--sign", "--out", str(tmp_path / "out"), "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["num_signed"] == 3
-    assert "1 synthetic images are not signed: Syntype did not draw them" in told.err and "cannot be signed" in told.err
+    assert "1 synthetic image is not signed: drawn by another program" in told.err and "no credentials" in told.err
     assert main(["export", str(drawn.root), "--sign-cert", str(chain[0]), "--out", str(tmp_path / "none")]) == 2
     assert "add --sign" in capsys.readouterr().err and not (tmp_path / "none").exists()

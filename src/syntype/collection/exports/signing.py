@@ -22,8 +22,10 @@ from PIL import Image, UnidentifiedImageError
 
 from syntype.errors import InputError, UnsupportedError, shortened
 
-__all__ = ["Signer", "is_drawn"]
+__all__ = ["DRAWN_ELSEWHERE", "Signer", "is_drawn"]
 
+DRAWN_ELSEWHERE = "drawn by another program"
+"""Why an image is not signed of which Syntype does not know how it came about."""
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _TRAINED = "trainedAlgorithmicMedia"
 _MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff", "GIF": "image/gif"}
@@ -90,13 +92,13 @@ class Signer:
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             kind, mark = "", b""
         if kind not in _MIME:
-            self.left["files of their format cannot be signed"] += 1
-            return data
-        if (present := self._c2pa.Reader.try_create(_MIME[kind], io.BytesIO(data))) is not None:
-            present.close()
-            self.left["they have content credentials already"] += 1
+            self.left["their format holds no credentials"] += 1
             return data
         try:
+            if (present := self._c2pa.Reader.try_create(_MIME[kind], io.BytesIO(data))) is not None:
+                present.close()
+                self.left["signed before"] += 1
+                return data
             content = self._sign(data, _MIME[kind], self._created(mark if isinstance(mark, str) else mark.decode("utf-8", "replace"), row))
         except self._c2pa.C2paError as error:
             raise InputError(

@@ -16,7 +16,7 @@ from syntype.collection.exports.base import RECORD, Content, Layout
 from syntype.collection.exports.file_names import plain_name
 from syntype.collection.exports.layouts import LAYOUTS
 from syntype.collection.exports.package import Package, json_bytes, write_csv
-from syntype.collection.exports.signing import Signer, is_drawn
+from syntype.collection.exports.signing import DRAWN_ELSEWHERE, Signer, is_drawn
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError, InputError
 from syntype.files import atomic_write, write_json
@@ -107,7 +107,7 @@ def export(collection: Collection, config: ExportConfig, out: Path | str, run: R
             _write_zip(chosen, layout.place(chosen), layout.write, signer, temporary, run)
     if signer is not None:
         for reason, number in signer.left.items():
-            run.say(f"{number:,} synthetic images are not signed: {reason}")
+            run.say(f"{number:,} synthetic {'image is' if number == 1 else 'images are'} not signed: {reason}")
     result = ExportResult(file, len(chosen), file.stat().st_size, signer.num_signed if signer else 0)
     write_json(out / "export.json", {**result.summary(), "file": file.name})
     return result
@@ -152,7 +152,7 @@ def _signed(chosen: Collection, rows: list[int], signer: Signer) -> bytes | None
     if any(row["origin"] != "synthetic" for row in of_file):
         return None
     if not all(is_drawn(row) for row in of_file):
-        signer.left["Syntype did not draw them"] += 1
+        signer.left[DRAWN_ELSEWHERE] += 1
         return None
     return signer.signed(read_bytes(chosen.path(rows[0])), of_file[0])
 
