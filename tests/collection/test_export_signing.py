@@ -160,7 +160,7 @@ def test_a_changed_picture_is_found_out(drawn: Collection, chain: tuple[Path, Pa
 
 def test_a_damaged_image_is_named_and_nothing_is_written(drawn: Collection, chain: tuple[Path, Path], tmp_path: Path) -> None:
     (drawn.root / "a.png").write_bytes((drawn.root / "a.png").read_bytes()[:-30])
-    with pytest.raises(InputError, match="^a.png: cannot be signed"):
+    with pytest.raises(InputError, match=r"^a\.png: cannot be signed"):
         signed(drawn, tmp_path / "out", chain)
     assert list((tmp_path / "out").iterdir()) == []
 
