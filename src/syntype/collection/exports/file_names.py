@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -100,7 +100,7 @@ def _ending(collection: Collection, row: int, file_name: str) -> str:
         return ""
 
 
-def keep_names(files: Iterable[str], reserved: Iterable[str]) -> list[str]:
+def keep_names(files: Sequence[str], reserved: Iterable[str]) -> list[str]:
     """The names of a collection's files as they are; those that some system does not allow, or takes for another one, are changed.
 
     Args:
