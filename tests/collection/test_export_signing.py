@@ -82,9 +82,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Collection:
-    """A photograph, three images of a generator, one of another program, and one in a format that holds no credentials."""
+    """Two photographs (of one the table does not say so), three images of a generator, one of another program, and one in a format that holds no credentials."""
     made = make_collection(tmp_path / "made", {"Aus primus": 2}, split="train")
-    rows: list[dict[str, Any]] = made.table.iloc[[0]].to_dict("records")
+    rows: list[dict[str, Any]] = made.table.assign(origin=["real", None]).to_dict("records")
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     for number, (name, kind) in enumerate((("a.png", TRAINED), ("b.jpg", TRAINED), ("c.png", EDITED))):
         write_image(pixels, made.root / name, Provenance("gen-1", "ddpm", "Aus primus", number, digital_source_type=kind, software="Syntype 9.8"))
@@ -130,7 +130,7 @@ def test_synthetic_images_carry_what_made_them_and_photographs_stay_as_they_are(
         assert action["parameters"] == {"generator": "gen-1", "species": "Aus primus", "seed": str(number)}
         assert read_provenance(folder / name) == read_provenance(drawn.root / name), "the mark in the file stays"
         assert (np.asarray(Image.open(folder / name)) == np.asarray(Image.open(drawn.root / name))).all()
-    for name in (drawn.table["file_name"][0], "d.png", "e.bmp"):
+    for name in (*drawn.table["file_name"][:2], "d.png", "e.bmp"):
         assert (folder / name).read_bytes() == (drawn.root / name).read_bytes()
     assert credentials(folder / "d.png") is None, "Syntype cannot vouch for the images of another program"
     again = Collection.open(folder)

@@ -36,7 +36,7 @@ _SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}  # a thumbnail would 
 
 def is_drawn(row: pd.Series) -> bool:
     """Whether a row is of an image that Syntype has drawn. Only of those it can say how they came about."""
-    return row["origin"] == "synthetic" and bool(pd.notna(row["generator_id"]))
+    return bool(pd.notna(row["origin"]) and row["origin"] == "synthetic" and pd.notna(row["generator_id"]))
 
 
 class Signer:

@@ -149,7 +149,7 @@ def _write_zip(
 def _signed(chosen: Collection, rows: list[int], signer: Signer) -> bytes | None:
     """The signed file of some rows; None if it is not one that Syntype drew."""
     of_file = [chosen.table.iloc[row] for row in rows]
-    if any(row["origin"] != "synthetic" for row in of_file):
+    if any(pd.isna(row["origin"]) or row["origin"] != "synthetic" for row in of_file):
         return None
     if not all(is_drawn(row) for row in of_file):
         signer.left[DRAWN_ELSEWHERE] += 1
