@@ -82,7 +82,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Collection:
-    """Two photographs (of one the table does not say so), three images of a generator, one of another program, and one in a format that holds no credentials."""
+    """Two photographs (one without an origin), three drawn images, one of another program, and one in a format without credentials."""
     made = make_collection(tmp_path / "made", {"Aus primus": 2}, split="train")
     rows: list[dict[str, Any]] = made.table.assign(origin=["real", None]).to_dict("records")
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
