@@ -16,7 +16,7 @@ from made import make_collection, train_tiny
 from syntype.adaptation import AdaptConfig
 from syntype.apps.cli import main
 from syntype.collection import Collection
-from syntype.collection.export import ExportConfig, export
+from syntype.collection.exports import LAYOUTS, ExportConfig, export
 from syntype.collection.importers import CollectConfig, collect
 from syntype.collection.inspection import inspect, plot_long_tail
 from syntype.collection.names import count_unknown, drawn_name
@@ -177,8 +177,8 @@ def test_every_stage_takes_every_name(tmp_path: Path) -> None:
     assert train_classifier(real, settings, tmp_path / "classifier", silent(), synthetic=curated).num_train
     for form in ("syntype", "pybioclip"):
         predict(load_classifier(tmp_path / "classifier"), real.root, tmp_path / "names.csv", silent(), form)  # type: ignore[arg-type]
-    for layout in ("species", "collection", "table"):
-        export(made, ExportConfig(layout=layout), tmp_path / f"as-{layout}", silent())
+    for layout in LAYOUTS:
+        export(made, ExportConfig(layout=layout), tmp_path / f"as-{layout}", silent())  # type: ignore[arg-type]
     evaluate(made, real, EvaluateConfig(size=32), silent())
     plan = {"seeds": 2, "size": 32, "num_bootstrap": 100, "fill_to": 10, "arms": ("real", "mixup", "synthetic+curated")}
     found = study(real, StudyConfig(synthetic=str(curated.root), classifier=ClassifierConfig(steps=3, views=1), **plan), tmp_path / "study", silent())

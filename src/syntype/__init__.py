@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from syntype.adaptation import AdaptConfig, AdaptResult, adapt
     from syntype.collection import Collection
-    from syntype.collection.export import ExportConfig, ExportResult, export
+    from syntype.collection.exports import ExportConfig, ExportResult, export
     from syntype.collection.importers import CollectConfig, CollectResult, collect
     from syntype.collection.inspection import InspectResult, inspect, plot_long_tail
     from syntype.collection.reef import ReefConfig, draw_images, draw_reef
@@ -107,7 +107,7 @@ __version__ = metadata.version("syntype")
 _HOMES = {
     "adaptation": ("AdaptConfig", "AdaptResult", "adapt"),
     "collection": ("Collection",),
-    "collection.export": ("ExportConfig", "ExportResult", "export"),
+    "collection.exports": ("ExportConfig", "ExportResult", "export"),
     "collection.importers": ("CollectConfig", "CollectResult", "collect"),
     "collection.inspection": ("InspectResult", "inspect", "plot_long_tail"),
     "collection.reef": ("ReefConfig", "draw_images", "draw_reef"),

@@ -11,7 +11,7 @@ import pytest
 from made import make_collection
 
 from syntype.collection import Collection
-from syntype.collection.export import ExportConfig, export
+from syntype.collection.exports import ExportConfig, export
 from syntype.errors import CollectionError
 from syntype.run import Run
 
@@ -28,7 +28,7 @@ def test_a_folder_per_species_with_a_table_that_names_every_file(judged: Collect
     result = export(judged, ExportConfig(), tmp_path / "out", Run.silent())
     with zipfile.ZipFile(result.file) as archive:
         table = pd.read_csv(io.BytesIO(archive.read("metadata.csv")))
-        assert sorted(table["file_name"]) == sorted(set(archive.namelist()) - {"metadata.csv"})
+        assert sorted(table["file_name"]) == sorted(set(archive.namelist()) - {"metadata.csv", "metadata.parquet", "collection.json"})
         assert archive.read(table["file_name"][0]) == judged.path(1).read_bytes()
     assert len(table) == result.num_images == 4
     assert not any(".." in name or name.startswith("/") for name in table["file_name"])

@@ -261,28 +261,63 @@ def _verify(folder: Path, as_json: bool, quiet: bool) -> None:
 
 
 @click.command(
-    short_help="Pack a collection into one file.",
-    epilog=example("syntype export out/curated --out out/export", "syntype export out/curated --layout collection --all --out out/whole"),
+    short_help="Pack a collection into one file for another program.",
+    epilog=example(
+        "syntype export out/curated --out out/export",
+        "syntype export out/fish --layout coco --out out/for-a-detector",
+        "syntype export out/curated --layout collection --all --out out/whole",
+        "syntype export out/curated --layout hugging-face --sign --sign-cert chain.pem --sign-key key.pem --out out/hub",
+    ),
 )
 @click.argument("collection", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="Folder to write NAME.zip or NAME.csv to.")
 @click.option(
     "--layout",
-    type=click.Choice(["species", "collection", "table"]),
-    help="species: one folder per species and a CSV file. collection: a collection, which Hugging Face's imagefolder loads too. "
-    "table: the CSV file only.  [default: species]",
+    type=click.Choice(["species", "collection", "hugging-face", "coco", "label-studio", "table"]),
+    help="species: one folder per species and the table. collection: a collection, for Syntype. hugging-face: for Hugging Face's datasets and hub, "
+    "with a data set card. coco: COCO JSON, for detectors. label-studio: tasks for Label Studio. table: the CSV file only.  [default: species]",
 )
 @click.option("--all", "everything", is_flag=True, help="Include images that curation or an expert refused.")
+@click.option("--sign", is_flag=True, help="Add signed content credentials (C2PA) to the images that Syntype drew.")
+@click.option(
+    "--sign-cert",
+    type=FOLDER,
+    envvar="SYNTYPE_SIGN_CERT",
+    help="With --sign: PEM file with your certificate and those of its issuers.  [default: what SYNTYPE_SIGN_CERT names]",
+)
+@click.option(
+    "--sign-key",
+    type=FOLDER,
+    envvar="SYNTYPE_SIGN_KEY",
+    help="With --sign: PEM file with the private key, without a password.  [default: what SYNTYPE_SIGN_KEY names]",
+)
 @output_options
-def export(collection: Path, out: Path, layout: str | None, everything: bool, as_json: bool, quiet: bool) -> None:
-    """Pack COLLECTION into one file, with labels, licences and provenance.
+@click.pass_context
+def export(
+    context: click.Context,
+    collection: Path,
+    out: Path,
+    layout: str | None,
+    everything: bool,
+    sign: bool,
+    sign_cert: Path | None,
+    sign_key: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Pack COLLECTION into one file, with labels, licences and provenance, for other people and programs.
 
-    Images that curation or an expert refused are left out unless --all is given.
+    Images that curation or an expert refused are left out unless --all is given. Every zip file can be read by Syntype again. Marks inside synthetic
+    images are kept; with --sign these images say who vouches for them, in a form that cameras and image editors use too.
     """
-    from syntype.collection.export import ExportConfig
-    from syntype.collection.export import export as stage
+    from syntype.collection.exports import ExportConfig
+    from syntype.collection.exports import export as stage
 
-    config = settings(ExportConfig, {"layout": layout, "usable": not everything})
+    given = [option for option in context.command.params if option.name in ("sign_cert", "sign_key")]
+    if not sign and any(isinstance(option, click.Option) and _was_given(context, option) for option in given):
+        raise click.UsageError("--sign-cert and --sign-key say how to sign; add --sign.", context)
+    signing = {"sign": True, "sign_cert": sign_cert, "sign_key": sign_key} if sign else {}
+    config = settings(ExportConfig, {"layout": layout, "usable": not everything, **signing})
     opened = open_collection(collection)
     result = run_stage(
         lambda run: stage(opened, config, out, run),

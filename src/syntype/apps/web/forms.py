@@ -14,6 +14,7 @@ from syntype.apps.web.pages import render
 from syntype.apps.web.store import ACTIVE
 from syntype.apps.web.studio import CurrentStudio, Studio
 from syntype.apps.web.workspace import Kind
+from syntype.collection.exports import LAYOUTS
 
 __all__ = ["router"]
 
@@ -52,6 +53,7 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
         request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
         photographs=[item for item in collections if item.origins.get("real")], families=list_generator_families(),
         synthetic=[item for item in collections if item.origins.get("synthetic")], collections=collections,
+        layouts=[(layout.name, layout.title) for layout in LAYOUTS.values()],
     )  # fmt: skip
 
 

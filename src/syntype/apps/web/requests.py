@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, mod
 
 from syntype.apps.web.generators import generator_species
 from syntype.apps.web.workspace import SLUG, Kind, Workspace
+from syntype.collection.exports import LayoutName
 from syntype.errors import UserError, require_known
 from syntype.recipe import Settings
 
@@ -302,7 +303,7 @@ class ExportRequest(_Request):
     resumable: ClassVar[bool] = False
     kind: Literal["export"] = "export"
     collection: Slug
-    layout: Literal["species", "collection", "table"] = "species"
+    layout: LayoutName = "species"
     everything: bool = False
     """Include refused images."""
 
