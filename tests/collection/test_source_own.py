@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made import make_collection
 from PIL import Image
+from syntype.collection.exports import LAYOUTS, ExportConfig, export
 
 from syntype.collection import Collection
-from syntype.collection.export import ExportConfig, export
 from syntype.collection.importers import CollectConfig, CollectResult, collect
 from syntype.collection.preview import preview
 from syntype.collection.sources import SourceConfig, recognise
@@ -96,8 +96,10 @@ def test_a_collection_and_its_export_are_the_same_collection_row_for_row(
     folder = tmp_path_factory.mktemp("own")
     before = made(folder / "before", rows)
     require_same(imported(before.root, folder / "copied").collection, before)
-    file = export(before, ExportConfig(layout="collection", usable=False), folder / "export", Run.silent()).file
-    require_same(imported(file, folder / "unpacked").collection, before)
+    for layout in LAYOUTS:
+        if layout != "table":
+            file = export(before, ExportConfig.parse({"layout": layout, "usable": False}), folder / layout, Run.silent()).file
+            require_same(imported(file, folder / f"of {layout}").collection, before)
 
 
 def test_a_table_of_one_is_read_with_its_verdicts_and_origin(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
@@ -94,12 +95,10 @@ class Downloader:
     def __enter__(self) -> Downloader:
         import httpx2
 
-        from syntype import __version__
-
         self._folder.mkdir(parents=True, exist_ok=True)
         self._done = self._read_journal()
         timeout = httpx2.Timeout(self._rules.timeout)
-        self._client = httpx2.Client(timeout=timeout, follow_redirects=False, headers={"User-Agent": f"Syntype/{__version__}"})
+        self._client = httpx2.Client(timeout=timeout, follow_redirects=False, headers={"User-Agent": f"Syntype/{metadata.version('syntype')}"})
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -25,7 +25,8 @@ _SIGNS = frozenset(
 )
 """Columns that all tables of Syntype have, and those of nobody else."""
 _ABOUT = "collection.json"
-_TABLES = (TABLE, "metadata.csv")
+_TABLES = (TABLE, "collection.parquet", "metadata.csv")
+"""Where the table lies; the second name is that of the layout for Hugging Face, whose loader would read the first one too."""
 _KNOWN = {"split": SPLITS, "origin": ORIGINS, "verdict": VERDICTS, "reason": REASONS}
 _MEASURED = frozenset({"file_name", "species", "group", "split", "duplicate_of", "original_name", "note"})
 """Columns that are not handed on as values: the entry has them, or the import finds them anew."""
@@ -53,7 +54,7 @@ def _find(source: Path, config: SourceConfig) -> _Place | None:
         about = _about(folder)
         for name in _TABLES:
             table = folder / name
-            if table.is_file() and (_is_own(table) or (about and name == TABLE)):
+            if table.is_file() and (_is_own(table) or (about and name != "metadata.csv")):
                 return _Place(table, _images(folder, config), about)
     return None
 
