@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import make_collection
 from PIL import Image
-from syntype.collection.exports import LAYOUTS, ExportConfig, export
 
 from syntype.collection import Collection
+from syntype.collection.exports import LAYOUTS, ExportConfig, export
 from syntype.collection.importers import CollectConfig, CollectResult, collect
 from syntype.collection.preview import preview
 from syntype.collection.sources import SourceConfig, recognise
@@ -88,18 +88,27 @@ def require_same(again: Collection, before: Collection) -> None:
     assert again.info["history"][: len(before.info["history"])] == before.info["history"]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=collections())
-def test_a_collection_and_its_export_are_the_same_collection_row_for_row(
-    tmp_path_factory: pytest.TempPathFactory, rows: dict[str, list[object]]
-) -> None:
-    folder = tmp_path_factory.mktemp("own")
+def check_round_trip(folder: Path, rows: dict[str, list[object]]) -> None:
+    """The collection, and every export of it that holds the images, come in as the same collection, row for row."""
     before = made(folder / "before", rows)
     require_same(imported(before.root, folder / "copied").collection, before)
     for layout in LAYOUTS:
         if layout != "table":
             file = export(before, ExportConfig.parse({"layout": layout, "usable": False}), folder / layout, Run.silent()).file
             require_same(imported(file, folder / f"of {layout}").collection, before)
+
+
+@settings(max_examples=5, deadline=None)
+@given(rows=collections())
+def test_a_collection_and_its_exports_are_the_same_collection(tmp_path_factory: pytest.TempPathFactory, rows: dict[str, list[object]]) -> None:
+    check_round_trip(tmp_path_factory.mktemp("own"), rows)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(rows=collections())
+def test_many_collections_and_their_exports_are_the_same(tmp_path_factory: pytest.TempPathFactory, rows: dict[str, list[object]]) -> None:
+    check_round_trip(tmp_path_factory.mktemp("own"), rows)
 
 
 def test_a_table_of_one_is_read_with_its_verdicts_and_origin(tmp_path: Path) -> None:
