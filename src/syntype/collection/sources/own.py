@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from syntype.collection.columns import COLUMNS, ORIGINS, REASONS, SPLITS, TABLE, VERDICTS
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig
 from syntype.collection.sources.finding import FileFinder, Unclear
@@ -112,20 +109,18 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     place = _find(source, config)
     if place is None:
         raise InputError("is not a collection or an export of Syntype", "Leave out --format, and it is recognised by its content.", file=source)
-    table = read_table(place.table)
-    missing = sorted(_SIGNS - set(table.frame.columns))
+    columns, numbers, unreadable, notes = _parquet(place.table) if place.table.suffix == ".parquet" else _delimited(place.table)
+    missing = sorted(_SIGNS - columns.keys())
     if missing:
         raise InputError(f"lacks the columns {shortened(', '.join(missing))}", "Take the collection as it was exported.", file=place.table)
     finder = FileFinder(place.folder)
-    columns = {str(name): _cells(table.frame[name], str(name), table.typed) for name in table.frame.columns}
     items: list[Entry | Refused] = [
-        _item({name: cells[row] for name, cells in columns.items()}, number, place, finder) for row, number in enumerate(table.numbers)
+        _item({name: cells[row] for name, cells in columns.items()}, number, place, finder) for row, number in enumerate(numbers)
     ]
-    items = sorted([*items, *table.refused], key=lambda item: item.row or 0)
+    items = sorted([*items, *unreadable], key=lambda item: item.row or 0)
     entries = [item for item in items if isinstance(item, Entry)]
     synthetic = sum(entry.values.get("origin") == "synthetic" for entry in entries)
     refused = sum(entry.values.get("verdict") == "refused" for entry in entries)
-    notes = list(table.notes)
     if 0 < synthetic < len(entries):
         notes.append(f"a mixture of {len(entries) - synthetic:,} photographs and {synthetic:,} synthetic images")
     if refused:
@@ -138,14 +133,27 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     return Listing("collection of Syntype", items, notes, origins, None if species is None else tuple(species), about, whole=True)
 
 
-def _cells(column: pd.Series, name: str, typed: bool) -> list[Any]:
-    """The cells of a column as plain values; None where they are empty."""
-    cells = column.astype(object).where(column.notna(), None).tolist()
-    cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
-    if typed:
-        kind = COLUMNS.get(name, "")
-        return [int(cell) if kind.startswith("Int") and isinstance(cell, float) and cell.is_integer() else cell for cell in cells]
-    return [None if cell == "" else cell for cell in cells]
+_Columns = tuple[dict[str, list[Any]], list[int], list[Refused], list[str]]
+"""The cells of each column, the numbers of the rows, rows that could not be read, and notes."""
+
+
+def _parquet(path: Path) -> _Columns:
+    """The columns of a Parquet file, with every number as it is (pandas would make whole numbers beside empty cells inexact)."""
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read()
+        columns = {name: [None if cell != cell else cell for cell in table[name].to_pylist()] for name in table.column_names}
+    except Exception as error:  # pyarrow raises anything on damaged bytes
+        raise InputError(f"is damaged ({type(error).__name__})", "Copy it again from where it came.", file=path) from None
+    return columns, list(range(1, table.num_rows + 1)), [], []
+
+
+def _delimited(path: Path) -> _Columns:
+    """The columns of a CSV file: texts, or None for empty cells."""
+    table = read_table(path)
+    columns = {str(name): [None if cell == "" else cell for cell in table.frame[name].tolist()] for name in table.frame.columns}
+    return columns, table.numbers, table.refused, list(table.notes)
 
 
 def _item(cells: Mapping[str, Any], row: int, place: _Place, finder: FileFinder) -> Entry | Refused:
