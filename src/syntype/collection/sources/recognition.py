@@ -7,6 +7,7 @@ from pathlib import Path
 from syntype.collection.sources.base import Listing, Reader, SourceConfig
 from syntype.collection.sources.coco import READER as COCO
 from syntype.collection.sources.cvat import READER as CVAT
+from syntype.collection.sources.darwin_core import READER as DARWIN_CORE
 from syntype.collection.sources.folders import READER as FOLDERS
 from syntype.collection.sources.hugging_face import READER as HUGGING_FACE
 from syntype.collection.sources.hugging_face import is_hub_name, read_hub
@@ -24,7 +25,7 @@ from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["READERS", "read_source", "recognise"]
 
-READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
+READERS: tuple[Reader, ...] = (COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, DARWIN_CORE, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
 
