@@ -31,7 +31,7 @@ def local_name(address: str) -> str:
 def find_addressed(finder: FileFinder, addresses: Iterable[str], others: Mapping[str, str] | None = None) -> dict[str, Found]:
     """The file of every address: one that is there under the end of the address, or else (``missing``) the place of its download.
 
-    The end of an address counts only if no other address has the same: ``original.jpg`` may be the end of thousands.
+    The end of an address counts only if no other address has the same, whatever the ending: ``original.jpg`` may be the end of thousands.
 
     Args:
         finder: finds files in the folder.
@@ -40,7 +40,7 @@ def find_addressed(finder: FileFinder, addresses: Iterable[str], others: Mapping
     """
     distinct = list(dict.fromkeys(addresses))
     parts = {address: _parts(address) for address in distinct}
-    ends = Counter("/".join(own[-length:]) for own in parts.values() for length in range(1, min(len(own), 3) + 1))
+    ends = Counter(_stem("/".join(own[-length:])) for own in parts.values() for length in range(1, min(len(own), 3) + 1))
     names = Counter(local_name(address) for address in distinct)
     others = others or {}
     further = Counter(others.values())
@@ -53,7 +53,7 @@ def find_addressed(finder: FileFinder, addresses: Iterable[str], others: Mapping
             name = f"{stem}_{mark}.{ending}" if dot and stem and len(ending) < 6 else f"{name}_{mark}"
         own = parts[address]
         tails = ["/".join(own[-length:]) for length in range(min(len(own), 3), 0, -1)]
-        candidates = [name, *(tail for tail in tails if ends[tail] == 1)]
+        candidates = [name, *(tail for tail in tails if ends[_stem(tail)] == 1)]
         if (other := others.get(address)) and further[other] == 1:
             candidates.append(other)
         answers = (finder.search(candidate) for candidate in candidates)
@@ -68,6 +68,11 @@ def find_named(finder: FileFinder, name: str) -> Found | Unclear:
     if _OUTSIDE.search(plain):
         return Unclear(finder.folder, "leads out of the folder", "Write the path of the file from the folder of the tables.")
     return finder.search(plain)
+
+
+def _stem(name: str) -> str:
+    before, dot, ending = name.lower().rpartition(".")
+    return before if dot and "/" not in ending else name.lower()
 
 
 def _parts(address: str) -> list[str]:

@@ -83,7 +83,9 @@ class ArchiveTable:
         columns = sorted(self.columns.items(), key=lambda item: item[1])
         for file in self.files:
             if not file.is_file():
-                raise InputError(f"names the table {file.name[:60]}, which is not there", "Unpack the whole archive, or download it again.", file="meta.xml")
+                raise InputError(
+                    f"names the table {file.name[:60]}, which is not there", "Unpack the whole archive, or download it again.", file="meta.xml"
+                )
             checked = False
             for row in read_rows(file, self.layout):
                 if row.problem is not None:
@@ -92,7 +94,9 @@ class ArchiveTable:
                 cells = row.cells
                 if not checked and len(cells) <= last:
                     raise InputError(
-                        f"has {len(cells)} columns; meta.xml describes a column {last + 1}", "Download the archive again, or correct meta.xml.", file=file
+                        f"has {len(cells)} columns; meta.xml describes a column {last + 1}",
+                        "Download the archive again, or correct meta.xml.",
+                        file=file,
                     )
                 checked = True
                 values = dict(self.defaults)
@@ -172,7 +176,9 @@ def open_archive(place: Path) -> Archive:
     extensions = tuple(_table(element, place, "coreid") for element in root if local(str(element.tag)) == "extension")
     named = [folder / name for name in (root.get("metadata"), "metadata.xml", "eml.xml") if name and _is_inside(name)]
     metadata = next((path for path in named if path.is_file()), None)
-    return Archive(folder, core, extensions, metadata, "gbifid" in core.columns or core.name == "occurrence.txt" and (folder / "verbatim.txt").is_file())
+    return Archive(
+        folder, core, extensions, metadata, "gbifid" in core.columns or core.name == "occurrence.txt" and (folder / "verbatim.txt").is_file()
+    )
 
 
 def _bare_table(path: Path, row_type: str) -> ArchiveTable:
@@ -187,7 +193,9 @@ def _table(element: Any, place: Path, key: str) -> ArchiveTable:
     if not names:
         raise InputError("describes a table without a file", "Download the archive again: each table needs an element location.", file=place)
     if outside := [name for name in names if not _is_inside(name)]:
-        raise InputError(f"names a table outside its folder ({shown_list(outside, 1)})", "Put the table beside meta.xml, and name it there.", file=place)
+        raise InputError(
+            f"names a table outside its folder ({shown_list(outside, 1)})", "Put the table beside meta.xml, and name it there.", file=place
+        )
     fields = [part for part in element if local(str(part.tag)) == "field"]
     columns: dict[str, int] = {}
     defaults: dict[str, str] = {}
