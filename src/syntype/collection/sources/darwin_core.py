@@ -26,10 +26,10 @@ __all__ = ["READER"]
 _KEPT = (
     "kingdom", "phylum", "class", "order", "superfamily", "family", "subfamily", "genus", "subgenus", "infraspecificEpithet", "taxonRank",
     "scientificName", "scientificNameAuthorship", "acceptedScientificName", "vernacularName", "taxonomicStatus", "taxonID", "taxonKey", "speciesKey",
-    "gbifID", "occurrenceID", "eventID", "organismID", "catalogNumber", "institutionCode", "collectionCode", "datasetKey", "datasetName", "basisOfRecord",
-    "eventDate", "year", "recordedBy", "identifiedBy", "identificationQualifier", "dateIdentified", "typeStatus", "sex", "lifeStage", "individualCount",
-    "establishmentMeans", "continent", "countryCode", "country", "stateProvince", "locality", "waterBody", "habitat", "decimalLatitude",
-    "decimalLongitude", "coordinateUncertaintyInMeters", "depth", "elevation", "minimumDepthInMeters", "maximumDepthInMeters",
+    "gbifID", "occurrenceID", "eventID", "organismID", "catalogNumber", "institutionCode", "collectionCode", "datasetKey", "datasetName",
+    "basisOfRecord", "eventDate", "year", "recordedBy", "identifiedBy", "identificationQualifier", "dateIdentified", "typeStatus", "sex", "lifeStage",
+    "individualCount", "establishmentMeans", "continent", "countryCode", "country", "stateProvince", "locality", "waterBody", "habitat",
+    "decimalLatitude", "decimalLongitude", "coordinateUncertaintyInMeters", "depth", "elevation", "minimumDepthInMeters", "maximumDepthInMeters",
     "minimumElevationInMeters", "maximumElevationInMeters", "iucnRedListCategory", "issue",
 )  # fmt: skip
 """Terms of a record that are kept. GBIF's tables have more than 200 columns, most of them for the management of the data."""

@@ -1,8 +1,8 @@
 """The tables of a Darwin Core Archive, as its descriptor ``meta.xml`` describes them, and those of a GBIF download without one.
 
-Format: https://dwc.tdwg.org/text/ and https://techdocs.gbif.org/en/data-use/download-formats. A core table (records, events or taxa) has extension tables
-whose rows name a row of the core. The package python-dwca-reader reads these too, but it parses the descriptor with entities, reads only the first of
-several files of a table, replaces bytes that are no text by signs without telling, and lets a quotation mark in a quoted table join rows.
+Format: https://dwc.tdwg.org/text/ and https://techdocs.gbif.org/en/data-use/download-formats. A core table (records, events or taxa) has extension
+tables whose rows name a row of the core. The package python-dwca-reader reads these too, but it parses the descriptor with entities, reads only the
+first of several files of a table, replaces bytes that are no text by signs without telling, and lets a quotation mark in a quoted table join rows.
 """
 
 from __future__ import annotations
@@ -83,9 +83,8 @@ class ArchiveTable:
         columns = sorted(self.columns.items(), key=lambda item: item[1])
         for file in self.files:
             if not file.is_file():
-                raise InputError(
-                    f"names the table {file.name[:60]}, which is not there", "Unpack the whole archive, or download it again.", file="meta.xml"
-                )
+                reason = f"names the table {file.name[:60]}, which is not there"
+                raise InputError(reason, "Unpack the whole archive, or download it again.", file="meta.xml")
             checked = False
             for row in read_rows(file, self.layout):
                 if row.problem is not None:
@@ -93,11 +92,8 @@ class ArchiveTable:
                     continue
                 cells = row.cells
                 if not checked and len(cells) <= last:
-                    raise InputError(
-                        f"has {len(cells)} columns; meta.xml describes a column {last + 1}",
-                        "Download the archive again, or correct meta.xml.",
-                        file=file,
-                    )
+                    reason = f"has {len(cells)} columns; meta.xml describes a column {last + 1}"
+                    raise InputError(reason, "Download the archive again, or correct meta.xml.", file=file)
                 checked = True
                 values = dict(self.defaults)
                 values.update((term, cells[column]) for term, column in columns if cells[column])
@@ -166,8 +162,8 @@ def open_archive(place: Path) -> Archive:
     """
     if place.is_dir():
         core, media = (_bare_table(place / name, row_type) for name, row_type in zip(_GBIF_TABLES, ("Occurrence", "Multimedia"), strict=True))
-        metadata = place / "metadata.xml"
-        return Archive(place, core, (media,), metadata if metadata.is_file() else None, True)
+        described = place / "metadata.xml"
+        return Archive(place, core, (media,), described if described.is_file() else None, True)
     root, folder = load_xml(place), place.parent
     cores = [element for element in root if local(str(element.tag)) == "core"]
     if local(str(root.tag)) != "archive" or len(cores) != 1:
@@ -176,9 +172,8 @@ def open_archive(place: Path) -> Archive:
     extensions = tuple(_table(element, place, "coreid") for element in root if local(str(element.tag)) == "extension")
     named = [folder / name for name in (root.get("metadata"), "metadata.xml", "eml.xml") if name and _is_inside(name)]
     metadata = next((path for path in named if path.is_file()), None)
-    return Archive(
-        folder, core, extensions, metadata, "gbifid" in core.columns or core.name == "occurrence.txt" and (folder / "verbatim.txt").is_file()
-    )
+    is_gbif = "gbifid" in core.columns or (core.name == "occurrence.txt" and (folder / "verbatim.txt").is_file())
+    return Archive(folder, core, extensions, metadata, is_gbif)
 
 
 def _bare_table(path: Path, row_type: str) -> ArchiveTable:

@@ -73,9 +73,8 @@ def read_media(archive: Archive) -> Media:
     known: dict[tuple[str, str], int] = {}
     for table in tables:
         if table.key is None:
-            raise InputError(
-                f"does not say to which record a row of {table.name} belongs", "meta.xml needs an element coreid there.", file=archive.folder
-            )
+            reason = f"does not say to which record a row of {table.name} belongs"
+            raise InputError(reason, "meta.xml needs an element coreid there.", file=archive.folder)
         earlier = dict(known)
         for record in table.records():
             _add(media, table, record, earlier, known)

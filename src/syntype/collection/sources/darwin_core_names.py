@@ -13,16 +13,16 @@ _ABOVE = frozenset(
     {
         "domain", "superkingdom", "kingdom", "subkingdom", "infrakingdom", "superphylum", "phylum", "subphylum", "infraphylum", "superclass", "class",
         "subclass", "infraclass", "parvclass", "superorder", "order", "suborder", "infraorder", "parvorder", "superfamily", "family", "subfamily",
-        "infrafamily", "tribe", "subtribe", "supertribe", "genus", "subgenus", "section", "subsection", "series", "supragenericname", "suprageneric_name",
-        "epifamily", "zoosection", "zoosubsection", "cohort", "subterclass", "genushybrid",
+        "infrafamily", "tribe", "subtribe", "supertribe", "genus", "subgenus", "section", "subsection", "series", "supragenericname",
+        "suprageneric_name", "epifamily", "zoosection", "zoosubsection", "cohort", "subterclass", "genushybrid",
     }
 )  # fmt: skip
 """Ranks above the species, of GBIF and iNaturalist."""
 _GENUS = re.compile(r"[A-ZÀ-ÖØ-Þ][^\W\d_]+(-[^\W\d_]+)*")
 _EPITHET = re.compile(r"(×|[xX]|×?[a-zß-öø-ÿ][a-zß-öø-ÿ-]*\.?)")
 _PARTICLES = frozenset(
-    {"de", "da", "do", "dos", "del", "della", "di", "van", "von", "vom", "der", "den", "zu", "zur", "la", "le", "du", "et", "ex", "in", "non", "nec", "sensu",
-     "auct.", "auctt.", "emend.", "fil.", "apud", "ter", "ten", "af", "and", "y"}
+    {"de", "da", "do", "dos", "del", "della", "di", "van", "von", "vom", "der", "den", "zu", "zur", "la", "le", "du", "et", "ex", "in", "non", "nec",
+     "sensu", "auct.", "auctt.", "emend.", "fil.", "apud", "ter", "ten", "af", "and", "y"}
 )  # fmt: skip
 """Small words with which the name of an author may begin, or that stand before one."""
 
@@ -30,8 +30,8 @@ _PARTICLES = frozenset(
 def record_name(record: Mapping[str, str]) -> str | None:
     """The name of the species of a record, or of the higher taxon to which it was identified; None if it has none.
 
-    In this order: ``species``, which GBIF fills with the accepted species; ``canonicalName``; genus and epithet of the scientific name; the scientific
-    name without author.
+    In this order: ``species``, which GBIF fills with the accepted species; ``canonicalName``; genus and epithet of the scientific name; the
+    scientific name without author.
 
     Args:
         record: values by term in small letters.

@@ -22,6 +22,8 @@ __all__ = ["Layout", "Row", "first_cells", "read_rows"]
 
 _MAX_QUOTED = 2_000_000_000
 """Largest table with quoted cells, in bytes; it is held in memory."""
+_LONGEST = 10_000_000
+"""Characters of a line."""
 _SAMPLE = 1000
 
 
@@ -76,7 +78,7 @@ def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
     """
     try:
         with _open(path, layout.encoding) as text:
-            lines = _quoted(path, text, layout) if layout.quote else _plain(text, layout)
+            lines = _quoted(path, text, layout) if layout.quote else _plain(path, text, layout)
             yield from _checked(lines, layout.header_lines)
     except (OSError, EOFError, zlib.error) as error:
         reason = "is a damaged or incomplete gzip file" if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)) else "cannot be read"
@@ -89,7 +91,7 @@ def _open(path: Path, encoding: str) -> io.TextIOWrapper:
     with path.open("rb") as head:
         zipped = head.read(2) == b"\x1f\x8b"
     errors = "surrogateescape" if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig") else "strict"
-    binary = gzip.open(path, "rb") if zipped else path.open("rb")
+    binary = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 (closed with the text)
     try:
         # newline="\n": a lone carriage return, or one of the rarer separators of Unicode, is a part of a cell
         return io.TextIOWrapper(binary, encoding="utf-8-sig" if errors != "strict" else encoding, errors=errors, newline="\n")
@@ -98,8 +100,10 @@ def _open(path: Path, encoding: str) -> io.TextIOWrapper:
         raise
 
 
-def _plain(text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[str] | None]]:
-    for number, line in enumerate(text):
+def _plain(path: Path, text: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[str] | None]]:
+    for number, line in enumerate(iter(lambda: text.readline(_LONGEST), "")):
+        if len(line) == _LONGEST:
+            raise InputError("is no table", f"Its line {number + 1:,} has more than {_LONGEST:,} characters: download it again.", file=path)
         yield number, line.rstrip("\r\n").split(layout.delimiter)
 
 
@@ -108,12 +112,12 @@ def _quoted(path: Path, text: io.TextIOWrapper, layout: Layout) -> Iterator[tupl
     if len(content) > _MAX_QUOTED:
         raise InputError("is too large a table", f"At most {_MAX_QUOTED:,} characters with quoted cells are read: divide it.", file=path)
     if layout.quote != '"':  # the rules are those of the quotation mark
-        content = content.translate(str.maketrans({'"': "\ue000", layout.quote: '"'}))
+        content = content.translate(str.maketrans(f'"{layout.quote}', '\ue000"'))
     lines = content.splitlines(keepends=True) if "\n" not in content else [line + "\n" for line in content.split("\n")]
     if lines and not lines[-1].strip():
         lines.pop()
     rows = parse(lines, layout.delimiter, len(lines[0].split(layout.delimiter)) if lines else 1, None)
-    back = str.maketrans({"\ue000": '"', '"': layout.quote})
+    back = str.maketrans('\ue000"', f'"{layout.quote}')
     found: dict[int, list[str] | None] = {number: None for number, _, _ in rows.refused}
     for number, cells in zip(rows.numbers, rows.cells, strict=True):
         found[number] = cells if layout.quote == '"' else [cell.translate(back) for cell in cells]

@@ -21,7 +21,7 @@ _DEED_PARTS = ("deed", "legal", "legalcode", "rdf")
 def licence_name(text: str | None) -> str | None:
     """A licence in its usual short form; other texts as they are, without spaces at the ends; None if there is none.
 
-    Addresses of Creative Commons and their usual abbreviations are recognised, only if they are the whole text. A version that is not said is not added.
+    Addresses of Creative Commons and the usual abbreviations are recognised if they are the whole text. A version that is not said is not added.
 
     Example:
         >>> licence_name("http://creativecommons.org/licenses/by-nc/4.0/legalcode"), licence_name("CC-BY-SA"), licence_name("see the label")
