@@ -19,6 +19,7 @@ from syntype.collection.sources.declared_tables import Layout, first_cells
 from syntype.collection.sources.finding import FileFinder
 from syntype.collection.sources.inaturalist_open_data import Photo, open_data_table, read_open_data
 from syntype.collection.sources.licences import licence_name
+from syntype.collection.sources.meanings import known_names, plain_name
 from syntype.collection.sources.rows import check_repeats
 from syntype.collection.sources.text_tables import read_table
 from syntype.errors import InputError
@@ -58,6 +59,8 @@ def _is_export(path: Path) -> bool:
     if not path.name.lower().endswith((".csv", ".csv.gz", ".txt")):
         return False
     names = set(first_cells(path, Layout(",", '"')))
+    if {plain_name(name) for name in names} & (known_names("file") - {"imageurl"}):
+        return False  # a table that names files of its own
     return names >= _NEEDED and bool(names & {"scientific_name", "taxon_species_name"}) and len(names & _TYPICAL) >= 2
 
 
@@ -70,16 +73,19 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     refuse_options(config, source, "iNaturalist's table", "species", "group")
     photos = open_data_table(source)
     export = None if photos is not None else _export_in(source)
+    items: list[Entry | Refused] = []
     if photos is not None:
         if config.species_column or config.group_column:
             raise InputError(
                 "is iNaturalist's open data, whose columns are prescribed", "Leave --species-column and --group-column out.", file=source
             )
         content = read_open_data(photos)
-        rows, items, notes, folder = content.photos, list(content.refused), content.notes, photos.parent
+        rows, notes, folder = content.photos, content.notes, photos.parent
+        items += content.refused
         title = "iNaturalist open data: a row of photos.csv an image"
     elif export is not None:
-        rows, items, notes = _read_export(export, config)
+        rows, refused, notes = _read_export(export, config)
+        items += refused
         folder, title = export.parent, "iNaturalist export: a row an observation"
     else:
         raise InputError("holds no table of iNaturalist, or several", "Give the table that the website exports, or photos.csv.", file=source)
@@ -105,14 +111,14 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     return Listing(title, check_repeats(items), notes=[*notes, *_notes(items)], origins=[str(source)])
 
 
-def _read_export(path: Path, config: SourceConfig) -> tuple[Sequence[Photo], list[Entry | Refused], list[str]]:
+def _read_export(path: Path, config: SourceConfig) -> tuple[list[Photo], list[Refused], list[str]]:
     table = read_table(path)
     columns = list(table.frame.columns)
     for option, name in (("species", config.species_column), ("group", config.group_column)):
         if name is not None and name not in columns:
             raise InputError(f"has no column {name[:40]!r}", f"Give one of its columns with --{option}-column.", file=path)
     photos: list[Photo] = []
-    refused: list[Entry | Refused] = list(table.refused)
+    refused = list(table.refused)
     bare = closed = 0
     for number, cells in zip(table.numbers, table.frame.to_dict("records"), strict=True):
         row = {str(name): str(cell) for name, cell in cells.items() if cell}

@@ -1,6 +1,6 @@
 """The tables of iNaturalist's open data, joined: photographs, their observations, the taxa with their ancestors, the observers.
 
-The whole tables have some hundred million rows. They are read line by line, and only what the photographs need is kept, so photos.csv alone must be cut.
+The whole tables have some hundred million rows. They are read line by line, and only what the photographs need is kept: photos.csv alone must be cut.
 """
 
 from __future__ import annotations
@@ -83,29 +83,23 @@ def read_open_data(path: Path) -> OpenData:
     Raises:
         InputError: a table is missing, damaged or lacks a column.
     """
-    tables = {name: _table(path.parent, name) for name in ("observations", "taxa")}
-    if missing := [f"{name}.csv" for name, found in tables.items() if found is None]:
+    tables = {name: found for name in ("observations", "taxa") if (found := _table(path.parent, name)) is not None}
+    if missing := [f"{name}.csv" for name in ("observations", "taxa") if name not in tables]:
         raise InputError(
             f"lacks the tables beside it: {shown_list(missing)}", "Put observations.csv, taxa.csv and observers.csv beside it.", file=path
         )
     result = OpenData()
     photos = _read_photos(path, result)
     wanted = {row["observation_uuid"] for _, row in photos}
-    observations = {
-        row["observation_uuid"]: row for row in _rows(_known(tables["observations"]), "observations", result) if row["observation_uuid"] in wanted
-    }
-    taxa = _read_taxa(_known(tables["taxa"]), {row["taxon_id"] for row in observations.values()}, result)
+    rows = _rows(tables["observations"], "observations", result)
+    observations = {row["observation_uuid"]: row for row in rows if row["observation_uuid"] in wanted}
+    taxa = _read_taxa(tables["taxa"], {row["taxon_id"] for row in observations.values()}, result)
     observers = _read_observers(_table(path.parent, "observers"), {row.get("observer_id", "") for _, row in photos}, result)
     for number, row in photos:
         _join(result, path.name, number, row, observations, taxa, observers)
     if inactive := sum(photo.values.get("taxon_active") == "false" for photo in result.photos):
         result.notes.append(f"{plural(inactive, 'photograph')} of a taxon that iNaturalist has replaced by another (column taxon_active)")
     return result
-
-
-def _known(path: Path | None) -> Path:
-    assert path is not None
-    return path
 
 
 def _read_photos(path: Path, result: OpenData) -> list[tuple[int, dict[str, str]]]:
@@ -192,9 +186,7 @@ def _rows(path: Path, kind: str, result: OpenData) -> Iterator[dict[str, str]]:
 def _numbered(path: Path, kind: str) -> Iterator[tuple[int, dict[str, str], tuple[str, str] | None]]:
     columns = first_cells(path, _LAYOUT)
     if missing := [name for name in _COLUMNS[kind] if name not in columns]:
-        raise InputError(
-            f"has no column {shown_list(missing)}; its columns are: {shown_list(columns, 12, 30)}", "Take the table as iNaturalist gives it: separated by tabs.",
-            file=path,
-        )  # fmt: skip
+        reason = f"has no column {shown_list(missing)}; its columns are: {shown_list(columns, 12, 30)}"
+        raise InputError(reason, "Take the table as iNaturalist gives it: separated by tabs.", file=path)
     for row in read_rows(path, _LAYOUT):
         yield row.number, dict(zip(columns, row.cells, strict=True)) if row.problem is None else {}, row.problem
