@@ -13,10 +13,26 @@ from syntype.collection.preview import preview
 from syntype.collection.sources import Listing, SourceConfig, read_source, recognise
 from syntype.errors import InputError
 
-OBSERVATIONS = (
-    "observationID deploymentID mediaID eventID eventStart eventEnd observationLevel observationType taxonID scientificName count sex bboxX bboxY "
-    "bboxWidth bboxHeight classificationMethod classificationProbability"
-).split()
+OBSERVATIONS = [
+    "observationID",
+    "deploymentID",
+    "mediaID",
+    "eventID",
+    "eventStart",
+    "eventEnd",
+    "observationLevel",
+    "observationType",
+    "taxonID",
+    "scientificName",
+    "count",
+    "sex",
+    "bboxX",
+    "bboxY",
+    "bboxWidth",
+    "bboxHeight",
+    "classificationMethod",
+    "classificationProbability",
+]
 FOX, BADGER = "Vulpes vulpes", "Meles meles"
 PACKAGE: dict[str, Any] = {
     "profile": "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0/camtrap-dp-profile.json",
@@ -54,8 +70,8 @@ def box(left: object, top: object, width: object, height: object) -> dict[str, o
 def package(folder: Path, observations: list[dict[str, object]], media: list[str] = MEDIA, **content: Any) -> Path:
     """A package whose images are 64 x 48; a red fox in the first, green and blue animals in the second."""
     write_json(folder / "datapackage.json", {**PACKAGE, **content})
-    marked(folder / "media" / "1.png", {"red": (16, 12, 32, 24)})
-    marked(folder / "media" / "2.png", {"green": (16, 12, 32, 24), "blue": (48, 24, 64, 48)})
+    marked(folder / "media" / "1.png", {"red": (16, 12, 32, 28)})
+    marked(folder / "media" / "2.png", {"green": (16, 12, 32, 28), "blue": (48, 32, 64, 48)})
     marked(folder / "media" / "3.png")
     (folder / "deployments.csv").write_text("deploymentID,locationName,latitude,longitude\nd1,the wood,51.1,4.5\n", encoding="utf-8")
     rows = [row.split() for row in media]
@@ -77,9 +93,9 @@ def test_boxes_of_media_are_shares_of_the_image(tmp_path: Path) -> None:
     source = package(
         tmp_path / "in",
         [
-            of_media("o1", "m1", eventID="e1", **box(0.25, 0.25, 0.25, 0.25), sex="female", classificationMethod="machine"),
-            of_media("o2", "m2", **box(0.25, 0.25, 0.25, 0.25)),
-            of_media("o3", "m2", scientificName=BADGER, **box(0.75, 0.5, 0.25, 0.5)),
+            of_media("o1", "m1", eventID="e1", **box(0.25, 0.25, 0.25, 1 / 3), sex="female", classificationMethod="machine"),
+            of_media("o2", "m2", **box(0.25, 0.25, 0.25, 1 / 3)),
+            of_media("o3", "m2", scientificName=BADGER, **box(0.75, 2 / 3, 0.25, 1 / 3)),
             of_media("o4", "m3", observationType="blank", scientificName=""),
         ],
     )

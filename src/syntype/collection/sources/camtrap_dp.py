@@ -1,7 +1,7 @@
 """Camtrap DP: data packages of camera traps, with tables of deployments, media and observations; a row an observed animal in one image.
 
-Format: https://camtrap-dp.tdwg.org (version 1.0). Observations are of one file (``observationLevel`` media), with or without a box in shares of the width
-and height, or of an event: then the animal is in the images that one deployment took between start and end of the event.
+Format: https://camtrap-dp.tdwg.org (version 1.0). Observations are of one file (``observationLevel`` media), with or without a box in shares of the
+width and height, or of an event: then the animal is in the images that one deployment took between start and end of the event.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     items: list[Entry | Refused] = list(package.refused)
     animals = [row for row in package.observations if _is_animal(row, counts)]
     seen: dict[tuple[str, ...], int] = {}
-    classified = {media for row in package.observations if (media := row.values.get("mediaID"))}
+    classified = {key for row in package.observations if (key := row.values.get("mediaID"))}
     for row in animals:
         if _is_of_event(row):
             continue
@@ -71,13 +71,12 @@ def _read(source: Path, config: SourceConfig) -> Listing:
             items.append(_refused(row, "is of a file that is not in the table", f"media.csv has no row {media_id[:60]!r}: add it."))
             continue
         _add(items, package, row, media, files, seen, counts)
-    matched = match_events(
-        package, [row for row in animals if _is_of_event(row)], [row for row in package.observations if _is_of_event(row)], classified
-    )
+    of_events = [row for row in package.observations if _is_of_event(row)]
+    matched = match_events(package, [row for row in animals if _is_of_event(row)], of_events, classified)
     items += matched.refused
     for row, images in matched.images:
-        for media in images:
-            _add(items, package, row, media, files, seen, counts)
+        for image in images:
+            _add(items, package, row, image, files, seen, counts)
     counts.covered = matched.num_covered
     items.sort(key=lambda item: item.row or 0)
     items, _ = group_photographs(items)

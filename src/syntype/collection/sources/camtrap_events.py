@@ -43,8 +43,8 @@ class _Event:
 def match_events(package: Package, animals: Sequence[TableRow], all_rows: Sequence[TableRow], classified: Set[str]) -> Matched:
     """The images of observations of events: those that the deployment took between start and end.
 
-    An image that has an observation of its own, or lies in two events, is not taken. An event with several species, or with an animal and a person, says
-    of no image what it shows.
+    An image that has an observation of its own, or lies in two events, is not taken. An event with several species, or with an animal and a person,
+    says of no image what it shows.
 
     Args:
         package: its media are the images.
@@ -98,9 +98,8 @@ def match_events(package: Package, animals: Sequence[TableRow], all_rows: Sequen
         result.images.append((row, [package.media[key] for key in sure]))
     if result.images:
         num_images = sum(len(keys) for _, keys in result.images)
-        result.notes.append(
-            f"{plural(len(result.images), 'observation')} of whole events: the name is given to each of their {num_images:,} files, of which some may be empty"
-        )
+        named = plural(len(result.images), "observation")
+        result.notes.append(f"{named} of whole events: each of their {num_images:,} files has that name, though some may be empty")
     if contested:
         result.notes.append(f"{plural(contested, 'file')} in several events at once: not taken from these")
     return result

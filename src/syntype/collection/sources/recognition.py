@@ -28,7 +28,8 @@ from syntype.errors import InputError, UnknownNameError
 __all__ = ["READERS", "read_source", "recognise"]
 
 READERS: tuple[Reader, ...] = (
-    CAMTRAP_DP, COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, DARWIN_CORE, INATURALIST, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS,
+    CAMTRAP_DP, COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, DARWIN_CORE, INATURALIST, CVAT, VOC, YOLO, VIAME, HUGGING_FACE,
+    TABLES, FOLDERS,
 )  # fmt: skip
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
