@@ -13,26 +13,10 @@ from syntype.collection.preview import preview
 from syntype.collection.sources import Listing, SourceConfig, read_source, recognise
 from syntype.errors import InputError
 
-OBSERVATIONS = [
-    "observationID",
-    "deploymentID",
-    "mediaID",
-    "eventID",
-    "eventStart",
-    "eventEnd",
-    "observationLevel",
-    "observationType",
-    "taxonID",
-    "scientificName",
-    "count",
-    "sex",
-    "bboxX",
-    "bboxY",
-    "bboxWidth",
-    "bboxHeight",
-    "classificationMethod",
-    "classificationProbability",
-]
+OBSERVATIONS = (
+    "observationID", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd", "observationLevel", "observationType", "taxonID",
+    "scientificName", "count", "sex", "bboxX", "bboxY", "bboxWidth", "bboxHeight", "classificationMethod", "classificationProbability",
+)  # fmt: skip
 FOX, BADGER = "Vulpes vulpes", "Meles meles"
 PACKAGE: dict[str, Any] = {
     "profile": "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0/camtrap-dp-profile.json",
@@ -113,10 +97,12 @@ def test_boxes_of_media_are_shares_of_the_image(tmp_path: Path) -> None:
     assert "1 observation left out, because they name no species (1 blank)" in text and "3 files of media.csv without an animal" in text
     assert "1 observation named by a program" in text
     assert listed(source).origins == [
-        str(source), "DOI: https://doi.org/10.5281/zenodo.5590881", "Citation: A. Person (2022). Foxes of a wood.", "Licences: data CC0 1.0, media CC BY 4.0",
+        str(source), "DOI: https://doi.org/10.5281/zenodo.5590881", "Citation: A. Person (2022). Foxes of a wood.",
+        "Licences: data CC0 1.0, media CC BY 4.0",
     ]  # fmt: skip
     assert preview(source, SourceConfig()).sentence() == (
-        "Camtrap DP: a row an observed animal: 3 photographs of 2 species in 2 observations, several animals in one photograph (2 files), all with a box; "
+        "Camtrap DP: a row an observed animal: 3 photographs of 2 species in 2 observations, "
+        "several animals in one photograph (2 files), all with a box; "
         "licences CC BY 4.0 100 %."
     )
 
@@ -140,7 +126,8 @@ def test_events_that_do_not_say_what_an_image_shows_are_refused(tmp_path: Path) 
         {**of_event("o6", "10:00", "10:02"), "eventStart": "soon"}, of_event("o7", "00:04", "00:06"), of_event("o8", "00:03", "00:06"),
     ]  # fmt: skip
     assert [(item.row, item.reason) for item in listed(package(tmp_path / "in", observations)).items] == [  # type: ignore[union-attr]
-        (1, "is of an event that shows several kinds"), (2, "is of an event that shows several kinds"), (3, "is of an event that shows several kinds"),
+        (1, "is of an event that shows several kinds"), (2, "is of an event that shows several kinds"),
+        (3, "is of an event that shows several kinds"),
         (5, "is of an event without a file"), (6, "is of an event without times"), (7, "is of images that lie in several events"),
         (8, "is of images that lie in several events"),
     ]  # fmt: skip
@@ -160,7 +147,8 @@ def test_rows_that_cannot_be_used_are_refused_or_counted(tmp_path: Path) -> None
     media = [*MEDIA, "m6 d1 04:00 https://example.org/assets/m6/file false image/jpeg", "m7 d1 04:00 ../../secret.png true image/png",
              "m1 d1 05:00 media/9.png true image/png"]  # fmt: skip
     observations = [
-        of_media("o1", "m1"), of_media("o2", "m1", sex="male"), of_media("o3", "m99"), of_media("o4", "m5"), of_media("o5", "m6"), of_media("o6", "m7"),
+        of_media("o1", "m1"), of_media("o2", "m1", sex="male"), of_media("o3", "m99"), of_media("o4", "m5"), of_media("o5", "m6"),
+        of_media("o6", "m7"),
         of_media("o7", "m2", **box(0.5, 0.5, 0.8, 0.1)), of_media("o8", "m3", scientificName="Aves"), of_media("o9", "m3", scientificName=""),
         of_media("o10", "m3", observationType="vehicle"), of_media("o11", "m3", scientificName="Homo sapiens"),
     ]  # fmt: skip
@@ -171,7 +159,8 @@ def test_rows_that_cannot_be_used_are_refused_or_counted(tmp_path: Path) -> None
         (8, "has a mediaID that is taken"),  # of media.csv
     ]  # fmt: skip
     assert [(entry.row, entry.note) for entry in listing.entries] == [
-        (1, None), (7, "box not used: 0.5, 0.5, 0.8, 0.1 is not left, top, width, height in shares of the image"), (8, "identified to the class only"),
+        (1, None), (7, "box not used: 0.5, 0.5, 0.8, 0.1 is not left, top, width, height in shares of the image"),
+        (8, "identified to the class only"),
     ]  # fmt: skip
     text = said(source)
     for words in ("3 observations left out", "1 observation left out, because they are of films", "1 observation of a species that the same image"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ ROWS = [
     ["12", "CC0_1_0", "obs:2", "HUMAN_OBSERVATION", 'one "stray mark', "2020-05-02", "51.6", "Parus caeruleus Linnaeus, 1758", "Paridae", "Cyanistes",
      "caeruleus", "SPECIES", "SYNONYM", "Cyanistes caeruleus", "d1"],
     ["13", "CC0_1_0", "obs:3", "PRESERVED_SPECIMEN", "", "", "", "Parus Linnaeus, 1758", "Paridae", "Parus", "", "GENUS", "ACCEPTED", "", "d2"],
-    ["14", "CC0_1_0", "obs:4", "HUMAN_OBSERVATION", "", "", "", "Sitta europaea Linnaeus, 1758", "Sittidae", "Sitta", "europaea", "SPECIES", "ACCEPTED",
-     "Sitta europaea", "d1"],
+    ["14", "CC0_1_0", "obs:4", "HUMAN_OBSERVATION", "", "", "", "Sitta europaea Linnaeus, 1758", "Sittidae", "Sitta", "europaea", "SPECIES",
+     "ACCEPTED", "Sitta europaea", "d1"],
 ]  # fmt: skip
 IMAGES = [
     ["11", "StillImage", "image/jpeg", "https://example.org/photos/101/original.jpg", "https://example.org/photos/101", "Ann Cee", BY, "Ann Cee"],
@@ -155,7 +156,8 @@ def test_addresses_with_one_end_are_not_one_file(tmp_path: Path) -> None:
 def test_damaged_rows_and_rows_of_no_record_are_refused(tmp_path: Path) -> None:
     rows = [*ROWS, ["15", "too short"], ["11", *ROWS[3][1:]]]
     images = [
-        *IMAGES, ["99", "StillImage", "", "https://example.org/a.jpg", "", "", "", ""], ["12", "StillImage"], ["13", "StillImage", "", "", NC, "", "", ""],
+        *IMAGES, ["99", "StillImage", "", "https://example.org/a.jpg", "", "", "", ""], ["12", "StillImage"],
+        ["13", "StillImage", "", "", NC, "", "", ""],
         IMAGES[2],
     ]  # fmt: skip
     source = gbif(tmp_path / "in", rows, images)
@@ -243,7 +245,8 @@ def test_citation_doi_and_rights_are_kept(tmp_path: Path) -> None:
         '<eml:eml xmlns:eml="eml://ecoinformatics.org/eml-2.1.1"><dataset><alternateIdentifier>10.15468/dl.abc123</alternateIdentifier>'
         "<title>GBIF Occurrence Download</title><intellectualRights><para>See <ulink url='http://creativecommons.org/licenses/by-nc/4.0/legalcode'>"
         "<citetitle>the licence</citetitle></ulink></para></intellectualRights></dataset><additionalMetadata><metadata><gbif>"
-        "<citation identifier='10.15468/dl.abc123'>GBIF.org (1 May 2024) GBIF Occurrence Download</citation></gbif></metadata></additionalMetadata></eml:eml>",
+        "<citation identifier='10.15468/dl.abc123'>GBIF.org (1 May 2024) GBIF Occurrence Download</citation></gbif></metadata>"
+        "</additionalMetadata></eml:eml>",
         encoding="utf-8",
     )
     (source / "citations.txt").write_text("A museum (2024). Birds.", encoding="utf-8")
@@ -272,22 +275,37 @@ def test_options_of_terms(tmp_path: Path) -> None:
         listed(source, file_column="identifier")
 
 
+def replaced(old: str, new: str) -> Callable[[Path], None]:
+    """A change of the descriptor."""
+
+    def change(folder: Path) -> None:
+        text = (folder / "meta.xml").read_text()
+        assert old in text
+        (folder / "meta.xml").write_text(text.replace(old, new))
+
+    return change
+
+
+def written(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "meta.xml").write_text(text)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda folder: (folder / "multimedia.txt").unlink(), "names the table multimedia.txt, which is not there"),
-        (lambda folder: (folder / "meta.xml").write_text((folder / "meta.xml").read_text()[:-30]), "is not whole XML"),
-        (lambda folder: (folder / "meta.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><archive xmlns="http://rs.tdwg.org/dwc/text/">&b;</archive>'), "entities"),
-        (lambda folder: (folder / "meta.xml").write_text((folder / "meta.xml").read_text().replace('index="7"', 'index="70"')), "meta.xml describes a column 71"),
-        (lambda folder: (folder / "meta.xml").write_text((folder / "meta.xml").read_text().replace("multimedia.txt", "../multimedia.txt")), "outside its folder"),
-        (lambda folder: (folder / "meta.xml").write_text((folder / "meta.xml").read_text().replace("UTF-8' ", "UTF-77' ")), "is not text in 'UTF-77'"),
-        (lambda folder: (folder / "meta.xml").write_text((folder / "meta.xml").read_text().replace('index="3"', 'index="x"')), "has 'x' where the number"),
-        (lambda folder: (folder / "meta.xml").write_text('<archive xmlns="http://rs.tdwg.org/dwc/text/"/>'), "describes no core table"),
+        (replaced("</archive>", "</arch"), "is not whole XML"),
+        (written('<!DOCTYPE a [<!ENTITY b "c">]><archive xmlns="http://rs.tdwg.org/dwc/text/">&b;</archive>'), "entities"),
+        (replaced('index="7"', 'index="70"'), "meta.xml describes a column 71"),
+        (replaced("multimedia.txt", "../multimedia.txt"), "outside its folder"),
+        (replaced("UTF-8' ", "UTF-77' "), "is not text in 'UTF-77'"),
+        (replaced('index="3"', 'index="x"'), "has 'x' where the number"),
+        (written('<archive xmlns="http://rs.tdwg.org/dwc/text/"/>'), "describes no core table"),
         (lambda folder: meta(folder, table("core", "Occurrence", "occurrence.txt", RECORDS)), "has no table of images"),
         (lambda folder: meta(folder, table("core", "Plot", "occurrence.txt", RECORDS)), "has a core of 'Plot'"),
     ],
-)  # fmt: skip
-def test_damaged_archives_are_one_line(tmp_path: Path, change: Any, words: str) -> None:
+)
+def test_damaged_archives_are_one_line(tmp_path: Path, change: Callable[[Path], object], words: str) -> None:
     source = gbif(tmp_path / "in")
     change(source)
     with pytest.raises(InputError, match=words) as caught:
@@ -314,7 +332,8 @@ def test_a_file_for_two_species_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("Parus major Linnaeus, 1758", "Parus major"), ("Abies alba Mill.", "Abies alba"), ("Poa annua var. reptans Hausskn.", "Poa annua var. reptans"),
+        ("Parus major Linnaeus, 1758", "Parus major"), ("Abies alba Mill.", "Abies alba"),
+        ("Poa annua var. reptans Hausskn.", "Poa annua var. reptans"),
         ("Quercus × hispanica Lam.", "Quercus × hispanica"), ("Carabus (Megodontus) violaceus de Geer, 1774", "Carabus violaceus"),
         ("Aus bus van der Hoeven, 1833", "Aus bus"), ("Aus (Linnaeus, 1758)", "Aus"), ("Aves", "Aves"), ("BOLD:AAA1234", "BOLD:AAA1234"),
         ("Aus bus (L.) Mill.", "Aus bus"), ("× Cupressocyparis leylandii (A.B.Jacks.) Dallim.", "× Cupressocyparis leylandii"), ("", ""),

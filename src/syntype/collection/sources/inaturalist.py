@@ -82,11 +82,11 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         content = read_open_data(photos)
         rows, notes, folder = content.photos, content.notes, photos.parent
         items += content.refused
-        title = "iNaturalist open data: a row of photos.csv an image"
+        title = "open data of iNaturalist: a row of photos.csv an image"
     elif export is not None:
         rows, refused, notes = _read_export(export, config)
         items += refused
-        folder, title = export.parent, "iNaturalist export: a row an observation"
+        folder, title = export.parent, "export of iNaturalist: a row an observation"
     else:
         raise InputError("holds no table of iNaturalist, or several", "Give the table that the website exports, or photos.csv.", file=source)
     if config.images is not None:
