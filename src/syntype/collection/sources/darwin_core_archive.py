@@ -84,7 +84,7 @@ class ArchiveTable:
         for file in self.files:
             if not file.is_file():
                 reason = f"names the table {file.name[:60]}, which is not there"
-                raise InputError(reason, "Unpack the whole archive, or download it again.", file="meta.xml")
+                raise InputError(reason, "Unpack the whole archive, or download it again.", file=file.parent / "meta.xml")
             checked = False
             for row in read_rows(file, self.layout):
                 if row.problem is not None:
