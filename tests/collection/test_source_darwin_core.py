@@ -131,10 +131,14 @@ def test_a_licence_is_that_of_the_image_and_of_no_other_row(tmp_path: Path) -> N
 
 
 def test_files_beside_the_tables_are_used_and_the_rest_is_told(tmp_path: Path) -> None:
-    source = gbif(tmp_path / "in")
+    def longer(rows: list[list[str]]) -> list[list[str]]:
+        return [[f"34997473{row[0]}", *row[1:]] for row in rows]
+
+    source = gbif(tmp_path / "in", longer(ROWS), longer(IMAGES))
     marked(source / "images" / "101" / "original.jpg", {"red": (4, 8, 16, 20)})  # the end of the address
     marked(source / "media" / "photos_102_original.jpg", {"green": (4, 8, 16, 20)})  # the whole address in one name
-    marked(source / "12.png", {"blue": (4, 8, 16, 20)})  # the number of the record, which has one image
+    marked(source / "3499747312.png", {"blue": (4, 8, 16, 20)})  # the number of the record, which has one image
+    marked(source / "3499747311.png")  # not that of a record with two images
     result = imported(source, tmp_path / "out")
     table = result.collection.table
     assert table["species"].tolist() == ["Parus major", "Parus major", "Cyanistes caeruleus"] and table["licence"].tolist()[:2] == [

@@ -115,11 +115,12 @@ def test_a_photograph_that_is_not_given_openly_has_no_licence(tmp_path: Path) ->
 
 
 def test_downloaded_files_are_found_by_photograph_or_observation(tmp_path: Path) -> None:
-    source = export(tmp_path / "in" / "observations.csv")
+    source = export(tmp_path / "in" / "observations.csv", [*OBSERVATIONS, observation(123456)])
     marked(tmp_path / "in" / "images" / "photos_91_medium.jpg")
-    marked(tmp_path / "in" / "images" / "6.png")
+    marked(tmp_path / "in" / "images" / "123456.png")
+    marked(tmp_path / "in" / "other" / "2.png")  # a short number is also that of other files
     result = imported(source, tmp_path / "out")
-    assert result.collection.table["original_name"].tolist() == [f"{OPEN}/91/medium.jpg", f"{OPEN}/96/medium.jpg"]
+    assert result.collection.table["original_name"].tolist() == [f"{OPEN}/91/medium.jpg", f"{OPEN}/9123456/medium.jpg"]
     assert "2 photographs found as files" in said(source)
 
 
@@ -159,7 +160,7 @@ def test_the_tables_of_the_open_data_are_joined(tmp_path: Path, zipped: bool) ->
 def test_photographs_of_the_open_data_that_are_there_are_imported(tmp_path: Path) -> None:
     source = open_data(tmp_path / "in")
     marked(source / "photos" / "101" / "medium.jpg")
-    marked(source / "102.png")
+    marked(source / "photos_102_medium.png")
     result = imported(source, tmp_path / "out")
     table = result.collection.table
     assert table["licence"].tolist() == ["CC BY", "CC BY-NC"] and table["split"].nunique() == 1 and result.num_refused == 1

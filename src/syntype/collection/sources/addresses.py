@@ -11,8 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 from syntype.collection.sources.finding import FileFinder, Found, Unclear
 
-__all__ = ["find_addressed", "find_named", "is_address", "local_name"]
+__all__ = ["LONG_NUMBER", "find_addressed", "find_named", "is_address", "local_name"]
 
+LONG_NUMBER = 6
+"""Digits that the number of a record or photograph must have for a file called by it alone to be its image."""
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _OUTSIDE = re.compile(r"^(/|~|[A-Za-z]:|[A-Za-z][\w+.-]*:)|(^|/)\.\.(/|$)")
 _LONGEST = 120

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syntype.collection.sources.addresses import find_addressed, find_named, is_address
+from syntype.collection.sources.addresses import LONG_NUMBER, find_addressed, find_named, is_address
 from syntype.collection.sources.annotations import plural, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.darwin_core_archive import Archive, ArchiveTable, Record, descriptor_of, open_archive
@@ -158,8 +158,8 @@ def _items(archive: Archive, media: Media, records: _Records, config: SourceConf
     for record, name in media.images:
         if is_address(name):
             ids.setdefault(name, set()).add(record.key)
-    # Files of a GBIF download are often called by the number of the record.
-    others = {name: next(iter(keys)) for name, keys in ids.items() if archive.is_gbif and len(keys) == 1}
+    # Files of a GBIF download are often called by the number of the record. Short numbers would be those of other files too.
+    others = {name: key for name, keys in ids.items() if archive.is_gbif and len(keys) == 1 and len(key := next(iter(keys))) >= LONG_NUMBER}
     found = find_addressed(finder, ids, others)
     return [
         _item(archive, record, name, found[name] if name in found else find_named(finder, name), records, config) for record, name in media.images
@@ -233,7 +233,9 @@ def _values(archive: Archive, image: Record, values: Mapping[str, str]) -> dict[
 
 def _notes(archive: Archive, media: Media, records: _Records, items: list[Entry | Refused]) -> list[str]:
     entries = [item for item in items if isinstance(item, Entry)]
-    notes = media.notes()
+    there = sum(is_address(entry.original_name or "") and entry.url is None for entry in entries)
+    notes = [f"{plural(there, 'image')} found as files by the end of the address, or by the number of the record"] if there else []
+    notes += media.notes()
     ranks = Counter(str(entry.values.get("taxon_rank", "")).lower() for entry in entries if entry.note)
     if ranks:
         shown = ", ".join(f"{count:,} {rank}" for rank, count in ranks.most_common(5))
@@ -244,9 +246,6 @@ def _notes(archive: Archive, media: Media, records: _Records, items: list[Entry 
     bare = sum("licence" not in entry.values for entry in entries)
     if bare:
         notes.append(f"{plural(bare, 'image')} without a licence of its own; that of the record (record_licence) is not taken for it")
-    there = sum(is_address(entry.original_name or "") and entry.url is None for entry in entries)
-    if there:
-        notes.append(f"{plural(there, 'image')} found as files by the end of the address, or by the number of the record")
     if records.num_without:
         notes.append(f"{plural(records.num_without, 'row')} of {archive.core.name} without an image: not imported")
     if archive.core.row_type == _EVENT:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from syntype.collection.sources.addresses import find_addressed, is_address
+from syntype.collection.sources.addresses import LONG_NUMBER, find_addressed, is_address
 from syntype.collection.sources.annotations import further_values, plural, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.darwin_core_names import is_above_species
@@ -91,7 +91,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         raise InputError("holds no table of iNaturalist, or several", "Give the table that the website exports, or photos.csv.", file=source)
     if config.images is not None:
         folder = folder / config.images if (folder / config.images).is_dir() else Path(config.images)
-    found = find_addressed(FileFinder(folder), [row.address for row in rows], {row.address: row.number for row in rows})
+    numbers = {row.address: row.number for row in rows if len(row.number) >= LONG_NUMBER}
+    found = find_addressed(FileFinder(folder), [row.address for row in rows], numbers)
     for row in rows:
         file = found[row.address]
         note = f"identified to the {row.rank} only" if row.rank and is_above_species(row.rank, row.species) else None
@@ -168,7 +169,8 @@ def _values(row: Mapping[str, str], is_open: bool) -> dict[str, str]:
 
 def _notes(items: Sequence[Entry | Refused]) -> list[str]:
     entries = [item for item in items if isinstance(item, Entry)]
-    notes = []
+    there = sum(entry.url is None for entry in entries)
+    notes = [f"{plural(there, 'photograph')} found as files by the end of the address, or by its number"] if there else []
     grades: Counter[Any] = Counter(str(entry.values.get("quality_grade") or "none") for entry in entries)
     unsure = Counter({grade: count for grade, count in grades.items() if grade != "research"})
     if unsure and set(grades) != {"none"}:
@@ -177,9 +179,6 @@ def _notes(items: Sequence[Entry | Refused]) -> list[str]:
     above = sum(bool(entry.note) for entry in entries)
     if above:
         notes.append(f"{plural(above, 'photograph')} identified above the species: kept under that name; see the column note")
-    there = sum(entry.url is None for entry in entries)
-    if there:
-        notes.append(f"{plural(there, 'photograph')} found as files by the end of the address, or by its number")
     return notes
 
 
