@@ -189,7 +189,7 @@ def test_an_archive_in_csv_with_quotes_defaults_and_several_files(tmp_path: Path
                  encoding="ISO-8859-1")  # fmt: skip
     media = table("extension", "Audiovisual", "media.csv", ["", "accessURI", "UsageTerms"], fieldsTerminatedBy=",", fieldsEnclosedBy='"')
     source = meta(folder, core, media)
-    assert recognise(source / "meta.xml", SourceConfig()).name == recognise(tmp_path, SourceConfig()).name == "darwin-core"
+    assert recognise(source / "meta.xml", SourceConfig()).name == recognise(source, SourceConfig()).name == "darwin-core"
     result = imported(source, tmp_path / "out")
     frame = result.collection.table
     assert frame["species"].tolist() == ["Aus cus", "Aus bus"] and frame["licence"].tolist() == ["CC BY-SA 3.0", "use, with thanks"]

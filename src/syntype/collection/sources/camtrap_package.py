@@ -70,15 +70,9 @@ class Package:
 
 
 def package_file(source: Path) -> Path | None:
-    """The ``datapackage.json`` of a source (the file, its folder, or the only folder in that), if it is one of camera traps."""
-    if source.is_file():
-        return source if _is_camtrap(peek_json(source)) else None
-    try:
-        inside = [path for path in source.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
-    except OSError:
-        return None
-    places = [source, *(inside if len(inside) == 1 else [])]
-    return next((path for place in places if _is_camtrap(peek_json(path := place / "datapackage.json"))), None)
+    """The ``datapackage.json`` of a source (the file or its folder), if it is one of camera traps."""
+    path = source / "datapackage.json" if source.is_dir() else source
+    return path if _is_camtrap(peek_json(path)) else None
 
 
 def _is_camtrap(content: Any) -> bool:

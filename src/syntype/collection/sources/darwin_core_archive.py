@@ -120,27 +120,14 @@ class Archive:
 
 
 def descriptor_of(source: Path) -> Path | None:
-    """The ``meta.xml`` of a source (the file, its folder, or a folder around that), or the folder of a GBIF download without one; None: neither."""
+    """The ``meta.xml`` of a source (the file or its folder), or the folder of a GBIF download without one; None: neither."""
     if source.is_file():
         if source.name in _GBIF_TABLES and _is_bare(source.parent):
             beside = source.parent / "meta.xml"
             return beside if _is_descriptor(beside) else source.parent
         return source if source.suffix.lower() == ".xml" and _is_descriptor(source) else None
-    try:
-        for folder in [source, *(places if len(places := _folders(source)) == 1 else [])]:
-            if _is_descriptor(folder / "meta.xml"):
-                return folder / "meta.xml"
-            if _is_bare(folder):
-                return folder
-    except OSError:
-        pass
-    return None
-
-
-def _folders(source: Path) -> list[Path]:
-    """The folders of a folder that holds nothing else that matters: an archive is often unpacked into a folder of its own."""
-    inside = [path for path in source.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    return [path for path in inside if path.is_dir()] if len(inside) <= 3 else []
+    beside = source / "meta.xml"
+    return beside if _is_descriptor(beside) else source if _is_bare(source) else None
 
 
 def _is_descriptor(path: Path) -> bool:
