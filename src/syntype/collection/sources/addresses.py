@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
 from syntype.collection.sources.finding import FileFinder, Found, Unclear
 
-__all__ = ["LONG_NUMBER", "find_addressed", "find_named", "is_address", "local_name"]
+__all__ = ["LONG_NUMBER", "find_addressed", "find_named", "is_address"]
 
 LONG_NUMBER = 6
 """Digits that the number of a record or photograph must have for a file called by it alone to be its image."""
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _OUTSIDE = re.compile(r"^(/|~|[A-Za-z]:|[A-Za-z][\w+.-]*:)|(^|/)\.\.(/|$)")
 _LONGEST = 120
+_NO_NAME = re.compile(r"[^\w.-]+")
 
 
 def is_address(name: str) -> bool:
     """Whether a name is an address of the web."""
     return _ADDRESS.match(name) is not None
-
-
-def local_name(address: str) -> str:
-    """The name of the file into which an address is downloaded: the end of its path, in one name."""
-    return "_".join(_parts(address)[-3:])[-_LONGEST:] or "image"
 
 
 def find_addressed(finder: FileFinder, addresses: Iterable[str], others: Mapping[str, str] | None = None) -> dict[str, Found]:
@@ -43,22 +39,24 @@ def find_addressed(finder: FileFinder, addresses: Iterable[str], others: Mapping
     distinct = list(dict.fromkeys(addresses))
     parts = {address: _parts(address) for address in distinct}
     ends = Counter(_stem("/".join(own[-length:])) for own in parts.values() for length in range(1, min(len(own), 3) + 1))
-    names = Counter(local_name(address) for address in distinct)
+    names = Counter(map(_joined, parts.values()))
+    # Most addresses have no file yet, so that a look at the names that are there saves most searches.
+    there_is = {_stem(file.rpartition("/")[2]) for file in finder.files()}
     others = others or {}
     further = Counter(others.values())
     found: dict[str, Found] = {}
     for address in distinct:
-        name = local_name(address)
+        own = parts[address]
+        name = _joined(own)
         if names[name] > 1:  # addresses that differ in a part that is no name, such as ?id=5
             stem, dot, ending = name.rpartition(".")
             mark = hashlib.sha256(address.encode("utf-8", "replace")).hexdigest()[:8]
             name = f"{stem}_{mark}.{ending}" if dot and stem and len(ending) < 6 else f"{name}_{mark}"
-        own = parts[address]
         tails = ["/".join(own[-length:]) for length in range(min(len(own), 3), 0, -1)]
         candidates = [name, *(tail for tail in tails if ends[_stem(tail)] == 1)]
         if (other := others.get(address)) and further[other] == 1:
             candidates.append(other)
-        answers = (finder.search(candidate) for candidate in candidates)
+        answers = (finder.search(candidate) for candidate in candidates if not _ends(candidate).isdisjoint(there_is))
         there = next((answer for answer in answers if isinstance(answer, Found) and answer.how != "missing"), None)
         found[address] = there or Found(finder.folder / name, "missing")
     return found
@@ -72,14 +70,28 @@ def find_named(finder: FileFinder, name: str) -> Found | Unclear:
     return finder.search(plain)
 
 
+def _joined(parts: Sequence[str]) -> str:
+    """The name of the file into which an address is downloaded: the end of its path, in one name."""
+    return "_".join(parts[-3:])[-_LONGEST:] or "image"
+
+
 def _stem(name: str) -> str:
-    before, dot, ending = name.lower().rpartition(".")
-    return before if dot and "/" not in ending else name.lower()
+    """A name for comparison, without its ending."""
+    plain = name.casefold() if name.isascii() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    before, dot, ending = plain.rpartition(".")
+    return before if dot and before and "/" not in ending else plain
+
+
+def _ends(name: str) -> set[str]:
+    """The last part of a name, as it is and without its ending."""
+    last = name.rpartition("/")[2]
+    return {_stem(last), _stem(f"{last}.")}
 
 
 def _parts(address: str) -> list[str]:
+    """The parts of the path of an address, as they may be in names of files."""
     try:
-        path = PurePosixPath(unquote(urlsplit(address).path))
+        path = unquote(urlsplit(address).path)
     except ValueError:  # a bracket where a host should be
-        path = PurePosixPath(address.partition("://")[2])
-    return [re.sub(r"[^\w.-]+", "_", part) for part in path.parts if part.strip("/.")]
+        path = address.partition("://")[2]
+    return [_NO_NAME.sub("_", part) for part in path.split("/") if part.strip("/.")]

@@ -34,6 +34,8 @@ _KEPT = (
 )  # fmt: skip
 """Terms of a record that are kept. GBIF's tables have more than 200 columns, most of them for the management of the data."""
 _COLUMNS = {term.lower(): NORMAL_NAMES.get(term.lower(), term) for term in _KEPT}
+_USED = frozenset({"species", "canonicalname", "genericname", "specificepithet", "license", "references"})
+"""Further terms of a record that are read, and kept under other names or not at all."""
 _OCCURRENCE, _EVENT, _TAXON = "Occurrence", "Event", "Taxon"
 _ENDINGS = (".csv", ".tsv", ".txt")
 
@@ -102,7 +104,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         )
     _check_columns(archive, config)
     media = read_media(archive)
-    records = _read_records(archive, {record.key for record, _ in media.images})
+    asked = {name.lower() for name in (config.species_column, config.group_column) if name is not None}
+    records = _read_records(archive, {record.key for record, _ in media.images}, {*_COLUMNS, *_USED, *asked})
     items: list[Entry | Refused] = [*records.refused, *media.refused, *_items(archive, media, records, config)]
     notes = [*_notes(archive, media, records, items)]
     title = "GBIF download (Darwin Core Archive)" if archive.is_gbif else "Darwin Core Archive"
@@ -125,11 +128,11 @@ def _occurrence_tables(archive: Archive) -> list[ArchiveTable]:
     return [table for table in archive.extensions if table.row_type == _OCCURRENCE and table.key is not None]
 
 
-def _read_records(archive: Archive, wanted: Set[str]) -> _Records:
+def _read_records(archive: Archive, wanted: Set[str], terms: Set[str]) -> _Records:
     records = _Records()
     if archive.core.key is None:
         raise InputError(f"does not say which column of {archive.core.name} has the id", "meta.xml needs an element id there.", file=archive.folder)
-    for record in archive.core.records():
+    for record in archive.core.records(terms):
         if record.problem is not None:
             records.refused.append(Refused(record.table, record.row, *record.problem))
         elif record.key not in wanted:
@@ -139,7 +142,7 @@ def _read_records(archive: Archive, wanted: Set[str]) -> _Records:
         else:
             records.core[record.key] = record
     for table in _occurrence_tables(archive):
-        for record in table.records():
+        for record in table.records(terms):
             if record.problem is not None:
                 records.refused.append(Refused(record.table, record.row, *record.problem))
             elif record.key in wanted:
@@ -252,7 +255,7 @@ def _notes(archive: Archive, media: Media, records: _Records, items: list[Entry 
         notes.append("the core table lists events; species are those of the occurrences of each event")
     elif archive.core.row_type == _TAXON:
         notes.append("the core table lists taxa: nothing says which images are of one animal, so none are grouped")
-    left_out = len(archive.core.terms - _COLUMNS.keys() - {"license", "references", "species", "specificepithet", "genericname"})
+    left_out = len(archive.core.terms - _COLUMNS.keys() - _USED)
     if left_out:
         notes.append(f"{plural(left_out, 'column')} of {archive.core.name} not kept; kept are names, ranks, ids, place, date and persons")
     return notes

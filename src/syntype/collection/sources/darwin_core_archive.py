@@ -8,7 +8,7 @@ first of several files of a table, replaces bytes that are no text by signs with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,17 @@ class ArchiveTable:
         """The terms for which it has values."""
         return {*self.columns, *self.defaults}
 
-    def records(self) -> Iterator[Record]:
+    def records(self, terms: Set[str] | None = None) -> Iterator[Record]:
         """All rows.
+
+        Args:
+            terms: the terms whose values are needed; None: all.
 
         Raises:
             InputError: a file is missing or damaged, or has not the columns that the descriptor names.
         """
         last = max([*self.columns.values(), self.key or 0], default=0)
-        columns = sorted(self.columns.items(), key=lambda item: item[1])
+        columns = [(term, column) for term, column in self.columns.items() if terms is None or term in terms]
         for file in self.files:
             if not file.is_file():
                 reason = f"names the table {file.name[:60]}, which is not there"
@@ -96,8 +99,8 @@ class ArchiveTable:
                     raise InputError(reason, "Download the archive again, or correct meta.xml.", file=file)
                 checked = True
                 values = dict(self.defaults)
-                values.update((term, cells[column]) for term, column in columns if cells[column])
-                yield Record(file.name, row.number, cells[self.key] if self.key is not None else "", values)
+                values.update((term, text) for term, column in columns if (text := cells[column].strip()))
+                yield Record(file.name, row.number, cells[self.key].strip() if self.key is not None else "", values)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Row:
 
     Attributes:
         number: counted from 1 below the header; blank lines are counted too.
-        cells: as many as the table has columns; empty if the row cannot be read.
+        cells: as many as the table has columns, as they are written; empty if the row cannot be read.
         problem: reason and hint, if it cannot be read.
     """
 
@@ -136,9 +136,10 @@ def _checked(lines: Iterator[tuple[int, list[str] | None]], header_lines: int) -
             return Row(number, (), ("has a quotation mark without its partner", "Write a quotation mark within a quoted cell twice."))
         if len(cells) != width and (len(cells) < width or any(map(str.strip, cells[width:]))):
             return Row(number, (), (f"has {len(cells)} cells, the table {width}", "Export the table again, or correct the row."))
-        if any(BROKEN.search(cell) for cell in cells if not cell.isascii()):
+        joined = "".join(cells)
+        if not joined.isascii() and BROKEN.search(joined):
             return Row(number, (), ("holds bytes that are not text in the encoding of the table", "Save the table in UTF-8."))
-        return Row(number, [cell.strip() for cell in cells[:width]])
+        return Row(number, cells[:width])
 
     for number, cells in (item for part in (sample, lines) for item in part):
         if number >= header_lines and (cells is None or any(map(str.strip, cells))):

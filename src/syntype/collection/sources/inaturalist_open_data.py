@@ -189,4 +189,5 @@ def _numbered(path: Path, kind: str) -> Iterator[tuple[int, dict[str, str], tupl
         reason = f"has no column {shown_list(missing)}; its columns are: {shown_list(columns, 12, 30)}"
         raise InputError(reason, "Take the table as iNaturalist gives it: separated by tabs.", file=path)
     for row in read_rows(path, _LAYOUT):
-        yield row.number, dict(zip(columns, row.cells, strict=True)) if row.problem is None else {}, row.problem
+        cells = [cell.strip() for cell in row.cells]
+        yield row.number, dict(zip(columns, cells, strict=True)) if row.problem is None else {}, row.problem
