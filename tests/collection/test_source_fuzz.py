@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marked import marked
 from test_source_annotators import CVAT, choice, rectangle, task, voc
+from test_source_camtrap_dp import box, of_event, of_media, package
 from test_source_coco import coco
+from test_source_darwin_core import gbif
+from test_source_inaturalist import export, open_data
 from test_source_megadetector import found
 from test_source_viame import HEADER, ROWS
 
@@ -56,6 +60,14 @@ TEXT_FILES = {
     "data.yaml": "train: images\nval: sub\nnames: {0: Vulpes vulpes, 1: Meles meles}\nnc: 2\n",
     "classes.txt": "Vulpes vulpes\n",
 }
+
+SEVERAL_FILES: dict[str, Callable[[Path], Path]] = {
+    "darwin-core": gbif,
+    "camtrap-dp": lambda folder: package(folder, [of_media("o1", "m1", **box(0.1, 0.1, 0.2, 0.2)), of_event("o2", "02:00", "02:10")]),
+    "inaturalist": lambda folder: export(folder / "observations-1.csv").parent,
+    "inaturalist-open-data": open_data,
+}
+"""Sources of several files, by a function that writes them into a folder."""
 
 odd_values = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), st.text(max_size=8),
@@ -140,6 +152,27 @@ def test_files_with_other_bytes(name: str, data: st.DataObject) -> None:
         (folder / name).write_bytes(TEXT_FILES[name].encode() if name == "classes.txt" else content)
         listing_or_line(folder, folder)
         listing_or_line(folder, folder / name)
+
+
+@pytest.mark.parametrize("name", SEVERAL_FILES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_sources_of_several_files_with_other_bytes(name: str, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = SEVERAL_FILES[name](Path(temporary))
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        path = data.draw(st.sampled_from(files))
+        content = path.read_bytes()
+        for _ in range(data.draw(st.integers(1, 4))):
+            start = data.draw(st.integers(0, len(content)))
+            end = min(len(content), start + data.draw(st.integers(0, 40)))
+            inserted = data.draw(
+                st.binary(max_size=6) | st.sampled_from([b'"', b",", b"\n", b"\t", b"<", b"}", b"\x00", b"\xff", b"../", b"\x1f\x8b"])
+            )
+            content = content[:start] + inserted + content[end:]
+        path.write_bytes(content)
+        listing_or_line(folder, folder)
+        listing_or_line(folder, path)
 
 
 @settings(max_examples=15, deadline=None)

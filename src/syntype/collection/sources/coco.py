@@ -27,6 +27,7 @@ from syntype.collection.sources.annotations import (
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
 from syntype.collection.sources.image_files import find_images, folders_of_images, is_there
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json
+from syntype.collection.sources.licences import licence_name
 from syntype.errors import InputError
 
 __all__ = ["READER"]
@@ -209,12 +210,12 @@ class _File:
 
     def _licence(self, image: Mapping[str, Any]) -> str | None:
         if self.config.licence_column:
-            return as_text(image.get(self.config.licence_column))
+            return licence_name(as_text(image.get(self.config.licence_column)))
         value = _key(image.get("license"))
         entry = self.licences.get(value or "")
         if entry is not None:
-            return as_text(entry.get("name")) or as_text(entry.get("url"))
-        return value if value and not value.isdigit() else None
+            return licence_name(as_text(entry.get("name")) or as_text(entry.get("url")))
+        return licence_name(value) if value and not value.isdigit() else None
 
     def _value(self, key: str, one: Mapping[str, Any], image: Mapping[str, Any]) -> str | None:
         return as_text(one.get(key)) if key in one else as_text(image.get(key))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from syntype.collection.sources.base import Listing, Reader, SourceConfig
+from syntype.collection.sources.camtrap_dp import READER as CAMTRAP_DP
 from syntype.collection.sources.coco import READER as COCO
 from syntype.collection.sources.cvat import READER as CVAT
+from syntype.collection.sources.darwin_core import READER as DARWIN_CORE
 from syntype.collection.sources.folders import READER as FOLDERS
 from syntype.collection.sources.hugging_face import READER as HUGGING_FACE
 from syntype.collection.sources.hugging_face import is_hub_name, read_hub
+from syntype.collection.sources.inaturalist import READER as INATURALIST
 from syntype.collection.sources.json_files import READER as OTHER_JSON
 from syntype.collection.sources.json_files import forget
 from syntype.collection.sources.label_studio import READER as LABEL_STUDIO
@@ -25,7 +28,10 @@ from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["READERS", "read_source", "recognise"]
 
-READERS: tuple[Reader, ...] = (OWN, COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, CVAT, VOC, YOLO, VIAME, HUGGING_FACE, TABLES, FOLDERS)
+READERS: tuple[Reader, ...] = (
+    OWN, CAMTRAP_DP, COCO, MEGADETECTOR, LABEL_STUDIO, LABELME, OTHER_JSON, DARWIN_CORE, INATURALIST, CVAT, VOC, YOLO, VIAME, HUGGING_FACE,
+    TABLES, FOLDERS,
+)  # fmt: skip
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
 _NOTES = frozenset({".txt", ".md", ".pdf", ".html", ".log", ".py", ".ini"})

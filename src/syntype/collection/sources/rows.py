@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
+from syntype.collection.sources.addresses import find_addressed, is_address
 from syntype.collection.sources.base import Entry, Refused, SourceConfig, parse_split, species_name
 from syntype.collection.sources.boxes import Boxes, find_box_columns, parse_box, read_boxes
 from syntype.collection.sources.finding import FileFinder, Found, Unclear
+from syntype.collection.sources.licences import licence_name
 from syntype.collection.sources.meanings import SYNONYMS, Meanings, find_meanings
 from syntype.collection.sources.source_table import SourceTable
 
@@ -25,7 +25,6 @@ __all__ = ["SYNONYMS", "check_repeats", "list_rows", "parse_box"]
 _NULLS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _NO_SPECIES = frozenset({"", "na", "n/a", "nan"})
 """A missing species, as spreadsheets, R and pandas write it in a CSV file. Any other word is a name; in a Parquet table every word is."""
-_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _EXTRAS = ("licence", "rights_holder", "source_url", "terms", "origin")
 
 
@@ -63,11 +62,15 @@ def list_rows(
     names = _species(frame, meanings, frozenset({""}) if table.typed else _NO_SPECIES, species, num_rows)
     groups = _texts(frame, meanings.columns["group"], _NULLS, num_rows)
     splits, words = _splits(frame, meanings, split, notes, num_rows)
-    found = [None if file is None else _find(finder, file) for file in files]
+    addressed = find_addressed(finder, (file for file in files if file is not None and is_address(file)))
+    found = [None if file is None else addressed.get(file) or finder.search(file) for file in files]
     four = find_box_columns(frame.columns) if meanings.columns["box"] is None else None
     boxes = read_boxes(frame, table.numbers, meanings.columns["box"], four, config, lambda row: _size_of(found[row]))
     notes += boxes.notes
-    extras = {key: _texts(frame, column, _NULLS, num_rows) for key in _EXTRAS if (column := meanings.columns[key]) is not None}
+    meant = {key: column for key in _EXTRAS if (column := meanings.columns[key]) is not None}
+    extras = {key: _texts(frame, column, _NULLS, num_rows) for key, column in meant.items()}
+    if "licence" in extras:
+        extras["licence"] = [licence_name(text) for text in extras["licence"]]
     if "origin" in extras:
         extras["origin"] = [None if word is None or word.lower() not in ("real", "synthetic") else word.lower() for word in extras["origin"]]
     used = set(four[0]) if four is not None and any(boxes.boxes) else set()
@@ -104,7 +107,7 @@ def _entry(
         return Refused(f"{where}{file}", row, "has no species", "Fill in the species column (NA and NaN count as empty), or remove the row.")
     if isinstance(found, Unclear):
         return Refused(f"{where}{file}", row, found.reason, found.hint)
-    url = file if _ADDRESS.match(file) and found.how == "missing" else None
+    url = file if is_address(file) and found.how == "missing" else None
     box = boxes.boxes[position]
     return Entry(
         found.path,
@@ -120,15 +123,6 @@ def _entry(
         original_name=file.replace("\\", "/"),
         url=url,
     )
-
-
-def _find(finder: FileFinder, name: str) -> Found | Unclear:
-    """The file of a name. An address is the place of its download: the path of the address below the folder, in one name."""
-    if not _ADDRESS.match(name):
-        return finder.search(name)
-    path = PurePosixPath(unquote(urlsplit(name).path))
-    parts = [re.sub(r"[^\w.-]+", "_", part) for part in path.parts if part.strip("/.")]
-    return finder.search("_".join(parts[-3:])[-120:] or "image")
 
 
 def _tell_found(found: Sequence[Found | Unclear | None], notes: list[str]) -> None:

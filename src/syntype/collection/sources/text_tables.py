@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
@@ -43,6 +45,8 @@ def read_table(path: Path, asked: Iterable[str] = ()) -> SourceTable:
             raise InputError("is too large a table", f"At most {MAX_BYTES:,} bytes are read: divide it.", file=path)
         with path.open("rb") as file:
             head = file.read(_HEAD)
+        if head.startswith(b"\x1f\x8b"):
+            return _read_text(path, _unpacked(path), asked)
         kind = _kind(path, head)
         if kind is not None:
             table = {"parquet": read_parquet, "excel": read_excel, "lines": read_json_lines}[kind](path)
@@ -52,6 +56,19 @@ def read_table(path: Path, asked: Iterable[str] = ()) -> SourceTable:
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or type(error).__name__})", "Check its permissions.", file=path) from None
     return table
+
+
+def _unpacked(path: Path) -> bytes:
+    """The content of a text that was compressed with gzip."""
+    try:
+        with gzip.open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error):
+        raise InputError("is a damaged or incomplete gzip file", "Copy it again from where it came.", file=path) from None
+    if len(data) > MAX_BYTES:
+        raise InputError("is too large a table", f"At most {MAX_BYTES:,} bytes are read: divide it.", file=path)
+    check_kind(data[:_HEAD], path)
+    return data
 
 
 def read_header(path: Path) -> tuple[list[str], list[list[str]]]:
