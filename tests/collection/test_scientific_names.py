@@ -118,12 +118,6 @@ def test_thousands_of_names_are_compared_in_no_time() -> None:
 def test_open_nomenclature_is_seen() -> None:
     assert all(parse_name(name).is_open for name in ("Aus sp.", "Aus cf primus", "Aus primus?"))
     assert not any(parse_name(name).is_open for name in ("Aus primus", "Aus × primus", "Cf fish"))
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
 
 
 def test_the_genus_comes_from_latin_names_only() -> None:
