@@ -60,7 +60,7 @@ def name_species(listing: Listing, source: Path, config: SourceConfig) -> Listin
         UnsupportedError: GBIF was asked for, and pygbif is not installed or there is no connection.
     """
     entries = listing.entries
-    counts = Counter(entry.species for entry in entries if entry.species)
+    counts = Counter(name for entry in entries if (name := entry.species))
     names = _Names(counts)
     is_own = (source / "collection.json").is_file() or getattr(config, "origin", None) == "synthetic"  # the latter is a setting of ``collect``
     fixed = set(counts) if is_own else {entry.species for entry in entries if entry.species and entry.values.get("origin") == "synthetic"}
@@ -119,10 +119,11 @@ def _apply(names: _Names, known: NameList, ranks: Mapping[str, Mapping[str, str]
     """Look every name up, with what the first step made of it."""
     found: dict[str, Found] = {}
     kinds: dict[str, list[str]] = {}
+    with_author = {names.new.get(text, text): text for text in names.counts if parse_name(text).author}
     for text in names.counts:
         name = names.new.get(text, text)
         if name not in found:
-            found[name] = known.find(parse_name(name), ranks.get(text, {}))
+            found[name] = known.find(parse_name(with_author.get(name, name)), ranks.get(text, {}))
         kinds.setdefault(found[name].kind, []).append(text)
         if (taxon := found[name].taxon) is not None:
             names.values[text] = _values(taxon)
@@ -131,20 +132,21 @@ def _apply(names: _Names, known: NameList, ranks: Mapping[str, Mapping[str, str]
             elif taxon.name:
                 names.new.pop(text, None)
     where = ONLINE.upper() if title == ONLINE else shortened(Path(title).name or title, 30)
+    choices = {text: _choices(found[names.new.get(text, text)]) for text in kinds.get("homonym", [])}
     synonyms = [text for text in kinds.get("synonym", []) if text in names.new]
     spellings = [text for text in kinds.get("accepted", []) if text in names.new]
+    in_it = [*kinds.get("accepted", []), *kinds.get("synonym", [])]
+    names.notes.append(f"names by {where}: {_images(in_it, names)} of {sum(names.counts.values()):,} are in it")
     told = [
-        (synonyms, "are synonyms", lambda text: f"{text} → {names.new[text]}"),
-        (spellings, "are spelt as there", lambda text: f"{text} → {names.new[text]}"),
-        (kinds.get("homonym", []), "have a name with several accepted names, and keep it", lambda text: _choices(found[names.new.get(text, text)])),
-        (kinds.get("unresolved", []), "have a synonym without an accepted name, and keep it", str),
-        ([*kinds.get("unknown", []), *kinds.get("genus", [])], "have a name that is not in it, and keep it", str),
+        (synonyms, "are synonyms", [f"{text} → {names.new[text]}" for text in synonyms]),
+        (spellings, "are spelt as there", [f"{text} → {names.new[text]}" for text in spellings]),
+        (list(choices), "have a name with several accepted names, and keep it", list(choices.values())),
+        (unresolved := kinds.get("unresolved", []), "have a synonym without an accepted name, and keep it", unresolved),
+        (unknown := [*kinds.get("unknown", []), *kinds.get("genus", [])], "have a name that is not in it, and keep it", unknown),
     ]
-    first = f"names by {where}: {_images(kinds.get('accepted', []) + kinds.get('synonym', []), names)} of {sum(names.counts.values()):,} are in it"
-    names.notes.append(first)
     for some, what, shown in told:
         if some:
-            names.notes.append(f"names by {where}: {_images(some, names)} {what}: {_examples((shown(text) for text in some), names, some)}")
+            names.notes.append(f"names by {where}: {_images(some, names)} {what}: {_examples(shown, names, some)}")
     if kinds.get("genus"):
         names.notes.append(f"names by {where}: the ranks of {_images(kinds['genus'], names)} are those of the genus")
     _tell_other_ranks(names, ranks, where)
