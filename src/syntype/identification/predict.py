@@ -15,10 +15,11 @@ import numpy as np
 
 from syntype.collection.decoding import decode, in_threads
 from syntype.collection.pixels import crop_square
+from syntype.collection.relatives import RANKS
 from syntype.collection.sources import SIDECARS
 from syntype.errors import InputError, checks_arguments, shortened
 from syntype.files import atomic_write
-from syntype.identification.ranks import RANKS, Answer, lowest_sure
+from syntype.identification.ranks import Answer, lowest_sure
 from syntype.identification.storage import Classifier
 from syntype.run import OWN_RUN, Run
 

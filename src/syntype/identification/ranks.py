@@ -16,13 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from syntype.collection.relatives import RANKS, taxa_of
 from syntype.collection.scientific_names import binomial_genera
 from syntype.collection.table import Collection
 
-__all__ = ["RANKS", "Answer", "Ranks", "lowest_sure", "rank_metrics", "ranks_of"]
-
-RANKS = ("genus", "family", "order")
-"""Ranks above the species at which an answer can be given, from the lowest."""
+__all__ = ["Answer", "Ranks", "lowest_sure", "rank_metrics", "ranks_of"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Answer:
 def ranks_of(collection: Collection, species: Sequence[str]) -> Ranks | None:
     """Ranks of species by the columns ``genus``, ``family`` and ``order`` of a collection; without a genus, that of a well-formed binomial name.
 
-    A rank that differs between the images of a species counts as unknown.
+    A rank that differs between the images of a species counts as unknown; see ``taxa_of``.
 
     Args:
         collection: Its images of training.
@@ -100,20 +98,12 @@ def ranks_of(collection: Collection, species: Sequence[str]) -> Ranks | None:
     Returns:
         the ranks; None if none is known of any species.
     """
-    names: dict[str, tuple[str | None, ...]] = {}
+    names = taxa_of(collection.table, species)
     binomials = binomial_genera(species)
-    for rank in RANKS:
-        given: dict[str, set[str]] = {}
-        if rank in collection.table:
-            table = collection.table[["species", rank]].dropna().drop_duplicates()
-            for one, value in zip(table["species"], table[rank], strict=True):
-                if isinstance(value, str) and value.strip():
-                    given.setdefault(str(one), set()).add(value.strip())
-        known = {one: next(iter(values)) for one, values in given.items() if len(values) == 1}
-        if rank == "genus":
-            known = {**{one: genus for one, genus in binomials.items() if one not in given}, **known}
-        if known:
-            names[rank] = tuple(known.get(one) for one in species)
+    by_column = names.get("genus", (None,) * len(species))
+    genera = tuple(column or binomials.get(name) for name, column in zip(species, by_column, strict=True))
+    if any(genera):
+        names = {"genus": genera, **{rank: taxa for rank, taxa in names.items() if rank != "genus"}}
     return Ranks(names) if names else None
 
 

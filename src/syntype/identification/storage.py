@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from syntype.collection.relatives import RANKS
 from syntype.encoders import BUNDLED, CLASSIFIER_SCHEMA, read_classifier
 from syntype.errors import InputError, checks_arguments
 from syntype.files import write_json
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier
-from syntype.identification.ranks import RANKS, Ranks
+from syntype.identification.ranks import Ranks
 
 __all__ = ["Classifier", "load_classifier", "save_classifier"]
 
