@@ -62,7 +62,8 @@ def name_species(listing: Listing, source: Path, config: SourceConfig) -> Listin
     entries = listing.entries
     counts = Counter(name for entry in entries if (name := entry.species))
     names = _Names(counts)
-    is_own = (source / "collection.json").is_file() or getattr(config, "origin", None) == "synthetic"  # the latter is a setting of ``collect``
+    is_own = bool(listing.info) or listing.species is not None or (source / "collection.json").is_file()
+    is_own = is_own or getattr(config, "origin", None) == "synthetic"  # a setting of ``collect``
     fixed = set(counts) if is_own else {entry.species for entry in entries if entry.species and entry.values.get("origin") == "synthetic"}
     _join(names, fixed, _authorships(entries))
     if config.names is not None:
