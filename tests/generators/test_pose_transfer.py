@@ -90,3 +90,37 @@ def test_every_individual_has_the_same_share_however_often_it_was_photographed()
     model.prepare(TrainingData(images, np.zeros(5, np.int64), np.array([7, 7, 7, 7, 9]), SPECIES[:1]), Runtime("cpu"))
     rows = model.generator.choose(torch.zeros(16, dtype=torch.int64), range(-8, 8), SPECIES[:1], by_group=True)
     assert sorted(rows) == [0, 0, 1, 1, 2, 2, 3, 3] + [4] * 8
+
+
+MANY = ("Aus rarus", "Aus vulgaris", "Bus vulgaris", "Cus solus")
+
+
+def related(taxa: dict[str, tuple[str | None, ...]]) -> PoseTransfer:
+    """One rare species and three common ones of three photographs each."""
+    images = np.stack([fish((210, 40, 40), 0.5, 0.5, 0.2, 0.1), *[fish((20, 20, 25), 0.4, 0.5, 0.2, 0.1)] * 9])
+    model = PoseTransfer(PoseTransferConfig(size=SIZE, min_donor_images=3), MANY)
+    model.prepare(TrainingData(images, np.repeat([0, 1, 2, 3], [1, 3, 3, 3]), np.arange(10), MANY, taxa), Runtime("cpu"))
+    return model
+
+
+def donors_of(model: PoseTransfer, row: int) -> set[int]:
+    return {model.paste_parameters(seed, row).background for seed in range(60)}
+
+
+def test_donors_are_of_the_same_genus_else_family_else_any() -> None:
+    genus, family = ("Aus", "Aus", "Bus", None), ("Ausidae", "Ausidae", "Ausidae", None)
+    model = related({"genus": genus, "family": family})
+    assert donors_of(model, 0) == {1, 2, 3}
+    assert donors_of(model, 4) == {1, 2, 3, 4, 5, 6}  # of the family, and its own
+    assert donors_of(model, 7) == set(range(1, 10))
+    assert model.remarks == ("Species that take pose, place and light from common species: 1 from their genus, 2 from their family, 1 from any.",)
+    assert donors_of(related({"family": family}), 0) == set(range(1, 7))
+
+
+def test_relatives_are_saved_with_the_generator_and_without_ranks_nothing_changes() -> None:
+    model, plain = related({"genus": ("Aus", "Aus", "Bus", None)}), related({})
+    loaded = PoseTransfer(model.config, MANY)
+    loaded.generator.load_state_dict(model.generator.state_dict())
+    assert donors_of(loaded, 0) == {1, 2, 3}
+    assert "taxa" not in plain.generator.state_dict() and plain.remarks == () and donors_of(plain, 0) == set(range(1, 10))
+    assert related({"genus": ("Aus", "Bus", "Cus", "Dus")}).generator.taxa is None  # no relatives at all

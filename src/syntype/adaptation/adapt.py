@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from syntype.adaptation.methods import FISHER_IMAGES, METHODS, add_ewc_penalty, fisher_information
+from syntype.collection.relatives import nearest_relatives, taxa_of
 from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
 from syntype.encoders import encode_collection, load_encoder
@@ -83,7 +84,9 @@ class AdaptResult:
     Attributes:
         folder: Folder of the adapted generator.
         species: The new species.
-        relative: The known species that is most similar to it; None if the collection has no photographs of known species.
+        relative: The known species that is most similar to it, of the same genus, family or order if known; None if the collection has no photographs
+            of known species.
+        relative_rank: The rank that both share, of which the relative was chosen: ``genus``, ``family``, ``order``, or None.
         method: The adaptation method.
         shots: Number of photographs that were used.
         steps: Number of training steps that were taken.
@@ -103,6 +106,7 @@ class AdaptResult:
     megabytes: float
     generator_id: str
     status: str
+    relative_rank: str | None = None
 
     def summary(self) -> dict[str, Any]:
         """Values for ``--json``."""
@@ -138,7 +142,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     Args:
         generator: As ``load_generator`` returns it. A generator that was adapted before keeps its species.
         collection: Contains training photographs of the new species. With photographs of the known species too, the most similar one is the
-            starting point.
+            starting point: of the same genus if the collection's columns say so, else of the same family, else of the same order, else of all.
         config: Settings.
         out: Folder of the adapted generator. It refers to the base generator, which must not be deleted.
         run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
@@ -177,7 +181,9 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)
     if len(photographs) < config.shots:
         run.say(f"{config.species} has only {len(photographs)} training photographs, not {config.shots}. All of them are used.")
-    relative = _most_similar_species(collection, photographs, base.species)
+    relative, rank = _most_similar_species(collection, photographs, base.species)
+    if rank is not None:
+        run.say(f"The nearest relative of {config.species} is {relative}, of the same {rank}.")
     before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
 
     model.add_species(config.species, relative)
@@ -229,7 +235,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     status = loop.run_until_done()
 
     changed = _changed_tensors(before, adapter_weights(loop.average.average))
-    file = _save(generator, base, config, relative, changed, photographs, loop, out)
+    file = _save(generator, base, config, (relative, rank), changed, photographs, loop, out)
     if run.folder is not None:
         loop.final_preview([config.species])
     info, _ = read_generator_info(out)
@@ -244,19 +250,30 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         round(file.stat().st_size / 1e6, 2),
         str(info["generator_id"]),
         status,
+        rank,
     )
 
 
-def _most_similar_species(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> str | None:
-    """The known species whose photographs are most similar to the new species' (Lite2 features); None if the collection has none."""
+def _most_similar_species(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """The known species whose photographs are most similar to the new species' (Lite2 features), and the rank that both share.
+
+    Species of the same genus come first, then those of the same family, then of the same order, where the collection's columns say so. None if the
+    collection has no photographs of known species; the rank is None if none is known or shared.
+    """
     encoder = load_encoder("lite2")
     train = collection.training()
-    train = _evenly_sampled(train.where(train.table["species"].isin(known)), MAX_COMPARED)
+    train = train.where(train.table["species"].isin(known))
+    names = [str(photographs.table["species"].iloc[0]), *sorted(set(train.table["species"]))]
+    taxa = taxa_of(collection.training().table, names)
+    rank, same = nearest_relatives(taxa, 0, range(1, len(names)))
+    if rank is not None:
+        train = train.where(train.table["species"].isin([names[place] for place in same]))
+    train = _evenly_sampled(train, MAX_COMPARED)
     if not len(train):
-        return None
+        return None, None
     features = encode_collection(encoder, train, pixels=64)
     target = encode_collection(encoder, photographs, pixels=64).mean(0)
-    return nearest_relative(features, train.table["species"].tolist(), target)
+    return nearest_relative(features, train.table["species"].tolist(), target), rank
 
 
 def nearest_relative(features: np.ndarray, species: Sequence[str], target: np.ndarray) -> str:
@@ -303,7 +320,7 @@ def _save(
     generator: Generator,
     base: Generator,
     config: AdaptConfig,
-    relative: str | None,
+    relative: tuple[str | None, str | None],
     changed: dict[str, Tensor],
     photographs: Collection,
     loop: TrainingLoop,
@@ -322,7 +339,8 @@ def _save(
             "file": f"adapters/{file.name}",
             "sha256": digest,
             "method": config.method,
-            "relative": relative,
+            "relative": relative[0],
+            **({} if relative[1] is None else {"relative_rank": relative[1]}),
             "steps": loop.step,
             "seed": config.seed,
             "photographs": photographs.table["image_id"].tolist(),

@@ -76,7 +76,8 @@ def classify_train(
     """Train a classifier on the training images of COLLECTION, and measure its recall on the test images.
 
     The validation images select the best step and calibrate the probabilities. --out gets the classifier, a model card, the confusion matrix and
-    the most frequent confusions. Recall is also given per bin: species with 2-10, 11-100, 101-500 and more than 500 training photographs.
+    the most frequent confusions. Recall is also given per bin: species with 2-10, 11-100, 101-500 and more than 500 training photographs. If
+    genus, family or order are known, so is the accuracy at each rank, and how many test images are answered there.
     """
     from syntype.identification import ClassifierConfig, train_classifier
 
@@ -118,10 +119,20 @@ def classify_train(
     show_default=True,
     help="Columns of the CSV file: those of Syntype, or those of pybioclip.",
 )
+@click.option(
+    "--sure",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Probability from which a name is sure. Below it the genus, family or order is named.  [default: the classifier's setting, 0.8]",
+)
 @device_option
 @output_options
-def classify_predict(classifier: Path, folder: Path, out: Path, form: Any, device: str | None, as_json: bool, quiet: bool) -> None:
+def classify_predict(
+    classifier: Path, folder: Path, out: Path, form: Any, sure: float | None, device: str | None, as_json: bool, quiet: bool
+) -> None:
     """Identify the species of all photographs in FOLDER and its sub-folders with a trained CLASSIFIER.
+
+    If the classifier knows the genus, family or order of its species, the columns `name`, `rank` and `name_probability` give the lowest rank of which
+    it is sure.
 
     The column `out_of_distribution_score` (0 to 1) shows which photographs may show none of the known species: from about 0.95 on. Files that
     cannot be read are listed with the error.
@@ -129,7 +140,7 @@ def classify_predict(classifier: Path, folder: Path, out: Path, form: Any, devic
     from syntype.identification import load_classifier, predict
     from syntype.run import Run
 
-    result = predict(load_classifier(classifier, device or "auto"), folder, out, Run(None, quiet=quiet), form)
+    result = predict(load_classifier(classifier, device or "auto"), folder, out, Run(None, quiet=quiet), form, sure)
     show(result.summary(), as_json)
 
 

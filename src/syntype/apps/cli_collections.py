@@ -44,6 +44,7 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
         "syntype collect labels.csv --species-column taxon --group-column specimen --out out/fish",
         "syntype collect fish-vista/ --split train=train.csv --split test=test.csv --out out/fish",
         'syntype collect gbif-download.zip --download --licence CC0 --licence "CC BY" --max-per-species 200 --out out/fish',
+        "syntype collect labels.csv --names taxon.txt --out out/fish",
         "syntype collect boxes.csv --box-column bbox --box-format size --out out/fish",
     ),
 )
@@ -71,6 +72,12 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
     help="corners: left, top, right, bottom. size: left, top, width, height.  [default: what the format prescribes, or else corners]",
 )
 @click.option("--boxes", metavar="FILE", help="MegaDetector file whose boxes are laid over the images of SOURCE.")
+@click.option(
+    "--names",
+    metavar="FILE",
+    help="Checklist with accepted names and ranks: a Darwin Core taxon table, a folder with one, or a table with the columns name and accepted; "
+    "or gbif, to ask GBIF.",
+)
 @click.option("--images", metavar="FOLDER", help="Folder with the image files, if they do not lie beside the table.")
 @click.option(
     "--origin",
@@ -134,7 +141,7 @@ def collect(
         out,
         config,
         seed=config.seed,
-        inputs={"source": source},
+        inputs={"source": source, "names": Path(config.names) if config.names and Path(config.names).exists() else None},
         kept="Add --resume to go on.",
         resume=resume,
         quiet=quiet,

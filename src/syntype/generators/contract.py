@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -52,12 +52,14 @@ class TrainingData:
         labels: int64, shape (N,), indices into ``species``.
         groups: int64, shape (N,); images with the same number show the same individual, track or specimen.
         species: names, in the order of the labels.
+        taxa: genus, family and order of the species, as far as the collection says; as from ``collection.relatives.taxa_of``.
     """
 
     images: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
     species: tuple[str, ...]
+    taxa: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     @property
     def counts(self) -> np.ndarray:
@@ -119,6 +121,7 @@ class GenerativeModel(nn.Module, ABC):
 
     Attributes:
         optimisers: by name; filled by ``prepare``.
+        remarks: sentences on what ``prepare`` decided, which ``train`` tells the user.
     """
 
     Config: ClassVar[type[GeneratorConfig]]
@@ -142,6 +145,7 @@ class GenerativeModel(nn.Module, ABC):
         self.species = tuple(species)
         self._label_of = {name: position for position, name in enumerate(self.species)}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
+        self.remarks: tuple[str, ...] = ()
 
     @property
     def sampling_batch_size(self) -> int:

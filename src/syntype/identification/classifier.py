@@ -75,6 +75,9 @@ class ClassifierConfig(Settings):
     """Mixing of training images: ``none``, ``mixup`` or ``cutmix``."""
     mix_alpha: float = Field(default=1.0, gt=0)
     """The mixing ratio is drawn from Beta(mix_alpha, mix_alpha)."""
+    sure: float = Field(default=0.8, gt=0, le=1)
+    """Probability from which an answer counts as sure. Below it the genus, family or order is named, if the collection has these columns (genus also
+    from names of two words); see ``lowest_sure``."""
     seed: Seed = 0
     """Seed of batches, augmentation and initial weights."""
     device: str = "auto"

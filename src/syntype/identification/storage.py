@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from syntype.collection.relatives import RANKS
 from syntype.encoders import BUNDLED, CLASSIFIER_SCHEMA, read_classifier
 from syntype.errors import InputError, checks_arguments
 from syntype.files import write_json
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier
+from syntype.identification.ranks import Ranks
 
 __all__ = ["Classifier", "load_classifier", "save_classifier"]
 
@@ -30,11 +32,13 @@ class Classifier:
         fitted: Backbone, head and calibration.
         species: Names of the species, in the order of the columns of ``predict``.
         record: The record of the training in ``classifier.json`` (fingerprint, numbers of images, metrics).
+        ranks: Genus, family and order of the species; None if they are not known, or not stored by the version that trained it.
     """
 
     fitted: FittedClassifier
     species: tuple[str, ...]
     record: dict[str, Any] = field(default_factory=dict)
+    ranks: Ranks | None = None
 
     @property
     def size(self) -> int:
@@ -78,6 +82,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     facts = {"name": backbone.name, "weights": backbone.weights, "num_features": backbone.num_features, "mean": backbone.mean, "std": backbone.std}
     record = {
         "species": list(classifier.species),
+        **({} if classifier.ranks is None else {"ranks": {rank: list(names) for rank, names in classifier.ranks.names.items()}}),
         "calibration": asdict(fitted.calibration),
         "config": config.model_dump(mode="json"),
         "backbone": facts,
@@ -103,7 +108,19 @@ def load_classifier(folder: Path | str, device: str = "auto") -> Classifier:
     runtime = config.runtime()
     saved.backbone.network.to(device=runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     calibration = _calibration(saved.record.pop("calibration", None) or {}, Path(folder) / "classifier.json")
-    return Classifier(FittedClassifier(config, saved.backbone, saved.head, runtime, calibration), saved.species, saved.record)
+    ranks = _ranks(saved.record.pop("ranks", None), len(saved.species), Path(folder) / "classifier.json")
+    return Classifier(FittedClassifier(config, saved.backbone, saved.head, runtime, calibration), saved.species, saved.record, ranks)
+
+
+def _ranks(values: Any, num_species: int, file: Path) -> Ranks | None:
+    if values is None:
+        return None
+    fits = isinstance(values, dict) and values.keys() <= set(RANKS)
+    if not fits or not all(isinstance(names, list) and len(names) == num_species for names in values.values()):
+        raise InputError("is damaged: 'ranks' does not hold one name for each species", "Train the classifier again.", file=file)
+    if not all(name is None or isinstance(name, str) for names in values.values() for name in names):
+        raise InputError("is damaged: 'ranks' holds something that is no name", "Train the classifier again.", file=file)
+    return Ranks({rank: tuple(values[rank]) for rank in RANKS if rank in values}) if values else None
 
 
 def _calibration(values: dict[str, Any], file: Path) -> Calibration:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.plots import plot_confusion
+from syntype.identification.ranks import rank_metrics, ranks_of
 from syntype.identification.storage import Classifier, save_classifier
 from syntype.run import OWN_RUN, Run, keeps_run
 
@@ -43,6 +45,7 @@ class ClassifierResult:
         num_test: Number of test images.
         probability_metrics: ``top_5_accuracy``, ``calibration_error`` and ``balanced_calibration_error``; see ``summary``.
         num_left_out: Number of validation and test images left out, because training images repeat them.
+        rank_metrics: Accuracy at each rank, and share of the test images answered there (see ``ranks.rank_metrics``); empty if no ranks are known.
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class ClassifierResult:
     num_test: int
     probability_metrics: dict[str, float | None]
     num_left_out: int = 0
+    rank_metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Results for ``--json``.
@@ -60,12 +64,14 @@ class ClassifierResult:
         Returns:
             ``accuracy``, ``macro_recall``, ``macro_f1``, ``bins`` (recall per bin), ``top_5_accuracy``, ``calibration_error`` (expected
             calibration error; ``balanced_`` with equal weight for every species), ``num_train``, ``num_synthetic``, ``num_test`` and
-            ``num_left_out`` (validation and test images that training images repeat). Metrics
-            are None without test images.
+            ``num_left_out`` (validation and test images that training images repeat). If genus, family or order are known, ``ranks``: for each
+            rank ``accuracy``, the share ``answered`` there, and the share of these answers that is ``right``. Metrics are None without test
+            images.
         """
         return {
             **self.metrics.summary(),
             **self.probability_metrics,
+            **({"ranks": self.rank_metrics} if self.rank_metrics else {}),
             "num_train": self.num_train,
             "num_synthetic": self.num_synthetic,
             "num_test": self.num_test,
@@ -126,10 +132,11 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         fitted = replace(fitted, calibration=calibrate(fitted.predict_logits(held_out.images), held_out.labels))
     logits, labels = fitted.predict_logits(test.pixels(config.size)), test.labels()
     tested = measure(labels, logits.argmax(axis=1), counts)
+    ranks = ranks_of(real, collection.species)
+    at_ranks = {} if ranks is None else rank_metrics(fitted.calibration.probabilities(logits), labels, collection.species, ranks, config.sure)
     numbers = (len(real), len(train) - len(real), len(test))
-    result = ClassifierResult(
-        Path(out), Classifier(fitted, collection.species), tested, *numbers, _probability_metrics(logits, labels, fitted), len(leaks.left_out)
-    )
+    shares = _probability_metrics(logits, labels, fitted)
+    result = ClassifierResult(Path(out), Classifier(fitted, collection.species), tested, *numbers, shares, len(leaks.left_out), at_ranks)
     record = {
         "training": {
             "collection": collection.name,
@@ -142,7 +149,7 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         "metrics": result.summary(),
         "recall": {name: None if np.isnan(value) else float(value) for name, value in zip(collection.species, tested.recall, strict=True)},
     }
-    result = replace(result, classifier=Classifier(fitted, collection.species, record))
+    result = replace(result, classifier=Classifier(fitted, collection.species, record, ranks))
     save_classifier(result.classifier, result.folder)
     plot_confusion(tested, collection.species, result.folder / "confusion.png")
     _write_worst_pairs(result)
@@ -222,6 +229,22 @@ def _write_worst_pairs(result: ClassifierResult) -> None:
             writer.writerow([species[true], species[predicted], number, f"{share:.4f}", int(counts[true])])
 
 
+def _rank_lines(result: ClassifierResult, shown: Callable[[float | None], str]) -> list[str]:
+    """The table of ranks of the model card; nothing if none are known."""
+    if not result.rank_metrics:
+        return []
+    at = {name: [shown(row.get(key)) if key in row else "" for key in ("accuracy", "answered", "right")] for name, row in result.rank_metrics.items()}
+    return [
+        f"The answer is the lowest rank with a probability of at least {result.classifier.fitted.config.sure:g}; a genus, family or order has the "
+        "sum of its species' probabilities.",
+        "",
+        "| rank | accuracy of the most probable | share of test images answered at this rank | share of these answers that is right |",
+        "| --- | --- | --- | --- |",
+        *(f"| {name} | {' | '.join(cells)} |" for name, cells in at.items()),
+        "",
+    ]
+
+
 def _model_card(result: ClassifierResult) -> str:
     config, facts = result.classifier.fitted.config, result.summary()
 
@@ -253,6 +276,7 @@ def _model_card(result: ClassifierResult) -> str:
             "| --- | --- | --- | --- |",
             *rows,
             "",
+            *_rank_lines(result, shown),
             "The classifier always names one of its species, even if the image shows another species or no organism at all. "
             "The column `out_of_distribution_score` of `classify predict` detects some of these cases: only 5 % of the validation photographs score "
             "0.95 or more. The results hold for photographs like those of the collection. Other cameras, places or seasons may give worse results."

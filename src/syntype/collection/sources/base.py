@@ -63,6 +63,9 @@ class SourceConfig(Settings):
     """MegaDetector file whose boxes are laid over the images of the source."""
     min_confidence: float = Field(0.2, ge=0, le=1)
     """Smallest confidence of a MegaDetector box that is used. 0.2 is the threshold that MegaDetector 5 recommends."""
+    names: str | None = None
+    """Checklist that gives accepted names and ranks: a table or a folder with ``taxon.txt`` (Darwin Core, WoRMS, Catalogue of Life, or two columns:
+    name and accepted name), or ``gbif`` to ask GBIF over the internet."""
 
 
 @dataclass(frozen=True)

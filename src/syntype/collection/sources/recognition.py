@@ -19,6 +19,7 @@ from syntype.collection.sources.label_studio import READER as LABEL_STUDIO
 from syntype.collection.sources.labelme import READER as LABELME
 from syntype.collection.sources.megadetector import READER as MEGADETECTOR
 from syntype.collection.sources.megadetector import overlay
+from syntype.collection.sources.naming import name_species
 from syntype.collection.sources.own import READER as OWN
 from syntype.collection.sources.tables import READER as TABLES
 from syntype.collection.sources.viame import READER as VIAME
@@ -85,10 +86,10 @@ def _only_folder(folder: Path) -> Path | None:
 
 
 def read_source(source: Path, config: SourceConfig) -> Listing:
-    """List the images of a source.
+    """List the images of a source, under names that are each written in one way (see ``name_species``).
 
     Raises:
-        InputError: the source is missing, damaged, of no known format, lacks a column, or has nothing to import.
+        InputError: the source or the checklist is missing, damaged, of no known format, lacks a column, or has nothing to import.
         UnknownNameError: ``config.format`` is unknown.
     """
     try:
@@ -101,7 +102,8 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
         forget()
     if not listing.items:
         raise InputError("holds nothing to import", "Give a folder with one sub-folder a species, or a table with a row for each image.", file=source)
-    if config.boxes is None:
-        return listing
-    beside = (source if source.is_dir() else source.parent) / config.boxes
-    return overlay(listing, beside if beside.is_file() and not Path(config.boxes).is_file() else Path(config.boxes), config.min_confidence)
+    if config.boxes is not None:
+        beside = (source if source.is_dir() else source.parent) / config.boxes
+        boxes = beside if beside.is_file() and not Path(config.boxes).is_file() else Path(config.boxes)
+        listing = overlay(listing, boxes, config.min_confidence)
+    return name_species(listing, source, config)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syntype.collection.relatives import RANKS
 from syntype.errors import CollectionError, UnsupportedError
 from syntype.generators.contract import TrainingData
 
@@ -25,12 +26,14 @@ class ImageStore(nn.Module):
         masks: uint8, shape (N, 1, size, size), 255 where the animal is; (0, 1, size, size) for a family without masks.
         groups: int64, shape (N,); photographs of the same individual have the same number.
         offsets: int64, shape (num_species + 1,); photographs of species s are ``offsets[s]:offsets[s + 1]``.
+        taxa: int64, shape (num_species, len(RANKS)): numbers of each species' genus, family and order, -1 where unknown; None if none is known.
     """
 
     pixels: Tensor
     masks: Tensor
     groups: Tensor
     offsets: Tensor
+    taxa: Tensor | None
 
     def __init__(self, num_species: int, size: int) -> None:
         super().__init__()
@@ -38,6 +41,7 @@ class ImageStore(nn.Module):
         self.register_buffer("masks", torch.empty((0, 1, size, size), dtype=torch.uint8))
         self.register_buffer("groups", torch.empty(0, dtype=torch.int64))
         self.register_buffer("offsets", torch.zeros(num_species + 1, dtype=torch.int64))
+        self.register_buffer("taxa", None)  # not saved where it is None
 
     def fill(self, data: TrainingData, masks: Tensor | None = None) -> None:
         """Store the training photographs.
@@ -92,4 +96,7 @@ class ImageStore(nn.Module):
             saved = state_dict.get(prefix + name)
             if isinstance(saved, Tensor) and saved.shape[1:] == buffer.shape[1:] and (name != "offsets" or saved.shape == buffer.shape):
                 setattr(self, name, torch.empty_like(saved, device=buffer.device))
+        taxa = state_dict.get(f"{prefix}taxa")
+        if isinstance(taxa, Tensor) and taxa.shape == (len(self.offsets) - 1, len(RANKS)) and taxa.dtype == torch.int64:
+            self.taxa = torch.empty_like(taxa, device=self.pixels.device)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from syntype.collection.relatives import taxa_of
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
 from syntype.generators.contract import TrainingData
@@ -26,7 +27,7 @@ def training_data(collection: Collection, size: int | tuple[int, int]) -> Traini
         raise CollectionError(f"{collection.root}: no training image has a species. Import it again with --species-column.")
     species = tuple(name for name, there in zip(named.species, present, strict=True) if there)
     labels = (np.cumsum(present) - 1)[named.labels()].astype(np.int64)
-    return TrainingData(named.pixels(size), labels, named.groups(), species)
+    return TrainingData(named.pixels(size), labels, named.groups(), species, taxa_of(named.table, species))
 
 
 class BatchSampler:

@@ -187,6 +187,8 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
     with run.progress(f"Preparing {config.family} ({len(images):,} photographs)") as bar:
         bar.set(0)  # the web page shows this progress
         model.prepare(data, runtime)
+    for remark in model.remarks:
+        run.say(remark)
     patches = MaskedPatches.from_collection(collection, model) if run.folder is not None else None
     loop = TrainingLoop(model, data, runtime, config, out, run, identity={"images": images.fingerprint}, patches=patches)
     try:

@@ -4,7 +4,8 @@ Common species show how individuals of one species vary (delta encoder, Schwartz
 2017, arXiv 1711.04340). Here this variation is not learned in feature space but measured on photographs: the animal's position and angle, and by how
 much it is longer, higher and lighter than its species' mean. A rare species' animal takes over these deviations from an animal of a common species
 (the donor) and is pasted in its place. Its pixels stay those of a photograph, and so do stripes and spots. Segmentation masks are learned from all
-species' photographs together (``copy_paste/outlines.py``).
+species' photographs together (``copy_paste/outlines.py``). Where the collection has the columns ``genus``, ``family`` or ``order``, donors are of the
+same genus if there are common species in it, else of the same family, else of the same order; relatives resemble each other in build and habit.
 
 Paper: none; ``copy_paste/pasting.py`` cites those on copy-paste augmentation.
 Code: written for Syntype.
@@ -14,14 +15,20 @@ Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled, to learn the masks.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from syntype.collection.relatives import RANKS, nearest_relatives
+from syntype.compute.runtime import Runtime
+from syntype.generators.contract import TrainingData
 from syntype.generators.copy_paste.outlines import self_trained_masks
 from syntype.generators.copy_paste.pasting import (
     CopyPasteModel,
@@ -48,7 +55,7 @@ class PoseTransferConfig(PasteConfig):
     """Settings of ``pose_transfer``."""
 
     min_donor_images: int = Field(30, ge=1)
-    """Species with at least this many training photographs are donors; if there are none, all species are."""
+    """Species with at least this many training photographs are donors; if there are none, all species are. Of these, relatives are preferred."""
     harmonisation: float = Field(0.6, ge=0, le=1)
     """How far the animal's colours are adjusted to the light of the new background. More than in ``collage``, as the animal also takes over the
     donor's light."""
@@ -69,7 +76,21 @@ class PoseTransfer(CopyPasteModel):
     def measurements(self) -> AnimalMeasurements:
         """Measurements of the animals in the training photographs."""
         store = self.generator
-        return AnimalMeasurements.measure(store.pixels.cpu(), store.masks.cpu(), np.diff(store.offsets.cpu().numpy()), self.config.min_donor_images)
+        counts = np.diff(store.offsets.cpu().numpy())
+        lists = None if store.taxa is None else _related_donors(counts, store.taxa.cpu().numpy(), self.config.min_donor_images)[0]
+        return AnimalMeasurements.measure(store.pixels.cpu(), store.masks.cpu(), counts, self.config.min_donor_images, lists)
+
+    def prepare(self, data: TrainingData, runtime: Runtime) -> None:
+        """Store the training photographs, and segment the animal in each; remember genus, family and order, if relatives can be donors."""
+        super().prepare(data, runtime)
+        numbers = [pd.factorize(np.array(data.taxa.get(rank, [None] * len(data.species)), dtype=object))[0] for rank in RANKS]
+        taxa = np.stack(numbers, 1).astype(np.int64)
+        shared = Counter(_related_donors(data.counts, taxa, self.config.min_donor_images)[1])
+        if shared.keys() <= {None}:
+            return
+        self.generator.taxa = torch.from_numpy(taxa).to(self.generator.pixels.device)
+        told = [*(f"{shared[rank]:,} from their {rank}" for rank in RANKS if shared[rank]), *([f"{shared[None]:,} from any"] if shared[None] else [])]
+        self.remarks = (f"Species that take pose, place and light from common species: {', '.join(told)}.",)
 
     def paste_parameters(self, seed: int, row: int) -> PasteParameters:
         """See ``CopyPasteModel``. The background is that of the donor."""
@@ -86,6 +107,8 @@ class AnimalMeasurements:
         traits: logarithms of length, height, and the three colours relative to the surroundings, shape (N, 5).
         species_mean: mean of ``traits`` over the animal's species, shape (N, 5).
         donors: indices of the donors' photographs.
+        species: of each photograph, as a number, shape (N,).
+        own_donors: for each species the indices of its donors' photographs; None if all species have the same donors.
     """
 
     centre: np.ndarray
@@ -93,9 +116,17 @@ class AnimalMeasurements:
     traits: np.ndarray
     species_mean: np.ndarray
     donors: np.ndarray
+    species: np.ndarray
+    own_donors: tuple[np.ndarray, ...] | None = None
+
+    def donors_of(self, row: int) -> np.ndarray:
+        """Indices of the photographs that may be the donor of the animal in photograph ``row``."""
+        return self.donors if self.own_donors is None else self.own_donors[self.species[row]]
 
     @classmethod
-    def measure(cls, pixels: Tensor, masks: Tensor, counts: np.ndarray, min_donor_images: int) -> AnimalMeasurements:
+    def measure(
+        cls, pixels: Tensor, masks: Tensor, counts: np.ndarray, min_donor_images: int, own_donors: Sequence[Sequence[int]] | None = None
+    ) -> AnimalMeasurements:
         """Measure the animals in photographs.
 
         Args:
@@ -103,13 +134,40 @@ class AnimalMeasurements:
             masks: uint8, shape (N, 1, S, S).
             counts: number of photographs of each species.
             min_donor_images: species with at least this many photographs are donors.
+            own_donors: for each species the numbers of those that are its donors; None: the same for all.
         """
         parts = [_measure(to_unit_range(pixels[at : at + _CHUNK]), to_unit_range(masks[at : at + _CHUNK])) for at in range(0, len(pixels), _CHUNK)]
         centre, angle, traits = (np.concatenate(part) for part in zip(*parts, strict=True))
         species = np.repeat(np.arange(len(counts)), counts)
         species_mean = np.stack([np.bincount(species, column, len(counts)) for column in traits.T], 1) / np.maximum(counts, 1)[:, None]
         is_donor = counts[species] >= min_donor_images
-        return cls(centre, angle, traits, species_mean[species], np.flatnonzero(is_donor if is_donor.any() else ~is_donor))
+        donors = np.flatnonzero(is_donor if is_donor.any() else ~is_donor)
+        photographs = None
+        if own_donors is not None:  # many species have the same donors
+            by_donors = {tuple(some): np.flatnonzero(np.isin(species, some)) for some in own_donors}
+            photographs = tuple(by_donors[tuple(some)] for some in own_donors)
+        return cls(centre, angle, traits, species_mean[species], donors, species, photographs)
+
+
+def _related_donors(counts: np.ndarray, taxa: np.ndarray, min_donor_images: int) -> tuple[list[tuple[int, ...]], list[str | None]]:
+    """The donors of each species, and the rank that it shares with them (None: there is no common relative, so all donors).
+
+    Args:
+        counts: number of photographs of each species.
+        taxa: numbers of genus, family and order of each species, shape (len(counts), len(RANKS)); -1 where unknown.
+        min_donor_images: as in ``PoseTransferConfig``.
+    """
+    donors = np.flatnonzero(counts >= min_donor_images)
+    donors = donors if len(donors) else np.flatnonzero(counts)
+    names = {rank: [None if number < 0 else str(number) for number in column] for rank, column in zip(RANKS, taxa.T.tolist(), strict=True)}
+    lists: list[tuple[int, ...]] = []
+    ranks = []
+    for place in range(len(counts)):
+        rank, same = nearest_relatives(names, place, donors.tolist())
+        own = [place] if place in donors else []
+        lists.append(tuple(donors.tolist() if rank is None else sorted([*same, *own])))
+        ranks.append(rank)
+    return lists, ranks
 
 
 def _measure(pixels: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -132,7 +190,7 @@ def _measure(pixels: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray, np.
 class _PasteParameters(PasteParameters):
     def __init__(self, seed: int, row: int, measurements: AnimalMeasurements, config: PoseTransferConfig) -> None:
         rng = np.random.default_rng([abs(seed), int(seed < 0), _PURPOSE])
-        self.background = int(rng.choice(measurements.donors))
+        self.background = int(rng.choice(measurements.donors_of(row)))
         self.contrast, self.brightness = (float(1 + config.lighting * value) for value in rng.uniform(-1, 1, 2))
         self._mirror, self._angle_sign, self._background_mirror = rng.choice([-1.0, 1.0], 3)
         self.warp_nodes = random_warp(rng, config.warp)
