@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,16 +24,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from syntype.collection.addresses import checked_request
 from syntype.collection.download import Downloader, DownloadRules
 from syntype.collection.importers import CollectConfig, CollectResult, collect
 from syntype.collection.preview import preview
+from syntype.collection.public_addresses import checked_request
 from syntype.collection.selection import select
 from syntype.collection.sources import Entry, Refused, SourceConfig
 from syntype.errors import CollectionError
 from syntype.run import Run
 
-FAST = DownloadRules(tries=3, timeout=0.5, seconds=1, max_bytes=100_000, max_wait=2, pause=0.01, private=True)
+FAST = DownloadRules(tries=5, timeout=0.5, seconds=1, max_bytes=100_000, max_wait=2, pause=0.01, private=True)
 
 
 def picture(seed: int) -> bytes:
@@ -183,7 +184,7 @@ def test_passing_faults_are_tried_again_and_lasting_ones_are_named(server: str, 
         "gif-bomb": refused["gif-bomb"].reason,
         "long-wait": "the host answers with the status 429, and the host asks to wait 1440 minutes",
     }
-    assert Handler.asked["/404/1.jpg"] == Handler.asked["/html/1.jpg"] == 1 and Handler.asked["/cut/1.jpg"] == 3
+    assert Handler.asked["/404/1.jpg"] == Handler.asked["/html/1.jpg"] == 1 and Handler.asked["/cut/1.jpg"] == FAST.tries
     assert "try again later" in refused["cut"].hint and "in a browser" in refused["404"].hint
 
 
@@ -205,7 +206,7 @@ def test_a_wait_that_is_asked_for_is_kept(server: str, tmp_path: Path) -> None:
 
     Handler.fail_or_not = once  # type: ignore[method-assign]
     try:
-        got, _ = fetched(tmp_path, entries(server, "wait/1.jpg"))
+        got, _ = fetched(tmp_path, entries(server, "wait/1.jpg"), replace(FAST, timeout=10))
     finally:
         Handler.fail_or_not = original  # type: ignore[method-assign]
     assert len(got) == 1 and time.monotonic() - began >= 1

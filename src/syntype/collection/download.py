@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
-from syntype.collection.addresses import NotAllowedError, checked_request
 from syntype.collection.decoding import read_image
+from syntype.collection.public_addresses import NotAllowedError, checked_request
 from syntype.collection.sources.base import Entry, Refused
 from syntype.collection.sources.image_files import is_there
 from syntype.errors import DiskError, InputError, shortened

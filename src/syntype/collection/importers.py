@@ -296,7 +296,7 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
                 "note": "; ".join(notes) or None,
             }
         )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, dtype=object)  # pandas would make whole numbers beside empty cells inexact
     for column in table.columns.difference(list(COLUMNS)):
         table[column] = _one_type(table[column])
     first = first_of_same(table)

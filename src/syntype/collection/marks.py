@@ -86,7 +86,7 @@ def read_mark_of(path: Path) -> Mark | None:
             size = file.seek(0, 2)
             file.seek(max(len(head), size - _TAIL))
             return read_mark(head + file.read(_TAIL))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null character in the path
         return None
 
 
