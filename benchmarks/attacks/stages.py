@@ -55,7 +55,7 @@ def _stage(name: str, words: str, *, resumes: bool) -> Stage:
 
 _TINY = "--size 32 --steps 10 --set batch_size=4 --set checkpoint_minutes=0.0001 --set precision=fp32 --set preview_every=4 --device cpu"
 STAGES = (
-    _stage("collect", "collect {world}/photographs", resumes=False),
+    _stage("collect", "collect {world}/photographs", resumes=True),
     _stage("train (dcgan)", f"train dcgan {{world}}/reef {_TINY} --set model={{dcgan}}", resumes=True),
     _stage("train (fastgan)", f"train fastgan {{world}}/reef --except={{new}} {_TINY} --set model={{fastgan}}", resumes=True),
     _stage("train (collage)", "train collage {world}/reef --size 32 --device cpu", resumes=True),
