@@ -173,8 +173,8 @@ def _decode(data: bytes, file: Path | None) -> Decoded:
         if min(width, height) < MIN_SIDE:
             raise _too_small(width, height)
         with _room(width * height):
-            profile, turn = profile_of(image), _turn(image)
             eight_bit, depth = to_8_bits(image, lambda: Image.open(Watched(data), formats=FORMATS))
+            profile, turn = profile_of(image), _turn(image)  # once it is decoded: Pillow turns a TIFF itself, and finds the EXIF block of a PNG late
             pixels, colour = _to_rgb(eight_bit if turn is None else eight_bit.transpose(turn), profile)
         frames = "several pages: the first is used" if name == "TIFF" else "animated: the first frame is used"
         notes = [frames if name != "MPO" and _has_frames(image) else None, depth, colour]

@@ -45,7 +45,7 @@ class Foreign:
 
 
 def _raw(camera: str, ending: str) -> Foreign:
-    return Foreign(f"a {camera} RAW file ({ending})", ending, "raw", _JPEG)
+    return Foreign(f"{'an' if camera[0] in 'AEIO' else 'a'} {camera} RAW file ({ending})", ending, "raw", _JPEG)
 
 
 def _video(name: str, ending: str) -> Foreign:
