@@ -355,7 +355,7 @@ def test_rare_formats_keep_the_limits(monkeypatch: pytest.MonkeyPatch, tmp_path:
     endless = tmp_path / "endless.py"
     endless.write_text("import sys\nimport resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 2))\nwhile True: pass\n")
     if sys.platform == "linux":
-        monkeypatch.setattr(isolated.isolated_decoder, "__file__", str(endless))
+        monkeypatch.setattr(isolated, "_PROGRAM", endless)
         with pytest.raises(InputError, match="would take too long to decode"):
             decode(HEIC)
 

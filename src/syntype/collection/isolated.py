@@ -11,7 +11,6 @@ from pathlib import Path
 
 from PIL import Image, features
 
-from syntype.collection import isolated_decoder
 from syntype.collection.costs import MAX_PIXELS, costly
 from syntype.collection.foreign import Foreign, refusal
 from syntype.errors import InputError
@@ -20,6 +19,7 @@ __all__ = ["SECONDS", "decode_isolated"]
 
 SECONDS = 30
 """Processor time that one image may take; RAW files of 24 million pixels take about 8 seconds."""
+_PROGRAM = Path(__file__).with_name("isolated_decoder.py")
 _LIBRARIES = {"raw": "rawpy", "heif": "pi_heif"}
 _FEATURES = {"AVIF": "avif", "JP2": "jpg_2000"}
 _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -41,7 +41,7 @@ def decode_isolated(data: bytes, kind: Foreign, min_side: int) -> tuple[Image.Im
         raise refusal(kind, install=False)
     if not _is_there(kind):
         raise refusal(kind, install=True)
-    command = [sys.executable, "-P", str(Path(isolated_decoder.__file__)), kind.reader, str(MAX_PIXELS), str(min_side), str(SECONDS)]
+    command = [sys.executable, "-P", str(_PROGRAM), kind.reader, str(MAX_PIXELS), str(min_side), str(SECONDS)]
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=6 * SECONDS, env={**os.environ, **_THREADS})
     except subprocess.TimeoutExpired:

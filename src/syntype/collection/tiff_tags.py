@@ -71,7 +71,8 @@ def first_directory(data: bytes, order: str, big: bool) -> Directory:
 
 def directories(data: bytes, order: str, big: bool) -> Iterator[Directory]:
     """The first directory, then those that it leads to: the following pages and the directories within each (at most 32 altogether)."""
-    waiting, seen = [_start(data, order, big)], set()
+    waiting = [_start(data, order, big)]
+    seen: set[int] = set()
     while waiting and len(seen) < _MOST_DIRECTORIES:
         start = waiting.pop(0)
         if not start or start in seen:
