@@ -150,7 +150,7 @@ def _species_table(collection: Collection) -> pd.DataFrame:
 
 
 def near_pairs(collection: Collection, encode: Callable[[np.ndarray], np.ndarray] | None) -> pd.DataFrame:
-    """Pairs of photographs that are nearly the same, by their whole pictures: the columns of ``InspectResult.near``. ``encode`` as for ``inspect``."""
+    """Pairs of photographs whose whole pictures are nearly the same: the columns of ``InspectResult.near``. ``encode`` as for ``inspect``."""
     table, groups = collection.table, collection.groups()
     whole = collection.where(np.ones(len(table), dtype=bool))
     whole.table["box"] = None  # compare whole pictures: a box contains only one fish

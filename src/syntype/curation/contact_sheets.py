@@ -101,9 +101,11 @@ def _draw_card(sheet: Image.Image, card: Card, left: int, top: int, width: int) 
             pen.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), outline=_FRAME, width=3)
         y += SIDE + 2
         _write(pen, (x, y), panel.role, SIDE, _font(""), _PALE)
-        for line, text in enumerate(_lines(drawn_name(panel.name) if panel.name else "", SIDE)):
-            _write(pen, (x, y + (line + 1) * _LINE), text, SIDE, _font("Oblique"), _INK)
-        _write(pen, (x, y + 3 * _LINE), panel.detail, SIDE, _font(""), _INK)
+        y += _LINE
+        for text in _lines(drawn_name(panel.name), SIDE) if panel.name else ():
+            _write(pen, (x, y), text, SIDE, _font("Oblique"), _INK)
+            y += _LINE
+        _write(pen, (x, y), panel.detail, SIDE, _font(""), _INK)
 
 
 def _lines(name: str, width: int) -> list[str]:

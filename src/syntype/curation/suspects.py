@@ -32,7 +32,7 @@ from syntype.run import OWN_RUN, Run, keeps_run
 __all__ = ["KINDS", "SuspectsConfig", "SuspectsResult", "find_suspects"]
 
 KINDS = ("label", "near-duplicate", "outlier")
-"""Why a photograph is listed: another species is more probable; the same picture has another name elsewhere; it is unlike all others of its species."""
+"""Why a photograph is listed: another species is more probable; the same picture has another name; it is unlike all others of its species."""
 _COLUMNS = (
     "kind", "rank", "image_id", "file_name", "original_name", "species", "suggested_species", "probability_given", "probability_suggested", "score",
     "group", "split", "beside_image_id",
@@ -52,7 +52,7 @@ class SuspectsConfig(Settings):
     """Species with fewer groups (specimens, observations, tracks) are not judged."""
     neighbours: int = Field(5, ge=1)
     """Number of photographs of the species to which the distance of a photograph is measured."""
-    deviations: float = Field(6.0, gt=0)
+    deviations: float = Field(4.0, gt=0)
     """A photograph is an outlier if its distance lies so many robust standard deviations above the median of its species."""
     most: int = Field(300, ge=1)
     """Largest number of photographs that are listed for each reason."""
@@ -175,8 +175,8 @@ def _too_few(photographs: Collection, least: int) -> tuple[str, ...]:
     few = tuple(name for name, count in there.items() if count < least)
     if len(there) - len(few) < 2:
         raise CollectionError(
-            f"{photographs.root}: {len(there) - len(few)} species have at least {least} groups (specimens, observations or tracks); two are needed to "
-            f"compare. Too few: {shown_list(few, 8)}. Add photographs, or lower it with --set min_groups=2."
+            f"{photographs.root}: {len(there) - len(few)} species have at least {least} groups (specimens, observations or tracks); two are "
+            f"needed to compare. Too few: {shown_list(few, 8)}. Add photographs, or lower it with --set min_groups=2."
         )
     return few
 
@@ -245,7 +245,7 @@ def _draw(found: _Found, table: pd.DataFrame, too_few: Sequence[str], config: Su
         name = str(one["species"])
         if one["kind"] == "label":
             own = found.example(row, int(found.labels[row]))
-            given, suggested = f"{one['probability_given']:.0%}", f"{one['probability_suggested']:.0%}"
+            given, suggested = _percent(one["probability_given"]), _percent(one["probability_suggested"])
             panels = [(row, "this photograph", "", f"group {found.groups[row] + 1}" if pd.isna(one["group"]) else f"group {one['group']}")]
             panels += [] if own is None else [(own, "is called", name, given)]
             panels += [] if beside is None else [(beside, "looks more like", str(one["suggested_species"]), suggested)]
@@ -277,14 +277,18 @@ def _draw(found: _Found, table: pd.DataFrame, too_few: Sequence[str], config: Su
     write_page(f"Photographs to look at: {found.photographs.name}", text, sections, page)
 
 
+def _percent(probability: float) -> str:
+    return "under 1 %" if probability < 0.01 else "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
 _TITLES = {
     "label": "Another species is more probable",
     "near-duplicate": "The same picture under two names",
     "outlier": "Unlike all others of its species",
 }
 _TEXTS = {
-    "label": "The most doubtful first. The percentages are those of a classifier that has seen no photograph of the same group. It also lists correct "
-    "names of photographs that are hard to identify: dark, blurred, seen from an unusual side.",
+    "label": "The most doubtful first. The percentages are those of a classifier that has seen no photograph of the same group. Correct names are "
+    "listed too, of photographs that are hard to identify: dark, blurred, seen from an unusual side.",
     "near-duplicate": "At least one of the two names is wrong.",
     "outlier": "Often no organism, another part of it, another life stage, a drawing, or a box in the wrong place.",
 }
