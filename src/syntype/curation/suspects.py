@@ -155,6 +155,7 @@ def find_suspects(collection: Collection, config: SuspectsConfig, out: Path | st
         *(found.outlier_row(row, float(strange[row]), rank) for rank, row in enumerate(outliers, start=1)),
     ]
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
+    out.mkdir(parents=True, exist_ok=True)
     with atomic_write(out / "suspects.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.4g")
     num_listed = {kind: int((table["kind"] == kind).sum()) for kind in KINDS}
