@@ -2,9 +2,10 @@
 
     python benchmarks/label_noise.py [--data FOLDER] [--butterflies FOLDER] [--out FOLDER] [--seeds 3] [--share 0.03]
 
-Of the photographs of Fish4Knowledge, and of the training and validation photographs of the butterflies, 3 % get the name of another species: single
-photographs or whole groups (video tracks), with any other species' name or with that of one of the three most similar species. The search is not told.
-Compared with the vote of the ten most similar photographs of other groups, of which as many are listed. Writes the result and the page ``label_noise``.
+Of the photographs of Fish4Knowledge, and of the training and validation photographs of the butterflies, 3 % get the name of another species:
+single photographs or whole groups (video tracks), with any other species' name or with that of one of the three most similar species. The search
+is not told. Compared with the vote of the ten most similar photographs of other groups, of which as many are listed. Writes the result and the page
+``label_noise``.
 """
 
 from __future__ import annotations
@@ -173,44 +174,35 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             ]
         )
     as_they_are = {name.partition(",")[0]: one for name, one in figures.items() if "swapped" not in one}
-    lows, highs = [min(value) for value in zip(*shares.values(), strict=True)], [max(value) for value in zip(*shares.values(), strict=True)]
+    (low, least), (high, most) = ([pick(value) for value in zip(*shares.values(), strict=True)] for pick in (min, max))
     seconds = max(part["seconds"] for parts in cases.values() for part in parts)
-    heads = [
-        "photographs, what was swapped, for what",
-        "swapped",
-        "listed",
-        "found",
-        "precision",
-        "in the first n",
-        "in the first 2 n",
-        "right species",
-        "vote",
-    ]
+    heads = ["photographs, what was swapped, for what", "swapped", "listed", "found", "precision", "in the first n", "in the first 2 n"]
     plain = "; ".join(f"{name} {one['listed']['label']}" for name, one in as_they_are.items())
     body = [
-        "Swapped: names that were made wrong. Listed: suspects of the kind `label`, as many as confident learning estimates. Found: share of the swapped "
-        "names among them. Precision: share of the listed that were swapped; others are wrong in the data themselves, or hard to identify. First n: share "
-        "found among as many photographs as were swapped, and among twice as many. Right species: of those found, how often the suggested species is the "
-        "true one. Vote: share found among as many photographs by the vote of the ten most similar photographs of other groups.",
+        "Swapped: names that were made wrong. Listed: suspects of the kind `label`, as many as confident learning estimates. Found: share of the "
+        "swapped names among them. Precision: share of the listed that were swapped; others are wrong in the data themselves, or hard to identify. "
+        "First n: share found among as many photographs as were swapped, and among twice as many. Right species: of those found, how often the "
+        "suggested species is the true one. Vote: share found among as many photographs by the vote of the ten most similar photographs of other "
+        "groups.",
         "",
-        *table(heads, rows),
+        *table([*heads, "right species", "vote"], rows),
         "",
-        f"With the names as they are, so many are listed: {plain}. In Fish4Knowledge some of them are plain errors: two tracks called "
-        "*Chaetodon trifascialis* show *Dascyllus reticulatus*.",
+        f"With the names as they are, so many are listed: {plain}. In Fish4Knowledge some of them are plain errors: a track that is called "
+        "*Chaetodon trifascialis* shows *Dascyllus reticulatus*.",
     ]
     return Page(
         title="Wrong names: how many are found",
-        question=f"{settings['share']:.0%} of the names are swapped: how many of them does `syntype inspect --labels` list, and how long is the list?",
-        answer=f"{lows[0]:.0%} to {highs[0]:.0%} of the swapped names are listed, and {lows[1]:.0%} to {highs[1]:.0%} of the list are swapped names: an "
-        "expert looks at two to three photographs for each wrong name found. Names of similar species are the hardest.",
+        question=f"{settings['share']:.0%} of the names are swapped: how many of them does `syntype inspect --labels` list, and how long is its list?",
+        answer=f"{low:.0%} to {high:.0%} of the swapped names are listed, and {least:.0%} to {most:.0%} of the listed photographs have a swapped "
+        f"name: an expert looks at {1 / most:.1f} to {1 / least:.1f} photographs for each one that is found. Names of similar species are the hardest.",
         headline=[(f"found, {name}", f"{recall:.0%}") for name, (recall, _) in shares.items()],
         body=body,
         method=[
-            f"{settings['seeds']} swaps of each kind, by fixed seeds; sums over them. Similar: one of the three species whose mean features are nearest. "
-            "Features of EfficientNet-Lite2 at 192 px, 256 principal components, logistic regression, five parts of whole groups. Of the butterflies only "
-            f"training and validation photographs; each is a group of its own. A search takes up to {seconds:.0f} seconds of one core once the photographs "
-            "have been described, which takes about 0.03 seconds each. The penalty of the regression and the order of the list were chosen on the same "
-            "photographs with other swaps."
+            f"{settings['seeds']} swaps of each kind, by fixed seeds; sums over them. Similar: one of the three species whose mean features are "
+            "nearest. Features of EfficientNet-Lite2 at 192 px, 256 principal components, logistic regression, five parts of whole groups. Of the "
+            "butterflies only training and validation photographs; each is a group of its own. A search takes up to "
+            f"{seconds:.0f} seconds of one core once the photographs have been described, which takes about 0.03 seconds each. The penalty of the "
+            "regression and the order of the list were chosen on the same photographs with other swaps."
         ],
     )
 
