@@ -192,9 +192,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     ]
     return Page(
         title="Wrong names: how many are found",
-        question=f"{settings['share']:.0%} of the names are swapped: how many of them does `syntype inspect --labels` list, and how long is its list?",
+        question=f"{settings['share']:.0%} of the names are swapped: how many does `syntype inspect --labels` list, and how long is its list?",
         answer=f"{low:.0%} to {high:.0%} of the swapped names are listed, and {least:.0%} to {most:.0%} of the listed photographs have a swapped "
-        f"name: an expert looks at {1 / most:.1f} to {1 / least:.1f} photographs for each one that is found. Names of similar species are the hardest.",
+        f"name: an expert looks at {1 / most:.1f} to {1 / least:.1f} photographs for each one found. Names of similar species are the hardest.",
         headline=[(f"found, {name}", f"{recall:.0%}") for name, (recall, _) in shares.items()],
         body=body,
         method=[
