@@ -20,13 +20,13 @@ from syntype.curation.label_noise import distance_to_species, num_label_errors, 
 from syntype.errors import CollectionError, InputError
 from syntype.run import Run
 
-CONFIG = syntype.SuspectsConfig(size=64)
+CONFIG = syntype.SuspectsConfig(size=96)
 
 
 @pytest.fixture(scope="module")
 def reef(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     folder = tmp_path_factory.mktemp("reef") / "reef"
-    config = syntype.ReefConfig(num_species=6, size=64, max_images=40, min_images=20, num_val=4, num_test=4, seed=5)
+    config = syntype.ReefConfig(num_species=6, size=96, max_images=30, min_images=16, num_val=4, num_test=4, seed=5)
     return syntype.draw_reef(config, folder, Run.silent()).collection
 
 
@@ -37,23 +37,21 @@ def renamed(collection: Collection, rows: list[int], to: list[str]) -> Collectio
 
 
 def swap(collection: Collection, number: int) -> tuple[Collection, list[int], list[str]]:
-    """Every so many-th photograph gets the name of the next species; their rows and true names."""
+    """Every so many-th photograph gets the name of a species of another genus; their rows and true names."""
     rows = [int(row) for row in np.linspace(3, len(collection) - 4, number)]
     true = collection.table["species"].iloc[rows].tolist()
     names = list(collection.species)
-    return renamed(collection, rows, [names[(names.index(name) + 1) % len(names)] for name in true]), rows, true
+    return renamed(collection, rows, [names[(names.index(name) + 3) % len(names)] for name in true]), rows, true
 
 
 def test_swapped_names_are_listed_first_with_their_true_species(reef: Collection, tmp_path: Path) -> None:
     changed, rows, true = swap(reef, 7)
     found = syntype.find_suspects(changed, CONFIG, tmp_path / "out", Run.silent())
     listed = found.table[found.table["kind"] == "label"].set_index("image_id")
-    assert len(listed) < 0.25 * len(reef)
     swapped = [reef.table["image_id"].iloc[row] for row in rows]
-    hits = [one for one in swapped if one in listed.index]
-    assert len(hits) >= 6
-    assert sum(listed.loc[one, "suggested_species"] == name for one, name in zip(swapped, true, strict=True) if one in hits) > len(hits) / 2
-    assert listed.loc[hits, "rank"].median() <= 7
+    assert len(listed) < len(reef) / 3
+    assert listed["rank"].reindex(swapped).max() <= 12
+    assert (listed["suggested_species"].reindex(swapped).to_numpy() == true).mean() > 0.5
     with (tmp_path / "out" / "suspects.csv").open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     assert [row["image_id"] for row in written] == found.table["image_id"].tolist()
@@ -95,12 +93,12 @@ def test_species_with_few_groups_are_told_and_not_judged(reef: Collection, tmp_p
     assert found.too_few == (rare,) and rare not in set(found.table["species"])
     assert f"Too few to judge, with fewer than 4 groups: {rare}" in (tmp_path / "out" / "suspects.html").read_text(encoding="utf-8")
     with pytest.raises(CollectionError, match=r"0 species have at least 1000 groups.*min_groups"):
-        syntype.find_suspects(reef, syntype.SuspectsConfig(size=64, min_groups=1000), tmp_path / "none", Run.silent())
+        syntype.find_suspects(reef, syntype.SuspectsConfig(size=96, min_groups=1000), tmp_path / "none", Run.silent())
 
 
 def test_the_command_writes_its_own_folder_and_nothing_else(reef: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in reef.root.rglob("*") if path.is_file() and ".cache" not in path.parts}
-    words = ["inspect", str(reef.root), "--labels", "--out", str(tmp_path / "out"), "--set", "size=64", "--quiet", "--json"]
+    words = ["inspect", str(reef.root), "--labels", "--out", str(tmp_path / "out"), "--set", "size=96", "--quiet", "--json"]
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["num_images"] == len(reef) and set(told["num_listed"]) == {"label", "near-duplicate", "outlier"}
