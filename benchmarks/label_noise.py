@@ -175,6 +175,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         )
     as_they_are = {name.partition(",")[0]: one for name, one in figures.items() if "swapped" not in one}
     (low, least), (high, most) = ([pick(value) for value in zip(*shares.values(), strict=True)] for pick in (min, max))
+    votes = [sum(part["found_by_vote"] for part in parts) / sum(part["swapped"] for part in parts) for parts in cases.values()]
     seconds = max(part["seconds"] for parts in cases.values() for part in parts)
     heads = ["photographs, what was swapped, for what", "swapped", "listed", "found", "precision", "in the first n", "in the first 2 n"]
     plain = "; ".join(f"{name} {one['listed']['label']}" for name, one in as_they_are.items())
@@ -187,14 +188,15 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         "",
         *table([*heads, "right species", "vote"], rows),
         "",
-        f"With the names as they are, so many are listed: {plain}. In Fish4Knowledge some of them are plain errors: a track that is called "
-        "*Chaetodon trifascialis* shows *Dascyllus reticulatus*.",
+        f"With the names as they are, so many are listed: {plain}. In Fish4Knowledge some of them look like plain errors: a track that is "
+        "called *Chaetodon trifascialis*, a pale fish, shows a dark one like *Dascyllus reticulatus*.",
     ]
     return Page(
         title="Wrong names: how many are found",
         question=f"{settings['share']:.0%} of the names are swapped: how many does `syntype inspect --labels` list, and how long is its list?",
         answer=f"{low:.0%} to {high:.0%} of the swapped names are listed, and {least:.0%} to {most:.0%} of the listed photographs have a swapped "
-        f"name: an expert looks at {1 / most:.1f} to {1 / least:.1f} photographs for each one found. Names of similar species are the hardest.",
+        f"name: an expert looks at {1 / most:.1f} to {1 / least:.1f} photographs for each one found. Names of similar species are the hardest. A plain vote of "
+        f"similar photographs finds {min(votes):.0%} to {max(votes):.0%} in lists of the same length, but does not say how long the list should be.",
         headline=[(f"found, {name}", f"{recall:.0%}") for name, (recall, _) in shares.items()],
         body=body,
         method=[
