@@ -195,8 +195,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         title="Wrong names: how many are found",
         question=f"{settings['share']:.0%} of the names are swapped: how many does `syntype inspect --labels` list, and how long is its list?",
         answer=f"{low:.0%} to {high:.0%} of the swapped names are listed, and {least:.0%} to {most:.0%} of the listed photographs have a swapped "
-        f"name: an expert looks at {1 / most:.1f} to {1 / least:.1f} photographs for each one found. Names of similar species are the hardest. A plain vote of "
-        f"similar photographs finds {min(votes):.0%} to {max(votes):.0%} in lists of the same length, but does not say how long the list should be.",
+        f"name: an expert looks at {1 / most:.1f} to {1 / least:.1f} photographs for each one found. Names of similar species are the hardest. "
+        f"A plain vote of similar photographs finds {min(votes):.0%} to {max(votes):.0%} in lists of the same length, but does not say how long "
+        "the list should be.",
         headline=[(f"found, {name}", f"{recall:.0%}") for name, (recall, _) in shares.items()],
         body=body,
         method=[

@@ -80,13 +80,22 @@ def tiff(values: np.ndarray, photometric: int, more: Tags | None = None, *, inne
 
 
 def dng(
-    red: float = 0.9, green: float = 0.5, blue: float = 0.2, *, height: int = 96, width: int = 128, maker: bytes = b"", orientation: int = 1
+    red: float = 0.9,
+    green: float = 0.5,
+    blue: float = 0.2,
+    *,
+    height: int = 96,
+    width: int = 128,
+    maker: bytes = b"",
+    orientation: int = 1,
+    at_end: bool = False,
 ) -> bytes:
     """A RAW file: a small picture that is all blue, and in a directory within it the values of a sensor, which show one colour.
 
     Args:
         red, green, blue: brightness of the photograph's colours, 0..1, in sRGB without gamma.
         maker: of the camera. Without one it is a DNG.
+        at_end: the values of the sensor are the last part of the file.
     """
     sensor = np.empty((height, width, 1), np.uint16)
     for (row, column), level in {(0, 0): red, (0, 1): green, (1, 0): green, (1, 1): blue}.items():
@@ -102,7 +111,11 @@ def dng(
         first |= {50706: (1, [1, 4, 0, 0]), 50708: (2, b"Test\0"), 50778: (3, [21])}
     inner: Tags = {254: (4, [0]), 33421: (3, [2, 2]), 33422: (1, [0, 1, 1, 2]), 50714: (3, [0]), 50717: (3, [60000])}
     data = tiff(preview, 2, first, inner=(sensor, 32803, inner))
-    return data if maker else _with_ratios(data, {50721: ratio, 50728: struct.pack("<6I", 1, 1, 1, 1, 1, 1)})
+    data = data if maker else _with_ratios(data, {50721: ratio, 50728: struct.pack("<6I", 1, 1, 1, 1, 1, 1)})
+    if not at_end:
+        return data
+    place = data.rindex(struct.pack("<HHII", 273, 4, 1, 8)) + 8  # the sensor's strip is the first part of the file
+    return data[:place] + struct.pack("<I", len(data)) + data[place + 4 :] + sensor.tobytes()
 
 
 def _with_ratios(data: bytes, ratios: dict[int, bytes]) -> bytes:

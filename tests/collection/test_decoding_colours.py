@@ -349,7 +349,7 @@ def test_rare_formats_keep_the_limits(monkeypatch: pytest.MonkeyPatch, tmp_path:
     with pytest.raises(InputError, match="more than 120 million pixels"):
         decode(dng())
     monkeypatch.undo()
-    for data in (HEIC[:300], dng()[:2000], dng()[:-400]):
+    for data in (HEIC[:300], dng()[:2000], dng()[:-400], dng(at_end=True)[:-100]):
         with pytest.raises(InputError, match=r"is truncated or damaged|is not an image|RAW|cannot be read"):
             decode(data)
     endless = tmp_path / "endless.py"
