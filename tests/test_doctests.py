@@ -19,6 +19,7 @@ STAGES = (
     "draw_reef",
     "draw_images",
     "inspect",
+    "find_suspects",
     "plot_long_tail",
     "export",
     "list_families",

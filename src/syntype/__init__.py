@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from syntype.collection.importers import CollectConfig, CollectResult, collect
     from syntype.collection.inspection import InspectResult, inspect, plot_long_tail
     from syntype.collection.reef import ReefConfig, draw_images, draw_reef
-    from syntype.curation import CurateConfig, CurateResult, curate
+    from syntype.curation import CurateConfig, CurateResult, SuspectsConfig, SuspectsResult, curate, find_suspects
     from syntype.errors import SyntypeError
     from syntype.generators import Generator, TrainConfig, TrainResult, list_families, load_generator, train
     from syntype.identification import Classifier, ClassifierConfig, ClassifierResult, PredictResult, load_classifier, predict, train_classifier
@@ -72,6 +72,8 @@ __all__ = [
     "Run",
     "StudyConfig",
     "StudyResult",
+    "SuspectsConfig",
+    "SuspectsResult",
     "SyntypeError",
     "TrainConfig",
     "TrainResult",
@@ -87,6 +89,7 @@ __all__ = [
     "evaluate",
     "export",
     "export_onnx",
+    "find_suspects",
     "generate",
     "inpaint",
     "inspect",
@@ -111,7 +114,7 @@ _HOMES = {
     "collection.importers": ("CollectConfig", "CollectResult", "collect"),
     "collection.inspection": ("InspectResult", "inspect", "plot_long_tail"),
     "collection.reef": ("ReefConfig", "draw_images", "draw_reef"),
-    "curation": ("CurateConfig", "CurateResult", "curate"),
+    "curation": ("CurateConfig", "CurateResult", "SuspectsConfig", "SuspectsResult", "curate", "find_suspects"),
     "errors": ("SyntypeError",),
     "generators": ("Generator", "TrainConfig", "TrainResult", "list_families", "load_generator", "train"),
     "identification": ("Classifier", "ClassifierConfig", "ClassifierResult", "PredictResult", "load_classifier", "predict", "train_classifier"),

@@ -20,7 +20,8 @@ from syntype.errors import InputError
 
 __all__ = ["CopiedImage", "copy_images", "unique_name"]
 
-_SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp"}
+_SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif"}
+"""Endings of the formats that have another than their name in small letters."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _copy(job: tuple[Entry, str, bool], out: Path) -> CopiedImage | Refused:
         decoded = read_image(data)
     except InputError as error:
         return Refused(str(entry.image), entry.row, error.reason, error.hint)
-    file_name = f"{stem}{_SUFFIX[decoded.format]}"
+    file_name = f"{stem}{_SUFFIX.get(decoded.format, f'.{decoded.format.lower()}')}"
     target = out / file_name
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)

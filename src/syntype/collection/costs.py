@@ -17,11 +17,11 @@ import io
 import re
 import struct
 import time
-from dataclasses import dataclass
 
+from syntype.collection.tiff_tags import MOST_TAGS, first_directory, order_of
 from syntype.errors import InputError
 
-__all__ = ["MAX_PIXELS", "SECONDS", "Watched", "check_cost"]
+__all__ = ["MAX_PIXELS", "SECONDS", "Watched", "check_cost", "costly"]
 
 MAX_PIXELS = 120_000_000
 """Largest image, in pixels (the largest phone cameras give 108 million); beyond it a small file may be a decompression bomb."""
@@ -37,10 +37,7 @@ _PART = 64
 _PARTS = 20_000
 """... apart from so many parts."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a JPEG marker other than stuffing, a restart or a fill byte
-_TIFF = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _TIFF_METHODS = {1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "zstd"}
-_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_TIFF_TAGS = 4096  # libtiff reads no more
 _WIDTH, _HEIGHT, _COMPRESSION, _ROWS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_BYTES = 256, 257, 259, 278, 279, 322, 323, 325
 
 
@@ -61,9 +58,9 @@ class Watched(io.BytesIO):
         """As ``io.BytesIO.read``."""
         self._reads_left -= 1
         if self._reads_left < 0:
-            raise _costly("it consists of too many small parts")
+            raise costly("it consists of too many small parts")
         if time.thread_time() > self._end:
-            raise _costly(f"it takes more than {SECONDS:.0f} seconds")
+            raise costly(f"it takes more than {SECONDS:.0f} seconds")
         return super().read(size)
 
 
@@ -75,17 +72,18 @@ def check_cost(data: bytes) -> None:
     """
     if data.startswith(b"\xff\xd8"):
         _check_scans(*_scans(data))
-    elif data[:4] in _TIFF:
-        _check_tiff(data, *_TIFF[data[:4]])
+    elif (tiff := order_of(data)) is not None:
+        _check_tiff(data, *tiff)
 
 
-def _costly(why: str) -> InputError:
+def costly(why: str) -> InputError:
+    """The refusal of a file that is too costly; ``why`` is a clause."""
     return InputError("would take too long to decode", f"Save it again with another program ({why}).")
 
 
 def _check_scans(scans: int, pixels: int) -> None:
     if scans * max(pixels, _SCANS_FROM) > _SCANNED:
-        raise _costly(f"it is a JPEG of {scans} scans and {pixels:,} pixels; at most {_SCANNED // max(pixels, _SCANS_FROM)} scans are read")
+        raise costly(f"it is a JPEG of {scans} scans and {pixels:,} pixels; at most {_SCANNED // max(pixels, _SCANS_FROM)} scans are read")
 
 
 def _scans(data: bytes) -> tuple[int, int]:
@@ -94,7 +92,7 @@ def _scans(data: bytes) -> tuple[int, int]:
     while (found := _MARKER.search(data, at)) is not None:
         segments_left -= 1
         if segments_left < 0:
-            raise _costly("it consists of too many small parts")
+            raise costly("it consists of too many small parts")
         kind, at = data[found.start() + 1], found.end()
         if kind == 0xD9:  # end of image
             break
@@ -109,28 +107,18 @@ def _scans(data: bytes) -> tuple[int, int]:
     return scans, pixels
 
 
-@dataclass(frozen=True)
-class _Tag:
-    """One entry of a TIFF directory: its number of values, and where they lie (``size`` bytes each, from ``start``)."""
-
-    count: int
-    size: int
-    start: int
-
-    def values(self, data: bytes, order: str) -> tuple[int, ...]:
-        """The values of an entry of unsigned integers."""
-        code = {1: "B", 2: "H", 4: "I", 8: "Q"}[self.size]
-        there = min(self.count, max(0, len(data) - self.start) // self.size)
-        return struct.unpack_from(f"{order}{there}{code}", data, self.start)
-
-
 def _check_tiff(data: bytes, order: str, big: bool) -> None:
-    tags = _tiff_tags(data, order, big)
+    found = first_directory(data, order, big)
+    if found.num_tags > MOST_TAGS:
+        raise costly(f"it is a TIFF of {found.num_tags:,} tags")
+    if found.num_bytes > 2 * len(data):
+        raise costly("it is a TIFF whose tags share their bytes")
+    tags = found.tags
     values = {tag: tags[tag].values(data, order) if tag in tags else () for tag in (_STRIP_BYTES, _TILE_BYTES)}
-    single = {tag: next(iter(entry.values(data, order)), 0) if entry.count == 1 else 0 for tag, entry in tags.items()}
+    single = {tag: found.number(tag, data, order) for tag in tags}
     method = single.get(_COMPRESSION, 1)
     if method not in _TIFF_METHODS:
-        raise _costly(f"it is a TIFF with compression method {method}; these are read: {', '.join(dict.fromkeys(_TIFF_METHODS.values()))}")
+        raise costly(f"it is a TIFF with compression method {method}; these are read: {', '.join(dict.fromkeys(_TIFF_METHODS.values()))}")
     width, height = max(1, single.get(_WIDTH, 1)), max(1, single.get(_HEIGHT, 1))
     if _TILE_WIDTH in single:
         across, down = max(1, single[_TILE_WIDTH]), max(1, single.get(_TILE_HEIGHT, 1))
@@ -140,33 +128,8 @@ def _check_tiff(data: bytes, order: str, big: bool) -> None:
         sizes = values[_STRIP_BYTES]
     parts = -(-width // across) * -(-height // down)
     if parts * across * down > 2 * MAX_PIXELS:
-        raise _costly("it is a TIFF whose tiles have more pixels than are allowed")
+        raise costly("it is a TIFF whose tiles have more pixels than are allowed")
     if sum(sizes) > len(data) or (method != 1 and parts > max(1, len(sizes))):
-        raise _costly("it is a TIFF whose strips or tiles share their bytes")
+        raise costly("it is a TIFF whose strips or tiles share their bytes")
     if _TIFF_METHODS[method] == "JPEG":
         _check_scans(data.count(b"\xff\xda"), across * down)
-
-
-def _tiff_tags(data: bytes, order: str, big: bool) -> dict[int, _Tag]:
-    """The entries of the first directory of a TIFF (TIFF 6.0, section 2; BigTIFF). Of a tag that occurs twice the first counts, as for Pillow."""
-    head, number, entry, inline, offset = ("Q", 8, 20, 8, "Q") if big else ("H", 2, 12, 4, "I")
-    tags: dict[int, _Tag] = {}
-    try:
-        (start,) = struct.unpack_from(order + offset, data, 8 if big else 4)
-        (count,) = struct.unpack_from(order + head, data, start)
-        if count > _TIFF_TAGS:
-            raise _costly(f"it is a TIFF of {count:,} tags")
-        total = 0
-        for index in range(count):
-            place = start + number + index * entry
-            tag, kind, length = struct.unpack_from(f"{order}HH{offset}", data, place)
-            size, at = _TIFF_SIZES.get(kind, 1), place + entry - inline
-            if length * size > inline:
-                (at,) = struct.unpack_from(order + offset, data, at)
-                total += length * size
-            tags.setdefault(tag, _Tag(length, size, at))
-    except struct.error:
-        return {}  # the directory is cut off: the decoder says so
-    if total > 2 * len(data):
-        raise _costly("it is a TIFF whose tags share their bytes")
-    return tags

@@ -1,8 +1,9 @@
 """Decoding of image files: every reader of photographs in Syntype uses ``decode``.
 
-What comes out is always uint8 RGB, upright. What cannot be used raises ``InputError`` with a reason from a short fixed list
-(so that reasons can be counted) and a hint that holds the particulars. Only formats with sturdy decoders are tried, so that a
-hostile file never reaches an interpreter (PostScript) or an exotic codec, and what a file may cost is bounded (``costs``).
+What comes out is always uint8 RGB in the colours of sRGB, upright. What cannot be used raises ``InputError`` with a reason from a
+short fixed list (so that reasons can be counted) and a hint that holds the particulars. Only formats with sturdy decoders are tried
+here, so that a hostile file never reaches an interpreter (PostScript), and what a file may cost is bounded (``costs``). Rare formats
+(``foreign``) are decoded in processes of their own (``isolated``).
 """
 
 from __future__ import annotations
@@ -21,13 +22,23 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from syntype.collection.colours import profile_of, to_srgb
 from syntype.collection.costs import MAX_PIXELS, Watched, check_cost
+from syntype.collection.depth import to_8_bits
+from syntype.collection.foreign import BEGINNING, Foreign, foreign_kind, refusal
+from syntype.collection.isolated import decode_isolated
+from syntype.collection.tiff_tags import first_directory, order_of
 from syntype.errors import InputError
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "Decoded", "decode", "in_threads", "orientation_of", "read_bytes", "read_image"]
+__all__ = [
+    "DECODING", "FORMATS", "MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "Decoded", "decode", "in_threads", "orientation_of", "read_bytes", "read_image",
+]  # fmt: skip
+
+DECODING = "4"
+"""Version of the method, for caches of what was decoded: it changes whenever the same file gives other pixels than before."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
-"""Formats that are read, by their Pillow names (stereo and phone JPEGs, which Pillow calls MPO, count as JPEG)."""
+"""Formats that are always read, by their Pillow names (stereo and phone JPEGs, which Pillow calls MPO, count as JPEG)."""
 MAX_BYTES = 1_000_000_000
 """Largest file, in bytes."""
 MIN_SIDE = 8
@@ -55,8 +66,8 @@ class Decoded:
 
     Attributes:
         pixels: uint8, shape (height, width, 3), RGB 0..255, upright.
-        format: one of ``FORMATS``.
-        note: what a user should know of the conversion ("animated: first frame used"), or None.
+        format: one of ``FORMATS``, or the short name of another kind ("HEIC", "CR2").
+        note: what a user should know of the conversion ("animated: the first frame is used"), or None; several are divided by semicolons.
     """
 
     pixels: np.ndarray
@@ -72,9 +83,9 @@ def decode(source: Path | str | bytes) -> np.ndarray:
 def read_image(source: Path | str | bytes) -> Decoded:
     """Decode an image file, or its bytes.
 
-    EXIF rotation is applied; of an animation or several pages the first is taken; grey, palette and CMYK become RGB; 16 bits
-    become 8 by division by 257; transparent pixels become mid-grey, the same for every image, so that the background says
-    nothing about the species.
+    EXIF rotation is applied; of an animation or several pages the first is taken; colour profiles are applied; grey, palette, CMYK
+    and Lab become RGB; 16 bits become 8 by division by 257 (by 4095 / 255 where all values fit into 12 bits); transparent pixels become
+    mid-grey, the same for every image, so that the background says nothing about the species.
 
     Raises:
         InputError: the file is missing, empty, too large, no image, damaged, smaller than ``MIN_SIDE``, or made so that decoding takes too long.
@@ -89,8 +100,7 @@ def read_image(source: Path | str | bytes) -> Decoded:
         except InputError as error:
             raise InputError(error.reason, error.hint, file=file) from None
         except UnidentifiedImageError:
-            hint = f"Syntype reads {', '.join(FORMATS)}: convert it, copy it again if its beginning is damaged, or remove it."
-            raise InputError("is not an image that can be read", hint, file=file) from None
+            raise _unidentified(data, file) from None
         except Image.DecompressionBombError:
             raise _too_large(file, "") from None
         except Exception as error:  # decoders raise anything on hostile bytes; the error concerns this file only
@@ -111,7 +121,13 @@ def read_bytes(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise InputError("is too large a file", f"It has {size:,} bytes; at most {MAX_BYTES:,} are read.", file=path)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(BEGINNING)
+            if (kind := foreign_kind(head)) is not None and kind.reader is None and order_of(head) is None:
+                raise refusal(kind, install=False)  # of a video no more than its beginning is read
+            return head + file.read()
+    except InputError as error:
+        raise InputError(error.reason, error.hint, file=path) from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise InputError("cannot be read", f"Check its permissions ({_brief(error)}).", file=path) from None
 
@@ -146,58 +162,58 @@ def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
 
 
 def _decode(data: bytes, file: Path | None) -> Decoded:
+    if (kind := foreign_kind(data)) is not None:
+        return _decode_foreign(data, kind)
     check_cost(data)
     with Image.open(Watched(data), formats=FORMATS) as image:
         width, height = image.size
-        kind = str(image.format)
+        name = str(image.format)
         if width * height > MAX_PIXELS:  # before any pixel is decoded
             raise _too_large(file, f"It measures {width} x {height}; ")
         if min(width, height) < MIN_SIDE:
-            raise InputError(f"is smaller than {MIN_SIDE} pixels", f"It measures {width} x {height} pixels; use a larger one.", file=file)
+            raise _too_small(width, height)
         with _room(width * height):
-            image.load()
-            pixels = _to_rgb(_upright(image), file)
-        note = "several pages: the first is used" if kind == "TIFF" else "animated: the first frame is used"
-        return Decoded(pixels, "JPEG" if kind == "MPO" else kind, note if kind != "MPO" and _has_frames(image) else None)
+            eight_bit, depth = to_8_bits(image, lambda: Image.open(Watched(data), formats=FORMATS))
+            profile, turn = profile_of(image), _turn(image)  # once it is decoded: Pillow turns a TIFF itself, and finds the EXIF block of a PNG late
+            pixels, colour = _to_rgb(eight_bit if turn is None else eight_bit.transpose(turn), profile)
+        frames = "several pages: the first is used" if name == "TIFF" else "animated: the first frame is used"
+        notes = [frames if name != "MPO" and _has_frames(image) else None, depth, colour]
+        return Decoded(pixels, "JPEG" if name == "MPO" else name, "; ".join(filter(None, notes)) or None)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says. (Pillow's ``exif_transpose`` also rewrites the EXIF block, which fails if it is damaged.)"""
+def _decode_foreign(data: bytes, kind: Foreign) -> Decoded:
+    """Decode a rare format. Two at a time, as its size is known to the other process only."""
+    with _room(MAX_PIXELS // 2):
+        image, note = decode_isolated(data, kind, MIN_SIDE)
+        if isinstance(image, tuple):
+            raise _too_small(*image) if min(image) < MIN_SIDE else _too_large(None, f"It measures {image[0]} x {image[1]}; ")
+        eight_bit, depth = to_8_bits(image, lambda: image)
+        pixels, colour = _to_rgb(eight_bit, profile_of(image))
+    return Decoded(pixels, kind.format, "; ".join(filter(None, (note, depth, colour))) or None)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns an image upright. (Pillow's ``exif_transpose`` also rewrites the EXIF block, which fails if it is damaged.)"""
     try:
-        method = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a damaged EXIF block does not cost the picture
-        return image
-    return image if method is None else image.transpose(method)
+        return None
 
 
-def _to_rgb(image: Image.Image, file: Path | None) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = _to_8_bits(np.asarray(image), file)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        opacity = layer.getchannel("A")
-        if opacity.getextrema() == (0, 0):
-            raise InputError("is wholly transparent", "Export it again with its background.", file=file)
-        ground = Image.new("RGB", image.size, _GREY)
-        ground.paste(layer.convert("RGB"), mask=opacity)
-        return np.asarray(ground)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def _to_8_bits(values: np.ndarray, file: Path | None) -> np.ndarray:
-    """Grey values of 16 or 32 bits, or floats -> uint8. Integers of 16 bits and floats in 0..1 keep their scale; others are stretched."""
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise InputError("holds values that are not numbers", "Export it again as 8-bit PNG.", file=file)
-        low, high = float(values.min()), float(values.max())
-        if low < 0 or high > 1:
-            values = (values - low) / max(high - low, 1e-12)
-        return (values * 255 + 0.5).astype(np.uint8)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        return ((values.astype(np.float64) - low) * (255 / max(high - low, 1)) + 0.5).astype(np.uint8)
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def _to_rgb(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, str | None]:
+    """Pixels of an image of 8 bits in sRGB, uint8 (height, width, 3), and a note."""
+    if not image.has_transparency_data:
+        plain = image if image.mode in ("RGB", "L", "CMYK", "LAB") else image.convert("RGB")
+        result, note = to_srgb(plain, profile)
+        return np.asarray(result), note
+    layer = image.convert("RGBA")
+    opacity = layer.getchannel("A")
+    if opacity.getextrema() == (0, 0):
+        raise InputError("is wholly transparent", "Export it again with its background.")
+    colours, note = to_srgb(layer.convert("RGB"), profile)
+    ground = Image.new("RGB", image.size, _GREY)
+    ground.paste(colours, mask=opacity)
+    return np.asarray(ground), note
 
 
 def _has_frames(image: Image.Image) -> bool:
@@ -205,6 +221,22 @@ def _has_frames(image: Image.Image) -> bool:
         return bool(getattr(image, "is_animated", False))
     except Exception:  # the first frame is sound, a later one is not
         return True
+
+
+def _unidentified(data: bytes, file: Path | None) -> InputError:
+    """What to say of a file that Pillow does not know."""
+    if (tiff := order_of(data)) is not None and (found := first_directory(data, *tiff)).tags:
+        bits = [str(number) for number in found.tags[258].values(data, tiff[0])[:4]] if 258 in found.tags else ["?"]
+        kinds = {2: "signed ", 3: "floating-point "}
+        sample = next(iter(found.tags[339].values(data, tiff[0])), 1) if 339 in found.tags else 1
+        told = f"It has {len(bits)} channels of {kinds.get(sample, '')}{bits[0]} bits, photometric {found.number(262, data, tiff[0])}"
+        return InputError("is a TIFF of a kind that cannot be read", f"{told}; export it with 8 or 16 bits, in RGB or grey.", file=file)
+    hint = f"Syntype reads {', '.join(FORMATS)}: convert it, copy it again if its beginning is damaged, or remove it."
+    return InputError("is not an image that can be read", hint, file=file)
+
+
+def _too_small(width: int, height: int) -> InputError:
+    return InputError(f"is smaller than {MIN_SIDE} pixels", f"It measures {width} x {height} pixels; use a larger one.")
 
 
 def _too_large(file: Path | None, measure: str) -> InputError:

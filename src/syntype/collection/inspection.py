@@ -24,7 +24,7 @@ from syntype.collection.table import Collection
 from syntype.errors import checks_arguments, shortened, shown_list
 from syntype.run import OWN_RUN, Run
 
-__all__ = ["InspectResult", "inspect", "plot_long_tail"]
+__all__ = ["InspectResult", "inspect", "near_pairs", "plot_long_tail"]
 
 _COLOURS = ("#b2182b", "#ef8a62", "#67a9cf", "#2166ac")  # from red (rare) to blue (common); readers with colour blindness can tell them apart
 _SHOWN = 8
@@ -101,7 +101,7 @@ def inspect(collection: Collection, run: Run = OWN_RUN, encode: Callable[[np.nda
     """
     table = collection.table
     species = _species_table(collection)
-    near = _near(collection, encode)
+    near = near_pairs(collection, encode)
     refused = _refused(collection.root / "refused.csv")
     problems = _problems(collection, species, near, refused)
     shorter = table[["width", "height"]].min(axis=1).dropna().astype(int)
@@ -149,7 +149,8 @@ def _species_table(collection: Collection) -> pd.DataFrame:
     return result.sort_values(["images", "species"], ascending=[False, True]).reset_index(drop=True)
 
 
-def _near(collection: Collection, encode: Callable[[np.ndarray], np.ndarray] | None) -> pd.DataFrame:
+def near_pairs(collection: Collection, encode: Callable[[np.ndarray], np.ndarray] | None) -> pd.DataFrame:
+    """Pairs of photographs whose whole pictures are nearly the same: the columns of ``InspectResult.near``. ``encode`` as for ``inspect``."""
     table, groups = collection.table, collection.groups()
     whole = collection.where(np.ones(len(table), dtype=bool))
     whole.table["box"] = None  # compare whole pictures: a box contains only one fish

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
 
-from syntype.collection.decoding import decode, in_threads
+from syntype.collection.decoding import DECODING, decode, in_threads
 from syntype.errors import CollectionError, InputError, shortened
 from syntype.files import inside
 
@@ -34,7 +34,7 @@ __all__ = ["MARGIN", "crop_square", "crop_to", "iterate_pixels", "read_pixels", 
 
 MARGIN = 0.06
 """Margin on each side of a box, as a fraction of its longer side, as far as the photograph extends."""
-_VERSION = "3"  # change it whenever the same file would give other pixels than before
+_VERSION = f"{DECODING}.3"  # change the second number whenever the same decoded image would give other pixels than before
 _DAY = 86400
 _LARGEST = 16384
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from syntype.collection.decoding import DECODING
 from syntype.collection.table import Collection
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
 from syntype.files import read_npz, write_npz
@@ -118,7 +119,7 @@ def encode_collection(
     Returns:
         float32, shape (num_images, dim), in the order of the table.
     """
-    name = hashlib.sha256(f"{encoder.name}|{encoder.backbone.weights}|{pixels}|{size}".encode()).hexdigest()[:12]
+    name = hashlib.sha256(f"{DECODING}|{encoder.name}|{encoder.backbone.weights}|{pixels}|{size}".encode()).hexdigest()[:12]
     file = collection.root / ".cache" / f"features-{name}.npz"
     table = collection.hashed().table
     keys = (table["sha256"].astype(str) + table["box"].fillna("").astype(str)).to_numpy(dtype=str)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from syntype.collection.decoding import decode
+from syntype.collection.decoding import DECODING, decode
 from syntype.collection.pixels import crop_square
 from syntype.files import atomic_write
 
@@ -30,7 +30,7 @@ def thumbnail(cache: Path, source: Path, sha256: str | None, side: int) -> Path:
     if sha256 is None or not re.fullmatch("[0-9a-f]{64}", sha256):
         state = source.stat()
         sha256 = hashlib.sha256(f"{source}\n{state.st_mtime_ns}\n{state.st_size}".encode()).hexdigest()
-    path = cache / f"thumbnails-{side}" / sha256[:2] / f"{sha256}.webp"
+    path = cache / f"thumbnails-{side}-{DECODING}" / sha256[:2] / f"{sha256}.webp"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:  # two requests may make the same thumbnail at the same time

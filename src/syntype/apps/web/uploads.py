@@ -345,9 +345,11 @@ class Uploads:
             raise InputError(f"{name}: has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.")
         try:
             with _decoding:
-                read_image(data)
+                decoded = read_image(data)
         except InputError as error:
             raise InputError(f"{name}: {error.reason}", error.hint) from None
+        if decoded.pixels.shape[0] * decoded.pixels.shape[1] > self._limits.pixels:  # of rare formats the size is known only now
+            raise InputError(f"{name}: has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.")
 
     def _unpack(self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[Path, Path]]:
         """Files of a zip, as their paths in the upload and where they are; a zip that could do harm is refused as a whole."""

@@ -229,12 +229,16 @@ def _values(columns: Sequence[tuple[str, list[Any]]], num_rows: int) -> list[dic
 
 
 def _size_of(found: Found | Unclear | None) -> tuple[int, int] | None:
-    """Width and height of an upright image, from its first bytes; None if it cannot be opened."""
+    """Width and height of an upright image, from its first bytes; None if it cannot be opened, or is of a rare format."""
     from PIL import Image
+
+    from syntype.collection.foreign import foreign_kind
 
     if not isinstance(found, Found) or not found.path.is_file():
         return None
     try:
+        if found.path.suffix.lower() not in (".jpg", ".jpeg", ".png") and foreign_kind(found.path.read_bytes()) is not None:
+            return None  # a RAW file may begin as a TIFF with a small picture
         with Image.open(found.path, formats=["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"]) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             return (image.height, image.width) if turned else (image.width, image.height)
