@@ -197,9 +197,9 @@ class Downloader:
         """The bytes of an address. Redirects are followed one by one, as each may lead anywhere."""
         import httpx2
 
-        until = time.monotonic() + self._rules.seconds
         for _ in range(_REDIRECTS + 1):
             self._await_turn(address)
+            until = time.monotonic() + self._rules.seconds
             try:
                 request = checked_request(self._client, address, {"Accept": "image/*, */*;q=0.5"}, private=self._rules.private)
                 response = self._client.send(request, stream=True)

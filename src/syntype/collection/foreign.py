@@ -172,16 +172,15 @@ def _tiff_kind(data: bytes, order: str, big: bool) -> Foreign | None:
         return _raw("Phase One", "IIQ")
     found = list(directories(data, order, big))
     first = found[0] if found else Directory()
-    if any(_has_sensor(one, data, order) for one in found):
+    sensor = any(one.number(_PHOTOMETRIC, data, order) in _SENSOR for one in found)
+    if sensor or any(one.number(_COMPRESSION, data, order) in _SENSOR_METHODS for one in found):
         if _DNG_VERSION in first.tags:
             return _DNG
         maker = " ".join(one.text(_MAKE, data) for one in found).casefold()
-        return next((_raw(*camera) for word, camera in _CAMERAS.items() if word in maker), _raw("camera's", "RAW"))
+        camera = next((_raw(*camera) for word, camera in _CAMERAS.items() if word in maker), None)
+        if camera is not None or sensor:  # the number of a compression alone may be anything in a file of another program
+            return camera or _raw("camera's", "RAW")
     reduced = first.number(_SUBFILE, data, order) & 1
     if reduced and (len(found) > 1 or _SUB_DIRECTORIES in first.tags):
         return _DNG if _DNG_VERSION in first.tags else _PREVIEW
     return None
-
-
-def _has_sensor(directory: Directory, data: bytes, order: str) -> bool:
-    return directory.number(_PHOTOMETRIC, data, order) in _SENSOR or directory.number(_COMPRESSION, data, order) in _SENSOR_METHODS
