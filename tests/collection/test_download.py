@@ -30,7 +30,7 @@ from syntype.collection.preview import preview
 from syntype.collection.public_addresses import checked_request
 from syntype.collection.selection import select
 from syntype.collection.sources import Entry, Refused, SourceConfig
-from syntype.errors import CollectionError
+from syntype.errors import InputError
 from syntype.run import Run
 
 FAST = DownloadRules(tries=5, timeout=0.5, seconds=1, max_bytes=100_000, max_wait=2, pause=0.01, private=True)
@@ -283,9 +283,13 @@ def test_an_import_with_licences_and_at_most_so_many_a_species(server: str, tmp_
 
 
 def test_without_the_option_nothing_is_fetched(server: str, tmp_path: Path) -> None:
-    with pytest.raises(CollectionError, match="not one of 7 files"):
-        imported(table(tmp_path / "in", server, ROWS), tmp_path / "out")
-    assert not Handler.asked
+    source = table(tmp_path / "in", server, ROWS)
+    with pytest.raises(InputError, match=r"photos.csv: has the addresses of 7 images, and none of the images. Add --download"):
+        imported(source, tmp_path / "out")
+    assert not Handler.asked and not (tmp_path / "out").exists()  # the folder is free for another try
+    (tmp_path / "in" / "ok").mkdir()
+    (tmp_path / "in" / "ok" / "5.jpg").write_bytes(picture(5))
+    assert len(imported(source, tmp_path / "out").collection) == 1 and not Handler.asked
     refused = pd.read_csv(tmp_path / "out" / "refused.csv")
     assert set(refused["reason"]) == {"is only an address"} and "Add --download" in refused["hint"][0]
 

@@ -74,7 +74,11 @@ class _Passing(Exception):
 
 
 class _Lasting(Exception):
-    """A fault that another try would not mend."""
+    """A fault that another try would not mend, and what would."""
+
+    def __init__(self, reason: str, hint: str = "Open the address in a browser, and correct the row or leave it out.") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 class Downloader:
@@ -190,7 +194,7 @@ class Downloader:
                         break
                     self._hold(address, fault.wait)
             except _Lasting as fault:
-                return str(fault), "Open the address in a browser, and correct the row or leave it out."
+                return str(fault), fault.hint
         return reason or "was not downloaded", "The host or the network failed for the time being: try again later."
 
     def _get(self, address: str) -> bytes:
@@ -211,7 +215,7 @@ class Downloader:
                 finally:
                     response.close()
             except NotAllowedError as error:
-                raise _Lasting(f"{error}") from None
+                raise _Lasting(f"{error}", error.hint) from None
             except httpx2.TimeoutException:
                 raise _Passing("the host does not answer in time") from None
             except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
