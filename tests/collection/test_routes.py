@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
-from collections import defaultdict
+import signal
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from written import SPECIES, WRITERS, Shot, draw_shots
+from written import SPECIES, WRITERS, Shot, draw_shots, gbif_zip, observations_csv
 
 from syntype.apps.cli import main
 
@@ -148,7 +153,7 @@ def test_a_source_becomes_a_collection_by_the_commands_of_its_page(
     WRITERS[route.source](here, shots)
     section = printed(route.page, route.command)
     told = ran(capsys, f"{route.command} --dry-run")
-    assert WHOLE in told and "Refused" not in told and "No file" not in told and "download" not in told
+    assert WHOLE in told and "Refused" not in told and "No file" not in told and "to be downloaded" not in told
     assert all(f"{species} {count}" in told for species, count in SPECIES.items())
     following = shlex.split(told.partition("Next: ")[2])
     assert set(following) == {word.rstrip("/") for word in shlex.split(route.command)} and not (here / "out").exists()
@@ -190,3 +195,95 @@ def test_what_was_exported_comes_in_again(layout: str, fish: Path, shots: list[S
     assert table["group"].tolist() == before["group"].tolist() and table["source_image_id"].tolist() == before["source_image_id"].tolist()
     assert "62 images, 3 species" in ran(capsys, "syntype inspect out/again")
     ran(capsys, "syntype study out/again --out out/study --dry-run")
+
+
+class Portal(ThreadingHTTPServer):
+    """A portal that has the photographs, and counts what it is asked for; ``left`` is how many answers it gives before it is shut."""
+
+    daemon_threads = True
+
+    def __init__(self, shots: list[Shot]) -> None:
+        super().__init__(("127.0.0.1", 0), PortalHandler)
+        self.files = {str(shot.photo): shot.file for shot in shots}
+        self.asked: Counter[str] = Counter()
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+class PortalHandler(BaseHTTPRequestHandler):
+    server: Portal
+
+    def log_message(self, *_: object) -> None: ...
+
+    def do_GET(self) -> None:
+        self.server.asked[self.path] += 1
+        content = self.server.files[self.path.split("/")[-2]].read_bytes()
+        self.send_response(200)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def portal(shots: list[Shot]) -> Iterator[Portal]:
+    server = Portal(shots)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+DOWNLOADS = {
+    "birds.zip": 'syntype collect birds.zip --download --licence CC0 --licence "CC BY" --max-per-species 50 --out out/birds',
+    "observations-123456.csv": "syntype collect observations-123456.csv --download --max-per-species 50 --out out/moths",
+}
+
+
+@pytest.mark.parametrize("source", DOWNLOADS)
+def test_images_that_have_addresses_alone_are_fetched_and_an_import_that_was_stopped_goes_on(
+    source: str, shots: list[Shot], portal: Portal, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = DOWNLOADS[source]
+    section = printed(BIODIVERSITY, command)
+    assert f"    syntype collect {source} --dry-run\n" in section
+    (gbif_zip if source.endswith(".zip") else observations_csv)(here / source, shots, portal.address)
+    told = ran(capsys, f"syntype collect {source} --dry-run")
+    assert WHOLE in told and "62 to be downloaded (--download)" in told and "--download --out" in told.partition("Next: ")[2]
+    assert main(shlex.split(command)[1:]) == 2 and not portal.asked  # the server is in a private network
+    shutil.rmtree(here / "out")
+    capsys.readouterr()
+
+    command += " --set private_addresses=true"
+    original = PortalHandler.do_GET
+
+    def stopped(handler: PortalHandler) -> None:
+        if sum(portal.asked.values()) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        original(handler)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PortalHandler, "do_GET", stopped)
+        assert main(shlex.split(command)[1:]) == 130
+    assert "Add --resume to go on" in capsys.readouterr().err
+    before = portal.asked.total()
+    ran(capsys, f"{command} --resume")
+    assert 20 <= before < 62 and portal.asked.total() <= 62 + 8 and len(portal.asked) == 62
+    folder = shlex.split(DOWNLOADS[source])[-1]
+    table, of = table_of(folder, shots)
+    require_right(table, of, "gl" if source == "birds.zip" else "")
+    assert [address.split("/")[-2] for address in table["image_url"]] == [str(shot.photo) for shot in of]
+    assert not list((here / folder).glob(".*"))
+    assert "62 images, 3 species" in ran(capsys, f"syntype inspect {folder}")
+    ran(capsys, f"syntype study {folder} --out out/study --dry-run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.source)
+def test_a_source_ends_in_a_verdict(route: Route, shots: list[Shot], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    WRITERS[route.source](here, shots)
+    ran(capsys, route.command)
+    small = "--generator copies --seeds 2 --processes 1 --set size=32 --set fill_to=8 --set num_bootstrap=100 --set classifier.steps=5"
+    told = ran(capsys, f"syntype study {route.out} --out out/study {small}")
+    report = (here / "out" / "study" / "report.html").read_text(encoding="utf-8")
+    verdicts = ("add", "do not add", "not enough evidence")
+    assert any(re.search(rf"^verdict +{verdict}$", told, re.MULTILINE) for verdict in verdicts)
+    assert any(verdict in report.lower() for verdict in verdicts) and "Zebrasoma rostratum" in report

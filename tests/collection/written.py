@@ -20,7 +20,10 @@ __all__ = ["SPECIES", "WRITERS", "Shot", "draw_shots", "gbif_zip", "observations
 
 SPECIES = {"Amphiprion ocellaris": 28, "Naso lituratus": 24, "Zebrasoma rostratum": 10}
 """Number of photographs of each species. Two photographs are a group."""
-LICENCES = {"CC BY 4.0": "http://creativecommons.org/licenses/by/4.0/legalcode", "CC0 1.0": "http://creativecommons.org/publicdomain/zero/1.0/legalcode"}
+LICENCES = {
+    "CC BY 4.0": "http://creativecommons.org/licenses/by/4.0/legalcode",
+    "CC0 1.0": "http://creativecommons.org/publicdomain/zero/1.0/legalcode",
+}
 SIZE = (64, 48)
 SERVER = "https://photos.example.org"
 
@@ -41,6 +44,11 @@ class Shot:
     @property
     def name(self) -> str:
         return self.file.name
+
+    @property
+    def photo(self) -> int:
+        """Its number at a data portal."""
+        return 7_000_000 + self.number
 
     @property
     def size_box(self) -> list[int]:
@@ -90,7 +98,19 @@ def _rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]], d
 # --- biodiversity data
 
 _DWC, _DC = "http://rs.tdwg.org/dwc/terms/", "http://purl.org/dc/terms/"
-_RECORD = ("gbifID", "license", "occurrenceID", "basisOfRecord", "recordedBy", "eventDate", "scientificName", "family", "taxonRank", "species", "locality")
+_RECORD = (
+    "gbifID",
+    "license",
+    "occurrenceID",
+    "basisOfRecord",
+    "recordedBy",
+    "eventDate",
+    "scientificName",
+    "family",
+    "taxonRank",
+    "species",
+    "locality",
+)
 _MEDIA = ("gbifID", "type", "format", "identifier", "references", "creator", "license", "rightsHolder")
 
 
@@ -105,8 +125,7 @@ def _gbif_tables(shots: Sequence[Shot], server: str) -> dict[str, str]:
         for group, shot in groups.items()
     ]  # fmt: skip
     media = [
-        (ids[shot.group], "StillImage", "image/jpeg", f"{server}/photos/{7_000_000 + shot.number}/original.jpg", "", "Ann Cee", LICENCES[shot.licence],
-         "Ann Cee")
+        (ids[shot.group], "StillImage", "image/jpeg", f"{server}/photos/{shot.photo}/original.jpg", "", "Ann Cee", LICENCES[shot.licence], "Ann Cee")
         for shot in shots
     ]  # fmt: skip
     terms = {name: f"{_DC}{name}" for name in _MEDIA[1:]} | {name: f"http://rs.gbif.org/terms/1.0/{name}" for name in ("gbifID", "species")}
@@ -115,7 +134,8 @@ def _gbif_tables(shots: Sequence[Shot], server: str) -> dict[str, str]:
         fields = "".join(f'<field index="{place}" term="{terms.get(name, _DWC + name)}"/>' for place, name in enumerate(columns) if place)
         key = "id" if tag == "core" else "coreid"
         return (
-            f'<{tag} encoding="UTF-8" fieldsTerminatedBy="\\t" linesTerminatedBy="\\n" fieldsEnclosedBy="" ignoreHeaderLines="1" rowType="{row_type}">'
+            f'<{tag} encoding="UTF-8" fieldsTerminatedBy="\\t" linesTerminatedBy="\\n" fieldsEnclosedBy="" ignoreHeaderLines="1" '
+            f'rowType="{row_type}">'
             f'<files><location>{file}</location></files><{key} index="0"/>{fields}</{tag}>'
         )
 
@@ -140,7 +160,7 @@ def gbif_zip(path: Path, shots: Sequence[Shot], server: str = SERVER, inside: bo
         for name, text in _gbif_tables(shots, server).items():
             archive.writestr(name, text)
         for shot in shots if inside else ():
-            archive.write(shot.file, f"images/{7_000_000 + shot.number}/original.jpg")
+            archive.write(shot.file, f"images/{shot.photo}/original.jpg")
     return path
 
 
@@ -150,7 +170,7 @@ def observations_csv(path: Path, shots: Sequence[Shot], server: str = SERVER) ->
     _rows(
         path, header,
         [(shot.number, "2023-05-01", "ann", "research", {"CC0 1.0": "CC0"}.get(shot.licence, "CC-BY"), f"https://inat.example.org/{shot.number}",
-          f"{server}/inaturalist-open-data/photos/{7_000_000 + shot.number}/medium.jpg", shot.species, "Actinopterygii", 9) for shot in shots],
+          f"{server}/inaturalist-open-data/photos/{shot.photo}/medium.jpg", shot.species, "Actinopterygii", 9) for shot in shots],
     )  # fmt: skip
     return path
 
@@ -162,7 +182,7 @@ def _gbif_inside(folder: Path, shots: Sequence[Shot]) -> None:
 def _gbif_beside(folder: Path, shots: Sequence[Shot]) -> None:
     gbif_zip(folder / "birds.zip", shots)
     for shot in shots:
-        shot.copy(folder / "photographs", f"photos.example.org/photos/{7_000_000 + shot.number}/original.jpg")
+        shot.copy(folder / "photographs", f"photos.example.org/photos/{shot.photo}/original.jpg")
 
 
 def _gbif_folder(folder: Path, shots: Sequence[Shot]) -> None:
@@ -170,13 +190,13 @@ def _gbif_folder(folder: Path, shots: Sequence[Shot]) -> None:
         (folder / "birds" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "birds" / name).write_text(text, encoding="utf-8")
     for shot in shots:
-        shot.copy(folder / "birds" / "images", f"{7_000_000 + shot.number}.jpg")
+        shot.copy(folder / "birds" / "images", f"{shot.photo}/original.jpg")
 
 
 def _inaturalist_export(folder: Path, shots: Sequence[Shot]) -> None:
     observations_csv(folder / "observations-123456.csv", shots, "https://inaturalist-open-data.s3.amazonaws.com")
     for shot in shots:
-        shot.copy(folder / "photographs", f"{7_000_000 + shot.number}/medium.jpg")
+        shot.copy(folder / "photographs", f"{shot.photo}/medium.jpg")
 
 
 def _inaturalist_open_data(folder: Path, shots: Sequence[Shot]) -> None:
@@ -186,7 +206,7 @@ def _inaturalist_open_data(folder: Path, shots: Sequence[Shot]) -> None:
     letters = {"CC0 1.0": "CC0", "CC BY 4.0": "CC-BY"}
     _rows(
         there / "photos.csv", ("photo_uuid", "photo_id", "observation_uuid", "observer_id", "extension", "license", "width", "height", "position"),
-        [(f"p{shot.number}", 7_000_000 + shot.number, shot.group, 7, "jpg", letters[shot.licence], *SIZE, 0) for shot in shots], "\t",
+        [(f"p{shot.number}", shot.photo, shot.group, 7, "jpg", letters[shot.licence], *SIZE, 0) for shot in shots], "\t",
     )  # fmt: skip
     _rows(
         there / "observations.csv",
@@ -195,10 +215,15 @@ def _inaturalist_open_data(folder: Path, shots: Sequence[Shot]) -> None:
     )  # fmt: skip
     names = [(taxa[species], f"48460/1/{place + 2}", 10, "species", species, "true") for place, species in enumerate(SPECIES)]
     genera = [(place + 2, "48460/1", 20, "genus", species.split()[0], "true") for place, species in enumerate(SPECIES)]
-    _rows(there / "taxa.csv", ("taxon_id", "ancestry", "rank_level", "rank", "name", "active"), [(1, "48460", 70, "kingdom", "Animalia", "true"), *genera, *names], "\t")
+    _rows(
+        there / "taxa.csv",
+        ("taxon_id", "ancestry", "rank_level", "rank", "name", "active"),
+        [(1, "48460", 70, "kingdom", "Animalia", "true"), *genera, *names],
+        "\t",
+    )
     _rows(there / "observers.csv", ("observer_id", "login", "name"), [(7, "ann", "Ann Cee")], "\t")
     for shot in shots:
-        shot.copy(there, f"photos/{7_000_000 + shot.number}/medium.jpg")
+        shot.copy(there, f"photos/{shot.photo}/medium.jpg")
 
 
 def _camtrap_dp(folder: Path, shots: Sequence[Shot]) -> None:
@@ -209,8 +234,8 @@ def _camtrap_dp(folder: Path, shots: Sequence[Shot]) -> None:
     _rows(there / "deployments.csv", ("deploymentID", "locationName", "latitude", "longitude"), [("d1", "the wood", 51.1, 4.5)])
     _rows(
         there / "media.csv", ("mediaID", "deploymentID", "timestamp", "filePath", "filePublic", "fileName", "fileMediatype"),
-        [(f"m{shot.number}", "d1", f"2020-05-30T{shot.number // 60:02}:{shot.number % 60:02}:00Z", f"media/{shot.name}", "true", shot.name, "image/jpeg")
-         for shot in shots],
+        [(f"m{shot.number}", "d1", f"2020-05-30T0{shot.number // 60}:{shot.number % 60:02}:00Z", f"media/{shot.name}", "true", shot.name,
+          "image/jpeg") for shot in shots],
     )  # fmt: skip
     _rows(
         there / "observations.csv",
@@ -336,7 +361,8 @@ def _label_studio(folder: Path, shots: Sequence[Shot]) -> None:
 def _cvat(folder: Path, shots: Sequence[Shot]) -> None:
     subsets = {"train": "Train", "val": "Validation", "test": "Test"}
     images = (
-        f'<image id="{shot.number}" name="{shot.name}" subset="{subsets[shot.split]}" width="64" height="48"><box label="{shot.species}" occluded="0" '
+        f'<image id="{shot.number}" name="{shot.name}" subset="{subsets[shot.split]}" width="64" height="48">'
+        f'<box label="{shot.species}" occluded="0" '
         + " ".join(f'{key}="{value}.0"' for key, value in zip(("xtl", "ytl", "xbr", "ybr"), shot.box, strict=True))
         + "></box></image>"
         for shot in shots
@@ -398,4 +424,3 @@ WRITERS = {
     "Fish-Vista": _fish_vista,
 }  # fmt: skip
 """What writes each source, by its name."""
-

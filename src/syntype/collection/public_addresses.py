@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def checked_request(client: httpx2.Client, address: str, headers: dict[str, str]
     import httpx2
 
     try:
+        urlsplit(address)  # refuses brackets where a host should be
         url = httpx2.URL(address)
     except (httpx2.InvalidURL, ValueError, TypeError):
         raise NotAllowedError("is not an address") from None
