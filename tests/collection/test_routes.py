@@ -281,7 +281,10 @@ def test_images_that_have_addresses_alone_are_fetched_and_an_import_that_was_sto
 def test_a_source_ends_in_a_verdict(route: Route, shots: list[Shot], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     WRITERS[route.source](here, shots)
     ran(capsys, route.command)
-    small = "--generator copies --seeds 2 --processes 1 --set size=32 --set fill_to=8 --set num_bootstrap=100 --set classifier.steps=5"
+    small = (
+        "--generator copies --seeds 2 --processes 1 --set size=32 --set fill_to=8 --set num_bootstrap=100 --set classifier.steps=5 "
+        "--set 'arms=[real, mixup, synthetic+curated]'"
+    )
     told = ran(capsys, f"syntype study {route.out} --out out/study {small}")
     report = (here / "out" / "study" / "report.html").read_text(encoding="utf-8")
     verdicts = ("add", "do not add", "not enough evidence")

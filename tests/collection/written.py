@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from marked import COLOURS, marked, write_json
+from marked import write_json
+from PIL import Image
+
+from syntype.collection.reef import ReefConfig, draw_images
 
 __all__ = ["SPECIES", "WRITERS", "Shot", "draw_shots", "gbif_zip", "observations_csv"]
 
@@ -24,7 +28,7 @@ LICENCES = {
     "CC BY 4.0": "http://creativecommons.org/licenses/by/4.0/legalcode",
     "CC0 1.0": "http://creativecommons.org/publicdomain/zero/1.0/legalcode",
 }
-SIZE = (64, 48)
+SIZE = (96, 72)
 SERVER = "https://photos.example.org"
 
 
@@ -68,16 +72,23 @@ class Shot:
 
 
 def draw_shots(folder: Path) -> list[Shot]:
-    """Three species, one of them rare; of five groups three are for training and one each for validation and test."""
+    """Three species, one of them rare, with animals of the reef. Of five groups three are for training and one each for validation and test."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    side = 52
     shots = []
     for kind, (species, count) in enumerate(SPECIES.items()):
-        for index in range(count):
+        animals = draw_images(ReefConfig(num_species=3, size=side), [kind] * count, range(count))
+        for index, animal in enumerate(animals):
             number, group = len(shots) + 1, index // 2
-            left, top = 4 + 3 * (index % 9), 2 + 2 * (index % 7)
-            box = (left, top, left + 20, top + 16)
-            file = marked(folder / f"IMG_{number:04}.jpg", {list(COLOURS)[kind]: box}, SIZE, seed=1000 * number, quality=95)
+            left, top = (int(value) for value in random.integers(0, (SIZE[0] - side + 1, SIZE[1] - side + 1)))
+            scene = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
+            scene.paste(Image.fromarray(animal), (left, top))
+            file = folder / f"IMG_{number:04}.jpg"
+            scene.save(file, quality=95)
             split = ("train", "train", "train", "val", "test")[group % 5]
             checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+            box = (left, top, left + side, top + side)
             shots.append(Shot(number, file, species, f"g{kind}-{group}", split, box, list(LICENCES)[number % 3 == 0], checksum))
     return shots
 
@@ -350,7 +361,14 @@ def _label_studio(folder: Path, shots: Sequence[Shot]) -> None:
     for shot in shots:
         left, top, width, height = (100 * share for share in shot.shares)
         value = {"x": left, "y": top, "width": width, "height": height, "rotation": 0, "rectanglelabels": [shot.species]}
-        region = {"type": "rectanglelabels", "from_name": "label", "to_name": "image", "original_width": 64, "original_height": 48, "value": value}
+        region = {
+            "type": "rectanglelabels",
+            "from_name": "label",
+            "to_name": "image",
+            "original_width": SIZE[0],
+            "original_height": SIZE[1],
+            "value": value,
+        }
         image = f"/data/upload/1/{shot.number:08x}-{shot.name}"
         answer = {"id": shot.number, "was_cancelled": False, "ground_truth": False, "result": [region], "completed_by": 1}
         tasks.append({"id": shot.number, "data": {"image": image}, "annotations": [answer], "predictions": []})
@@ -361,7 +379,7 @@ def _label_studio(folder: Path, shots: Sequence[Shot]) -> None:
 def _cvat(folder: Path, shots: Sequence[Shot]) -> None:
     subsets = {"train": "Train", "val": "Validation", "test": "Test"}
     images = (
-        f'<image id="{shot.number}" name="{shot.name}" subset="{subsets[shot.split]}" width="64" height="48">'
+        f'<image id="{shot.number}" name="{shot.name}" subset="{subsets[shot.split]}" width="{SIZE[0]}" height="{SIZE[1]}">'
         f'<box label="{shot.species}" occluded="0" '
         + " ".join(f'{key}="{value}.0"' for key, value in zip(("xtl", "ytl", "xbr", "ybr"), shot.box, strict=True))
         + "></box></image>"
@@ -377,7 +395,15 @@ def _labelme(folder: Path, shots: Sequence[Shot]) -> None:
         shot.copy(folder / "labelme" / shot.split)
         left, top, right, bottom = shot.box
         shape = {"label": shot.species, "points": [[left, top], [right, bottom]], "shape_type": "rectangle", "flags": {}, "group_id": None}
-        content = {"version": "5.4.1", "flags": {}, "shapes": [shape], "imagePath": shot.name, "imageData": None, "imageWidth": 64, "imageHeight": 48}
+        content = {
+            "version": "5.4.1",
+            "flags": {},
+            "shapes": [shape],
+            "imagePath": shot.name,
+            "imageData": None,
+            "imageWidth": SIZE[0],
+            "imageHeight": SIZE[1],
+        }
         write_json(folder / "labelme" / shot.split / f"{shot.file.stem}.json", content)
 
 
@@ -389,7 +415,7 @@ def _voc(folder: Path, shots: Sequence[Shot]) -> None:
     for shot in shots:
         box = "".join(f"<{key}>{value}</{key}>" for key, value in zip(("xmin", "ymin", "xmax", "ymax"), shot.box, strict=True))
         text = f"<object><name>{shot.species}</name><bndbox>{box}</bndbox></object>"
-        size = "<size><width>64</width><height>48</height></size>"
+        size = f"<size><width>{SIZE[0]}</width><height>{SIZE[1]}</height></size>"
         (root / "Annotations" / f"{shot.file.stem}.xml").write_text(f"<annotation><filename>{shot.name}</filename>{size}{text}</annotation>")
     for split in ("train", "val", "test"):
         (root / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{shot.file.stem}\n" for shot in shots if shot.split == split))
