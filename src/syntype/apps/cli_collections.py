@@ -157,6 +157,8 @@ def _look(context: click.Context, source: Path, config: CollectConfig, out: Path
         found = preview(source, config)
     if as_json:
         show({"dry_run": True, **found.summary()}, True)
+        if not found.num_usable:
+            raise found.nothing(source)
         return
     given: list[str] = []
     for option in context.command.params:
@@ -169,7 +171,9 @@ def _look(context: click.Context, source: Path, config: CollectConfig, out: Path
             parts = [f"{key}={part}" for key, part in value.items()] if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
             given += [option.opts[-1]] if option.is_flag else [word for part in parts for word in (option.opts[-1], str(part))]
     folder = out or Path("out") / (re.sub(r"[^a-z0-9]+", "-", source.resolve().stem.lower()).strip("-")[:40] or "collection")
-    print(found.text(shlex.join(["syntype", "collect", str(source), *given, "--out", str(folder)])), flush=True)
+    print(found.text(shlex.join(["syntype", "collect", str(source), *given, "--out", str(folder)]) if found.num_usable else ""), flush=True)
+    if not found.num_usable:
+        raise found.nothing(source)
 
 
 def _was_given(context: click.Context, option: click.Option) -> bool:

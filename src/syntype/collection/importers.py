@@ -168,9 +168,9 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
     if refused:
         _tell_refused(refused, out, run)
     if not images:
-        commonest = Counter(item.reason for item in refused).most_common(1)
-        told = f" (mostly: {shortened(commonest[0][0], 80)})" if commonest else ""
-        raise CollectionError(f"{source}: not one of {len(items):,} files could be used{told}. The reasons are in {out / 'refused.csv'}.")
+        reason, hint = Counter((item.reason, item.hint) for item in refused).most_common(1)[0][0]
+        told = f"(mostly: {shortened(reason, 80)}). {shortened(hint, 200)}"
+        raise CollectionError(f"{source}: not one of {len(items):,} files could be used {told} All reasons are in {out / 'refused.csv'}.")
     table = _table(kept, images, config)
     _tell_origins(table, images, run)
     near_across = _split(table, images, config, draw=config.redraw_splits or not listing.whole)

@@ -91,14 +91,15 @@ def _require_no_archive(folder: Path) -> None:
     """
     files = [path for path in _entries(folder) if path.suffix.lower() not in _NOTES]
     archives = sorted(path for path in files if path.name.lower().endswith(ARCHIVES) and path.is_file())
-    if archives and len(archives) == len(files):
-        what, itself = (
-            ("an archive", "the archive itself") if len(archives) > 1 or archives[0].suffix.lower() != ".zip" else ("a zip", "the zip itself")
-        )
-        if len(archives) == 1:
-            raise InputError(f"holds {what} and nothing else", f"Give {itself}: {shortened(archives[0], 200)}", file=folder)
+    if not archives or len(archives) < len(files):
+        return
+    if len(archives) > 1:
         names = shown_list((path.name for path in archives), 3)
         raise InputError(f"holds {len(archives)} archives and nothing else ({names})", "Give one of them at a time.", file=folder)
+    what = "zip" if archives[0].suffix.lower() == ".zip" else "archive"
+    raise InputError(
+        f"holds {'a' if what == 'zip' else 'an'} {what} and nothing else", f"Give the {what} itself: {shortened(archives[0], 200)}", file=folder
+    )
 
 
 def _require_one_source(folder: Path) -> None:
