@@ -18,13 +18,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from written import SPECIES, WRITERS, Shot, draw_shots, gbif_zip, observations_csv
+from shots import SPECIES, Shot, draw_shots
+from written_annotations import ANNOTATIONS
+from written_portals import PORTALS, gbif_zip, observations_csv
 
 from syntype.apps.cli import main
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to"
-ANNOTATIONS, BIODIVERSITY, TABLES, SHARING = "import-annotations.md", "import-biodiversity-data.md", "collections.md", "share-a-collection.md"
+ANNOTATED, BIODIVERSITY, TABLES, SHARING = "import-annotations.md", "import-biodiversity-data.md", "collections.md", "share-a-collection.md"
 WHOLE = "62 photographs of 3 species"
+WRITERS = {**PORTALS, **ANNOTATIONS}
 
 
 @dataclass(frozen=True)
@@ -48,25 +51,25 @@ ROUTES = [
     Route("iNaturalist, export", BIODIVERSITY, "syntype collect observations-123456.csv --images photographs --out out/moths", "l"),
     Route("iNaturalist, open data", BIODIVERSITY, "syntype collect inaturalist-open-data/ --out out/moths", "gl"),
     Route("Camtrap DP", BIODIVERSITY, "syntype collect wood/ --out out/wood", "gb"),
-    Route("COCO", ANNOTATIONS, "syntype collect annotations.json --images photographs --out out/mammals", "gbl"),
+    Route("COCO", ANNOTATED, "syntype collect annotations.json --images photographs --out out/mammals", "gbl"),
     Route(
-        "COCO, a file a split", ANNOTATIONS,
+        "COCO, a file a split", ANNOTATED,
         "syntype collect coco/ --split train=train.json --split val=val.json --split test=test.json --out out/mammals", "gsbl",
     ),
-    Route("MegaDetector over folders", ANNOTATIONS, "syntype collect photographs/ --boxes megadetector.json --out out/mammals", "b"),
+    Route("MegaDetector over folders", ANNOTATED, "syntype collect photographs/ --boxes megadetector.json --out out/mammals", "b"),
     Route(
-        "MegaDetector over COCO", ANNOTATIONS,
+        "MegaDetector over COCO", ANNOTATED,
         "syntype collect cameratraps.json --boxes megadetector.json --images photographs --out out/mammals", "gbl",
     ),
-    Route("VIAME, folder", ANNOTATIONS, "syntype collect frames/ --out out/fish", "gb"),
-    Route("VIAME, file", ANNOTATIONS, "syntype collect annotations.viame.csv --images frames --out out/fish", "gb"),
-    Route("Parquet", ANNOTATIONS, "syntype collect train.parquet --out out/fish", "gl"),
-    Route("Parquet, shards", ANNOTATIONS, "syntype collect data-set/ --out out/fish", "gsl"),
-    Route("Label Studio", ANNOTATIONS, "syntype collect export.json --images photographs --out out/fish", "b"),
-    Route("CVAT", ANNOTATIONS, "syntype collect cvat-export/ --out out/fish", "sb"),
-    Route("labelme", ANNOTATIONS, "syntype collect labelme/ --out out/fish", "sb"),
-    Route("Pascal VOC", ANNOTATIONS, "syntype collect voc/ --out out/fish", "sb"),
-    Route("YOLO", ANNOTATIONS, "syntype collect yolo/data.yaml --out out/fish", "sb"),
+    Route("VIAME, folder", ANNOTATED, "syntype collect frames/ --out out/fish", "gb"),
+    Route("VIAME, file", ANNOTATED, "syntype collect annotations.viame.csv --images frames --out out/fish", "gb"),
+    Route("Parquet", ANNOTATED, "syntype collect train.parquet --out out/fish", "gl"),
+    Route("Parquet, shards", ANNOTATED, "syntype collect data-set/ --out out/fish", "gsl"),
+    Route("Label Studio", ANNOTATED, "syntype collect export.json --images photographs --out out/fish", "b"),
+    Route("CVAT", ANNOTATED, "syntype collect cvat-export/ --out out/fish", "sb"),
+    Route("labelme", ANNOTATED, "syntype collect labelme/ --out out/fish", "sb"),
+    Route("Pascal VOC", ANNOTATED, "syntype collect voc/ --out out/fish", "sb"),
+    Route("YOLO", ANNOTATED, "syntype collect yolo/data.yaml --out out/fish", "sb"),
     Route(
         "Fish-Vista", TABLES,
         "syntype collect fish-vista/ --split train=classification_train.csv --split val=classification_val.csv "

@@ -169,7 +169,8 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
         _tell_refused(refused, out, run)
     if not images:
         reason, hint = Counter((item.reason, item.hint) for item in refused).most_common(1)[0][0]
-        told = f"(mostly: {shortened(reason, 80)}). {shortened(hint, 200)}"
+        hint = "Give the folder with the images with --images." if reason == "is missing" else shortened(hint, 200)
+        told = f"(mostly: {shortened(reason, 80)}). {hint}"
         raise CollectionError(f"{source}: not one of {len(items):,} files could be used {told} All reasons are in {out / 'refused.csv'}.")
     table = _table(kept, images, config)
     _tell_origins(table, images, run)

@@ -141,8 +141,8 @@ class Preview:
             commonest = next(iter(self.refused))
             hint = next(shortened(item["hint"], 200) for item in self.refused_items if item["reason"] == commonest)
             reason = f"mostly: {shortened(commonest, 100)}"
-        number = self.num_images + len(self.refused_items)
-        return CollectionError(f"{shortened(source, 300)}: not one of {number:,} images can be used ({reason}). {hint}")
+        number = _many(self.num_images + len(self.refused_items), "image")
+        return CollectionError(f"{shortened(source, 300)}: not one of {number} can be used ({reason}). {hint}")
 
     def _refusals(self) -> list[str]:
         """For each reason, commonest first: how many rows or files, the reason, and the first of them."""

@@ -195,7 +195,9 @@ def _require_names(source: Path, names: dict[str, set[str]], walk: _Walk) -> Non
         return
     beside = next(iter(walk.beside), None)
     mend = f"Give {beside} itself, if it says so" if beside else "Give the file that says so, or name the folders after the species"
-    where = f"their folders have numbers as names ({_few(sorted(names))})" if numbers else f"they lie in {_few(sorted(map(repr, names)))}"
+    where = f"they lie in {_few(sorted(map(repr, names)))}" if names else "they lie in no folder named after a species"
+    if numbers:
+        where = f"their folders have numbers as names ({_few(sorted(names))})"
     raise InputError(f"says nowhere what the images show: {where}", f"{mend}; or add --format folders to take these names.", file=source)
 
 

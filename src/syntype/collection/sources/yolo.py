@@ -95,7 +95,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     items, _ = group_photographs(items)
     items, remarks = keep_splits(items)
     notes = left_out_note(left_out)
-    gone = [f"{split} {place.name}" for place, split in places if not _exists(place)]
+    gone = [f"{place.parent.name}/{place.name}" for place, split in places if not _exists(place)]
     if gone:
         notes.append(f"{path.name} names folders that are not there: {shown_list(gone, 3)}")
     if bare:
