@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import zipfile
@@ -135,6 +136,13 @@ def test_a_mistake_is_one_clear_line(
     told = capsys.readouterr().err
     assert words in told and told.startswith("syntype: error: ") and told.count("\n") == 1 and len(told.encode()) < 700
     assert not (tmp_path / "out").exists()
+
+
+def test_for_programs_the_counts_are_told_where_nothing_can_be_used(shots: list[Shot], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    WRITERS["Camtrap DP"](tmp_path, shots)
+    shutil.rmtree(tmp_path / "wood" / "media")
+    assert main(["collect", str(tmp_path / "wood"), "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_missing"] == 62
 
 
 def test_names_that_are_none_are_taken_if_the_user_says_so(shots: list[Shot], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -157,8 +157,6 @@ def _look(context: click.Context, source: Path, config: CollectConfig, out: Path
         found = preview(source, config)
     if as_json:
         show({"dry_run": True, **found.summary()}, True)
-        if not found.num_usable:
-            raise found.nothing(source)
         return
     given: list[str] = []
     for option in context.command.params:

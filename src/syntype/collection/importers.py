@@ -214,7 +214,7 @@ def _wanted(source: Path, entries: Sequence[Entry], refused: list[Refused], conf
         refused += failed
     else:
         if wanted and all(is_absent(entry) for entry in wanted):
-            hint = "Add --download to fetch them, or give the folder that has them with --images."
+            hint = "Add --download to syntype collect, and they are fetched; or give the folder that has them with --images."
             raise InputError(f"has the addresses of {len(wanted):,} images, and none of the images", hint, file=source)
         hint = "Add --download to fetch it, or put the file beside the table."
         refused += [Refused(str(entry.url), entry.row, "is only an address", hint) for entry in wanted if is_absent(entry)]

@@ -83,11 +83,11 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     Raises:
         InputError: the file cannot be read, or names frames of a film.
     """
-    files = [source] if source.is_file() else _files_in(source)
-    if len(files) != 1:
-        told = f"{len(files)} VIAME files ({shown_list((path.name for path in files), 3)})" if files else "no VIAME file"
+    tables = [source] if source.is_file() else _files_in(source)
+    if len(tables) != 1:
+        told = f"{len(tables)} VIAME files ({shown_list((path.name for path in tables), 3)})" if tables else "no VIAME file"
         raise InputError(f"holds {told}", "Give the CSV file itself.", file=source)
-    path = files[0]
+    path = tables[0]
     refuse_options(config, path, "VIAME CSV")
     text, notes = _text_of(path)
     rows, refused = _rows(path, text)
