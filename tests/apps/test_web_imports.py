@@ -98,6 +98,13 @@ def test_columns_of_other_names_can_be_named_and_the_import_uses_them(client: Te
     assert take_in(client, upload, "fish", **options)["result"]["num_species"] == 2
 
 
+def test_folders_that_name_no_species_are_told_in_the_words_of_the_page(client: TestClient) -> None:
+    upload = begin(client, ("fish.zip", zipped(*((f"images/{number}.png", photograph(number)) for number in range(3)))))
+    told = look_at(client, upload)["error"]
+    assert "they lie in 'images'" in told and "choose folders under “It should be read in another way”" in told and "--" not in told
+    assert look_at(client, upload, format="folders")["species"] == {"images": 3}
+
+
 def test_names_of_open_nomenclature_are_species_in_zips_and_of_single_photographs(client: TestClient) -> None:
     upload = begin(client, ("photos.zip", zipped(*((f"{name}/{number}.png", photograph(number)) for name in OPEN_NAMES for number in range(2)))))
     assert look_at(client, upload)["species"] == dict.fromkeys(sorted(OPEN_NAMES), 2)

@@ -30,7 +30,7 @@ from syntype.collection.preview import preview
 from syntype.collection.public_addresses import checked_request
 from syntype.collection.selection import select
 from syntype.collection.sources import Entry, Refused, SourceConfig
-from syntype.errors import CollectionError
+from syntype.errors import InputError
 from syntype.run import Run
 
 FAST = DownloadRules(tries=5, timeout=0.5, seconds=1, max_bytes=100_000, max_wait=2, pause=0.01, private=True)
@@ -225,6 +225,30 @@ def test_nothing_is_fetched_twice_and_what_was_spoilt_is_fetched_again(server: s
     assert Path(str(again[1].image)).read_bytes() == picture(2)
 
 
+def test_without_the_internet_the_import_stops_and_keeps_what_it_has(server: str, tmp_path: Path) -> None:
+    wanted = entries("http://127.0.0.1:9", *(f"{number}.jpg" for number in range(30)))
+    with pytest.raises(InputError, match=r"127.0.0.1:9 does not answer: the connection failed.* 0 images are here.*--resume"):
+        fetched(tmp_path / "silent", wanted)
+    own = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=own.serve_forever, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{own.server_port}"
+    fetched(tmp_path / "lost", entries(address, "ok/1.jpg", "ok/2.jpg"))
+    own.shutdown()
+    own.server_close()
+    with pytest.raises(InputError, match=r"does not answer any more: the connection failed.* 2 images are here.*--resume"):
+        fetched(tmp_path / "lost", entries(address, *(f"ok/{number}.jpg" for number in range(9))))
+
+
+def test_a_server_that_is_gone_costs_its_own_images_and_little_time(server: str, tmp_path: Path) -> None:
+    dead = [replace(entry, row=100 + number) for number, entry in enumerate(entries("http://127.0.0.1:9", *(f"{n}.jpg" for n in range(300))))]
+    began = time.monotonic()
+    with Downloader(tmp_path, replace(FAST, give_up=5, pause=0.1), Run.silent()) as downloader:
+        got, refused = downloader.fetch([*entries(server, "ok/1.jpg", "ok/2.jpg"), *dead], {})
+    assert len(got) == 2 and len(refused) == 300 and time.monotonic() - began < 20
+    assert refused[-1].reason == "its host was given up: the connection failed (ConnectError)" and "later" in refused[-1].hint
+
+
 @pytest.mark.parametrize(
     "address",
     ["http://127.0.0.1:1/a.jpg", "http://localhost/a.jpg", "http://[::1]/a.jpg", "http://10.0.0.1/a.jpg", "http://169.254.169.254/latest/meta-data",
@@ -237,7 +261,8 @@ def test_private_addresses_are_not_opened(tmp_path: Path, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["ftp://example.org/a.jpg", "file:///etc/passwd", "http://", "http://user:secret@example.org/a.jpg", "http://a b/\0"]
+    "address",
+    ["ftp://example.org/a.jpg", "file:///etc/passwd", "http://", "http://user:secret@example.org/a.jpg", "http://a b/\0", "http://[a/b.jpg"],
 )
 def test_other_addresses_are_refused(tmp_path: Path, address: str) -> None:
     with Downloader(tmp_path, DownloadRules(tries=1), Run.silent()) as downloader:
@@ -283,9 +308,13 @@ def test_an_import_with_licences_and_at_most_so_many_a_species(server: str, tmp_
 
 
 def test_without_the_option_nothing_is_fetched(server: str, tmp_path: Path) -> None:
-    with pytest.raises(CollectionError, match="not one of 7 files"):
-        imported(table(tmp_path / "in", server, ROWS), tmp_path / "out")
-    assert not Handler.asked
+    source = table(tmp_path / "in", server, ROWS)
+    with pytest.raises(InputError, match=r"photos.csv: has the addresses of 7 images, and none of the images. Add --download"):
+        imported(source, tmp_path / "out")
+    assert not Handler.asked and not (tmp_path / "out").exists()  # the folder is free for another try
+    (tmp_path / "in" / "ok").mkdir()
+    (tmp_path / "in" / "ok" / "5.jpg").write_bytes(picture(5))
+    assert len(imported(source, tmp_path / "out").collection) == 1 and not Handler.asked
     refused = pd.read_csv(tmp_path / "out" / "refused.csv")
     assert set(refused["reason"]) == {"is only an address"} and "Add --download" in refused["hint"][0]
 

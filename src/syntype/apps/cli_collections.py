@@ -160,12 +160,18 @@ def _look(context: click.Context, source: Path, config: CollectConfig, out: Path
         return
     given: list[str] = []
     for option in context.command.params:
-        if isinstance(option, click.Option) and option.name not in ("out", "dry_run", "as_json", "quiet") and _was_given(context, option):
+        if not isinstance(option, click.Option) or option.name in ("out", "dry_run", "resume", "as_json", "quiet"):
+            continue
+        if option.name == "download" and found.num_downloads:
+            given.append(option.opts[-1])
+        elif _was_given(context, option):
             value = context.params[str(option.name)]
             parts = [f"{key}={part}" for key, part in value.items()] if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
-            given += [word for part in parts for word in (option.opts[-1], str(part))]
+            given += [option.opts[-1]] if option.is_flag else [word for part in parts for word in (option.opts[-1], str(part))]
     folder = out or Path("out") / (re.sub(r"[^a-z0-9]+", "-", source.resolve().stem.lower()).strip("-")[:40] or "collection")
-    print(found.text(shlex.join(["syntype", "collect", str(source), *given, "--out", str(folder)])), flush=True)
+    print(found.text(shlex.join(["syntype", "collect", str(source), *given, "--out", str(folder)]) if found.num_usable else ""), flush=True)
+    if not found.num_usable:
+        raise found.nothing(source)
 
 
 def _was_given(context: click.Context, option: click.Option) -> bool:

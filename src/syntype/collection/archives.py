@@ -23,8 +23,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
+from syntype.collection.answers import kind_of_text
 from syntype.collection.decoding import MAX_BYTES
-from syntype.collection.sources.base import SIDECARS, Refused
+from syntype.collection.sources.base import ARCHIVES, SIDECARS, Refused
 from syntype.errors import DiskError, InputError
 from syntype.files import disk_problem
 
@@ -36,7 +37,6 @@ TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".
 """Endings of files that may say what photographs show. They are kept beside the photographs, for the readers of ``collection/sources``."""
 KEPT = TABLES | {".txt", ".yaml", ".yml", ".md", ".gz", ".arrow"}
 """Endings of all files that are kept beside the photographs."""
-_ZIPS = (".zip", ".zipx")
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _OTHERS = {".7z": "7z", ".rar": "RAR", ".tar.zst": "Zstandard", ".lzh": "LZH", ".sit": "StuffIt"}
 _PASSED_OVER = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"})
@@ -104,8 +104,7 @@ class _Member:
 
 def is_archive(path: Path) -> bool:
     """Whether a file is an archive that ``unpack`` opens, or is of a kind that it names when it refuses it. An Excel file is none."""
-    name = path.name.lower()
-    return name.endswith((*_ZIPS, *_TARS, *_OTHERS)) and path.is_file()
+    return path.name.lower().endswith(ARCHIVES) and path.is_file()
 
 
 def unpack(
@@ -156,9 +155,22 @@ def unpack(
     except (*_DAMAGED, OSError) as error:
         if (problem := disk_problem(error, archive)) is not None:
             raise problem from None
-        kind = "tar archive" if archive.name.lower().endswith(_TARS) else "zip"
-        raise InputError(f"is not a {kind} that can be read ({type(error).__name__})", "Pack it again, without a password.") from None
+        raise _unreadable(archive, error) from None
     return result
+
+
+def _unreadable(archive: Path, error: Exception) -> InputError:
+    """What a file is that is called an archive and cannot be read as one."""
+    with archive.open("rb") as file:
+        head = file.read(1000)
+    kind = "tar archive" if archive.name.lower().endswith(_TARS) else "zip"
+    again = "Download or copy it again from where it came."
+    if not head:
+        return InputError("is empty", again, file=archive)
+    if (text := kind_of_text(head)) is not None:
+        return InputError(f"is {text}, not a {kind}", again, file=archive)
+    reason = f"is not a {kind} that can be read: it is damaged, cut off or of another kind ({type(error).__name__})"
+    return InputError(reason, f"{again[:-1]}, or pack it again without a password.", file=archive)
 
 
 @contextmanager
@@ -293,7 +305,7 @@ def _check_parts(parts: tuple[str, ...]) -> None:
     name = "/".join(parts)
     if len(parts) > _DEEPEST or not is_file_name(parts[-1]):
         raise InputError(f"{name[:100]!r} is no file name", "Use a plain name such as fish-1.jpg.")
-    if parts[-1].lower().endswith((*_ZIPS, *_TARS, *_OTHERS)):
+    if parts[-1].lower().endswith(ARCHIVES):
         raise InputError("is an archive in the archive", "Unpack it first.")
     for part in parts[:-1]:
         if not is_folder_name(part):

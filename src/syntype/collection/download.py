@@ -5,10 +5,8 @@ Rules of HTTP: RFC 9110 (status codes, Retry-After, Content-Length).
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import json
-import re
 import threading
 import time
 from collections import Counter, defaultdict
@@ -16,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
+from syntype.collection.answers import file_name, kind_of_text, seconds_to_wait
 from syntype.collection.decoding import read_image
 from syntype.collection.public_addresses import NotAllowedError, checked_request
 from syntype.collection.sources.base import Entry, Refused
@@ -52,6 +51,7 @@ class DownloadRules:
         max_bytes: size of one image.
         max_wait: seconds that a host may ask to wait; it is given up if it asks for more.
         pause: seconds before the second try; doubled before each further one.
+        give_up: a server is given up when it was not reached for this many images in a row.
         private: allow addresses in private networks.
     """
 
@@ -62,19 +62,24 @@ class DownloadRules:
     max_bytes: int = 200_000_000
     max_wait: float = 600.0
     pause: float = 1.0
+    give_up: int = 20
     private: bool = False
 
 
 class _Passing(Exception):
-    """A fault that may be gone at the next try. ``wait``: seconds that the host asks for."""
+    """A fault that may be gone at the next try. ``wait``: seconds that the host asks for; ``unreached``: it did not answer at all."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, *, unreached: bool = False) -> None:
         super().__init__(reason)
-        self.wait = wait
+        self.wait, self.unreached = wait, unreached
 
 
 class _Lasting(Exception):
-    """A fault that another try would not mend."""
+    """A fault that another try would not mend, and what would."""
+
+    def __init__(self, reason: str, hint: str = "Open the address in a browser, and correct the row or leave it out.") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 class Downloader:
@@ -89,6 +94,8 @@ class Downloader:
     def __init__(self, folder: Path, rules: DownloadRules, run: Run) -> None:
         self._folder, self._rules, self._run = folder, rules, run
         self._free_again: dict[str, float] = {}
+        self._asked: Counter[str] = Counter()  # images of each host
+        self._unreached: dict[str, list[str]] = defaultdict(list)  # why a host was not reached, for its last images in a row
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
@@ -97,6 +104,7 @@ class Downloader:
 
         self._folder.mkdir(parents=True, exist_ok=True)
         self._done = self._read_journal()
+        self._answering = {_host(address) for address in self._done}
         timeout = httpx2.Timeout(self._rules.timeout)
         self._client = httpx2.Client(timeout=timeout, follow_redirects=False, headers={"User-Agent": f"Syntype/{metadata.version('syntype')}"})
         return self
@@ -118,6 +126,7 @@ class Downloader:
 
         Raises:
             DiskError: the disk is full.
+            InputError: no host answers, or one that did before does not any more.
         """
         addresses = {entry.url: None for entry in entries if is_absent(entry)}
         have = sum(address in self._done for address in addresses)
@@ -129,6 +138,7 @@ class Downloader:
             while wanted:
                 failed: Counter[str | None] = Counter()
                 results = dict(self._fetch_all(list({str(entry.url): None for _, entry in wanted if is_absent(entry)}), bar.advance))
+                self._require_network()
                 for place, entry in wanted:
                     found = results.get(str(entry.url))
                     if found is None:
@@ -141,11 +151,28 @@ class Downloader:
                 wanted = [(len(entries), entry) for species, number in failed.items() for entry in _next(reserve.get(species), number)]
         return [entry for _, entry in sorted(got, key=lambda pair: pair[0])], refused
 
+    def _require_network(self) -> None:
+        """Stop where it is the network that fails: an import that went on would be short of all images that are still to come.
+
+        A host that never answered is dead, and its images are refused, if others do answer.
+        """
+        lost = [
+            host for host, reasons in self._unreached.items()
+            if host in self._answering and len(reasons) >= min(self._rules.give_up, max(2, self._asked[host]))
+        ]  # fmt: skip
+        silent = [host for host, reasons in self._unreached.items() if reasons]
+        if not lost and (self._answering or not silent):
+            return
+        host = (lost or silent)[0]
+        what = "does not answer any more" if lost else "does not answer"
+        reason = f"{shortened(host)} {what}: {self._unreached[host][-1]}. {len(self._done):,} images are here"
+        raise InputError(reason, "Check the internet connection, and go on with --resume. If the server is gone for good, leave its rows out.")
+
     def _fetch_all(self, addresses: Sequence[str], advance: Callable[[], None]) -> Iterator[tuple[str, Path | tuple[str, str]]]:
         """For each address the file, or the reason and hint for a refused one. Hosts take turns, so that a slow one holds up no other."""
         queues: dict[str, list[str]] = defaultdict(list)
         for address in addresses:
-            queues[urlsplit(address).netloc].append(address)
+            queues[_host(address)].append(address)
         for queue in queues.values():
             queue.reverse()
         running: dict[Future[Path | tuple[str, str]], str] = {}
@@ -160,7 +187,7 @@ class Downloader:
                             running[pool.submit(self._one, address)] = address
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         address = running.pop(future)
-                        busy[urlsplit(address).netloc] -= 1
+                        busy[_host(address)] -= 1
                         advance()
                         yield address, future.result()
             except BaseException:
@@ -176,33 +203,44 @@ class Downloader:
         """The file of an address, after as many tries as it takes and is allowed."""
         if (known := self._done.get(address)) is not None:
             return known
-        reason = ""
+        host, reason = _host(address), ""
+        unreached = self._unreached[host]
+        self._asked[host] += 1
         for number in range(self._rules.tries):
+            if len(unreached) >= self._rules.give_up:
+                reason = f"its host was given up: {unreached[-1]}"
+                break
             if number and not self._pause(self._rules.pause * 2 ** (number - 1)):
                 break
             try:
                 return self._keep(address, self._get(address))
             except _Passing as fault:
                 reason = str(fault)
+                if fault.unreached and number == self._rules.tries - 1:
+                    unreached.append(reason)
                 if fault.wait is not None:
                     if fault.wait > self._rules.max_wait:
                         reason += f", and the host asks to wait {fault.wait / 60:.0f} minutes"
                         break
                     self._hold(address, fault.wait)
             except _Lasting as fault:
-                return str(fault), "Open the address in a browser, and correct the row or leave it out."
+                return str(fault), fault.hint
         return reason or "was not downloaded", "The host or the network failed for the time being: try again later."
 
     def _get(self, address: str) -> bytes:
         """The bytes of an address. Redirects are followed one by one, as each may lead anywhere."""
         import httpx2
 
+        host = _host(address)
         for _ in range(_REDIRECTS + 1):
             self._await_turn(address)
-            until = time.monotonic() + self._rules.seconds
+            until, reached = time.monotonic() + self._rules.seconds, False
             try:
                 request = checked_request(self._client, address, {"Accept": "image/*, */*;q=0.5"}, private=self._rules.private)
                 response = self._client.send(request, stream=True)
+                reached = True
+                self._answering.add(host)
+                self._unreached[host].clear()
                 try:
                     if response.status_code in (301, 302, 303, 307, 308) and "location" in response.headers:
                         address = urljoin(address, response.headers["location"])
@@ -211,20 +249,20 @@ class Downloader:
                 finally:
                     response.close()
             except NotAllowedError as error:
-                raise _Lasting(f"{error}") from None
+                raise _Lasting(f"{error}", error.hint) from None
             except httpx2.TimeoutException:
-                raise _Passing("the host does not answer in time") from None
+                raise _Passing("the host does not answer in time", unreached=not reached) from None
             except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-                raise _Passing(f"the connection failed ({type(error).__name__})") from None
+                raise _Passing(f"the connection failed ({type(error).__name__})", unreached=not reached) from None
             except OSError:
-                raise _Passing("the host is not known, or there is no internet") from None
+                raise _Passing("the host is not known, or there is no internet", unreached=not reached) from None
         raise _Lasting("is redirected again and again")
 
     def _body(self, response: httpx2.Response, until: float) -> bytes:
         """The content of an answer, if it is an image and whole."""
         status = response.status_code
         if status in _PASSING:
-            raise _Passing(f"the host answers with the status {status}", _retry_after(response.headers.get("retry-after")))
+            raise _Passing(f"the host answers with the status {status}", seconds_to_wait(response.headers.get("retry-after")))
         if status != 200:
             raise _Lasting(f"{_STATUS.get(status, 'cannot be had')} (status {status})")
         declared = response.headers.get("content-length", "")
@@ -247,7 +285,7 @@ class Downloader:
 
     def _keep(self, address: str, data: bytes) -> Path:
         """Check and keep the bytes of an address."""
-        kind = _kind_of_text(data)
+        kind = kind_of_text(data)
         if kind is not None:
             raise _Lasting(f"is {kind}, not an image")
         if not data:
@@ -259,7 +297,7 @@ class Downloader:
                 raise _Passing(error.reason) from None
             raise _Lasting(error.reason) from None
         checksum = hashlib.sha256(data).hexdigest()
-        path = self._folder / hashlib.sha256(address.encode()).hexdigest()[:16] / _file_name(address, image.format)
+        path = self._folder / hashlib.sha256(address.encode()).hexdigest()[:16] / file_name(address, image.format)
         try:
             path.parent.mkdir(exist_ok=True)
             with atomic_write(path) as temporary:
@@ -295,12 +333,12 @@ class Downloader:
 
     def _hold(self, address: str, seconds: float) -> None:
         """Ask nothing of a host for some time."""
-        host = urlsplit(address).netloc
+        host = _host(address)
         with self._lock:
             self._free_again[host] = max(self._free_again.get(host, 0.0), time.monotonic() + seconds)
 
     def _await_turn(self, address: str) -> None:
-        left = self._free_again.get(urlsplit(address).netloc, 0.0) - time.monotonic()
+        left = self._free_again.get(_host(address), 0.0) - time.monotonic()
         if left > 0 and not self._pause(left):
             raise _Lasting("was stopped")
 
@@ -314,43 +352,19 @@ def is_absent(entry: Entry) -> bool:
     return entry.url is not None and isinstance(entry.image, Path) and not is_there(entry.image)
 
 
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:  # a bracket where a host should be
+        return ""
+
+
 def _next(reserve: list[Entry] | None, number: int) -> list[Entry]:
     if not reserve:
         return []
     chosen = reserve[:number]
     del reserve[:number]
     return chosen
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Seconds that a host asks to wait: a number, or a date (RFC 9110, section 10.2.3); None if it says nothing that can be read."""
-    if not text:
-        return None
-    if text.strip().isdecimal():
-        return float(text.strip()[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _kind_of_text(data: bytes) -> str | None:
-    """What a text is that came instead of an image; None for anything else."""
-    head = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in head[:300]:
-        return "a web page"
-    if head.startswith((b"{", b"[")):
-        return "a JSON text"
-    return "an XML text" if head.startswith(b"<?xml") else None
-
-
-def _file_name(address: str, kind: str) -> str:
-    """A plain file name for an address: its last part, or for names such as "medium.jpg" the two last ones."""
-    parts = [re.sub(r"[^A-Za-z0-9-]+", "_", PurePosixPath(part).stem).strip("_") for part in PurePosixPath(unquote(urlsplit(address).path)).parts]
-    parts = [part for part in parts if part]
-    generic = bool(parts) and parts[-1].lower() in ("original", "large", "medium", "small", "square", "thumb", "image", "default", "full")
-    stem = "_".join(parts[-2:] if generic else parts[-1:])[-80:] or "image"
-    return f"{stem}.{ {'JPEG': 'jpg'}.get(kind, kind.lower()) }"
 
 
 def failures_told(refused: Sequence[Refused]) -> str:

@@ -151,9 +151,9 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
     entries = [item for item in items if isinstance(item, Entry)]
     if config.origin == "real":
         _require_real(entries)
-    out.mkdir(parents=True, exist_ok=True)
     refused = [item for item in items if isinstance(item, Refused)]
-    entries = _wanted(entries, refused, config, out, run)
+    entries = _wanted(source, entries, refused, config, out, run)
+    out.mkdir(parents=True, exist_ok=True)
     kept: list[Entry] = []
     images: list[CopiedImage] = []
     with run.progress("reading images", len(entries)) as bar:
@@ -168,7 +168,10 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
     if refused:
         _tell_refused(refused, out, run)
     if not images:
-        raise CollectionError(f"{source}: not one of {len(items)} files could be used. The reasons are in {out / 'refused.csv'}.")
+        reason, hint = Counter((item.reason, item.hint) for item in refused).most_common(1)[0][0]
+        hint = "Give the folder with the images with --images." if reason == "is missing" else shortened(hint, 200)
+        told = f"(mostly: {shortened(reason, 80)}). {hint}"
+        raise CollectionError(f"{source}: not one of {len(items):,} files could be used {told} All reasons are in {out / 'refused.csv'}.")
     table = _table(kept, images, config)
     _tell_origins(table, images, run)
     near_across = _split(table, images, config, draw=config.redraw_splits or not listing.whole)
@@ -193,8 +196,12 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
     )
 
 
-def _wanted(entries: Sequence[Entry], refused: list[Refused], config: CollectConfig, out: Path, run: Run) -> list[Entry]:
-    """The entries that are wanted and whose images are here, or were downloaded; the others are added to ``refused``."""
+def _wanted(source: Path, entries: Sequence[Entry], refused: list[Refused], config: CollectConfig, out: Path, run: Run) -> list[Entry]:
+    """The entries that are wanted and whose images are here, or were downloaded; the others are added to ``refused``.
+
+    Raises:
+        InputError: not one image is here, and none shall be downloaded.
+    """
     chosen = select(entries, config.licences, config.max_per_species)
     refused += chosen.refused
     wanted = chosen.entries
@@ -206,6 +213,9 @@ def _wanted(entries: Sequence[Entry], refused: list[Refused], config: CollectCon
             run.say(failures_told(failed))
         refused += failed
     else:
+        if wanted and all(is_absent(entry) for entry in wanted):
+            hint = "Add --download to syntype collect, and they are fetched; or give the folder that has them with --images."
+            raise InputError(f"has the addresses of {len(wanted):,} images, and none of the images", hint, file=source)
         hint = "Add --download to fetch it, or put the file beside the table."
         refused += [Refused(str(entry.url), entry.row, "is only an address", hint) for entry in wanted if is_absent(entry)]
         wanted = [entry for entry in wanted if not is_absent(entry)]

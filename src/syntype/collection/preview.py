@@ -14,7 +14,7 @@ from syntype.collection.opened_source import opened_source
 from syntype.collection.selection import limited
 from syntype.collection.sources.base import Entry, Listing, Packed, SourceConfig
 from syntype.collection.sources.image_files import is_there
-from syntype.errors import shortened, shown_list
+from syntype.errors import CollectionError, shortened, shown_list
 
 __all__ = ["Preview", "preview", "preview_listing"]
 
@@ -128,12 +128,31 @@ class Preview:
             lines.pop()
         return "\n".join([*lines, *end])
 
+    @property
+    def num_usable(self) -> int:
+        """Number of images that are here or can be downloaded."""
+        return self.num_images - self.num_missing
+
+    def nothing(self, source: Path) -> CollectionError:
+        """The error for a source of which not one image can be used."""
+        if self.num_missing:
+            reason, hint = "the image files are missing", "Give the folder that has them with --images."
+        else:
+            commonest = next(iter(self.refused))
+            hint = next(shortened(item["hint"], 200) for item in self.refused_items if item["reason"] == commonest)
+            reason = f"mostly: {shortened(commonest, 100)}"
+        number = _many(self.num_images + len(self.refused_items), "image")
+        return CollectionError(f"{shortened(source, 300)}: not one of {number} can be used ({reason}). {hint}")
+
     def _refusals(self) -> list[str]:
         """For each reason, commonest first: how many rows or files, the reason, and the first of them."""
         lines = []
         for reason, number in self.refused.items():
-            told = [_named(item) for item in self.refused_items if item["reason"] == reason][:2]
-            lines.append(f"{number:,} {shortened(reason, 70)} ({'; '.join(told)}{'; …' if number > len(told) else ''})")
+            items = [item for item in self.refused_items if item["reason"] == reason][:2]
+            told = f"{number:,} {shortened(reason, 70)} ("
+            room = (_WIDE - len("Refused: ") - len(told) - len("; ; …)")) // len(items)
+            named = "; ".join(_named(item, room) for item in items)
+            lines.append(f"{told}{named}{'; …' if number > len(items) else ''})")
         return lines
 
     def _first_lines(self) -> list[str]:
@@ -225,10 +244,11 @@ def _counts(values: Iterable[Any], without: str = "none") -> dict[str, int]:
     return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _named(item: Mapping[str, Any]) -> str:
-    """A row or file for a message: its number in the table, if it has one, and its name."""
+def _named(item: Mapping[str, Any], most: int = 40) -> str:
+    """A row or file for a message, in about ``most`` letters: its number in the table, if it has one, and its name."""
     where = [f"row {item['row']}"] if item["row"] is not None else []
-    return " ".join([*where, *([shortened(item["file"], 40)] if item["file"] else [])]) or "no name"
+    room = max(12, most - sum(len(word) + 1 for word in where))
+    return " ".join([*where, *([shortened(item["file"], room)] if item["file"] else [])]) or "no name"
 
 
 def _images(number: int, origins: Mapping[str, int]) -> str:

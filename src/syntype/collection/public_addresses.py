@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["NotAllowedError", "checked_request"]
 
 
+_PRIVATE = "leads into a private network"
+_MEND_PRIVATE = "If you know the server, as one of your museum, add --set private_addresses=true; else leave the row out."
+
+
 class NotAllowedError(Exception):
-    """An address that may not be opened; the text says why."""
+    """An address that may not be opened; the text says why, and ``hint`` what to do."""
+
+    def __init__(self, reason: str, hint: str = "Correct the address, or leave the row out.") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 def checked_request(client: httpx2.Client, address: str, headers: dict[str, str], *, private: bool) -> httpx2.Request:
@@ -37,6 +46,7 @@ def checked_request(client: httpx2.Client, address: str, headers: dict[str, str]
     import httpx2
 
     try:
+        urlsplit(address)  # refuses brackets where a host should be
         url = httpx2.URL(address)
     except (httpx2.InvalidURL, ValueError, TypeError):
         raise NotAllowedError("is not an address") from None
@@ -68,8 +78,8 @@ def _require_public(host: str, addresses: list[str]) -> None:
             address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:  # a name that only the proxy can resolve
             if host.lower().rstrip(".").rsplit(".", 1)[-1] in ("localhost", "local", "internal", "lan", "home", "corp") or "." not in host:
-                raise NotAllowedError("leads into a private network") from None
+                raise NotAllowedError(_PRIVATE, _MEND_PRIVATE) from None
             continue
         mapped = getattr(address, "ipv4_mapped", None)
         if not (mapped or address).is_global or (mapped or address).is_multicast:
-            raise NotAllowedError("leads into a private network")
+            raise NotAllowedError(_PRIVATE, _MEND_PRIVATE)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from syntype.collection.sources.base import Entry, Listing, Refused
 from syntype.collection.sources.licences import licence_name
-from syntype.errors import shortened
+from syntype.errors import InputError, shortened, shown_list
 
 __all__ = ["Selection", "limited", "select"]
 
@@ -45,6 +45,9 @@ def select(entries: Sequence[Entry], licences: Sequence[str] | None, most: int |
         entries: all of a source.
         licences: the licences that are wanted, such as "CC0" or "CC BY 4.0"; one without a version stands for all its versions. None: all.
         most: largest number of images of one species: first one of each observation, then a second one of each, and so on. None: all.
+
+    Raises:
+        InputError: there are images, and none has one of the licences.
     """
     refused: list[Refused] = []
     chosen = list(entries)
@@ -52,6 +55,11 @@ def select(entries: Sequence[Entry], licences: Sequence[str] | None, most: int |
         wanted = [_plain(licence) for licence in licences]
         fits = {text: _fits(text, wanted) for text in {entry.values.get("licence") for entry in entries}}
         chosen = [entry for entry in entries if fits[entry.values.get("licence")]]
+        if entries and not chosen:
+            there = Counter(licence_name(str(text)) if (text := entry.values.get("licence")) else "none" for entry in entries)
+            shown = shown_list((f"{name} ({number:,})" for name, number in there.most_common()), 6, 30)
+            reason = f"no image has the licence {' or '.join(licences)[:100]}; there are: {shown}"
+            raise InputError(reason, "Name others with --licence, or leave it out.")
         for entry in entries:
             licence = entry.values.get("licence")
             if not fits[licence]:

@@ -190,7 +190,8 @@ def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
 def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource, tuple[Arm, ...]]:
     """Source of synthetic images and arms of a study. Raises the errors that stop a study before its folder is written."""
     if not len(collection.select(split="test")):
-        raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. Import it again with: syntype collect")
+        mend = "Import it again with --set redraw_splits=true if the author's splits have none, or another --group-column if a species is one group"
+        raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. {mend}.")
     source = find_source(collection, config)
     return source, choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=source.is_collage)
 

@@ -58,7 +58,8 @@ def look(folder: Path, options: Sequence[str], limits: Limits) -> dict[str, Any]
     told = [line.removeprefix("syntype: error: ") for line in lines if line.startswith("syntype: error: ")]
     if not told or "MemoryError" in told[-1]:
         raise too_large
-    raise _Told(re.sub(r"with --[a-z]+-column", "under “It should be read in another way”", _from(told[-1], folder)))
+    message = re.sub(r"with --[a-z]+-column", "under “It should be read in another way”", _from(told[-1], folder))
+    raise _Told(message.replace("add --format folders", "choose folders under “It should be read in another way”"))
 
 
 class _Told(InputError):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from syntype.recipe import Settings
 
-__all__ = ["SIDECARS", "SPLIT_WORDS", "Entry", "Listing", "Packed", "Reader", "Refused", "SourceConfig", "parse_split", "species_name"]
+__all__ = ["ARCHIVES", "SIDECARS", "SPLIT_WORDS", "Entry", "Listing", "Packed", "Reader", "Refused", "SourceConfig", "parse_split", "species_name"]
 
 SIDECARS = frozenset(
     {
@@ -21,6 +21,11 @@ SIDECARS = frozenset(
     }
 )  # fmt: skip
 """Endings of files that are often found beside photographs. They are skipped without a message, and so are hidden files."""
+
+ARCHIVES = (
+    ".zip", ".zipx", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar", ".tar.zst", ".lzh", ".sit",
+)  # fmt: skip
+"""Endings of archives, in small letters: those that are opened, and those that are named when they are refused."""
 
 SPLIT_WORDS: Mapping[str, str] = {
     "train": "train", "training": "train", "trn": "train",

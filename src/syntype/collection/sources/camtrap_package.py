@@ -70,8 +70,9 @@ class Package:
 
 
 def package_file(source: Path) -> Path | None:
-    """The ``datapackage.json`` of a source (the file or its folder), if it is one of camera traps."""
-    path = source / "datapackage.json" if source.is_dir() else source
+    """The ``datapackage.json`` of a source (the file, its folder, or a table beside it), if it is one of camera traps."""
+    is_table = source.is_file() and source.name.removesuffix(".gz").removesuffix(".csv") in _NEEDED
+    path = source / "datapackage.json" if source.is_dir() else source.parent / "datapackage.json" if is_table else source
     return path if _is_camtrap(peek_json(path)) else None
 
 

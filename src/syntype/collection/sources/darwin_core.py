@@ -10,7 +10,7 @@ from pathlib import Path
 from syntype.collection.sources.addresses import LONG_NUMBER, find_addressed, find_named, is_address
 from syntype.collection.sources.annotations import plural, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
-from syntype.collection.sources.darwin_core_archive import Archive, ArchiveTable, Record, descriptor_of, open_archive
+from syntype.collection.sources.darwin_core_archive import GBIF_LAYOUT, GBIF_TABLES, Archive, ArchiveTable, Record, descriptor_of, open_archive
 from syntype.collection.sources.darwin_core_media import Media, image_values, read_media
 from syntype.collection.sources.darwin_core_names import is_above_species, record_name
 from syntype.collection.sources.darwin_core_origins import archive_origins
@@ -61,9 +61,17 @@ class _Records:
 
 def _recognises(source: Path, config: SourceConfig) -> bool:
     try:
-        return descriptor_of(source) is not None or _simple_download(source, config) is not None
+        return descriptor_of(source) is not None or _part_of_download(source) is not None or _simple_download(source, config) is not None
     except OSError:
         return False
+
+
+def _part_of_download(source: Path) -> Path | None:
+    """One of the two tables of a GBIF download that lies without the other and without ``meta.xml``."""
+    folder = source if source.is_dir() else source.parent
+    there = [folder / name for name in GBIF_TABLES if (folder / name).is_file() and "gbifID" in first_cells(folder / name, GBIF_LAYOUT)]
+    is_alone = len(there) == 1 and (source.is_dir() or source == there[0])
+    return there[0] if is_alone and not known_names("file") & {plain_name(name) for name in first_cells(there[0], GBIF_LAYOUT)} else None
 
 
 def _simple_download(source: Path, config: SourceConfig) -> Path | None:
@@ -88,6 +96,11 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     """
     place = descriptor_of(source)
     if place is None:
+        if (part := _part_of_download(source)) is not None:
+            other = next(name for name in GBIF_TABLES if name != part.name)
+            what = "names no images" if part.name == "occurrence.txt" else "names no species"
+            mend = f"Put {other} of the same download beside it, or give the zip as GBIF made it (a Darwin Core Archive)."
+            raise InputError(f"is one table of a GBIF download, which {what} without {other}", mend, file=part)
         simple = _simple_download(source, config)
         if simple is not None:
             raise InputError(
@@ -106,10 +119,20 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     media = read_media(archive)
     asked = {name.lower() for name in (config.species_column, config.group_column) if name is not None}
     records = _read_records(archive, {record.key for record, _ in media.images}, {*_COLUMNS, *_USED, *asked})
+    if not media.images and not media.refused:
+        mend = "On gbif.org, filter by media type: image, and download the Darwin Core Archive again."
+        raise InputError(f"has no rows of images{_left_out(media)}", mend, file=archive.folder)
+    if not (records.core or records.refused or records.num_without):
+        raise InputError("has no rows", "Download the archive again.", file=archive.core.files[0])
     items: list[Entry | Refused] = [*records.refused, *media.refused, *_items(archive, media, records, config)]
     notes = [*_notes(archive, media, records, items)]
     title = "GBIF download (Darwin Core Archive)" if archive.is_gbif else "Darwin Core Archive"
     return Listing(title, check_repeats(items), notes=notes, origins=[str(source), *archive_origins(archive)])
+
+
+def _left_out(media: Media) -> str:
+    notes = media.notes()
+    return f" ({notes[0]})" if notes else ""
 
 
 def _check_columns(archive: Archive, config: SourceConfig) -> None:

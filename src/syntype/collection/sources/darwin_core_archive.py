@@ -17,11 +17,11 @@ from syntype.collection.sources.declared_tables import Layout, first_cells, read
 from syntype.collection.sources.xml_files import head_of, load_xml
 from syntype.errors import InputError, shown_list
 
-__all__ = ["Archive", "ArchiveTable", "Record", "descriptor_of", "local", "open_archive"]
+__all__ = ["GBIF_LAYOUT", "GBIF_TABLES", "Archive", "ArchiveTable", "Record", "descriptor_of", "local", "open_archive"]
 
 _OWN = b"rs.tdwg.org/dwc/text"
-_GBIF_TABLES = ("occurrence.txt", "multimedia.txt")
-_GBIF_LAYOUT = Layout("\t", "", "utf-8", 1)
+GBIF_TABLES = ("occurrence.txt", "multimedia.txt")
+GBIF_LAYOUT = Layout("\t", "", "utf-8", 1)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Archive:
 def descriptor_of(source: Path) -> Path | None:
     """The ``meta.xml`` of a source (the file or its folder), or the folder of a GBIF download without one; None: neither."""
     if source.is_file():
-        if source.name in _GBIF_TABLES and _is_bare(source.parent):
+        if source.name in GBIF_TABLES and _is_bare(source.parent):
             beside = source.parent / "meta.xml"
             return beside if _is_descriptor(beside) else source.parent
         return source if source.suffix.lower() == ".xml" and _is_descriptor(source) else None
@@ -138,7 +138,7 @@ def _is_descriptor(path: Path) -> bool:
 
 
 def _is_bare(folder: Path) -> bool:
-    return all((folder / name).is_file() and "gbifid" in [cell.lower() for cell in first_cells(folder / name, _GBIF_LAYOUT)] for name in _GBIF_TABLES)
+    return all((folder / name).is_file() and "gbifid" in [cell.lower() for cell in first_cells(folder / name, GBIF_LAYOUT)] for name in GBIF_TABLES)
 
 
 def open_archive(place: Path) -> Archive:
@@ -151,7 +151,7 @@ def open_archive(place: Path) -> Archive:
         InputError: the descriptor is damaged, or lacks what is needed.
     """
     if place.is_dir():
-        core, media = (_bare_table(place / name, row_type) for name, row_type in zip(_GBIF_TABLES, ("Occurrence", "Multimedia"), strict=True))
+        core, media = (_bare_table(place / name, row_type) for name, row_type in zip(GBIF_TABLES, ("Occurrence", "Multimedia"), strict=True))
         described = place / "metadata.xml"
         return Archive(place, core, (media,), described if described.is_file() else None, True)
     root, folder = load_xml(place), place.parent
@@ -168,9 +168,9 @@ def open_archive(place: Path) -> Archive:
 
 def _bare_table(path: Path, row_type: str) -> ArchiveTable:
     columns: dict[str, int] = {}
-    for number, name in enumerate(first_cells(path, _GBIF_LAYOUT)):
+    for number, name in enumerate(first_cells(path, GBIF_LAYOUT)):
         columns.setdefault(local(name), number)
-    return ArchiveTable(row_type, (path,), _GBIF_LAYOUT, columns["gbifid"], columns, {})
+    return ArchiveTable(row_type, (path,), GBIF_LAYOUT, columns["gbifid"], columns, {})
 
 
 def _table(element: Any, place: Path, key: str) -> ArchiveTable:

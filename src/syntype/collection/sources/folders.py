@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syntype.collection.sources.base import SIDECARS, Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
+from syntype.collection.sources.base import ARCHIVES, SIDECARS, Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
 from syntype.errors import InputError
 
 __all__ = ["READER", "SYSTEM_FOLDERS", "is_system_file", "is_system_folder", "readable"]
@@ -27,6 +27,12 @@ SYSTEM_FOLDERS = frozenset(
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
 _NO_SPECIES = frozenset({"unknown", "unsorted", "misc", "miscellaneous", "other", "others", "various", "new folder", "untitled folder"})
 _WRAPPERS = frozenset({"images", "image", "photos", "photographs", "pictures", "data", "dataset", "raw", "jpg", "jpeg", "originals"})
+_OTHER_THINGS = _WRAPPERS | {
+    "img", "imgs", "photo", "picture", "jpegimages", "jpgimages", "allimages", "all images", "media", "files", "frames", "frame", "crops", "dcim",
+    "obj train data", "annotations", "labels", "upload", "uploads", "thumbnails", "gbif", "inaturalist", "download", "downloads",
+}  # fmt: skip
+"""Names of folders in which programs put images, in small letters: of no species."""
+_BESIDE = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".xml", ".yaml", ".yml")
 _SHOWN = 4
 
 
@@ -107,8 +113,8 @@ class _Walk:
         elif not is_file:
             if is_link:
                 self.refused.append(Refused(readable(str(path)), None, "is a link that leads nowhere", "Copy the file that it meant to its place."))
-        elif path.suffix.lower() in SIDECARS:
-            if path.suffix.lower() in (".zip", ".csv", ".tsv", ".xlsx", ".parquet", ".json"):
+        elif path.suffix.lower() in SIDECARS or path.name.lower().endswith(ARCHIVES):
+            if path.name.lower().endswith((*_BESIDE, *ARCHIVES)):
                 self.beside[readable(path.name)] += 1
         else:
             self.files.append(path)
@@ -137,6 +143,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     walk = _Walk()
     walk.visit(source)
     if not walk.files and not walk.refused:
+        if walk.beside:
+            raise InputError(f"holds no images, but {_few(list(walk.beside))}", f"Give {next(iter(walk.beside))} itself.", file=source)
         raise InputError("holds no files to import", "Give a folder with one sub-folder a species, or a CSV file.", file=source)
     notes = list(walk.notes())
     paths = {path: tuple(readable(part) for part in path.relative_to(source).parts) for path in walk.files}
@@ -165,12 +173,32 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     joined = [f"{' and '.join(sorted(spellings))} as {name}" for name, spellings in names.items() if len(spellings) > 1]
     if joined:
         notes.append(f"folders of one name joined: {_few(joined)}")
-    doubtful = sorted(name for name in names if name.lower() in _NO_SPECIES)
+    if config.format is None:
+        _require_names(source, names, walk)
+    doubtful = sorted(name for name in names if name.lower() in _NO_SPECIES | _OTHER_THINGS)
     if doubtful:
         notes.append(f"imported as species, by the names of their folders: {_few(doubtful)}; leave them out if they are none")
     whole = depth is None
     form = "folder of images of one species, the folder's name" if whole else "folder with a sub-folder for each species"
     return Listing(form, items, notes=notes, origins=[readable(str(source))])
+
+
+def _require_names(source: Path, names: dict[str, set[str]], walk: _Walk) -> None:
+    """Refuse a folder in which the names of the folders are surely none of species: it is the data set of another program, without its description.
+
+    Raises:
+        InputError: they are.
+    """
+    things = [name for name in names if name.lower() in _OTHER_THINGS]
+    numbers = [name for name in names if not any(letter.isalpha() for letter in name)]
+    if len(things) < len(names) and (len(numbers) < len(names) or len(names) < 2):
+        return
+    beside = next(iter(walk.beside), None)
+    mend = f"Give {beside} itself, if it says so" if beside else "Give the file that says so, or name the folders after the species"
+    where = f"they lie in {_few(sorted(map(repr, names)))}" if names else "they lie in no folder named after a species"
+    if numbers:
+        where = f"their folders have numbers as names ({_few(sorted(names))})"
+    raise InputError(f"says nowhere what the images show: {where}", f"{mend}; or add --format folders to take these names.", file=source)
 
 
 def _common_depth(paths: dict[Path, tuple[str, ...]], notes: list[str]) -> int | None:

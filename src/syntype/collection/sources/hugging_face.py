@@ -30,6 +30,8 @@ __all__ = ["READER", "is_hub_name", "read_hub"]
 
 _IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "image_bytes", "bytes")
 _LABEL_NAMES = ("species", "label", "labels", "fine_label", "class", "category")
+_LOOKED_AT = 20
+"""Tables of a folder that are looked at, as the first one may be damaged."""
 _HUB = re.compile(r"hf:(?P<name>[A-Za-z0-9][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w.-]+))?$")
 
 
@@ -79,7 +81,7 @@ def _recognises(source: Path, config: SourceConfig) -> bool:
     if (source / "dataset_dict.json").is_file() or ((source / "state.json").is_file() and any(source.glob("*.arrow"))):
         return True
     tables = _tables_in(source)
-    return bool(tables) and _has_images(tables[0], config)
+    return any(_has_images(table, config) for table in tables[:_LOOKED_AT])
 
 
 def _tables_in(folder: Path) -> list[Path]:

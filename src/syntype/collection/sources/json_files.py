@@ -51,6 +51,8 @@ def load_json_source(path: Path) -> Any:
         raise InputError("is not text in UTF-8", "Export it again, or save it in UTF-8.", file=path) from None
     except (ValueError, RecursionError, MemoryError):  # numbers of thousands of digits; thousands of brackets
         raise InputError("cannot be read as JSON", "Export it again, or copy it again from where it came.", file=path) from None
+    except FileNotFoundError:
+        raise InputError("does not exist", "Check the path of the JSON file.", file=path) from None
     except OSError as error:
         raise InputError("cannot be read", f"Check that it is there and its permissions ({type(error).__name__}).", file=path) from None
     _last = (key, content)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from syntype.collection.sources.base import Listing, Reader, SourceConfig
+from syntype.collection.sources.base import ARCHIVES, Listing, Reader, SourceConfig
 from syntype.collection.sources.camtrap_dp import READER as CAMTRAP_DP
 from syntype.collection.sources.coco import READER as COCO
 from syntype.collection.sources.cvat import READER as CVAT
 from syntype.collection.sources.darwin_core import READER as DARWIN_CORE
 from syntype.collection.sources.folders import READER as FOLDERS
+from syntype.collection.sources.folders import is_system_file, is_system_folder
 from syntype.collection.sources.hugging_face import READER as HUGGING_FACE
 from syntype.collection.sources.hugging_face import is_hub_name, read_hub
 from syntype.collection.sources.inaturalist import READER as INATURALIST
@@ -25,7 +26,7 @@ from syntype.collection.sources.tables import READER as TABLES
 from syntype.collection.sources.viame import READER as VIAME
 from syntype.collection.sources.voc import READER as VOC
 from syntype.collection.sources.yolo import READER as YOLO
-from syntype.errors import InputError, UnknownNameError
+from syntype.errors import InputError, UnknownNameError, shortened, shown_list
 
 __all__ = ["READERS", "read_source", "recognise"]
 
@@ -35,7 +36,11 @@ READERS: tuple[Reader, ...] = (
 )  # fmt: skip
 """All readers. The first that recognises a source reads it, so the more particular ones stand before the general ones."""
 
+_WHOLE = (OWN, CAMTRAP_DP, COCO, DARWIN_CORE, CVAT, YOLO)
+"""Readers of folders that say by themselves what they are."""
 _NOTES = frozenset({".txt", ".md", ".pdf", ".html", ".log", ".py", ".ini"})
+_MOST_FOLDERS = 200
+"""Folders in a folder that are looked at, whether they are sources of their own."""
 _DEEPEST = 5
 """Folders around a source."""
 
@@ -62,6 +67,8 @@ def recognise(source: Path, config: SourceConfig) -> Reader:
 
 def _find(source: Path, config: SourceConfig) -> tuple[Path, Reader]:
     """The reader of a source, and where it begins: what lies in a folder that wraps all of it is read as if it were given itself."""
+    if source.is_dir():
+        _require_no_archive(source)
     reader = recognise(source, config)
     inner = source
     for _ in range(_DEEPEST):
@@ -71,18 +78,93 @@ def _find(source: Path, config: SourceConfig) -> tuple[Path, Reader]:
         found = recognise(inner, config)
         if found is not FOLDERS:
             return inner, found
+    if reader is FOLDERS and config.format is None:
+        _require_one_source(inner)
     return source, reader
+
+
+def _require_no_archive(folder: Path) -> None:
+    """Refuse a folder in which nothing lies but archives and notes.
+
+    Raises:
+        InputError: it is one.
+    """
+    files = [path for path in _entries(folder) if path.suffix.lower() not in _NOTES]
+    archives = sorted(path for path in files if path.name.lower().endswith(ARCHIVES) and path.is_file())
+    if not archives or len(archives) < len(files):
+        return
+    if len(archives) > 1:
+        names = shown_list((path.name for path in archives), 3)
+        raise InputError(f"holds {len(archives)} archives and nothing else ({names})", "Give one of them at a time.", file=folder)
+    what = "zip" if archives[0].suffix.lower() == ".zip" else "archive"
+    raise InputError(
+        f"holds {'a' if what == 'zip' else 'an'} {what} and nothing else", f"Give the {what} itself: {shortened(archives[0], 200)}", file=folder
+    )
+
+
+def _require_one_source(folder: Path) -> None:
+    """Refuse a folder of sources, whose names would be taken for those of species.
+
+    Raises:
+        InputError: it is one.
+    """
+    folders = sorted(path for path in _entries(folder) if path.is_dir())[:_MOST_FOLDERS]
+    found = [(path, reader) for path in folders for reader in _WHOLE if reader.recognises(path, SourceConfig())]
+    if found:
+        shown = shown_list((f"{path.name}: {reader.name}" for path, reader in found), 3)
+        reason = f"holds {len(found)} folders that are sources of their own ({shown})" if len(found) > 1 else f"holds another source ({shown})"
+        raise InputError(reason, "Give one of these folders; or add --format folders to take species from the names of folders.", file=folder)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, without hidden files and what systems put there."""
+    try:
+        return [path for path in folder.iterdir() if not is_system_folder(path.name) and not is_system_file(path.name)]
+    except OSError:
+        return []
 
 
 def _only_folder(folder: Path) -> Path | None:
     """The only folder in a folder in which nothing else lies but notes; None if there is no such."""
-    try:
-        entries = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
-        folders = [path for path in entries if path.is_dir()]
-    except OSError:
-        return None
+    entries = _entries(folder)
+    folders = [path for path in entries if path.is_dir()]
     others = {path.suffix.lower() for path in entries if path not in folders}
     return folders[0] if len(folders) == 1 and others <= _NOTES else None
+
+
+def _read(source: Path, reader: Reader, config: SourceConfig) -> Listing:
+    """The listing that a reader gives. If that is none, and the user named the reader, what the source looks like is told.
+
+    Raises:
+        InputError: the source cannot be read, or has nothing to import.
+    """
+    try:
+        listing = reader.read(source, config)
+        if not listing.items:
+            told = f" ({'; '.join(listing.notes[:2])[:200]})" if listing.notes else ""
+            hint = "Check that it is whole: export, download or copy it again."
+            raise InputError(f"holds nothing to import{told}", hint, file=source)
+        return listing
+    except InputError as error:
+        if config.format is None or reader.recognises(source, config):
+            raise
+        other = next((one.name for one in READERS if one is not reader and one.recognises(source, config)), None)
+        looks = "" if other is None else f" It looks like {other}: leave --format {config.format} out."
+        raise InputError(error.reason, f"{error.hint}{looks}", file=error.file, row=error.row) from None
+
+
+def _require_images_folder(source: Path, config: SourceConfig) -> None:
+    """The folder that ``--images`` names must be there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if config.images is None:
+        return
+    folder = source if source.is_dir() else source.parent
+    if not any(path.is_dir() for path in (folder / config.images, Path(config.images))):
+        hint = "Give the folder with the images with --images, as a path from here or from the source."
+        raise InputError("is no folder that is there" if Path(config.images).exists() else "does not exist", hint, file=config.images)
 
 
 def read_source(source: Path, config: SourceConfig) -> Listing:
@@ -97,11 +179,10 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
             listing = read_hub(source, config)
         else:
             source, reader = _find(source, config)
-            listing = reader.read(source, config)
+            _require_images_folder(source, config)
+            listing = _read(source, reader, config)
     finally:
         forget()
-    if not listing.items:
-        raise InputError("holds nothing to import", "Give a folder with one sub-folder a species, or a table with a row for each image.", file=source)
     if config.boxes is not None:
         beside = (source if source.is_dir() else source.parent) / config.boxes
         boxes = beside if beside.is_file() and not Path(config.boxes).is_file() else Path(config.boxes)

@@ -20,6 +20,10 @@ __all__ = ["READER"]
 
 _METADATA = ("metadata.parquet", "metadata.csv", "metadata.jsonl")
 """Tables beside images, as Hugging Face's imagefolder and Syntype name them."""
+_OTHER_KINDS = {
+    ".xml": "an XML file of an unknown kind", ".yaml": "a YAML file", ".yml": "a YAML file", ".html": "a web page", ".htm": "a web page",
+    ".md": "a text", ".py": "a program", ".doc": "a text document", ".docx": "a text document", ".odt": "a text document", ".rtf": "a text document",
+}  # fmt: skip
 _MOST_FOLDERS = 300
 """Folders below which a table of their own is looked for."""
 
@@ -174,6 +178,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     Raises:
         InputError: the table cannot be read, has no rows, or lacks a column that was given or is required.
     """
+    if source.is_file() and (kind := _OTHER_KINDS.get(source.suffix.lower())) is not None:
+        raise InputError(f"is not a table but {kind}", "See what Syntype reads with: syntype formats", file=source)
     parts = _parts_of(source, config)
     if not parts:
         raise InputError("holds no table that lists photographs", "Give the table itself.", file=source)

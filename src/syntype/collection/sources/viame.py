@@ -18,7 +18,7 @@ from pathlib import Path
 from syntype.collection.sources.annotations import as_text, left_out_note, names_no_species, number, plural, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.image_files import find_images, folders_of_images
-from syntype.errors import InputError
+from syntype.errors import InputError, shown_list
 
 __all__ = ["READER"]
 
@@ -41,17 +41,16 @@ class _Row:
 
 
 def _recognises(source: Path, _: SourceConfig) -> bool:
-    return _is_viame(source) if source.is_file() else _file_in(source) is not None
+    return _is_viame(source) if source.is_file() else bool(_files_in(source))
 
 
-def _file_in(folder: Path) -> Path | None:
-    """The only VIAME file of a folder."""
+def _files_in(folder: Path) -> list[Path]:
+    """The VIAME files of a folder."""
     try:
         tables = [path for path in sorted(folder.glob("*.csv")) if not path.name.startswith(".")]
     except (OSError, ValueError):
-        return None
-    found = [path for path in tables if _is_viame(path)] if len(tables) <= _MOST_FILES else []
-    return found[0] if len(found) == 1 else None
+        return []
+    return [path for path in tables if _is_viame(path)] if len(tables) <= _MOST_FILES else []
 
 
 def _is_viame(path: Path) -> bool:
@@ -84,9 +83,11 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     Raises:
         InputError: the file cannot be read, or names frames of a film.
     """
-    path = source if source.is_file() else _file_in(source)
-    if path is None:
-        raise InputError("holds no VIAME file, or several", "Give the CSV file itself.", file=source)
+    tables = [source] if source.is_file() else _files_in(source)
+    if len(tables) != 1:
+        told = f"{len(tables)} VIAME files ({shown_list((path.name for path in tables), 3)})" if tables else "no VIAME file"
+        raise InputError(f"holds {told}", "Give the CSV file itself.", file=source)
+    path = tables[0]
     refuse_options(config, path, "VIAME CSV")
     text, notes = _text_of(path)
     rows, refused = _rows(path, text)

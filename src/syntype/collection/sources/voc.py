@@ -28,12 +28,14 @@ from syntype.errors import InputError
 __all__ = ["READER"]
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+_LOOKED_AT = 20
+"""Files of a folder that are looked at, as the first one may be damaged."""
 _IMAGE_FOLDERS = ("JPEGImages", "images")
 
 
 def _recognises(source: Path, _: SourceConfig) -> bool:
     files = [source] if source.is_file() and source.suffix.lower() == ".xml" else _files_in(source) if source.is_dir() else []
-    return bool(files) and _is_voc(files[0])
+    return any(_is_voc(path) for path in files[:_LOOKED_AT])
 
 
 def _is_voc(path: Path) -> bool:

@@ -25,7 +25,7 @@ from syntype.collection.sources.annotations import (
 )
 from syntype.collection.sources.base import SIDECARS, Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.image_files import find_images
-from syntype.errors import InputError
+from syntype.errors import InputError, shown_list
 
 __all__ = ["READER"]
 
@@ -40,7 +40,9 @@ def _recognises(source: Path, _: SourceConfig) -> bool:
     if path.name == "classes.txt":
         return (path.parent / "labels").is_dir() and (path.parent / "images").is_dir()
     content = _load(path)
-    return isinstance(content, dict) and ("names" in content or "nc" in content) and any(key in content for key in _SPLIT_KEYS)
+    if not isinstance(content, dict):  # damaged or empty
+        return source.is_file() or (path.parent / "labels").is_dir()
+    return source.is_file() or (("names" in content or "nc" in content) and any(key in content for key in _SPLIT_KEYS))
 
 
 def _settings_of(source: Path) -> Path | None:
@@ -93,6 +95,9 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     items, _ = group_photographs(items)
     items, remarks = keep_splits(items)
     notes = left_out_note(left_out)
+    gone = [f"{place.parent.name}/{place.name}" for place, split in places if not _exists(place)]
+    if gone:
+        notes.append(f"{path.name} names folders that are not there: {shown_list(gone, 3)}")
     if bare:
         notes.append(f"{plural(bare, 'image')} without a box: not imported")
     notes += remarks
