@@ -61,7 +61,7 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
         torch.manual_seed(0)
         features = FrozenFeatures(build_backbone("lite1"), _BACKBONE_SIZE, 1, 0).to(device)
         features.standardise(_signed(small[chosen[:_CHUNK]], device))
-        network = _MaskNetwork(features.widths).to(device)
+        network = _MaskNetwork(features.widths).to(device, memory_format=torch.channels_last)
     photographs = small[chosen]
     maps = [
         torch.cat(part) for part in zip(*([x.half().cpu() for x in _maps(features, photographs, at)] for at in _chunks(photographs)), strict=True)
@@ -118,7 +118,7 @@ def _train_round(
     network.train()
     for _ in range(_STEPS):
         rows, mirrored = np.sort(random.choice(usable, _BATCH)), random.random() < 0.5
-        inputs, features, target = _signed(photographs[rows], device), [x[rows].to(device, torch.float32) for x in maps], masks[rows].to(device)
+        inputs, features, target = _signed(photographs[rows], device), [_floats(x[rows], device) for x in maps], masks[rows].to(device)
         if mirrored:
             inputs, features, target = inputs.flip(-1), [x.flip(-1) for x in features], target.flip(-1)
         loss = F.binary_cross_entropy_with_logits(network(inputs, features), target)
@@ -133,7 +133,7 @@ def _train_round(
 def _predict(network: _MaskNetwork, small: Tensor, maps: Sequence[Tensor], at: int) -> Tensor:
     """Probabilities for one chunk of photographs, from index ``at`` on, given their frozen maps: shape (chunk, S, S), on the CPU."""
     device = next(network.parameters()).device
-    return torch.sigmoid(network(_signed(small[at : at + _CHUNK], device), [x.to(device, torch.float32) for x in maps])).cpu()
+    return torch.sigmoid(network(_signed(small[at : at + _CHUNK], device), [_floats(x, device) for x in maps])).cpu()
 
 
 @torch.no_grad()
@@ -143,8 +143,13 @@ def _maps(features: FrozenFeatures, small: Tensor, at: int) -> list[Tensor]:
 
 
 def _signed(small: Tensor, device: torch.device) -> Tensor:
-    """From [0, 1] to [-1, 1], on the networks' device."""
-    return small.to(device) * 2 - 1
+    """From [0, 1] to [-1, 1], on the networks' device, with the channels of a pixel side by side, which a processor convolves a third faster."""
+    return (small.to(device) * 2 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def _floats(maps: Tensor, device: torch.device) -> Tensor:
+    """Maps that were kept in half precision, as the network takes them."""
+    return maps.to(device, torch.float32).contiguous(memory_format=torch.channels_last)
 
 
 def _chunks(small: Tensor) -> range:
