@@ -26,10 +26,9 @@ def overlap(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def test_together_they_know_more_than_their_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_outlines, "_STEPS", 40)
-    monkeypatch.setattr(_outlines, "_ROUNDS", 2)
-    monkeypatch.setattr(_outlines, "_MAX_TRAINING_PHOTOGRAPHS", 80)  # the last twenty did not teach
-    images, truth = drawn(100, 64, 8)
+    monkeypatch.setattr(_outlines, "_STEPS", 50)
+    monkeypatch.setattr(_outlines, "_MAX_TRAINING_PHOTOGRAPHS", 100)  # the last twenty did not teach
+    images, truth = drawn(120, 64, 8)
     alone, together = (overlap(masks.numpy() > 127, truth) for masks in (segment(images), self_trained_masks(images, CPU)))
     print(f"alone {alone.mean():.3f}, together {together.mean():.3f}")
     assert together.mean() > alone.mean() + 0.04
