@@ -12,7 +12,7 @@ from syntype.collection.sources.annotations import as_text
 from syntype.collection.sources.base import Listing, Reader, SourceConfig
 from syntype.collection.sources.finding import FileFinder
 from syntype.collection.sources.rows import SYNONYMS, list_rows
-from syntype.collection.sources.text_tables import SourceTable
+from syntype.collection.sources.text_tables import SourceTable, without_broken
 from syntype.errors import InputError
 
 __all__ = ["READER", "forget", "json_kind", "load_json_source", "peek_json"]
@@ -113,8 +113,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         content = load_json_source(source)
         if _is_table(content, config):
             columns = dict.fromkeys(str(key) for record in content for key in record)
-            frame = pd.DataFrame({name: [as_text(record.get(name)) or "" for record in content] for name in columns}, dtype=str)
-            table = SourceTable(source, frame, list(range(1, len(frame) + 1)))
+            frame = pd.DataFrame({name: [as_text(record.get(name)) or "" for record in content] for name in columns}, dtype=object)
+            table = without_broken(SourceTable(source, frame, list(range(1, len(frame) + 1))))
             items = list_rows(table, FileFinder(source.parent if config.images is None else Path(config.images)), config)
             return Listing("JSON list with a record for each image", items, notes=table.notes, origins=[str(source)])
         reason, hint = json_kind(content)

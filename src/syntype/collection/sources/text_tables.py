@@ -19,7 +19,7 @@ from syntype.collection.sources.source_table import SourceTable
 from syntype.collection.sources.typed_tables import is_json_lines, read_excel, read_json_lines, read_parquet
 from syntype.errors import InputError
 
-__all__ = ["TABLE_ENDINGS", "SourceTable", "read_header", "read_table"]
+__all__ = ["TABLE_ENDINGS", "SourceTable", "read_header", "read_table", "without_broken"]
 
 TABLE_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".parquet", ".xlsx", ".xlsm", ".jsonl", ".ndjson")
 MAX_BYTES = 2_000_000_000
@@ -126,7 +126,7 @@ def _read_text(path: Path, data: bytes, asked: Iterable[str]) -> SourceTable:
     if delimiter != "," and given is None:
         notes.append(f"columns are separated by {DELIMITERS[delimiter]}")
     table = _table(path, lines[start:], delimiter, names, notes, {plain_name(name) for name in asked})
-    return _without_broken(table) if BROKEN.search(text) else table
+    return without_broken(table) if BROKEN.search(text) else table
 
 
 def _comments(lines: Sequence[str], given: str | None, names: Set[str]) -> int:
@@ -239,7 +239,7 @@ def _unique(header: Sequence[str], notes: list[str]) -> list[str]:
     return names
 
 
-def _without_broken(table: SourceTable) -> SourceTable:
+def without_broken(table: SourceTable) -> SourceTable:
     """The table without rows that hold half characters."""
     frame = table.frame
     if any(BROKEN.search(name) for name in frame.columns):
