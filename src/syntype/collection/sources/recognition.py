@@ -81,8 +81,10 @@ def _only_folder(folder: Path) -> Path | None:
         folders = [path for path in entries if path.is_dir()]
     except OSError:
         return None
-    others = {path.suffix.lower() for path in entries if path not in folders}
-    return folders[0] if len(folders) == 1 and others <= _NOTES else None
+    if len(folders) != 1:
+        return None
+    others = {path.suffix.lower() for path in entries if path != folders[0]}
+    return folders[0] if others <= _NOTES else None
 
 
 def read_source(source: Path, config: SourceConfig) -> Listing:
