@@ -1,8 +1,8 @@
 """Exact duplicates and near duplicates.
 
 Near duplicates are found in steps, without comparing every pair: first candidates, whose 64-bit perceptual hashes lie within a small Hamming distance
-(multi-index hashing: Norouzi, Punjani & Fleet 2012, "Fast search in Hamming space"), then a comparison of thumbnails, then, where an encoder is given,
-of feature vectors.
+(multi-index hashing: Norouzi, Punjani & Fleet 2012, "Fast search in Hamming space"), then a comparison of thumbnails, then, where an encoder is
+given, of feature vectors.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def similar_hashes(hashes: np.ndarray, max_bits: int = MAX_BITS) -> Iterator[np.
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     same = np.flatnonzero(first[inverse] != np.arange(len(hashes)))
     yield np.stack([first[inverse[same]], same, np.zeros(len(same), dtype=np.int64)], axis=1)
-    # Of two hashes within 7 bits, at least one of the four bands of 16 bits differs in at most one bit, so nothing is missed: Norouzi, Punjani & Fleet
-    # 2012, section 3. As every hash is looked up, whole bands are joined at a time. Measured against faiss.IndexBinaryMultiHash, one thread, the same
-    # pairs: 10,000 hashes 0.01 s (0.04), 100,000 hashes 0.2 s (3).
+    # Of two hashes within 7 bits, at least one of the four bands of 16 bits differs in at most one bit, so nothing is missed. As every hash is looked
+    # up, whole bands are joined at a time. Measured against faiss.IndexBinaryMultiHash, one thread, the same pairs: 10,000 hashes 0.01 s (0.04),
+    # 100,000 hashes 0.2 s (3).
     for band in range(_BANDS):
         values = _band(unique, band)
         order = np.argsort(values, kind="stable")

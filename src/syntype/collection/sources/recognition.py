@@ -11,7 +11,7 @@ from syntype.collection.sources.cvat import READER as CVAT
 from syntype.collection.sources.darwin_core import READER as DARWIN_CORE
 from syntype.collection.sources.folders import READER as FOLDERS
 from syntype.collection.sources.hugging_face import READER as HUGGING_FACE
-from syntype.collection.sources.hugging_face import is_hub_name, read_hub
+from syntype.collection.sources.hugging_face_hub import is_hub_name, read_hub
 from syntype.collection.sources.inaturalist import READER as INATURALIST
 from syntype.collection.sources.json_files import READER as OTHER_JSON
 from syntype.collection.sources.json_files import forget
