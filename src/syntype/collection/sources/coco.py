@@ -25,6 +25,7 @@ from syntype.collection.sources.annotations import (
     size_box,
 )
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
+from syntype.collection.sources.collector import without_collector
 from syntype.collection.sources.image_files import find_images, folders_of_images, is_there
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json_is
 from syntype.collection.sources.licences import licence_name
@@ -63,6 +64,7 @@ def _candidates_in(folder: Path) -> list[Path]:
     return found if len(found) <= _MOST_FILES else []
 
 
+@without_collector
 def _read(source: Path, config: SourceConfig) -> Listing:
     """List the annotations of COCO files.
 
