@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
+from syntype.collection import duplicates
 from syntype.collection.duplicates import THUMBNAIL, first_of_same, near_duplicates, perceptual_hash, similar_hashes, thumbnail
 
 
@@ -25,6 +26,17 @@ def test_the_search_finds_each_pair_once_as_brute_force_does(max_bits: int) -> N
     rng.shuffle(hashes)
     expected = [(a, b, bits) for a, b in combinations(range(len(hashes)), 2) if (bits := (int(hashes[a]) ^ int(hashes[b])).bit_count()) <= max_bits]
     assert found(hashes, max_bits) == expected
+
+
+@pytest.mark.parametrize("portion", [1, 7, 100])
+def test_the_search_in_portions_finds_the_same_pairs(portion: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    turned = [np.bitwise_or.reduce(np.uint64(1) << rng.integers(0, 64, 4, dtype=np.uint64)) for _ in range(60)]
+    hashes = np.uint64(0x0123456789ABCDEF) ^ np.array([*turned, *turned[:5]], dtype=np.uint64)
+    whole = found(hashes)
+    assert len(whole) > 500 and len(set(whole)) == len(whole)
+    monkeypatch.setattr(duplicates, "_CANDIDATES", portion)
+    assert found(hashes) == whole
 
 
 def test_equal_hashes_are_tied_to_their_first() -> None:

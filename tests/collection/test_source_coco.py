@@ -11,7 +11,7 @@ from PIL import Image
 
 from syntype.collection.boxes import fit_box
 from syntype.collection.preview import preview
-from syntype.collection.sources import Entry, SourceConfig, read_source
+from syntype.collection.sources import Entry, SourceConfig, json_files, read_source
 from syntype.errors import InputError
 
 CATEGORIES = [{"id": 1, "name": "Vulpes vulpes", "supercategory": "Canidae"}, {"id": 2, "name": "Meles meles"}, {"id": 30, "name": "empty"}]
@@ -305,3 +305,78 @@ def test_a_list_of_records_is_read_as_a_table(tmp_path: Path) -> None:
     records = [{"file_name": "a.png", "species": "Vulpes vulpes", "n": 1}, {"file_name": "b.png", "species": None}]
     result = imported(write_json(tmp_path / "in" / "x.json", records), tmp_path / "out")
     assert result.collection.table["species"].tolist() == ["Vulpes vulpes"] and [row["row"] for row in refused(tmp_path / "out")] == ["2"]
+
+
+def _parsed_files(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the JSON files that are parsed from now on."""
+    sizes: list[int] = []
+    real = json.loads
+
+    def loads(text: str, **further: Any) -> Any:
+        sizes.append(len(text))
+        return real(text, **further)
+
+    monkeypatch.setattr(json, "loads", loads)
+    return sizes
+
+
+def test_each_file_of_a_data_set_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, split in enumerate(("train", "val", "test")):
+        marked(tmp_path / split / f"{split}.png", {"red": (4, 8, 16, 20)})
+        images = [{"id": 1, "file_name": f"{split}.png"}]
+        write_json(tmp_path / split / "_annotations.coco.json", coco(images, [{"id": 1, "image_id": 1, "category_id": 1}], note="x" * 10 * number))
+    parsed = _parsed_files(monkeypatch)
+    assert {entry.split for entry in read_source(tmp_path, SourceConfig()).entries} == {"train", "val", "test"}
+    assert len(parsed) == len(set(parsed)) == 3
+
+
+def test_of_files_that_are_too_large_together_no_more_is_kept_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "test"):
+        marked(tmp_path / split / f"{split}.png", {"red": (4, 8, 16, 20)})
+        annotations = [{"id": 1, "image_id": 1, "category_id": 1}]
+        write_json(tmp_path / split / "_annotations.coco.json", coco([{"id": 1, "file_name": f"{split}.png"}], annotations))
+    monkeypatch.setattr(json_files, "_KEPT_BYTES", 100)
+    parsed = _parsed_files(monkeypatch)
+    assert [entry.split for entry in read_source(tmp_path, SourceConfig()).entries] == ["test", "train"]
+    assert len(parsed) <= 4
+
+
+def test_a_damaged_file_is_parsed_once_and_a_mended_one_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = two_animals(tmp_path)
+    whole = file.read_text()
+    file.write_text(whole[:-20])
+    parsed = _parsed_files(monkeypatch)
+    with pytest.raises(InputError, match="is not whole JSON"):
+        read_source(file, SourceConfig())
+    assert len(parsed) == 1
+    file.write_text(whole)
+    assert len(read_source(file, SourceConfig()).entries) == 3
+
+
+def test_an_outline_counts_only_without_a_box(tmp_path: Path) -> None:
+    marked(tmp_path / "a.png", {"red": (4, 8, 16, 20), "blue": (40, 30, 52, 42)})
+    outline = [[40, 30, 52, 30, 52, 42]]
+    annotations = [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [4, 8, 12, 12], "segmentation": outline},
+        {"id": 2, "image_id": 1, "category_id": 2, "bbox": [], "segmentation": outline},
+    ]
+    file = write_json(tmp_path / "coco.json", coco([{"id": 1, "file_name": "a.png"}], annotations))
+    assert [entry.box for entry in read_source(file, SourceConfig()).entries] == [(4, 8, 16, 20), (40, 30, 52, 42)]
+
+
+def test_further_values_are_those_of_the_image_the_annotation_and_the_category(tmp_path: Path) -> None:
+    marked(tmp_path / "a.png", {"red": (4, 8, 16, 20)})
+    marked(tmp_path / "b.png", {"blue": (40, 30, 52, 42)})
+    images = [{"id": 1, "file_name": "a.png", "depth": 3, "url": "https://x.org/a"}, {"id": 2, "file_name": "b.png", "station": "south"}]
+    annotations = [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [4, 8, 12, 12], "sex": "female"},
+        {"id": 2, "image_id": 2, "category_id": 1, "bbox": [40, 30, 12, 12], "depth": 4},
+        {"id": 3, "image_id": 1, "category_id": 2, "bbox": [5, 8, 12, 12], "depth": 5},
+    ]
+    file = write_json(tmp_path / "coco.json", coco(images, annotations))
+    fox = {"supercategory": "Canidae"}
+    assert [dict(entry.values) for entry in read_source(file, SourceConfig()).entries] == [
+        {"depth": "3", "sex": "female", **fox, "source_image_id": "1", "source_annotation_id": "1", "source_url": "https://x.org/a"},
+        {"station": "south", "depth": "4", **fox, "source_image_id": "2", "source_annotation_id": "2"},
+        {"depth": "5", "source_image_id": "1", "source_annotation_id": "3", "source_url": "https://x.org/a"},
+    ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from marked import COLOURS, imported, marked, refused, said, shown_colours, write_json
 from PIL import Image
 
-from syntype.collection.sources import SourceConfig, read_source, recognise
+from syntype.collection.sources import SourceConfig, hugging_face_hub, read_source, recognise
 from syntype.collection.sources.packed_tables import ParquetImages
 from syntype.errors import InputError
 
@@ -196,14 +197,46 @@ def test_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return datasets.DatasetDict({"train": data, "test": data.select([1])})
 
     monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *_, **__: None)
     result = imported(Path("hf:owner/fish@v2"), tmp_path / "out")
     assert asked == [("owner/fish", "v2")] and result.splits == {"train": 2, "val": 0, "test": 1}
     assert shown_colours(result.collection) == ["red", "blue", "blue"]
 
-    def offline(name: str, revision: str | None) -> Any:
-        raise ConnectionError("Couldn't reach the Hub\n" * 50)
+    def fails(name: str, revision: str | None) -> Any:
+        raise ValueError("There is no such data set\n" * 50)
 
-    monkeypatch.setattr(datasets, "load_dataset", offline)
-    with pytest.raises(InputError, match=r"hf:owner/fish: cannot be loaded from the hub.*internet") as error:
+    monkeypatch.setattr(datasets, "load_dataset", fails)
+    with pytest.raises(InputError, match=r"hf:owner/fish: cannot be loaded from the hub \(There is no such data set.*internet") as error:
         read_source(Path("hf:owner/fish"), SourceConfig())
     assert len(str(error.value)) < 500 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_without_internet_a_data_set_comes_from_the_cache_or_one_line_says_why_not(silent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    from huggingface_hub import constants
+
+    over = threading.Event()
+
+    def ask(*_: object, **__: object) -> None:
+        if silent:  # a network that swallows what is sent
+            over.wait(60)
+        raise OSError("no address")
+
+    def load(name: str, revision: str | None) -> Any:
+        assert datasets.config.HF_HUB_OFFLINE and constants.HF_HUB_OFFLINE  # so that it is not tried again and again
+        raise ConnectionError("Couldn't reach the Hub")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", ask)
+    monkeypatch.setattr(hugging_face_hub, "_PATIENCE", 0.05)
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    try:
+        with pytest.raises(InputError, match=r"^hf:owner/fish: cannot be loaded: the hub does not answer.* Check the internet connection") as error:
+            read_source(Path("hf:owner/fish"), SourceConfig())
+        assert "\n" not in str(error.value) and not datasets.config.HF_HUB_OFFLINE and not constants.HF_HUB_OFFLINE
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=NAMES)})
+        data = datasets.Dataset.from_dict({"image": [{"bytes": png("red"), "path": None}], "label": [0]}, features=features)
+        monkeypatch.setattr(datasets, "load_dataset", lambda name, revision: datasets.DatasetDict({"train": data}))
+        assert [entry.species for entry in read_source(Path("hf:owner/fish"), SourceConfig()).entries] == NAMES[:1]
+    finally:
+        over.set()

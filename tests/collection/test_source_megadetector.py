@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from marked import imported, marked, refused, said, shown_colours, write_json
 
+from syntype.apps.cli import cli
 from syntype.collection.sources import SourceConfig, read_source
 from syntype.errors import InputError
 
@@ -49,6 +51,14 @@ def test_boxes_are_laid_over_folders_of_species(tmp_path: Path) -> None:
     assert "1 image on which MegaDetector found no animal: kept without a box" in text
     strict = imported(source, tmp_path / "strict", boxes=str(boxes), min_confidence=0.85)
     assert shown_colours(strict.collection) == [None, "red", None]
+    told = CliRunner().invoke(cli, ["collect", str(source), "--boxes", str(boxes), "--min-confidence", "0.85", "--dry-run"]).output
+    assert "1 box of at least 0.85 confidence on 1 image" in told and "--min-confidence 0.85" in told
+
+
+@pytest.mark.parametrize("given", [["--min-confidence", "0.5"], ["--min-confidence", "1.5", "--boxes", "md.json"], ["--min-confidence", "high"]])
+def test_a_threshold_without_boxes_or_out_of_range_is_refused(given: list[str], tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["collect", str(photographs(tmp_path)), *given, "--dry-run"])
+    assert done.exit_code == 2 and "--min-confidence" in done.output
 
 
 def test_a_missing_picture_of_a_sequence_is_refused_and_that_of_a_picture_is_kept(tmp_path: Path) -> None:

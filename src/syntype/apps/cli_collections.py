@@ -46,6 +46,7 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
         'syntype collect gbif-download.zip --download --licence CC0 --licence "CC BY" --max-per-species 200 --out out/fish',
         "syntype collect labels.csv --names taxon.txt --out out/fish",
         "syntype collect boxes.csv --box-column bbox --box-format size --out out/fish",
+        "syntype collect photographs/ --boxes megadetector.json --min-confidence 0.4 --out out/mammals",
     ),
 )
 @click.argument("source", type=FOLDER)
@@ -72,6 +73,13 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
     help="corners: left, top, right, bottom. size: left, top, width, height.  [default: what the format prescribes, or else corners]",
 )
 @click.option("--boxes", metavar="FILE", help="MegaDetector file whose boxes are laid over the images of SOURCE.")
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="With --boxes: use boxes of which MegaDetector is at least this sure, from 0 to 1. Higher: fewer false animals, more animals missed.  "
+    "[default: 0.2]",
+)
 @click.option(
     "--names",
     metavar="FILE",
@@ -130,6 +138,8 @@ def collect(
     from syntype.collection.importers import collect as stage
 
     config = settings(CollectConfig, flags, overrides=overrides)
+    if flags["min_confidence"] is not None and config.boxes is None:
+        raise click.UsageError("--min-confidence is for the boxes of a MegaDetector file; give that with --boxes.", context)
     if dry_run:
         _look(context, source, config, out, as_json)
         return

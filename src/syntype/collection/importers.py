@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -144,7 +145,7 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
     leftovers = len(run.manifest.get("sessions", ())) > 1  # of an import that was stopped, in our own folder
     for path in [out / "images", *out.glob(".unpacked-*")] if leftovers else []:
         shutil.rmtree(path, ignore_errors=True)
-    items = [item for item in listing.items if is_archive(source) or not (isinstance(item, Entry) and _lies_in(item, out))]
+    items = listing.items if is_archive(source) else _outside(listing.items, out)
     run.say(preview_listing(listing).sentence())
     for note in listing.notes[:_NOTES]:
         run.say(shortened(note, _LONGEST_NOTE))
@@ -259,9 +260,19 @@ def _tell_origins(table: pd.DataFrame, images: Sequence[CopiedImage], run: Run) 
         run.say(f"a mixture: {len(table) - synthetic:,} photographs and {synthetic:,} synthetic images{told}; synthetic images are in no split")
 
 
-def _lies_in(entry: Entry, folder: Path) -> bool:
-    """Whether the image lies in a folder: the collection that is being made may stand inside its source."""
-    return isinstance(entry.image, Path) and entry.image.is_relative_to(folder)
+def _outside(items: Sequence[Entry | Refused], folder: Path) -> list[Entry | Refused]:
+    """The items without the images that lie in a folder: the collection that is being made may stand inside its source."""
+    inside: dict[str, bool] = {}  # many images lie in one folder
+
+    def lies_there(item: Entry | Refused) -> bool:
+        if not (isinstance(item, Entry) and isinstance(item.image, Path)):
+            return False
+        place = os.path.dirname(item.image)
+        if place not in inside:
+            inside[place] = Path(place).is_relative_to(folder)
+        return inside[place]
+
+    return [item for item in items if not lies_there(item)]
 
 
 def _vocabulary(listing: Listing, table: pd.DataFrame) -> tuple[str, ...] | None:

@@ -210,14 +210,18 @@ def _problems(collection: Collection, species: pd.DataFrame, near: pd.DataFrame,
 def _like_names(names: tuple[str, ...]) -> list[tuple[str, str]]:
     """Pairs of names that differ only in case, spacing or punctuation, or, if long (10 letters or more), in one or two letters."""
     plain = sorted(("".join(letter for letter in name.casefold() if letter.isalnum()), name) for name in names)
-    pairs = []
+    pairs: dict[tuple[str, str], None] = {}
     # Misspelt names mostly share the beginning or the end, so they are neighbours when names are sorted by letters from the left or the right.
     for order in (plain, sorted(plain, key=lambda item: item[0][::-1])):
         for (a, first), (b, second) in pairwise(order):
-            same = a == b or (min(len(a), len(b)) >= 10 and SequenceMatcher(None, a, b, autojunk=False).ratio() > 0.95)
-            if same and (pair := (min(first, second), max(first, second))) not in pairs:
-                pairs.append(pair)
-    return pairs
+            if a == b or (min(len(a), len(b)) >= 10 and _nearly_equal(a, b)):
+                pairs[min(first, second), max(first, second)] = None
+    return list(pairs)
+
+
+def _nearly_equal(a: str, b: str) -> bool:
+    matcher = SequenceMatcher(None, a, b, autojunk=False)
+    return all(ratio() > 0.95 for ratio in (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio))  # the first two are bounds of the third
 
 
 def _refused(path: Path) -> dict[str, int]:

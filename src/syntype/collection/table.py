@@ -297,8 +297,10 @@ class Collection:
 
 def number_groups(groups: pd.Series) -> np.ndarray:
     """Number the groups from 0 in order of first appearance: int64. Each null is its own group."""
-    keys = [f"={group}" if isinstance(group, str) else str(row) for row, group in enumerate(groups)]
-    return pd.factorize(np.array(keys, dtype=object))[0].astype(np.int64)
+    codes = pd.factorize(groups)[0].astype(np.int64)
+    missing = np.flatnonzero(codes < 0)
+    codes[missing] = len(codes) + missing
+    return pd.factorize(codes)[0].astype(np.int64)
 
 
 def _brief(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from urllib.parse import unquote, urlsplit
 
 from syntype.collection.sources.finding import FileFinder, Found, Unclear
@@ -37,8 +37,12 @@ def find_addressed(finder: FileFinder, addresses: Iterable[str], others: Mapping
         others: a further name of the file by address ("IMG_0001.JPG"); it counts only if it is that of one address.
     """
     distinct = list(dict.fromkeys(addresses))
+    if not distinct:
+        return {}
     parts = {address: _parts(address) for address in distinct}
-    ends = Counter(_stem("/".join(own[-length:])) for own in parts.values() for length in range(1, min(len(own), 3) + 1))
+    tails = {address: ["/".join(own[-length:]) for length in range(min(len(own), 3), 0, -1)] for address, own in parts.items()}
+    stems = {address: [_stem(tail) for tail in own] for address, own in tails.items()}
+    ends = Counter(stem for own in stems.values() for stem in own)
     names = Counter(map(_joined, parts.values()))
     # Most addresses have no file yet, so that a look at the names that are there saves most searches.
     there_is = {_stem(file.rpartition("/")[2]) for file in finder.files()}
@@ -46,17 +50,17 @@ def find_addressed(finder: FileFinder, addresses: Iterable[str], others: Mapping
     further = Counter(others.values())
     found: dict[str, Found] = {}
     for address in distinct:
-        own = parts[address]
-        name = _joined(own)
+        name = _joined(parts[address])
         if names[name] > 1:  # addresses that differ in a part that is no name, such as ?id=5
             stem, dot, ending = name.rpartition(".")
             mark = hashlib.sha256(address.encode("utf-8", "replace")).hexdigest()[:8]
             name = f"{stem}_{mark}.{ending}" if dot and stem and len(ending) < 6 else f"{name}_{mark}"
-        tails = ["/".join(own[-length:]) for length in range(min(len(own), 3), 0, -1)]
-        candidates = [name, *(tail for tail in tails if ends[_stem(tail)] == 1)]
-        if (other := others.get(address)) and further[other] == 1:
+        candidates = [name] if _is_among(name, there_is) else []
+        if parts[address] and _is_among(parts[address][-1], there_is):
+            candidates += [tail for tail, stem in zip(tails[address], stems[address], strict=True) if ends[stem] == 1]
+        if (other := others.get(address)) and further[other] == 1 and _is_among(other.rpartition("/")[2], there_is):
             candidates.append(other)
-        answers = (finder.search(candidate) for candidate in candidates if not _ends(candidate).isdisjoint(there_is))
+        answers = (finder.search(candidate) for candidate in candidates)
         there = next((answer for answer in answers if isinstance(answer, Found) and answer.how != "missing"), None)
         found[address] = there or Found(finder.folder / name, "missing")
     return found
@@ -75,17 +79,22 @@ def _joined(parts: Sequence[str]) -> str:
     return "_".join(parts[-3:])[-_LONGEST:] or "image"
 
 
+def _plain(name: str) -> str:
+    """A name for comparison: small letters, accents in one form."""
+    return name.casefold() if name.isascii() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def _stem(name: str) -> str:
     """A name for comparison, without its ending."""
-    plain = name.casefold() if name.isascii() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    plain = _plain(name)
     before, dot, ending = plain.rpartition(".")
     return before if dot and before and "/" not in ending else plain
 
 
-def _ends(name: str) -> set[str]:
-    """The last part of a name, as it is and without its ending."""
-    last = name.rpartition("/")[2]
-    return {_stem(last), _stem(f"{last}.")}
+def _is_among(name: str, stems: Set[str]) -> bool:
+    """Whether a name without folders is one of some names without endings, as it is or without its own."""
+    plain = _plain(name)
+    return plain in stems or plain.rpartition(".")[0] in stems
 
 
 def _parts(address: str) -> list[str]:

@@ -129,9 +129,7 @@ def further_values(values: Mapping[str, Any], without: Iterable[str] = ()) -> di
     left_out = {*without, *_DROPPED}
     result: dict[str, str] = {}
     for key, value in values.items():
-        name = as_text(key)
-        text = None if key in left_out else as_text(value)
-        if name is not None and text is not None:
+        if key not in left_out and (text := as_text(value)) is not None and (name := as_text(key)) is not None:
             result[f"source_{name}" if name in COLUMNS and name not in _GIVEN else name] = text
     return result
 

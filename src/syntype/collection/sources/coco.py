@@ -25,8 +25,9 @@ from syntype.collection.sources.annotations import (
     size_box,
 )
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
+from syntype.collection.sources.collector import without_collector
 from syntype.collection.sources.image_files import find_images, folders_of_images, is_there
-from syntype.collection.sources.json_files import forget, load_json_source, peek_json
+from syntype.collection.sources.json_files import forget, load_json_source, peek_json_is
 from syntype.collection.sources.licences import licence_name
 from syntype.errors import InputError
 
@@ -36,19 +37,20 @@ _MOST_FILES = 30
 """A folder with more JSON files holds one an image, and no COCO files."""
 _TAXONOMY = ("kingdom", "phylum", "class", "order", "family", "genus", "taxon_rank", "supercategory", "taxon_id")
 _IMAGE_KEYS = ("id", "file_name", "license", "seq_id", "split", "rights_holder", "date_captured", "datetime")
+_ADDRESSES = ("coco_url", "flickr_url", "url", "file_name")
 _ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "segmentation", "keypoints", "num_keypoints", "iscrowd", "split")
 
 
 def _recognises(source: Path, _: SourceConfig) -> bool:
-    return _is_coco(peek_json(source)) if source.is_file() else bool(_files_in(source))
+    return peek_json_is(source, _is_coco) if source.is_file() else any(peek_json_is(path, _is_coco) for path in _candidates_in(source))
 
 
 def _is_coco(content: Any) -> bool:
     return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations", "categories"))
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """The COCO files of a folder: in it, in ``annotations``, or in folders of splits; those called ``instances_*`` if there are any."""
+def _candidates_in(folder: Path) -> list[Path]:
+    """The JSON files of a folder: in it, in ``annotations``, or in folders of splits; those called ``instances_*`` if there are any."""
     try:
         places = [
             folder,
@@ -59,9 +61,10 @@ def _files_in(folder: Path) -> list[Path]:
         return []
     instances = [path for path in found if path.name.startswith("instances_")]
     found = instances or found
-    return [path for path in found if _is_coco(peek_json(path))] if len(found) <= _MOST_FILES else []
+    return found if len(found) <= _MOST_FILES else []
 
 
+@without_collector
 def _read(source: Path, config: SourceConfig) -> Listing:
     """List the annotations of COCO files.
 
@@ -76,7 +79,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         elif source.is_file():
             files = [(source, None)]
         else:
-            files = author_splits(_files_in(source), source, "COCO files")
+            files = author_splits([path for path in _candidates_in(source) if peek_json_is(path, _is_coco)], source, "COCO files")
         items: list[Entry | Refused] = []
         notes: list[str] = []
         camera_trap = False
@@ -87,6 +90,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
             items += found
             notes += [f"{table}: {remark}" if table else remark for remark in remarks]
             camera_trap |= any(isinstance(image, dict) and "seq_id" in image for image in content["images"][:100])
+            content = None
+            forget(path)
     finally:
         forget()
     items, num_several = group_photographs(items)
@@ -111,6 +116,9 @@ class _File:
         licences = content.get("licenses")
         self.licences = self._by_id(licences if isinstance(licences, list) else [], "licence", "name")
         self.left_out: Counter[str] = Counter()
+        self.last_image: Mapping[str, Any] | None = None
+        self.image_values: tuple[dict[str, str], dict[str, str | None]] = ({}, {})
+        self.category_values: dict[str, dict[str, str | None]] = {}
         refuse_options(config, path, "COCO JSON", "species", "group", "split", "licence", "splits")
         self._check_columns()
         if config.box_format is None:
@@ -164,11 +172,9 @@ class _File:
         if key in seen:
             return Refused(name, row, "is listed twice", f"Annotation {seen[key]} says the same: remove one of them.")
         seen[key] = row
-        return self._entry(row, one, self.images[image_id], self.categories[category_id], species, name, files[name])
+        return self._entry(row, one, self.images[image_id], category_id, species, name, files[name])
 
-    def _entry(
-        self, row: int, one: Mapping[str, Any], image: Mapping[str, Any], category: Mapping[str, Any], species: str, name: str, file: Path
-    ) -> Entry:
+    def _entry(self, row: int, one: Mapping[str, Any], image: Mapping[str, Any], category_id: str, species: str, name: str, file: Path) -> Entry:
         box, notes = _box_of(one, self.config.box_format == "corners"), []
         if box is not None and max(box) <= 1:
             box = None
@@ -177,21 +183,20 @@ class _File:
             notes.append(f"box not used: {str(one['bbox'])[:60]} is not {shape} in pixels, with an area")
         if one.get("iscrowd") == 1:
             notes.append("the box is around several animals (iscrowd)")
-        addresses = (as_text(image.get(key)) for key in ("coco_url", "flickr_url", "url", "file_name"))
-        url = next((text for text in addresses if text and text.startswith(("http://", "https://"))), None)
-        taxonomy = {key: text for key in _TAXONOMY if (text := as_text(category.get(key))) and text.casefold() not in ("none", species.casefold())}
-        values: dict[str, str | None] = {
-            **further_values(image, (*_IMAGE_KEYS, "coco_url", "flickr_url", "url")),
+        if self.last_image is not image:  # annotations of one image mostly follow one another
+            self.last_image, self.image_values = image, self._values_of_image(image)
+        if category_id not in self.category_values:
+            self.category_values[category_id] = _values_of_category(self.categories[category_id], species)
+        further, usual = self.image_values
+        values = {
+            **further,
             **further_values(one, _ANNOTATION_KEYS),
-            **taxonomy,
-            "vernacular_name": as_text(category.get("common_name")),
+            **self.category_values[category_id],
             "source_image_id": _key(image.get("id")),
             "source_annotation_id": _key(one.get("id")),
-            "observed_on": as_text(image.get("datetime") or image.get("date_captured")),
-            "licence": self._licence(image),
-            "rights_holder": as_text(image.get("rights_holder")),
-            "source_url": url,
+            **usual,
         }
+        url = usual["source_url"]
         return Entry(
             file, species, row, self.table,
             group=self._value(self.config.group_column, one, image) if self.config.group_column else as_text(image.get("seq_id")),
@@ -203,6 +208,16 @@ class _File:
             original_name=name.replace("\\", "/"),
             url=url if url and not is_there(file) else None,
         )  # fmt: skip
+
+    def _values_of_image(self, image: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str | None]]:
+        """Further values of an image, and those that have a column of their own."""
+        addresses = (as_text(image.get(key)) for key in _ADDRESSES)
+        return further_values(image, (*_IMAGE_KEYS, *_ADDRESSES)), {
+            "observed_on": as_text(image.get("datetime") or image.get("date_captured")),
+            "licence": self._licence(image),
+            "rights_holder": as_text(image.get("rights_holder")),
+            "source_url": next((text for text in addresses if text and text.startswith(("http://", "https://"))), None),
+        }
 
     def _label(self, one: Mapping[str, Any]) -> str | None:
         category = self.categories.get(_key(one.get("category_id")) or "", {})
@@ -277,6 +292,11 @@ def _key(value: Any) -> str | None:
 
 def _shown(value: str | None) -> str:
     return "none" if value is None else repr(value[:40])
+
+
+def _values_of_category(category: Mapping[str, Any], species: str) -> dict[str, str | None]:
+    taxonomy = {key: text for key in _TAXONOMY if (text := as_text(category.get(key))) and text.casefold() not in ("none", species.casefold())}
+    return {**taxonomy, "vernacular_name": as_text(category.get("common_name"))}
 
 
 def _size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from syntype.collection.sources.addresses import LONG_NUMBER, find_addressed, find_named, is_address
 from syntype.collection.sources.annotations import plural, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
+from syntype.collection.sources.collector import without_collector
 from syntype.collection.sources.darwin_core_archive import GBIF_LAYOUT, GBIF_TABLES, Archive, ArchiveTable, Record, descriptor_of, open_archive
 from syntype.collection.sources.darwin_core_media import Media, image_values, read_media
 from syntype.collection.sources.darwin_core_names import is_above_species, record_name
@@ -88,6 +89,7 @@ def _simple_download(source: Path, config: SourceConfig) -> Path | None:
     return None
 
 
+@without_collector
 def _read(source: Path, config: SourceConfig) -> Listing:
     """List the images of an archive.
 

@@ -98,8 +98,9 @@ class ArchiveTable:
                     reason = f"has {len(cells)} columns; meta.xml describes a column {last + 1}"
                     raise InputError(reason, "Download the archive again, or correct meta.xml.", file=file)
                 checked = True
-                values = dict(self.defaults)
-                values.update((term, text) for term, column in columns if (text := cells[column].strip()))
+                values = {term: text for term, column in columns if (text := cells[column].strip())}
+                if self.defaults:
+                    values = {**self.defaults, **values}
                 yield Record(file.name, row.number, cells[self.key].strip() if self.key is not None else "", values)
 
 

@@ -52,6 +52,8 @@ def is_system_file(name: str) -> bool:
 
 def readable(name: str) -> str:
     """A name as text: bytes that are not UTF-8 are read as Windows' Western code page (cp1252), or as Latin-1 where that has no such letter."""
+    if name.isascii():
+        return name
     raw = os.fsencode(name)
     for encoding in ("utf-8", "cp1252", "latin-1"):
         try:
@@ -66,14 +68,14 @@ class _Walk:
     """What lies in a folder.
 
     Attributes:
-        files: paths of the files that may be images.
+        files: paths of the files that may be images, each with its folders below the first and its name.
         refused: what cannot be read: broken links, folders without permission.
         passed: number of files and folders of the system that were passed over, by name.
         links: folders that links lead to and that were listed before, or that lead back to themselves.
         beside: zips and tables that lie among the images and are not read.
     """
 
-    files: list[Path] = field(default_factory=list)
+    files: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     passed: Counter[str] = field(default_factory=Counter)
     links: list[str] = field(default_factory=list)
@@ -81,8 +83,8 @@ class _Walk:
     followed: int = 0
     seen: set[tuple[int, int]] = field(default_factory=set)
 
-    def visit(self, folder: Path) -> None:
-        """List a folder and those in it. Links are followed; a folder is listed once, so that links in a circle end."""
+    def visit(self, folder: Path, above: tuple[str, ...] = ()) -> None:
+        """List a folder, below the folders ``above``, and those in it. Links are followed; a folder is listed once, so that links in a circle end."""
         try:
             state = folder.stat()
             if (state.st_dev, state.st_ino) in self.seen:
@@ -95,9 +97,9 @@ class _Walk:
             self.refused.append(Refused(readable(str(folder)), None, "cannot be opened", f"Check its permissions ({error.strerror})."))
             return
         for entry in sorted(found, key=lambda entry: entry.is_symlink()):  # what is really here first, links to it afterwards
-            self._take(Path(entry.path), entry)
+            self._take(Path(entry.path), entry, (*above, entry.name))
 
-    def _take(self, path: Path, entry: os.DirEntry[str]) -> None:
+    def _take(self, path: Path, entry: os.DirEntry[str], parts: tuple[str, ...]) -> None:
         try:
             is_folder, is_file, is_link = entry.is_dir(), entry.is_file(), entry.is_symlink()
         except OSError:  # links in a circle
@@ -107,7 +109,7 @@ class _Walk:
                 self.passed[entry.name] += 1
                 return
             self.followed += is_link
-            self.visit(path)
+            self.visit(path, parts)
         elif is_system_file(entry.name):
             self.passed["hidden files"] += 1
         elif not is_file:
@@ -117,7 +119,7 @@ class _Walk:
             if path.name.lower().endswith((*_BESIDE, *ARCHIVES)):
                 self.beside[readable(path.name)] += 1
         else:
-            self.files.append(path)
+            self.files[path] = parts
 
     def notes(self) -> Iterator[str]:
         """Sentences on what was passed over."""
@@ -147,8 +149,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
             raise InputError(f"holds no images, but {_few(list(walk.beside))}", f"Give {next(iter(walk.beside))} itself.", file=source)
         raise InputError("holds no files to import", "Give a folder with one sub-folder a species, or a CSV file.", file=source)
     notes = list(walk.notes())
-    paths = {path: tuple(readable(part) for part in path.relative_to(source).parts) for path in walk.files}
-    strange = sorted({part for path, parts in paths.items() for raw, part in zip(path.relative_to(source).parts, parts, strict=True) if raw != part})
+    paths = {path: tuple(map(readable, raw)) for path, raw in walk.files.items()}
+    strange = sorted({part for path, parts in paths.items() for raw, part in zip(walk.files[path], parts, strict=True) if raw != part})
     if strange:
         notes.append(f"names that are not UTF-8 were read as Western European letters: {_few(strange)}")
     depth = _common_depth(paths, notes)

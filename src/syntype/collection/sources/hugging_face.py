@@ -1,4 +1,4 @@
-"""Hugging Face data sets: Parquet tables with an image column, folders that ``save_to_disk`` wrote, and names on the hub.
+"""Hugging Face data sets: Parquet tables with an image column, and folders that ``save_to_disk`` wrote.
 
 Formats: https://huggingface.co/docs/datasets and https://huggingface.co/docs/hub/datasets-image. Names of classes are in the tables' own metadata
 (key ``huggingface``), or in the data set's card.
@@ -7,8 +7,6 @@ Formats: https://huggingface.co/docs/datasets and https://huggingface.co/docs/hu
 from __future__ import annotations
 
 import json
-import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,13 +24,12 @@ from syntype.collection.sources.rows import SYNONYMS, list_rows
 from syntype.collection.sources.text_tables import SourceTable
 from syntype.errors import InputError
 
-__all__ = ["READER", "is_hub_name", "read_hub"]
+__all__ = ["READER", "arrow_part", "list_parts"]
 
 _IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "image_bytes", "bytes")
 _LABEL_NAMES = ("species", "label", "labels", "fine_label", "class", "category")
 _LOOKED_AT = 20
 """Tables of a folder that are looked at, as the first one may be damaged."""
-_HUB = re.compile(r"hf:(?P<name>[A-Za-z0-9][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w.-]+))?$")
 
 
 @dataclass(frozen=True)
@@ -68,11 +65,6 @@ class _NoFiles(FileFinder):
     def find(self, name: str) -> Path:
         """The name as it is."""
         return Path(name)
-
-
-def is_hub_name(source: Path) -> bool:
-    """Whether a source is the name of a data set on the Hugging Face hub: ``hf:owner/name``."""
-    return _HUB.match(source.as_posix()) is not None
 
 
 def _recognises(source: Path, config: SourceConfig) -> bool:
@@ -162,43 +154,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         card = card_names(source if source.is_dir() else source.parent)
         parts = [_parquet_part(path, source, config, card) for path in paths]
         title = "Hugging Face data set: Parquet with an image column"
-    return _listing(source, config, parts, title, [str(source)])
-
-
-def read_hub(source: Path, config: SourceConfig) -> Listing:
-    """List the images of a data set on the Hugging Face hub. It is downloaded into the cache of the library ``datasets``.
-
-    Args:
-        source: ``hf:owner/name``, with ``@revision`` behind it if a certain version is wanted.
-        config: names of columns.
-
-    Raises:
-        InputError: ``datasets`` is not installed, the hub cannot be reached, or there is no such data set.
-    """
-    found = _HUB.match(source.as_posix())
-    assert found is not None
-    try:
-        import datasets
-    except ImportError:
-        raise InputError("needs the library datasets", "Install it with: pip install 'syntype[hub]'", file=source) from None
-    talk = logging.getLogger("huggingface_hub")
-    level = talk.level
-    talk.setLevel(logging.CRITICAL)  # it tells of every attempt
-    try:
-        loaded = datasets.load_dataset(found["name"], revision=found["revision"])
-    except Exception as error:  # of the network, of the hub, or of the data set's own tables
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
-        hint = "Check the name and the internet connection, or download the data set elsewhere and give its folder."
-        raise InputError(f"cannot be loaded from the hub ({reason})", hint, file=source.as_posix()) from None
-    finally:
-        talk.setLevel(level)
-    parts = [
-        _arrow_part(f"{source.as_posix()}, {name}", data.data.table, config, split_in(str(name)), Path(), {}, getattr(data, "_indices", None))
-        for name, data in loaded.items()
-    ]
-    info = next(iter(loaded.values())).info if parts else None
-    origin = {"name": source.as_posix(), "citation": getattr(info, "citation", "") or None, "licence": getattr(info, "license", "") or None}
-    return _listing(source, config, parts, "Hugging Face data set from the hub", [{key: value for key, value in origin.items() if value}])
+    return list_parts(source, config, parts, title, [str(source)])
 
 
 def _parquet_part(path: Path, source: Path, config: SourceConfig, card: Mapping[str, Sequence[str]]) -> _Part:
@@ -243,15 +199,29 @@ def _saved_parts(source: Path, config: SourceConfig) -> list[_Part]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"is no whole data set of save_to_disk ({reason})", "Save it again.", file=folder) from None
-        parts.append(_arrow_part(str(folder), table, config, split, folder, card_names(folder)))
+        parts.append(arrow_part(str(folder), table, config, split, folder, card_names(folder)))
     if not parts:
         raise InputError("holds no table", "Save the data set again with save_to_disk.", file=source)
     return parts
 
 
-def _arrow_part(
+def arrow_part(
     name: str, table: Any, config: SourceConfig, split: str | None, folder: Path, card: Mapping[str, Sequence[str]], rows: Any = None
 ) -> _Part:
+    """An Arrow table as a part of a data set.
+
+    Args:
+        name: for messages.
+        table: the Arrow table.
+        config: names of columns.
+        split: its split; None if it is that of no single one.
+        folder: where relative paths of images start.
+        card: names of classes by column, as the card of the data set has them.
+        rows: Arrow table with the numbers of the rows that count, in their order; None: all.
+
+    Raises:
+        InputError: it has no column with images.
+    """
     image = _require_image(name, table.schema, config)
     if rows is not None:  # a data set that was filtered or shuffled
         table = table.take(rows.column(0))
@@ -290,7 +260,12 @@ def _with_rows(frame: pd.DataFrame, image: str) -> pd.DataFrame:
     return frame.assign(**{image: [str(row) for row in range(len(frame))]})
 
 
-def _listing(source: Path, config: SourceConfig, parts: Sequence[_Part], title: str, origins: Sequence[Any]) -> Listing:
+def list_parts(source: Path, config: SourceConfig, parts: Sequence[_Part], title: str, origins: Sequence[Any]) -> Listing:
+    """The listing of the parts of a data set. Splits are kept if there are several.
+
+    Raises:
+        InputError: a part lacks a column, or has classes without names.
+    """
     splits = {part.split for part in parts}
     keeps_splits = len(splits) > 1
     items: list[Entry | Refused] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +17,106 @@ from syntype.collection.sources.rows import SYNONYMS, list_rows
 from syntype.collection.sources.text_tables import SourceTable, without_broken
 from syntype.errors import InputError
 
-__all__ = ["READER", "forget", "json_kind", "load_json_source", "peek_json"]
+__all__ = ["READER", "forget", "json_kind", "load_json_source", "peek_json", "peek_json_is"]
 
 MAX_BYTES = 4_000_000_000
 """Largest JSON file that is read. COCO files of the largest camera-trap data sets have about 2 GB."""
 _FEW_KEYS = 6
 
-_last: tuple[tuple[str, int, int], Any] | None = None
-"""The file that was read last: readers look at its content one after another."""
+_KEPT_BYTES = 500_000_000
+"""Size of the files whose content is kept. In memory, content takes a few times as much."""
+
+_State = tuple[str, int, int]
+"""Path, size and time of change of a file."""
+_kept: dict[_State, Any] = {}
+"""Content, or the error, of the files that were read last: readers look at it one after another."""
+_verdicts: dict[tuple[_State, Callable[[Any], bool]], bool] = {}
+_lock = threading.Lock()
 
 
 def load_json_source(path: Path) -> Any:
-    """The content of a JSON file. It is kept until another file is read or ``forget`` is called, so that several readers can look at it.
+    """The content of a JSON file. It is kept until ``forget`` is called or other files need the room, so that several readers can look at it.
+
+    Of an annotation in COCO with a box, the outline (``segmentation``) is left out: it may need ten times the memory of all the rest.
 
     Raises:
         InputError: the file is missing, too large or not whole JSON; one short line.
     """
-    global _last
     try:
-        state = path.stat()
-        key = (str(path), state.st_size, state.st_mtime_ns)
-        last = _last
-        if last is not None and last[0] == key:
-            return last[1]
-        if not path.is_file():
-            raise InputError("is not a file", "Give the JSON file itself.", file=path)
-        if state.st_size > MAX_BYTES:
-            raise InputError(f"is too large ({state.st_size:,} bytes)", "Divide it into several files, for example one a camera.", file=path)
-        data = path.read_bytes()
-        content = json.loads(data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"))
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
-        raise InputError(f"is not whole JSON ({where[:120]})", "Export it again, or copy it again from where it came.", file=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is not text in UTF-8", "Export it again, or save it in UTF-8.", file=path) from None
-    except (ValueError, RecursionError, MemoryError):  # numbers of thousands of digits; thousands of brackets
-        raise InputError("cannot be read as JSON", "Export it again, or copy it again from where it came.", file=path) from None
+        state = _state_of(path)
+        with _lock:
+            found = _kept.get(state)
+        if found is None:
+            found = _parsed(path, state[1])
+            _keep(state, found)
     except FileNotFoundError:
         raise InputError("does not exist", "Check the path of the JSON file.", file=path) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise InputError("cannot be read", f"Check that it is there and its permissions ({type(error).__name__}).", file=path) from None
-    _last = (key, content)
-    return content
+    if isinstance(found, InputError):
+        raise InputError(found.reason, found.hint, file=path)
+    return found
 
 
-def forget() -> None:
-    """Free the memory of the file that was read last."""
-    global _last
-    _last = None
+def _state_of(path: Path) -> _State:
+    state = path.stat()
+    return str(path), state.st_size, state.st_mtime_ns
+
+
+def _parsed(path: Path, size: int) -> Any:
+    """The content of a JSON file, or the error that says what is wrong with it."""
+    if not path.is_file():
+        return InputError("is not a file", "Give the JSON file itself.")
+    if size > MAX_BYTES:
+        return InputError(f"is too large ({size:,} bytes)", "Divide it into several files, for example one a camera.")
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        with path.open(encoding=encoding, newline="") as text:
+            return json.loads(text.read(), object_hook=_without_outline)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        return InputError(f"is not whole JSON ({where[:120]})", "Export it again, or copy it again from where it came.")
+    except UnicodeDecodeError:
+        return InputError("is not text in UTF-8", "Export it again, or save it in UTF-8.")
+    except (ValueError, RecursionError, MemoryError):  # numbers of thousands of digits; thousands of brackets
+        return InputError("cannot be read as JSON", "Export it again, or copy it again from where it came.")
+
+
+def _without_outline(value: dict[str, Any]) -> dict[str, Any]:
+    if "segmentation" in value and value.get("bbox") and "image_id" in value and "category_id" in value:
+        value["segmentation"] = None
+    return value
+
+
+def _keep(state: _State, content: Any) -> None:
+    with _lock:
+        _kept[state] = content
+        while len(_kept) > 1 and sum(size for _, size, _ in _kept) > _KEPT_BYTES:
+            _kept.pop(next(iter(_kept)))
+
+
+def forget(path: Path | None = None) -> None:
+    """Free the memory of a file that was read; of all files, if none is given."""
+    with _lock:
+        if path is None:
+            _kept.clear()
+            _verdicts.clear()
+        else:
+            for state in [state for state in _kept if state[0] == str(path)]:
+                del _kept[state]
+
+
+def peek_json_is(path: Path, test: Callable[[Any], bool]) -> bool:
+    """What a test says of the content of a JSON file, or of None if it is none or damaged. It is remembered until all files are forgotten, so that
+    each of several large files is read once."""
+    try:
+        key = (_state_of(path), test)
+    except (OSError, ValueError):
+        return test(None)
+    if key not in _verdicts:
+        _verdicts[key] = test(peek_json(path))
+    return _verdicts[key]
 
 
 def peek_json(path: Path) -> Any:

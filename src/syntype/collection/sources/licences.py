@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = ["is_open_licence", "licence_name"]
 
@@ -30,13 +31,19 @@ def licence_name(text: str | None) -> str | None:
     plain = (text or "").strip()
     if not plain:
         return None
-    return _by_address(plain) or _by_words(plain) or plain
+    return _known(plain) or plain
 
 
 def is_open_licence(text: str | None) -> bool:
     """Whether a text is a licence or a dedication of Creative Commons that ``licence_name`` recognises."""
     plain = (text or "").strip()
-    return bool(plain) and (_by_address(plain) or _by_words(plain)) is not None
+    return bool(plain) and _known(plain) is not None
+
+
+@lru_cache(maxsize=1024)  # a table has few licences, each in thousands of rows
+def _known(text: str) -> str | None:
+    """The short form of a licence of Creative Commons; None for other texts."""
+    return _by_address(text) or _by_words(text)
 
 
 def _by_address(text: str) -> str | None:

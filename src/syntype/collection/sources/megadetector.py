@@ -235,7 +235,7 @@ def _lay(entries: Sequence[Entry], image: _Image | None, counts: Counter[str]) -
 
 
 def _empty(entry: Entry) -> Refused:
-    hint = "The label is that of the whole sequence; remove the row, or lower the threshold (--set min_confidence=0.1)."
+    hint = "The label is that of the whole sequence; remove the row, or lower the threshold (--min-confidence 0.1)."
     return Refused(entry.original_name or str(entry.image), entry.row, "shows no animal that MegaDetector found", hint)
 
 

@@ -12,7 +12,7 @@ from syntype.collection.sources.darwin_core import READER as DARWIN_CORE
 from syntype.collection.sources.folders import READER as FOLDERS
 from syntype.collection.sources.folders import is_system_file, is_system_folder
 from syntype.collection.sources.hugging_face import READER as HUGGING_FACE
-from syntype.collection.sources.hugging_face import is_hub_name, read_hub
+from syntype.collection.sources.hugging_face_hub import is_hub_name, read_hub
 from syntype.collection.sources.inaturalist import READER as INATURALIST
 from syntype.collection.sources.json_files import READER as OTHER_JSON
 from syntype.collection.sources.json_files import forget
@@ -128,8 +128,10 @@ def _only_folder(folder: Path) -> Path | None:
     """The only folder in a folder in which nothing else lies but notes; None if there is no such."""
     entries = _entries(folder)
     folders = [path for path in entries if path.is_dir()]
-    others = {path.suffix.lower() for path in entries if path not in folders}
-    return folders[0] if len(folders) == 1 and others <= _NOTES else None
+    if len(folders) != 1:
+        return None
+    others = {path.suffix.lower() for path in entries if path != folders[0]}
+    return folders[0] if others <= _NOTES else None
 
 
 def _read(source: Path, reader: Reader, config: SourceConfig) -> Listing:

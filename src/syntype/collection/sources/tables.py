@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syntype.collection.sources.base import SIDECARS, SPLIT_WORDS, Entry, Listing, Reader, Refused, SourceConfig, species_name
+from syntype.collection.sources.collector import without_collector
 from syntype.collection.sources.delimited import looks_like_file
 from syntype.collection.sources.finding import FileFinder, Found
 from syntype.collection.sources.meanings import known_names, plain_name
@@ -172,6 +173,7 @@ def _by_split(tables: Sequence[Path]) -> dict[str, Path]:
     return found if len(found) > 1 and len(frames) == 1 else {}
 
 
+@without_collector
 def _read(source: Path, config: SourceConfig) -> Listing:
     """List the rows of a table, or of the tables of a folder. Relative paths start from the table's folder.
 

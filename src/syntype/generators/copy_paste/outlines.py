@@ -61,7 +61,7 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
         torch.manual_seed(0)
         features = FrozenFeatures(build_backbone("lite1"), _BACKBONE_SIZE, 1, 0).to(device)
         features.standardise(_signed(small[chosen[:_CHUNK]], device))
-        network = _MaskNetwork(features.widths).to(device, memory_format=torch.channels_last)
+        network = _MaskNetwork(features.widths).to(device).to(memory_format=torch.channels_last)
     photographs = small[chosen]
     maps = [
         torch.cat(part) for part in zip(*([x.half().cpu() for x in _maps(features, photographs, at)] for at in _chunks(photographs)), strict=True)
