@@ -107,7 +107,8 @@ class InputError(UserError):
     """
 
     def __init__(self, reason: str, hint: str, *, file: Path | str | None = None, row: int | None = None) -> None:
-        where = "" if file is None else shortened(file, 300) + (f", row {row}" if row is not None else "") + ": "
+        reason, hint = (" ".join(text.split()) if "\n" in text or "\r" in text else text for text in (reason, hint))  # names may hold line ends
+        where = "" if file is None else " ".join(shortened(file, 300).splitlines()) + (f", row {row}" if row is not None else "") + ": "
         super().__init__(f"{where}{reason}. {hint}")
         self.reason, self.hint, self.file, self.row = reason, hint, file, row
 
