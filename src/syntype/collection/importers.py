@@ -186,6 +186,8 @@ def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Pat
     )
     shutil.rmtree(out / _DOWNLOADS, ignore_errors=True)  # they are in the collection now
     counts = collection.table["split"].value_counts()
+    if collection.table["origin"].eq("real").any() and not counts.get("test", 0):
+        run.say("no photograph is in the split test, which a study needs: a species must have two observations (groups) for that")
     return CollectResult(
         collection=collection,
         num_groups=int(collection.groups().max()) + 1,
