@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import time
 from pathlib import Path
@@ -348,9 +349,9 @@ def test_a_damaged_file_is_parsed_once_and_a_mended_one_anew(tmp_path: Path, mon
     parsed = _parsed_files(monkeypatch)
     with pytest.raises(InputError, match="is not whole JSON"):
         read_source(file, SourceConfig())
-    assert len(parsed) == 1
+    assert len(parsed) == 1 and gc.isenabled()
     file.write_text(whole)
-    assert len(read_source(file, SourceConfig()).entries) == 3
+    assert len(read_source(file, SourceConfig()).entries) == 3 and gc.isenabled()
 
 
 def test_an_outline_counts_only_without_a_box(tmp_path: Path) -> None:
