@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from syntype.apps.cli import main
+from syntype.collection import Collection
 from syntype.collection.archives import ArchiveLimits, is_archive, unpack
 from syntype.collection.importers import CollectConfig, CollectResult, collect
 from syntype.collection.preview import preview
@@ -183,3 +185,20 @@ def test_whatever_is_in_an_archive_there_is_a_collection_or_one_line(
     else:
         assert len(result.collection) >= 1 and result.collection.table["species"].notna().all()
     assert not list((folder / "out").glob(".unpacked*"))
+
+
+def test_an_import_of_an_archive_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive, out = packed(reef(tmp_path / "in"), tmp_path / "reef.zip"), tmp_path / "out"
+    command = ["collect", str(archive), "--out", str(out), "--quiet"]
+
+    def stopped(*_: object) -> None:
+        (out / "images").mkdir()
+        (out / "images" / "half.jpg").write_bytes(b"half")
+        (out / ".unpacked-killed").mkdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("syntype.collection.importers.copy_images", stopped)
+        assert main(command) == 130
+    assert main([*command, "--resume"]) == 0
+    assert len(Collection.open(out)) == 5 and not (out / "images" / "half.jpg").exists() and not list(out.glob(".unpacked*"))

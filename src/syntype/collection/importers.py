@@ -134,6 +134,9 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
     source, out = Path(source), Path(out)
     if (out / "collection.json").exists():
         raise InputError("already holds a collection", "Give --out a new folder.", file=out)
+    leftovers = len(run.manifest.get("sessions", ())) > 1  # of an import that was stopped, in our own folder
+    for path in [out / "images", *out.glob(".unpacked-*")] if leftovers else []:
+        shutil.rmtree(path, ignore_errors=True)
     if is_archive(source):
         out.mkdir(parents=True, exist_ok=True)
     with opened_source(source, config, out, run) as opened:
@@ -142,9 +145,6 @@ def collect(source: Path | str, config: CollectConfig, out: Path | str, run: Run
 
 def _collect(source: Path, opened: OpenedSource, config: CollectConfig, out: Path, run: Run) -> CollectResult:
     listing = opened.listing
-    leftovers = len(run.manifest.get("sessions", ())) > 1  # of an import that was stopped, in our own folder
-    for path in [out / "images", *out.glob(".unpacked-*")] if leftovers else []:
-        shutil.rmtree(path, ignore_errors=True)
     items = listing.items if is_archive(source) else _outside(listing.items, out)
     run.say(preview_listing(listing).sentence())
     for note in listing.notes[:_NOTES]:
