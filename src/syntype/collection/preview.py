@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,9 @@ def preview(source: Path | str, config: SourceConfig) -> Preview:
         InputError: the source is missing, damaged, of no known format, or has nothing to import.
     """
     with opened_source(Path(source), config) as opened:
-        return preview_listing(limited(opened.listing, config.licences, config.max_per_species))
+        listing = limited(opened.listing, config.licences, config.max_per_species)
+        found = preview_listing(listing)
+        return replace(found, notes=[*_marks(listing.entries), *found.notes])  # an import reads all files, and needs no such look
 
 
 def preview_listing(listing: Listing) -> Preview:
@@ -203,7 +205,7 @@ def preview_listing(listing: Listing) -> Preview:
         examples=_examples(entries),
         missing=[_row(entry) for entry in gone[:_FIRST]],
         refused_items=[vars(item) for item in refused],
-        notes=[*_marks(entries), *listing.notes],
+        notes=list(listing.notes),
     )
 
 

@@ -19,6 +19,7 @@ from syntype.collection.sources.camtrap_events import match_events
 from syntype.collection.sources.camtrap_package import Package, TableRow, load_package, package_file
 from syntype.collection.sources.darwin_core_names import is_above_species
 from syntype.collection.sources.finding import FileFinder, Found, Unclear
+from syntype.collection.sources.image_files import images_folder
 from syntype.errors import InputError
 
 __all__ = ["READER"]
@@ -110,12 +111,7 @@ def _refused(row: TableRow, reason: str, hint: str, name: str = "") -> Refused:
 
 def _find_files(package: Package, config: SourceConfig) -> dict[str, Found | Unclear]:
     """The file of every row of the media table, by mediaID."""
-    folder = package.folder
-    if config.images is not None:
-        folder = folder / config.images if (folder / config.images).is_dir() else Path(config.images)
-        if not folder.is_dir():
-            raise InputError("is not a folder", "Give the folder with the images with --images.", file=config.images)
-    finder = FileFinder(folder)
+    finder = FileFinder(images_folder(package.folder, config))
     paths = {key: row.values.get("filePath", "") for key, row in package.media.items()}
     addresses = {path: package.media[key].values.get("fileName", "") for key, path in paths.items() if is_address(path)}
     found = find_addressed(finder, addresses, {address: name for address, name in addresses.items() if name})

@@ -17,6 +17,7 @@ from syntype.collection.sources.darwin_core_names import is_above_species, recor
 from syntype.collection.sources.darwin_core_origins import archive_origins
 from syntype.collection.sources.declared_tables import Layout, first_cells
 from syntype.collection.sources.finding import FileFinder, Found, Unclear
+from syntype.collection.sources.image_files import images_folder
 from syntype.collection.sources.licences import licence_name
 from syntype.collection.sources.meanings import NORMAL_NAMES, known_names, plain_name
 from syntype.collection.sources.rows import check_repeats
@@ -176,12 +177,7 @@ def _read_records(archive: Archive, wanted: Set[str], terms: Set[str]) -> _Recor
 
 
 def _items(archive: Archive, media: Media, records: _Records, config: SourceConfig) -> list[Entry | Refused]:
-    folder = archive.folder
-    if config.images is not None:
-        folder = folder / config.images if (folder / config.images).is_dir() else Path(config.images)
-        if not folder.is_dir():
-            raise InputError("is not a folder", "Give the folder with the images with --images.", file=config.images)
-    finder = FileFinder(folder)
+    finder = FileFinder(images_folder(archive.folder, config))
     ids: dict[str, set[str]] = {}
     for record, name in media.images:
         if is_address(name):

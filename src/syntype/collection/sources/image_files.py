@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from syntype.collection.sources.base import SourceConfig, parse_split
+from syntype.errors import InputError
 
-__all__ = ["find_images", "folders_of_images", "is_there", "parts_of"]
+__all__ = ["find_images", "folders_of_images", "images_folder", "is_there", "parts_of"]
 
 _MOST_FILES = 5_000_000
 _ANNOTATIONS = frozenset({"annotations", "annotation", "labels"})
@@ -35,6 +36,27 @@ def folders_of_images(file: Path, source: Path, config: SourceConfig, further: S
     bases = (folder, folder.parent) if up else (folder,)
     places = [folder, *(base / name for base in bases for name in ("images", *further)), *bases[1:]]
     return [place for place in dict.fromkeys(places) if place.is_dir()] or [folder]
+
+
+def images_folder(folder: Path, config: SourceConfig) -> Path:
+    """Where relative names of image files start: the folder that the user gave, as a path from that of the table or from here; or else that of the
+    table.
+
+    Args:
+        folder: of the table.
+        config: ``images`` is the user's folder.
+
+    Raises:
+        InputError: it is none.
+    """
+    if config.images is None:
+        return folder
+    for path in (folder / config.images, Path(config.images)):
+        if path.is_dir():
+            return path
+    raise InputError(
+        "is not a folder", "Give the folder with the images, from the folder of the table or from here, with --images.", file=config.images
+    )
 
 
 def find_images(names: Iterable[str], folders: Sequence[Path]) -> dict[str, Path]:

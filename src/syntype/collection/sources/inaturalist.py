@@ -17,6 +17,7 @@ from syntype.collection.sources.base import Entry, Listing, Reader, Refused, Sou
 from syntype.collection.sources.darwin_core_names import is_above_species
 from syntype.collection.sources.declared_tables import Layout, first_cells
 from syntype.collection.sources.finding import FileFinder
+from syntype.collection.sources.image_files import images_folder
 from syntype.collection.sources.inaturalist_open_data import Photo, open_data_table, read_open_data
 from syntype.collection.sources.licences import licence_name
 from syntype.collection.sources.meanings import known_names, plain_name
@@ -89,10 +90,8 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         folder, title = export.parent, "export of iNaturalist: a row an observation"
     else:
         raise InputError("holds no table of iNaturalist, or several", "Give the table that the website exports, or photos.csv.", file=source)
-    if config.images is not None:
-        folder = folder / config.images if (folder / config.images).is_dir() else Path(config.images)
     numbers = {row.address: row.number for row in rows if len(row.number) >= LONG_NUMBER}
-    found = find_addressed(FileFinder(folder), [row.address for row in rows], numbers)
+    found = find_addressed(FileFinder(images_folder(folder, config)), [row.address for row in rows], numbers)
     for row in rows:
         file = found[row.address]
         note = f"identified to the {row.rank} only" if row.rank and is_above_species(row.rank, row.species) else None

@@ -11,6 +11,7 @@ from typing import Any
 from syntype.collection.columns import COLUMNS, ORIGINS, REASONS, SPLITS, TABLE, VERDICTS
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig
 from syntype.collection.sources.finding import FileFinder, Unclear
+from syntype.collection.sources.image_files import images_folder
 from syntype.collection.sources.text_tables import read_header, read_table
 from syntype.errors import InputError, shortened
 from syntype.files import inside
@@ -31,10 +32,9 @@ _MEASURED = frozenset({"file_name", "species", "group", "split", "duplicate_of",
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the table of a collection lies, and what else is known of it."""
+    """The table of a collection, and what else is known of it."""
 
     table: Path
-    folder: Path
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -46,20 +46,14 @@ def _find(source: Path, config: SourceConfig) -> _Place | None:
     if source.is_file():
         if source.name == _ABOUT:
             return _find(source.parent, config)
-        return _Place(source, _images(source.parent, config), _about(source.parent)) if _is_own(source) else None
+        return _Place(source, _about(source.parent)) if _is_own(source) else None
     for folder in _folders(source):
         about = _about(folder)
         for name in _TABLES:
             table = folder / name
             if table.is_file() and (_is_own(table) or (about and name != "metadata.csv")):
-                return _Place(table, _images(folder, config), about)
+                return _Place(table, about)
     return None
-
-
-def _images(folder: Path, config: SourceConfig) -> Path:
-    if config.images is None:
-        return folder
-    return folder / config.images if (folder / config.images).is_dir() else Path(config.images)
 
 
 def _folders(source: Path) -> Iterator[Path]:
@@ -113,9 +107,9 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     missing = sorted(_SIGNS - columns.keys())
     if missing:
         raise InputError(f"lacks the columns {shortened(', '.join(missing))}", "Take the collection as it was exported.", file=place.table)
-    finder = FileFinder(place.folder)
+    finder = FileFinder(images_folder(place.table.parent, config))
     items: list[Entry | Refused] = [
-        _item({name: cells[row] for name, cells in columns.items()}, number, place, finder) for row, number in enumerate(numbers)
+        _item({name: cells[row] for name, cells in columns.items()}, number, place.table.name, finder) for row, number in enumerate(numbers)
     ]
     items = sorted([*items, *unreadable], key=lambda item: item.row or 0)
     entries = [item for item in items if isinstance(item, Entry)]
@@ -156,10 +150,10 @@ def _delimited(path: Path) -> _Columns:
     return columns, table.numbers, table.refused, list(table.notes)
 
 
-def _item(cells: Mapping[str, Any], row: int, place: _Place, finder: FileFinder) -> Entry | Refused:
+def _item(cells: Mapping[str, Any], row: int, table: str, finder: FileFinder) -> Entry | Refused:
     """A row of the table as an entry."""
     name = cells["file_name"]
-    told = shortened(name, 200) if isinstance(name, str) else place.table.name
+    told = shortened(name, 200) if isinstance(name, str) else table
 
     def refuse(reason: str, hint: str) -> Refused:
         return Refused(told, row, reason, hint)
@@ -167,7 +161,7 @@ def _item(cells: Mapping[str, Any], row: int, place: _Place, finder: FileFinder)
     if not isinstance(name, str) or not name:
         return refuse("names no file", "Fill in file_name, or remove the row.")
     try:
-        inside(place.folder, name)
+        inside(finder.folder, name)
     except InputError as error:
         return refuse("names a file outside the collection", error.hint)
     for column, known in _KNOWN.items():

@@ -12,6 +12,7 @@ from syntype.collection.sources.base import SIDECARS, SPLIT_WORDS, Entry, Listin
 from syntype.collection.sources.collector import without_collector
 from syntype.collection.sources.delimited import looks_like_file
 from syntype.collection.sources.finding import FileFinder, Found
+from syntype.collection.sources.image_files import images_folder
 from syntype.collection.sources.meanings import known_names, plain_name
 from syntype.collection.sources.rows import check_repeats, list_rows
 from syntype.collection.sources.text_tables import TABLE_ENDINGS, read_header, read_table
@@ -61,23 +62,23 @@ def _parts_of(source: Path, config: SourceConfig) -> list[_Part]:
     if config.splits:
         return _given(source, config)
     if source.is_file():
-        return [_Part(source, _images(source.parent, config))]
+        return [_Part(source, images_folder(source.parent, config))]
     if beside := [source / name for name in _METADATA if (source / name).is_file()]:
-        return [_Part(beside[0], _images(source, config))]
+        return [_Part(beside[0], images_folder(source, config))]
     tables = [path for path in _inside(source) if path.name.lower().endswith(TABLE_ENDINGS) and not path.name.startswith("~$") and path.is_file()]
     columns = (config.file_column, config.species_column, config.group_column, config.split_column, config.licence_column, config.box_column)
     if any(columns) and len(tables) == 1:
-        return [_Part(tables[0], _images(source, config))]
+        return [_Part(tables[0], images_folder(source, config))]
     if own := list(_in_folders(source)):
         return own
-    listing = [path for path in sorted(tables) if _lists_photographs(path, _images(source, config), config)]
+    listing = [path for path in sorted(tables) if _lists_photographs(path, images_folder(source, config), config)]
     if by_split := _by_split(listing):
-        return [_Part(path, _images(source, config), path.name, split) for split, path in by_split.items()]
+        return [_Part(path, images_folder(source, config), path.name, split) for split, path in by_split.items()]
     with_splits = [path for path in listing if known_names("split") & {plain_name(column) for column in read_header(path)[0]}]
     if len(listing) > 1 and len(with_splits) == 1:
         others = ", ".join(path.name for path in listing[:4] if path != with_splits[0])
         note = f"the table {with_splits[0].name} is read, as it alone has the splits; not {others}"
-        return [_Part(with_splits[0], _images(source, config), note=note)]
+        return [_Part(with_splits[0], images_folder(source, config), note=note)]
     if len(listing) > 1:
         shown = ", ".join(path.name for path in listing[:4]) + (", …" if len(listing) > 4 else "")
         raise InputError(
@@ -85,7 +86,7 @@ def _parts_of(source: Path, config: SourceConfig) -> list[_Part]:
             "Give the table itself, or --split train=TABLE --split test=TABLE.",
             file=source,
         )
-    return [_Part(path, _images(source, config)) for path in listing]
+    return [_Part(path, images_folder(source, config)) for path in listing]
 
 
 def _given(source: Path, config: SourceConfig) -> list[_Part]:
@@ -96,22 +97,10 @@ def _given(source: Path, config: SourceConfig) -> list[_Part]:
         path = next((path for path in (folder / name, Path(name)) if path.is_file()), None)
         if path is None:
             raise InputError(f"has no table {name!r} for the split {split}", "Give its path from the folder of the source.", file=folder)
-        parts.append(_Part(path, _images(folder, config), path.name, split))
+        parts.append(_Part(path, images_folder(folder, config), path.name, split))
     if len({part.path.resolve() for part in parts}) < len(parts):
         raise InputError("is given for two splits", "Give each split a table of its own.", file=parts[0].path)
     return parts
-
-
-def _images(folder: Path, config: SourceConfig) -> Path:
-    """Where relative names of files start."""
-    if config.images is None:
-        return folder
-    for path in (folder / config.images, Path(config.images)):
-        if path.is_dir():
-            return path
-    raise InputError(
-        "is not a folder", "Give the folder with the images, from the folder of the table or from here, with --images.", file=config.images
-    )
 
 
 def _inside(folder: Path) -> list[Path]:
