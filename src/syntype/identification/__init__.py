@@ -4,10 +4,11 @@ from syntype.identification.augment import AugmentConfig
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit, refit
+from syntype.identification.labelling import labelled, synthetic_images
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.predict import PredictResult, predict
 from syntype.identification.storage import Classifier, load_classifier, save_classifier
-from syntype.identification.train import ClassifierResult, labelled, train_classifier
+from syntype.identification.train import ClassifierResult, train_classifier
 
 __all__ = [
     "AugmentConfig",
@@ -26,5 +27,6 @@ __all__ = [
     "predict",
     "refit",
     "save_classifier",
+    "synthetic_images",
     "train_classifier",
 ]

@@ -20,10 +20,10 @@ import torch
 from syntype.collection import Collection
 from syntype.errors import TrainingError
 from syntype.files import read_npz, write_npz
-from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
+from syntype.identification import ClassifierConfig, FeatureCache, fit
 from syntype.run import Run
 from syntype.study.analysis import Outcome
-from syntype.study.arms import ARMS, Arm, Pool, added_images
+from syntype.study.arms import Arm, Pool, added_images
 from syntype.study.config import StudyConfig
 from syntype.study.photographs import load_images
 from syntype.study.pool import make_pool
@@ -132,17 +132,18 @@ class _Trainer:
 
     def train(self, number: int, name: str) -> dict[str, Any]:
         """Train an arm in repetition ``number`` and write its predictions. Returns the values for the log of events."""
-        task, arm, pool, real = self.task, ARMS[name], self.pool(number), self._images["train"]
+        task, pool, real = self.task, self.pool(number), self._images["train"]
+        arm = next(one for one in task.arms if one.name == name)
         seed = task.config.seed_of(number)
         start = time.monotonic()
-        images, labels = added_images(arm, pool, real.images, real.labels, seed=seed)
+        added = added_images(arm, pool, real, seed=seed)
         settings = classifier_of(arm, task.config)
-        fitted = fit(_join(real, images, labels), self._counts_real, len(task.real.species), settings, seed, self._images["val"],
+        fitted = fit(real.followed_by(added), self._counts_real, len(task.real.species), settings, seed, self._images["val"],
                      Run(None, quiet=True), self._cache)  # fmt: skip
         predicted = {split: fitted.predict_logits(self._images[split].images).argmax(axis=1) for split in task.splits}
         seconds = time.monotonic() - start
-        write_npz(task.file(name, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predicted)
-        return {"name": name, "seed": number, "num_added": len(labels), "seconds": round(seconds, 1)}
+        write_npz(task.file(name, number), num_added=len(added), steps=settings.steps, seconds=seconds, **predicted)
+        return {"name": name, "seed": number, "num_added": len(added), "seconds": round(seconds, 1)}
 
 
 def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: int) -> Iterator[dict[str, Any]]:
@@ -176,11 +177,6 @@ def _start_process(task: _Task, threads: int) -> None:
 
 def _train(number: int, name: str) -> dict[str, Any]:
     return _trainers[0].train(number, name)
-
-
-def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> LabelledImages:
-    added = np.repeat([False, True], [len(real), len(labels)])
-    return LabelledImages(np.concatenate([real.images, images]), np.concatenate([real.labels, labels]), added)
 
 
 def _load(task: _Task, arm: str) -> Outcome:
