@@ -8,6 +8,7 @@ from syntype.identification.labelling import labelled, synthetic_images
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.predict import PredictResult, predict
 from syntype.identification.storage import Classifier, load_classifier, save_classifier
+from syntype.identification.timing import Speed, measure_speed
 from syntype.identification.train import ClassifierResult, train_classifier
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "LabelledImages",
     "Metrics",
     "PredictResult",
+    "Speed",
     "fit",
     "labelled",
     "load_classifier",
     "measure",
+    "measure_speed",
     "predict",
     "refit",
     "save_classifier",

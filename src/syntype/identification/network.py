@@ -22,7 +22,7 @@ from syntype.identification.mixing import Targets, cutmix, mixup
 from syntype.identification.sampling import SAMPLER_POWER, sample_batches
 from syntype.run import Run
 
-__all__ = ["fit_network"]
+__all__ = ["fit_network", "freeze_early_layers"]
 
 _EARLY = 0.75
 """Part of a backbone's layers that ``tune="last"`` keeps. Of Lite2, the last quarter holds 76 % of the weights, and a step takes a half (128 px) to a
@@ -51,8 +51,8 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
     """
     num_species, scratch, training = len(counts_real), config.backbone == SCRATCH, config.runtime(training=True)
     head = (_head(backbone.num_features, num_species, seed, config) if start is None else start.head.requires_grad_(True)).to(runtime.device)
-    if config.tune == "last" and not scratch:
-        _freeze_early_layers(backbone.network)
+    if config.tune == "last":
+        freeze_early_layers(backbone)
     model = nn.ModuleDict({"backbone": backbone.network, "head": head})
     averaged = MovingAverage(model)
     optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
@@ -87,10 +87,14 @@ def _head(num_features: int, num_species: int, seed: int, config: ClassifierConf
     return Head(weight, torch.zeros(num_species))
 
 
-def _freeze_early_layers(network: nn.Module) -> None:
-    """Freeze the first ``_EARLY`` of the layers, in the order and the groups that timm defines for its networks. Autograd then skips them."""
+def freeze_early_layers(backbone: Backbone) -> None:
+    """Freeze the first three quarters of the layers of a pre-trained backbone, in the order and the groups that timm defines for its networks.
+    Autograd then skips them."""
     from timm.models import group_parameters  # slow to import
 
+    if backbone.name == SCRATCH:
+        return
+    network = backbone.network
     layers = group_parameters(network, network.group_matcher(coarse=True))  # type: ignore[operator]
     early = {name for number, names in layers.items() if number < _EARLY * len(layers) for name in names}
     for name, parameter in network.named_parameters():
