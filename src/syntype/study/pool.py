@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from torch.nn import functional
 
 from syntype.collection import Collection
 from syntype.collection.reef import draw_images, reef_config, species_names
@@ -33,17 +34,21 @@ def make_pool(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], n
     return Pool(
         made=synthetic_images(curated, real.training(), config.size, real.species),
         accepted=(curated.table["verdict"].fillna("accepted") != "refused").to_numpy(dtype=bool),
-        collage=_collages(real, synthetic.collage, as_many, config.seed_of(number)) if "collage" in sources and synthetic.collage else None,
+        collage=_collages(real, synthetic.collage, as_many, config.seed_of(number), config.size)
+        if "collage" in sources and synthetic.collage
+        else None,
         oracle=_oracle_images(real, as_many, config.seed_of(number), config.size) if "oracle" in sources else None,
     )
 
 
-def _collages(real: Collection, folder: Path, labels: np.ndarray, seed: int) -> LabelledImages:
-    """Collages, for the species for which the collage generator has cut-out subjects."""
+def _collages(real: Collection, folder: Path, labels: np.ndarray, seed: int, size: int) -> LabelledImages:
+    """Collages of ``size`` pixels, for the species for which the collage generator has cut-out subjects."""
     generator = load_generator(folder)
     known = {label for label, name in enumerate(real.species) if name in generator.species}
     labels = np.array([label for label in labels if label in known], dtype=np.int64)
     images = generator.sample([real.species[label] for label in labels], _image_seeds(seed, len(labels)))
+    if images.shape[-1] != size:
+        images = functional.interpolate(images, size=(size, size), mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
     return LabelledImages(to_uint8(images), labels, np.ones(len(labels), bool))
 
 
