@@ -37,6 +37,14 @@ class StudyConfig(Settings):
     """Settings of the classifier, the same in every arm; ``size``, ``device`` and ``seed`` are set by the study."""
     curate: CurateConfig = CurateConfig()
     """Settings of curation. An existing synthetic collection that was already curated against these photographs is not curated again."""
+    worth: bool = False
+    """Measure what the synthetic images are worth in photographs: train the best method that uses the photographs alone with 1, 2, 3, 6, 12 ...
+    photographs of each rare species too, and find the number at which it is as good as with synthetic images."""
+    more_photographs: str | None = None
+    """Folder of a collection, or what ``collect`` reads: further photographs of these species, which are in no split. For ``worth``, which it
+    switches on; no other method sees them."""
+    retrieve_from: str | None = None
+    """The same: photographs of any content. The arm ``retrieved`` takes from it those that look most like the rare species."""
     arms: tuple[str, ...] | None = None
     """Names of the arms. Default: all that can be used with the collection and the generator."""
     minimum_effect: float = Field(0.01, ge=0, lt=1)
@@ -55,13 +63,20 @@ class StudyConfig(Settings):
     """Number of arms that are trained at the same time, each in its own process with an equal part of the cores. Figures stay the same except
     for rounding. With more than one, a script needs ``if __name__ == "__main__":`` around its calls."""
 
-    may_change: ClassVar[frozenset[str]] = frozenset({"processes", "generator", "synthetic"})  # the last two by place; ``study`` compares content
+    may_change: ClassVar[frozenset[str]] = frozenset({"processes", "generator", "synthetic", "retrieve_from", "worth", "more_photographs"})
+    """``generator``, ``synthetic`` and ``retrieve_from`` by place: ``study`` compares their content. What synthetic images are worth can be
+    measured when the study is finished."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.synthetic is not None and self.model_fields_set & {"generator", "minutes", "generator_seeds"}:
             raise ValueError("give either a generator (or family) or an existing synthetic collection, not both")
         return self
+
+    @property
+    def measures_worth(self) -> bool:
+        """Whether the study measures what the synthetic images are worth in photographs."""
+        return self.worth or self.more_photographs is not None
 
     def seed_of(self, repetition: int) -> int:
         """The random seed of repetition ``repetition`` (0..seeds-1)."""

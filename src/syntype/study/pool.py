@@ -36,6 +36,7 @@ def make_pool(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], n
         accepted=(curated.table["verdict"].fillna("accepted") != "refused").to_numpy(dtype=bool),
         collage=_collages(real, synthetic.collage, as_many, config.seed_of(number)) if "collage" in sources and synthetic.collage else None,
         oracle=_oracle_images(real, as_many, config.seed_of(number), config.size) if "oracle" in sources else None,
+        retrieved=_retrieved(synthetic.retrieved, labels, config.size) if "retrieved" in sources and synthetic.retrieved else None,
     )
 
 
@@ -46,6 +47,13 @@ def _collages(real: Collection, folder: Path, labels: np.ndarray, seed: int) -> 
     labels = np.array([label for label in labels if label in known], dtype=np.int64)
     images = generator.sample([real.species[label] for label in labels], _image_seeds(seed, len(labels)))
     return to_uint8(images), labels
+
+
+def _retrieved(found: Collection, labels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first of the retrieved photographs and their labels: of every species as many as there are synthetic images, if there are so many."""
+    wanted, own = np.bincount(labels, minlength=len(found.species)), found.labels()
+    chosen = found.where(found.table.groupby("species").cumcount().to_numpy() < wanted[own])
+    return chosen.pixels(size), chosen.labels()
 
 
 def _oracle_images(real: Collection, labels: np.ndarray, seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
