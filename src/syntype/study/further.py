@@ -23,8 +23,8 @@ from syntype.study.config import StudyConfig
 __all__ = ["content_of", "further_photographs", "open_photographs", "retrieve"]
 
 ENCODER = "lite2"
-SPARE = 1.5
-"""So many times as many photographs as needed are compared with those of the collection, as some may be left out."""
+SPARE = 10
+"""Twice as many photographs as needed, and so many more, are compared with those of the collection, as some may be left out."""
 
 
 def open_photographs(source: str, folder: Path, run: Run) -> Collection:
@@ -121,7 +121,7 @@ def retrieve(real: Collection, other: Collection, num_wanted: np.ndarray, config
     rows = []
     for label in np.flatnonzero(num_wanted):
         of_species = np.flatnonzero(nearest == label)
-        rows.append(of_species[np.argsort(-likeness[of_species], kind="stable")][: int(np.ceil(SPARE * num_wanted[label]))])
+        rows.append(of_species[np.argsort(-likeness[of_species], kind="stable")][: 2 * int(num_wanted[label]) + SPARE])
     chosen = np.concatenate([*rows, np.empty(0, np.int64)])
     table = other.table.iloc[chosen].assign(species=np.array(real.species, dtype=object)[nearest[chosen]]).reset_index(drop=True)
     found = Collection(other.root, table, real.species, other.info)
