@@ -168,6 +168,8 @@ def test_the_whole_way(
     base = worth["curve"][3]
     assert worth["arm"] in ("real", "mixup") and base["recall"] == pytest.approx(result.results["arms"][worth["arm"]]["recall_rare"])
     assert worth["synthetic"]["recall"] == pytest.approx(result.results["arms"]["synthetic+curated"]["recall_rare"])
+    assert worth["sentence"].startswith("What the synthetic images are worth in photographs cannot be said: the classifier")  # as the verdict
+    assert worth["synthetic"]["equivalent_photographs"] is None or abs(worth["synthetic"]["equivalent_photographs"]) < 5
     page = result.report.read_text(encoding="utf-8")
     assert page.count(worth["sentence"]) == 2 and 'id="worth"' in page and "real training photographs of each rare species" in page
     assert json.loads(json.dumps(result.summary(), allow_nan=False))["worth"]["sentence"] == worth["sentence"]

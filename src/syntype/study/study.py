@@ -174,7 +174,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
     worth = None
     if config.measures_worth:
         recall, target = results["competitor"]["recall_there"], np.flatnonzero(offered)
-        worth = measure_worth(collection, tested, used, outcomes, recall, target, further, config, out, run)
+        worth = measure_worth(collection, tested, used, outcomes, recall, target, further, results["doubts"], config, out, run)
     affected = sorted((label for label in np.flatnonzero(offered)), key=lambda label: (measured.counts_real[label], collection.species[label]))
     shown = [collection.species[label] for label in affected[:_SHOWN_SPECIES]]
     results |= {

@@ -230,7 +230,8 @@ def first_not_above_zero(x: np.ndarray, values: np.ndarray) -> float:
 
 
 def measure_worth(real: Collection, tested: Collection, synthetic: SyntheticSets, outcomes: Mapping[str, Outcome], recall: Mapping[str, float],
-                  target: np.ndarray, further: Collection | None, config: StudyConfig, out: Path, run: Run) -> dict[str, Any] | None:  # fmt: skip
+                  target: np.ndarray, further: Collection | None, doubts: Sequence[str], config: StudyConfig, out: Path,
+                  run: Run) -> dict[str, Any] | None:  # fmt: skip
     """Train the classifiers of the curve, and place the curated synthetic images on it.
 
     Nothing that is measured here has a part in the verdict.
@@ -243,6 +244,7 @@ def measure_worth(real: Collection, tested: Collection, synthetic: SyntheticSets
         recall: of every competitor, by which the best of those that use the photographs alone is chosen.
         target: labels of the species that synthetic images were made for.
         further: further photographs, as from ``further_photographs``, or None.
+        doubts: why the study gives no verdict, whatever its figures; then no number of photographs is told either.
         config: settings of the study.
         out: the study's folder.
         run: records progress and events.
@@ -275,6 +277,8 @@ def measure_worth(real: Collection, tested: Collection, synthetic: SyntheticSets
     num_images = float(np.mean(outcomes[CURATED].num_added))
     sentence = worth_sentence(weighed.more, weighed.low, weighed.high, above=weighed.above, base=base, fewest=points[0][0] - base,
                               most=points[-1][0] - base, num_images=round(num_images))  # fmt: skip
+    if doubts:
+        sentence = f"What the synthetic images are worth in photographs cannot be said: {doubts[0]}"
     run.event("worth", sentence=sentence)
     return {
         "arm": arm.name,
