@@ -127,9 +127,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         body=body[:-1],
         method=[
             "60 species of butterflies and moths: 40 rare ones with 6 training photographs, 20 common ones with 40; 6 further photographs of each "
-            "rare species that no generator, filter or other method has seen. The classifier is trained with 1, 2 and 3 of the 6 photographs of each rare "
-            "species, drawn anew in each repetition, with all 6, and with 1, 2, 4 and 6 further ones; steps, batch size and augmentation are the "
-            "same everywhere. Intervals: bootstrap over species and repetitions. "
+            "rare species that no generator, filter or other method has seen. The classifier is trained with 1, 2 and 3 of the 6 photographs of each "
+            "rare species, drawn anew in each repetition, with all 6, and with 1, 2, 4 and 6 further ones; steps, batch size and augmentation "
+            "are the same everywhere. Intervals: bootstrap over species and repetitions. "
             "[What the sentence means](../how-to/worth-of-images.md).",
             "",
             '"val": settings are tried on the validation photographs, 6 of each species, in the place of the test photographs; the classifier of the '
