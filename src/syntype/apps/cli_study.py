@@ -61,6 +61,13 @@ def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: b
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in minutes of a family that is trained in the study.  [default: 30]"
 )
 @click.option("--quick", is_flag=True, help="A quick look: only the last layer is trained, on images of 128 pixels, and no settings are chosen.")
+@click.option("--worth", is_flag=True, default=None, help="Also measure how many photographs the synthetic images are worth.")
+@click.option(
+    "--more-photographs", metavar="SOURCE", help="Further photographs of these species, in no split (collection, folder or table), for --worth."
+)
+@click.option(
+    "--retrieve-from", metavar="SOURCE", help="Photographs of any content, for an arm that takes from them those most like the rare species."
+)
 @click.option("--processes", type=click.IntRange(min=1), help="Number of arms to train in parallel.  [default: one per core, at most 8; 1 on a GPU]")
 @stage_options
 def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
@@ -107,7 +114,8 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
         resume=resume,
         quiet=quiet,
     )
-    show(result.summary(), as_json, f"The report: {result.report}")
+    worth = result.results["worth"]
+    show(result.summary(), as_json, "".join([f"{worth['sentence']}\n\n" if worth else "", f"The report: {result.report}"]))
 
 
 @click.command(short_help="Write the report of a study.", epilog=example("syntype report out/study"))

@@ -146,6 +146,7 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
     return {
         "verdict": asdict(explain(comparison, settings.rule)),
         "rules": asdict(settings.rule),
+        "doubts": list(doubts),
         "competitor": {"name": competitor, "chosen_on": chosen_on, "recall_there": choice},
         "effects": {
             "primary": _json(primary),

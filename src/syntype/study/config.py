@@ -80,6 +80,14 @@ class StudyConfig(Settings):
     """Settings of the classifier among which every arm chooses. None: all arms have those of ``classifier``, as with ``quick``."""
     curate: CurateConfig = CurateConfig()
     """Settings of curation. An existing synthetic collection that was already curated against these photographs is not curated again."""
+    worth: bool = False
+    """Measure what the synthetic images are worth in photographs: train the best method that uses the photographs alone with 1, 2, 3, 6, 12 ...
+    photographs of each rare species too, and find the number at which it is as good as with synthetic images."""
+    more_photographs: str | None = None
+    """Folder of a collection, or what ``collect`` reads: further photographs of these species, which are in no split. For ``worth``, which it
+    switches on; no other method sees them."""
+    retrieve_from: str | None = None
+    """The same: photographs of any content. The arm ``retrieved`` takes from it those that look most like the rare species."""
     arms: tuple[str, ...] | None = None
     """Names of the arms. Default: all that can be used with the collection and the generator."""
     minimum_effect: float = Field(0.01, ge=0, lt=1)
@@ -98,7 +106,9 @@ class StudyConfig(Settings):
     """Number of arms that are trained at the same time, each in its own process with an equal part of the cores. Figures stay the same except
     for rounding. With more than one, a script needs ``if __name__ == "__main__":`` around its calls."""
 
-    may_change: ClassVar[frozenset[str]] = frozenset({"processes", "generator", "synthetic"})  # the last two by place; ``study`` compares content
+    may_change: ClassVar[frozenset[str]] = frozenset({"processes", "generator", "synthetic", "retrieve_from", "worth", "more_photographs"})
+    """``generator``, ``synthetic`` and ``retrieve_from`` by place: ``study`` compares their content. What synthetic images are worth can be
+    measured when the study is finished."""
 
     @model_validator(mode="before")
     @classmethod
@@ -128,6 +138,11 @@ class StudyConfig(Settings):
     def ratios(self) -> tuple[float, ...]:
         """The numbers of synthetic images per real training image that are tried; empty if the species are filled up to ``fill_to``."""
         return () if self.tuning is None else tuple(float(setting["ratio"]) for setting in self.tuning.synthetic if "ratio" in setting)
+
+    @property
+    def measures_worth(self) -> bool:
+        """Whether the study measures what the synthetic images are worth in photographs."""
+        return self.worth or self.more_photographs is not None
 
     def for_photographs(self, collection: Collection) -> Self:
         """The same settings, with the ``size`` of the photographs in place of 0."""

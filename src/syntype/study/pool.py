@@ -38,6 +38,7 @@ def make_pool(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], n
         if "collage" in sources and synthetic.collage
         else None,
         oracle=_oracle_images(real, as_many, config.seed_of(number), config.size) if "oracle" in sources else None,
+        retrieved=_retrieved(synthetic.retrieved, as_many, config.size) if "retrieved" in sources and synthetic.retrieved else None,
     )
 
 
@@ -50,6 +51,13 @@ def _collages(real: Collection, folder: Path, labels: np.ndarray, seed: int, siz
     if images.shape[-1] != size:
         images = functional.interpolate(images, size=(size, size), mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
     return LabelledImages(to_uint8(images), labels, np.ones(len(labels), bool))
+
+
+def _retrieved(found: Collection, labels: np.ndarray, size: int) -> LabelledImages:
+    """The first of the retrieved photographs: of every species as many as there are synthetic images, if there are so many."""
+    wanted, own = np.bincount(labels, minlength=len(found.species)), found.labels()
+    chosen = found.where(found.table.groupby("species").cumcount().to_numpy() < wanted[own])
+    return LabelledImages(chosen.pixels(size), chosen.labels(), np.ones(len(chosen), bool))
 
 
 def _oracle_images(real: Collection, labels: np.ndarray, seed: int, size: int) -> LabelledImages:

@@ -13,7 +13,7 @@ from syntype.errors import InputError, checks_arguments
 from syntype.files import atomic_write, load_json
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
-from syntype.study.pictures import data_uri, plot_forest, plot_tail
+from syntype.study.pictures import data_uri, plot_forest, plot_tail, plot_worth
 from syntype.study.statistics import FEW_SPECIES
 from syntype.study.verdict import points
 
@@ -47,6 +47,7 @@ def write_report(study_folder: Path | str) -> Path:
     results = load_json(folder / "results.json", hint, {"effects": dict, "rules": dict, "species": list, "verdict": dict})
     results.setdefault("leakage", {"left_out": [], "pairs": [], "num_held": 0})  # studies of before have none
     results.setdefault("tuning", None)
+    results.setdefault("worth", None)
     gallery = Gallery.load(folder)
     try:
         page = _page(results, gallery)
@@ -71,6 +72,7 @@ def _page(results: dict[str, Any], gallery: Gallery) -> str:
         forest=Markup(plot_forest(_bin_rows(results), minimum_effect=rules["minimum_effect"], name="forest")),
         against=Markup(plot_forest(_arm_rows(effects), minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
         tail=Markup(plot_tail(results["species"], num_seeds=results["num_seeds"], name="tail")),
+        worth_plot=Markup(plot_worth(results["worth"], name="worth")) if results["worth"] else "",
         thumbnails=thumbnails,
         gallery=gallery,
         entries={entry["name"]: entry for entry in results["species"]},

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ import torch
 from syntype.collection import Collection
 from syntype.errors import TrainingError
 from syntype.files import read_npz, write_npz
-from syntype.identification import ClassifierConfig, FeatureCache, fit, measure_speed
+from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit, measure_speed
 from syntype.run import Run
 from syntype.study.analysis import Outcome
 from syntype.study.arms import ARMS, Arm, Pool, added_images
@@ -29,9 +29,16 @@ from syntype.study.photographs import load_images
 from syntype.study.pool import make_pool
 from syntype.study.synthetic import SyntheticSets
 
-__all__ = ["classifier_of", "minutes_of", "processes_for", "run_arms"]
+__all__ = ["Photographs", "classifier_of", "minutes_of", "processes_for", "run_arms"]
 
 MOST_PROCESSES = 8
+
+
+class Photographs(Protocol):
+    """Chooses the real training images of each arm, where arms differ in them."""
+
+    def chosen(self, arm: str, number: int, real: LabelledImages) -> LabelledImages:
+        """Those of ``arm`` in repetition ``number``; ``real`` are all real training images of the collection."""
 
 
 def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
@@ -71,7 +78,8 @@ def processes_for(device: str) -> int:
 
 
 def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], config: StudyConfig, out: Path, run: Run, *,
-             folder: str = "arms", splits: Sequence[str] = ("val", "test")) -> dict[str, Outcome]:  # fmt: skip
+             folder: str = "arms", splits: Sequence[str] = ("val", "test"),
+             photographs: Photographs | None = None) -> dict[str, Outcome]:  # fmt: skip
     """Train every arm with every seed, and predict the species of the photographs of ``splits``.
 
     Predictions that an earlier run wrote to ``out`` are read instead.
@@ -85,6 +93,7 @@ def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], co
         run: Records progress and events.
         folder: folder inside ``out`` for the predictions.
         splits: splits whose photographs are predicted. Besides these, only the splits ``train`` and ``val`` are read.
+        photographs: chooses the real training images of each arm; None: all of the collection in every arm.
 
     Returns:
         predictions by name of arm, in the order of ``arms``.
@@ -93,7 +102,7 @@ def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], co
         TrainingError: a process that worked on an arm was killed.
     """
     (out / folder).mkdir(parents=True, exist_ok=True)
-    task = _Task(real, synthetic, tuple(arms), config, out / folder, out / "features", tuple(splits))
+    task = _Task(real, synthetic, tuple(arms), config, out / folder, out / "features", tuple(splits), photographs)
     remaining = [(number, arm.name) for number in range(config.seeds) for arm in arms if task.read(arm.name, number) is None]
     with run.progress("study", len(remaining)) as bar:
         if remaining:  # the first arm is trained in this process; it writes the features of the photographs to disk for the others
@@ -116,6 +125,7 @@ class _Task:
         folder: folder for predictions.
         features: folder for features of the photographs.
         splits: splits whose photographs are predicted.
+        photographs: chooses the real training images of each arm, or None.
     """
 
     real: Collection
@@ -125,10 +135,11 @@ class _Task:
     folder: Path
     features: Path
     splits: tuple[str, ...]
+    photographs: Photographs | None
 
     def file(self, arm: str, number: int) -> Path:
         """The file with the predictions of an arm in repetition ``number``."""
-        return self.folder / f"{re.sub('[^a-z]+', '-', arm)}-{number}.npz"
+        return self.folder / f"{re.sub('[^a-z0-9]+', '-', arm)}-{number}.npz"
 
     def read(self, arm: str, number: int) -> dict[str, np.ndarray] | None:
         """The predictions of an arm in repetition ``number``; None if they are missing or damaged, so that the arm has to be trained."""
@@ -153,13 +164,16 @@ class _Trainer:
 
     def train(self, number: int, name: str) -> dict[str, Any]:
         """Train an arm in repetition ``number`` and write its predictions. Returns the values for the log of events."""
-        task, pool, real = self.task, self.pool(number), self._images["train"]
+        task, pool, real, counts = self.task, self.pool(number), self._images["train"], self._counts_real
         arm = next(one for one in task.arms if one.name == name)
+        if task.photographs is not None:
+            real = task.photographs.chosen(name, number, real)
+            counts = np.bincount(real.labels, minlength=len(counts))
         seed = task.config.seed_of(number)
         start = time.monotonic()
         added = added_images(arm, pool, real, seed=seed)
         settings = classifier_of(arm, task.config)
-        fitted = fit(real.followed_by(added), self._counts_real, len(task.real.species), settings, seed, self._images["val"],
+        fitted = fit(real.followed_by(added), counts, len(task.real.species), settings, seed, self._images["val"],
                      Run(None, quiet=True), self._cache)  # fmt: skip
         predicted = {split: fitted.predict_logits(self._images[split].images).argmax(axis=1) for split in task.splits}
         seconds = time.monotonic() - start

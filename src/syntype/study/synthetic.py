@@ -75,6 +75,8 @@ class SyntheticSets:
         is_given: True if a collection was given, so that nothing is known about its generator.
         minutes: time for training, generating and curating.
         left_out: given images that are not used, by species, in words; empty if all are used.
+        retrieved: photographs of another collection, named after the rare species that they look like, the most similar of each first; None
+            without the arm ``retrieved``.
     """
 
     curated: tuple[Collection, ...]
@@ -85,6 +87,7 @@ class SyntheticSets:
     is_given: bool
     minutes: float
     left_out: str = ""
+    retrieved: Collection | None = None
 
     def at_ratio(self, ratio: float, real: Collection) -> SyntheticSets:
         """The same sets, with only the first images of each species: at most ``ratio`` times its number of real training images."""
