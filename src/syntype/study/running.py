@@ -21,11 +21,13 @@ from syntype.collection import Collection
 from syntype.errors import TrainingError
 from syntype.files import read_npz, write_npz
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
+from syntype.identification.calibration import Calibration, temperature
 from syntype.run import Run
 from syntype.study.analysis import Outcome
 from syntype.study.arms import ARMS, Arm, Pool, added_images
 from syntype.study.config import StudyConfig
-from syntype.study.photographs import load_images
+from syntype.study.draws import drawn_rows
+from syntype.study.photographs import Split, load_images
 from syntype.study.pool import make_pool
 from syntype.study.synthetic import SyntheticSets
 
@@ -111,7 +113,7 @@ class _Task:
 
     def read(self, arm: str, number: int) -> dict[str, np.ndarray] | None:
         """The predictions of an arm in repetition ``number``; None if they are missing or damaged, so that the arm has to be trained."""
-        return read_npz(self.file(arm, number), "num_added", "steps", "seconds", *self.splits)
+        return read_npz(self.file(arm, number), "num_added", "steps", "seconds", *self.splits, *(["confidence"] if "test" in self.splits else []))
 
 
 class _Trainer:
@@ -120,7 +122,7 @@ class _Trainer:
     def __init__(self, task: _Task) -> None:
         self.task = task
         self._images = {split: load_images(task.real, split, task.config.size) for split in ("train", "val", *task.splits)}
-        self._counts_real = np.array(list(task.real.training().counts().values()), dtype=np.int64)
+        self._training = Split.of(task.real, "train")
         self._cache = FeatureCache(task.features)
         self._pool: tuple[int, Pool] | None = None
 
@@ -130,16 +132,25 @@ class _Trainer:
             self._pool = number, make_pool(self.task.real, self.task.synthetic, self.task.arms, number, self.task.config)
         return self._pool[1]
 
+    def photographs(self, number: int) -> LabelledImages:
+        """The training photographs of repetition ``number``: all, or those of its draw."""
+        draw, every = self.task.config.draw_seed(number), self._images["train"]
+        return every if draw is None else every.where(drawn_rows(self._training, self.task.synthetic.num_planned > 0, draw))
+
     def train(self, number: int, name: str) -> dict[str, Any]:
         """Train an arm in repetition ``number`` and write its predictions. Returns the values for the log of events."""
-        task, arm, pool, real = self.task, ARMS[name], self.pool(number), self._images["train"]
+        task, arm, pool, real = self.task, ARMS[name], self.pool(number), self.photographs(number)
         seed = task.config.seed_of(number)
+        counts_real = np.bincount(real.labels, minlength=len(task.real.species))
         start = time.monotonic()
         images, labels = added_images(arm, pool, real.images, real.labels, seed=seed)
         settings = classifier_of(arm, task.config)
-        fitted = fit(_join(real, images, labels), self._counts_real, len(task.real.species), settings, seed, self._images["val"],
+        fitted = fit(_join(real, images, labels), counts_real, len(task.real.species), settings, seed, self._images["val"],
                      Run(None, quiet=True), self._cache)  # fmt: skip
-        predicted = {split: fitted.predict_logits(self._images[split].images).argmax(axis=1) for split in task.splits}
+        logits = {split: fitted.predict_logits(self._images[split].images) for split in task.splits}
+        predicted = {split: found.argmax(axis=1) for split, found in logits.items()}
+        if "test" in logits:
+            predicted["confidence"] = _confidence(logits, self._images["val"].labels)
         seconds = time.monotonic() - start
         write_npz(task.file(name, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predicted)
         return {"name": name, "seed": number, "num_added": len(labels), "seconds": round(seconds, 1)}
@@ -178,6 +189,12 @@ def _train(number: int, name: str) -> dict[str, Any]:
     return _trainers[0].train(number, name)
 
 
+def _confidence(logits: dict[str, np.ndarray], val_labels: np.ndarray) -> np.ndarray:
+    """Probability of the species named for each test photograph, calibrated on the validation photographs if there are any: float32, shape (N,)."""
+    calibration = Calibration(temperature(logits["val"], val_labels)) if len(val_labels) and "val" in logits else Calibration()
+    return calibration.probabilities(logits["test"]).max(axis=1, initial=0.0)
+
+
 def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> LabelledImages:
     added = np.repeat([False, True], [len(real), len(labels)])
     return LabelledImages(np.concatenate([real.images, images]), np.concatenate([real.labels, labels]), added)
@@ -188,6 +205,7 @@ def _load(task: _Task, arm: str) -> Outcome:
     return Outcome(
         test=np.stack([one.get("test", np.empty(0, np.int64)) for one in repetitions]),
         val=np.stack([one["val"] for one in repetitions]),
+        confidence=np.stack([one.get("confidence", np.empty(0, np.float32)) for one in repetitions]),
         num_added=tuple(int(one["num_added"]) for one in repetitions),
         steps=tuple(int(one["steps"]) for one in repetitions),
         seconds=float(sum(one["seconds"] for one in repetitions)),
