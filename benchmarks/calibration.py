@@ -3,8 +3,9 @@
     python benchmarks/calibration.py [--repetitions 200] [--only NAME ...] [--butterflies FOLDER] [--out FOLDER]
 
 Two kinds of worlds. In the first, all is known. Such a world is drawn anew for each study: species are Gaussian clouds of features, their tracks
-smaller clouds within, a long tail of training photographs. A logistic regression on noisy copies of the features stands for the classifier, trained once a seed and arm; all that comes after it
-is the code that judges every study: the choice of the competitor, the paired bootstrap over species, tracks and seeds, the verdict.
+smaller clouds within, a long tail of training photographs. A logistic regression on noisy copies of the features stands for the classifier, trained
+once a seed and arm; all that comes after it is the code that judges every study: the choice of the competitor, the paired bootstrap over species,
+tracks and seeds, the verdict.
 
 Asked is: how often is "add" said where the synthetic images change nothing (the arm is the competitor's own, trained with other random
 numbers); how often where they are drawn from the truth, as many as give about ten points; and how often the 95 % interval holds the true mean
@@ -334,14 +335,17 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         ],
         body=[*known_rows(known), "", "## Photographs of butterflies", "", *seen_rows(seen)],
         method=[
-            f"Known worlds: {settings['repetitions']} miniature studies of each kind, each of a world drawn anew: {NUM_SPECIES} species with {LEAST} to "
+            f"Known worlds: {settings['repetitions']} miniature studies of each kind, each of a world drawn anew: {NUM_SPECIES} species with "
+            f"{LEAST} to "
             f"{MOST} training photographs (numbers drawn evenly on a logarithmic scale), filled up to {FILL_TO}; {NUM_SEEDS} seeds; competitors "
             f"{', '.join(f'`{name}`' for name in COMPETITORS)}. Species are Gaussian distributions of features and the classifier is a logistic "
             "regression, so that the truth is known and a study takes a second; the verdict is computed by the code of `syntype study`. *No effect*: "
             "the arm is `oversample` trained with other random numbers. *True images*: new samples of the species' own distributions.",
             "",
-            f"Butterflies: {settings.get('studies', 0)} studies of each kind on 1,640 photographs of 60 species, without the test split. For each study "
-            "they are divided anew: 20 target species have 6 photographs for training, 6 or 12 that stand for synthetic images, 2 for validation and the "
+            f"Butterflies: {settings.get('studies', 0)} studies of each kind on 1,640 photographs of 60 species, without the test split. For "
+            "each study "
+            "they are divided anew: 20 target species have 6 photographs for training, 6 or 12 that stand for synthetic images, 2 for "
+            "validation and the "
             "others (22 to 34, or 4) for the test; the other 40 species keep all for training. The classifier is a ridge regression on 96 principal "
             f"components of the features of a frozen Lite2 at 128 px, with two of four views of each photograph, {NUM_SEEDS} repetitions.",
         ],
@@ -419,7 +423,8 @@ def seen_rows(seen: dict[str, Any]) -> list[str]:
         "",
         *aims(seen),
         "",
-        "The intervals speak of species like these, but the same 20 species (or 20 of 60) are in all studies; so they have to hold the mean effect of "
+        "The intervals speak of species like these, but the same 20 species (or 20 of 60) are in all studies; so they have to hold the mean "
+        "effect of "
         "these more often than in 95 %.",
     ]
 

@@ -201,8 +201,10 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     return Page(
         title="Does a hierarchical model find what the study's interval finds?",
         question="Does the bootstrap interval of a study agree with the interval of a hierarchical logistic model of the same predictions?",
-        answer=f"In {same} of {total} studies both say the same on whether the gain lies above zero. Their values are at most {100 * apart:.1f} points apart "
-        f"in the mean of a kind of study; the bootstrap interval is {min(ratios):.2f} to {max(ratios):.2f} times as wide. Where the truth is known, the "
+        answer=f"In {same} of {total} studies both say the same on whether the gain lies above zero. Their values are at most "
+        f"{100 * apart:.1f} points apart "
+        f"in the mean of a kind of study; the bootstrap interval is {min(ratios):.2f} to {max(ratios):.2f} times as wide. Where the truth is "
+        "known, the "
         f"bootstrap interval holds it in {coverage[0]:.0%} of the studies and the model's in {coverage[1]:.0%}.",
         headline=[("same answer", f"{same} of {total}"), ("interval holds the truth", f"{coverage[0]:.0%}; model {coverage[1]:.0%}")],
         body=[
@@ -213,10 +215,14 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         ],
         method=[
             f"Simulated studies: {NUM_SPECIES} species with {NUM_PHOTOGRAPHS} test photographs, {NUM_SEEDS} seeds, standard deviations in log odds: "
-            f"{', '.join(f'{name} {value}' for name, value in SPREADS.items())}. Butterflies: 20 species, {NUM_PHOTOGRAPHS} test photographs of each, "
-            f"{NUM_SEEDS} seeds, ridge regression on features of a frozen Lite2; not from the test split. The model: hit ~ arm + (1 + arm | species) + "
-            "(1 + arm | photograph) + (arm | seed), with independent deviations; standard deviations by variational Bayes (statsmodels, prior on their "
-            "logarithm N(0, 2)), the rest from the joint mode given them. The model draws its effect from a fit to the data, so it is right where the "
+            f"{', '.join(f'{name} {value}' for name, value in SPREADS.items())}. Butterflies: 20 species, {NUM_PHOTOGRAPHS} test photographs of "
+            "each, "
+            f"{NUM_SEEDS} seeds, ridge regression on features of a frozen Lite2; not from the test split. The model: hit ~ arm + (1 + arm | "
+            "species) + "
+            "(1 + arm | photograph) + (arm | seed), with independent deviations; standard deviations by variational Bayes (statsmodels, prior "
+            "on their "
+            "logarithm N(0, 2)), the rest from the joint mode given them. The model draws its effect from a fit to the data, so it is right "
+            "where the "
             "simulation is its own model; the bootstrap assumes none."
         ],
     )
