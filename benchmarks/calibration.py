@@ -79,7 +79,7 @@ SCENARIOS = {
 }
 COMPETITORS = ("real", "oversample", "copies")
 COPIES = 24
-"""Copies of training photographs of each target species of the butterflies, for arms that add copies."""
+"""Copies of training photographs of each target species of the butterflies, for the arm that adds copies."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def butterfly_study(division: Division, number: int, photographs: Photographs) -
     parts = divide(photographs, target, division.extra, random)
     rare = np.isin(np.arange(len(counts)), target)
     asked, labels = np.concatenate([parts.val, parts.test]), photographs.labels
-    seen = {name: [] for name in (*COMPETITORS, CURATED)}
+    seen = {name: [] for name in ("real", "oversample", CURATED)}
     for seed in range(NUM_SEEDS):
         drawn = drawn_rows(Split(labels[parts.train], np.arange(len(parts.train))), rare, number * 1000 + seed)
         train = parts.train[drawn] if division.draws else parts.train
@@ -193,7 +193,7 @@ def butterfly_study(division: Division, number: int, photographs: Photographs) -
         for place, name in enumerate(seen):
             source = np.random.default_rng([number, place, seed])
             added = few[:0]
-            if name == "copies" or (name == CURATED and division.arm == "copies"):
+            if name == CURATED and division.arm == "copies":
                 added = np.concatenate([source.choice(few[labels[few] == label], COPIES) for label in target])
             elif name == CURATED and division.arm == "more":
                 added = parts.extra
@@ -221,12 +221,13 @@ def judge(outcomes: dict[str, Outcome], test: Split, val: Split, offered: np.nda
 
     def effect(rival: str, among: np.ndarray | slice = slice(None)) -> Effect | None:
         hits = [outcomes[name].test[:, among] == test.labels[among] for name in (CURATED, rival)]
-        return paired_effect(*hits, test.labels[among], test.groups[among], target, seed=number, num_bootstrap=2000, minimum=RULE.minimum_effect)
+        return paired_effect(*hits, test.labels[among], test.groups[among], target, seed=number, num_bootstrap=1000, minimum=RULE.minimum_effect)
 
     def word(found: Effect | None) -> Word:
         return decide(found, None, 1, RULE)
 
-    primary, fixed = effect(competitor), effect(against)
+    primary = effect(competitor)
+    fixed = primary if against == competitor else effect(against)
     difference = (outcomes[CURATED].test == test.labels) * 1.0 - (outcomes[competitor].test == test.labels)
     fragile = word(primary) == "add" and decisive_removals(
         difference, test, target, tuple(measured.species), "add", lambda among: word(effect(competitor, among))

@@ -114,16 +114,17 @@ def predictions(photographs: Photographs, train: np.ndarray, asked: np.ndarray, 
     """
     num_species = len(photographs.counts)
     which = np.stack([random.permutation(NUM_VIEWS)[:2] for _ in train])
-    features = np.concatenate([photographs.views[which[:, one], train] for one in (0, 1)]).astype(np.float64)
+    features = np.concatenate([photographs.views[which[:, one], train] for one in (0, 1)])
     labels = np.tile(photographs.labels[train], 2)
     counts = np.bincount(labels, minlength=num_species)
-    weights = (len(labels) / num_species / counts[labels]) if balanced else np.ones(len(labels))
-    centre = np.average(features, axis=0, weights=weights)
+    weights = ((len(labels) / num_species / counts[labels]) if balanced else np.ones(len(labels))).astype(np.float32)
+    centre = weights @ features / weights.sum()
     features -= centre
-    wanted = np.eye(num_species)[labels] - np.bincount(labels, weights, num_species) / weights.sum()
+    prior = np.bincount(labels, weights, num_species).astype(np.float32) / weights.sum()
+    wanted = np.eye(num_species, dtype=np.float32)[labels] - prior
     scaled = features * weights[:, None]
-    solution = np.linalg.solve(scaled.T @ features + RIDGE * np.eye(DIM), scaled.T @ wanted)
-    return ((photographs.views[0, asked] - centre) @ solution + np.bincount(labels, weights, num_species) / weights.sum()).argmax(axis=1)
+    solution = np.linalg.solve(scaled.T @ features + RIDGE * np.eye(DIM, dtype=np.float32), scaled.T @ wanted)
+    return ((photographs.views[0, asked] - centre) @ solution + prior).argmax(axis=1)
 
 
 def _square(path: Path) -> np.ndarray:
