@@ -43,7 +43,7 @@ from syntype.study.verdict import DecisionRule
 __all__ = ["StudyConfig", "StudyPlan", "StudyResult", "plan_study", "study"]
 
 _SHOWN_SPECIES = 12
-SHOWN_OF_ARMS = ("recall_rare", "worst_rare", "macro_recall", "accuracy", "calibration_error")
+_SHOWN_OF_ARMS = ("recall_rare", "worst_rare", "macro_recall", "accuracy", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class StudyResult:
                 for name, found in effects["bins"].items()
             },
             "best_without_generator": self.results["competitor"]["name"],
-            "arms": {name: {key: arm[key] for key in SHOWN_OF_ARMS} for name, arm in self.results["arms"].items()},
+            "arms": {name: {key: arm[key] for key in _SHOWN_OF_ARMS} for name, arm in self.results["arms"].items()},
             "minutes": self.results["minutes"],
             "report": str(self.report),
         }
