@@ -424,7 +424,8 @@ def seen_rows(seen: dict[str, Any]) -> list[str]:
         "",
         *aims(seen),
         "",
-        "The intervals speak of species like these, and allow for how much species differ in their effects. But the same 20 species (or 20 of 60) are in "
+        "The intervals speak of species like these, and allow for how much species differ in their effects. But the same 20 species (or 20 of "
+        "60) are in "
         "all studies. So the intervals hold the mean effect of these species more often than that of others, and an effect is found more often than "
         "the column *found in 80 % from* says.",
     ]
