@@ -66,6 +66,11 @@ class StudyConfig(Settings):
     """How many times the family is trained. With 1, the interval leaves out the variation between trainings, and the report says so."""
     seeds: int = Field(5, ge=1)
     """Number of repetitions. Each has its own classifier seed, the same in all arms, and new synthetic images."""
+    draws: int = Field(1, ge=1)
+    """Number of draws of the few training photographs of the rare species, over which the repetitions are divided; best as many as ``seeds``.
+    With 1, all photographs are used in every repetition. With more, a draw is a bootstrap sample of each rare species' individuals, tracks or
+    specimens: of six about four are used, some twice, in all arms alike, and the family is trained anew on each draw. Not with a generator or
+    synthetic images that exist already, which were made from all photographs."""
     fill_to: int = Field(60, ge=1)
     """Species with fewer real training images than this get synthetic images up to this number. The other species get none."""
     quick: bool = False
@@ -132,6 +137,12 @@ class StudyConfig(Settings):
     def _one_source(self) -> Self:
         if self.synthetic is not None and self.model_fields_set & {"generator", "minutes", "generator_seeds"}:
             raise ValueError("give either a generator (or family) or an existing synthetic collection, not both")
+        if self.draws > self.seeds:
+            raise ValueError(f"draws: {self.draws} are more than the {self.seeds} repetitions (seeds) over which they are divided")
+        if self.draws > 1 and self.generator_seeds > 1:
+            raise ValueError("generator_seeds: the family is trained once on each draw; leave it out, or leave draws out")
+        if self.draws > 1 and self.measures_worth:
+            raise ValueError("worth draws photographs by itself; leave draws out, or measure what the images are worth in a second study")
         return self
 
     @property
@@ -149,6 +160,15 @@ class StudyConfig(Settings):
         if self.size:
             return self
         return self.model_copy(update={"size": _side(collection)})
+
+    @property
+    def num_trainings(self) -> int:
+        """Number of trainings of a family: one a draw, or ``generator_seeds``."""
+        return max(self.draws, min(self.generator_seeds, self.seeds))
+
+    def draw_seed(self, repetition: int) -> int | None:
+        """The random seed of the draw of photographs in repetition ``repetition`` (0..seeds-1); None if all photographs are used."""
+        return self.seed_of(repetition % self.draws) if self.draws > 1 else None
 
     def seed_of(self, repetition: int) -> int:
         """The random seed of repetition ``repetition`` (0..seeds-1)."""

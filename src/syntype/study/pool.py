@@ -34,7 +34,7 @@ def make_pool(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], n
     return Pool(
         made=synthetic_images(curated, real.training(), config.size, real.species),
         accepted=(curated.table["verdict"].fillna("accepted") != "refused").to_numpy(dtype=bool),
-        collage=_collages(real, synthetic.collage, as_many, config.seed_of(number), config.size)
+        collage=_collages(real, synthetic.collage[number], as_many, config.seed_of(number), config.size)
         if "collage" in sources and synthetic.collage
         else None,
         oracle=_oracle_images(real, as_many, config.seed_of(number), config.size) if "oracle" in sources else None,

@@ -45,9 +45,11 @@ def write_report(study_folder: Path | str) -> Path:
         raise InputError("holds no finished study (no results.json)", "Run the study to its end: syntype study COLLECTION --out FOLDER.", file=folder)
     hint = "Continue the study with --resume, which writes it again."
     results = load_json(folder / "results.json", hint, {"effects": dict, "rules": dict, "species": list, "verdict": dict})
-    results.setdefault("leakage", {"left_out": [], "pairs": [], "num_held": 0})  # studies of before have none
+    results.setdefault("leakage", {"left_out": [], "pairs": [], "num_held": 0})  # studies of before have none, nor the next ones
     results.setdefault("tuning", None)
     results.setdefault("worth", None)
+    for arm in results["arms"].values() if isinstance(results.get("arms"), dict) else ():
+        arm.update({"worst_rare": None, "calibration_error": None} | arm)
     gallery = Gallery.load(folder)
     try:
         page = _page(results, gallery)

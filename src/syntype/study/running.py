@@ -21,11 +21,13 @@ from syntype.collection import Collection
 from syntype.errors import TrainingError
 from syntype.files import read_npz, write_npz
 from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit, measure_speed
+from syntype.identification.calibration import Calibration, temperature
 from syntype.run import Run
 from syntype.study.analysis import Outcome
 from syntype.study.arms import ARMS, Arm, Pool, added_images
 from syntype.study.config import StudyConfig
-from syntype.study.photographs import load_images
+from syntype.study.draws import drawn_rows
+from syntype.study.photographs import Split, load_images
 from syntype.study.pool import make_pool
 from syntype.study.synthetic import SyntheticSets
 
@@ -143,7 +145,7 @@ class _Task:
 
     def read(self, arm: str, number: int) -> dict[str, np.ndarray] | None:
         """The predictions of an arm in repetition ``number``; None if they are missing or damaged, so that the arm has to be trained."""
-        return read_npz(self.file(arm, number), "num_added", "steps", "seconds", *self.splits)
+        return read_npz(self.file(arm, number), "num_added", "steps", "seconds", *self.splits, *(["confidence"] if "test" in self.splits else []))
 
 
 class _Trainer:
@@ -152,7 +154,7 @@ class _Trainer:
     def __init__(self, task: _Task) -> None:
         self.task = task
         self._images = {split: load_images(task.real, split, task.config.size) for split in ("train", "val", *task.splits)}
-        self._counts_real = np.array(list(task.real.training().counts().values()), dtype=np.int64)
+        self._training = Split.of(task.real, "train")
         self._cache = FeatureCache(task.features)
         self._pool: tuple[int, Pool] | None = None
 
@@ -162,20 +164,28 @@ class _Trainer:
             self._pool = number, make_pool(self.task.real, self.task.synthetic, self.task.arms, number, self.task.config)
         return self._pool[1]
 
+    def photographs(self, number: int) -> LabelledImages:
+        """The training photographs of repetition ``number``: all, or those of its draw."""
+        draw, every = self.task.config.draw_seed(number), self._images["train"]
+        return every if draw is None else every.where(drawn_rows(self._training, self.task.synthetic.num_planned > 0, draw))
+
     def train(self, number: int, name: str) -> dict[str, Any]:
         """Train an arm in repetition ``number`` and write its predictions. Returns the values for the log of events."""
-        task, pool, real, counts = self.task, self.pool(number), self._images["train"], self._counts_real
+        task, pool, real = self.task, self.pool(number), self.photographs(number)
         arm = next(one for one in task.arms if one.name == name)
         if task.photographs is not None:
             real = task.photographs.chosen(name, number, real)
-            counts = np.bincount(real.labels, minlength=len(counts))
         seed = task.config.seed_of(number)
+        counts_real = np.bincount(real.labels, minlength=len(task.real.species))
         start = time.monotonic()
         added = added_images(arm, pool, real, seed=seed)
         settings = classifier_of(arm, task.config)
-        fitted = fit(real.followed_by(added), counts, len(task.real.species), settings, seed, self._images["val"],
+        fitted = fit(real.followed_by(added), counts_real, len(task.real.species), settings, seed, self._images["val"],
                      Run(None, quiet=True), self._cache)  # fmt: skip
-        predicted = {split: fitted.predict_logits(self._images[split].images).argmax(axis=1) for split in task.splits}
+        logits = {split: fitted.predict_logits(self._images[split].images) for split in task.splits}
+        predicted = {split: found.argmax(axis=1) for split, found in logits.items()}
+        if "test" in logits:
+            predicted["confidence"] = _confidence(logits, self._images["val"].labels)
         seconds = time.monotonic() - start
         write_npz(task.file(name, number), num_added=len(added), steps=settings.steps, seconds=seconds, **predicted)
         return {"name": name, "seed": number, "num_added": len(added), "seconds": round(seconds, 1)}
@@ -214,11 +224,18 @@ def _train(number: int, name: str) -> dict[str, Any]:
     return _trainers[0].train(number, name)
 
 
+def _confidence(logits: dict[str, np.ndarray], val_labels: np.ndarray) -> np.ndarray:
+    """Probability of the species named for each test photograph, calibrated on the validation photographs if there are any: float32, shape (N,)."""
+    calibration = Calibration(temperature(logits["val"], val_labels)) if len(val_labels) and "val" in logits else Calibration()
+    return calibration.probabilities(logits["test"]).max(axis=1, initial=0.0)
+
+
 def _load(task: _Task, arm: str) -> Outcome:
     repetitions = [found for number in range(task.config.seeds) if (found := task.read(arm, number)) is not None]
     return Outcome(
         test=np.stack([one.get("test", np.empty(0, np.int64)) for one in repetitions]),
         val=np.stack([one["val"] for one in repetitions]),
+        confidence=np.stack([one.get("confidence", np.empty(0, np.float32)) for one in repetitions]),
         num_added=tuple(int(one["num_added"]) for one in repetitions),
         steps=tuple(int(one["steps"]) for one in repetitions),
         seconds=float(sum(one["seconds"] for one in repetitions)),

@@ -48,6 +48,7 @@ from syntype.study.worth import Level, levels_for, measure_worth
 __all__ = ["StudyConfig", "StudyPlan", "StudyResult", "plan_study", "study"]
 
 _SHOWN_SPECIES = 12
+_SHOWN_OF_ARMS = ("recall_rare", "worst_rare", "macro_recall", "accuracy", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,14 @@ class StudyResult:
     def summary(self) -> dict[str, Any]:
         """The values that ``--json`` prints; null where nothing could be measured."""
         effects = self.results["effects"]
-        primary = effects["primary"] or {"value": None, "interval": None}
+        primary = effects["primary"] or {"value": None, "interval": None, "above_minimum": None}
         return {
             "verdict": self.verdict,
             "sentence": self.results["verdict"]["sentence"],
             "effect": primary["value"],
             "interval": primary["interval"],
+            "above_minimum": primary["above_minimum"],
+            "sensitivity": self.results["sensitivity"],
             "bins": {
                 name: {"effect": found["value"], "interval": found["interval"], "num_species": found["num_species"]}
                 if found
@@ -85,7 +88,7 @@ class StudyResult:
                 for name, found in effects["bins"].items()
             },
             "best_without_generator": self.results["competitor"]["name"],
-            "arms": {name: {key: arm[key] for key in ("recall_rare", "macro_recall", "accuracy")} for name, arm in self.results["arms"].items()},
+            "arms": {name: {key: arm[key] for key in _SHOWN_OF_ARMS} for name, arm in self.results["arms"].items()},
             **({"worth": self.results["worth"]} if self.results["worth"] else {}),
             "minutes": self.results["minutes"],
             "report": str(self.report),
@@ -176,7 +179,9 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         counts_real=np.array(list(collection.training().counts().values()), dtype=np.int64),
         offered=offered,
         accepted=accepted,
+        units=np.arange(config.seeds) % (synthetic.num_trainings if synthetic.num_trainings > 1 else config.seeds),
         generator_varies=synthetic.num_trainings > 1,
+        photographs_vary=config.draws > 1,
         doubts=(*leaks.unclear, *(() if exchanged is None else (exchanged,))),
     )
     rule = DecisionRule(config.minimum_effect, config.max_head_loss)
@@ -215,7 +220,7 @@ def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
 
 
 def _plan(collection: Collection, source: SyntheticSource, arms: tuple[Arm, ...], config: StudyConfig) -> StudyPlan:
-    num_trainings = min(config.generator_seeds, config.seeds) if source.family is not None and family(source.family).learns else 0
+    num_trainings = config.num_trainings if source.family is not None and family(source.family).learns else 0
     num_levels = len(_levels(collection, source.num_planned, config)) if config.measures_worth else 0
     num_classifiers = (len(arms) + num_levels) * config.seeds + num_tuning_classifiers(arms, config)
     steps, minutes = num_classifiers * config.classifier.steps, minutes_of(collection, arms, int(source.num_planned.sum()), num_classifiers, config)
