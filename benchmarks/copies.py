@@ -29,7 +29,7 @@ from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, draw_images
 from syntype.curation.approximate import ApproximateSearch
 from syntype.curation.coarse import CoarseSearch, ExactSearch
-from syntype.curation.copies import EXACT_LIMIT, NUM_MIDDLE, CopyDetector
+from syntype.curation.copies import EXACT_LIMIT, NUM_CANDIDATES, CopyDetector
 from syntype.curation.curate import copy_detector, group_names
 from syntype.run import Run
 
@@ -209,7 +209,7 @@ def compare(bank: np.ndarray) -> dict:
     """Both searches on one bank: how many originals are among the candidates of each."""
     queries, rows = queries_of(bank, len(bank))
     target = torch.from_numpy(rows)[:, None]
-    exact, approximate = ((search(bank).nearest(queries, NUM_MIDDLE).rows == target).any(1) for search in (ExactSearch, ApproximateSearch))
+    exact, approximate = ((search(bank).nearest(queries, NUM_CANDIDATES).rows == target).any(1) for search in (ExactSearch, ApproximateSearch))
     return {"bank": len(bank), "queries": len(rows), "exact": int(exact.sum()), "both": int((exact & approximate).sum())}
 
 
@@ -241,7 +241,7 @@ def at_size(bank: np.ndarray, number: int) -> dict:
 def coarse_cost(search: CoarseSearch, queries: np.ndarray) -> float:
     """Milliseconds a query of the first stage."""
     began = time.process_time()
-    search.nearest(queries, NUM_MIDDLE)
+    search.nearest(queries, NUM_CANDIDATES)
     return 1e3 * (time.process_time() - began) / len(queries)
 
 
@@ -323,7 +323,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         ),
         "",
         f"Recall of the approximate first stage among {compared['bank']:,} photographs with as many disguised copies: the exact stage has the "
-        f"original among its {NUM_MIDDLE} candidates for {compared['exact']:,}; of those the approximate stage has "
+        f"original among its {NUM_CANDIDATES} candidates for {compared['exact']:,}; of those the approximate stage has "
         f"{rate(compared['both'], compared['exact'])} (aim 99 %).",
     ]
     return Page(

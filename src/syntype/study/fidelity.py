@@ -25,7 +25,7 @@ from torch import Tensor
 
 from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
-from syntype.curation.curate import copy_detector
+from syntype.curation.curate import copies_of, copy_detector
 from syntype.curation.leaks import held_back_apart
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, checks_arguments
@@ -175,7 +175,7 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         likeness = compare(x, y, k, bar.advance)
     detector = copy_detector(real.training(), config.size, config.copy_quantile, config.seed, run)
     with run.progress("Looking for copies", len(usable)) as bar:
-        copies = detector.nearest(usable.pixels(config.size), progress=bar.advance).is_copy
+        copies = copies_of(detector, usable, config.size, bar.advance).is_copy
     return EvaluateResult(
         encoder=f"{encoder.name}: {encoder.backbone.weights}",
         **likeness._asdict(),
