@@ -23,7 +23,7 @@ __all__ = ["EXACT_LIMIT", "NUM_CANDIDATES", "CopyDetector", "NearestReal", "coar
 
 Advance = Callable[[int], None]
 
-STAGES = ((12, 12, 40, 3), (16, 16, 8, 4), (32, 48, 3, 5))
+STAGES = ((12, 12, 32, 2), (16, 16, 8, 4), (32, 48, 3, 4))
 """Stages of the detailed comparison: side in pixels of the images and of the photographs, number of candidates that are aligned, Gauss-Newton
 steps. In the last stage the photographs are larger than the images, because a crop shows only a part of one."""
 NUM_CANDIDATES = STAGES[0][2]
