@@ -17,7 +17,6 @@ import functools
 import io
 import itertools
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +25,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from common.disguises import WHOLE, disguised_whole, oblong
+from common.butterflies import BUTTERFLIES, without_test
+from common.disguises import WHOLE, disguised_whole
 from common.fish import NOTICE, SIZE, open_photographs, photograph_options
-from common.results import ROOT, Page, kept, publish, rewrite, table
+from common.results import Page, kept, publish, rewrite, table
 from PIL import Image, ImageFilter
 
 from syntype.collection import Collection
-from syntype.collection.importers import CollectConfig, collect
 from syntype.collection.pixels import crop_square, photograph_parts
 from syntype.collection.reef import ReefConfig, draw_images
 from syntype.curation.approximate import ApproximateSearch
@@ -42,7 +41,6 @@ from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.run import Run
 
 QUANTILE = 0.015
-BUTTERFLIES = Path(os.environ.get("SYNTYPE_BUTTERFLIES", ROOT.parent / "shared" / "data" / "butterflies"))
 SIZES = (64, 128, 224)
 """Sides of the squares to which whole photographs are scaled, pixels."""
 BEFORE = {
@@ -217,27 +215,11 @@ def on_whole(fish: Collection, arguments: argparse.Namespace) -> dict[str, Any]:
             number = arguments.originals // (1 if size == SIZES[0] else 2)
 
             def measure(name: str = name, size: int = size, number: int = number) -> dict[str, Any]:
-                collection = fish if name == "fish" else oblong_butterflies(arguments.butterflies, arguments.out / "butterflies")
+                collection = fish if name == "fish" else without_test(arguments.butterflies, arguments.out / "butterflies", cut=True)
                 return whole_photographs(collection, size, number)
 
             found.setdefault(name, {})[str(size)] = kept(arguments.out / f"whole-{name}-{size}.json", measure)
     return found
-
-
-def oblong_butterflies(source: Path, out: Path) -> Collection:
-    """Training and validation photographs of the butterflies, cut to 4:3 and 3:4; the test photographs are not read."""
-    if not (out / "collection.json").exists():
-        entries = pd.read_csv(source / "images.csv")
-        entries = entries[entries["split"].isin(["train", "val"])].reset_index(drop=True)
-        for number, name in enumerate(entries["file_name"]):
-            target = (out.parent / "oblong" / name).with_suffix(".png")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with Image.open(source / name) as opened:
-                oblong(opened.convert("RGB"), number).save(target)
-        entries["file_name"] = [str(Path(name).with_suffix(".png")) for name in entries["file_name"]]
-        entries.to_csv(out.parent / "oblong" / "images.csv", index=False)
-        collect(out.parent / "oblong" / "images.csv", CollectConfig(), out)
-    return Collection.open(out)
 
 
 def whole_photographs(collection: Collection, size: int, number: int) -> dict[str, Any]:

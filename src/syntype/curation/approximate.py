@@ -32,7 +32,7 @@ NUM_SAMPLED = 4000
 class ApproximateSearch:
     """An inverted file of the windows, projected onto their principal components and stored in one byte per component.
 
-    It takes 2.2 kB of memory per photograph. It is deterministic: the sample it is fitted to is evenly spaced, and the clustering has a fixed
+    It takes 5.4 kB of memory per photograph. It is deterministic: the sample it is fitted to is evenly spaced, and the clustering has a fixed
     seed.
     """
 

@@ -111,17 +111,21 @@ def memorising(fake: np.ndarray, held: np.ndarray, train: np.ndarray, fake_group
         seed: seed of the permutations.
     """
     bank = torch.from_numpy(train).double()
-    own = _nearest(bank, bank, np.unique(train_groups, return_inverse=True)[1])[0]  # from each training photograph to another group's
     (fake_distances, fake_rows), (held_distances, held_rows) = (_nearest(torch.from_numpy(side).double(), bank) for side in (fake, held))
+    authentic = []
+    codes = torch.from_numpy(np.unique(train_groups.astype(str), return_inverse=True)[1])
+    for distances, rows in ((fake_distances, fake_rows), (held_distances, held_rows)):
+        others, _ = _nearest(bank[rows], bank, codes[rows, None] == codes[None])  # from these training photographs to those of other groups
+        authentic.append(float((distances >= others).mean()))
     both = np.concatenate([held_distances, fake_distances])
     ranks = rankdata(both)
-    codes, on_held = _units(held_groups, fake_groups)
+    units, on_held = _units(held_groups, fake_groups)
     rng = np.random.default_rng([seed, 0x4E4])
     sides = np.concatenate([on_held[None], rng.permuted(np.broadcast_to(on_held, (NUM_PERMUTATIONS, len(on_held))), axis=1)])
     nearest = ranks <= max(1.0, NEAREST * len(both))
     p_values = []
     for values in (-ranks, nearest.astype(np.float64)):  # large where near
-        excess = _excess(values, codes, sides)
+        excess = _excess(values, units, sides)
         p_values.append((1 + (excess[1:] >= excess[0] - 1e-12).sum()) / (1 + NUM_PERMUTATIONS))
     n, m = len(held), len(fake)
     above = float(ranks[n:].sum() - m * (m + 1) / 2)  # Mann-Whitney's U of the images
@@ -133,8 +137,8 @@ def memorising(fake: np.ndarray, held: np.ndarray, train: np.ndarray, fake_group
         nearer=1 - above / (n * m),
         z=float((above - n * m / 2) / spread) if spread > 0 else 0.0,
         nearest_tenth=float(nearest[n:].sum() / max(1, nearest.sum())),
-        authenticity=float((fake_distances >= own[fake_rows]).mean()),
-        authenticity_held=float((held_distances >= own[held_rows]).mean()),
+        authenticity=authentic[0],
+        authenticity_held=authentic[1],
         p_value=float(min(1.0, 2 * min(p_values))),  # two statistics
     )
 
@@ -177,15 +181,16 @@ def _excess(values: np.ndarray, codes: np.ndarray, sides: np.ndarray) -> np.ndar
     return np.asarray((second @ sums) / (second @ sizes) - (first @ sums) / (first @ sizes))
 
 
-def _nearest(rows: Tensor, bank: Tensor, groups: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to, and position of, the nearest row of the bank; with ``groups`` (``rows`` is the bank) the nearest of another group."""
-    codes = None if groups is None else torch.from_numpy(groups)
+def _nearest(rows: Tensor, bank: Tensor, barred: Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to, and position of, the nearest row of the bank that is not ``barred`` (bool, shape (len(rows), len(bank)))."""
     distances, positions = [], []
+    lengths = bank.square().sum(1)
     for start in range(0, len(rows), _ROWS):
-        part = torch.cdist(rows[start : start + _ROWS], bank, compute_mode="donot_use_mm_for_euclid_dist")
-        if codes is not None:
-            part = part.masked_fill(codes[start : start + _ROWS, None] == codes[None], torch.inf)
-        best = part.min(1)
-        distances.append(best.values)
+        part = rows[start : start + _ROWS]
+        squared = (lengths - 2 * part @ bank.T).add_(part.square().sum(1)[:, None])
+        if barred is not None:
+            squared = squared.masked_fill(barred[start : start + _ROWS], torch.inf)
+        best = squared.min(1)
+        distances.append(best.values.clamp_min(0).sqrt())
         positions.append(best.indices)
     return torch.cat(distances).numpy(), torch.cat(positions).numpy()
