@@ -118,9 +118,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     wholly = [row["alarms"] / row["draws"] for _, row in rows if row["share"] == 1]
     body = [
         "An alarm: the p value of `memorising` is at most 5 %. Nearer: how often an image is nearer to its nearest training photograph than a "
-        "held-back photograph is to its own, 50 % by chance. Nearest tenth: share of the images among the tenth of both that is nearest, 50 % by chance. "
-        "Ratio: of the distances. Authentic: images that are no nearer to a training photograph than another group's photographs are to it (Alaa et al. "
-        "2022), and the same of the held-back photographs. Medians and means over the draws.",
+        "held-back photograph is to its own, 50 % by chance. Nearest tenth: share of the images among the tenth of both that is nearest, 50 % by "
+        "chance. Ratio: of the distances. Authentic: images that are no nearer to a training photograph than another group's photographs are to it "
+        "(Alaa et al. 2022), and the same of the held-back photographs. Medians and means over the draws.",
         "",
         *table(
             ["photographs", "images", "of them repeated", "alarms", "nearer", "nearest tenth", "ratio", "z", "authentic", "authentic, held back"],
@@ -168,7 +168,8 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         body=body,
         method=[
             "Images and held-back photographs are halves of the validation photographs, drawn by groups, "
-            f"{settings['draws']} times for each row without repeated photographs, a quarter as often for the others; of more than the number stated, as many at random. "
+            f"{settings['draws']} times for each row without repeated photographs, a quarter as often for the others; of more "
+            "than the number stated, as many at random. "
             + " ".join(
                 f"{name[0].upper()}{name[1:]}: {one['train']} training and {one['val']} validation photographs, the latter of {one['groups']} groups."
                 for name, one in figures.items()

@@ -41,7 +41,8 @@ def _windows() -> tuple[Tensor, Tensor]:
     thirds = [(u, v) for u in (-1, 0, 1) for v in (-1, 0, 1)]
     own = [_pose(1, 1, degrees=degrees) for degrees in (-15.0, -7.5, 0.0, 7.5, 15.0)]
     own += [_pose(scale, scale, degrees=sign * degrees) for scale, degrees in ((1.12, 8.0), (1.23, 15.0), (0.8, 15.0)) for sign in (-1, 1)]
-    own += [_pose(share, share, (1 - share) * u, (1 - share) * v) for share in (0.86, 0.76) for u, v in thirds]
+    own += [_pose(0.86, 0.86, 0.14 * u, 0.14 * v) for u, v in thirds]
+    own += [_pose(0.76, 0.76, u, v) for u in (-0.24, -0.08, 0.08, 0.24) for v in (-0.24, -0.08, 0.08, 0.24)]
     own += [_pose(0.85, 0.85, 0.15 * u, 0.15 * v, degrees) for degrees in (-8.0, 8.0) for u, v in thirds]
     for share, shifts in ((0.75, (-0.2, 0.0, 0.2)), (0.56, (-0.4, -0.2, 0.0, 0.2, 0.4))):
         own += [_pose(share, 1, shift, 0) for shift in shifts] + [_pose(1, share, 0, shift) for shift in shifts]
