@@ -1,7 +1,7 @@
 """Does the copy detector see through disguises, does it leave other photographs alone, and what does it cost with 100,000 photographs?
 
-    python benchmarks/copies.py [--data FOLDER | --collection FOLDER] [--butterflies FOLDER] [--out FOLDER] [--every 2] [--originals 240]
-                                [--banks 1000 10000 100000] [--queries 2000]
+    python benchmarks/copies.py [--data FOLDER | --collection FOLDER] [--butterflies FOLDER] [--out FOLDER] [--every 2] [--originals 200]
+                                [--banks 1000 10000 100000] [--queries 2000] [--only whole-fish-64 ...]
 
 On Fish4Knowledge: training photographs are disguised in one way and in two, and looked for among all training photographs; test
 photographs, which are of other video tracks, are looked for among the same. On Fish4Knowledge and on butterflies (cut to 4:3 and 3:4
@@ -28,7 +28,7 @@ import torch
 from common.butterflies import BUTTERFLIES, without_test
 from common.disguises import WHOLE, disguised_whole
 from common.fish import NOTICE, SIZE, open_photographs, photograph_options
-from common.results import Page, kept, publish, rewrite, table
+from common.results import Page, kept, publish, read_result, rewrite, table
 from PIL import Image, ImageFilter
 
 from syntype.collection import Collection
@@ -41,6 +41,7 @@ from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.run import Run
 
 QUANTILE = 0.015
+SETS = ("fish", "butterflies")
 SIZES = (64, 128, 224)
 """Sides of the squares to which whole photographs are scaled, pixels."""
 BEFORE = {
@@ -69,7 +70,8 @@ Disguise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 def main() -> None:
     parser = photograph_options("copies", __doc__)
     parser.add_argument("--every", type=int, default=2, help="disguise every so many-th training photograph")
-    parser.add_argument("--originals", type=int, default=240, help="whole photographs to disguise, of each set; half as many above 64 px")
+    parser.add_argument("--only", nargs="+", default=[], help="measure these parts alone, and take the others from the result that is there")
+    parser.add_argument("--originals", type=int, default=200, help="whole photographs to disguise, of each set; half as many above 64 px")
     parser.add_argument("--butterflies", type=Path, default=BUTTERFLIES, help="folder of the butterfly photographs (images.csv)")
     parser.add_argument("--banks", type=int, nargs="+", default=[1000, 10_000, 100_000], help="numbers of photographs to search")
     parser.add_argument("--queries", type=int, default=2000, help="queries against each of these banks")
@@ -81,11 +83,26 @@ def main() -> None:
     if collection is None:
         return
     torch.set_num_threads(1)  # the figures are for one core
-    photographs = kept(out / "photographs.json", lambda: on_photographs(collection, arguments.every))
-    whole = on_whole(collection, arguments)
-    compared = kept(out / "compared.json", lambda: compare(pictures(NUM_COMPARED)))
-    sizes = {str(size): kept(out / f"bank-{size}.json", lambda size=size: at_size(pictures(size), arguments.queries)) for size in arguments.banks}
-    publish("copies", {}, {"photographs": photographs, "whole": whole, "compared": compared, "sizes": sizes}, report, arguments)
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "photographs": lambda: on_photographs(collection, arguments.every),
+        **{f"whole-{name}-{size}": functools.partial(on_whole, name, size, collection, arguments) for name in SETS for size in SIZES},
+        "compared": lambda: compare(pictures(NUM_COMPARED)),
+        **{f"bank-{size}": lambda size=size: at_size(pictures(size), arguments.queries) for size in arguments.banks},
+    }
+    if unknown := set(arguments.only) - set(parts):
+        parser.error(f"unknown parts: {', '.join(sorted(unknown))}. There are {', '.join(parts)}.")
+    if not (arguments.butterflies / "images.csv").is_file():
+        print(f"{arguments.butterflies} is not there: butterflies not measured.")
+        parts = {name: part for name, part in parts.items() if "butterflies" not in name}
+    figures = read_result(arguments.results / "copies.json")["figures"] if arguments.only else {}
+    for name, part in parts.items():
+        if not arguments.only or name in arguments.only:
+            kind, _, rest = name.partition("-")
+            place = figures
+            for key in {"whole": ["whole", *rest.split("-")], "bank": ["sizes", rest]}.get(kind, [kind])[:-1]:
+                place = place.setdefault(key, {})
+            place[name.rpartition("-")[2]] = kept(out / f"{name}.json", part)
+    publish("copies", {}, figures, report, arguments)
 
 
 # Disguises ------------------------------------------------------------------------------------------------------------------------
@@ -204,22 +221,10 @@ def on_photographs(collection: Collection, every: int) -> dict:
     return result
 
 
-def on_whole(fish: Collection, arguments: argparse.Namespace) -> dict[str, Any]:
-    """``whole_photographs`` of both sets at all sizes."""
-    found: dict[str, Any] = {}
-    for name in ("fish", "butterflies"):
-        if name == "butterflies" and not (arguments.butterflies / "images.csv").is_file():
-            print(f"{arguments.butterflies} is not there: butterflies not measured.")
-            continue
-        for size in SIZES:
-            number = arguments.originals // (1 if size == SIZES[0] else 2)
-
-            def measure(name: str = name, size: int = size, number: int = number) -> dict[str, Any]:
-                collection = fish if name == "fish" else without_test(arguments.butterflies, arguments.out / "butterflies", cut=True)
-                return whole_photographs(collection, size, number)
-
-            found.setdefault(name, {})[str(size)] = kept(arguments.out / f"whole-{name}-{size}.json", measure)
-    return found
+def on_whole(name: str, size: int, fish: Collection, arguments: argparse.Namespace) -> dict[str, Any]:
+    """``whole_photographs`` of one set at one size."""
+    collection = fish if name == "fish" else without_test(arguments.butterflies, arguments.out / "butterflies", cut=True)
+    return whole_photographs(collection, size, arguments.originals // (1 if size == SIZES[0] else 2))
 
 
 def whole_photographs(collection: Collection, size: int, number: int) -> dict[str, Any]:
