@@ -35,7 +35,8 @@ __all__ = ["COMMANDS"]
 def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
     """Compare the images of the collection SYNTHETIC with photographs.
 
-    It measures fidelity (KID, precision, density), diversity (recall, coverage, Vendi score) and the rate of copies of training photographs.
+    It measures fidelity (KID with its 95 % interval, precision, density), diversity (recall, coverage, Vendi score), the rate of copies of
+    training photographs, and whether images lie nearer to training photographs than photographs do that no training has seen.
     """
     from syntype.run import Run
     from syntype.study.fidelity import EvaluateConfig

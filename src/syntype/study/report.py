@@ -49,7 +49,8 @@ def write_report(study_folder: Path | str) -> Path:
     results.setdefault("tuning", None)
     results.setdefault("worth", None)
     for arm in results["arms"].values() if isinstance(results.get("arms"), dict) else ():
-        arm.update({"worst_rare": None, "calibration_error": None} | arm)
+        if isinstance(arm, dict):
+            arm.update({"worst_rare": None, "calibration_error": None} | arm)
     gallery = Gallery.load(folder)
     try:
         page = _page(results, gallery)
