@@ -100,6 +100,9 @@ def test_the_prior_is_that_of_the_sampler() -> None:
     np.testing.assert_allclose(log_prior(COUNTS, 0.5).exp().numpy(), np.sqrt(COUNTS) / np.sqrt(COUNTS).sum(), rtol=1e-6)
     np.testing.assert_allclose(log_prior(COUNTS, 0.0).exp().numpy(), np.full(4, 0.25), rtol=1e-6)
     assert torch.isfinite(log_prior(np.array([5, 0]))).all()  # a species with synthetic images alone
+    added = np.array([0.0, 0.1, 0.2, 0.0])
+    np.testing.assert_allclose(log_prior(COUNTS, synthetic=added).exp().numpy(), 0.7 * SHARES + added, rtol=1e-6)
+    assert torch.isfinite(log_prior(COUNTS, synthetic=np.array([1.0, 0.0, 0.0, 0.0]))).all()
 
 
 def test_weights_and_margins_by_hand() -> None:

@@ -161,7 +161,8 @@ def test_the_whole_way(
     expected = [wanted for wanted in [*kept, *added] for _ in range(2)]
     assert sorted(call["counts"] for call in calls) == sorted(expected)  # priors from the photographs of each
     assert all(call["num"] == sum(call["counts"]) and not call["num_synthetic"] for call in calls)
-    assert plan_study(reef, asked).num_classifiers == (len(FEW) + 6) * 2
+    num_tuning = 3 * len(FEW)
+    assert plan_study(reef, asked).num_classifiers == (len(FEW) + 6) * 2 + num_tuning
 
     # no part in the verdict
     assert {**result.results, "worth": None, "minutes": 0, "provenance": 0} == {**without.results, "minutes": 0, "provenance": 0}

@@ -16,11 +16,10 @@ from syntype.encoders import Backbone, Head
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
-from syntype.identification.loop import BestWeights, learning_rate_factor, validation_steps
-from syntype.identification.losses import Objective
+from syntype.identification.loop import BestWeights, learning_rate_factor, objective_of, validation_steps
 from syntype.identification.metrics import measure
 from syntype.identification.mixing import Targets, cutmix, mixup
-from syntype.identification.sampling import SAMPLER_POWER, sample_batches
+from syntype.identification.sampling import sample_batches
 from syntype.run import Run
 
 __all__ = ["fit_head", "normalise_head", "tau_normalised"]
@@ -72,7 +71,7 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
         batches = sample_batches(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
                            max_synthetic=config.synthetic_share, seed=seed, synthetic_until=config.synthetic_until)  # fmt: skip
         random = np.random.default_rng([seed, 2])
-        objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale)
+        objective = objective_of(train, counts_real, config, head.scale)
         parameters = list(head.parameters())
         optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         with run.progress("classifier head", steps) as bar:

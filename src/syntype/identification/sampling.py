@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["SAMPLER_POWER", "Sampler", "num_synthetic_per_batch", "sample_batches"]
+__all__ = ["SAMPLER_POWER", "Sampler", "num_synthetic_per_batch", "sample_batches", "synthetic_frequencies"]
 
 Sampler = Literal["natural", "square_root", "balanced"]
 
@@ -51,6 +51,27 @@ def sample_batches(labels: np.ndarray, is_synthetic: np.ndarray, *, steps: int, 
     for origin, (pool, places) in enumerate(zip(pools, (~chosen, chosen), strict=True)):
         rows[places] = _draw(pool, labels, int(places.sum()), sampler, np.random.default_rng([seed, 1, origin]))
     return rows
+
+
+def synthetic_frequencies(labels: np.ndarray, is_synthetic: np.ndarray, *, num_species: int, batch_size: int, sampler: Sampler, max_synthetic: float,
+                          synthetic_until: float = 1.0, weight: float = 1.0) -> np.ndarray | None:  # fmt: skip
+    """Synthetic images of each species as a share of all images that ``sample_batches`` draws: float64, shape (num_species,); None without any.
+
+    Args:
+        num_species: Number of species.
+        weight: Weight of a synthetic image in the loss, by which it counts.
+
+    The other arguments are those of ``sample_batches``.
+    """
+    counts = np.bincount(labels[is_synthetic], minlength=num_species).astype(np.float64)
+    num_real = int((~is_synthetic).sum())
+    share = num_synthetic_per_batch(num_real, int(counts.sum()), batch_size, max_synthetic) / batch_size
+    if num_real:
+        share = weight * share * synthetic_until / (1 - share * synthetic_until + weight * share * synthetic_until)
+    if not share:
+        return None
+    powers = np.where(counts > 0, np.maximum(counts, 1) ** SAMPLER_POWER[sampler], 0.0)
+    return share * powers / powers.sum()
 
 
 def _draw(pool: np.ndarray, labels: np.ndarray, total: int, sampler: Sampler, random: np.random.Generator) -> np.ndarray:

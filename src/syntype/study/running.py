@@ -167,7 +167,7 @@ class _Trainer:
     def photographs(self, number: int) -> LabelledImages:
         """The training photographs of repetition ``number``: all, or those of its draw."""
         draw, every = self.task.config.draw_seed(number), self._images["train"]
-        return every if draw is None else every.where(drawn_rows(self._training, self.task.synthetic.num_planned > 0, draw))
+        return every if draw is None else every.rows(drawn_rows(self._training, self.task.synthetic.num_planned > 0, draw))
 
     def train(self, number: int, name: str) -> dict[str, Any]:
         """Train an arm in repetition ``number`` and write its predictions. Returns the values for the log of events."""

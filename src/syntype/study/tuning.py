@@ -37,7 +37,7 @@ class Tuned:
         arms: the arms, each with its settings in ``classifier``.
         synthetic: the synthetic images, as many of each species as was chosen.
         record: the values for ``results.json``: by name of arm the settings that were tried, their recall on the validation photographs over the
-            species that get synthetic images, and the position of the chosen one; None if nothing was tried.
+            species that get synthetic images and over the others, and the position of the chosen one; None if nothing was tried.
     """
 
     arms: tuple[Arm, ...]
@@ -51,7 +51,8 @@ def num_tuning_classifiers(arms: Sequence[Arm], config: StudyConfig) -> int:
 
 
 def tune_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], config: StudyConfig, out: Path, run: Run) -> Tuned:
-    """Train every competitor and the curated arm once with each of its settings, and choose the best of each. If several are best, the first.
+    """Train every competitor and the curated arm once with each of its settings, and choose the best of each: the highest mean of the recall of the
+    species that get synthetic images and the recall of the others. If several are best, the first.
 
     Without validation photographs of the species that get synthetic images, nothing is chosen, and all arms have the settings of the study.
 
@@ -61,6 +62,7 @@ def tune_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], c
     if config.tuning is None:
         return Tuned(tuple(arms), synthetic, None)
     target, labels = np.flatnonzero(synthetic.num_planned), Split.of(real, "val").labels
+    others = np.flatnonzero(synthetic.num_planned == 0)
     if not np.isin(target, labels).any():
         if config.ratios:
             raise CollectionError(
@@ -73,15 +75,20 @@ def tune_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], c
 
     def tried(some: Sequence[Arm], settings: Sequence[Mapping[str, Any]], kind: str) -> None:
         """Train ``some`` arms with each of the settings, and note the recall and the choice."""
-        recall: dict[str, list[float | None]] = {arm.name: [] for arm in some}
+        recall: dict[str, list[tuple[float | None, float | None]]] = {arm.name: [] for arm in some}
         for number, setting in enumerate(settings):
             changed = [_with(arm, setting) for arm in some]
             images = _at_ratio(synthetic, setting, real)
             for name, outcome in run_arms(real, images, changed, once, out, run, folder=f"tuning/{kind}-{number + 1}", splits=("val",)).items():
-                recall[name].append(mean_recall(species_recall(outcome.val == labels, labels, len(real.species)), target))
+                each = species_recall(outcome.val == labels, labels, len(real.species))
+                rare, common = mean_recall(each, target), mean_recall(each, others)
+                recall[name].append((rare, common))
         for name, values in recall.items():
-            chosen = max(range(len(values)), key=lambda number: values[number] or 0.0)  # of equal values ``max`` returns the first
-            listed = [{"settings": dict(setting), "recall_on_val": value} for setting, value in zip(settings, values, strict=True)]
+            chosen = max(range(len(values)), key=lambda number: _score(*values[number]))  # of equal values ``max`` returns the first
+            listed = [
+                {"settings": dict(setting), "recall_on_val": rare, "recall_others_on_val": common}
+                for setting, (rare, common) in zip(settings, values, strict=True)
+            ]
             found[name] = {"tried": listed, "chosen": chosen}
             run.event("tuned", arm=name, chosen=chosen)
 
@@ -91,6 +98,13 @@ def tune_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], c
     tried([arm for arm in arms if arm.competitor], config.tuning.photographs, "photographs")
     chosen = {name: entry["tried"][entry["chosen"]]["settings"] for name, entry in found.items()}
     return Tuned(tuple(_with(arm, chosen.get(arm.name, best)) for arm in arms), synthetic, {"arms": found})
+
+
+def _score(rare: float | None, common: float | None) -> float:
+    """The value by which settings are compared: the mean of both recalls. With that of the rare species alone, settings that name rare species too
+    often would win at the cost of all others."""
+    known = [value for value in (rare, common) if value is not None]
+    return sum(known) / len(known) if known else 0.0
 
 
 def _with(arm: Arm, setting: Mapping[str, Any]) -> Arm:
