@@ -189,9 +189,10 @@ def weigh(hits: Sequence[np.ndarray], photographs: Sequence[float], synthetic: n
         return None if found is None else (found.value, found.low, found.high)
 
     nothing = np.zeros(synthetic.shape)
-    own, recall = difference(synthetic, nothing), [found for one in hits if (found := difference(one, nothing))]
-    if own is None:
+    alone = [found for one in (synthetic, *hits) if (found := difference(one, nothing))]
+    if not alone:
         return None
+    own, *recall = [(value, max(low, 0.0), high) for value, low, high in alone]  # a recall is never below 0
     # Points that fall are replaced by their mean, in their predictions, so that differences from them have intervals too.
     ends = isotonic_regression([value for value, _, _ in recall]).blocks
     risen: list[np.ndarray] = []
