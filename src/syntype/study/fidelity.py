@@ -225,8 +225,8 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
     groups, fake_groups = group_names(photographs), group_names(fake)
     found = None
     if train is not None and z is not None:
-        near = [nearness(side, z, group_names(train)) for side in (y, x)]
-        found = memorising(*near, fake_groups, groups, seed=config.seed)
+        own, others = (nearness(side, z, group_names(train)) for side in (y, x))
+        found = memorising(own, others, fake_groups, groups, seed=config.seed)
     detector = copy_detector(real.training(), config.size, config.copy_quantile, config.seed, run)
     with run.progress("Looking for copies", len(usable)) as bar:
         copies = copies_of(detector, usable, config.size, bar.advance).is_copy
