@@ -23,7 +23,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from syntype.collection import Collection
 from syntype.curation.curate import group_names
 from syntype.encoders import encode_collection, load_encoder
-from syntype.study.chance import ALARM, kid_chance, memorising
+from syntype.study.chance import ALARM, Nearness, kid_chance, memorising, nearness
 from syntype.study.fidelity import ENCODER, kid
 
 SHARES = (0.0, 0.1, 0.3, 1.0)
@@ -74,6 +74,7 @@ def measure(collection: Collection, draws: int) -> dict[str, Any]:
     sources = np.sort(rng.permutation(len(train))[: len(held)])
     pictures = np.stack([repeated(image, np.random.default_rng([row, 0x3E3])) for row, image in enumerate(train.pixels(SIZE)[sources])])
     copies = encoder.encode(pictures, size=128)
+    near, near_copies = (nearness(side, bank, bank_groups) for side in (real, copies))
     rows = []
     for number in NUMBERS:
         for share in SHARES:
@@ -84,9 +85,13 @@ def measure(collection: Collection, draws: int) -> dict[str, Any]:
                 sizes.append(len(one))
                 fake, names = real[one].copy(), groups[one].astype(object)
                 replaced = own.permutation(len(one))[: round(share * len(one))]
-                fake[replaced] = copies[own.permutation(len(copies))[: len(replaced)]]
+                chosen = own.permutation(len(copies))[: len(replaced)]
+                fake[replaced] = copies[chosen]
+                images = Nearness(*(values[one].copy() for values in near))
+                for values, others in zip(images, near_copies, strict=True):
+                    values[replaced] = others[chosen]
                 names[replaced] = [f"repeated {place}" for place in replaced]
-                found.append(memorising(fake, real[other], bank, names, groups[other], bank_groups, seed=draw))
+                found.append(memorising(images, Nearness(*(values[other] for values in near)), names, groups[other], seed=draw))
                 if not share:
                     chance = kid_chance(real[other], fake, groups[other], names, kid=kid(real[other], fake), seed=draw)
                     covered += chance.low <= 0 <= chance.high

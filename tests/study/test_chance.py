@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import mannwhitneyu
 
-from syntype.study.chance import kid_chance, memorising
+from syntype.study.chance import Memorising, kid_chance, memorising, nearness
 from syntype.study.fidelity import kid
 
 
@@ -17,10 +17,15 @@ def names(kind: str, number: int, each: int = 1) -> np.ndarray:
     return np.array([f"{kind}{row // each}" for row in range(number)])
 
 
+def judged(fake: np.ndarray, held: np.ndarray, train: np.ndarray, groups: tuple[np.ndarray, np.ndarray, np.ndarray], seed: int = 0) -> Memorising:
+    near = [nearness(side, train, groups[2]) for side in (fake, held)]
+    return memorising(near[0], near[1], groups[0], groups[1], seed=seed)
+
+
 def test_nearness_is_that_of_mannwhitneyu_and_authenticity_that_of_its_definition() -> None:
     fake, held, train = drawn(0, 40), drawn(1, 50, shift=0.1), drawn(2, 70)
     train_groups = names("t", 70, 2)
-    found = memorising(fake, held, train, names("f", 40), names("h", 50), train_groups)
+    found = judged(fake, held, train, (names("f", 40), names("h", 50), train_groups))
     to_train = [cdist(side.astype(np.float64), train.astype(np.float64)) for side in (fake, held)]
     u, p = mannwhitneyu(to_train[0].min(1), to_train[1].min(1), alternative="less", method="asymptotic", use_continuity=False)
     assert found.nearer == pytest.approx(1 - u / (40 * 50))
@@ -39,7 +44,7 @@ def test_other_photographs_give_no_alarm_in_95_percent_even_if_tracks_are_alike(
         centres = drawn(seed, 60, 6)
         rows = np.repeat(centres, 4, axis=0) + 0.1 * drawn(seed + 1000, 240, 6)  # four frames of each of 60 animals
         groups = names("g", 240, 4)
-        alarms += memorising(rows[:80], rows[80:160], rows[160:], groups[:80], groups[80:160], groups[160:], seed=seed).alarm
+        alarms += judged(rows[:80], rows[80:160], rows[160:], (groups[:80], groups[80:160], groups[160:]), seed).alarm
     assert alarms / 200 <= 0.075  # 5 % and 1.6 standard errors
 
 
@@ -48,10 +53,10 @@ def test_images_that_repeat_training_photographs_are_found_even_if_they_are_a_pa
     train, held = drawn(3, 80), drawn(4, 80)
     fake = train + 0.5 * drawn(5, 80)
     fake[: round((1 - share) * 80)] = drawn(6, round((1 - share) * 80), shift=0.8)
-    found = memorising(fake, held, train, names("f", 80), names("h", 80), names("t", 80))
+    found = judged(fake, held, train, (names("f", 80), names("h", 80), names("t", 80)))
     assert found.alarm and found.nearest_tenth > 0.7
     assert (found.z < -3 and found.ratio < 0.8) == (share == 1)
-    poor = memorising(drawn(6, 80, shift=0.8), held, train, names("f", 80), names("h", 80), names("t", 80))
+    poor = judged(drawn(6, 80, shift=0.8), held, train, (names("f", 80), names("h", 80), names("t", 80)))
     assert not poor.alarm and poor.ratio > 1
 
 

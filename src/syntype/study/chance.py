@@ -19,7 +19,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-__all__ = ["ALARM", "KidChance", "Memorising", "kid_chance", "memorising"]
+__all__ = ["ALARM", "KidChance", "Memorising", "Nearness", "kid_chance", "memorising", "nearness"]
 
 ALARM = 0.05
 """Largest p value of ``memorising`` that is an alarm."""
@@ -42,6 +42,18 @@ class KidChance(NamedTuple):
     low: float
     high: float
     p_value: float
+
+
+class Nearness(NamedTuple):
+    """How near images are to training photographs.
+
+    Attributes:
+        distances: from each to its nearest training photograph, float64, shape (N,).
+        authentic: whether that photograph is no further from another group's training photographs, bool, shape (N,).
+    """
+
+    distances: np.ndarray
+    authentic: np.ndarray
 
 
 class Memorising(NamedTuple):
@@ -100,23 +112,29 @@ def kid_chance(real: np.ndarray, fake: np.ndarray, real_groups: np.ndarray, fake
     return KidChance(kid - half, kid + half, p_value)
 
 
-def memorising(fake: np.ndarray, held: np.ndarray, train: np.ndarray, fake_groups: np.ndarray, held_groups: np.ndarray, train_groups: np.ndarray, *,
-               seed: int = 0) -> Memorising:  # fmt: skip
+def nearness(images: np.ndarray, train: np.ndarray, train_groups: np.ndarray) -> Nearness:
+    """How near each image is to training photographs.
+
+    Args:
+        images, train: features, shapes (N, D) and (T, D).
+        train_groups: group of each training photograph, shape (T,).
+    """
+    bank = torch.from_numpy(train).double()
+    distances, rows = _nearest(torch.from_numpy(images).double(), bank)
+    codes = torch.from_numpy(np.unique(train_groups.astype(str), return_inverse=True)[1])
+    others, _ = _nearest(bank[rows], bank, codes[rows, None] == codes[None])  # from these training photographs to those of other groups
+    return Nearness(distances, distances >= others)
+
+
+def memorising(fake: Nearness, held: Nearness, fake_groups: np.ndarray, held_groups: np.ndarray, *, seed: int = 0) -> Memorising:
     """Test whether images are nearer to training photographs than held-back photographs are.
 
     Args:
-        fake, held, train: features of the images, of held-back photographs with the same mix of species, and of the training photographs, shapes
-            (M, D), (N, D) and (T, D).
-        fake_groups, held_groups, train_groups: group of each row; a group is in one of the three only.
+        fake, held: ``nearness`` of the images, M of them, and of N held-back photographs with the same mix of species.
+        fake_groups, held_groups: group of each of them; a group is in one of the two only.
         seed: seed of the permutations.
     """
-    bank = torch.from_numpy(train).double()
-    (fake_distances, fake_rows), (held_distances, held_rows) = (_nearest(torch.from_numpy(side).double(), bank) for side in (fake, held))
-    authentic = []
-    codes = torch.from_numpy(np.unique(train_groups.astype(str), return_inverse=True)[1])
-    for distances, rows in ((fake_distances, fake_rows), (held_distances, held_rows)):
-        others, _ = _nearest(bank[rows], bank, codes[rows, None] == codes[None])  # from these training photographs to those of other groups
-        authentic.append(float((distances >= others).mean()))
+    fake_distances, held_distances = fake.distances, held.distances
     both = np.concatenate([held_distances, fake_distances])
     ranks = rankdata(both)
     units, on_held = _units(held_groups, fake_groups)
@@ -127,7 +145,7 @@ def memorising(fake: np.ndarray, held: np.ndarray, train: np.ndarray, fake_group
     for values in (-ranks, nearest.astype(np.float64)):  # large where near
         excess = _excess(values, units, sides)
         p_values.append((1 + (excess[1:] >= excess[0] - 1e-12).sum()) / (1 + NUM_PERMUTATIONS))
-    n, m = len(held), len(fake)
+    n, m = len(held_distances), len(fake_distances)
     above = float(ranks[n:].sum() - m * (m + 1) / 2)  # Mann-Whitney's U of the images
     ties = np.unique(both, return_counts=True)[1].astype(np.float64)
     spread = np.sqrt(n * m / 12 * (n + m + 1 - (ties**3 - ties).sum() / ((n + m) * (n + m - 1))))
@@ -137,8 +155,8 @@ def memorising(fake: np.ndarray, held: np.ndarray, train: np.ndarray, fake_group
         nearer=1 - above / (n * m),
         z=float((above - n * m / 2) / spread) if spread > 0 else 0.0,
         nearest_tenth=float(nearest[n:].sum() / max(1, nearest.sum())),
-        authenticity=authentic[0],
-        authenticity_held=authentic[1],
+        authenticity=float(fake.authentic.mean()),
+        authenticity_held=float(held.authentic.mean()),
         p_value=float(min(1.0, 2 * min(p_values))),  # two statistics
     )
 

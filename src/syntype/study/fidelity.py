@@ -34,7 +34,7 @@ from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, checks_arguments
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run
-from syntype.study.chance import ALARM, KidChance, Memorising, kid_chance, memorising
+from syntype.study.chance import ALARM, KidChance, Memorising, kid_chance, memorising, nearness
 
 __all__ = [
     "EvaluateConfig", "EvaluateResult", "Likeness", "compare", "density_coverage", "evaluate", "kid", "num_pairs", "precision_recall", "vendi_ratio",
@@ -225,7 +225,8 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
     groups, fake_groups = group_names(photographs), group_names(fake)
     found = None
     if train is not None and z is not None:
-        found = memorising(y, x, z, fake_groups, groups, group_names(train), seed=config.seed)
+        own, others = (nearness(side, z, group_names(train)) for side in (y, x))
+        found = memorising(own, others, fake_groups, groups, seed=config.seed)
     detector = copy_detector(real.training(), config.size, config.copy_quantile, config.seed, run)
     with run.progress("Looking for copies", len(usable)) as bar:
         copies = copies_of(detector, usable, config.size, bar.advance).is_copy
