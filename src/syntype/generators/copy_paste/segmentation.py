@@ -3,8 +3,7 @@
 GrabCut (Rother, Kolmogorov and Blake 2004, "GrabCut: interactive foreground extraction using iterated graph cuts") models the colours of foreground
 and background by one Gaussian mixture each, and alternates between labelling pixels and fitting the mixtures. Two things differ here. The user's
 rectangle is replaced by a spatial prior: first the image's centre, then the mean mask of all photographs. The graph cut is replaced by the guided
-filter (He, Sun and Tang 2013, "Guided image filtering", eqs 5, 6 and 8, with a grey guide), which aligns the mask's edge with the image's. All images
-of a batch are fitted at once.
+filter (``matting.py``), which aligns the mask's edge with the image's. All images of a batch are fitted at once.
 
 Code: written for Syntype from the papers' equations.
 """
@@ -16,6 +15,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
+
+from syntype.generators.copy_paste.matting import guided_filter
 
 __all__ = [
     "PLAUSIBLE_AREA",
@@ -35,6 +36,7 @@ _WORKING_SIZE = 64  # px; larger images are segmented at this size, and the mask
 _COMPONENTS = 4  # Gaussians each for foreground and background; GrabCut uses 5
 _ROUNDS = 3  # iterations of labelling and fitting
 _UNKNOWN_LOG_DENSITY = -3.0  # log density of the animal's colours while they are unknown, in the units of _log_density
+_LIMIT = 5.0  # largest evidence of a pixel's colour, in log-odds
 _BATCH = 64
 
 
@@ -111,8 +113,8 @@ def full_size_masks(images: np.ndarray, soft: Tensor) -> Tensor:
             mask = ellipse(len(mask))
         if size != len(mask):
             large = functional.interpolate(mask[None, None], size=(size, size), mode="bilinear", align_corners=False)
-            guide = torch.from_numpy(images[row : row + 1]).permute(0, 3, 1, 2).float().div(255).mean(1, keepdim=True)
-            mask = _guided_filter(guide, large, radius=max(1, size // 32), epsilon=1e-3)[0, 0]
+            guide = images[row].astype(np.float32) / 255
+            mask = torch.from_numpy(guided_filter(guide, large[0, 0].numpy(), radius=max(1, size // 32), epsilon=1e-3))
         masks[row] = (mask.clamp(0, 1) * 255).round().to(torch.uint8)
     return masks
 
@@ -138,7 +140,7 @@ def _fit_colour_models(images: Tensor, prior: Tensor) -> Tensor:
     sampled = torch.arange(size * size).view(size, size)[::2, ::2].flatten()  # a quarter of the pixels is enough to fit colours
     sample = features[:, :, sampled].contiguous()
     place = torch.logit(prior, eps=0.01).flatten(-2)
-    guide = images.mean(1, keepdim=True)
+    guides = images.permute(0, 2, 3, 1).contiguous().numpy()
     inside: Tensor | None = None
     outside: Tensor | None = None
     foreground = prior.flatten(1)
@@ -151,9 +153,10 @@ def _fit_colour_models(images: Tensor, prior: Tensor) -> Tensor:
             outside = _mixture(sample, 1 - foreground[:, sampled], outside)
         known = torch.tensor(_UNKNOWN_LOG_DENSITY) if inside is None else torch.logsumexp(inside @ features, 1)
         evidence = known - torch.logsumexp(outside @ features, 1)
-        foreground = torch.sigmoid(evidence.clamp(-5, 5) + place)
-        smooth = _guided_filter(guide, foreground.view(count, 1, size, size), radius=max(1, size // 32), epsilon=2e-3)
-        foreground = smooth.flatten(1).clamp(0.001, 0.999)
+        foreground = torch.sigmoid(evidence.clamp(-_LIMIT, _LIMIT) + place)
+        pairs = zip(guides, foreground.view(count, size, size).numpy(), strict=True)
+        smooth = np.stack([guided_filter(*pair, radius=max(1, size // 32), epsilon=2e-3) for pair in pairs])
+        foreground = torch.from_numpy(smooth).flatten(1).clamp(0.001, 0.999)
     return foreground.view(count, size, size)
 
 
@@ -213,19 +216,6 @@ def _log_density(moments: Tensor) -> Tensor:
     squares = -0.5 * torch.stack([precision[..., 0, 0], precision[..., 1, 1], precision[..., 2, 2]], -1)
     crossed = -torch.stack([precision[..., 0, 1], precision[..., 0, 2], precision[..., 1, 2]], -1)
     return torch.cat([constant[..., None], linear, squares, crossed], -1)
-
-
-def _guided_filter(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tensor:
-    """The guided filter: the locally linear function of ``guide`` (NCHW, one channel, in [0, 1]) that is nearest to ``target``."""
-
-    def mean(values: Tensor) -> Tensor:
-        side = 2 * radius + 1  # separable: rows, then columns
-        rows = functional.avg_pool2d(values, (1, side), 1, (0, radius), count_include_pad=False)
-        return functional.avg_pool2d(rows, (side, 1), 1, (radius, 0), count_include_pad=False)
-
-    guide_mean, target_mean = mean(guide), mean(target)
-    slope = (mean(guide * target) - guide_mean * target_mean) / (mean(guide * guide) - guide_mean**2 + epsilon)
-    return mean(slope) * guide + mean(target_mean - slope * guide_mean)
 
 
 def largest_component(probability: Tensor) -> Tensor:
