@@ -17,6 +17,8 @@ from syntype.generators.networks.projection import FrozenFeatures
 
 __all__ = ["emptied_well"]
 
+_MIN_PHOTOGRAPHS = 50
+"""With fewer photographs no classifier is fitted, and all places count as good."""
 _BACKBONE_SIZE = 96  # px, input size of the frozen network
 _FOLDS = 5
 _REGULARISATION = 1.0  # of standardised features, a photograph
@@ -32,10 +34,10 @@ def emptied_well(images: np.ndarray, cleared: Tensor, labels: np.ndarray, device
     Args:
         images: uint8, shape (N, S, S, 3), RGB.
         cleared: as in ``Outlines``, shape (N, S, S).
-        labels: species of each photograph, int64, shape (N,). If there is only one, all places count as good.
+        labels: species of each photograph, int64, shape (N,). If there is only one, or if photographs are few, all places count as good.
     """
     good = np.ones(len(images), bool)
-    if len(np.unique(labels)) < 2:
+    if len(np.unique(labels)) < 2 or len(images) < _MIN_PHOTOGRAPHS:
         return good
     network = FrozenFeatures(build_backbone("lite1"), _BACKBONE_SIZE, 1, 0).to(device)
     holes = cleared.numpy() > 127
