@@ -20,6 +20,7 @@ from syntype.apps.cli import SECTIONS, cli, main
 from syntype.apps.cli_common import Interrupted, run_stage, settings
 from syntype.collection import Collection
 from syntype.errors import SyntypeError
+from syntype.identification import Speed
 from syntype.recipe import Settings
 from syntype.run import plain
 from syntype.study import StudyConfig
@@ -304,7 +305,7 @@ def test_dry_runs_say_what_would_be_done_and_write_nothing(tiny_reef: Path, tmp_
     for arguments in (
         ["train", "projected", tiny_reef, "--steps", 600, "--size", 32],
         ["classify", "train", tiny_reef, "--steps", 100],
-        ["study", tiny_reef, "--generator", "collage", "--seeds", 2],
+        ["study", tiny_reef, "--generator", "collage", "--seeds", 2, "--quick"],
         ["demo"],
     ):
         told = call_json(capsys, *arguments, "--out", out, "--dry-run")
@@ -315,17 +316,21 @@ def test_dry_runs_say_what_would_be_done_and_write_nothing(tiny_reef: Path, tmp_
         assert not out.exists()
 
 
-def test_the_dry_run_of_a_study_counts_what_would_run(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_dry_run_of_a_study_counts_what_would_run(
+    tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syntype.study.running.measure_speed", lambda config: Speed(0.01, 0.05))  # seconds for an image
+
     def planned(*arguments: object) -> dict[str, Any]:
         return call_json(capsys, "study", tiny_reef, "--seeds", 2, "--set", "classifier.steps=10", *arguments, "--out", tmp_path / "s", "--dry-run")
 
-    collage = planned("--generator", "collage")  # nothing to learn, and its own arm is left out
-    assert (collage["arms"], collage["steps"]) == (9, 9 * 2 * 10)
-    few = planned("--generator", "collage", "--set", "arms=[real,synthetic+curated]", "--set", "ratios=[1,2]")
-    assert (few["arms"], few["steps"]) == (2, (2 + 2) * 2 * 10)
-    assert few["estimated_minutes"] == pytest.approx(collage["estimated_minutes"] * 8 / 18, abs=0.1)
-    learning = planned("--generator", "projected", "--minutes", 7, "--set", "generator_seeds=3")  # no more trainings than seeds
-    assert learning["arms"] == 10 and learning["estimated_minutes"] == pytest.approx(2 * 7 + collage["estimated_minutes"] * 20 / 18, abs=0.1)
+    collage = planned("--generator", "collage", "--quick")  # nothing to learn, and its own arm is left out
+    assert (collage["arms"], collage["steps"], collage["size"]) == (9, 9 * 2 * 10, 128)
+    learning = planned("--generator", "projected", "--minutes", 7, "--set", "generator_seeds=3", "--quick")  # no more trainings than seeds
+    assert learning["arms"] == 10 and learning["estimated_minutes"] == pytest.approx(2 * 7 + collage["estimated_minutes"] * 20 / 18, abs=0.5)
+    few = planned("--generator", "collage", "--set", "arms=[real,synthetic+curated]")  # two arms choose among three settings, once each
+    assert (few["arms"], few["classifiers"], few["steps"], few["size"]) == (2, 10, 100, 64)
+    assert few["estimated_minutes"] > 10 * 10 * 32 * 0.05 / 60  # ten classifiers of ten steps of 32 images
 
 
 def test_the_help_of_a_study_shows_the_defaults_of_its_settings() -> None:

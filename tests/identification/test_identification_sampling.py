@@ -38,3 +38,13 @@ def test_equal_seeds_draw_equal_batches_and_others_do_not() -> None:
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_synthetic_images_end_where_they_are_told_to() -> None:
+    synthetic = np.arange(1000) % 2 == 1
+    rows = sample_batches(LABELS, synthetic, steps=30, batch_size=16, sampler="natural", max_synthetic=0.25, seed=0, synthetic_until=0.67)
+    np.testing.assert_array_equal(synthetic[rows].sum(axis=1), np.repeat([4, 0], [20, 10]))
+    shown = np.bincount(rows.ravel(), minlength=1000)[~synthetic]
+    assert shown.min() == 0 and shown.max() == 1  # 400 of 500 photographs, each once
+    alone = sample_batches(LABELS, np.ones(1000, bool), steps=4, batch_size=16, sampler="natural", max_synthetic=0.25, seed=0, synthetic_until=0.5)
+    assert alone.shape == (4, 16)

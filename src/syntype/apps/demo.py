@@ -160,7 +160,9 @@ def _run_all(stages: _Stages, *, minutes: float, seeds: int, seed: int, device: 
     synthetic = Collection.open(drawn)
     curated = stages.run(STAGES[4], curate_config, lambda out, run: curate(synthetic, reef, curate_config, out, run), seed=seed)
 
-    study_config = StudyConfig.parse({"generator": str(adapted), "seeds": seeds, "seed": seed, "device": device, "size": SIZE, **QUICK_STUDY})
+    study_config = StudyConfig.parse(
+        {"generator": str(adapted), "seeds": seeds, "seed": seed, "device": device, "size": SIZE, "quick": True, **QUICK_STUDY}
+    )
     study_folder = stages.run(STAGES[5], study_config, lambda out, run: study(reef, study_config, out, run), seed=seed, resumable=True)
 
     result = json.loads((study_folder / "run.json").read_text(encoding="utf-8"))["result"]

@@ -116,20 +116,23 @@ class Objective:
         self.drw_start = config.drw_start if name == "ldam_drw" else 0.0
         self.gamma = config.gamma if "focal" in name else 0.0
 
-    def __call__(self, logits: Tensor, targets: Targets, weights: Tensor | None = None, progress: float = 1.0) -> Tensor:
-        """The (weighted) mean loss of a batch, a scalar. The loss of a mixed image is the mean over its two labels, weighted by their shares.
+    def __call__(self, logits: Tensor, targets: Targets, progress: float = 1.0) -> Tensor:
+        """The mean loss of a batch over its images and their labels, weighted by the shares of the labels: a scalar.
+
+        A smoothed label has 1 - epsilon of its loss, and epsilon times the mean over all species, each as the label (without margin, focal factor
+        and weight of the species).
 
         Args:
             logits: float, shape (N, C).
             targets: Target labels.
-            weights: Weight of each image, float, shape (N,); None for equal weights.
             progress: Fraction of the training that is done, in [0, 1].
         """
         logits = logits.float()
-        losses = self._each(logits, targets.labels, progress)
-        if targets.partners is not None and targets.share is not None:
-            losses = torch.lerp(self._each(logits, targets.partners, progress), losses, targets.share)
-        return losses.mean() if weights is None else (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+        losses = torch.stack([self._each(logits, labels, progress) for labels in targets.labels.unbind(dim=1)], dim=1)
+        if targets.smoothing is not None:
+            shifted = logits if self.shift is None else logits + self.shift
+            losses = torch.lerp(losses, -F.log_softmax(shifted, dim=1).mean(dim=1, keepdim=True), targets.smoothing)
+        return (losses * targets.shares).sum() / targets.shares.sum().clamp_min(torch.finfo(torch.float32).tiny)
 
     def _each(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
         """Loss of each image for one label per image, without mixing: shape (N,)."""

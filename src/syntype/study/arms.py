@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from syntype.errors import RecipeError, UnknownNameError
+from syntype.identification import LabelledImages
 
 __all__ = ["ARMS", "COMPETITORS", "CURATED", "Arm", "Pool", "added_images", "choose_arms"]
 
@@ -86,45 +87,42 @@ class Pool:
     """The images, other than real ones, that the arms can add in one repetition.
 
     Attributes:
-        images: uint8, shape (M, size, size, 3), all synthetic images of this repetition.
-        labels: int64, shape (M,).
+        made: all synthetic images of this repetition.
         accepted: bool, shape (M,), True for images that passed curation.
-        collage: images and labels of the collage arm, or None without that arm.
-        oracle: images and labels of the oracle arm, or None without that arm.
+        collage: images of the collage arm, or None without that arm.
+        oracle: images of the oracle arm, or None without that arm.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    made: LabelledImages
     accepted: np.ndarray
-    collage: tuple[np.ndarray, np.ndarray] | None = None
-    oracle: tuple[np.ndarray, np.ndarray] | None = None
+    collage: LabelledImages | None = None
+    oracle: LabelledImages | None = None
 
 
-def added_images(arm: Arm, pool: Pool, real_images: np.ndarray, real_labels: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def added_images(arm: Arm, pool: Pool, real: LabelledImages, *, seed: int) -> LabelledImages:
     """The images that an arm adds to the real training images.
 
     Args:
-        real_images: uint8, shape (N, size, size, 3), the real training images.
-        real_labels: int64, shape (N,).
+        real: the real training images.
         seed: seed of the repetition; it determines the random draws of the arms ``copies`` and ``synthetic, same count at random``.
 
     Returns:
-        uint8 images, shape (A, size, size, 3), and int64 labels, shape (A,).
+        A images, all of which count as synthetic.
     """
-    none = (real_images[:0], real_labels[:0])
+    none = pool.made.rows(np.empty(0, np.int64))
     random = np.random.default_rng([seed, 0xA93])
     if arm.adds == "nothing":
         return none
     if arm.adds in ("collage", "oracle"):
         return (pool.collage if arm.adds == "collage" else pool.oracle) or none
     if arm.adds == "copies":
-        rows = _draw_per_species(real_labels, np.bincount(pool.labels, minlength=1), random, repeat=True)
-        return real_images[rows], real_labels[rows]
+        rows = _draw_per_species(real.labels, np.bincount(pool.made.labels, minlength=1), random, repeat=True)
+        return LabelledImages(real.images[rows], real.labels[rows], np.ones(len(rows), bool))
     if arm.adds == "random":
-        rows = _draw_per_species(pool.labels, np.bincount(pool.labels[pool.accepted], minlength=1), random, repeat=False)
+        rows = _draw_per_species(pool.made.labels, np.bincount(pool.made.labels[pool.accepted], minlength=1), random, repeat=False)
     else:
-        rows = np.flatnonzero(pool.accepted) if arm.adds == "curated" else np.arange(len(pool.labels))
-    return pool.images[rows], pool.labels[rows]
+        rows = np.flatnonzero(pool.accepted) if arm.adds == "curated" else np.arange(len(pool.made))
+    return pool.made.rows(rows)
 
 
 def _draw_per_species(labels: np.ndarray, wanted: np.ndarray, random: np.random.Generator, *, repeat: bool) -> np.ndarray:

@@ -46,6 +46,7 @@ def write_report(study_folder: Path | str) -> Path:
     hint = "Continue the study with --resume, which writes it again."
     results = load_json(folder / "results.json", hint, {"effects": dict, "rules": dict, "species": list, "verdict": dict})
     results.setdefault("leakage", {"left_out": [], "pairs": [], "num_held": 0})  # studies of before have none
+    results.setdefault("tuning", None)
     gallery = Gallery.load(folder)
     try:
         page = _page(results, gallery)

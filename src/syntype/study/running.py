@@ -20,7 +20,7 @@ import torch
 from syntype.collection import Collection
 from syntype.errors import TrainingError
 from syntype.files import read_npz, write_npz
-from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
+from syntype.identification import ClassifierConfig, FeatureCache, fit, measure_speed
 from syntype.run import Run
 from syntype.study.analysis import Outcome
 from syntype.study.arms import ARMS, Arm, Pool, added_images
@@ -29,15 +29,36 @@ from syntype.study.photographs import load_images
 from syntype.study.pool import make_pool
 from syntype.study.synthetic import SyntheticSets
 
-__all__ = ["classifier_of", "processes_for", "run_arms"]
+__all__ = ["classifier_of", "minutes_of", "processes_for", "run_arms"]
 
 MOST_PROCESSES = 8
 
 
 def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
     """The classifier settings of an arm: those of the study, with the changes of the arm."""
-    shared = {"size": config.size, "device": config.device, **arm.classifier}
-    return ClassifierConfig.parse({**config.classifier.model_dump(), **shared})
+    settings = {**config.classifier.model_dump(), "size": config.size, "device": config.device, **arm.classifier}
+    return ClassifierConfig.parse({**settings, "encoder_size": max(settings["encoder_size"], config.size)})  # images are never made smaller
+
+
+def minutes_of(real: Collection, arms: Sequence[Arm], num_added: int, num_classifiers: int, config: StudyConfig) -> float:
+    """Minutes for training the classifiers of a study one after the other, by the speed of the network on this machine.
+
+    Args:
+        real: the photographs.
+        arms: the arms.
+        num_added: number of images that an arm with synthetic images adds.
+        num_classifiers: number of classifiers to train.
+        config: settings of the study.
+    """
+    settings = classifier_of(ARMS["real"], config)
+    speed, num_train = measure_speed(settings), len(real.training())
+    added = sum(arm.adds != "nothing" for arm in arms) / len(arms) * num_added  # a mean over the arms
+    num_held_out = len(real.select(split=("val", "test")))
+    if settings.frozen:  # features of photographs are computed once; those of synthetic images in each repetition
+        sources = len({arm.adds for arm in arms} & {"synthetic", "collage", "oracle"})
+        fresh = sources * config.seeds * num_added
+        return (speed.seconds(settings, num_train + fresh, num_held_out) + (num_classifiers - 1) * speed.seconds(settings, 0, 0)) / 60
+    return num_classifiers * speed.seconds(settings, num_train + round(added), num_held_out) / 60
 
 
 def processes_for(device: str) -> int:
@@ -132,17 +153,18 @@ class _Trainer:
 
     def train(self, number: int, name: str) -> dict[str, Any]:
         """Train an arm in repetition ``number`` and write its predictions. Returns the values for the log of events."""
-        task, arm, pool, real = self.task, ARMS[name], self.pool(number), self._images["train"]
+        task, pool, real = self.task, self.pool(number), self._images["train"]
+        arm = next(one for one in task.arms if one.name == name)
         seed = task.config.seed_of(number)
         start = time.monotonic()
-        images, labels = added_images(arm, pool, real.images, real.labels, seed=seed)
+        added = added_images(arm, pool, real, seed=seed)
         settings = classifier_of(arm, task.config)
-        fitted = fit(_join(real, images, labels), self._counts_real, len(task.real.species), settings, seed, self._images["val"],
+        fitted = fit(real.followed_by(added), self._counts_real, len(task.real.species), settings, seed, self._images["val"],
                      Run(None, quiet=True), self._cache)  # fmt: skip
         predicted = {split: fitted.predict_logits(self._images[split].images).argmax(axis=1) for split in task.splits}
         seconds = time.monotonic() - start
-        write_npz(task.file(name, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predicted)
-        return {"name": name, "seed": number, "num_added": len(labels), "seconds": round(seconds, 1)}
+        write_npz(task.file(name, number), num_added=len(added), steps=settings.steps, seconds=seconds, **predicted)
+        return {"name": name, "seed": number, "num_added": len(added), "seconds": round(seconds, 1)}
 
 
 def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: int) -> Iterator[dict[str, Any]]:
@@ -176,11 +198,6 @@ def _start_process(task: _Task, threads: int) -> None:
 
 def _train(number: int, name: str) -> dict[str, Any]:
     return _trainers[0].train(number, name)
-
-
-def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> LabelledImages:
-    added = np.repeat([False, True], [len(real), len(labels)])
-    return LabelledImages(np.concatenate([real.images, images]), np.concatenate([real.labels, labels]), added)
 
 
 def _load(task: _Task, arm: str) -> Outcome:

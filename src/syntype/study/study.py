@@ -3,7 +3,7 @@
 OUT/
   study.json       fingerprints of collection and settings; only a study with the same ones can be continued in this folder
   arms/            predictions, one file for each arm and seed, written as soon as the arm is trained
-  ratios/          predictions of the curated arm with each ratio of synthetic to real images, if ratios are tried
+  tuning/          predictions of the validation photographs with each setting of the classifier that was tried
   results.json     all figures of the report
   gallery.*        pictures of the report
   report.html      the report
@@ -34,10 +34,10 @@ from syntype.study.doubts import exchanged_species
 from syntype.study.gallery import collect_gallery
 from syntype.study.photographs import Split
 from syntype.study.provenance import limits, provenance
-from syntype.study.ratio import choose_ratio
 from syntype.study.report import write_report
-from syntype.study.running import run_arms
+from syntype.study.running import minutes_of, run_arms
 from syntype.study.synthetic import SyntheticSource, find_source, prepare_synthetic
+from syntype.study.tuning import num_tuning_classifiers, tune_arms
 from syntype.study.verdict import DecisionRule
 
 __all__ = ["StudyConfig", "StudyPlan", "StudyResult", "plan_study", "study"]
@@ -92,15 +92,19 @@ class StudyPlan:
 
     Attributes:
         arms: names of the arms.
-        num_classifiers: number of classifiers to train, for all arms, seeds and ratios.
+        num_classifiers: number of classifiers to train: for all arms and seeds, and to choose settings.
         steps: total number of gradient steps of all classifiers.
         generator_minutes: minutes for training the generator; 0 if it is already trained or needs no training.
+        classifier_minutes: minutes for training the classifiers one after the other, from the speed of the network, measured on this machine.
+        size: side of the images in pixels.
     """
 
     arms: tuple[str, ...]
     num_classifiers: int
     steps: int
     generator_minutes: float
+    classifier_minutes: float
+    size: int
 
 
 @keeps_run("study", resumable=True)
@@ -134,15 +138,21 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         >>> result.verdict  # doctest: +SKIP
         'not enough evidence'
     """
+    config = config.for_photographs(collection)
     out, (source, arms) = Path(out), _check(collection, config)
     _claim(out, collection, source, config)
+    planned = _plan(collection, source, arms, config)
+    run.say(
+        f"{planned.num_classifiers} classifiers of images of {config.size} pixels: about {planned.classifier_minutes:.0f} minutes on this machine, "
+        "one after the other. Finished ones are kept."
+    )
     synthetic = prepare_synthetic(collection, source, config, out, run, with_collage=any(arm.adds == "collage" for arm in arms))
     made, size = tuple({id(one): one for one in synthetic.curated}.values()), config.curate.size
     tested, leaks = held_back_apart(collection, made, size=size, run=run, out=out, seed=config.curate.seed, quantile=config.curate.copy_quantile)
     exchanged = exchanged_species(collection, made[0], size)
-    ratio = choose_ratio(tested, synthetic, config, out, run) if config.ratios else None
-    used = synthetic.at_ratio(ratio.chosen, collection) if ratio else synthetic
-    outcomes = run_arms(tested, used, arms, config, out, run)
+    tuned = tune_arms(tested, synthetic, arms, config, out, run)
+    used = tuned.synthetic
+    outcomes = run_arms(tested, used, tuned.arms, config, out, run)
     offered, accepted, refused = _tally(used.curated, collection.species)
     measured = Measurements(
         outcomes=outcomes,
@@ -163,7 +173,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
     results |= {
         "collection": {"name": collection.name, "fingerprint": collection.fingerprint},
         "num_seeds": config.seeds,
-        "ratio": ratio.to_json() if ratio else None,
+        "tuning": tuned.record,
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,
         "curation": {"offered": int(offered.sum()), "accepted": int(accepted.sum()), "refused": refused},
@@ -181,10 +191,16 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
 
 def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
     """What ``study`` would do with the same arguments. Nothing is written. Errors that would stop the study at its start are raised here too."""
+    config = config.for_photographs(collection)
     source, arms = _check(collection, config)
+    return _plan(collection, source, arms, config)
+
+
+def _plan(collection: Collection, source: SyntheticSource, arms: tuple[Arm, ...], config: StudyConfig) -> StudyPlan:
     num_trainings = min(config.generator_seeds, config.seeds) if source.family is not None and family(source.family).learns else 0
-    num_classifiers = (len(arms) + len(set(config.ratios))) * config.seeds
-    return StudyPlan(tuple(arm.name for arm in arms), num_classifiers, num_classifiers * config.classifier.steps, num_trainings * config.minutes)
+    num_classifiers = len(arms) * config.seeds + num_tuning_classifiers(arms, config)
+    steps, minutes = num_classifiers * config.classifier.steps, minutes_of(collection, arms, int(source.num_planned.sum()), num_classifiers, config)
+    return StudyPlan(tuple(arm.name for arm in arms), num_classifiers, steps, num_trainings * config.minutes, minutes, config.size)
 
 
 def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource, tuple[Arm, ...]]:
