@@ -36,6 +36,13 @@ _NEEDS_ABILITY = ("adapt", "blend", "vary", "inpaint")
 _NEEDS_GENERATOR = ("generate", *_NEEDS_ABILITY)
 _NEEDS_NO_COLLECTION = ("adapt", "generate", "blend")
 """Kinds that can be started where there is no collection."""
+_FIRST = {
+    "pose_transfer": "Cut-outs recombined: minutes, looks real, best to begin with",
+    "projected": "Learns to draw: 45 minutes or more; hybrids, variations, and species that are added later",
+}
+"""Families that head the list, and what the form says of them."""
+_NO_TRAINING = ("pose_transfer", "collage", "copies")
+"""Families whose form asks for no minutes."""
 
 
 @router.get("/new/{kind}")
@@ -51,10 +58,16 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
         lacks = "collection"
     return render(
         request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
-        photographs=[item for item in collections if item.origins.get("real")], families=list_generator_families(),
+        photographs=[item for item in collections if item.origins.get("real")], families=_families(),
         synthetic=[item for item in collections if item.origins.get("synthetic")], collections=collections,
         layouts=[(layout.name, layout.title) for layout in LAYOUTS.values()],
     )  # fmt: skip
+
+
+def _families() -> list[dict[str, str | bool]]:
+    """Name and description of every family, the recommended ones first, and whether it is trained."""
+    known = {item.family: item.description for item in list_generator_families()}
+    return [{"family": name, "description": words, "learns": name not in _NO_TRAINING} for name, words in ({**_FIRST, **known} | _FIRST).items()]
 
 
 def _free_name(studio: Studio, place: Kind, stem: str) -> str:
