@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from syntype.apps.web.api_collections import list_collections
-from syntype.apps.web.api_jobs import list_generator_families, list_generators
+from syntype.apps.web.api_jobs import Family, list_generator_families, list_generators
 from syntype.apps.web.pages import render
 from syntype.apps.web.store import ACTIVE
 from syntype.apps.web.studio import CurrentStudio, Studio
@@ -41,8 +41,6 @@ _FIRST = {
     "projected": "Learns to draw: 45 minutes or more; hybrids, variations, and species that are added later",
 }
 """Families that head the list, and what the form says of them."""
-_NO_TRAINING = ("pose_transfer", "collage", "copies")
-"""Families whose form asks for no minutes."""
 
 
 @router.get("/new/{kind}")
@@ -64,10 +62,11 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
     )  # fmt: skip
 
 
-def _families() -> list[dict[str, str | bool]]:
-    """Name and description of every family, the recommended ones first, and whether it is trained."""
-    known = {item.family: item.description for item in list_generator_families()}
-    return [{"family": name, "description": words, "learns": name not in _NO_TRAINING} for name, words in ({**_FIRST, **known} | _FIRST).items()]
+def _families() -> list[Family]:
+    """All families, those to begin with first, with what the form says of them."""
+    order = [*_FIRST]
+    known = sorted(list_generator_families(), key=lambda item: order.index(item.family) if item.family in order else len(order))
+    return [item.model_copy(update={"description": _FIRST.get(item.family, item.description)}) for item in known]
 
 
 def _free_name(studio: Studio, place: Kind, stem: str) -> str:
