@@ -25,7 +25,7 @@ from PIL import Image
 
 from syntype.collection.reef_drawing import draw_individual, draw_mask
 from syntype.generators.copy_paste.outlines import self_trained_masks
-from syntype.generators.copy_paste.segmentation import ellipse, full_size_masks, segment
+from syntype.generators.copy_paste.segmentation import Outlines, ellipse, full_size_outlines, segment
 
 try:
     import cv2
@@ -85,11 +85,11 @@ def measure(images: np.ndarray) -> list[Measured]:
     return results
 
 
-def by_network(images: np.ndarray) -> torch.Tensor:
+def by_network(images: np.ndarray) -> Outlines:
     return self_trained_masks(images, torch.device("cpu"))
 
 
-def grab_cut(images: np.ndarray, start: np.ndarray | None) -> torch.Tensor:
+def grab_cut(images: np.ndarray, start: np.ndarray | None) -> Outlines:
     """OpenCV's grabCut of each image, and of its result the one animal as the project's own segmentation chooses it.
 
     Args:
@@ -110,10 +110,10 @@ def grab_cut(images: np.ndarray, start: np.ndarray | None) -> torch.Tensor:
         with suppress(cv2.error):  # no pixel of one of the two kinds to fit colours to
             cv2.grabCut(np.ascontiguousarray(image[:, :, ::-1]), labels, rectangle, *models, ROUNDS, mode)
         found[row] = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    return full_size_masks(images, torch.from_numpy(found))
+    return full_size_outlines(images, torch.from_numpy(found), torch.from_numpy(found))
 
 
-def with_opencv_filter(way: Callable[[np.ndarray], torch.Tensor], images: np.ndarray) -> torch.Tensor:
+def with_opencv_filter(way: Callable[[np.ndarray], Outlines], images: np.ndarray) -> torch.Tensor:
     """A way of the project's own with OpenCV's guided filter in the place of its own."""
 
     def guided(guide: torch.Tensor, target: torch.Tensor, radius: int, epsilon: float) -> torch.Tensor:
@@ -124,9 +124,9 @@ def with_opencv_filter(way: Callable[[np.ndarray], torch.Tensor], images: np.nda
         return way(images)
 
 
-def timed(name: str, way: Callable[[np.ndarray], torch.Tensor], images: np.ndarray) -> Measured:
+def timed(name: str, way: Callable[[np.ndarray], Outlines], images: np.ndarray) -> Measured:
     began = time.process_time()
-    masks = way(images).numpy() > 127
+    masks = way(images).masks.numpy() > 127
     seconds = (time.process_time() - began) / len(images)
     print(f"{name}, {images.shape[1]} px: {1000 * seconds:.1f} ms an image", flush=True)
     return Measured(name, masks, seconds)

@@ -107,3 +107,10 @@ def test_the_usual_network_and_the_quick_look(reef: Collection) -> None:
 def test_settings_that_cannot_be_tried_are_explained(tuning: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         StudyConfig.parse({"tuning": tuning})
+
+
+def test_a_size_that_no_family_draws(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
+    asked = config(size=48, arms=("real", "collage", "synthetic+curated"), tuning=None, seeds=1)
+    arms = study(reef, asked, tmp_path / "out", Run.silent()).results["arms"]
+    assert arms["collage"]["num_added"][0] >= arms["synthetic+curated"]["num_added"][0] > 0
+    assert {call["config"].size for call in fits} == {48}

@@ -73,7 +73,7 @@ def _labels(part: Collection, species: tuple[str, ...]) -> np.ndarray:
         told = count_unknown(part.table["species"].value_counts().to_dict(), species)
         what = f"species that the real collection does not have: {told}" if unknown else "images without a species"
         raise CollectionError(f"{part.root}: has {what}. Correct or remove them, or use the real collection that these species come from.")
-    return part.table["species"].map(position).to_numpy(np.int64)
+    return part.table["species"].map(position).to_numpy(np.int64, copy=True)
 
 
 def require_two_species(collection: Collection, synthetic: Collection | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["foreground_colours", "guided_filter"]
+__all__ = ["foreground_colours", "guided_filter", "soft_outline"]
 
 
 def guided_filter(guide: np.ndarray, target: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
@@ -36,6 +36,25 @@ def guided_filter(guide: np.ndarray, target: np.ndarray, radius: int, epsilon: f
     slope = np.dstack([a * x + h * y + i * z, h * x + d * y + j * z, i * x + j * y + f * z]) / (rr * a + rg * h + rb * i)[..., None]
     line = cv2.blur(np.dstack([slope, mask - (slope * colour).sum(2)]), window)
     return np.asarray((line[..., :3] * guide).sum(2) + line[..., 3], np.float32)
+
+
+def soft_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """An alpha matte at full size from a mask at working size: float32, shape (size, size), in [0, 1].
+
+    Args:
+        image: float32, shape (size, size, 3), in [0, 1].
+        mask: float32, shape (S, S), in [0, 1], S at most ``size``.
+    """
+    size = len(image)
+    large = cv2.resize(mask, (size, size), interpolation=cv2.INTER_LINEAR) if len(mask) != size else mask
+    alpha = guided_filter(image, large, max(1, size // 32), 1e-3)
+    # The filter also copies stripes and spots into the mask: it decides at the edge alone.
+    margin = max(1, size // 32)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    hard = (large > 0.5).astype(np.uint8)
+    alpha = np.clip((alpha - 0.5) * 2 + 0.5, 0, 1)
+    alpha = np.where(cv2.erode(hard, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0, 1, alpha)
+    return np.where(cv2.dilate(hard, kernel) > 0, alpha, 0).astype(np.float32)
 
 
 def foreground_colours(image: np.ndarray, alpha: np.ndarray, radii: tuple[int, int]) -> np.ndarray:

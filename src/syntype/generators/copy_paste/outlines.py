@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from syntype.encoders import build_backbone
 from syntype.generators.copy_paste.segmentation import (
     PLAUSIBLE_AREA,
+    Outlines,
     colour_probabilities,
-    full_size_masks,
+    full_size_outlines,
     largest_component,
     segment,
     to_working_size,
@@ -42,7 +43,7 @@ _WIDTH = 24
 _CHUNK = 64
 
 
-def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
+def self_trained_masks(images: np.ndarray, device: torch.device) -> Outlines:
     """Segment the animal in each photograph. The result depends on the photographs alone (up to the machine's rounding).
 
     Takes two or three minutes for a thousand photographs on two processor cores, and about 30 ms for each further photograph.
@@ -51,7 +52,7 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
         images: uint8, shape (N, size, size, 3), RGB.
 
     Returns:
-        uint8, shape (N, size, size), from 0 (background) to 255 (animal), as ``segment`` returns them.
+        the outlines, as ``segment`` returns them.
     """
     if len(images) < MIN_PHOTOGRAPHS:
         return segment(images)
@@ -60,20 +61,27 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         features = FrozenFeatures(build_backbone("lite1"), _BACKBONE_SIZE, 1, 0).to(device)
-        features.standardise(_signed(small[chosen[:_CHUNK]], device))
+        features.standardise(_signed(to_working_size(images[chosen[:_CHUNK]], _BACKBONE_SIZE), device))
         network = _MaskNetwork(features.widths).to(device).to(memory_format=torch.channels_last)
     photographs = small[chosen]
     coarse = _coarse(photographs)
     maps = [
-        torch.cat(part) for part in zip(*([x.half().cpu() for x in _maps(features, photographs, at)] for at in _chunks(photographs)), strict=True)
+        torch.cat(part) for part in zip(*([x.half().cpu() for x in _maps(features, images[chosen[at : at + _CHUNK]])] for at in _chunks(photographs)), strict=True)
     ]
-    masks = torch.stack([largest_component(soft) for soft in unsupervised_probabilities(photographs)])
+    soft = unsupervised_probabilities(photographs)
     for _ in range(_ROUNDS):
+        masks = torch.stack([largest_component(one) for one in soft])
         _train_round(network, coarse, maps, masks, random, device)
         predicted = torch.cat([_predict(network, photographs, [x[at : at + _CHUNK] for x in maps], at) for at in _chunks(photographs)])
-        masks = torch.stack([largest_component(soft) for soft in colour_probabilities(photographs, predicted)])
-    predicted = torch.cat([_predict(network, small, _maps(features, small, at), at) for at in _chunks(small)])
-    return full_size_masks(images, colour_probabilities(small, predicted))
+        soft = colour_probabilities(photographs, predicted)
+    found, likely = (torch.empty(len(small), *small.shape[2:]) for _ in range(2))
+    others = np.setdiff1d(np.arange(len(images)), chosen)
+    found[chosen], likely[chosen] = soft, predicted
+    if len(others):
+        rest = small[others]
+        likely[others] = torch.cat([_predict(network, rest, _maps(features, images[others[at : at + _CHUNK]]), at) for at in _chunks(rest)])
+        found[others] = colour_probabilities(rest, likely[others])
+    return full_size_outlines(images, found, likely)
 
 
 class _MaskNetwork(nn.Module):
@@ -141,9 +149,9 @@ def _predict(network: _MaskNetwork, small: Tensor, maps: Sequence[Tensor], at: i
 
 
 @torch.no_grad()
-def _maps(features: FrozenFeatures, small: Tensor, at: int) -> list[Tensor]:
-    """Frozen maps of one chunk of photographs, from index ``at`` on."""
-    return features(_signed(small[at : at + _CHUNK], features.gain.device))
+def _maps(features: FrozenFeatures, images: np.ndarray) -> list[Tensor]:
+    """Frozen maps of some photographs, uint8, shape (n, size, size, 3)."""
+    return features(_signed(to_working_size(images, _BACKBONE_SIZE), features.gain.device))
 
 
 def _coarse(images: Tensor) -> Tensor:
