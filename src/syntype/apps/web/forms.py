@@ -37,10 +37,10 @@ _NEEDS_GENERATOR = ("generate", *_NEEDS_ABILITY)
 _NEEDS_NO_COLLECTION = ("adapt", "generate", "blend")
 """Kinds that can be started where there is no collection."""
 _FIRST = {
-    "pose_transfer": "Cut-outs recombined: minutes, looks real, best to begin with",
-    "projected": "Learns to draw: 45 minutes or more; hybrids, variations, and species that are added later",
+    "pose_transfer": "Cut-outs recombined: minutes, looks real, best to begin with (pose_transfer)",
+    "projected": "Learns to draw: 45 minutes or more, new individuals (projected)",
 }
-"""Families that head the list, and what the form says of them."""
+"""Families that head the list, and what it says of them. Words come before the name, as a closed list shows the beginning alone."""
 
 
 @router.get("/new/{kind}")
@@ -63,10 +63,10 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
 
 
 def _families() -> list[Family]:
-    """All families, those to begin with first, with what the form says of them."""
+    """All families, those to begin with first, described as the list shows them."""
     order = [*_FIRST]
     known = sorted(list_generator_families(), key=lambda item: order.index(item.family) if item.family in order else len(order))
-    return [item.model_copy(update={"description": _FIRST.get(item.family, item.description)}) for item in known]
+    return [item.model_copy(update={"description": _FIRST.get(item.family, f"{item.family}: {item.description}")}) for item in known]
 
 
 def _free_name(studio: Studio, place: Kind, stem: str) -> str:
