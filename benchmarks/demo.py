@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.fish import DATA, NOTICE, collecting
-from common.results import Page, kept, options, points, publish, rewrite, table
+from common.results import ROOT, Page, kept, options, points, publish, rewrite, table
 from common.timing import syntype
 
 from syntype.collection import Collection
@@ -29,6 +29,7 @@ def main() -> None:
     parser = options("demo", __doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the Fish4Knowledge photographs")
     parser.add_argument("--minutes", type=float, default=5, help="training time of `projected` for comparison")
+    parser.set_defaults(out=ROOT / "out" / "demo-benchmark")  # out/demo is what make demo writes
     arguments = parser.parse_args()
     if arguments.page:
         rewrite("demo", report, arguments)
@@ -57,7 +58,6 @@ def shown(out: Path, photographs: list[object]) -> dict[str, Any]:
     photographs_made = json.loads((out / "1-photographs" / "run.json").read_text(encoding="utf-8"))["result"]
     return {
         **{key: value for key, value in found.items() if key not in ("picture", "report")},
-        "sentence": study["sentence"],
         "arms": {name: arm["recall_rare"] for name, arm in study["arms"].items()},
         "num_images": photographs_made["num_images"],
         "num_species": photographs_made["num_species"],

@@ -99,13 +99,17 @@ def demo(
 
 def _next_steps(result: DemoResult, out: Path, photographs: Path | None) -> str:
     """What to look at, and the command to type next."""
-    lines = [f"Look at:     {result.picture}", f"The report:  {result.report}"]
-    collection, generator = (shlex.quote(str(out / name)) for name in STAGES[:2])
+    collection, generator, learnt, whole = (shlex.quote(str(out / name)) for name in (*STAGES[:2], "learnt", "whole-study"))
+    then = [
+        ("Look at", str(result.picture)),
+        ("The report", str(result.report)),
+        ("A generator that learns", f"syntype train projected {collection} --minutes 45 --out {learnt}"),
+    ]
     if photographs is None:
-        return "\n".join([*lines, "Next, with your own photographs:  syntype demo photographs/ --out out/mine"])
-    return "\n".join(
-        [*lines, f"Next, the whole study (hours):  syntype study {collection} --generator {generator} --out {shlex.quote(str(out / 'whole-study'))}"]
-    )
+        then.append(("Next, your own photographs", "syntype demo photographs/ --out out/mine"))
+    else:
+        then.append(("Next, the whole study (hours)", f"syntype study {collection} --generator {generator} --out {whole}"))
+    return "\n".join(f"{what + ':':<31}{words}" for what, words in then)
 
 
 def _demo_settings(**values: Any) -> Settings:
@@ -249,6 +253,7 @@ def _run_all(stages: _Stages, source: _DrawnReef | _Photographs, *, seeds: int, 
     result = json.loads((study_folder / "run.json").read_text(encoding="utf-8"))["result"]
     values = {
         "verdict": result["verdict"],
+        "sentence": result["sentence"],
         "effect": result["effect"],
         "interval": result["interval"],
         "best_without_generator": result["best_without_generator"],
