@@ -323,7 +323,7 @@ class KnowsParents(Protocol):
     """A family whose images show parts of photographs, and that knows of which."""
 
     def parents(self, species: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, ...]]:
-        """For each (species, seed) the image_ids of the training photographs that the image of ``sample`` shows parts of, that of the animal first."""
+        """For each (species, seed) the image_ids of the training photographs of which ``sample`` shows parts, that of the animal first."""
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ _TEXTURE = 0.04
 def empty_place(image: np.ndarray, cleared: np.ndarray) -> np.ndarray:
     """A photograph whose animal is replaced by background: float32, shape (S, S, 3), in [0, 1].
 
-    Colours are interpolated across the hole (``pull_push``). The texture that this lacks is mirrored at the hole's edge from the background around it.
+    Colours are interpolated across the hole (``pull_push``). The texture that this lacks is mirrored into it from the background.
 
     Args:
         image: float32, shape (S, S, 3), in [0, 1].

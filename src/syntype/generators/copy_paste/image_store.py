@@ -29,6 +29,7 @@ class ImageStore(nn.Module):
         pixels: uint8, shape (N, 3, size, size), RGB.
         masks: uint8, shape (N, 1, size, size), 255 where the animal is; (0, 1, size, size) for a family without masks.
         cleared: uint8, the shape of ``masks``, 255 where an empty place has to be filled: the animal, its surroundings, and what may be part of it.
+        places: bool, shape (N,); whether the photograph, emptied, is a good place for other animals.
         groups: int64, shape (N,); photographs of the same individual have the same number.
         offsets: int64, shape (num_species + 1,); photographs of species s are ``offsets[s]:offsets[s + 1]``.
         taxa: int64, shape (num_species, len(RANKS)): numbers of each species' genus, family and order, -1 where unknown; None if none is known.
@@ -38,6 +39,7 @@ class ImageStore(nn.Module):
     pixels: Tensor
     masks: Tensor
     cleared: Tensor
+    places: Tensor
     groups: Tensor
     offsets: Tensor
     taxa: Tensor | None
@@ -48,6 +50,7 @@ class ImageStore(nn.Module):
         self.register_buffer("pixels", torch.empty((0, 3, size, size), dtype=torch.uint8))
         self.register_buffer("masks", torch.empty((0, 1, size, size), dtype=torch.uint8))
         self.register_buffer("cleared", torch.empty((0, 1, size, size), dtype=torch.uint8))
+        self.register_buffer("places", torch.empty(0, dtype=torch.bool))
         self.register_buffer("groups", torch.empty(0, dtype=torch.int64))
         self.register_buffer("offsets", torch.zeros(num_species + 1, dtype=torch.int64))
         self.register_buffer("taxa", None)  # not saved where it is None
@@ -70,6 +73,7 @@ class ImageStore(nn.Module):
         self.pixels = torch.from_numpy(np.ascontiguousarray(data.images)).permute(0, 3, 1, 2)[order].contiguous().to(device)
         if outlines is not None:
             self.masks, self.cleared = (part[order][:, None].contiguous().to(device) for part in outlines)
+        self.places = torch.ones(len(order), dtype=torch.bool, device=device)
         ids = data.image_ids or tuple(f"photograph {number}" for number in range(len(data.images)))
         self.names = torch.tensor(list(json.dumps([ids[number] for number in order.tolist()]).encode()), dtype=torch.uint8).to(device)
         self.groups = torch.from_numpy(np.asarray(data.groups, np.int64))[order].to(device)
@@ -81,7 +85,7 @@ class ImageStore(nn.Module):
         return [str(name) for name in json.loads(bytes(self.names.tolist()))]
 
     def photograph(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pixels (float32, shape (size, size, 3), in [0, 1]), mask (float32, shape (size, size), in [0, 1]) and cleared area (bool) of a photograph."""
+        """Of a photograph pixels (float32, shape (size, size, 3)) and mask (float32, shape (size, size)), both in [0, 1], and cleared area (bool)."""
         pixels, mask, cleared = (part[row].cpu().numpy() for part in (self.pixels, self.masks, self.cleared))
         return pixels.transpose(1, 2, 0).astype(np.float32) / 255, mask[0].astype(np.float32) / 255, cleared[0] > 127
 

@@ -11,7 +11,7 @@ __all__ = ["foreground_colours", "guided_filter", "soft_outline"]
 def guided_filter(guide: np.ndarray, target: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
     """Align the edges of a mask with those of a photograph: the locally linear function of the colours that is nearest to the mask.
 
-    He, Sun and Tang 2013, "Guided image filtering", eqs 19 to 21 (colour guide). Near an edge of the photograph the result is close to an alpha matte.
+    He, Sun and Tang 2013, "Guided image filtering", eqs 19 to 21 (colour guide). Near edges of the photograph the result is like an alpha matte.
 
     Args:
         guide: float32, shape (H, W, 3), in [0, 1].
@@ -60,7 +60,7 @@ def soft_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def foreground_colours(image: np.ndarray, alpha: np.ndarray, radii: tuple[int, int]) -> np.ndarray:
     """The animal's own colours at its soft edge, where a pixel of the photograph mixes animal and background: float32, shape (H, W, 3).
 
-    Forte 2021, "Approximate fast foreground colour estimation", eqs 4 to 7 (blur fusion, applied twice). Outside the animal, its edge's colours go on.
+    Forte 2021, "Approximate fast foreground colour estimation", eqs 4 to 7 (blur fusion, applied twice). Outside the animal its edge's colours go on.
 
     Args:
         image: float32, shape (H, W, 3), in [0, 1].

@@ -66,7 +66,8 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Outlines:
     photographs = small[chosen]
     coarse = _coarse(photographs)
     maps = [
-        torch.cat(part) for part in zip(*([x.half().cpu() for x in _maps(features, images[chosen[at : at + _CHUNK]])] for at in _chunks(photographs)), strict=True)
+        torch.cat(part)
+        for part in zip(*([x.half().cpu() for x in _maps(features, images[chosen[at : at + _CHUNK]])] for at in _chunks(photographs)), strict=True)
     ]
     soft = unsupervised_probabilities(photographs)
     for _ in range(_ROUNDS):
@@ -87,8 +88,8 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Outlines:
 class _MaskNetwork(nn.Module):
     """Frozen feature maps (hypercolumns), pixels and their coordinates -> one logit for each position of the finest map.
 
-    That is a quarter of the backbone's side. The colour models, which start from the result, find the edges at working size; a network at working size
-    took four times as long and gave the same masks.
+    That is a quarter of the backbone's side. The colour models start from the result and find the edges at working size; a network at working size
+    took four times as long and gave no better masks.
 
     Args:
         widths: channels of the frozen maps, finest first.

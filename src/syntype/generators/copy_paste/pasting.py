@@ -2,9 +2,9 @@
 
 Base of the families ``collage`` and ``pose_transfer``. Dwibedi, Misra and Hebert 2017, "Cut, paste and learn: surprisingly easy synthesis for
 instance detection": real animals on new backgrounds, with blended edges, so that a classifier does not learn the seam. The animal is segmented once,
-in ``prepare`` (``segmentation.py``, after GrabCut). For every image the place is emptied of its own animal (``emptying.py``), and the animal is moved,
-warped, changed in brightness and contrast, and partly adjusted to the light of the place (``light.py``). Soft edges show the animal's own colours and
-not its old background's (``matting.py``).
+in ``prepare`` (``segmentation.py``, after GrabCut). For every image the place is emptied of its own animal (``emptying.py``). The animal is moved,
+warped, changed in brightness and contrast, and partly adjusted to the light of the place (``light.py``). Its soft edges show its own colours and not
+those of its old background (``matting.py``).
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def shown_at(image: np.ndarray, grid: np.ndarray, border: int, interpolation: in
         interpolation: one of OpenCV's ``INTER_`` numbers.
     """
     points = ((grid + 1) * (len(image) / 2) - 0.5).astype(np.float32)
-    return np.asarray(cv2.remap(image, points, None, interpolation, borderMode=border), np.float32)
+    return np.asarray(cv2.remap(image, points[..., 0], points[..., 1], interpolation, borderMode=border), np.float32)
 
 
 def pixel_coordinates(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -33,6 +33,7 @@ from syntype.compute.runtime import Runtime
 from syntype.generators.contract import TrainingData
 from syntype.generators.copy_paste.outlines import self_trained_masks
 from syntype.generators.copy_paste.pasting import CopyPasteModel, PasteConfig, PasteParameters, pixel_coordinates, random_warp, shown_at
+from syntype.generators.copy_paste.places import emptied_well
 from syntype.generators.copy_paste.segmentation import Outlines
 
 __all__ = ["PoseTransfer", "PoseTransferConfig"]
@@ -52,7 +53,7 @@ class PoseTransferConfig(PasteConfig):
     min_donor_images: int = Field(30, ge=1)
     """Species with at least this many training photographs are donors; if there are none, all species are. Of these, relatives are preferred."""
     num_places: int = Field(8, ge=1)
-    """Donors drawn for each image; of these, the one is taken whose own animal the pasted one covers best."""
+    """Donors drawn for each image; of these, the one is taken into whose place the pasted animal fits best."""
 
 
 class PoseTransfer(CopyPasteModel):
@@ -72,11 +73,12 @@ class PoseTransfer(CopyPasteModel):
         store = self.generator
         counts = np.diff(store.offsets.cpu().numpy())
         lists = None if store.taxa is None else _related_donors(counts, store.taxa.cpu().numpy(), self.config.min_donor_images)[0]
-        return AnimalMeasurements.measure(store.masks.cpu(), store.cleared.cpu(), counts, self.config.min_donor_images, lists)
+        return AnimalMeasurements.measure(store.masks.cpu(), store.places.cpu().numpy(), counts, self.config.min_donor_images, lists)
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Store the training photographs, and segment the animal in each; remember genus, family and order, if relatives can be donors."""
         super().prepare(data, runtime)
+        self._choose_places(runtime.device)
         numbers = [pd.factorize(np.array(data.taxa.get(rank, [None] * len(data.species)), dtype=object))[0] for rank in RANKS]
         taxa = np.stack(numbers, 1).astype(np.int64)
         shared = Counter(_related_donors(data.counts, taxa, self.config.min_donor_images)[1])
@@ -85,6 +87,17 @@ class PoseTransfer(CopyPasteModel):
         self.generator.taxa = torch.from_numpy(taxa).to(self.generator.pixels.device)
         told = [*(f"{shared[rank]:,} from their {rank}" for rank in RANKS if shared[rank]), *([f"{shared[None]:,} from any"] if shared[None] else [])]
         self.remarks = (f"Species that take pose, place and light from common species: {', '.join(told)}.",)
+
+    def _choose_places(self, device: torch.device) -> None:
+        """Mark the donors' photographs in which something of the animal is left once the place is emptied."""
+        store = self.generator
+        counts = np.diff(store.offsets.cpu().numpy())
+        species = np.repeat(np.arange(len(counts)), counts)
+        donors = np.flatnonzero(counts[species] >= self.config.min_donor_images)
+        if len(donors):
+            images = store.pixels[donors].cpu().permute(0, 2, 3, 1).numpy()
+            good = emptied_well(images, store.cleared[donors, 0].cpu(), species[donors], device)
+            store.places[donors] = torch.from_numpy(good).to(store.places.device)
 
     def paste_parameters(self, seed: int, row: int) -> PasteParameters:
         """See ``CopyPasteModel``. The background is that of the donor."""
@@ -105,7 +118,6 @@ class AnimalMeasurements:
         traits: logarithms of length and height, shape (N, 2).
         species_mean: mean of ``traits`` over the animal's species, shape (N, 2).
         masks: small masks of the animals, float32, shape (N, s, s), in [0, 1].
-        cleared: the small areas to be emptied, in the same way.
         donors: indices of the donors' photographs.
         species: of each photograph, as a number, shape (N,).
         own_donors: for each species the indices of its donors' photographs; None if all species have the same donors.
@@ -116,7 +128,6 @@ class AnimalMeasurements:
     traits: np.ndarray
     species_mean: np.ndarray
     masks: np.ndarray
-    cleared: np.ndarray
     donors: np.ndarray
     species: np.ndarray
     own_donors: tuple[np.ndarray, ...] | None = None
@@ -127,29 +138,34 @@ class AnimalMeasurements:
 
     @classmethod
     def measure(
-        cls, masks: Tensor, cleared: Tensor, counts: np.ndarray, min_donor_images: int, own_donors: Sequence[Sequence[int]] | None = None
+        cls, masks: Tensor, places: np.ndarray, counts: np.ndarray, min_donor_images: int, own_donors: Sequence[Sequence[int]] | None = None
     ) -> AnimalMeasurements:
         """Measure the animals in photographs.
 
         Args:
             masks: uint8, shape (N, 1, S, S), sorted by species.
-            cleared: uint8, shape (N, 1, S, S).
+            places: bool, shape (N,): the photographs that are good places. Where there is none of a species' donors, all count.
             counts: number of photographs of each species.
             min_donor_images: species with at least this many photographs are donors.
             own_donors: for each species the numbers of those that are its donors; None: the same for all.
         """
         parts = [_measure(masks[at : at + _CHUNK, 0]) for at in range(0, len(masks), _CHUNK)]
-        small = [F.interpolate(part.float() / 255, size=(_SMALL, _SMALL), mode="area")[:, 0].numpy() for part in (masks, cleared)]
+        small = F.interpolate(masks.float() / 255, size=(_SMALL, _SMALL), mode="area")[:, 0].numpy()
         centre, angle, traits = (np.concatenate(part) for part in zip(*parts, strict=True))
         species = np.repeat(np.arange(len(counts)), counts)
         species_mean = np.stack([np.bincount(species, column, len(counts)) for column in traits.T], 1) / np.maximum(counts, 1)[:, None]
         is_donor = counts[species] >= min_donor_images
-        donors = np.flatnonzero(is_donor if is_donor.any() else ~is_donor)
+        donors = _good(np.flatnonzero(is_donor if is_donor.any() else ~is_donor), places)
         photographs = None
         if own_donors is not None:  # many species have the same donors
-            by_donors = {tuple(some): np.flatnonzero(np.isin(species, some)) for some in own_donors}
+            by_donors = {tuple(some): _good(np.flatnonzero(np.isin(species, some)), places) for some in own_donors}
             photographs = tuple(by_donors[tuple(some)] for some in own_donors)
-        return cls(centre, angle, traits, species_mean[species], *small, donors, species, photographs)
+        return cls(centre, angle, traits, species_mean[species], small, donors, species, photographs)
+
+
+def _good(donors: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Those of the donors that are good places; all if none is."""
+    return donors[places[donors]] if places[donors].any() else donors
 
 
 def _related_donors(counts: np.ndarray, taxa: np.ndarray, min_donor_images: int) -> tuple[list[tuple[int, ...]], list[str | None]]:
@@ -221,18 +237,22 @@ class _PasteParameters(PasteParameters):
 
     @property
     def flaws(self) -> float:
-        """How much of the image shows what no photograph showed, 0 for nothing: filled background, edges of cut animals, missing parts of the animal."""
-        mask, hole = self._measurements.masks[self._row], self._measurements.cleared[self.background]
+        """How little the animal fits into the place, 0 for a perfect fit: the donor's animal is not covered, cut edges show, parts are missing.
+
+        An animal much larger than the donor's is a misfit too: the donor's outline may have missed parts, which would show beside it.
+        """
+        mask = self._measurements.masks[self._row]
+        before = shown_at(self._measurements.masks[self.background], self.background_grid(_SMALL), cv2.BORDER_REFLECT)
         grid = self.animal_grid(_SMALL)
         shown = shown_at(mask, grid, cv2.BORDER_CONSTANT)
-        filled = (shown_at(hole, self.background_grid(_SMALL), cv2.BORDER_REFLECT) * (1 - shown)).mean()
+        misfit = 1 - float(np.minimum(shown, before).sum()) / max(float(np.maximum(shown, before).sum()), 1e-6)
         cut = np.zeros_like(mask)
         for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
             cut[edge] = mask[edge]
         ragged = shown_at(cut, grid, cv2.BORDER_CONSTANT)[1:-1, 1:-1].sum() / _SMALL
         whole = mask.sum() * self._scale.prod()
         missing = max(0.0, 1 - float(shown.sum()) / max(float(whole), 1e-6))
-        return float(filled) + float(ragged) + missing
+        return misfit + float(ragged) + missing
 
     def animal_grid(self, size: int) -> np.ndarray:
         x, y = pixel_coordinates(size)
