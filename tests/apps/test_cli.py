@@ -307,6 +307,7 @@ def test_dry_runs_say_what_would_be_done_and_write_nothing(tiny_reef: Path, tmp_
         ["classify", "train", tiny_reef, "--steps", 100],
         ["study", tiny_reef, "--generator", "collage", "--seeds", 2, "--quick"],
         ["demo"],
+        ["demo", tiny_reef],
     ):
         told = call_json(capsys, *arguments, "--out", out, "--dry-run")
         assert told["out"] == str(out)
@@ -414,11 +415,18 @@ def test_a_classifier_is_trained_and_names_photographs(tiny_reef: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_the_demo_ends_with_a_report_and_is_not_done_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("drawn", [True, False], ids=["drawn", "photographs"])
+def test_the_demo_ends_with_a_picture_and_a_report_and_is_not_done_twice(
+    drawn: bool, tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "demo"
-    first = call_json(capsys, "demo", "--out", out, "--minutes", 0.5, "--seeds", 1, "--quiet")
+    arguments = ["demo", *([] if drawn else [tiny_reef]), "--out", out, "--seeds", 1, "--quiet"]
+    first = call_json(capsys, *arguments)
     assert first["verdict"] in ("add", "do not add", "not enough evidence")
-    assert Path(first["report"]).is_file()
-    again = call_json(capsys, "demo", "--out", out, "--minutes", 0.5, "--seeds", 1, "--quiet")
-    assert again["minutes"] < first["minutes"]
-    assert {key: value for key, value in again.items() if key != "minutes"} == {key: value for key, value in first.items() if key != "minutes"}
+    assert Path(first["report"]).is_file() and first["accepted"] <= first["synthetic"]
+    with Image.open(first["picture"]) as picture:
+        assert picture.width > 12 * 128 and b"Synthetic image" in picture.info["xmp"]
+    again = call_json(capsys, *arguments)
+    assert again == first
+    code, said, err = call(capsys, *arguments)
+    assert code == 0 and str(first["picture"]) in said and ("syntype demo photographs/" if drawn else "syntype study") in said, err
