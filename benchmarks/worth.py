@@ -29,6 +29,12 @@ from syntype.study.arms import CURATED
 
 BUTTERFLIES = Path(os.environ.get("SYNTYPE_BUTTERFLIES", ROOT.parent / "shared" / "data" / "butterflies"))
 ARMS = ("real", "mixup", CURATED)
+"""The arms on validation photographs; on test photographs there are all."""
+TUNING = {
+    "photographs": [{}, {"learning_rate": 3e-4}, {"weight_decay": 0.1}],
+    "synthetic": [{"synthetic_share": 0.1, "mix": "mixup"}, {"synthetic_share": 0.3, "mix": "mixup"}, {"synthetic_share": 0.3}],
+}
+"""Settings among which every arm chooses on the validation photographs."""
 
 
 def main() -> None:
@@ -65,8 +71,9 @@ def measure(split: str, arguments: argparse.Namespace) -> dict[str, Any]:
         read_yaml(arguments.classifier, ClassifierConfig) if arguments.classifier else {}, arguments.overrides, ClassifierConfig
     )
     config = StudyConfig.parse({
-        "generator": arguments.generator, "size": arguments.size, "fill_to": arguments.fill_to, "seeds": arguments.seeds, "arms": ARMS,
-        "classifier": classifier, "more_photographs": str(arguments.butterflies / "reserve.csv"),
+        "generator": arguments.generator, "size": arguments.size, "fill_to": arguments.fill_to, "seeds": arguments.seeds,
+        "arms": ARMS if split == "val" else None, "quick": classifier.get("tune", "head") == "head", "classifier": classifier,
+        "tuning": TUNING if split == "test" else None, "more_photographs": str(arguments.butterflies / "reserve.csv"),
     })  # fmt: skip
     place = arguments.out / f"{arguments.name}, {split}"
     place.mkdir(parents=True, exist_ok=True)
@@ -77,6 +84,10 @@ def measure(split: str, arguments: argparse.Namespace) -> dict[str, Any]:
                      **{key: getattr(arguments, key) for key in ("size", "fill_to", "seeds")}},
         "worth": results["worth"],
         "effect": results["effects"]["primary"],
+        "effect_others": results["effects"]["others"],
+        "verdict": results["verdict"]["word"],
+        "against": results["effects"]["against"],
+        "tuning": results["tuning"],
         "competitor": results["competitor"]["name"],
         "arms": {name: {key: arm[key] for key in ("recall_rare", "recall_others", "num_added")} for name, arm in results["arms"].items()},
         "curation": results["curation"],
@@ -116,7 +127,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             *table(["trained with", "photographs of a rare species", "recall, rare species", "recall, common species"], rows_of(one)),
             "",
             f"Curated images against `{one['competitor']}`: {points(one['effect']['value'])} points "
-            f"({' to '.join(map(points, one['effect']['interval']))}).",
+            f"({' to '.join(map(points, one['effect']['interval']))}) on the rare species. Verdict: {one['verdict']}.",
+            "",
+            *table(["arm", "images added", "recall, rare species", "recall, common species", "curated images minus this arm"], arms_of(one)),
             "",
         ]
     return Page(
@@ -151,6 +164,25 @@ def rows_of(one: dict[str, Any]) -> list[list[str]]:
     return [
         *found,
         [images, f"{worth['photographs']:.3g}", with_interval(made["recall"], made["recall_interval"]), percent(arms[CURATED]["recall_others"])],
+    ]
+
+
+def arms_of(one: dict[str, Any]) -> list[list[str]]:
+    """Rows of the table of arms."""
+
+    def difference(name: str) -> str:
+        found = one["against"].get(name)
+        return "–" if found is None else f"{points(found['value'])} ({' to '.join(map(points, found['interval']))})"
+
+    return [
+        [
+            f"`{name}`",
+            f"{sum(arm['num_added']) / len(arm['num_added']):.0f}",
+            percent(arm["recall_rare"]),
+            percent(arm["recall_others"]),
+            difference(name),
+        ]
+        for name, arm in one["arms"].items()
     ]
 
 
