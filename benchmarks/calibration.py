@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.butterflies import BUTTERFLIES, Photographs, divide, encoded, predictions
+from common.butterflies import BUTTERFLIES
+from common.miniature import Photographs, divide, encoded, predictions
 from common.results import Page, kept, met, options, points, publish, read_result, rewrite, table
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.butterflies import BUTTERFLIES, Photographs, divide, encoded, predictions
+from common.butterflies import BUTTERFLIES
+from common.miniature import Photographs, divide, encoded, predictions
 from common.results import Page, kept, options, points, publish, rewrite, table
 from scipy.special import expit
 from scipy.stats import binomtest

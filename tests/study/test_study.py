@@ -28,6 +28,7 @@ FEW = ("real", "mixup", "synthetic+curated")
 def config(**changes: Any) -> StudyConfig:
     values = {
         "generator": "copies",
+        "quick": True,
         "seeds": 2,
         "fill_to": 8,
         "size": 32,
@@ -111,36 +112,6 @@ def test_the_effect_is_that_of_the_saved_predictions(done: tuple[Any, list[dict[
     assert together["value"] == pytest.approx(alone["value"]) and together["half_width"] >= alone["half_width"]
     assert all((entry["effect"] is not None) == bool(entry["offered"]) for entry in species)
     assert np.mean([entry["effect"]["value"] for entry in species if entry["offered"]]) == pytest.approx(alone["value"])
-
-
-def test_the_ratio_is_chosen_on_validation_photographs_before_the_test_photographs_are_read(
-    reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path
-) -> None:
-    asked = config(ratios=(2.0, 0.5), arms=FEW)
-    result = study(reef, asked, tmp_path / "out", Run.silent())
-    assert len(fits) == 2 * 2 + 2 * len(FEW)  # two ratios, two seeds; then the arms
-    counts = reef.training().counts()
-    rare = {name: count for name, count in counts.items() if count < 8}
-    chosen = result.results["ratio"]["chosen"]
-    offered = {entry["name"]: entry["offered"] for entry in result.results["species"]}
-    assert offered == {name: 2 * int(np.ceil(chosen * count)) if name in rare else 0 for name, count in counts.items()}
-
-    # the choice, from the saved predictions
-    val, recall = reef.select(split="val"), {}
-    for ratio in (0.5, 2.0):
-        kept = [np.load(tmp_path / f"out/ratios/{ratio:g}/synthetic-curated-{seed}.npz") for seed in (0, 1)]
-        assert all("test" not in archive.files for archive in kept)
-        right = [(archive["val"] == val.labels())[val.labels() == reef.species.index(name)].mean() for archive in kept for name in rare]
-        recall[f"{ratio:g}"] = float(np.mean(right))
-    assert result.results["ratio"]["recall_on_val"] == pytest.approx(recall)
-    assert recall[f"{chosen:g}"] == max(recall.values())
-    assert "chosen on the validation photographs" in result.report.read_text(encoding="utf-8")
-    before = len(fits)
-    assert study(reef, asked, tmp_path / "out", Run.silent()).results["ratio"] == result.results["ratio"] and len(fits) == before
-
-    blind = reef.where(~(reef.table["split"].eq("val") & reef.table["species"].isin(rare)))
-    with pytest.raises(CollectionError, match="Leave ratios out"):
-        study(blind, asked, tmp_path / "blind", Run.silent())
 
 
 def test_each_draw_of_the_photographs_is_that_of_all_arms_and_of_the_generator(

@@ -168,6 +168,7 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
         "sensitivity": [asdict(one) for one in removals],
         "varies": {"classifier": comparison.num_seeds > 1, "generator": measured.generator_varies, "photographs": measured.photographs_vary},
         "rules": asdict(settings.rule),
+        "doubts": list(doubts),
         "competitor": {"name": competitor, "chosen_on": chosen_on, "recall_there": choice},
         "effects": {
             "primary": _json(primary),

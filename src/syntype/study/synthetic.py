@@ -24,6 +24,7 @@ from syntype.curation import curate
 from syntype.errors import CollectionError, RecipeError, UnknownNameError
 from syntype.files import read_json_object, write_json
 from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
+from syntype.generators.registry import family
 from syntype.run import Run
 from syntype.study.config import StudyConfig
 from syntype.study.draws import drawn_collection
@@ -75,6 +76,8 @@ class SyntheticSets:
         is_given: True if a collection was given, so that nothing is known about its generator.
         minutes: time for training, generating and curating.
         left_out: given images that are not used, by species, in words; empty if all are used.
+        retrieved: photographs of another collection, named after the rare species that they look like, the most similar of each first; None
+            without the arm ``retrieved``.
     """
 
     curated: tuple[Collection, ...]
@@ -85,6 +88,7 @@ class SyntheticSets:
     is_given: bool
     minutes: float
     left_out: str = ""
+    retrieved: Collection | None = None
 
     def at_ratio(self, ratio: float, real: Collection) -> SyntheticSets:
         """The same sets, with only the first images of each species: at most ``ratio`` times its number of real training images."""
@@ -154,7 +158,13 @@ def prepare_synthetic(real: Collection, source: SyntheticSource, config: StudyCo
     drawn = [photographs_of(real, source.num_planned, number, config) for number in range(config.draws)]
 
     def trained(name: str, family: str, number: int, minutes: float | None) -> Path:
-        settings = {"family": family, "size": config.size, "seed": config.seed_of(number), "device": config.device, "minutes": minutes}
+        settings = {
+            "family": family,
+            "size": _size_of(family, config.size),
+            "seed": config.seed_of(number),
+            "device": config.device,
+            "minutes": minutes,
+        }
         return steps.do(name, lambda folder: _train(drawn[number % config.draws], TrainConfig.parse(settings), folder, run), continues=True)
 
     left_out = "" if source.given is None else _not_used(source.given, real)
@@ -192,6 +202,15 @@ def label_positions(collection: Collection, species: tuple[str, ...]) -> np.ndar
     """Position in ``species`` of each image's species: int64, shape (num_images,)."""
     position = {name: label for label, name in enumerate(species)}
     return np.array([position[str(name)] for name in collection.table["species"]], dtype=np.int64)
+
+
+def _size_of(name: str, size: int) -> int:
+    """Size at which a study trains a family for images of ``size`` pixels: families draw squares whose side is a power of two, which are then scaled.
+
+    A family that learns is trained at the power of two below ``size``, as larger images take several times as long; the others at the one above.
+    """
+    below = 1 << (size.bit_length() - 1)
+    return below if below == size or family(name).learns else 2 * below
 
 
 def _training_counts(real: Collection) -> np.ndarray:
