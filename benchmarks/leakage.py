@@ -184,7 +184,7 @@ EDITS: dict[str, Edit] = {
 def collages(real: Collection, test: Collection) -> list[Image.Image]:
     """The animals of test photographs before other species' training photographs: moved, scaled, half of them mirrored."""
     rng, images, places = np.random.default_rng(0xC011), test.pixels(SIZE), real.training().pixels(SIZE)
-    masks = self_trained_masks(images, torch.device("cpu")).numpy()
+    masks = self_trained_masks(images, torch.device("cpu")).masks.numpy()
     result = []
     for image, mask in zip(images, masks, strict=True):
         side = round(SIZE * rng.uniform(0.75, 1.05))

@@ -32,7 +32,7 @@ def fish(colour: tuple[int, int, int], x: float, y: float, length: float, height
 
 def model_of(common: list[np.ndarray], rare: list[np.ndarray], least: int) -> PoseTransfer:
     images, labels = np.stack([*rare, *common]), np.repeat([0, 1], [len(rare), len(common)])
-    model = PoseTransfer(PoseTransferConfig(size=SIZE, min_donor_images=least, warp=0, lighting=0), SPECIES)
+    model = PoseTransfer(PoseTransferConfig(size=SIZE, min_donor_images=least, num_places=2, warp=0, lighting=0), SPECIES)
     model.prepare(TrainingData(images, labels, np.arange(len(labels)), SPECIES), Runtime("cpu"))
     return model
 
@@ -49,7 +49,8 @@ RARE = [fish((210, 40, 40), 0.5, 0.5, 0.22, 0.11), fish((210, 40, 40), 0.52, 0.4
 def test_an_outline_is_measured() -> None:
     shapes = [(0.5, 0.5, 0.25, 0.1, 0.0), (0.4, 0.55, 0.24, 0.1, 25.0), (0.55, 0.45, 0.24, 0.12, -30.0)]
     images = np.stack([fish((20, 20, 25), *shape) for shape in shapes])
-    found = AnimalMeasurements.measure(torch.from_numpy(images).permute(0, 3, 1, 2), segment(images)[:, None], np.array([0, 3]), 1)
+    outlines = segment(images)
+    found = AnimalMeasurements.measure(outlines.masks[:, None], np.ones(3, bool), np.array([0, 3]), 1)
     for row, (x, y, length, height, angle) in enumerate(shapes):
         np.testing.assert_allclose(found.centre[row], [2 * x - 1, 2 * y - 1], atol=0.03)
         assert math.degrees(found.angle[row]) == pytest.approx(angle, abs=3)
@@ -98,7 +99,7 @@ MANY = ("Aus rarus", "Aus vulgaris", "Bus vulgaris", "Cus solus")
 def related(taxa: dict[str, tuple[str | None, ...]]) -> PoseTransfer:
     """One rare species and three common ones of three photographs each."""
     images = np.stack([fish((210, 40, 40), 0.5, 0.5, 0.2, 0.1), *[fish((20, 20, 25), 0.4, 0.5, 0.2, 0.1)] * 9])
-    model = PoseTransfer(PoseTransferConfig(size=SIZE, min_donor_images=3), MANY)
+    model = PoseTransfer(PoseTransferConfig(size=SIZE, min_donor_images=3, num_places=1), MANY)
     model.prepare(TrainingData(images, np.repeat([0, 1, 2, 3], [1, 3, 3, 3]), np.arange(10), MANY, taxa), Runtime("cpu"))
     return model
 

@@ -171,7 +171,7 @@ def test_settings_at_their_mildest_leave_the_animal_where_it_was(data: TrainingD
 @pytest.mark.parametrize("size", [32, 48, 64, 96])
 def test_masks_agree_with_the_truth(size: int) -> None:
     data, truth = make_data(size)
-    found = segment(data.images).numpy() > 127
+    found = segment(data.images).masks.numpy() > 127
     overlap = (found & truth).sum((1, 2)) / (found | truth).sum((1, 2))
     assert np.median(overlap) > 0.85
     assert overlap.min() > 0.6
@@ -180,7 +180,7 @@ def test_masks_agree_with_the_truth(size: int) -> None:
 def test_where_nothing_stands_out_the_middle_is_taken() -> None:
     flat = np.full((2, 48, 48, 3), 90, np.uint8)
     flat[1] = np.random.default_rng(0).integers(0, 256, (48, 48, 3))
-    masks = segment(flat).float() / 255
+    masks = segment(flat).masks.float() / 255
     middle = ellipse(48, 0.45, 0.4, 0.1) > 0.5
     for mask in masks:
         assert PLAUSIBLE_AREA[0] <= float(mask.mean()) <= PLAUSIBLE_AREA[1]
@@ -202,7 +202,7 @@ def test_filling_keeps_what_is_known_and_continues_it_smoothly() -> None:
 def test_masks_of_real_photographs_have_the_size_of_fish(fish4knowledge: Path) -> None:
     files = sorted((fish4knowledge / "images" / "Zanclus_cornutus").iterdir())[:40]
     images = np.stack([np.asarray(Image.open(file).convert("RGB").resize((64, 64))) for file in files])
-    areas = segment(images).float().mean((1, 2)) / 255
+    areas = segment(images).masks.float().mean((1, 2)) / 255
     assert 0.05 < float(areas.median()) < 0.4
 
 

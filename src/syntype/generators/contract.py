@@ -30,6 +30,7 @@ __all__ = [
     "GenerativeModel",
     "GeneratorConfig",
     "Inpaints",
+    "KnowsParents",
     "ShowsProcess",
     "TrainingData",
     "UsesRelative",
@@ -53,6 +54,7 @@ class TrainingData:
         groups: int64, shape (N,); images with the same number show the same individual, track or specimen.
         species: names, in the order of the labels.
         taxa: genus, family and order of the species, as far as the collection says; as from ``collection.relatives.taxa_of``.
+        image_ids: of the images; empty where nobody needs to know.
     """
 
     images: np.ndarray
@@ -60,6 +62,7 @@ class TrainingData:
     groups: np.ndarray
     species: tuple[str, ...]
     taxa: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    image_ids: tuple[str, ...] = ()
 
     @property
     def counts(self) -> np.ndarray:
@@ -313,6 +316,14 @@ class Adapts(Protocol):
 
         N is even, and images 2i and 2i + 1 are of one species, as in training, since discriminators may compare the two.
         """
+
+
+@runtime_checkable
+class KnowsParents(Protocol):
+    """A family whose images show parts of photographs, and that knows of which."""
+
+    def parents(self, species: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, ...]]:
+        """For each (species, seed) the image_ids of the training photographs of which ``sample`` shows parts, that of the animal first."""
 
 
 @runtime_checkable

@@ -82,7 +82,8 @@ def generate(generator: Generator, config: GenerateConfig, out: Path | str, run:
     def job(position: int) -> Job:
         name, index = names[position // config.num], position % config.num
         provenance = provenance_of(generator, name, image_seed(config.seed, name, index), config.controls, source_type)
-        return Job(f"images/{parts[name]}/{parts[name]}-{index:06d}.{suffix(config)}", provenance, licence)
+        file_name = f"images/{parts[name]}/{parts[name]}-{index:06d}.{suffix(config)}"
+        return Job(file_name, provenance, licence, generator.parents(name, provenance.seed))
 
     jobs = Jobs(len(names) * config.num, job)
 

@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from syntype.encoders import build_backbone
 from syntype.generators.copy_paste.segmentation import (
     PLAUSIBLE_AREA,
+    Outlines,
     colour_probabilities,
-    full_size_masks,
+    full_size_outlines,
     largest_component,
     segment,
     to_working_size,
@@ -36,13 +37,13 @@ MIN_PHOTOGRAPHS = 50
 """With fewer photographs no network is trained; ``segment`` is used alone."""
 _MAX_TRAINING_PHOTOGRAPHS = 1024
 _BACKBONE_SIZE = 128  # px, input size of the frozen network
-_ROUNDS, _STEPS, _BATCH = 3, 200, 16
+_ROUNDS, _STEPS, _BATCH = 3, 60, 16
 _LEARNING_RATE = 2e-3
 _WIDTH = 24
 _CHUNK = 64
 
 
-def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
+def self_trained_masks(images: np.ndarray, device: torch.device) -> Outlines:
     """Segment the animal in each photograph. The result depends on the photographs alone (up to the machine's rounding).
 
     Takes two or three minutes for a thousand photographs on two processor cores, and about 30 ms for each further photograph.
@@ -51,7 +52,7 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
         images: uint8, shape (N, size, size, 3), RGB.
 
     Returns:
-        uint8, shape (N, size, size), from 0 (background) to 255 (animal), as ``segment`` returns them.
+        the outlines, as ``segment`` returns them.
     """
     if len(images) < MIN_PHOTOGRAPHS:
         return segment(images)
@@ -60,23 +61,35 @@ def self_trained_masks(images: np.ndarray, device: torch.device) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         features = FrozenFeatures(build_backbone("lite1"), _BACKBONE_SIZE, 1, 0).to(device)
-        features.standardise(_signed(small[chosen[:_CHUNK]], device))
+        features.standardise(_signed(to_working_size(images[chosen[:_CHUNK]], _BACKBONE_SIZE), device))
         network = _MaskNetwork(features.widths).to(device).to(memory_format=torch.channels_last)
     photographs = small[chosen]
+    coarse = _coarse(photographs)
     maps = [
-        torch.cat(part) for part in zip(*([x.half().cpu() for x in _maps(features, photographs, at)] for at in _chunks(photographs)), strict=True)
+        torch.cat(part)
+        for part in zip(*([x.half().cpu() for x in _maps(features, images[chosen[at : at + _CHUNK]])] for at in _chunks(photographs)), strict=True)
     ]
-    masks = torch.stack([largest_component(soft) for soft in unsupervised_probabilities(photographs)])
+    soft = unsupervised_probabilities(photographs)
     for _ in range(_ROUNDS):
-        _train_round(network, photographs, maps, masks, random, device)
+        masks = torch.stack([largest_component(one) for one in soft])
+        _train_round(network, coarse, maps, masks, random, device)
         predicted = torch.cat([_predict(network, photographs, [x[at : at + _CHUNK] for x in maps], at) for at in _chunks(photographs)])
-        masks = torch.stack([largest_component(soft) for soft in colour_probabilities(photographs, predicted)])
-    predicted = torch.cat([_predict(network, small, _maps(features, small, at), at) for at in _chunks(small)])
-    return full_size_masks(images, colour_probabilities(small, predicted))
+        soft = colour_probabilities(photographs, predicted)
+    found, likely = (torch.empty(len(small), *small.shape[2:]) for _ in range(2))
+    others = np.setdiff1d(np.arange(len(images)), chosen)
+    found[chosen], likely[chosen] = soft, predicted
+    if len(others):
+        rest = small[others]
+        likely[others] = torch.cat([_predict(network, rest, _maps(features, images[others[at : at + _CHUNK]]), at) for at in _chunks(rest)])
+        found[others] = colour_probabilities(rest, likely[others])
+    return full_size_outlines(images, found, likely)
 
 
 class _MaskNetwork(nn.Module):
-    """Frozen feature maps (hypercolumns), pixels and their coordinates -> one logit a pixel.
+    """Frozen feature maps (hypercolumns), pixels and their coordinates -> one logit for each position of the finest map.
+
+    That is a quarter of the backbone's side. The colour models start from the result and find the edges at working size; a network at working size
+    took four times as long and gave no better masks.
 
     Args:
         widths: channels of the frozen maps, finest first.
@@ -92,24 +105,23 @@ class _MaskNetwork(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(_WIDTH + 16, _WIDTH, 3, padding=1), nn.BatchNorm2d(_WIDTH), nn.ReLU(), nn.Conv2d(_WIDTH, 1, 3, padding=1))
 
     def forward(self, images_NCHW: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """Images in [-1, 1] and their frozen maps -> logits, shape (N, S, S)."""
+        """Images in [-1, 1] at the finest map's size, and their frozen maps -> logits, shape (N, size, size)."""
         count, _, height, width = images_NCHW.shape
         squeezed = [
-            F.interpolate(squeeze(x), size=maps[0].shape[-2:], mode="bilinear", align_corners=False)
+            F.interpolate(squeeze(x), size=(height, width), mode="bilinear", align_corners=False)
             for squeeze, x in zip(self.squeeze, maps, strict=True)
         ]
-        coarse = F.interpolate(self.middle(torch.cat(squeezed, 1)), size=(height, width), mode="bilinear", align_corners=False)
         line = torch.linspace(-1, 1, height).to(images_NCHW)
         place = torch.stack([line.expand(height, width), line[:, None].expand(height, width)]).expand(count, -1, -1, -1)
         fine = self.fine(torch.cat([images_NCHW - images_NCHW.mean((2, 3), keepdim=True), place], 1))
-        return self.last(torch.cat([fine, coarse], 1)).squeeze(1)
+        return self.last(torch.cat([fine, self.middle(torch.cat(squeezed, 1))], 1)).squeeze(1)
 
 
 def _train_round(
     network: _MaskNetwork, photographs: Tensor, maps: Sequence[Tensor], masks: Tensor, random: np.random.Generator, device: torch.device
 ) -> None:
     """One round of training: cross-entropy with soft masks, mirrored half of the time. Implausible masks are left out."""
-    area = masks.mean((1, 2))
+    area, masks = masks.mean((1, 2)), _coarse(masks[:, None])[:, 0]
     usable = np.flatnonzero(((area >= PLAUSIBLE_AREA[0]) & (area <= PLAUSIBLE_AREA[1])).numpy())
     if not len(usable):
         return
@@ -133,13 +145,19 @@ def _train_round(
 def _predict(network: _MaskNetwork, small: Tensor, maps: Sequence[Tensor], at: int) -> Tensor:
     """Probabilities for one chunk of photographs, from index ``at`` on, given their frozen maps: shape (chunk, S, S), on the CPU."""
     device = next(network.parameters()).device
-    return torch.sigmoid(network(_signed(small[at : at + _CHUNK], device), [_floats(x, device) for x in maps])).cpu()
+    logits = network(_signed(_coarse(small[at : at + _CHUNK]), device), [_floats(x, device) for x in maps])
+    return torch.sigmoid(F.interpolate(logits[:, None], size=small.shape[-2:], mode="bilinear", align_corners=False))[:, 0].cpu()
 
 
 @torch.no_grad()
-def _maps(features: FrozenFeatures, small: Tensor, at: int) -> list[Tensor]:
-    """Frozen maps of one chunk of photographs, from index ``at`` on."""
-    return features(_signed(small[at : at + _CHUNK], features.gain.device))
+def _maps(features: FrozenFeatures, images: np.ndarray) -> list[Tensor]:
+    """Frozen maps of some photographs, uint8, shape (n, size, size, 3)."""
+    return features(_signed(to_working_size(images, _BACKBONE_SIZE), features.gain.device))
+
+
+def _coarse(images: Tensor) -> Tensor:
+    """Images or masks (NCHW) at the size of the finest map."""
+    return F.interpolate(images, size=(_BACKBONE_SIZE // 4, _BACKBONE_SIZE // 4), mode="area")
 
 
 def _signed(small: Tensor, device: torch.device) -> Tensor:

@@ -2,9 +2,9 @@
 
 Base of the families ``collage`` and ``pose_transfer``. Dwibedi, Misra and Hebert 2017, "Cut, paste and learn: surprisingly easy synthesis for
 instance detection": real animals on new backgrounds, with blended edges, so that a classifier does not learn the seam. The animal is segmented once,
-in ``prepare`` (``segmentation.py``, after GrabCut). For every image it is moved, warped, and changed in brightness and contrast. The background's own
-animal is removed by pull-push interpolation (Gortler et al. 1996, "The lumigraph", section 3.4.2), and the pasted animal is partly adjusted to the
-background's light (one von Kries gain a channel).
+in ``prepare`` (``segmentation.py``, after GrabCut). For every image the place is emptied of its own animal (``emptying.py``). The animal is moved,
+warped, changed in brightness and contrast, and partly adjusted to the light of the place (``light.py``). Its soft edges show its own colours and not
+those of its old background (``matting.py``).
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from syntype.compute.runtime import Runtime
 from syntype.errors import UnsupportedError
 from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, TrainingData
-from syntype.generators.copy_paste.filling import pull_push
+from syntype.generators.copy_paste.emptying import empty_place
 from syntype.generators.copy_paste.image_store import ImageStore
-from syntype.generators.copy_paste.segmentation import segment
+from syntype.generators.copy_paste.light import in_light, measure_light
+from syntype.generators.copy_paste.matting import foreground_colours
+from syntype.generators.copy_paste.segmentation import Outlines, segment
 
-__all__ = ["CopyPasteModel", "PasteConfig", "PasteParameters", "mean_colour", "pixel_coordinates", "random_warp", "remove_animals", "to_unit_range"]
+__all__ = ["CopyPasteModel", "PasteConfig", "PasteParameters", "pixel_coordinates", "random_warp", "shown_at"]
 
 _NODES = 4  # control points of the warp, along each side
 
@@ -39,8 +42,8 @@ class PasteConfig(GeneratorConfig):
     """Standard deviation of the smooth warp of the animal, as a share of the image's side."""
     lighting: float = Field(0.12, ge=0, lt=1)
     """Largest relative change of the animal's brightness and contrast."""
-    harmonisation: float = Field(0.4, ge=0, le=1)
-    """How far the animal's colours are adjusted to the light of the new background: 0 not at all, 1 fully."""
+    harmonisation: float = Field(0.5, ge=0, le=1)
+    """How far the animal's colours are adjusted to the light of the new background: 0 not at all, 1 fully. The change is bounded in any case."""
 
 
 class PasteParameters(ABC):
@@ -49,14 +52,12 @@ class PasteParameters(ABC):
     Attributes:
         background: index of the photograph whose background is used.
         contrast, brightness: factors.
-        gain: further factors on the animal's three colour channels.
         warp_nodes: displacements of the warp's 4x4 control points, shape (4, 4, 2); see ``warped``.
     """
 
     background: int
     contrast: float
     brightness: float
-    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     warp_nodes: np.ndarray
 
     @abstractmethod
@@ -77,7 +78,7 @@ def random_warp(random: np.random.Generator, std: float) -> np.ndarray:
     """Random values for ``PasteParameters.warp_nodes``.
 
     Args:
-        std: standard deviation as a share of the side; values beyond two standard deviations are clipped. (In ``grid_sample`` an image is 2 wide.)
+        std: standard deviation as a share of the side; values beyond two standard deviations are clipped. (The image is 2 wide.)
     """
     return 2 * std * np.clip(random.normal(size=(_NODES, _NODES, 2)), -2, 2)
 
@@ -85,7 +86,7 @@ def random_warp(random: np.random.Generator, std: float) -> np.ndarray:
 class CopyPasteModel(GenerativeModel):
     """Base class of the copy-paste families. A subclass draws a ``PasteParameters`` for each image.
 
-    ``generator`` is an ``ImageStore``: uint8 photographs and segmentation masks, sorted by species.
+    ``generator`` is an ``ImageStore``: uint8 photographs, segmentation masks and areas to be emptied, sorted by species.
     """
 
     learns: ClassVar[bool] = False
@@ -114,8 +115,8 @@ class CopyPasteModel(GenerativeModel):
         """
         raise UnsupportedError(f"{type(self).__name__.lower()}: has no training steps; use prepare alone.")
 
-    def segment_animals(self, images: np.ndarray, device: torch.device) -> Tensor:
-        """Segmentation masks of photographs, as ``segment`` returns them (about 10 ms an image)."""
+    def segment_animals(self, images: np.ndarray, device: torch.device) -> Outlines:
+        """Outlines of the animals in photographs, as ``segment`` returns them (about 10 ms an image)."""
         return segment(images)
 
     @abstractmethod
@@ -127,6 +128,13 @@ class CopyPasteModel(GenerativeModel):
             row: index of the animal's photograph in the ``ImageStore``.
         """
 
+    def parents(self, species: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, ...]]:
+        """See ``KnowsParents``: the animal's photograph and the place's."""
+        return [
+            tuple(dict.fromkeys(self.generator.image_ids[place] for place in (row, self.paste_parameters(int(seed), row).background)))
+            for seed, row in zip(seeds, self._chosen(species, seeds), strict=True)
+        ]
+
     @torch.no_grad()
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
         """One image for each (species, seed): float32, shape (N, 3, size, size), in [-1, 1].
@@ -137,44 +145,46 @@ class CopyPasteModel(GenerativeModel):
             UnknownNameError: a species that is not in the generator's vocabulary.
             UnsupportedError: a species without a training photograph.
         """
-        store, size = self.generator, self.config.size
-        device = store.pixels.device
-        chosen = store.choose(self.labels_of(species), seeds, self.species, by_group=self.by_group)
+        size, device = self.config.size, self.generator.pixels.device
+        chosen = self._chosen(species, seeds)
         if not chosen:
             return torch.empty((0, 3, size, size), device=device)
-        parameters = [self.paste_parameters(int(seed), row) for seed, row in zip(seeds, chosen, strict=True)]
+        images = np.stack([self._paste(row, self.paste_parameters(int(seed), row)) for seed, row in zip(seeds, chosen, strict=True)])
+        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device) * 2 - 1
 
-        animals, masks = to_unit_range(store.pixels[chosen]), to_unit_range(store.masks[chosen])
-        backgrounds = [one.background for one in parameters]
-        surroundings = remove_animals(animals, masks)
-        scene = remove_animals(to_unit_range(store.pixels[backgrounds]), to_unit_range(store.masks[backgrounds]))
-        # a linear mix, not a power: vectorised pow rounds differently at the end of a batch, and an image must not depend on its batch
-        gains = 1 + self.config.harmonisation * (((mean_colour(scene) + 0.05) / (mean_colour(surroundings) + 0.05)).clamp(0.5, 2) - 1)
-        gains = gains * torch.tensor([one.gain for one in parameters], device=device)[:, :, None, None]
+    def _chosen(self, species: Sequence[str], seeds: Sequence[int]) -> list[int]:
+        return self.generator.choose(self.labels_of(species), seeds, self.species, by_group=self.by_group)
 
-        animals = pull_push(animals, _erode(masks, size))  # extend the animal's colours beyond its edge, against a rim of old background
-        contrast, brightness = (
-            torch.tensor([getattr(one, name) for one in parameters], device=device).view(-1, 1, 1, 1) for name in ("contrast", "brightness")
-        )
-        centre = mean_colour(animals, masks)
-        animals = ((animals - centre) * contrast + centre) * brightness * gains
+    def _paste(self, row: int, parameters: PasteParameters) -> np.ndarray:
+        """One image: float32, shape (size, size, 3), in [0, 1]. Computed one by one, so that an image does not depend on its batch."""
+        size = self.config.size
+        photograph, alpha, cleared = self.generator.photograph(row)
+        ground, _, hole = self.generator.photograph(parameters.background)
+        light, there = measure_light(photograph, ~cleared), measure_light(ground, ~hole)
 
-        warp = torch.from_numpy(np.stack([one.animal_grid(size) for one in parameters])).to(device)
-        crop = torch.from_numpy(np.stack([one.background_grid(size) for one in parameters])).to(device)
-        animals = functional.grid_sample(animals, warp, mode="bilinear", padding_mode="border", align_corners=False)
-        masks = functional.grid_sample(_feather(masks), warp, mode="bilinear", padding_mode="zeros", align_corners=False)
-        scene = functional.grid_sample(scene, crop, mode="bilinear", padding_mode="reflection", align_corners=False)
-        return (scene + masks * (animals - scene)).clamp(0, 1) * 2 - 1
+        animal = foreground_colours(photograph, alpha, (max(1, size // 10), max(1, size // 64)))
+        centre = (animal * alpha[..., None]).sum((0, 1)) / max(float(alpha.sum()), 1e-6)
+        animal = np.clip(((animal - centre) * parameters.contrast + centre) * parameters.brightness, 0, 1).astype(np.float32)
+        animal = in_light(animal, alpha, light, there, self.config.harmonisation)
+
+        grid = parameters.animal_grid(size)
+        animal = np.clip(shown_at(animal, grid, cv2.BORDER_REPLICATE, cv2.INTER_CUBIC), 0, 1)
+        share = shown_at(alpha, grid, cv2.BORDER_CONSTANT)[..., None]
+        scene = shown_at(empty_place(ground, hole), parameters.background_grid(size), cv2.BORDER_REFLECT)
+        return np.asarray(scene + share * (animal - scene), np.float32)
 
 
-def remove_animals(pixels: Tensor, masks: Tensor) -> Tensor:
-    """Photographs with their animals replaced by interpolated background: float32, shape (N, 3, S, S).
+def shown_at(image: np.ndarray, grid: np.ndarray, border: int, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """An image or mask seen through a grid: float32, shape (H, W) or (H, W, channels) with H and W of the grid.
 
     Args:
-        pixels: in [0, 1], shape (N, 3, S, S).
-        masks: in [0, 1], shape (N, 1, S, S).
+        image: float32, shape (size, size) or (size, size, channels).
+        grid: points of the image, shape (H, W, 2), x then y, in [-1, 1] from edge to edge.
+        border: what is seen outside the image: one of OpenCV's ``BORDER_`` numbers.
+        interpolation: one of OpenCV's ``INTER_`` numbers.
     """
-    return pull_push(pixels, 1 - _dilate(masks, pixels.shape[-1]))
+    points = ((grid + 1) * (len(image) / 2) - 0.5).astype(np.float32)
+    return np.asarray(cv2.remap(image, points[..., 0], points[..., 1], interpolation, borderMode=border), np.float32)
 
 
 def pixel_coordinates(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -184,47 +194,10 @@ def pixel_coordinates(size: int) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+@cache
 def _bernstein(size: int) -> np.ndarray:
     """Cubic Bernstein polynomials along a side: shape (size, 4)."""
     t = ((np.arange(size) + 0.5) / size)[:, None]
     degree = np.arange(_NODES)
     choose = np.array([math.comb(_NODES - 1, k) for k in degree])
     return choose * t**degree * (1 - t) ** (_NODES - 1 - degree)
-
-
-def to_unit_range(pixels: Tensor) -> Tensor:
-    """uint8 as float32 in [0, 1]."""
-    return pixels.to(torch.float32) / 255
-
-
-def mean_colour(images: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean colour of each image, weighted by ``weights`` if given: shape (N, 3, 1, 1)."""
-    if weights is None:
-        return images.mean((2, 3), keepdim=True)
-    return (images * weights).sum((2, 3), keepdim=True) / weights.sum((2, 3), keepdim=True).clamp(min=1e-6)
-
-
-def _dilate(masks: Tensor, size: int) -> Tensor:
-    """Masks widened by 8 % of the side, so that no rim, fin or shadow of the animal remains in the background."""
-    radius = max(1, round(size * 0.08))
-    return functional.max_pool2d(masks, 2 * radius + 1, 1, radius)
-
-
-def _erode(masks: Tensor, size: int) -> Tensor:
-    """Masks narrowed by 1.5 % of the side, so that they hold pixels of the animal only."""
-    radius = max(1, round(size * 0.015))
-    masks = _sharpen_edge(masks)
-    narrow = 1 - functional.max_pool2d(1 - masks, 2 * radius + 1, 1, radius)
-    # a thin animal would vanish: then its mask is not narrowed
-    return torch.where(narrow.amax((2, 3), keepdim=True) > 0.5, narrow, masks)
-
-
-def _sharpen_edge(masks: Tensor) -> Tensor:
-    """The same edge, four times as steep."""
-    return ((masks - 0.5) * 4 + 0.5).clamp(0, 1)
-
-
-def _feather(masks: Tensor) -> Tensor:
-    """A sharpened edge with about one pixel of blur (bilinear sampling adds another)."""
-    steep = _sharpen_edge(masks)
-    return 0.5 * steep + 0.5 * functional.avg_pool2d(steep, 3, 1, 1, count_include_pad=False)

@@ -3,38 +3,60 @@
 GrabCut (Rother, Kolmogorov and Blake 2004, "GrabCut: interactive foreground extraction using iterated graph cuts") models the colours of foreground
 and background by one Gaussian mixture each, and alternates between labelling pixels and fitting the mixtures. Two things differ here. The user's
 rectangle is replaced by a spatial prior: first the image's centre, then the mean mask of all photographs. The graph cut is replaced by the guided
-filter (He, Sun and Tang 2013, "Guided image filtering", eqs 5, 6 and 8, with a grey guide), which aligns the mask's edge with the image's. All images
-of a batch are fitted at once.
+filter (``matting.py``), which aligns the mask's edge with the image's. All images of a batch are fitted at once.
 
 Code: written for Syntype from the papers' equations.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import cv2
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from syntype.generators.copy_paste.matting import guided_filter, soft_outline
+
 __all__ = [
     "PLAUSIBLE_AREA",
+    "WORKING_SIZE",
+    "Outlines",
     "colour_probabilities",
     "ellipse",
-    "full_size_masks",
+    "full_size_outlines",
     "largest_component",
     "segment",
     "to_working_size",
     "unsupervised_probabilities",
 ]
 
-PLAUSIBLE_AREA = (0.03, 0.7)
+
+class Outlines(NamedTuple):
+    """Where the animals are in N photographs.
+
+    Attributes:
+        masks: uint8, shape (N, size, size), from 0 (background) to 255 (animal), with soft edges.
+        cleared: uint8, shape (N, size, size), 255 where the animal and all that may be part of it is removed from a place, 0 elsewhere.
+    """
+
+    masks: Tensor
+    cleared: Tensor
+
+
+PLAUSIBLE_AREA = (0.03, 0.75)
 """Smallest and largest share of the image that a mask may cover; any other counts as a failure."""
 
-_WORKING_SIZE = 64  # px; larger images are segmented at this size, and the mask is refined at full size
+WORKING_SIZE = 64  # px; larger images are segmented at this size, and the mask is refined at full size
 _COMPONENTS = 4  # Gaussians each for foreground and background; GrabCut uses 5
 _ROUNDS = 3  # iterations of labelling and fitting
 _UNKNOWN_LOG_DENSITY = -3.0  # log density of the animal's colours while they are unknown, in the units of _log_density
+_LIMIT = 5.0  # largest evidence of a pixel's colour, in log-odds
+_SUSPECTED = 0.3  # probability of animal above which an emptied place is filled
+_RIM = 0.05  # width of what is removed around an animal, as a share of the side
 _BATCH = 64
 
 
@@ -50,25 +72,24 @@ def ellipse(size: int, width: float = 0.36, height: float = 0.26, softness: floa
     return ((1 - radius) / softness + 0.5).clamp(0, 1)
 
 
-def segment(images: np.ndarray) -> Tensor:
+def segment(images: np.ndarray) -> Outlines:
     """Segment the animal in each photograph. Assumes one animal, near the centre, in colours that differ from its surroundings.
 
     Args:
         images: uint8, shape (N, size, size, 3), RGB.
 
     Returns:
-        uint8, shape (N, size, size), from 0 (background) to 255 (animal); a soft ellipse where no plausible mask is found.
+        the outlines; of a soft ellipse where no plausible mask is found.
     """
-    return (
-        full_size_masks(images, unsupervised_probabilities(to_working_size(images)))
-        if len(images)
-        else torch.empty(images.shape[:3], dtype=torch.uint8)
-    )
+    if not len(images):
+        return Outlines(*(torch.empty(images.shape[:3], dtype=torch.uint8) for _ in range(2)))
+    soft = unsupervised_probabilities(to_working_size(images))
+    return full_size_outlines(images, soft, soft)
 
 
-def to_working_size(images: np.ndarray) -> Tensor:
-    """Photographs scaled down for the colour models: float32, shape (N, 3, S, S), in [0, 1]; S is at most 64."""
-    return torch.cat([_downscale(torch.from_numpy(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
+def to_working_size(images: np.ndarray, side: int = WORKING_SIZE) -> Tensor:
+    """Photographs scaled down for the colour models: float32, shape (N, 3, S, S), in [0, 1]; S is at most ``side``."""
+    return torch.cat([_downscale(torch.from_numpy(images[at : at + _BATCH]), side) for at in range(0, len(images), _BATCH)])
 
 
 def unsupervised_probabilities(small: Tensor) -> Tensor:
@@ -96,32 +117,48 @@ def colour_probabilities(small: Tensor, prior: Tensor) -> Tensor:
     return torch.cat([_fit_colour_models(small[at : at + _BATCH], prior if prior.dim() == 2 else prior[at : at + _BATCH]) for at in parts])
 
 
-def full_size_masks(images: np.ndarray, soft: Tensor) -> Tensor:
-    """Masks at the photographs' own size: uint8, shape (N, size, size); a soft ellipse where no plausible mask is found.
+def full_size_outlines(images: np.ndarray, soft: Tensor, suspected: Tensor) -> Outlines:
+    """Outlines at the photographs' own size; of a soft ellipse where no plausible mask is found.
 
     Args:
         images: as for ``segment``.
         soft: probabilities at working size, shape (N, S, S).
+        suspected: the same; an emptied place loses what is likely animal by either of the two.
     """
-    size = images.shape[1]
-    masks = torch.empty(images.shape[:3], dtype=torch.uint8)
+    found = Outlines(*(torch.empty(images.shape[:3], dtype=torch.uint8) for _ in range(2)))
     for row, one in enumerate(soft):
         mask = largest_component(one)
         if not PLAUSIBLE_AREA[0] <= float(mask.mean()) <= PLAUSIBLE_AREA[1]:
             mask = ellipse(len(mask))
-        if size != len(mask):
-            large = functional.interpolate(mask[None, None], size=(size, size), mode="bilinear", align_corners=False)
-            guide = torch.from_numpy(images[row : row + 1]).permute(0, 3, 1, 2).float().div(255).mean(1, keepdim=True)
-            mask = _guided_filter(guide, large, radius=max(1, size // 32), epsilon=1e-3)[0, 0]
-        masks[row] = (mask.clamp(0, 1) * 255).round().to(torch.uint8)
-    return masks
+        alpha = soft_outline(images[row].astype(np.float32) / 255, mask.numpy())
+        found.masks[row] = torch.from_numpy(np.rint(alpha * 255).astype(np.uint8))
+        found.cleared[row] = torch.from_numpy(_cleared(alpha, np.maximum(one.numpy(), suspected[row].numpy())).astype(np.uint8) * 255)
+    return found
 
 
-def _downscale(images: Tensor) -> Tensor:
-    """uint8 NHWC -> float32 NCHW in [0, 1], no larger than the working size."""
+def _cleared(alpha: np.ndarray, suspected: np.ndarray) -> np.ndarray:
+    """What has to be removed from a photograph to empty the place: bool, shape (size, size).
+
+    The animal, what is connected with it and may belong to it, and a rim against soft parts and shadows.
+
+    Args:
+        alpha: the animal's mask, float32, shape (size, size).
+        suspected: probability of animal at working size.
+    """
+    size = len(alpha)
+    likely = cv2.resize(suspected, (size, size), interpolation=cv2.INTER_LINEAR) > _SUSPECTED
+    animal = alpha > 0.1
+    whole = ndimage.binary_propagation(animal, mask=animal | likely)
+    radius = max(1, round(size * _RIM))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.dilate(whole.astype(np.uint8), kernel) > 0
+
+
+def _downscale(images: Tensor, side: int) -> Tensor:
+    """uint8 NHWC -> float32 NCHW in [0, 1], no larger than ``side``."""
     batch = images.permute(0, 3, 1, 2).float().div(255)
-    if batch.shape[-1] > _WORKING_SIZE:
-        batch = functional.interpolate(batch, size=(_WORKING_SIZE, _WORKING_SIZE), mode="area")
+    if batch.shape[-1] > side:
+        batch = functional.interpolate(batch, size=(side, side), mode="area")
     return batch
 
 
@@ -138,7 +175,7 @@ def _fit_colour_models(images: Tensor, prior: Tensor) -> Tensor:
     sampled = torch.arange(size * size).view(size, size)[::2, ::2].flatten()  # a quarter of the pixels is enough to fit colours
     sample = features[:, :, sampled].contiguous()
     place = torch.logit(prior, eps=0.01).flatten(-2)
-    guide = images.mean(1, keepdim=True)
+    guides = images.permute(0, 2, 3, 1).contiguous().numpy()
     inside: Tensor | None = None
     outside: Tensor | None = None
     foreground = prior.flatten(1)
@@ -151,9 +188,10 @@ def _fit_colour_models(images: Tensor, prior: Tensor) -> Tensor:
             outside = _mixture(sample, 1 - foreground[:, sampled], outside)
         known = torch.tensor(_UNKNOWN_LOG_DENSITY) if inside is None else torch.logsumexp(inside @ features, 1)
         evidence = known - torch.logsumexp(outside @ features, 1)
-        foreground = torch.sigmoid(evidence.clamp(-5, 5) + place)
-        smooth = _guided_filter(guide, foreground.view(count, 1, size, size), radius=max(1, size // 32), epsilon=2e-3)
-        foreground = smooth.flatten(1).clamp(0.001, 0.999)
+        foreground = torch.sigmoid(evidence.clamp(-_LIMIT, _LIMIT) + place)
+        pairs = zip(guides, foreground.view(count, size, size).numpy(), strict=True)
+        smooth = np.stack([guided_filter(*pair, radius=max(1, size // 32), epsilon=2e-3) for pair in pairs])
+        foreground = torch.from_numpy(smooth).flatten(1).clamp(0.001, 0.999)
     return foreground.view(count, size, size)
 
 
@@ -213,19 +251,6 @@ def _log_density(moments: Tensor) -> Tensor:
     squares = -0.5 * torch.stack([precision[..., 0, 0], precision[..., 1, 1], precision[..., 2, 2]], -1)
     crossed = -torch.stack([precision[..., 0, 1], precision[..., 0, 2], precision[..., 1, 2]], -1)
     return torch.cat([constant[..., None], linear, squares, crossed], -1)
-
-
-def _guided_filter(guide: Tensor, target: Tensor, radius: int, epsilon: float) -> Tensor:
-    """The guided filter: the locally linear function of ``guide`` (NCHW, one channel, in [0, 1]) that is nearest to ``target``."""
-
-    def mean(values: Tensor) -> Tensor:
-        side = 2 * radius + 1  # separable: rows, then columns
-        rows = functional.avg_pool2d(values, (1, side), 1, (0, radius), count_include_pad=False)
-        return functional.avg_pool2d(rows, (side, 1), 1, (radius, 0), count_include_pad=False)
-
-    guide_mean, target_mean = mean(guide), mean(target)
-    slope = (mean(guide * target) - guide_mean * target_mean) / (mean(guide * guide) - guide_mean**2 + epsilon)
-    return mean(slope) * guide + mean(target_mean - slope * guide_mean)
 
 
 def largest_component(probability: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ def training_data(collection: Collection, size: int | tuple[int, int]) -> Traini
         raise CollectionError(f"{collection.root}: no training image has a species. Import it again with --species-column.")
     species = tuple(name for name, there in zip(named.species, present, strict=True) if there)
     labels = (np.cumsum(present) - 1)[named.labels()].astype(np.int64)
-    return TrainingData(named.pixels(size), labels, named.groups(), species, taxa_of(named.table, species))
+    ids = tuple(named.table["image_id"].astype(str))
+    return TrainingData(named.pixels(size), labels, named.groups(), species, taxa_of(named.table, species), ids)
 
 
 class BatchSampler:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known, shortened, shown_list
-from syntype.generators.contract import Adapts, BlendOf, Blends, GenerativeModel, Inpaints, Varies
+from syntype.generators.contract import Adapts, BlendOf, Blends, GenerativeModel, Inpaints, KnowsParents, Varies
 from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import families_that
 
@@ -109,6 +109,10 @@ class Generator:
             [self._weights(name) for name in species],
             lambda indices: model.sample([species[index] for index in indices], [seeds[index] for index in indices], **settings),
         )
+
+    def parents(self, species: str, seed: int) -> tuple[str, ...]:
+        """image_ids of the training photographs of which ``sample`` shows parts, that of the animal first; () for a family that draws all pixels."""
+        return self.model.parents([species], [seed])[0] if isinstance(self.model, KnowsParents) else ()
 
     def blend(
         self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf = "both", **controls: Any
