@@ -3,8 +3,8 @@
     python benchmarks/pasting.py [--butterflies FOLDER] [--rows "all steps" ...] [--out FOLDER]
 
 Generator family `pose_transfer` at 128 px, with all steps and with one of them taken away. Photographs: 60 species of butterflies and moths, 40 of
-them with six training photographs; images of these 40 are judged by the filters of `curate`, fitted to the training photographs. Drawn reef: images of
-the rarest species are judged by a classifier that was fitted to many drawings of the true distribution. Segmentation runs once for each of the two.
+them with six training photographs; images of these 40 are judged by the filters of `curate`, fitted to the training photographs. Drawn reef: images of the
+rarest species are judged by a classifier that was fitted to many drawings of the true distribution. Segmentation runs once for each of the two.
 Writes the result and the page ``pasting``. Where the butterflies are not, nothing is measured. No image is kept.
 """
 
@@ -251,7 +251,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         ],
         method=[
             f"`pose_transfer` at {SIZE} px, {settings['num_each']} images a species. Butterflies: only the split `train` is used; the photographs "
-            f"are not part of this repository. Reef: {REEF.num_species} species, species with at most {RARE} training images, judge fitted to {NUM_TRUE} "
+            f"are not part of this repository. Reef: {REEF.num_species} species, rare with at most {RARE} training images; fitted to {NUM_TRUE} "
             "drawings of each species. `none of these steps` keeps the outlines and changes all other things at once."
         ],
     )
