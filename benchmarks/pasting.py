@@ -3,9 +3,9 @@
     python benchmarks/pasting.py [--butterflies FOLDER] [--rows "all steps" ...] [--out FOLDER]
 
 Generator family `pose_transfer` at 128 px, with all steps and with one of them taken away. Photographs: 60 species of butterflies and moths, 40 of
-them with six training photographs; images of these 40 are judged by the filters of `curate`, fitted to the training photographs. Drawn reef: images of the
-rarest species are judged by a classifier that was fitted to many drawings of the true distribution. Segmentation runs once for each of the two.
-Writes the result and the page ``pasting``. Where the butterflies are not, nothing is measured. No image is kept.
+them with six training photographs; images of these 40 are judged by the filters of `curate`, fitted to the training photographs. Drawn reef: images
+of the rarest species are judged by a classifier that was fitted to many drawings of the true distribution. Segmentation runs once for
+each of the two. Writes the result and the page ``pasting``. Where the butterflies are not, nothing is measured. No image is kept.
 """
 
 from __future__ import annotations
