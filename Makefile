@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP) ## a virtual environment with Syntype and everything that the tests need
 
-demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (about 15 minutes on 2 cores)
+demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (minutes on 2 cores)
 	"$(BIN)/syntype" demo --out "$(OUT)/demo"
 
 # A process a core, with one thread each: small networks gain little from a second one. Whoever is done early takes over tests of the other.

@@ -326,7 +326,9 @@ def make_routes(collection: Collection, place: Path, arguments: argparse.Namespa
 
 def settings_of(route: Path, judge: str, seeds: int, arms: Sequence[str] | None) -> StudyConfig:
     """A study of a route's images."""
-    return StudyConfig.parse({"synthetic": str(route), "seeds": seeds, "arms": arms, "classifier": JUDGES[judge], "device": "cpu"})
+    return StudyConfig.parse(
+        {"synthetic": str(route), "seeds": seeds, "arms": arms, "classifier": JUDGES[judge], "device": "cpu", "quick": True, "size": SIZE}
+    )
 
 
 def searched(collection: Collection, route: Path, judge: str, place: Path, seeds: int) -> dict:

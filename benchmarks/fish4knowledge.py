@@ -42,7 +42,20 @@ def main() -> None:
         "curate": ["curate", out / "synthetic", "--real", out / "collection", "--out", out / "curated"],
         "generate all": ["generate", out / "generator", "--num", "100", "--out", out / "synthetic-all"],
         "evaluate all": ["evaluate", out / "synthetic-all", "--real", out / "collection"],
-        "study": ["study", out / "collection", "--generator", out / "adapted", "--seeds", str(arguments.seeds), "--out", out / "study", "--resume"],
+        "study": [
+            "study",
+            out / "collection",
+            "--generator",
+            out / "adapted",
+            "--seeds",
+            str(arguments.seeds),
+            "--quick",
+            "--set",
+            "size=64",
+            "--out",
+            out / "study",
+            "--resume",
+        ],
     }
     results = {name: kept(out / f"{name.replace(' ', '-')}.json", lambda command=command: syntype(command)) for name, command in steps.items()}
     pictures = arguments.docs / "images"

@@ -11,7 +11,6 @@ each of the two. Writes the result and the page ``pasting``. Where the butterfli
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,8 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 import torch
-from common.results import ROOT, Page, kept, options, publish, rewrite, table
+from common.butterflies import BUTTERFLIES, without_test
+from common.results import Page, kept, options, publish, rewrite, table
 from common.timing import syntype
 from sklearn.linear_model import LogisticRegression
 
@@ -43,7 +43,6 @@ from syntype.generators.families.pose_transfer import PoseTransfer, PoseTransfer
 from syntype.run import Run
 from syntype.synthesis.generate import image_seed
 
-BUTTERFLIES = Path(os.environ.get("SYNTYPE_BUTTERFLIES", ROOT.parent / "shared" / "data" / "butterflies"))
 SIZE = 128
 NUM_EACH = 6
 """Images of each rare species."""
@@ -171,10 +170,7 @@ class Butterflies(Subject):
     """Photographs. Images are judged by the filters of ``curate`` with their defaults."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        folder = arguments.out / "collection"
-        if not (folder / "collection.json").exists():
-            syntype(["collect", arguments.butterflies / "images.csv", "--out", folder])
-        super().__init__(Collection.open(folder), "butterflies", arguments.out)
+        super().__init__(without_test(arguments.butterflies, arguments.out / "collection"), "butterflies", arguments.out)
         known, labels, groups = encode_collection(self.encoder, self.training, pixels=SIZE), self.training.labels(), group_names(self.training)
         self._species, self._typical = SpeciesMargin(known, labels, groups), Typicality(known, labels, groups)
         self._copies = copy_detector(self.training, SIZE, 0.015, 0, Run.silent())

@@ -32,6 +32,7 @@ from syntype.generators.contract import ABILITIES
 from syntype.identification import ClassifierConfig, train_classifier
 from syntype.run import Run
 from syntype.study import StudyConfig, study
+from syntype.study.config import TuningConfig
 from syntype.synthesis import GenerateConfig, generate
 
 NEW_NAMES = {"lent": "pose_transfer"}
@@ -135,20 +136,22 @@ def of_classifiers(reef: Collection, folder: Path) -> dict[str, str]:
 
 
 def of_studies(reef: Collection, folder: Path) -> dict[str, Any]:
-    """Two studies: of collages at three ratios, and of images that were made and curated before."""
+    """Two studies: of collages at two ratios, and of images that were made and curated before."""
     classifier = ClassifierConfig(steps=20, batch_size=8, encoder_size=SIZE, device="cpu", precision="fp32")
-    common = {"seeds": 2, "size": SIZE, "classifier": classifier, "device": "cpu", "fill_to": 12, "head_above": 8}
+    common = {"seeds": 2, "size": SIZE, "quick": True, "classifier": classifier, "device": "cpu", "fill_to": 12, "head_above": 8}
     generate(load_generator(folder / "projected"), GenerateConfig(num=8), folder / "synthetic", Run.silent())
     curate(Collection.open(folder / "synthetic"), reef, CurateConfig(size=SIZE), folder / "curated", Run.silent())
     curated = Collection.open(folder / "curated").table
     found: dict[str, Any] = {"curate/verdicts": sha(curated[["verdict", "reason", "margin", "typicality"]].to_csv())}
     asked = {
-        "study-collage": StudyConfig(generator="collage", ratios=(0.5, 1.0), **common),
+        "study-collage": StudyConfig(
+            generator="collage", tuning=TuningConfig(photographs=({}, {"learning_rate": 3e-4}), synthetic=({"ratio": 0.5}, {"ratio": 1.0})), **common
+        ),
         "study-external": StudyConfig(synthetic=str(folder / "curated"), **common),
     }
     for name, config in asked.items():
         results = study(reef, config, folder / name, Run.silent()).results
-        for key in ("effects", "arms", "species", "competitor", "ratio", "curation"):
+        for key in ("effects", "arms", "species", "competitor", "tuning", "curation"):
             found[f"{name}/{key}"] = sha(json.dumps(without_times(results[key]), sort_keys=True))
         found[f"{name}/verdict"] = results["verdict"]["word"]
         found[f"{name}/effect"] = (results["effects"]["primary"] or {}).get("value")

@@ -105,6 +105,8 @@ def judged(
         "arms": ARMS,
         "classifier": {"steps": arguments.steps},
         "device": "cpu",
+        "quick": True,
+        "size": 64,
     }
     began = time.process_time()
     result = study(reef, StudyConfig.parse(settings), folder / "study", Run(None, quiet=True))

@@ -181,5 +181,10 @@ def test_every_stage_takes_every_name(tmp_path: Path) -> None:
         export(made, ExportConfig(layout=layout), tmp_path / f"as-{layout}", silent())  # type: ignore[arg-type]
     evaluate(made, real, EvaluateConfig(size=32), silent())
     plan = {"seeds": 2, "size": 32, "num_bootstrap": 100, "fill_to": 10, "arms": ("real", "mixup", "synthetic+curated")}
-    found = study(real, StudyConfig(synthetic=str(curated.root), classifier=ClassifierConfig(steps=3, views=1), **plan), tmp_path / "study", silent())
+    found = study(
+        real,
+        StudyConfig(synthetic=str(curated.root), quick=True, classifier=ClassifierConfig(steps=3, views=1), **plan),
+        tmp_path / "study",
+        silent(),
+    )
     assert "<script>alert" not in found.report.read_text(encoding="utf-8")

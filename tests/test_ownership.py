@@ -78,7 +78,7 @@ def test_a_folder_without_a_run_is_refused_and_stays(reef: Collection, tmp_path:
 
 
 def test_the_demo_deletes_nothing_that_it_did_not_make(reef: Collection, tmp_path: Path) -> None:
-    photographs = tmp_path / "demo/1-reef"
+    photographs = tmp_path / "demo/1-photographs"
     shutil.copytree(reef.root, photographs)
     before = tree(photographs)
     assert main(["demo", "--out", str(tmp_path / "demo"), "--quiet"]) == 2

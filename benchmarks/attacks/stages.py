@@ -69,8 +69,8 @@ STAGES = (
     _stage("classify train", "classify train {world}/reef --steps 20 --set views=1 --set encoder_size=32 --set size=32 --device cpu", resumes=False),
     _stage(
         "study",
-        "study {world}/reef --generator {world}/collage --seeds 2 --processes 1 --device cpu --set size=32 --set fill_to=10 --set num_bootstrap=100"
-        " --set classifier={classifier} --set curate={curate} --set arms=[real,oversample,mixup,synthetic,synthetic+curated]",
+        "study {world}/reef --generator {world}/collage --seeds 2 --processes 1 --device cpu --quick --set size=32 --set fill_to=10"
+        " --set num_bootstrap=100 --set classifier={classifier} --set curate={curate} --set arms=[real,oversample,mixup,synthetic,synthetic+curated]",
         resumes=True,
     ),
 )

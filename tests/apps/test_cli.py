@@ -20,6 +20,7 @@ from syntype.apps.cli import SECTIONS, cli, main
 from syntype.apps.cli_common import Interrupted, run_stage, settings
 from syntype.collection import Collection
 from syntype.errors import SyntypeError
+from syntype.identification import Speed
 from syntype.recipe import Settings
 from syntype.run import plain
 from syntype.study import StudyConfig
@@ -304,8 +305,9 @@ def test_dry_runs_say_what_would_be_done_and_write_nothing(tiny_reef: Path, tmp_
     for arguments in (
         ["train", "projected", tiny_reef, "--steps", 600, "--size", 32],
         ["classify", "train", tiny_reef, "--steps", 100],
-        ["study", tiny_reef, "--generator", "collage", "--seeds", 2],
+        ["study", tiny_reef, "--generator", "collage", "--seeds", 2, "--quick"],
         ["demo"],
+        ["demo", tiny_reef],
     ):
         told = call_json(capsys, *arguments, "--out", out, "--dry-run")
         assert told["out"] == str(out)
@@ -315,17 +317,21 @@ def test_dry_runs_say_what_would_be_done_and_write_nothing(tiny_reef: Path, tmp_
         assert not out.exists()
 
 
-def test_the_dry_run_of_a_study_counts_what_would_run(tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_dry_run_of_a_study_counts_what_would_run(
+    tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syntype.study.running.measure_speed", lambda config: Speed(0.01, 0.05))  # seconds for an image
+
     def planned(*arguments: object) -> dict[str, Any]:
         return call_json(capsys, "study", tiny_reef, "--seeds", 2, "--set", "classifier.steps=10", *arguments, "--out", tmp_path / "s", "--dry-run")
 
-    collage = planned("--generator", "collage")  # nothing to learn, and its own arm is left out
-    assert (collage["arms"], collage["steps"]) == (9, 9 * 2 * 10)
-    few = planned("--generator", "collage", "--set", "arms=[real,synthetic+curated]", "--set", "ratios=[1,2]")
-    assert (few["arms"], few["steps"]) == (2, (2 + 2) * 2 * 10)
-    assert few["estimated_minutes"] == pytest.approx(collage["estimated_minutes"] * 8 / 18, abs=0.1)
-    learning = planned("--generator", "projected", "--minutes", 7, "--set", "generator_seeds=3")  # no more trainings than seeds
-    assert learning["arms"] == 10 and learning["estimated_minutes"] == pytest.approx(2 * 7 + collage["estimated_minutes"] * 20 / 18, abs=0.1)
+    collage = planned("--generator", "collage", "--quick")  # nothing to learn, and its own arm is left out
+    assert (collage["arms"], collage["steps"], collage["size"]) == (9, 9 * 2 * 10, 128)
+    learning = planned("--generator", "projected", "--minutes", 7, "--set", "generator_seeds=3", "--quick")  # no more trainings than seeds
+    assert learning["arms"] == 10 and learning["estimated_minutes"] == pytest.approx(2 * 7 + collage["estimated_minutes"] * 20 / 18, abs=0.5)
+    few = planned("--generator", "collage", "--set", "arms=[real,synthetic+curated]")  # two arms choose among three settings, once each
+    assert (few["arms"], few["classifiers"], few["steps"], few["size"]) == (2, 10, 100, 64)
+    assert few["estimated_minutes"] > 10 * 10 * 32 * 0.05 / 60  # ten classifiers of ten steps of 32 images
 
 
 def test_the_help_of_a_study_shows_the_defaults_of_its_settings() -> None:
@@ -409,11 +415,18 @@ def test_a_classifier_is_trained_and_names_photographs(tiny_reef: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_the_demo_ends_with_a_report_and_is_not_done_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("drawn", [True, False], ids=["drawn", "photographs"])
+def test_the_demo_ends_with_a_picture_and_a_report_and_is_not_done_twice(
+    drawn: bool, tiny_reef: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "demo"
-    first = call_json(capsys, "demo", "--out", out, "--minutes", 0.5, "--seeds", 1, "--quiet")
+    arguments = ["demo", *([] if drawn else [tiny_reef]), "--out", out, "--seeds", 1, "--quiet"]
+    first = call_json(capsys, *arguments)
     assert first["verdict"] in ("add", "do not add", "not enough evidence")
-    assert Path(first["report"]).is_file()
-    again = call_json(capsys, "demo", "--out", out, "--minutes", 0.5, "--seeds", 1, "--quiet")
-    assert again["minutes"] < first["minutes"]
-    assert {key: value for key, value in again.items() if key != "minutes"} == {key: value for key, value in first.items() if key != "minutes"}
+    assert Path(first["report"]).is_file() and first["accepted"] <= first["synthetic"]
+    with Image.open(first["picture"]) as picture:
+        assert picture.width > 12 * 128 and b"Synthetic image" in picture.info["xmp"]
+    again = call_json(capsys, *arguments)
+    assert again == first
+    code, said, err = call(capsys, *arguments)
+    assert code == 0 and str(first["picture"]) in said and ("syntype demo photographs/" if drawn else "syntype study") in said, err

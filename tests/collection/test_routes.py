@@ -290,7 +290,7 @@ def test_a_source_ends_in_a_verdict(route: Route, shots: list[Shot], here: Path,
     WRITERS[route.source](here, shots)
     ran(capsys, route.command)
     small = (
-        "--generator copies --seeds 2 --processes 1 --set size=32 --set fill_to=8 --set num_bootstrap=100 --set classifier.steps=5 "
+        "--generator copies --quick --seeds 2 --processes 1 --set size=32 --set fill_to=8 --set num_bootstrap=100 --set classifier.steps=5 "
         "--set 'arms=[real, mixup, synthetic+curated]'"
     )
     told = ran(capsys, f"syntype study {route.out} --out out/study {small}")

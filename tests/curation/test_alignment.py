@@ -4,7 +4,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from syntype.curation.alignment import WINDOWS, align, downscale, frame_weights, unit_vectors, usable_pixels, warp
+from syntype.curation.alignment import align, downscale, frame_weights, unit_vectors, usable_pixels, warp, windows
+
+SAME = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0]]])
 
 
 def smooth_picture(seed: int, side: int = 64) -> np.ndarray:
@@ -19,18 +21,17 @@ def smooth_picture(seed: int, side: int = 64) -> np.ndarray:
 
 def test_alignment_recovers_a_known_pose() -> None:
     real = downscale(smooth_picture(0)[None], 32)
-    angle = np.deg2rad(5.0)
-    pose = torch.tensor([[0.9 * np.cos(angle), 0.9 * np.sin(angle), 0.06, -0.04]], dtype=torch.float32)
+    pose = torch.tensor([[[0.9, -0.08, 0.06], [0.06, 0.75, -0.04]]])  # turned and stretched
     query = warp(real, pose, 32) * 0.7 + 0.1
-    found, agreement = align(query, real, torch.tensor([[0.85, 0.0, 0.0, 0.0]]), torch.ones(1, 3, 32, 32), iterations=10)
+    found, agreement = align(query, real, torch.tensor([[[0.85, 0, 0], [0, 0.85, 0]]]), torch.ones(1, 3, 32, 32), iterations=10)
     torch.testing.assert_close(found, pose, atol=5e-3, rtol=0)
     assert agreement.item() > 0.95
 
 
 def test_different_pictures_do_not_agree() -> None:
     pictures = downscale(np.stack([smooth_picture(seed) for seed in range(20)]), 32)
-    start = WINDOWS[0].expand(10, 4)
-    same = torch.tensor([[1.0, 0, 0, 0]]).expand(10, 4)
+    start = windows(torch.ones(10, 2))[:, 0]
+    same = SAME.expand(10, 2, 3)
     usable = torch.ones(10, 3, 32, 32)
     assert align(pictures[:10], pictures[10:], start, usable, iterations=5)[1].max() < 0.5
     assert align(pictures[:10], pictures[:10], same, usable, iterations=0)[1].min() > 0.999
@@ -64,7 +65,7 @@ def test_burnt_out_pixels_and_filled_corners_are_not_believed_unless_nothing_els
 
 def test_a_turn_is_seen_through_whatever_colour_fills_the_corners() -> None:
     original = smooth_picture(7)
-    pose = torch.tensor([[1.0, 0, 0, 0]])
+    pose = SAME
     for colour in ((0, 0, 0), (120, 120, 120), (30, 90, 200), (255, 255, 255)):
         turned = np.asarray(Image.fromarray(original).rotate(8, Image.Resampling.BICUBIC, fillcolor=colour))
         agreement = align(downscale(turned[None], 32), downscale(original[None], 32), pose, usable_pixels(turned[None], 32), iterations=10)[1]
@@ -75,9 +76,32 @@ def test_what_is_burnt_out_or_black_does_not_count_against_a_copy() -> None:
     original = smooth_picture(4)
     damaged = original.copy()
     damaged[:14, :20], damaged[50:, 40:] = 255, 0
-    pose = torch.tensor([[1.0, 0, 0, 0]])
+    pose = SAME
     real, query = downscale(original[None], 32), downscale(damaged[None], 32)
     believed = align(query, real, pose, torch.ones(1, 3, 32, 32), iterations=0)[1].item()
     disbelieved = align(query, real, pose, usable_pixels(damaged[None], 32), iterations=0)[1].item()
     assert believed < 0.9
     assert disbelieved > 0.99
+
+
+def test_what_lies_beyond_the_edge_of_a_photograph_does_not_count_against_a_copy() -> None:
+    original = smooth_picture(8)
+    larger = np.random.default_rng(0).integers(5, 250, (96, 96, 3), dtype=np.uint8)
+    larger[16:80, 16:80] = original
+    pose = 1.5 * SAME
+    agreement = align(downscale(larger[None], 32), downscale(original[None], 32), pose, torch.ones(1, 3, 32, 32), iterations=3)[1]
+    assert agreement.item() > 0.95
+
+
+def test_a_part_of_an_image_is_cut_out_and_stretched_to_a_square() -> None:
+    images = np.stack([smooth_picture(seed) for seed in (1, 2, 3)])
+    parts = np.array([[0, 8, 64, 56], [0, 0, 64, 64], [0, 8, 64, 56]])
+    found = downscale(images, 16, parts)
+    for number, (left, top, right, bottom) in enumerate(parts):
+        alone = downscale(np.ascontiguousarray(images[number : number + 1, top:bottom, left:right]), 16)[0]
+        torch.testing.assert_close(found[number], alone)
+    white = np.full((1, 64, 64, 3), 128, np.uint8)
+    white[0, 8:56] = smooth_picture(4)[8:56]
+    white[0, 8:20, :12] = white[0, 8:20, -12:] = white[0, -20:-8, :12] = white[0, -20:-8, -12:] = (90, 40, 40)
+    assert usable_pixels(white, 16, parts[:1])[0, :, 0, 0].max() == 0, "the corners are those of the photograph, not of its square"
+    assert usable_pixels(white, 16)[0, :, 3, 0].min() > 0

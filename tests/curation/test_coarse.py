@@ -8,7 +8,7 @@ from test_copies import DISGUISES, picture
 
 from syntype.collection.reef import ReefConfig, draw_images
 from syntype.curation import copies
-from syntype.curation.alignment import WINDOWS, downscale, unit_vectors, warp
+from syntype.curation.alignment import downscale, unit_vectors, warp, windows
 from syntype.curation.approximate import ApproximateSearch
 from syntype.curation.coarse import Candidates, ExactSearch
 from syntype.curation.copies import CopyDetector, coarse_search
@@ -39,13 +39,14 @@ def has(found: Candidates, rows: np.ndarray) -> np.ndarray:
 def test_exact_scores_are_the_best_correlation_of_any_window(bank: np.ndarray) -> None:
     queries = copies_of(bank[:6])
     found = ExactSearch(bank[:40]).nearest(queries, 40)
+    poses = windows(torch.ones(1, 2))[0]
     small, large = downscale(queries, 12), downscale(bank[:40], 24)
     for number in range(6):
         both = unit_vectors(torch.stack([small[number], small[number].flip(2)]))
         for row in range(40):
-            windows = unit_vectors(warp(large[row].expand(len(WINDOWS), -1, -1, -1), WINDOWS, 12))
+            similar = unit_vectors(warp(large[row].expand(len(poses), -1, -1, -1), poses, 12))
             place = int((found.rows[number] == row).nonzero())
-            torch.testing.assert_close(found.scores[number, place], (both @ windows.T).max(), atol=2e-3, rtol=0)
+            torch.testing.assert_close(found.scores[number, place], (both @ similar.T).max(), atol=2e-3, rtol=0)
     assert (found.scores.diff(dim=1) <= 0).all()
 
 

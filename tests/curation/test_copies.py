@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from syntype.collection.pixels import crop_square
+from syntype.collection.pixels import crop_square, photograph_parts
 from syntype.curation.copies import CopyDetector
 from syntype.errors import CollectionError
 
@@ -107,6 +107,52 @@ def test_the_answer_does_not_depend_on_the_company(drawn: tuple[np.ndarray, Copy
     together, alone = drawn[1].nearest(queries), drawn[1].nearest(queries[3:4])
     np.testing.assert_allclose(together.distances[3], alone.distances[0], atol=1e-4)
     assert together.ids[3] == alone.ids[0]
+
+
+def scene(number: int, width: int = 128, height: int = 96) -> Image.Image:
+    """An oblong photograph."""
+    rng = np.random.default_rng([number, 9])
+    ground = Image.fromarray(rng.integers(60, 200, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    body = Image.fromarray(rng.integers(20, 235, (9, 9, 3), dtype=np.uint8)).resize((56, 40), Image.Resampling.BICUBIC)
+    ground.paste(body, (int(rng.integers(20, 52)), int(rng.integers(20, 36))))
+    return ground
+
+
+WHOLE: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "off-centre": lambda image: image.crop((32, 3, 128, 75)),
+    "the square in the centre": lambda image: image.crop((16, 0, 112, 96)),
+    "upright": lambda image: image.crop((24, 0, 96, 96)),
+    "stretched": lambda image: image.resize((128, 128)),
+    "turned": lambda image: image.rotate(15, Image.Resampling.BICUBIC, fillcolor=(90, 110, 120)),
+    "turned in a larger frame": lambda image: image.rotate(-8, Image.Resampling.BICUBIC, expand=True),
+}
+
+
+def squares(photographs: list[Image.Image]) -> tuple[np.ndarray, np.ndarray]:
+    """Photographs in squares of 64 px, and which parts of these show them."""
+    table = pd.DataFrame({"width": [one.width for one in photographs], "height": [one.height for one in photographs], "box": None})
+    return np.stack([crop_square(np.asarray(one), 64) for one in photographs]), photograph_parts(table, 64)
+
+
+@pytest.fixture(scope="module")
+def oblong() -> CopyDetector:
+    images, parts = squares([scene(number) for number in range(30)])
+    return CopyDetector(images, [f"p{n}" for n in range(30)], [f"g{n}" for n in range(30)], np.zeros(30, np.int64), parts=parts, num_calibration=10)
+
+
+@pytest.mark.parametrize("disguise", WHOLE)
+def test_copies_of_an_oblong_photograph_are_found_whatever_was_done_before_it_was_squared(oblong: CopyDetector, disguise: str) -> None:
+    images, parts = squares([WHOLE[disguise](scene(number)) for number in range(0, 30, 5)])
+    found = oblong.nearest(images, parts=parts)
+    assert found.is_copy.all()
+    assert found.ids.tolist() == [f"p{n}" for n in range(0, 30, 5)]
+
+
+def test_a_drawn_square_that_shows_an_oblong_photograph_with_its_padding_is_a_copy(oblong: CopyDetector) -> None:
+    drawn = squares([scene(number) for number in range(6)])[0]
+    assert oblong.nearest(drawn).is_copy.all()
+    other, parts = squares([scene(number) for number in range(100, 110)])
+    assert not oblong.nearest(other).is_copy.any() and not oblong.nearest(other, parts=parts).is_copy.any()
 
 
 @pytest.mark.slow

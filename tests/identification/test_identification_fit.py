@@ -60,6 +60,14 @@ def test_training_everything_moves_the_backbone_but_not_its_statistics_nor_the_s
     assert all(torch.equal(value, fresh[name]) for name, value in before.items())
 
 
+def test_training_the_last_layers_moves_them_alone() -> None:
+    before = build_classifier_backbone("lite2").network.state_dict()
+    config = HEAD.model_copy(update={"tune": "last", "steps": 2, "batch_size": 4, "encoder_size": 32})
+    after = fit(toy(), COUNTS, 3, config, 0).backbone.network.state_dict()
+    moved = {name.split(".")[1] if name.startswith("blocks") else name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert {"5", "6", "conv_head.weight"} <= moved and moved.isdisjoint({"0", "1", "2", "3", "4", "conv_stem.weight"})
+
+
 @pytest.mark.slow
 def test_training_everything_separates_what_is_easy() -> None:
     config = HEAD.model_copy(update={"tune": "all", "steps": 100, "batch_size": 8})
@@ -242,3 +250,38 @@ def test_heads_and_losses_that_do_not_go_together_are_explained() -> None:
     ):
         with pytest.raises(RecipeError, match=words):
             ClassifierConfig.parse(settings)
+
+
+def test_labels_of_synthetic_images_follow_the_settings() -> None:
+    """One photograph, an animal pasted into a photograph of species 0, and one of which neither a parent nor a margin is known."""
+    images = LabelledImages(
+        np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 2]), np.array([False, True, True]),
+        partners=np.array([2, 0, -1]), margins=np.array([0.0, 0.0, np.nan], np.float32),
+    )  # fmt: skip
+    plain = images.targets(np.array([2, 0]), HEAD)
+    assert plain.labels.tolist() == [[2], [0]] and plain.shares.tolist() == [[1], [1]] and plain.smoothing is None
+    update = {"background_label": 0.25, "synthetic_weight": 0.5, "synthetic_smoothing": 0.125, "margin_weights": True}
+    found = images.targets(np.arange(3), HEAD.model_copy(update=update))
+    assert found.smoothing is not None
+    assert found.labels.tolist() == [[0, 0], [1, 0], [2, 2]]  # the photograph keeps its label
+    assert found.shares.tolist() == [[1, 0], [0.1875, 0.0625], [0.5, 0]]
+    assert found.smoothing[:, 0].tolist() == [0, 0.125, 0.125]
+    half = found.mixed_with(found.rows(torch.tensor([1, 2, 0])), torch.tensor([0.5, 1.0, 0.75]))
+    assert half.labels.tolist() == [[0, 0, 1, 0], [1, 0, 2, 2], [2, 2, 0, 0]]
+    torch.testing.assert_close(half.shares, torch.tensor([[0.5, 0, 0.09375, 0.03125], [0.1875, 0.0625, 0, 0], [0.375, 0, 0.25, 0]]))
+
+
+def test_joined_images_keep_what_is_known_of_each() -> None:
+    pixels, labels = np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1])
+    joined = LabelledImages(pixels, labels).followed_by(LabelledImages(pixels, labels, np.ones(2, bool), partners=np.array([1, 0])))
+    assert joined.synthetic.tolist() == [False, False, True, True] and joined.partners is not None and joined.partners.tolist() == [-1, -1, 1, 0]
+    assert joined.weights is None and joined.margins is None
+    assert joined.where(joined.synthetic).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("mix", ["none", "mixup", "cutmix"])
+def test_synthetic_images_that_count_for_nothing_teach_nothing(mix: str, cache: FeatureCache) -> None:
+    images = toy()
+    wrong = images.followed_by(LabelledImages(images.images, (images.labels + 1) % 3, np.ones(len(images), bool)))
+    settings = {"mix": mix, "synthetic_weight": 0.0, "background_label": 0.3, "synthetic_smoothing": 0.1}
+    assert accuracy(fit(wrong, COUNTS, 3, HEAD.model_copy(update=settings), 0, cache=cache), toy(seed=1)) > 0.9

@@ -51,7 +51,7 @@ def objective(name: Loss, power: float = 1.0, **settings: float) -> Objective:
 @pytest.mark.parametrize("name", BY_HAND)
 def test_each_loss_is_its_papers_formula_in_value_and_gradient(name: Loss) -> None:
     logits = torch.from_numpy(LOGITS).float().requires_grad_(True)
-    loss = objective(name)(logits, Targets(torch.from_numpy(LABELS)))
+    loss = objective(name)(logits, Targets.of(torch.from_numpy(LABELS)))
     (gradient,) = torch.autograd.grad(loss, logits)
     assert loss.item() == pytest.approx(BY_HAND[name](LOGITS).mean(), rel=1e-5)
     step = 1e-6
@@ -65,14 +65,14 @@ def test_each_loss_is_its_papers_formula_in_value_and_gradient(name: Loss) -> No
 
 def test_the_gradient_of_balanced_softmax_has_its_closed_form() -> None:
     logits = torch.from_numpy(LOGITS).float().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(objective("balanced_softmax")(logits, Targets(torch.from_numpy(LABELS))), logits)
+    (gradient,) = torch.autograd.grad(objective("balanced_softmax")(logits, Targets.of(torch.from_numpy(LABELS))), logits)
     share = COUNTS * np.exp(LOGITS) / (COUNTS * np.exp(LOGITS)).sum(axis=1, keepdims=True)  # equation 3 of the paper: phi_j
     np.testing.assert_allclose(gradient.numpy(), (share - np.eye(4)[LABELS]) / 5, rtol=1e-4, atol=1e-6)
 
 
 def test_losses_become_one_another_where_they_should() -> None:
-    logits, targets = torch.from_numpy(LOGITS).float(), Targets(torch.from_numpy(LABELS))
-    plain = F.cross_entropy(logits, targets.labels)
+    logits, targets = torch.from_numpy(LOGITS).float(), Targets.of(torch.from_numpy(LABELS))
+    plain = F.cross_entropy(logits, torch.from_numpy(LABELS))
     torch.testing.assert_close(objective("focal", gamma=0.0)(logits, targets), plain)
     torch.testing.assert_close(objective("logit_adjustment", tau=1.0)(logits, targets), objective("balanced_softmax")(logits, targets))
     torch.testing.assert_close(objective("class_balanced_focal", beta=0.0)(logits, targets), objective("focal")(logits, targets))
@@ -83,7 +83,7 @@ def test_losses_become_one_another_where_they_should() -> None:
 
 
 def test_ldam_weighs_species_only_near_the_end() -> None:
-    loss, logits, targets = objective("ldam_drw"), torch.from_numpy(LOGITS).float(), Targets(torch.from_numpy(LABELS))
+    loss, logits, targets = objective("ldam_drw"), torch.from_numpy(LOGITS).float(), Targets.of(torch.from_numpy(LABELS))
     assert loss(logits, targets, progress=0.79).item() == pytest.approx(with_margins(LOGITS, 3.0).mean(), rel=1e-5)
     assert loss(logits, targets, progress=0.8).item() == pytest.approx(BY_HAND["ldam_drw"](LOGITS).mean(), rel=1e-5)
 
@@ -91,7 +91,7 @@ def test_ldam_weighs_species_only_near_the_end() -> None:
 def test_what_is_identified_perfectly_gives_no_loss_and_no_broken_gradient() -> None:
     logits = torch.tensor([[200.0, 0, 0, 0]], requires_grad=True)
     for name in BY_HAND:
-        (gradient,) = torch.autograd.grad(objective(name, gamma=0.5)(logits, Targets(torch.tensor([0]))), logits)
+        (gradient,) = torch.autograd.grad(objective(name, gamma=0.5)(logits, Targets.of(torch.tensor([0]))), logits)
         assert torch.isfinite(gradient).all() and gradient.abs().max() < 1e-6
 
 
@@ -100,6 +100,9 @@ def test_the_prior_is_that_of_the_sampler() -> None:
     np.testing.assert_allclose(log_prior(COUNTS, 0.5).exp().numpy(), np.sqrt(COUNTS) / np.sqrt(COUNTS).sum(), rtol=1e-6)
     np.testing.assert_allclose(log_prior(COUNTS, 0.0).exp().numpy(), np.full(4, 0.25), rtol=1e-6)
     assert torch.isfinite(log_prior(np.array([5, 0]))).all()  # a species with synthetic images alone
+    added = np.array([0.0, 0.1, 0.2, 0.0])
+    np.testing.assert_allclose(log_prior(COUNTS, synthetic=added).exp().numpy(), 0.7 * SHARES + added, rtol=1e-6)
+    assert torch.isfinite(log_prior(COUNTS, synthetic=np.array([1.0, 0.0, 0.0, 0.0]))).all()
 
 
 def test_weights_and_margins_by_hand() -> None:
@@ -110,8 +113,18 @@ def test_weights_and_margins_by_hand() -> None:
 
 def test_mixed_images_count_for_both_labels_and_weights_for_each_image() -> None:
     logits = torch.from_numpy(LOGITS[:3]).float()
-    targets = Targets(torch.tensor([0, 2, 3]), torch.tensor([1, 2, 0]), torch.tensor([0.3, 1.0, 0.5]))
-    weights = torch.tensor([1.0, 0.0, 3.0])
+    weights = torch.tensor([1.0, 0.0, 3.0])[:, None]
+    first, second = (Targets(torch.tensor(labels)[:, None], weights) for labels in ([0, 2, 3], [1, 2, 0]))
     soft = torch.tensor([[0.3, 0.7, 0, 0], [0, 0, 1, 0], [0.5, 0, 0, 0.5]])
     each = -(soft * torch.log_softmax(logits + log_prior(COUNTS), dim=1)).sum(dim=1)
-    torch.testing.assert_close(objective("balanced_softmax")(logits, targets, weights), (each[0] + 3 * each[2]) / 4)
+    mixed = first.mixed_with(second, torch.tensor([0.3, 1.0, 0.5]))
+    torch.testing.assert_close(objective("balanced_softmax")(logits, mixed), (each[0] + 3 * each[2]) / 4)
+
+
+def test_smoothing_is_pytorchs_and_for_the_images_alone_that_ask_for_it() -> None:
+    logits, labels = torch.from_numpy(LOGITS).float(), torch.from_numpy(LABELS)
+    smoothing = torch.tensor([0.0, 0.0, 0.2, 0.2, 0.2])[:, None]
+    targets = Targets(labels[:, None], torch.ones(5, 1), smoothing)
+    plain, smoothed = (F.cross_entropy(logits + log_prior(COUNTS), labels, reduction="none", label_smoothing=part) for part in (0.0, 0.2))
+    expected = torch.cat([plain[:2], smoothed[2:]]).mean()
+    torch.testing.assert_close(objective("balanced_softmax")(logits, targets), expected)

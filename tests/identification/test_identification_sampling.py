@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from syntype.identification.sampling import Sampler, sample_batches
+from syntype.identification.sampling import Sampler, sample_batches, synthetic_frequencies
 
 LABELS = np.repeat([0, 1, 2], [900, 90, 10])
 REAL = np.zeros(1000, bool)
@@ -38,3 +38,28 @@ def test_equal_seeds_draw_equal_batches_and_others_do_not() -> None:
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_synthetic_images_end_where_they_are_told_to() -> None:
+    synthetic = np.arange(1000) % 2 == 1
+    rows = sample_batches(LABELS, synthetic, steps=30, batch_size=16, sampler="natural", max_synthetic=0.25, seed=0, synthetic_until=0.67)
+    np.testing.assert_array_equal(synthetic[rows].sum(axis=1), np.repeat([4, 0], [20, 10]))
+    shown = np.bincount(rows.ravel(), minlength=1000)[~synthetic]
+    assert shown.min() == 0 and shown.max() == 1  # 400 of 500 photographs, each once
+    alone = sample_batches(LABELS, np.ones(1000, bool), steps=4, batch_size=16, sampler="natural", max_synthetic=0.25, seed=0, synthetic_until=0.5)
+    assert alone.shape == (4, 16)
+
+
+@pytest.mark.parametrize(("sampler", "until"), [("natural", 1.0), ("square_root", 1.0), ("balanced", 0.5)])
+def test_the_share_of_synthetic_images_is_that_of_the_batches(sampler: Sampler, until: float) -> None:
+    labels, synthetic = (
+        np.repeat([0, 1, 1, 2, 0, 2], [30, 5, 10, 4, 3, 20]),
+        np.repeat([False, False, True, False, True, True], [30, 5, 10, 4, 3, 20]),
+    )
+    settings = {"batch_size": 10, "sampler": sampler, "max_synthetic": 0.3, "synthetic_until": until}
+    batches = sample_batches(labels, synthetic, steps=4000, seed=0, **settings)
+    drawn = np.bincount(labels[batches[synthetic[batches]]], minlength=4) / batches.size
+    np.testing.assert_allclose(synthetic_frequencies(labels, synthetic, num_species=4, **settings), drawn, atol=5e-3)
+    assert synthetic_frequencies(labels, np.zeros_like(synthetic), num_species=4, **settings) is None
+    half = synthetic_frequencies(labels, synthetic, num_species=4, weight=0.5, **{**settings, "synthetic_until": 1.0})
+    assert half is not None and half.sum() == pytest.approx(0.15 / (0.7 + 0.15))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, LeakageError
-from syntype.identification import ClassifierConfig, ClassifierResult, load_classifier, predict, train_classifier
+from syntype.identification import ClassifierConfig, ClassifierResult, load_classifier, predict, synthetic_images, train_classifier
 from syntype.identification.metrics import measure
 from syntype.identification.plots import plot_confusion
 from syntype.run import Run
@@ -96,6 +96,20 @@ def test_synthetic_images_join_the_training_but_neither_prior_nor_test(real: Col
     result = train_classifier(real, CONFIG.model_copy(update={"steps": 3}), tmp_path / "out", Run.silent(), synthetic)
     assert (result.num_train, result.num_synthetic, result.num_test) == (30, 10, 10)
     assert result.classifier.record["training"]["counts_real"] == {NAMES[0]: 18, NAMES[1]: 9, NAMES[2]: 3}
+
+
+def test_what_the_table_says_of_a_synthetic_image_goes_into_its_label(real: Collection, tmp_path: Path) -> None:
+    synthetic = make_collection(tmp_path / "synthetic", (0, 0, 4), (None,), 1000)
+    first = {name: real.training().table.set_index("species")["image_id"].loc[name].iloc[0] for name in real.species}
+    own, other = first[real.species[2]], first[real.species[1]]
+    parents = [json.dumps([own, other]), json.dumps([own]), None, json.dumps(["unknown", other])]  # the animal's photograph, and that of its place
+    synthetic.table["parents"] = pd.array(parents, dtype="string")
+    found = synthetic_images(synthetic, real.training(), 32, real.species)
+    assert found.partners is not None and found.partners.tolist() == [1, -1, -1, 1]
+    assert found.synthetic.all() and found.labels.tolist() == [2] * 4 and found.margins is not None and np.isnan(found.margins).all()
+    synthetic.table["margin"] = pd.array([0.5, None, -1.0, 2.0], dtype="Float64")
+    margins = synthetic_images(synthetic, real.training(), 32, real.species).margins
+    np.testing.assert_array_equal(margins, np.array([0.5, np.nan, -1.0, 2.0], np.float32))
 
 
 def test_synthetic_images_of_test_images_are_refused(real: Collection, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, draw_reef
 from syntype.curation.leaks import Leaks
-from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages
+from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, Speed
 from syntype.run import Run
 
 
@@ -48,6 +48,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return NearestMean(np.stack([flat[train.labels == label].mean(axis=0) for label in range(num_species)])[None])
 
     monkeypatch.setattr(import_module("syntype.study.running"), "fit", fit)  # the package gives the function of that name
+    monkeypatch.setattr(import_module("syntype.study.running"), "measure_speed", lambda config: Speed(0.01, 0.05))
     return calls
 
 

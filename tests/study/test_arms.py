@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from syntype.errors import RecipeError, UnknownNameError
+from syntype.identification import LabelledImages
 from syntype.study.arms import ARMS, COMPETITORS, Pool, added_images, choose_arms
 
 
@@ -12,11 +13,11 @@ def pool() -> Pool:
     labels = np.array([1] * 10 + [2] * 6)
     images = np.broadcast_to(np.arange(100, 116, dtype=np.uint8)[:, None, None, None], (16, 4, 4, 3))
     accepted = np.array([True, False] * 5 + [True] * 2 + [False] * 4)
-    return Pool(images, labels, accepted, collage=(images[:2], labels[:2]), oracle=(images[:3], labels[:3]))
+    made = LabelledImages(images, labels, np.ones(16, bool))
+    return Pool(made, accepted, collage=made.rows(np.arange(2)), oracle=made.rows(np.arange(3)))
 
 
-REAL_IMAGES = np.broadcast_to(np.arange(9, dtype=np.uint8)[:, None, None, None], (9, 4, 4, 3))
-REAL_LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
+REAL = LabelledImages(np.broadcast_to(np.arange(9, dtype=np.uint8)[:, None, None, None], (9, 4, 4, 3)), np.array([0, 0, 0, 0, 1, 1, 1, 2, 2]))
 
 
 def counts(labels: np.ndarray) -> list[int]:
@@ -29,21 +30,18 @@ def counts(labels: np.ndarray) -> list[int]:
      ("synthetic", [0, 10, 6]), ("synthetic+curated", [0, 5, 2]), ("synthetic, same count at random", [0, 5, 2])],
 )  # fmt: skip
 def test_what_each_arm_adds(pool: Pool, name: str, expected: list[int]) -> None:
-    images, labels = added_images(ARMS[name], pool, REAL_IMAGES, REAL_LABELS, seed=0)
-    assert len(images) == len(labels)
-    assert counts(labels) == expected
+    added = added_images(ARMS[name], pool, REAL, seed=0)
+    assert counts(added.labels) == expected and added.synthetic.all()
 
 
 def test_copies_repeat_every_photograph_equally_often(pool: Pool) -> None:
-    images, labels = added_images(ARMS["copies"], pool, REAL_IMAGES, REAL_LABELS, seed=0)
-    used = images[labels == 2][:, 0, 0, 0]
+    added = added_images(ARMS["copies"], pool, REAL, seed=0)
+    used = added.images[added.labels == 2][:, 0, 0, 0]
     assert sorted(used.tolist()) == [7, 7, 7, 8, 8, 8]
 
 
 def test_the_random_arm_draws_without_repeats_and_differs_by_seed(pool: Pool) -> None:
-    first, second = (
-        added_images(ARMS["synthetic, same count at random"], pool, REAL_IMAGES, REAL_LABELS, seed=seed)[0][:, 0, 0, 0] for seed in (0, 1)
-    )
+    first, second = (added_images(ARMS["synthetic, same count at random"], pool, REAL, seed=seed).images[:, 0, 0, 0] for seed in (0, 1))
     assert len(set(first.tolist())) == 7
     assert first.tolist() != second.tolist()
 

@@ -18,7 +18,7 @@ ARMS = ("real", "synthetic+curated")
 
 @pytest.fixture
 def finished(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> tuple[Path, StudyConfig]:
-    asked = StudyConfig(generator="collage", seeds=2, generator_seeds=1, size=32, fill_to=8, num_bootstrap=100, arms=ARMS)
+    asked = StudyConfig(generator="collage", quick=True, seeds=2, generator_seeds=1, size=32, fill_to=8, num_bootstrap=100, arms=ARMS)
     study(reef, asked, tmp_path / "out", Run.silent())
     return tmp_path / "out", asked
 

@@ -85,6 +85,7 @@ def test_a_collection_measured_against_itself_is_perfect_and_all_copies(reef: Co
 def test_other_photographs_are_near_but_no_copies(reef: Collection) -> None:
     result = evaluate(reef.select(split="test"), reef, EvaluateConfig(split="train"), Run.silent())
     assert result.copy_rate < 0.2
+    assert result.memorising is None and len(result.in_words()) == 1
     assert result.num_real == result.num_synthetic <= len(reef.select(split="test"))
 
 
@@ -144,3 +145,12 @@ def test_no_step_holds_more_than_a_block_of_pairs(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fidelity, "_compare_rows", recorded)
     fidelity.compare(features(6, 500), features(7, 300), 5)
     assert max(max(step) for step in steps) == 64 and len(steps) == 36 + 15 + 40
+
+
+def test_repeated_training_photographs_are_told_in_words(reef: Collection) -> None:
+    result = evaluate(reef.training(), reef, EvaluateConfig(split="test"), Run.silent())
+    assert result.memorising is not None and result.memorising.alarm and result.memorising.ratio < 0.01
+    low, high = result.summary()["kid_interval"]
+    assert low < result.kid < high
+    assert result.summary()["memorising"]["alarm"]
+    assert any("repeats its training" in sentence for sentence in result.in_words())

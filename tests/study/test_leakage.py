@@ -93,7 +93,7 @@ def test_a_study_of_mirrored_test_photographs_is_refused_before_any_arm_is_train
     reef: Collection, mirrored: Path, fits: list[dict[str, Any]], curations: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(import_module("syntype.study.study"), "held_back_apart", held_back_apart)
-    asked = StudyConfig(synthetic=str(mirrored), seeds=1, size=32, arms=("real", "synthetic+curated"), classifier=SMALL)
+    asked = StudyConfig(synthetic=str(mirrored), quick=True, seeds=1, size=32, arms=("real", "synthetic+curated"), classifier=SMALL)
     with pytest.raises(LeakageError, match=r"leakage\.html"):
         study(reef, asked, tmp_path / "out", Run.silent())
     assert not fits and "data:image/png" in (tmp_path / "out" / "leakage.html").read_text(encoding="utf-8")
@@ -108,7 +108,9 @@ def test_photographs_that_are_left_out_are_counted_and_shown(
     monkeypatch.setattr(
         import_module("syntype.study.study"), "held_back_apart", lambda real, images, **_: (real.where(real.table["image_id"].ne(name)), found)
     )
-    asked = StudyConfig(synthetic=str(mirrored), seeds=1, size=32, arms=("real", "synthetic+curated"), classifier=SMALL, num_bootstrap=100)
+    asked = StudyConfig(
+        synthetic=str(mirrored), quick=True, seeds=1, size=32, arms=("real", "synthetic+curated"), classifier=SMALL, num_bootstrap=100
+    )
     result = study(reef, asked, tmp_path / "out", Run.silent())
     assert result.results["leakage"]["left_out"] == [name]
     assert sum(entry["num_test"] for entry in result.results["species"]) == len(reef.select(split="test")) - 1

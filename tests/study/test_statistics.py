@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from syntype.study.statistics import mean_recall, paired_effect, species_recall
+from syntype.study.statistics import mean_recall, paired_effect, species_recall, worst_recall
 
 
 def test_species_recall_by_hand() -> None:
@@ -134,6 +134,41 @@ def test_no_effect_is_seldom_called_a_gain(num_species: int, num_groups: int, sp
         assert effect is not None
         false_gains += effect.low > 0
     assert false_gains <= 12
+
+
+def test_the_share_above_the_minimum_agrees_with_the_interval() -> None:
+    random = np.random.default_rng(2)
+    labels = np.repeat(np.arange(12), 15)
+    a, b = random.random((5, 180)) < 0.6, random.random((5, 180)) < 0.5
+
+    def share(minimum: float, right_a: np.ndarray = a, right_b: np.ndarray = b) -> float:
+        effect = paired_effect(right_a, right_b, labels, np.arange(180), range(12), seed=0, minimum=minimum)
+        assert effect is not None
+        return effect.above_minimum
+
+    found = paired_effect(a, b, labels, np.arange(180), range(12), seed=0)
+    assert found is not None
+    assert share(found.low) == pytest.approx(0.975, abs=0.002) and share(found.high) == pytest.approx(0.025, abs=0.002)
+    assert share(found.value) == pytest.approx(0.5, abs=0.05)
+    assert share(-1.0) == 1.0 and share(1.0) == 0.0
+    assert share(0.0, a, a) == pytest.approx(0.5)  # arms that agree on every photograph leave the width of the resolution
+
+
+def test_repetitions_that_share_a_generator_count_as_one() -> None:
+    """Three repetitions a generator that never differ are no more evidence than one."""
+    random = np.random.default_rng(4)
+    labels = np.repeat(np.arange(8), 10)
+    a, b = random.random((3, 80)) < 0.7, random.random((3, 80)) < 0.5
+    once = paired_effect(a, b, labels, np.arange(80), range(8), seed=0)
+    thrice = paired_effect(a.repeat(3, 0), b.repeat(3, 0), labels, np.arange(80), range(8), seed=0, units=np.repeat(np.arange(3), 3))
+    assert once == thrice
+
+
+def test_the_worst_tenth_of_the_species() -> None:
+    recall = np.vstack([np.linspace(0, 1, 20), np.linspace(0, 1, 20)])
+    assert worst_recall(recall, range(20)) == pytest.approx((0 + 1 / 19) / 2)
+    assert worst_recall(recall, [5, 9]) == pytest.approx(5 / 19)
+    assert worst_recall(np.full((1, 2), np.nan), [0]) is None
 
 
 def test_a_large_gain_is_seen() -> None:

@@ -18,6 +18,9 @@ from syntype.errors import CollectionError, InputError, LeakageError, RecipeErro
 from syntype.identification import ClassifierConfig
 from syntype.run import Run
 from syntype.study import StudyConfig, study, write_report
+from syntype.study.draws import drawn_rows
+from syntype.study.photographs import Split
+from syntype.study.study import plan_study
 
 FEW = ("real", "mixup", "synthetic+curated")
 
@@ -25,6 +28,7 @@ FEW = ("real", "mixup", "synthetic+curated")
 def config(**changes: Any) -> StudyConfig:
     values = {
         "generator": "copies",
+        "quick": True,
         "seeds": 2,
         "fill_to": 8,
         "size": 32,
@@ -71,7 +75,9 @@ def test_the_whole_way(done: tuple[Any, list[dict[str, Any]], list[Path]], reef:
     assert set(summary["bins"]) == {"2-10", "11-100", "101-500", ">500"}
     assert summary["bins"][">500"] == {"effect": None, "interval": None, "num_species": 0}
     assert summary["best_without_generator"] in ("real", "oversample", "mixup", "cutmix", "collage")
-    assert set(summary["arms"]["real"]) == {"recall_rare", "macro_recall", "accuracy"}
+    assert set(summary["arms"]["real"]) == {"recall_rare", "worst_rare", "macro_recall", "accuracy", "calibration_error"}
+    assert 0 <= summary["above_minimum"] <= 1 and isinstance(summary["sensitivity"], list)
+    assert all(arm["worst_rare"] <= arm["recall_rare"] and 0 <= arm["calibration_error"] <= 1 for arm in summary["arms"].values())
 
     page = result.report.read_text(encoding="utf-8")
     # Self-contained: nothing is loaded from anywhere; every picture is in the page and says what it shows.
@@ -82,6 +88,7 @@ def test_the_whole_way(done: tuple[Any, list[dict[str, Any]], list[Path]], reef:
     assert summary["sentence"].split(":")[0] in page
     for reason in ("copy", "species", "distribution"):
         assert f"× {reason}" in page
+    assert "of the bootstrap samples" in page and "The same in all of them: training of the generator, choice of the few" in page
     assert "CC0-1.0" in page and "What this study cannot say" in page and "trained once" in page
 
 
@@ -107,34 +114,29 @@ def test_the_effect_is_that_of_the_saved_predictions(done: tuple[Any, list[dict[
     assert np.mean([entry["effect"]["value"] for entry in species if entry["offered"]]) == pytest.approx(alone["value"])
 
 
-def test_the_ratio_is_chosen_on_validation_photographs_before_the_test_photographs_are_read(
+def test_each_draw_of_the_photographs_is_that_of_all_arms_and_of_the_generator(
     reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path
 ) -> None:
-    asked = config(ratios=(2.0, 0.5), arms=FEW)
-    result = study(reef, asked, tmp_path / "out", Run.silent())
-    assert len(fits) == 2 * 2 + 2 * len(FEW)  # two ratios, two seeds; then the arms
-    counts = reef.training().counts()
-    rare = {name: count for name, count in counts.items() if count < 8}
-    chosen = result.results["ratio"]["chosen"]
-    offered = {entry["name"]: entry["offered"] for entry in result.results["species"]}
-    assert offered == {name: 2 * int(np.ceil(chosen * count)) if name in rare else 0 for name, count in counts.items()}
+    result = study(reef, config(arms=(*FEW, "collage"), draws=2), tmp_path / "out", Run.silent())
+    counts = np.array(list(reef.training().counts().values()))
+    for seed in (0, 1):
+        drawn = [call["counts"] for call in fits if call["seed"] == seed]
+        assert len(drawn) == 4 and all(one == drawn[0] for one in drawn)
+        assert drawn[0][int(counts.argmax())] == counts.max()  # the common species keep their photographs
+        # the copies of this repetition are copies of photographs of the draw, and of no others
+        used = reef.training().pixels(32)[drawn_rows(Split.of(reef, "train"), counts < 8, seed)]
+        made = Collection.open(tmp_path / f"out/synthetic-{seed}").pixels(32)
+        assert {image.tobytes() for image in made} <= {image.tobytes() for image in used} and len(np.unique(used, axis=0)) < len(reef.training())
+    assert result.results["varies"] == {"classifier": True, "generator": True, "photographs": True}
+    assert "choice of the few training photographs." in result.report.read_text(encoding="utf-8")
+    assert {path.name for path in (tmp_path / "out").glob("collage-*")} == {"collage-0", "collage-1"}
+    assert plan_study(reef, config(draws=2, generator="projected")).generator_minutes == 2 * 30
 
-    # the choice, from the saved predictions
-    val, recall = reef.select(split="val"), {}
-    for ratio in (0.5, 2.0):
-        kept = [np.load(tmp_path / f"out/ratios/{ratio:g}/synthetic-curated-{seed}.npz") for seed in (0, 1)]
-        assert all("test" not in archive.files for archive in kept)
-        right = [(archive["val"] == val.labels())[val.labels() == reef.species.index(name)].mean() for archive in kept for name in rare]
-        recall[f"{ratio:g}"] = float(np.mean(right))
-    assert result.results["ratio"]["recall_on_val"] == pytest.approx(recall)
-    assert recall[f"{chosen:g}"] == max(recall.values())
-    assert "chosen on the validation photographs" in result.report.read_text(encoding="utf-8")
-    before = len(fits)
-    assert study(reef, asked, tmp_path / "out", Run.silent()).results["ratio"] == result.results["ratio"] and len(fits) == before
-
-    blind = reef.where(~(reef.table["split"].eq("val") & reef.table["species"].isin(rare)))
-    with pytest.raises(CollectionError, match="Leave ratios out"):
-        study(blind, asked, tmp_path / "blind", Run.silent())
+    made = given(reef, tmp_path / "made")
+    with pytest.raises(RecipeError, match="come from all training photographs"):
+        study(reef, StudyConfig(synthetic=str(made.root), draws=2), tmp_path / "other", Run.silent())
+    with pytest.raises(RecipeError, match="more than the 2 repetitions"):
+        StudyConfig.parse({"seeds": 2, "draws": 3})
 
 
 def test_a_study_goes_on_where_it_was(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from syntype.study.verdict import Comparison, DecisionRule, decide, explain, poi
 
 
 def effect(value: float, low: float, high: float) -> Effect:
-    return Effect(value, low, high, num_species=8, num_groups=90, num_images=120, resolution=0.01)
+    return Effect(value, low, high, num_species=8, num_groups=90, num_images=120, resolution=0.01, above_minimum=0.9)
 
 
 def comparison(primary: Effect | None, others: Effect | None = None, accepted: int = 9, **changes: Any) -> Comparison:

@@ -84,8 +84,9 @@ class _SpeciesLists(click.Command):
     cls=_SpeciesLists,
     short_help="Train a generator on photographs.",
     epilog=example(
-        "syntype train projected out/fish --except 'Neoglyphidodon nigroris' --minutes 45 --out out/generator",
-        "syntype train projected out/fish --out out/generator --resume",
+        "syntype train pose_transfer out/fish --size 128 --out out/generator",
+        "syntype train projected out/fish --except 'Neoglyphidodon nigroris' --minutes 45 --out out/learnt",
+        "syntype train projected out/fish --out out/learnt --resume",
     ),
 )
 @click.argument("family")
@@ -112,8 +113,10 @@ def train(
 ) -> None:
     """Train a generator of FAMILY on the training photographs of COLLECTION.
 
-    One model learns all species. Give --minutes or --steps. Checkpoints are written during training; after Ctrl-C continue with --resume.
-    `syntype families` lists the families; `projected` is a good first choice on a CPU.
+    One generator is made for all species. Families that learn need --minutes or --steps. Checkpoints are written during training; after Ctrl-C
+    continue with --resume.
+    `syntype families` lists the families. Begin with `pose_transfer`, which recombines cut-outs of the photographs in minutes and needs no training;
+    `projected` is the first choice among those that learn.
     """
     from syntype.generators import TrainConfig
     from syntype.generators import train as stage

@@ -24,9 +24,6 @@ from syntype.apps.cli_common import (
 
 __all__ = ["COMMANDS"]
 
-MINUTES_PER_CLASSIFIER = 0.6
-"""For ``--dry-run``: about a thousand photographs, on two cores without a GPU."""
-
 
 @click.command(short_help="Measure fidelity, diversity and copies.", epilog=example("syntype evaluate out/curated --real out/fish --split test"))
 @click.argument("synthetic", type=FOLDER)
@@ -38,7 +35,8 @@ MINUTES_PER_CLASSIFIER = 0.6
 def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **flags: Any) -> None:
     """Compare the images of the collection SYNTHETIC with photographs.
 
-    It measures fidelity (KID, precision, density), diversity (recall, coverage, Vendi score) and the rate of copies of training photographs.
+    It measures fidelity (KID with its 95 % interval, precision, density), diversity (recall, coverage, Vendi score), the rate of copies of
+    training photographs, and whether images lie nearer to training photographs than photographs do that no training has seen.
     """
     from syntype.run import Run
     from syntype.study.fidelity import EvaluateConfig
@@ -63,6 +61,14 @@ def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: b
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in minutes of a family that is trained in the study.  [default: 30]"
 )
+@click.option("--quick", is_flag=True, help="A quick look: only the last layer is trained, on images of 128 pixels, and no settings are chosen.")
+@click.option("--worth", is_flag=True, default=None, help="Also measure how many photographs the synthetic images are worth.")
+@click.option(
+    "--more-photographs", metavar="SOURCE", help="Further photographs of these species, in no split (collection, folder or table), for --worth."
+)
+@click.option(
+    "--retrieve-from", metavar="SOURCE", help="Photographs of any content, for an arm that takes from them those most like the rare species."
+)
 @click.option("--processes", type=click.IntRange(min=1), help="Number of arms to train in parallel.  [default: one per core, at most 8; 1 on a GPU]")
 @stage_options
 def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
@@ -71,18 +77,32 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
     The study trains classifiers with the same settings on different training sets ("arms"): photographs only, with standard methods for rare
     species, and with synthetic images. It compares their recall on the test photographs over several seeds, with confidence intervals, and
     gives a verdict: add, do not add, or not enough evidence. Without --generator the family `projected` is trained first, for --minutes.
+
+    The classifier is the pre-trained network with all its layers trained, on images of the photographs' size, up to 224 pixels. Every arm chooses
+    its settings on the validation photographs, among equally many. On processor cores this takes hours: look first with --dry-run, which measures
+    how many, or with --quick.
     """
     from syntype.study import StudyConfig, plan_study
     from syntype.study import study as stage
     from syntype.study.running import processes_for
 
+    flags["quick"] = flags["quick"] or None  # so that --set quick=true works too
     flags["processes"] = flags["processes"] or processes_for(flags["device"] or "auto")
     config = settings(StudyConfig, flags, overrides=overrides)
     opened = open_collection(collection)
     if dry_run:
         planned = plan_study(opened, config)
-        minutes = planned.generator_minutes + planned.num_classifiers * MINUTES_PER_CLASSIFIER
-        plan(as_json, out=out, images=len(opened), steps=planned.steps, minutes=minutes, arms=len(planned.arms), seeds=config.seeds)
+        plan(
+            as_json,
+            out=out,
+            images=len(opened),
+            steps=planned.steps,
+            minutes=planned.generator_minutes + planned.classifier_minutes,
+            arms=len(planned.arms),
+            seeds=config.seeds,
+            classifiers=planned.num_classifiers,
+            size=planned.size,
+        )
         return
     result = run_stage(
         lambda run: stage(opened, config, out, run),
@@ -95,7 +115,8 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
         resume=resume,
         quiet=quiet,
     )
-    show(result.summary(), as_json, f"The report: {result.report}")
+    worth = result.results["worth"]
+    show(result.summary(), as_json, "".join([f"{worth['sentence']}\n\n" if worth else "", f"The report: {result.report}"]))
 
 
 @click.command(short_help="Write the report of a study.", epilog=example("syntype report out/study"))

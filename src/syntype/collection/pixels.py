@@ -30,7 +30,7 @@ from syntype.collection.decoding import DECODING, decode, in_threads
 from syntype.errors import CollectionError, InputError, shortened
 from syntype.files import inside
 
-__all__ = ["MARGIN", "crop_square", "crop_to", "iterate_pixels", "read_pixels", "window"]
+__all__ = ["MARGIN", "crop_square", "crop_to", "iterate_pixels", "photograph_parts", "read_pixels", "window"]
 
 MARGIN = 0.06
 """Margin on each side of a box, as a fraction of its longer side, as far as the photograph extends."""
@@ -126,6 +126,24 @@ def _place(start: int, stop: int, side: int, length: int) -> int:
     return min(max((start + stop - side) // 2, 0), length - side)
 
 
+def photograph_parts(table: pd.DataFrame, size: int) -> np.ndarray:
+    """Which part of the square of ``size`` pixels (``crop_square``) shows the photograph; the rest is padding.
+
+    Args:
+        table: rows with ``width``, ``height`` and ``box``. Where width or height is null, the photograph counts as filling its square.
+
+    Returns:
+        left, top, right, bottom in pixels, int64, shape (num_images, 4).
+    """
+    parts = np.tile(np.array([0, 0, size, size]), (len(table), 1))
+    for row, (width, height, box) in enumerate(zip(table["width"], table["height"], table["box"], strict=True)):
+        if not (pd.isna(width) or pd.isna(height)):
+            *_, inner = _shown(int(width), int(height), None if pd.isna(box) else json.loads(box), (size, size))
+            left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+            parts[row] = left, top, left + inner[0], top + inner[1]
+    return parts
+
+
 def crop_square(pixels: np.ndarray, size: int, box: list[float] | None = None) -> np.ndarray:
     """Crop or pad to a square of ``size`` pixels; see ``crop_to``."""
     return crop_to((size, size), pixels, box)
@@ -141,14 +159,19 @@ def crop_to(shape: tuple[int, int], pixels: np.ndarray, box: list[float] | None 
         box: left, top, right, bottom in pixels; the result shows all of it.
     """
     height, width = pixels.shape[:2]
-    left, top, wide, high = window(width, height, box, shape)
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + wide, width), min(top + high, height)
-    inner = (max(1, round((x1 - x0) * shape[1] / wide)), max(1, round((y1 - y0) * shape[0] / high)))
+    x0, y0, x1, y1, inner = _shown(width, height, box, shape)
     image = Image.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
     scaled = np.asarray(image.resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0))
     if inner == shape[::-1]:
         return scaled
     return _pad(scaled, shape)
+
+
+def _shown(width: int, height: int, box: list[float] | None, shape: tuple[int, int]) -> tuple[int, int, int, int, tuple[int, int]]:
+    """The part of a photograph that is shown (left, top, right, bottom), and the width and height to which it is scaled."""
+    left, top, wide, high = window(width, height, box, shape)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + wide, width), min(top + high, height)
+    return x0, y0, x1, y1, (max(1, round((x1 - x0) * shape[1] / wide)), max(1, round((y1 - y0) * shape[0] / high)))
 
 
 def _pad(inner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -1,13 +1,17 @@
 """Registration of pairs of small colour images, for copy detection; many pairs at a time.
 
-A transformed copy is its original after mirroring, cropping, a small rotation, or a change of light, sharpness or compression. The two images
-of a pair are aligned by a similarity transform (Gauss-Newton on the weighted squared difference, with a free gain and a free bias per channel:
-Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2). Then they are compared by normalised cross-correlation, which does not depend on gain
-and bias. Pixels of the query that are overexposed, black, or of the colour of all four corners (as a rotation leaves them) carry no
-information. They get weight 0, and are replaced by the real image, so that filters do not spread them to their neighbours.
+A transformed copy is its original after mirroring, cropping, stretching, a rotation, or a change of light, sharpness or compression. The two
+images of a pair are aligned by an affine transform (Gauss-Newton on the weighted squared difference, with a free gain and a free bias per
+channel: Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2). Then they are compared by normalised cross-correlation, which does not depend
+on gain and bias. Pixels of the query that are overexposed, black, or of the colour of all four corners (as a rotation leaves them) carry no
+information, nor do those that lie beyond the edge of the real image. They get weight 0, and are replaced by the real image, so that filters do
+not spread them to their neighbours.
 
-Coordinates are those of ``torch.nn.functional.grid_sample``: [-1, 1] from edge to edge. A pose (a, b, u, v) maps the query's frame into the
-real image: x' = a x - b y + u, y' = b x + a y + v, with a = scale cos(angle), b = scale sin(angle).
+A photograph that is not square fills only a part of the square that shows it, and the rest is padding. Photographs are compared without their
+padding: that part is stretched to a square. So two photographs of one format, cropped or stretched, differ as little as two squares would.
+
+Coordinates are those of ``torch.nn.functional.grid_sample``: [-1, 1] from edge to edge. A pose is a matrix of shape (2, 3) that maps the query's
+frame into the real image: (x', y') = pose (x, y, 1).
 """
 
 from __future__ import annotations
@@ -19,42 +23,75 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["WINDOWS", "align", "downscale", "frame_weights", "unit_vectors", "usable_pixels", "warp", "window_vectors"]
+__all__ = ["NUM_WINDOWS", "align", "downscale", "frame_weights", "unit_vectors", "usable_pixels", "warp", "window_vectors", "windows"]
 
 EPSILON = 1e-6
 """Added to every variance (pixel values in [0, 1]), so that variations below a quarter of a grey level count as none."""
 REACH = 0.3
-"""Largest shift, and largest change of a and b, in an alignment."""
+"""Largest change of each of the six numbers of a pose in an alignment."""
 
 
-def _windows() -> Tensor:
-    poses = []
-    for degrees in (-8.0, 0.0, 8.0):
-        angle = np.deg2rad(degrees)
-        poses.append((np.cos(angle), np.sin(angle), 0.0, 0.0))
-        poses += [(0.85 * np.cos(angle), 0.85 * np.sin(angle), u, v) for u in (-0.15, 0.0, 0.15) for v in (-0.15, 0.0, 0.15)]
-    return torch.tensor(poses, dtype=torch.float32)
+def _pose(width: float, height: float, u: float = 0.0, v: float = 0.0, degrees: float = 0.0) -> list[list[float]]:
+    """The window with these halves of its sides and this centre, turned."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return [[width * cos, -width * sin, u], [height * sin, height * cos, v]]
 
 
-WINDOWS: Tensor = _windows()
-"""Initial poses (a, b, u, v), shape (30, 4): the whole image and nine crops of 85 %, each at three angles. At 12 px neighbouring poses differ
-by less than a pixel, so one of them is close enough to any small crop and rotation."""
+def _windows() -> tuple[Tensor, Tensor]:
+    thirds = [(u, v) for u in (-1, 0, 1) for v in (-1, 0, 1)]
+    own = [_pose(1, 1, degrees=degrees) for degrees in (-15.0, -7.5, 0.0, 7.5, 15.0)]
+    own += [_pose(scale, scale, degrees=sign * degrees) for scale, degrees in ((1.12, 8.0), (1.23, 15.0), (0.8, 15.0)) for sign in (-1, 1)]
+    own += [_pose(0.86, 0.86, 0.14 * u, 0.14 * v) for u, v in thirds]
+    own += [_pose(0.76, 0.76, u, v) for u in (-0.24, -0.08, 0.08, 0.24) for v in (-0.24, -0.08, 0.08, 0.24)]
+    own += [_pose(0.85, 0.85, 0.15 * u, 0.15 * v, degrees) for degrees in (-8.0, 8.0) for u, v in thirds]
+    for share, shifts in ((0.75, (-0.2, 0.0, 0.2)), (0.56, (-0.4, -0.2, 0.0, 0.2, 0.4))):
+        own += [_pose(share, 1, shift, 0) for shift in shifts] + [_pose(1, share, 0, shift) for shift in shifts]
+    square = [_pose(1, 1, degrees=degrees) for degrees in (-8.0, 0.0, 8.0)] + [_pose(0.85, 0.85, 0.15 * u, 0.15 * v) for u, v in thirds]
+    return torch.tensor(own, dtype=torch.float32), torch.tensor(square, dtype=torch.float32)
 
 
-def _chunks(images: np.ndarray) -> Iterator[Tensor]:
-    """uint8 NHWC -> float32 NCHW in [0, 255], in chunks, because float32 takes four times the memory."""
+_OF_PHOTOGRAPH, _OF_SQUARE = _windows()
+NUM_WINDOWS: int = len(_OF_PHOTOGRAPH) + len(_OF_SQUARE)
+"""Number of windows of a photograph: itself turned, also within a larger frame; crops of 76 to 86 %, some turned; parts of another format; then the
+square that shows it, padding included, as a generator that learnt from such squares draws it. At 12 px neighbouring windows differ by about a
+pixel, so one of them is close enough to any copy."""
+
+
+def windows(shapes: Tensor) -> Tensor:
+    """The windows as poses: shape (N, NUM_WINDOWS, 2, 3).
+
+    Args:
+        shapes: shares of the width and height of its square that each photograph fills, in (0, 1], shape (N, 2).
+    """
+    of_square = _OF_SQUARE / shapes[:, None, :, None]
+    return torch.cat([_OF_PHOTOGRAPH.expand(len(shapes), -1, -1, -1), of_square], 1)
+
+
+def _cut(images: np.ndarray, parts: np.ndarray | None) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Rows of images with the same part, and these parts of them: uint8 NHWC -> float32 NCHW in [0, 255], few at a time, because float32 takes
+    four times the memory."""
     for start in range(0, len(images), 1024):
-        part = np.require(images[start : start + 1024], requirements=["C", "W"])
-        yield torch.from_numpy(part).permute(0, 3, 1, 2).float()
+        chunk = np.require(images[start : start + 1024], requirements=["C", "W"])
+        values = torch.from_numpy(chunk).permute(0, 3, 1, 2)
+        if parts is None:
+            yield np.arange(start, start + len(chunk)), values.float()
+            continue
+        different, which = np.unique(parts[start : start + 1024], axis=0, return_inverse=True)
+        for number, (left, top, right, bottom) in enumerate(different.tolist()):
+            rows = np.flatnonzero(which == number)
+            yield start + rows, values[torch.from_numpy(rows), :, top:bottom, left:right].float()
 
 
-def downscale(images: np.ndarray, side: int) -> Tensor:
-    """uint8 NHWC -> float32 (N, 3, side, side) in [0, 1], antialiased."""
-    parts = [torch.empty((0, 3, side, side))]
-    for values in _chunks(images):
-        tensor = values.div_(255)
-        parts.append(F.interpolate(tensor, size=(side, side), mode="bilinear", antialias=True, align_corners=False))
-    return torch.cat(parts)
+def downscale(images: np.ndarray, side: int, parts: np.ndarray | None = None) -> Tensor:
+    """uint8 NHWC -> float32 (N, 3, side, side) in [0, 1], antialiased.
+
+    Args:
+        parts: left, top, right, bottom of the part of each image to show, int64, shape (N, 4); it is stretched to a square. None: all of it.
+    """
+    result = torch.empty((len(images), 3, side, side))
+    for rows, values in _cut(images, parts):
+        result[torch.from_numpy(rows)] = F.interpolate(values.div_(255), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    return result
 
 
 def frame_weights(side: int) -> Tensor:
@@ -63,14 +100,17 @@ def frame_weights(side: int) -> Tensor:
     return torch.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / (2 * 0.5**2))
 
 
-def usable_pixels(images: np.ndarray, side: int) -> Tensor:
+def usable_pixels(images: np.ndarray, side: int, parts: np.ndarray | None = None) -> Tensor:
     """Weight of each value of uint8 NHWC ``images``: float32, shape (N, 3, side, side), in [0, 1].
+
+    Args:
+        parts: As in ``downscale``.
 
     It is 0 where the value is overexposed (>= 250), black (<= 2), or within two pixels of an area of the colour of all four corners, as a
     rotation leaves them. An image that would lose more than 95 % of its weight (a line drawing on white) has weight 1 everywhere.
     """
-    parts = [torch.empty((0, 3, side, side))]
-    for values in _chunks(images):
+    usable = torch.empty((len(images), 3, side, side))
+    for rows, values in _cut(images, parts):
         height, width = (max(1, length - 1) for length in values.shape[2:])
         clipped = (values >= 250) | (values <= 2)
         corners = values[:, :, ::height, ::width]
@@ -79,18 +119,15 @@ def usable_pixels(images: np.ndarray, side: int) -> Tensor:
         filled = -F.max_pool2d(-filled.float(), 3, 1, 1)  # removes single pixels, which may have this colour by chance
         even = F.max_pool2d(filled, 7, 1, 3)  # restores what the previous line removed, and adds the blended rim of the area
         lost = torch.maximum(clipped.float(), even)
-        parts.append((1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4)
-    usable = torch.cat(parts)
+        usable[torch.from_numpy(rows)] = (1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4
     weights = frame_weights(side)
     enough = (usable * weights).sum((1, 2, 3), keepdim=True) > 0.05 * 3 * weights.sum()
     return torch.where(enough, usable, torch.ones_like(usable))
 
 
 def warp(images: Tensor, poses: Tensor, side: int) -> Tensor:
-    """Resample ``images`` (N, C, h, w) at the poses (N, 4) to ``side`` px. Border pixels repeat beyond the border."""
-    a, b, u, v = poses.T
-    matrices = torch.stack([torch.stack([a, -b, u], 1), torch.stack([b, a, v], 1)], 1)
-    grid = F.affine_grid(matrices, [len(images), images.shape[1], side, side], align_corners=False)
+    """Resample ``images`` (N, C, h, w) at the poses (N, 2, 3) to ``side`` px. Border pixels repeat beyond the border."""
+    grid = F.affine_grid(poses, [len(images), images.shape[1], side, side], align_corners=False)
     return F.grid_sample(images, grid, align_corners=False, padding_mode="border")
 
 
@@ -102,9 +139,9 @@ def unit_vectors(images: Tensor) -> Tensor:
     return F.normalize((centred * weights.sqrt()).flatten(1), dim=1, eps=EPSILON**0.5)
 
 
-def window_vectors(images: Tensor, side: int) -> Tensor:
-    """``unit_vectors`` of every window of every image: (N, C, h, w) -> (N, len(WINDOWS), C*side*side)."""
-    return torch.stack([unit_vectors(warp(images, pose.expand(len(images), 4), side)) for pose in WINDOWS], 1)
+def window_vectors(images: Tensor, shapes: Tensor, side: int) -> Tensor:
+    """``unit_vectors`` of the ``windows`` of every image: (N, C, h, w), (N, 2) -> (N, NUM_WINDOWS, C*side*side)."""
+    return torch.stack([unit_vectors(warp(images, poses, side)) for poses in windows(shapes).unbind(1)], 1)
 
 
 def align(queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
@@ -112,45 +149,58 @@ def align(queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iter
 
     Args:
         queries: float32, shape (N, 3, s, s), in [0, 1].
-        reals: Same shape and range; pair i is ``queries[i]``, ``reals[i]``.
-        poses: Initial poses, shape (N, 4).
+        reals: shape (N, 3, r, r), same range; pair i is ``queries[i]``, ``reals[i]``.
+        poses: Initial poses, shape (N, 2, 3).
         usable: Weight of each value of the queries (``usable_pixels``), shape (N, 3, s, s), in [0, 1].
         iterations: Number of Gauss-Newton steps.
 
     Returns:
-        The poses, shape (N, 4), and the correlation of each pair, in [-1, 1]: 1 for equal images, 0 for unrelated ones.
+        The poses, shape (N, 2, 3), and the correlation of each pair, in [-1, 1]: 1 for equal images, 0 for unrelated ones.
     """
     side = queries.shape[-1]
-    weights = usable * frame_weights(side)
-    weights = weights / weights.sum((2, 3), keepdim=True).clamp_min(EPSILON)
+    believed = usable * frame_weights(side)
     smooth = _smooth(reals)
     padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")
-    slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * side / 4  # the width of a pixel is 2 / side
-    slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * side / 4
+    length = reals.shape[-1] / 4  # the width of a pixel is 2 / side of the real image
+    slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * length
+    slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * length
     layers = torch.cat([smooth, slope_x, slope_y], 1)
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     best_poses, best = poses, torch.full((len(poses),), -2.0)
-    low, high = torch.tensor([0.7, -REACH, -REACH, -REACH]), torch.tensor([1.15, REACH, REACH, REACH])
+    low, high = poses - REACH, poses + REACH
     for iteration in range(iterations + 1):
         warped, gx, gy = warp(layers, poses, side).chunk(3, 1)
-        target = _centred(_smooth(_painted(queries, warped, usable, weights)), weights)
+        inside = _inside(poses, side)
+        weights = _normalised(believed * inside)
+        target = _centred(_smooth(_painted(queries, warped, usable * inside, weights)), weights)
         warped = _centred(warped, weights)
         agreement = _correlation(target, warped, weights)
         better = agreement > best
-        best, best_poses = torch.where(better, agreement, best), torch.where(better[:, None], poses, best_poses)
+        best, best_poses = torch.where(better, agreement, best), torch.where(better[:, None, None], poses, best_poses)
         if iteration == iterations:
             break
         # target = gain * (warped + slopes . step): linear in (gain, gain * step)
-        slopes = torch.stack([warped, *(_centred(g, weights) for g in (gx * x + gy * y, gy * x - gx * y, gx, gy))], 1)
+        slopes = torch.stack([warped, *(_centred(g, weights) for g in (gx * x, gx * y, gx, gy * x, gy * y, gy))], 1)
         weighted = (slopes * weights[:, None]).flatten(2)
         normal = weighted @ slopes.flatten(2).transpose(1, 2)
         normal = normal + torch.diag_embed(1e-3 * normal.diagonal(dim1=1, dim2=2) + 1e-8)
         solution = torch.linalg.solve(normal, weighted @ target.flatten(1)[..., None])[..., 0]
         step = (solution[:, 1:] / solution[:, :1].clamp_min(0.2)).clamp(-0.1, 0.1)
-        poses = (poses + step).clamp(low, high)
-    warped = warp(reals, best_poses, side)
-    return best_poses, _agreement(_painted(queries, warped, usable, weights), warped, weights)
+        poses = (poses + step.view(-1, 2, 3)).clamp(low, high)
+    warped, inside = warp(reals, best_poses, side), _inside(best_poses, side)
+    weights = _normalised(believed * inside)
+    return best_poses, _agreement(_painted(queries, warped, usable * inside, weights), warped, weights)
+
+
+def _inside(poses: Tensor, side: int) -> Tensor:
+    """How much of each pixel of the queries the real images show, shape (N, 1, side, side): 0 beyond their edges, where nothing can be compared."""
+    grid = F.affine_grid(poses, [len(poses), 1, side, side], align_corners=False)
+    return ((1 - grid.abs()) * side / 2 + 0.5).clamp(0, 1).prod(3)[:, None]
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    return weights / weights.sum((2, 3), keepdim=True).clamp_min(EPSILON)
 
 
 def _painted(queries: Tensor, warped: Tensor, usable: Tensor, weights: Tensor) -> Tensor:

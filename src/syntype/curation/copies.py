@@ -1,9 +1,9 @@
 """Copy detection: is a synthetic image a copy of a training photograph, possibly transformed?
 
-Both stages compare pixels, so that no learnt features can fail in the same way as the generator's discriminator. First every window of every
-training photograph (crops and rotations, see ``alignment.WINDOWS``) is compared at 12 px with the query and its mirror image, by one matrix
-product. Then the nearest candidates are aligned at 16 and 32 px. The threshold is calibrated on the collection: pairs of photographs of one
-species from different groups are examples of images that are *not* copies.
+All stages compare pixels, so that no learnt features can fail in the same way as the generator's discriminator. First every window of every
+training photograph (crops, rotations, parts of another format, see ``alignment.windows``) is compared at 12 px with the query and its mirror
+image, by one matrix product. Then the nearest candidates are aligned at 12, 16 and 32 px. The threshold is calibrated on the collection: pairs
+of photographs of one species from different groups are examples of images that are *not* copies.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from syntype.curation.alignment import align, downscale, usable_pixels
 from syntype.curation.coarse import CoarseSearch, ExactSearch
 from syntype.errors import CollectionError
 
-__all__ = ["EXACT_LIMIT", "CopyDetector", "NearestReal", "coarse_search"]
+__all__ = ["EXACT_LIMIT", "NUM_CANDIDATES", "CopyDetector", "NearestReal", "coarse_search"]
 
 Advance = Callable[[int], None]
 
-MIDDLE, FINE = 16, 32
-"""Sides in pixels of the detailed comparisons."""
-NUM_MIDDLE, NUM_FINE = 12, 3
-"""Number of candidates that are aligned at 16 px and at 32 px."""
-STRICTEST, LAXEST = 0.05, 0.2
+STAGES = ((12, 12, 32, 2), (16, 16, 8, 4), (32, 48, 3, 4))
+"""Stages of the detailed comparison: side in pixels of the images and of the photographs, number of candidates that are aligned, Gauss-Newton
+steps. In the last stage the photographs are larger than the images, because a crop shows only a part of one."""
+NUM_CANDIDATES = STAGES[0][2]
+"""Number of candidates of the coarse search."""
+STRICTEST, LAXEST = 0.07, 0.2
 """Range of the calibrated threshold. The lower limit makes sure that exact copies are found in a collection with many near duplicates. The
 upper limit makes sure that not everything is called a copy if all photographs differ widely. Measured distances: copies of drawn fish
 with a single transformation lie below 0.15 (99 % of those of underwater photographs below 0.1), new individuals of the drawn reef above 0.2."""
@@ -51,17 +52,17 @@ class NearestReal:
     is_copy: np.ndarray
 
 
-def coarse_search(images: np.ndarray) -> CoarseSearch:
-    """A search of the photographs ``images`` (uint8, shape (N, size, size, 3)): exact up to ``EXACT_LIMIT`` of them."""
+def coarse_search(images: np.ndarray, parts: np.ndarray | None = None) -> CoarseSearch:
+    """A search of the photographs ``images`` (uint8, shape (N, size, size, 3)), or of these parts of them: exact up to ``EXACT_LIMIT`` of them."""
     if len(images) <= EXACT_LIMIT:
-        return ExactSearch(images)
+        return ExactSearch(images, parts)
     from syntype.curation.approximate import ApproximateSearch  # a small bank does without loading faiss
 
-    return ApproximateSearch(images)
+    return ApproximateSearch(images, parts)
 
 
 class CopyDetector:
-    """Detects copies of training photographs, also after mirroring, cropping, small rotations, changes of light, blur and compression.
+    """Detects copies of training photographs, also after mirroring, cropping, stretching, rotations, changes of light, blur and compression.
 
     Args:
         images: Training photographs, uint8, shape (N, size, size, 3), RGB.
@@ -73,6 +74,8 @@ class CopyDetector:
         num_calibration: Largest number of photographs for calibration.
         progress: Called with the number of photographs after each batch of the calibration.
         threshold: A threshold that is known already; nothing is calibrated.
+        parts: Left, top, right, bottom of the part of each square that shows the photograph, int64, shape (N, 4); the rest is padding
+            (``collection.pixels.photograph_parts``). None: the photographs fill their squares.
 
     Attributes:
         threshold: Images at or below this distance are copies.
@@ -84,33 +87,44 @@ class CopyDetector:
 
     def __init__(self, images: np.ndarray, image_ids: Sequence[str], groups: Sequence[str] | np.ndarray, labels: np.ndarray, *,
                  quantile: float = 0.015, seed: int = 0, num_calibration: int = 500, progress: Advance | None = None,
-                 threshold: float | None = None) -> None:  # fmt: skip
+                 threshold: float | None = None, parts: np.ndarray | None = None) -> None:  # fmt: skip
         if not len(images):
             raise CollectionError("copy detection: there are no training photographs to compare with. Give a collection that has a split 'train'.")
         self._ids = np.asarray(image_ids, dtype=object)
-        self.coarse = coarse_search(images)
-        self._middle, self._fine = downscale(images, MIDDLE).half(), downscale(images, FINE).half()
+        self.coarse = coarse_search(images, parts)
+        self._reals = [_bytes(downscale(images, side, parts)) for _, side, *_ in STAGES]
         codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-        self.threshold = self._calibrate(images, codes, labels, quantile, seed, num_calibration, progress) if threshold is None else threshold
+        self.threshold = self._calibrate(images, parts, codes, labels, quantile, seed, num_calibration, progress) if threshold is None else threshold
 
     @staticmethod
     def num_calibrating(num_images: int, num_calibration: int = 500) -> int:
         """Number of photographs used for calibration: the total for a progress bar."""
         return min(num_images, num_calibration)
 
-    def nearest(self, images: np.ndarray, *, allowed: np.ndarray | None = None, progress: Advance | None = None) -> NearestReal:
+    def nearest(
+        self, images: np.ndarray, *, parts: np.ndarray | None = None, allowed: np.ndarray | None = None, progress: Advance | None = None
+    ) -> NearestReal:
         """Find the nearest training photograph of each image.
 
         Args:
             images: uint8, shape (M, size, size, 3), RGB, of any size.
+            parts: As in the constructor, for these images, shape (M, 4).
             allowed: Which photographs may be found for each image: bool, shape (M, N); None for all. Where none may, the distance is 2.
             progress: Called with the number of images after each batch.
         """
-        distances, rows = self._search(images, allowed, progress)
+        distances, rows = self._search(images, parts, allowed, progress)
         return NearestReal(self._ids[rows], distances, distances <= self.threshold)
 
     def _calibrate(
-        self, images: np.ndarray, groups: np.ndarray, labels: np.ndarray, quantile: float, seed: int, number: int, progress: Advance | None
+        self,
+        images: np.ndarray,
+        parts: np.ndarray | None,
+        groups: np.ndarray,
+        labels: np.ndarray,
+        quantile: float,
+        seed: int,
+        number: int,
+        progress: Advance | None,
     ) -> float:
         chosen = np.sort(np.random.default_rng([seed, 0xC0B1]).permutation(len(images))[:number])
         # Compare with other groups of the same species. Photographs without any are not used.
@@ -118,36 +132,45 @@ class CopyDetector:
         chosen, allowed = chosen[allowed.any(1)], allowed[allowed.any(1)]
         if not len(chosen):
             return LAXEST
-        distances, _ = self._search(images[chosen], allowed, progress)
+        distances, _ = self._search(images[chosen], None if parts is None else parts[chosen], allowed, progress)
         return float(np.clip(np.quantile(distances, quantile), STRICTEST, LAXEST))
 
-    def _search(self, images: np.ndarray, allowed: np.ndarray | None, progress: Advance | None) -> tuple[np.ndarray, np.ndarray]:
+    def _search(
+        self, images: np.ndarray, parts: np.ndarray | None, allowed: np.ndarray | None, progress: Advance | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Distances and positions of the nearest photographs, shape (M,) each, among those ``allowed`` (bool, shape (M, N); None for all)."""
         if not len(images):
             return np.empty(0, np.float32), np.empty(0, np.int64)
         with torch.inference_mode():
-            found = self.coarse.nearest(images, min(NUM_MIDDLE, len(self._ids)), allowed)
+            found = self.coarse.nearest(images, min(NUM_CANDIDATES, len(self._ids)), allowed, parts)
             distances, nearest = [], []
             for start in range(0, len(images), QUERY_CHUNK):
                 part = slice(start, start + QUERY_CHUNK)
-                distance, row = self._compare(images[part], *(values[part] for values in found))
+                distance, row = self._compare(images[part], None if parts is None else parts[part], *(values[part] for values in found))
                 distances.append(distance)
                 nearest.append(row)
                 if progress is not None:
                     progress(len(distance))
             return torch.cat(distances).numpy(), torch.cat(nearest).numpy()
 
-    def _compare(self, images: np.ndarray, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
-        """Align the candidates at 16 px and the best of them at 32 px. Returns distance and position of the nearest."""
-        for side, reals, keep, iterations in ((MIDDLE, self._middle, NUM_MIDDLE, 5), (FINE, self._fine, NUM_FINE, 5)):
+    def _compare(
+        self, images: np.ndarray, parts: np.ndarray | None, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Align the candidates, and at each stage the best of them more finely. Returns distance and position of the nearest."""
+        for (side, _, keep, iterations), reals in zip(STAGES, self._reals, strict=True):
             order = scores.topk(min(keep, scores.shape[1]), 1).indices
             barred, rows, mirrored = scores.gather(1, order) <= -2, rows.gather(1, order), mirrored.gather(1, order)
-            poses = poses.gather(1, order[..., None].expand(-1, -1, 4))
+            poses = poses.gather(1, order[..., None, None].expand(-1, -1, 2, 3))
             each = order.shape[1]
             flip = mirrored.flatten()[:, None, None, None]
-            pictures, usable = (x.repeat_interleave(each, 0) for x in (downscale(images, side), usable_pixels(images, side)))
+            pictures, usable = (x.repeat_interleave(each, 0) for x in (downscale(images, side, parts), usable_pixels(images, side, parts)))
             pictures, usable = torch.where(flip, pictures.flip(3), pictures), torch.where(flip, usable.flip(3), usable)
-            refined, agreement = align(pictures, reals[rows.flatten()].float(), poses.flatten(0, 1), usable, iterations=iterations)
-            poses, scores = refined.view(-1, each, 4), agreement.view(-1, each).masked_fill(barred, -2.0)
+            refined, agreement = align(pictures, reals[rows.flatten()].float() / 255, poses.flatten(0, 1), usable, iterations=iterations)
+            poses, scores = refined.view(-1, each, 2, 3), agreement.view(-1, each).masked_fill(barred, -2.0)
         best, position = scores.max(1)
         return (1 - best).clamp(0, 2), rows.gather(1, position[:, None])[:, 0]
+
+
+def _bytes(images: Tensor) -> Tensor:
+    """float32 in [0, 1] -> uint8, which takes a quarter of the memory."""
+    return (images * 255).round_().clamp_(0, 255).byte()

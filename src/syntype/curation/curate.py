@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic import Field
 
 from syntype.collection.experts import BEFORE
 from syntype.collection.names import count_unknown
+from syntype.collection.pixels import photograph_parts
 from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector, NearestReal
 from syntype.curation.filters import SpeciesMargin, Typicality
@@ -25,7 +27,7 @@ from syntype.errors import CollectionError, UnknownNameError
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
-__all__ = ["REASONS", "CurateConfig", "CurateResult", "copy_detector", "curate", "group_names"]
+__all__ = ["REASONS", "CurateConfig", "CurateResult", "copies_of", "copy_detector", "curate", "group_names"]
 
 REASONS = ("copy", "species", "distribution")
 """Reasons for a rejection, in order. If several filters reject an image, the first reason is recorded."""
@@ -124,7 +126,7 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
         features = encode_collection(encoder, synthetic, pixels=config.size, progress=bar.advance)
     detector = copy_detector(reference, config.size, config.copy_quantile, config.seed, run)
     with run.progress("Searching for copies", len(synthetic)) as bar:
-        nearest = _with_held_back(detector.nearest(synthetic.pixels(config.size), progress=bar.advance), synthetic, real)
+        nearest = _with_held_back(copies_of(detector, synthetic, config.size, bar.advance), synthetic, real)
     run.say("Calibrating the species margin on held-out groups")
     species = SpeciesMargin(known, reference_labels, groups, quantile=config.margin_quantile, seed=config.seed)
     typical = Typicality(known, reference_labels, groups, quantile=config.distribution_quantile)
@@ -168,8 +170,15 @@ def copy_detector(reference: Collection, size: int, quantile: float, seed: int, 
         _detectors.clear()
         with run.progress("Calibrating the copy detector", CopyDetector.num_calibrating(len(reference))) as bar:
             images, labels = reference.pixels(size), reference.labels()
-            _detectors[key] = CopyDetector(images, ids, groups, labels, quantile=quantile, seed=seed, progress=bar.advance)
+            parts = photograph_parts(reference.table, size)
+            _detectors[key] = CopyDetector(images, ids, groups, labels, quantile=quantile, seed=seed, progress=bar.advance, parts=parts)
     return _detectors[key]
+
+
+def copies_of(detector: CopyDetector, images: Collection, size: int, progress: Callable[[int], None] | None = None,
+              allowed: np.ndarray | None = None) -> NearestReal:  # fmt: skip
+    """The nearest photograph of each image of a collection, whose padding is not compared; see ``CopyDetector.nearest``."""
+    return detector.nearest(images.pixels(size), parts=photograph_parts(images.table, size), allowed=allowed, progress=progress)
 
 
 def group_names(collection: Collection) -> np.ndarray:

@@ -26,9 +26,10 @@ import numpy as np
 from PIL import Image
 from scipy import stats
 
+from syntype.collection.pixels import photograph_parts
 from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector
-from syntype.curation.curate import copy_detector, group_names
+from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.curation.parts import Origins, nearest_animals, nearest_pieces, nearest_places
 from syntype.errors import LeakageError
 from syntype.files import atomic_write, write_json
@@ -168,13 +169,15 @@ class _Search:
         self.labels, self.groups = held.labels(), group_names(held)
         detector = copy_detector(train, size, quantile, seed, run)
         ids = held.table["image_id"].tolist()
-        self.detector = CopyDetector(held.pixels(size), ids, self.groups, self.labels, threshold=detector.threshold)
+        parts = photograph_parts(held.table, size)
+        self.detector = CopyDetector(held.pixels(size), ids, self.groups, self.labels, threshold=detector.threshold, parts=parts)
         self._row = {name: row for row, name in enumerate(ids)}
         own, names = train.labels(), group_names(train)
         chosen = np.sort(np.random.default_rng([seed, 0x1EA]).permutation(len(train))[:_NUM_CALIBRATING])
         others = (own[chosen, None] == own[None]) & (names[chosen, None] != names[None])
         chosen, others = chosen[others.any(1)], others[others.any(1)]
-        hits = int(detector.nearest(train.pixels(size)[chosen], allowed=others).is_copy.sum()) if len(chosen) else 0
+        compared = train.where(np.isin(np.arange(len(train)), chosen))
+        hits = int(copies_of(detector, compared, size, allowed=others).is_copy.sum()) if len(chosen) else 0
         # Upper 95 % limit of the rate: few photographs to calibrate on allow no small one (Garwood 1936).
         self.rate = float(min(1.0, stats.chi2.ppf(0.95, 2 * (hits + 1)) / 2 / max(1, others.sum())))
 
@@ -186,7 +189,8 @@ class _Search:
         """Search for copies of held-back photographs among ``images``, and add what is found."""
         pixels, names = _pixels(images, self.size), [str(name) for one in images for name in one.table["image_id"]]
         with self.run.progress(f"Comparing {what} with those held back", len(pixels)) as bar:
-            nearest = self.detector.nearest(pixels, allowed=allowed, progress=bar.advance)
+            parts = np.concatenate([photograph_parts(one.table, self.size) for one in images])
+            nearest = self.detector.nearest(pixels, parts=parts, allowed=allowed, progress=bar.advance)
         rows = np.flatnonzero(nearest.is_copy)
         for row in rows[np.argsort(nearest.distances[rows], kind="stable")]:
             self._add(found, names[row], pixels[row], self._row[nearest.ids[row]], float(nearest.distances[row]), "copies")

@@ -4,10 +4,12 @@ from syntype.identification.augment import AugmentConfig
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit, refit
+from syntype.identification.labelling import labelled, synthetic_images
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.predict import PredictResult, predict
 from syntype.identification.storage import Classifier, load_classifier, save_classifier
-from syntype.identification.train import ClassifierResult, labelled, train_classifier
+from syntype.identification.timing import Speed, measure_speed
+from syntype.identification.train import ClassifierResult, train_classifier
 
 __all__ = [
     "AugmentConfig",
@@ -19,12 +21,15 @@ __all__ = [
     "LabelledImages",
     "Metrics",
     "PredictResult",
+    "Speed",
     "fit",
     "labelled",
     "load_classifier",
     "measure",
+    "measure_speed",
     "predict",
     "refit",
     "save_classifier",
+    "synthetic_images",
     "train_classifier",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
-__all__ = ["Calibration", "calibrate", "calibration_error", "energy_score", "temperature"]
+__all__ = ["Calibration", "calibrate", "calibration_error", "confidence_error", "energy_score", "temperature"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,17 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int =
     Returns:
         The error, in [0, 1].
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    return confidence_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, labels, bins, balanced)
+
+
+def confidence_error(confidence: np.ndarray, right: np.ndarray, labels: np.ndarray, bins: int = 15, balanced: bool = False) -> float:
+    """``calibration_error`` from what it depends on.
+
+    Args:
+        confidence: float, shape (N,), highest probability of each image.
+        right: bool, shape (N,), True where the most probable species is the true one.
+        labels: as there, and so are the others.
+    """
     weights = _balanced(labels) if balanced else np.full(len(labels), 1 / len(labels))
     bin_index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     gaps = np.bincount(bin_index, weights * (right - confidence), bins)

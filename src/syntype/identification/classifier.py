@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
+from scipy.special import expit
 
 from syntype.compute.runtime import Precision, Runtime
 from syntype.compute.tensors import to_tensor
@@ -17,7 +18,7 @@ from syntype.identification.augment import AugmentConfig
 from syntype.identification.calibration import Calibration
 from syntype.identification.features import FeatureCache, embed
 from syntype.identification.losses import Loss, LossConfig
-from syntype.identification.mixing import Mix
+from syntype.identification.mixing import Mix, Targets
 from syntype.identification.sampling import Sampler
 from syntype.recipe import Seed, Settings
 
@@ -31,8 +32,9 @@ class ClassifierConfig(Settings):
 
     backbone: str = "lite2"
     """``lite2`` (bundled, pre-trained on ImageNet), ``timm:NAME``, ``timm:NAME:FILE``, or ``scratch``: a small ResNet trained from scratch."""
-    tune: Literal["head", "all"] = "head"
-    """``head`` keeps the backbone frozen. ``all`` first fits the head and then fine-tunes everything. ``scratch`` always trains everything."""
+    tune: Literal["head", "last", "all"] = "head"
+    """``head`` keeps the backbone frozen. ``all`` first fits the head and then fine-tunes everything. ``last`` does the same, but keeps the first
+    three quarters of the backbone's layers as they are. ``scratch`` always trains everything."""
     head: Literal["linear", "cosine", "prototype"] | None = None
     """Type of the classification layer. ``prototype`` is a cosine head whose rows are the mean features of the species; it is not trained.
     Default: ``linear``, or ``cosine`` with the loss ``ldam_drw``."""
@@ -70,7 +72,20 @@ class ClassifierConfig(Settings):
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of the training images."""
     synthetic_share: float = Field(default=0.5, ge=0, le=1)
-    """Largest fraction of synthetic images in a batch."""
+    """Largest share of synthetic images in a batch. If there are fewer, a synthetic image is drawn as often as a photograph, never more often."""
+    synthetic_until: float = Field(default=1.0, ge=0, le=1)
+    """Fraction of the steps after which the batches hold photographs only. 0.67: synthetic images in the first two thirds of the training."""
+    synthetic_weight: float = Field(default=1.0, ge=0)
+    """Weight of a synthetic image in the loss; a photograph has the weight 1."""
+    synthetic_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Label smoothing of synthetic images only: this part of a label is spread evenly over all species (Szegedy et al. 2016, arXiv 1512.00567,
+    section 7)."""
+    background_label: float = Field(default=0.0, ge=0, le=0.5)
+    """Part of the label of a synthetic image that goes to another species of which it has pixels: that of the photograph into which the animal was
+    pasted (column ``parents``)."""
+    margin_weights: bool = False
+    """Weigh each synthetic image by the probability of its species against the most probable other one, 1 / (1 + exp(-margin)), with the margin that
+    curation found. Images without a margin have the weight 1."""
     mix: Mix = "none"
     """Mixing of training images: ``none``, ``mixup`` or ``cutmix``."""
     mix_alpha: float = Field(default=1.0, gt=0)
@@ -133,6 +148,12 @@ class ClassifierConfig(Settings):
         return Runtime(self.device, "bf16") if faster else plain
 
 
+_OPTIONAL: tuple[tuple[str, float, type], ...] = (
+    ("is_synthetic", 0, np.bool_), ("weights", 1, np.float32), ("partners", -1, np.int64), ("margins", np.nan, np.float32),
+)  # fmt: skip
+"""Arrays of ``LabelledImages`` that may be None, the value that None stands for, and their type."""
+
+
 @dataclass(frozen=True)
 class LabelledImages:
     """Images with labels.
@@ -142,6 +163,9 @@ class LabelledImages:
         labels: Positions in the vocabulary, int64, shape (N,).
         is_synthetic: bool, shape (N,); None if all are real.
         weights: Weight of each image in the loss, float32, shape (N,); None for equal weights.
+        partners: Position of another species of which an image has pixels (see ``ClassifierConfig.background_label``), -1 for none:
+            int64, shape (N,); None if no image has any.
+        margins: Species margin of each image by curation, float32, shape (N,), NaN if it is not known; None if none is known.
 
     Raises:
         ValueError: The arrays differ in length.
@@ -151,9 +175,11 @@ class LabelledImages:
     labels: np.ndarray
     is_synthetic: np.ndarray | None = None
     weights: np.ndarray | None = None
+    partners: np.ndarray | None = None
+    margins: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("labels", "is_synthetic", "weights"):
+        for name in ("labels", "is_synthetic", "weights", "partners", "margins"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.images):
                 raise ValueError(f"{name}: {len(values)} values for {len(self.images)} images")
@@ -163,8 +189,54 @@ class LabelledImages:
 
     def where(self, which: np.ndarray) -> LabelledImages:
         """The images for which ``which`` (bool, shape (N,)) is true."""
-        keep = lambda values: None if values is None else values[which]  # noqa: E731
-        return LabelledImages(self.images[which], self.labels[which], keep(self.is_synthetic), keep(self.weights))
+        return self.rows(np.flatnonzero(which))
+
+    def rows(self, chosen: np.ndarray) -> LabelledImages:
+        """The images at the positions ``chosen``, int64, shape (M,)."""
+        extra = {name: None if (values := getattr(self, name)) is None else values[chosen] for name, _, _ in _OPTIONAL}
+        return LabelledImages(self.images[chosen], self.labels[chosen], **extra)
+
+    def followed_by(self, other: LabelledImages) -> LabelledImages:
+        """These images, and after them those of ``other``. What one of them lacks is filled in: not synthetic, weight 1, no partner, no margin."""
+
+        def joined(name: str, missing: float, kind: type) -> np.ndarray | None:
+            values = [getattr(one, name) for one in (self, other)]
+            if all(value is None for value in values):
+                return None
+            filled = [np.full(len(one), missing, kind) if value is None else value for one, value in zip((self, other), values, strict=True)]
+            return np.concatenate(filled)
+
+        images, labels = np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels])
+        extra = {name: joined(name, missing, kind) for name, missing, kind in _OPTIONAL}
+        return LabelledImages(images, labels, **extra)
+
+    def targets(self, chosen: np.ndarray, config: ClassifierConfig) -> Targets:
+        """Target labels of images. Those of synthetic images follow the settings ``synthetic_...``, ``background_label`` and ``margin_weights``.
+
+        Args:
+            chosen: Positions of the images, int64, shape (M,).
+            config: Settings.
+        """
+        labels = np.asarray(self.labels[chosen], np.int64)
+        weights = np.ones(len(chosen), np.float32) if self.weights is None else np.asarray(self.weights[chosen], np.float32)
+        if self.is_synthetic is None or not self.is_synthetic.any():
+            return Targets(torch.from_numpy(labels)[:, None], torch.from_numpy(weights)[:, None])
+        synthetic = self.synthetic[chosen]
+        weights = np.where(synthetic, np.float32(config.synthetic_weight) * weights, weights)
+        if config.margin_weights and self.margins is not None:
+            margins = np.asarray(self.margins[chosen], np.float64)
+            weights = np.where(synthetic & np.isfinite(margins), weights * expit(margins), weights).astype(np.float32)
+        columns, shares = labels[:, None], weights[:, None]
+        if config.background_label and self.partners is not None:
+            partners = np.asarray(self.partners[chosen], np.int64)
+            part = np.where(synthetic & (partners >= 0), np.float32(config.background_label), np.float32(0))
+            columns = np.stack([labels, np.where(part > 0, partners, labels)], axis=1)
+            shares = np.stack([weights * (1 - part), weights * part], axis=1)
+        smoothing = None
+        if config.synthetic_smoothing:
+            each = torch.from_numpy(np.where(synthetic, np.float32(config.synthetic_smoothing), np.float32(0)))
+            smoothing = each[:, None].expand(columns.shape)
+        return Targets(torch.from_numpy(columns), torch.from_numpy(shares), smoothing)
 
     @property
     def synthetic(self) -> np.ndarray:

@@ -16,11 +16,10 @@ from syntype.encoders import Backbone, Head
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
-from syntype.identification.loop import BestWeights, learning_rate_factor, validation_steps
-from syntype.identification.losses import Objective
+from syntype.identification.loop import BestWeights, learning_rate_factor, objective_of, validation_steps
 from syntype.identification.metrics import measure
 from syntype.identification.mixing import Targets, cutmix, mixup
-from syntype.identification.sampling import SAMPLER_POWER, sample_batches
+from syntype.identification.sampling import sample_batches
 from syntype.run import Run
 
 __all__ = ["fit_head", "normalise_head", "tau_normalised"]
@@ -70,15 +69,15 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
         if config.mix == "cutmix":
             pool.add_composites()
         batches = sample_batches(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
-                           max_synthetic=config.synthetic_share, seed=seed)  # fmt: skip
+                           max_synthetic=config.synthetic_share, seed=seed, synthetic_until=config.synthetic_until)  # fmt: skip
         random = np.random.default_rng([seed, 2])
-        objective = Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], head.scale)
+        objective = objective_of(train, counts_real, config, head.scale)
         parameters = list(head.parameters())
         optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         with run.progress("classifier head", steps) as bar:
             for step, rows in enumerate(batches):
-                features, targets, weights = pool.batch(rows, random, config)
-                loss = objective(head(features if head.is_cosine else (features - mean) / std), targets, weights, step / steps)
+                features, targets = pool.batch(rows, random, config)
+                loss = objective(head(features if head.is_cosine else (features - mean) / std), targets, step / steps)
                 for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
                     parameter.grad = gradient
                 optimiser.param_groups[0]["lr"] = config.learning_rate * learning_rate_factor(step, steps)
@@ -169,24 +168,23 @@ class _FeaturePool:
             mixed, share = cutmix(to_tensor(images), to_tensor(images[partner]), random.random(len(images)), random.random((len(images), 2)))
             pixels = mixed.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
             features.append(self.encode(pixels, 0))
-            partners.append(self.labels[partner])
+            partners.append(torch.from_numpy(partner))
             kept.append(share)
         self.composites, self.partners, self.kept = torch.stack(features), torch.stack(partners), torch.stack(kept)
 
-    def batch(self, rows: np.ndarray, random: np.random.Generator, config: ClassifierConfig) -> tuple[Tensor, Targets, Tensor | None]:
-        """Features (float32, shape (B, D)), targets and weights of the images at the positions ``rows``."""
+    def batch(self, rows: np.ndarray, random: np.random.Generator, config: ClassifierConfig) -> tuple[Tensor, Targets]:
+        """Features (float32, shape (B, D)) and targets of the images at the positions ``rows``."""
         chosen = torch.from_numpy(rows)
         features = self.features[torch.from_numpy(random.integers(len(self.features), size=len(rows))), chosen].float()
-        labels = self.labels[chosen]
-        weights = None if self.train.weights is None else torch.from_numpy(np.asarray(self.train.weights[rows], np.float32))
+        targets = self.train.targets(rows, config)
         if config.mix == "mixup":
             share = torch.from_numpy(random.beta(config.mix_alpha, config.mix_alpha, size=len(rows)).astype(np.float32))
             other = torch.from_numpy(random.permutation(len(rows)))
-            return mixup(features, features[other], share), Targets(labels, labels[other], share), weights
+            return mixup(features, features[other], share), targets.mixed_with(targets.rows(other), share)
         if self.composites is not None:  # half the images of a batch, on average, are composites
             number = torch.from_numpy(random.integers(len(self.composites), size=len(rows)))
             use = torch.from_numpy(random.random(len(rows)) < 0.5)
             features = torch.where(use[:, None], self.composites[number, chosen].float(), features)
             share = torch.where(use, self.kept[number, chosen], 1.0)
-            return features, Targets(labels, self.partners[number, chosen], share), weights
-        return features, Targets(labels), weights
+            return features, targets.mixed_with(self.train.targets(self.partners[number, chosen].numpy(), config), share)
+        return features, targets

@@ -1,4 +1,4 @@
-"""Shared by both training loops: the learning-rate schedule, and the choice of the best weights by validation."""
+"""Shared by both training loops: the learning-rate schedule, the loss, and the choice of the best weights by validation."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from syntype.errors import TrainingError
+from syntype.identification.classifier import ClassifierConfig, LabelledImages
+from syntype.identification.losses import Objective
 from syntype.identification.metrics import measure
+from syntype.identification.sampling import SAMPLER_POWER, synthetic_frequencies
 from syntype.run import Run
 
-__all__ = ["BestWeights", "learning_rate_factor", "validation_steps"]
+__all__ = ["BestWeights", "learning_rate_factor", "objective_of", "validation_steps"]
 
 _NUM_VALIDATIONS = 10
 
@@ -28,6 +32,24 @@ def learning_rate_factor(step: int, steps: int) -> float:
 def validation_steps(steps: int) -> frozenset[int]:
     """Numbers of completed steps after which to validate: ten, evenly spaced, including the last step."""
     return frozenset(math.ceil(steps * (number + 1) / _NUM_VALIDATIONS) for number in range(_NUM_VALIDATIONS))
+
+
+def objective_of(
+    train: LabelledImages, counts_real: np.ndarray, config: ClassifierConfig, scale: float, device: torch.device | str = "cpu"
+) -> Objective:
+    """The loss of a training run, with the class frequencies of its batches.
+
+    Args:
+        train: Training images, real and synthetic.
+        counts_real: Number of *real* training images per species, int, shape (C,).
+        config: Settings.
+        scale: Factor on the cosines of a cosine head.
+        device: Device of the logits.
+    """
+    added = synthetic_frequencies(train.labels, train.synthetic, num_species=len(counts_real), batch_size=config.batch_size, sampler=config.sampler,
+                                  max_synthetic=config.synthetic_share, synthetic_until=config.synthetic_until,
+                                  weight=config.synthetic_weight)  # fmt: skip
+    return Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], scale, device, added)
 
 
 class BestWeights:

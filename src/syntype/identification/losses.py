@@ -37,21 +37,28 @@ class LossConfig(Settings):
     """``ldam_drw``: fraction of the steps after which the deferred re-weighting (DRW) of species starts."""
 
 
-def log_prior(counts_real: np.ndarray, power: float = 1.0) -> Tensor:
-    """Log prior of the species, as the sampler presents them.
+def log_prior(counts_real: np.ndarray, power: float = 1.0, synthetic: np.ndarray | None = None) -> Tensor:
+    """Log prior of the species, as training presents them.
 
     A sampler that draws species c with probability proportional to n_c^power presents the prior n_c^power / sum. This is the prior to
-    correct for. Correcting balanced sampling with the full counts would balance twice (Ren et al. 2020, section 3.3, "over-balance").
+    correct for. Correcting balanced sampling with the full counts would balance twice (Ren et al. 2020, section 3.3, "over-balance"), and so would
+    the prior of the real images alone where synthetic images of the rare species are added to the batches.
 
     Args:
         counts_real: Number of *real* training images per species, shape (C,). A species without real images counts as having one.
         power: 1 for natural, 0.5 for square-root, 0 for balanced sampling.
+        synthetic: Synthetic images of each species as a share of all images presented, float, shape (C,), sum in [0, 1]; None for no such images.
 
     Returns:
         float32, shape (C,); the exponentials sum to 1.
     """
     weights = np.maximum(np.asarray(counts_real, dtype=np.float64), 1.0) ** power
-    return torch.from_numpy(np.log(weights / weights.sum())).to(torch.float32)
+    frequencies = weights / weights.sum()
+    if synthetic is not None:
+        # a species that is never presented would have the prior 0: it keeps at least a thousandth of that of its photographs
+        frequencies = np.maximum((1 - synthetic.sum()) * frequencies + synthetic, 1e-3 * frequencies)
+        frequencies /= frequencies.sum()
+    return torch.from_numpy(np.log(frequencies)).to(torch.float32)
 
 
 def inverse_frequency_weights(counts_seen: np.ndarray) -> Tensor:
@@ -85,7 +92,7 @@ class Objective:
     - ``logit_adjustment``: cross-entropy of logits + tau log prior (Menon et al. 2021, arXiv 2007.07314, equation 10).
     - ``balanced_softmax``: -log(n_y exp(z_y) / sum_j n_j exp(z_j)) (Ren et al. 2020, arXiv 2007.10740, equation 4): logit adjustment with tau 1.
 
-    Priors and weights are computed from the class frequencies that the sampler presents (see ``log_prior``), margins from the number of images.
+    Priors and weights are computed from the class frequencies that training presents (see ``log_prior``), margins from the number of images.
 
     Args:
         name: The loss.
@@ -94,12 +101,12 @@ class Objective:
         power: Power of the sampler, see ``log_prior``.
         scale: Factor on the cosines of a cosine head; margins are multiplied by it.
         device: Device of the logits.
+        synthetic: As for ``log_prior``.
     """
 
-    def __init__(
-        self, name: Loss, config: LossConfig, counts_real: np.ndarray, power: float = 1.0, scale: float = 1.0, device: torch.device | str = "cpu"
-    ) -> None:
-        prior = log_prior(counts_real, power)
+    def __init__(self, name: Loss, config: LossConfig, counts_real: np.ndarray, power: float = 1.0, scale: float = 1.0,
+                 device: torch.device | str = "cpu", synthetic: np.ndarray | None = None) -> None:  # fmt: skip
+        prior = log_prior(counts_real, power, synthetic)
         seen = prior.double().exp().numpy() * np.maximum(counts_real, 1).sum()
         shift, margin, weights = None, None, None
         if name == "balanced_softmax":
@@ -116,20 +123,23 @@ class Objective:
         self.drw_start = config.drw_start if name == "ldam_drw" else 0.0
         self.gamma = config.gamma if "focal" in name else 0.0
 
-    def __call__(self, logits: Tensor, targets: Targets, weights: Tensor | None = None, progress: float = 1.0) -> Tensor:
-        """The (weighted) mean loss of a batch, a scalar. The loss of a mixed image is the mean over its two labels, weighted by their shares.
+    def __call__(self, logits: Tensor, targets: Targets, progress: float = 1.0) -> Tensor:
+        """The mean loss of a batch over its images and their labels, weighted by the shares of the labels: a scalar.
+
+        A smoothed label has 1 - epsilon of its loss, and epsilon times the mean over all species, each as the label (without margin, focal factor
+        and weight of the species).
 
         Args:
             logits: float, shape (N, C).
             targets: Target labels.
-            weights: Weight of each image, float, shape (N,); None for equal weights.
             progress: Fraction of the training that is done, in [0, 1].
         """
         logits = logits.float()
-        losses = self._each(logits, targets.labels, progress)
-        if targets.partners is not None and targets.share is not None:
-            losses = torch.lerp(self._each(logits, targets.partners, progress), losses, targets.share)
-        return losses.mean() if weights is None else (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+        losses = torch.stack([self._each(logits, labels, progress) for labels in targets.labels.unbind(dim=1)], dim=1)
+        if targets.smoothing is not None:
+            shifted = logits if self.shift is None else logits + self.shift
+            losses = torch.lerp(losses, -F.log_softmax(shifted, dim=1).mean(dim=1, keepdim=True), targets.smoothing)
+        return (losses * targets.shares).sum() / targets.shares.sum().clamp_min(torch.finfo(torch.float32).tiny)
 
     def _each(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
         """Loss of each image for one label per image, without mixing: shape (N,)."""

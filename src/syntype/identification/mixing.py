@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -16,17 +16,45 @@ Mix = Literal["none", "mixup", "cutmix"]
 
 @dataclass(frozen=True)
 class Targets:
-    """Target labels of a batch.
+    """Target labels of a batch: K labels for each image, each with a share of the image's loss.
 
     Attributes:
-        labels: int64, shape (N,).
-        partners: Labels of the images that were mixed in, int64, shape (N,); None without mixing.
-        share: Fraction of each image that belongs to ``labels`` (lambda in the papers), float32, shape (N,), in [0, 1]; None without mixing.
+        labels: int64, shape (N, K).
+        shares: Share of each label times the weight of its image, float32, shape (N, K), at least 0.
+        smoothing: Label smoothing of each label (epsilon of Szegedy et al. 2016, arXiv 1512.00567, section 7), float32, shape (N, K), in [0, 1];
+            None for none.
     """
 
     labels: Tensor
-    partners: Tensor | None = None
-    share: Tensor | None = None
+    shares: Tensor
+    smoothing: Tensor | None = None
+
+    @classmethod
+    def of(cls, labels: Tensor) -> Self:
+        """One label for each image, with the weight 1: ``labels`` is int64, shape (N,)."""
+        return cls(labels[:, None], torch.ones_like(labels, dtype=torch.float32)[:, None])
+
+    def mixed_with(self, partners: Targets, share: Tensor) -> Targets:
+        """Targets of images that were mixed.
+
+        Args:
+            partners: Targets of the images that were mixed in.
+            share: Fraction of each image that remains (lambda in the papers), float32, shape (N,), in [0, 1].
+        """
+        remaining = share[:, None]
+        smoothing = None
+        if self.smoothing is not None and partners.smoothing is not None:
+            smoothing = torch.cat([self.smoothing, partners.smoothing], dim=1)
+        shares = torch.cat([self.shares * remaining, partners.shares * (1 - remaining)], dim=1)
+        return Targets(torch.cat([self.labels, partners.labels], dim=1), shares, smoothing)
+
+    def to(self, device: torch.device) -> Targets:
+        """The targets on a device."""
+        return Targets(self.labels.to(device), self.shares.to(device), None if self.smoothing is None else self.smoothing.to(device))
+
+    def rows(self, chosen: Tensor) -> Targets:
+        """The targets of the images at the positions ``chosen``, int64, shape (M,)."""
+        return Targets(self.labels[chosen], self.shares[chosen], None if self.smoothing is None else self.smoothing[chosen])
 
 
 def mixup(values: Tensor, partners: Tensor, share: Tensor) -> Tensor:

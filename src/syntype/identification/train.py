@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.leaks import held_back_apart
-from syntype.errors import CollectionError, LeakageError, shown_list
+from syntype.errors import LeakageError
 from syntype.identification.calibration import calibrate, calibration_error
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
 from syntype.identification.fit import fit
+from syntype.identification.labelling import labelled, require_two_species
 from syntype.identification.metrics import Metrics, measure
 from syntype.identification.plots import plot_confusion
 from syntype.identification.ranks import rank_metrics, ranks_of
 from syntype.identification.storage import Classifier, save_classifier
 from syntype.run import OWN_RUN, Run, keeps_run
 
-__all__ = ["ClassifierResult", "labelled", "require_two_species", "train_classifier"]
+__all__ = ["ClassifierResult", "train_classifier"]
 
 
 COMPARED_AT = 64
@@ -155,46 +155,6 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     _write_worst_pairs(result)
     (result.folder / "MODEL_CARD.md").write_text(_model_card(result), encoding="utf-8")
     return result
-
-
-def labelled(real: Collection, size: int, species: tuple[str, ...], synthetic: Collection | None = None) -> LabelledImages:
-    """Decoded images and labels of a collection, followed by those of a synthetic collection.
-
-    Args:
-        real: The collection.
-        size: Side in pixels of the decoded squares.
-        species: Vocabulary; labels are positions in it.
-        synthetic: Collection of synthetic images to append.
-
-    Raises:
-        CollectionError: An image has no species, or one that is not in the vocabulary.
-    """
-    parts = [real] if synthetic is None else [real, synthetic]
-    position = {name: number for number, name in enumerate(species)}
-    labels = []
-    for part in parts:
-        unknown = sorted(set(part.table["species"].dropna()) - position.keys())
-        if unknown or part.table["species"].isna().any():
-            told = count_unknown(part.table["species"].value_counts().to_dict(), species)
-            what = f"species that the real collection does not have: {told}" if unknown else "images without a species"
-            raise CollectionError(f"{part.root}: has {what}. Correct or remove them, or use the real collection that these species come from.")
-        labels.append(part.table["species"].map(position).to_numpy(np.int64))
-    origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts]) == 1
-    pixels = [part.pixels(size) for part in parts]
-    return LabelledImages(pixels[0] if len(parts) == 1 else np.concatenate(pixels), np.concatenate(labels), origin)
-
-
-def require_two_species(collection: Collection, synthetic: Collection | None = None) -> None:
-    """Raise ``CollectionError`` unless two species at least have images to learn from."""
-    species = set(collection.training().table["species"].dropna())
-    if synthetic is not None:
-        species |= set(synthetic.select(usable=True).table["species"].dropna())
-    if len(species) < 2:
-        only = f"only {shown_list(species)} has" if species else "no species has"
-        raise CollectionError(
-            f"{collection.root}: a classifier tells species from each other, and {only} training photographs. "
-            "Import photographs of a second species with them, or look in inspect how the splits were made."
-        )
 
 
 def _probability_metrics(logits: np.ndarray, labels: np.ndarray, fitted: FittedClassifier) -> dict[str, float | None]:

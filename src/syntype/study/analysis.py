@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from syntype.collection.bins import BINS, bins_of
+from syntype.identification.calibration import confidence_error
 from syntype.study.arms import ARMS, CURATED
 from syntype.study.doubts import no_better_than_chance
 from syntype.study.photographs import Split
-from syntype.study.statistics import Effect, mean_recall, paired_effect, species_recall
-from syntype.study.verdict import Comparison, DecisionRule, explain
+from syntype.study.sensitivity import Removal, decisive_removals, sensitivity_sentence
+from syntype.study.statistics import Effect, mean_recall, paired_effect, species_recall, worst_recall
+from syntype.study.verdict import Comparison, DecisionRule, Word, decide, explain
 
 __all__ = ["AnalysisSettings", "Measurements", "Outcome", "analyse", "choose_competitor"]
 
@@ -25,6 +27,7 @@ class Outcome:
     Attributes:
         test: int64, shape (S, N_test), predicted species of the test photographs, for each of S seeds.
         val: int64, shape (S, N_val), the same for the validation photographs.
+        confidence: float32, shape (S, N_test), calibrated probability of the predicted species of the test photographs.
         num_added: number of images that the arm added, for each seed.
         steps: number of gradient steps, for each seed.
         seconds: time for training and predicting, summed over the seeds.
@@ -32,6 +35,7 @@ class Outcome:
 
     test: np.ndarray
     val: np.ndarray
+    confidence: np.ndarray
     num_added: tuple[int, ...]
     steps: tuple[int, ...]
     seconds: float
@@ -49,7 +53,9 @@ class Measurements:
         counts_real: int64, shape (K,), number of real training images.
         offered: int64, shape (K,), number of synthetic images made, summed over seeds. Species with at least one are the target species.
         accepted: int64, shape (K,), number of synthetic images that passed curation, summed over seeds.
+        units: int64, shape (S,); repetitions with the same number share a training of the generator or a draw of photographs.
         generator_varies: True if the generator was trained more than once.
+        photographs_vary: True if the repetitions were trained on several draws of the few photographs.
         doubts: as in ``Comparison``, those found before the arms were trained.
     """
 
@@ -60,7 +66,9 @@ class Measurements:
     counts_real: np.ndarray
     offered: np.ndarray
     accepted: np.ndarray
+    units: np.ndarray
     generator_varies: bool
+    photographs_vary: bool = False
     doubts: tuple[str, ...] = ()
 
 
@@ -116,10 +124,11 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
 
     hits = {name: outcome.test == test.labels for name, outcome in outcomes.items()}
 
-    def effect(a: str, b: str, chosen: np.ndarray, level: float = 0.95) -> Effect | None:
+    def effect(a: str, b: str, chosen: np.ndarray, level: float = 0.95, among: np.ndarray | slice = slice(None)) -> Effect | None:
         return paired_effect(
-            hits[a], hits[b], test.labels, test.groups, chosen, seed=settings.seed, num_bootstrap=settings.num_bootstrap, level=level
-        )
+            hits[a][:, among], hits[b][:, among], test.labels[among], test.groups[among], chosen, seed=settings.seed,
+            num_bootstrap=settings.num_bootstrap, level=level, minimum=settings.rule.minimum_effect, units=measured.units,
+        )  # fmt: skip
 
     primary, on_others = effect(CURATED, competitor, target), effect(CURATED, competitor, others)
     chance = no_better_than_chance(outcomes["real"].test, test.labels, test.groups, len(measured.species), seed=settings.seed)
@@ -135,8 +144,19 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
         num_target=len(target),
         num_seeds=len(outcomes[CURATED].test),
         generator_varies=measured.generator_varies,
+        photographs_vary=measured.photographs_vary,
         doubts=doubts,
     )
+    verdict, removals = explain(comparison, settings.rule), list[Removal]()
+    if not doubts and primary is not None and comparison.num_accepted:
+
+        def judge(among: np.ndarray) -> Word:
+            return decide(effect(CURATED, competitor, target, among=among), on_others, comparison.num_accepted, settings.rule)
+
+        difference = hits[CURATED].astype(np.float64) - hits[competitor]
+        removals = decisive_removals(difference, test, target, tuple(measured.species), verdict.word, judge)
+        if sentence := sensitivity_sentence(removals, verdict.word):
+            verdict = replace(verdict, reasons=(*verdict.reasons, sentence))
     positions = bins_of(counts_real)
     recall = {name: species_recall(right, test.labels, len(measured.species)) for name, right in hits.items()}
     other_arms = [name for name in outcomes if name != CURATED]
@@ -144,8 +164,11 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
     alone = {int(label): effect(CURATED, competitor, np.array([label])) for label in target}
     bins = {name: effect(CURATED, competitor, np.flatnonzero(positions == number)) for number, name in enumerate(BINS)}
     return {
-        "verdict": asdict(explain(comparison, settings.rule)),
+        "verdict": asdict(verdict),
+        "sensitivity": [asdict(one) for one in removals],
+        "varies": {"classifier": comparison.num_seeds > 1, "generator": measured.generator_varies, "photographs": measured.photographs_vary},
         "rules": asdict(settings.rule),
+        "doubts": list(doubts),
         "competitor": {"name": competitor, "chosen_on": chosen_on, "recall_there": choice},
         "effects": {
             "primary": _json(primary),
@@ -161,6 +184,8 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
                 "recall_others": mean_recall(recall[name], others),
                 "macro_recall": mean_recall(recall[name], everything),
                 "accuracy": float(hits[name].mean()),
+                "worst_rare": worst_recall(recall[name], target),
+                "calibration_error": _calibration_error(outcome.confidence, hits[name], test.labels),
                 "bins": {bin: mean_recall(recall[name], np.flatnonzero(positions == number)) for number, bin in enumerate(BINS)},
                 "per_seed": [mean_recall(row[None], target) for row in recall[name]],
                 "num_added": list(outcome.num_added),
@@ -184,6 +209,16 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
             for label, name in enumerate(measured.species)
         ],
     }  # fmt: skip
+
+
+def _calibration_error(confidence: np.ndarray, right: np.ndarray, labels: np.ndarray) -> float | None:
+    """Expected calibration error over all test photographs, every species with the same weight: mean of the seeds. None without test photographs.
+
+    Not over the rare species alone: a photograph is chosen by its true species then, and even right probabilities are off.
+    """
+    if not len(labels):
+        return None
+    return float(np.mean([confidence_error(sure, hit, labels, balanced=True) for sure, hit in zip(confidence, right, strict=True)]))
 
 
 def _json(effect: Effect | None) -> dict[str, Any] | None:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 
 from syntype.errors import RecipeError, UnknownNameError
+from syntype.identification import LabelledImages
 
 __all__ = ["ARMS", "COMPETITORS", "CURATED", "Arm", "Pool", "added_images", "choose_arms"]
 
-Source = Literal["nothing", "copies", "collage", "synthetic", "curated", "random", "oracle"]
+Source = Literal["nothing", "copies", "collage", "retrieved", "synthetic", "curated", "random", "oracle"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ _ALL = (
     Arm("mixup", "pairs of real images blended, and their labels with them", classifier={"mix": "mixup"}, competitor=True),
     Arm("cutmix", "a patch of one real image pasted into another; labels in proportion", classifier={"mix": "cutmix"}, competitor=True),
     Arm("collage", "subjects cut out of real images, on other backgrounds; as many as there are synthetic images", "collage", competitor=True),
+    Arm(
+        "retrieved",
+        "photographs of another collection that look most like the rare species, as many as there are synthetic images",
+        "retrieved",
+        competitor=True,
+    ),
     Arm("copies", "real images repeated, as many as there are synthetic images (negative control: adds no information)", "copies"),
     Arm("synthetic", "all synthetic images added, curated or not", "synthetic"),
     Arm("synthetic+curated", "the synthetic images that passed curation added", "curated"),
@@ -49,24 +56,27 @@ _ALL = (
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ALL}
 """Every arm, in the order of the tables."""
 
-COMPETITORS = tuple(arm.name for arm in _ALL if arm.competitor)
+COMPETITORS = tuple(arm.name for arm in _ALL if arm.competitor and arm.adds != "retrieved")
+"""The competitors that need nothing but the collection."""
 CURATED = "synthetic+curated"
 
 
-def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool) -> tuple[Arm, ...]:
+def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool, retrieves: bool = False) -> tuple[Arm, ...]:
     """The arms of a study: those asked for, or all that apply.
 
     Args:
         asked: names, or None for all. ``real`` and ``synthetic+curated`` are needed for a verdict.
         on_reef: True if the collection is a drawn reef, so that its true distribution is known.
         is_collage: True if the generator under study is the collage. The collage arm is then left out.
+        retrieves: True if there is another collection to retrieve photographs from.
 
     Raises:
         UnknownNameError: there is no arm of that name.
-        RecipeError: a needed arm is missing, or ``oracle`` was asked for without a reef.
+        RecipeError: a needed arm is missing, ``oracle`` was asked for without a reef, or ``retrieved`` without another collection.
     """
     if asked is None:
-        return tuple(arm for arm in _ALL if not (arm.name == "oracle" and not on_reef) and not (arm.name == "collage" and is_collage))
+        impossible = {"oracle": not on_reef, "collage": is_collage, "retrieved": not retrieves}
+        return tuple(arm for arm in _ALL if not impossible.get(arm.name))
     names = list(asked)
     for name in names:
         if name not in ARMS:
@@ -78,6 +88,8 @@ def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool)
         raise RecipeError(
             "arms: 'oracle' draws fresh images from the true distribution, which is known only for the drawn reef (syntype reef). Leave it out."
         )
+    if "retrieved" in names and not retrieves:
+        raise RecipeError("arms: 'retrieved' takes photographs from another collection. Name it with --retrieve-from, or leave the arm out.")
     return tuple(arm for arm in _ALL if arm.name in names)
 
 
@@ -86,45 +98,44 @@ class Pool:
     """The images, other than real ones, that the arms can add in one repetition.
 
     Attributes:
-        images: uint8, shape (M, size, size, 3), all synthetic images of this repetition.
-        labels: int64, shape (M,).
+        made: all synthetic images of this repetition.
         accepted: bool, shape (M,), True for images that passed curation.
-        collage: images and labels of the collage arm, or None without that arm.
-        oracle: images and labels of the oracle arm, or None without that arm.
+        collage: images of the collage arm, or None without that arm.
+        oracle: images of the oracle arm, or None without that arm.
+        retrieved: images of the arm ``retrieved``, or None without that arm.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    made: LabelledImages
     accepted: np.ndarray
-    collage: tuple[np.ndarray, np.ndarray] | None = None
-    oracle: tuple[np.ndarray, np.ndarray] | None = None
+    collage: LabelledImages | None = None
+    oracle: LabelledImages | None = None
+    retrieved: LabelledImages | None = None
 
 
-def added_images(arm: Arm, pool: Pool, real_images: np.ndarray, real_labels: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def added_images(arm: Arm, pool: Pool, real: LabelledImages, *, seed: int) -> LabelledImages:
     """The images that an arm adds to the real training images.
 
     Args:
-        real_images: uint8, shape (N, size, size, 3), the real training images.
-        real_labels: int64, shape (N,).
+        real: the real training images.
         seed: seed of the repetition; it determines the random draws of the arms ``copies`` and ``synthetic, same count at random``.
 
     Returns:
-        uint8 images, shape (A, size, size, 3), and int64 labels, shape (A,).
+        A images, all of which count as synthetic.
     """
-    none = (real_images[:0], real_labels[:0])
+    none = pool.made.rows(np.empty(0, np.int64))
     random = np.random.default_rng([seed, 0xA93])
     if arm.adds == "nothing":
         return none
-    if arm.adds in ("collage", "oracle"):
-        return (pool.collage if arm.adds == "collage" else pool.oracle) or none
+    if arm.adds in ("collage", "oracle", "retrieved"):
+        return {"collage": pool.collage, "oracle": pool.oracle, "retrieved": pool.retrieved}[arm.adds] or none
     if arm.adds == "copies":
-        rows = _draw_per_species(real_labels, np.bincount(pool.labels, minlength=1), random, repeat=True)
-        return real_images[rows], real_labels[rows]
+        rows = _draw_per_species(real.labels, np.bincount(pool.made.labels, minlength=1), random, repeat=True)
+        return LabelledImages(real.images[rows], real.labels[rows], np.ones(len(rows), bool))
     if arm.adds == "random":
-        rows = _draw_per_species(pool.labels, np.bincount(pool.labels[pool.accepted], minlength=1), random, repeat=False)
+        rows = _draw_per_species(pool.made.labels, np.bincount(pool.made.labels[pool.accepted], minlength=1), random, repeat=False)
     else:
-        rows = np.flatnonzero(pool.accepted) if arm.adds == "curated" else np.arange(len(pool.labels))
-    return pool.images[rows], pool.labels[rows]
+        rows = np.flatnonzero(pool.accepted) if arm.adds == "curated" else np.arange(len(pool.made))
+    return pool.made.rows(rows)
 
 
 def _draw_per_species(labels: np.ndarray, wanted: np.ndarray, random: np.random.Generator, *, repeat: bool) -> np.ndarray:

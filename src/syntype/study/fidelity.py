@@ -1,5 +1,8 @@
 """Fidelity: how similar to photographs the synthetic images are, how varied they are, and how many of them are copies.
 
+For few images it also says what chance alone explains (``chance``): an interval of KID, and whether images lie nearer to training photographs
+than photographs that no training has seen.
+
 The measures are computed from features of EfficientNet-Lite0. This network is not used for training, curation or classification. Both sides
 have the same number of images of each species, so that a different mix of species does not look like a difference between the images.
 
@@ -25,12 +28,13 @@ from torch import Tensor
 
 from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
-from syntype.curation.curate import copy_detector
+from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.curation.leaks import held_back_apart
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, checks_arguments
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run
+from syntype.study.chance import ALARM, KidChance, Memorising, kid_chance, memorising, nearness
 
 __all__ = [
     "EvaluateConfig", "EvaluateResult", "Likeness", "compare", "density_coverage", "evaluate", "kid", "num_pairs", "precision_recall", "vendi_ratio",
@@ -80,6 +84,9 @@ class EvaluateResult:
         species: names of the species compared.
         left_out: species of the synthetic collection without photographs in the split.
         num_left_out: number of validation and test photographs left out, because training photographs or synthetic images repeat them.
+        kid_chance: 95 % interval of ``kid``, and the p value of the test whether it is more than chance; see ``chance.KidChance``.
+        memorising: whether images are nearer to training photographs than held-back photographs are; see ``chance.Memorising``. None with the split
+            ``train``, which holds nothing back.
         note: what to know before the figures are used: that there are too few images; None if there are enough.
     """
 
@@ -95,8 +102,35 @@ class EvaluateResult:
     num_real: int
     species: tuple[str, ...]
     left_out: tuple[str, ...]
+    kid_chance: KidChance
+    memorising: Memorising | None
     num_left_out: int = 0
     note: str | None = None
+
+    def in_words(self) -> list[str]:
+        """What the figures that chance could explain say, in sentences."""
+        low, high, p_value = self.kid_chance
+        sentences = [
+            f"KID is {self.kid:.3f} (95 % interval {low:.3f} to {high:.3f}). "
+            + (
+                f"Chance does not explain that: the images differ from photographs (p = {p_value:.3f})."
+                if p_value <= ALARM
+                else f"So many photographs could differ as much by chance (p = {p_value:.2f}): no difference was shown."
+            )
+        ]
+        if self.memorising is not None:
+            found = self.memorising
+            if found.alarm:
+                start = (
+                    "The images lie nearer to training photographs than photographs do that no training has seen: the generator repeats its training"
+                )
+            else:
+                start = "No sign that the images repeat training photographs"
+            sentences.append(
+                f"{start} (an image is nearer in {found.nearer:.0%} of the comparisons, and {found.nearest_tenth:.0%} of the nearest tenth are "
+                f"images; chance gives 50 % of both; p = {found.p_value:.3f})."
+            )
+        return sentences
 
     def summary(self) -> dict[str, Any]:
         """The values that ``--json`` prints."""
@@ -113,7 +147,17 @@ class EvaluateResult:
             "num_real",
             "num_left_out",
         )
-        return {**{name: getattr(self, name) for name in names}, "num_species": len(self.species), "left_out": list(self.left_out), "note": self.note}
+        low, high, p_value = self.kid_chance
+        return {
+            **{name: getattr(self, name) for name in names},
+            "kid_interval": None if math.isnan(low) else [low, high],
+            "kid_p": p_value,
+            "memorising": None if self.memorising is None else {**self.memorising._asdict(), "alarm": self.memorising.alarm},
+            "num_species": len(self.species),
+            "left_out": list(self.left_out),
+            "in_words": self.in_words(),
+            "note": self.note,
+        }
 
 
 @checks_arguments
@@ -130,7 +174,8 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         run: Records progress and messages. Default: standard error.
 
     Returns:
-        KID, precision, recall, density, coverage, Vendi ratio and fraction of copies; see ``EvaluateResult``.
+        KID with its interval, precision, recall, density, coverage, Vendi ratio, fraction of copies, and whether images repeat training photographs;
+        see ``EvaluateResult``.
 
     Raises:
         LeakageError: with split ``val`` or ``test``: the images repeat more photographs of it than chance explains.
@@ -166,20 +211,31 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
             "hundreds to tell two generators apart."
         )
         run.say(note)
-    encoder = load_encoder(ENCODER)
-    with run.progress("Encoding images", len(fake) + len(photographs)) as bar:
+    encoder, train = load_encoder(ENCODER), None
+    if config.split != "train":
+        train = real.training()
+        train = train.where(train.table["species"].isin(photographs.table["species"].unique()).to_numpy(dtype=bool))
+    with run.progress("Encoding images", len(fake) + len(photographs) + (0 if train is None else len(train))) as bar:
         x = encode_collection(encoder, photographs, pixels=config.size, progress=bar.advance)
         y = encode_collection(encoder, fake, pixels=config.size, progress=bar.advance)
+        z = None if train is None or not len(train) else encode_collection(encoder, train, pixels=config.size, progress=bar.advance)
     k = min(config.neighbours, len(x) - 1)
     with run.progress("Comparing pairs of images", num_pairs(len(x), len(y))) as bar:
         likeness = compare(x, y, k, bar.advance)
+    groups, fake_groups = group_names(photographs), group_names(fake)
+    found = None
+    if train is not None and z is not None:
+        own, others = (nearness(side, z, group_names(train)) for side in (y, x))
+        found = memorising(own, others, fake_groups, groups, seed=config.seed)
     detector = copy_detector(real.training(), config.size, config.copy_quantile, config.seed, run)
     with run.progress("Looking for copies", len(usable)) as bar:
-        copies = detector.nearest(usable.pixels(config.size), progress=bar.advance).is_copy
+        copies = copies_of(detector, usable, config.size, bar.advance).is_copy
     return EvaluateResult(
         encoder=f"{encoder.name}: {encoder.backbone.weights}",
         **likeness._asdict(),
         vendi_ratio=vendi_ratio(x, photographs.table["species"].to_numpy(), y, fake.table["species"].to_numpy()),
+        kid_chance=kid_chance(x, y, groups, fake_groups, kid=likeness.kid, seed=config.seed),
+        memorising=found,
         copy_rate=float(copies.mean()),
         num_synthetic=len(fake),
         num_real=len(photographs),

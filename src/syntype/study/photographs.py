@@ -20,16 +20,22 @@ class Split:
     Attributes:
         labels: int64, shape (N,), position of the species in the collection's list of species.
         groups: int64, shape (N,); photographs with the same number are not independent.
+        names: name of the group of each photograph, or of the photograph itself if it has none; empty if they are not known.
     """
 
     labels: np.ndarray
     groups: np.ndarray
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, collection: Collection, split: str) -> Self:
         """Labels and groups of the photographs that ``select_split`` returns, in the same order."""
         chosen = select_split(collection, split)
-        return cls(chosen.labels(), chosen.groups())
+        return cls(chosen.labels(), chosen.groups(), tuple(chosen.table["group"].fillna(chosen.table["image_id"]).astype(str)))
+
+    def name_of(self, group: int) -> str:
+        """Name of the group with this number; the number if names are not known."""
+        return self.names[int(np.flatnonzero(self.groups == group)[0])] if self.names else str(group)
 
 
 def select_split(collection: Collection, split: str) -> Collection:

@@ -13,7 +13,7 @@ import numpy as np
 
 from syntype.collection.names import plot_label
 
-__all__ = ["data_uri", "plot_forest", "plot_tail"]
+__all__ = ["data_uri", "plot_forest", "plot_tail", "plot_worth"]
 
 # Matplotlib needs actual colours. These two are placeholders that are replaced by the page's colours in the finished SVG.
 _INK, _FAINT = "#010203", "#040506"
@@ -107,6 +107,41 @@ def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str
         axes.set_xlabel(f"{len(ordered)} species, the most photographed first")
     axes.grid(axis="y", color=_FAINT, linewidth=0.6)
     legend = axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    for text in legend.get_texts():
+        text.set_color(_INK)
+    return _svg(figure, axes, name)
+
+
+def plot_worth(worth: Mapping[str, Any], *, name: str) -> str:
+    """Plot recall against the number of photographs as SVG, with the recall of the synthetic images across.
+
+    Args:
+        worth: the study's entry ``worth``.
+        name: prefix of the SVG's ids.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    curve, made = worth["curve"], worth["synthetic"]
+    places = [point["photographs"] for point in curve]
+    low, high = (np.array([100 * point["interval"][end] for point in curve]) for end in (0, 1))
+    line = axes.plot(places, [100 * point["rising"] for point in curve], color=_ACCENT, linewidth=2, label="photographs alone")[0]
+    band = axes.fill_between(places, low, high, color=_ACCENT, alpha=0.18, linewidth=0, label="95 % interval")
+    axes.plot(places, [100 * point["recall"] for point in curve], color=_ACCENT, linestyle="", marker="o", markersize=5)
+    axes.axhspan(*(100 * end for end in made["recall_interval"]), color=_SECOND, alpha=0.14, linewidth=0)
+    label = f"{worth['photographs']:.3g} photographs and synthetic images, with interval"
+    across = axes.axhline(100 * made["recall"], color=_SECOND, linewidth=2, linestyle=(0, (5, 3)), label=label)
+    if made["equivalent_photographs"] is not None:
+        axes.plot([worth["photographs"] + made["equivalent_photographs"]], [100 * made["recall"]], color=_SECOND, marker="D", markersize=8)
+    axes.axvline(worth["photographs"], color=_INK, linewidth=1, linestyle=(0, (1, 2)))
+    axes.set_xlim(0, 1.03 * max(places))
+    axes.set_xlabel("real training photographs of each rare species (dotted line: those of the collection)")
+    axes.set_ylabel("recall of the rare species, %")
+    axes.grid(color=_FAINT, linewidth=0.6)
+    legend = axes.legend(
+        handles=[line, band, across], frameon=False, fontsize=8.5, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0
+    )
     for text in legend.get_texts():
         text.set_color(_INK)
     return _svg(figure, axes, name)

@@ -21,7 +21,7 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_
         left_out: given images that were not used, by species, in words; empty if there are none.
     """
     untested = sum(1 for entry in results["species"] if entry["offered"] and not entry["num_test"])
-    trained = "only its last layer trained" if config.classifier.tune == "head" else "all its layers trained"
+    trained = {"head": "only its last layer trained", "last": "its last layers trained", "all": "all its layers trained"}[config.classifier.tune]
     sentences = [
         "Whether the result holds in other places, in other seasons or with other cameras: the test photographs come from the same sources as the "
         "training photographs.",
@@ -46,6 +46,16 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_
         sentences.append("How the result varies between trainings of the generator: it was trained once, and the intervals leave this variation out.")
     else:
         sentences.append(f"How much the result varies between trainings of the generator: {num_trainings} trainings give only a rough idea.")
+    if config.draws == 1:
+        sentences.append(
+            "How the result depends on which few photographs were taken, where it concerns all species together: every repetition used the same. "
+            "What differs from species to species is part of an interval over species."
+        )
+    else:
+        sentences.append(
+            "How much all photographs together would gain: each repetition used a draw of them, with fewer different ones of each rare species, and "
+            "species with one individual, track or specimen always the same."
+        )
     sentences.append("Whether the synthetic images are right in the details that distinguish the species: only an expert can check that.")
     return sentences
 

@@ -13,7 +13,7 @@ from syntype.errors import InputError, checks_arguments
 from syntype.files import atomic_write, load_json
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
-from syntype.study.pictures import data_uri, plot_forest, plot_tail
+from syntype.study.pictures import data_uri, plot_forest, plot_tail, plot_worth
 from syntype.study.statistics import FEW_SPECIES
 from syntype.study.verdict import points
 
@@ -45,7 +45,12 @@ def write_report(study_folder: Path | str) -> Path:
         raise InputError("holds no finished study (no results.json)", "Run the study to its end: syntype study COLLECTION --out FOLDER.", file=folder)
     hint = "Continue the study with --resume, which writes it again."
     results = load_json(folder / "results.json", hint, {"effects": dict, "rules": dict, "species": list, "verdict": dict})
-    results.setdefault("leakage", {"left_out": [], "pairs": [], "num_held": 0})  # studies of before have none
+    results.setdefault("leakage", {"left_out": [], "pairs": [], "num_held": 0})  # studies of before have none, nor the next ones
+    results.setdefault("tuning", None)
+    results.setdefault("worth", None)
+    for arm in results["arms"].values() if isinstance(results.get("arms"), dict) else ():
+        if isinstance(arm, dict):
+            arm.update({"worst_rare": None, "calibration_error": None} | arm)
     gallery = Gallery.load(folder)
     try:
         page = _page(results, gallery)
@@ -70,6 +75,7 @@ def _page(results: dict[str, Any], gallery: Gallery) -> str:
         forest=Markup(plot_forest(_bin_rows(results), minimum_effect=rules["minimum_effect"], name="forest")),
         against=Markup(plot_forest(_arm_rows(effects), minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
         tail=Markup(plot_tail(results["species"], num_seeds=results["num_seeds"], name="tail")),
+        worth_plot=Markup(plot_worth(results["worth"], name="worth")) if results["worth"] else "",
         thumbnails=thumbnails,
         gallery=gallery,
         entries={entry["name"]: entry for entry in results["species"]},

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,24 +20,54 @@ import torch
 from syntype.collection import Collection
 from syntype.errors import TrainingError
 from syntype.files import read_npz, write_npz
-from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit
+from syntype.identification import ClassifierConfig, FeatureCache, LabelledImages, fit, measure_speed
+from syntype.identification.calibration import Calibration, temperature
 from syntype.run import Run
 from syntype.study.analysis import Outcome
 from syntype.study.arms import ARMS, Arm, Pool, added_images
 from syntype.study.config import StudyConfig
-from syntype.study.photographs import load_images
+from syntype.study.draws import drawn_rows
+from syntype.study.photographs import Split, load_images
 from syntype.study.pool import make_pool
 from syntype.study.synthetic import SyntheticSets
 
-__all__ = ["classifier_of", "processes_for", "run_arms"]
+__all__ = ["Photographs", "classifier_of", "minutes_of", "processes_for", "run_arms"]
 
 MOST_PROCESSES = 8
 
 
+class Photographs(Protocol):
+    """Chooses the real training images of each arm, where arms differ in them."""
+
+    def chosen(self, arm: str, number: int, real: LabelledImages) -> LabelledImages:
+        """Those of ``arm`` in repetition ``number``; ``real`` are all real training images of the collection."""
+
+
 def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
     """The classifier settings of an arm: those of the study, with the changes of the arm."""
-    shared = {"size": config.size, "device": config.device, **arm.classifier}
-    return ClassifierConfig.parse({**config.classifier.model_dump(), **shared})
+    settings = {**config.classifier.model_dump(), "size": config.size, "device": config.device, **arm.classifier}
+    return ClassifierConfig.parse({**settings, "encoder_size": max(settings["encoder_size"], config.size)})  # images are never made smaller
+
+
+def minutes_of(real: Collection, arms: Sequence[Arm], num_added: int, num_classifiers: int, config: StudyConfig) -> float:
+    """Minutes for training the classifiers of a study one after the other, by the speed of the network on this machine.
+
+    Args:
+        real: the photographs.
+        arms: the arms.
+        num_added: number of images that an arm with synthetic images adds.
+        num_classifiers: number of classifiers to train.
+        config: settings of the study.
+    """
+    settings = classifier_of(ARMS["real"], config)
+    speed, num_train = measure_speed(settings), len(real.training())
+    added = sum(arm.adds != "nothing" for arm in arms) / len(arms) * num_added  # a mean over the arms
+    num_held_out = len(real.select(split=("val", "test")))
+    if settings.frozen:  # features of photographs are computed once; those of synthetic images in each repetition
+        sources = len({arm.adds for arm in arms} & {"synthetic", "collage", "oracle"})
+        fresh = sources * config.seeds * num_added
+        return (speed.seconds(settings, num_train + fresh, num_held_out) + (num_classifiers - 1) * speed.seconds(settings, 0, 0)) / 60
+    return num_classifiers * speed.seconds(settings, num_train + round(added), num_held_out) / 60
 
 
 def processes_for(device: str) -> int:
@@ -50,7 +80,8 @@ def processes_for(device: str) -> int:
 
 
 def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], config: StudyConfig, out: Path, run: Run, *,
-             folder: str = "arms", splits: Sequence[str] = ("val", "test")) -> dict[str, Outcome]:  # fmt: skip
+             folder: str = "arms", splits: Sequence[str] = ("val", "test"),
+             photographs: Photographs | None = None) -> dict[str, Outcome]:  # fmt: skip
     """Train every arm with every seed, and predict the species of the photographs of ``splits``.
 
     Predictions that an earlier run wrote to ``out`` are read instead.
@@ -64,6 +95,7 @@ def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], co
         run: Records progress and events.
         folder: folder inside ``out`` for the predictions.
         splits: splits whose photographs are predicted. Besides these, only the splits ``train`` and ``val`` are read.
+        photographs: chooses the real training images of each arm; None: all of the collection in every arm.
 
     Returns:
         predictions by name of arm, in the order of ``arms``.
@@ -72,7 +104,7 @@ def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], co
         TrainingError: a process that worked on an arm was killed.
     """
     (out / folder).mkdir(parents=True, exist_ok=True)
-    task = _Task(real, synthetic, tuple(arms), config, out / folder, out / "features", tuple(splits))
+    task = _Task(real, synthetic, tuple(arms), config, out / folder, out / "features", tuple(splits), photographs)
     remaining = [(number, arm.name) for number in range(config.seeds) for arm in arms if task.read(arm.name, number) is None]
     with run.progress("study", len(remaining)) as bar:
         if remaining:  # the first arm is trained in this process; it writes the features of the photographs to disk for the others
@@ -95,6 +127,7 @@ class _Task:
         folder: folder for predictions.
         features: folder for features of the photographs.
         splits: splits whose photographs are predicted.
+        photographs: chooses the real training images of each arm, or None.
     """
 
     real: Collection
@@ -104,14 +137,15 @@ class _Task:
     folder: Path
     features: Path
     splits: tuple[str, ...]
+    photographs: Photographs | None
 
     def file(self, arm: str, number: int) -> Path:
         """The file with the predictions of an arm in repetition ``number``."""
-        return self.folder / f"{re.sub('[^a-z]+', '-', arm)}-{number}.npz"
+        return self.folder / f"{re.sub('[^a-z0-9]+', '-', arm)}-{number}.npz"
 
     def read(self, arm: str, number: int) -> dict[str, np.ndarray] | None:
         """The predictions of an arm in repetition ``number``; None if they are missing or damaged, so that the arm has to be trained."""
-        return read_npz(self.file(arm, number), "num_added", "steps", "seconds", *self.splits)
+        return read_npz(self.file(arm, number), "num_added", "steps", "seconds", *self.splits, *(["confidence"] if "test" in self.splits else []))
 
 
 class _Trainer:
@@ -120,7 +154,7 @@ class _Trainer:
     def __init__(self, task: _Task) -> None:
         self.task = task
         self._images = {split: load_images(task.real, split, task.config.size) for split in ("train", "val", *task.splits)}
-        self._counts_real = np.array(list(task.real.training().counts().values()), dtype=np.int64)
+        self._training = Split.of(task.real, "train")
         self._cache = FeatureCache(task.features)
         self._pool: tuple[int, Pool] | None = None
 
@@ -130,19 +164,31 @@ class _Trainer:
             self._pool = number, make_pool(self.task.real, self.task.synthetic, self.task.arms, number, self.task.config)
         return self._pool[1]
 
+    def photographs(self, number: int) -> LabelledImages:
+        """The training photographs of repetition ``number``: all, or those of its draw."""
+        draw, every = self.task.config.draw_seed(number), self._images["train"]
+        return every if draw is None else every.rows(drawn_rows(self._training, self.task.synthetic.num_planned > 0, draw))
+
     def train(self, number: int, name: str) -> dict[str, Any]:
         """Train an arm in repetition ``number`` and write its predictions. Returns the values for the log of events."""
-        task, arm, pool, real = self.task, ARMS[name], self.pool(number), self._images["train"]
+        task, pool, real = self.task, self.pool(number), self.photographs(number)
+        arm = next(one for one in task.arms if one.name == name)
+        if task.photographs is not None:
+            real = task.photographs.chosen(name, number, real)
         seed = task.config.seed_of(number)
+        counts_real = np.bincount(real.labels, minlength=len(task.real.species))
         start = time.monotonic()
-        images, labels = added_images(arm, pool, real.images, real.labels, seed=seed)
+        added = added_images(arm, pool, real, seed=seed)
         settings = classifier_of(arm, task.config)
-        fitted = fit(_join(real, images, labels), self._counts_real, len(task.real.species), settings, seed, self._images["val"],
+        fitted = fit(real.followed_by(added), counts_real, len(task.real.species), settings, seed, self._images["val"],
                      Run(None, quiet=True), self._cache)  # fmt: skip
-        predicted = {split: fitted.predict_logits(self._images[split].images).argmax(axis=1) for split in task.splits}
+        logits = {split: fitted.predict_logits(self._images[split].images) for split in task.splits}
+        predicted = {split: found.argmax(axis=1) for split, found in logits.items()}
+        if "test" in logits:
+            predicted["confidence"] = _confidence(logits, self._images["val"].labels)
         seconds = time.monotonic() - start
-        write_npz(task.file(name, number), num_added=len(labels), steps=settings.steps, seconds=seconds, **predicted)
-        return {"name": name, "seed": number, "num_added": len(labels), "seconds": round(seconds, 1)}
+        write_npz(task.file(name, number), num_added=len(added), steps=settings.steps, seconds=seconds, **predicted)
+        return {"name": name, "seed": number, "num_added": len(added), "seconds": round(seconds, 1)}
 
 
 def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: int) -> Iterator[dict[str, Any]]:
@@ -178,9 +224,10 @@ def _train(number: int, name: str) -> dict[str, Any]:
     return _trainers[0].train(number, name)
 
 
-def _join(real: LabelledImages, images: np.ndarray, labels: np.ndarray) -> LabelledImages:
-    added = np.repeat([False, True], [len(real), len(labels)])
-    return LabelledImages(np.concatenate([real.images, images]), np.concatenate([real.labels, labels]), added)
+def _confidence(logits: dict[str, np.ndarray], val_labels: np.ndarray) -> np.ndarray:
+    """Probability of the species named for each test photograph, calibrated on the validation photographs if there are any: float32, shape (N,)."""
+    calibration = Calibration(temperature(logits["val"], val_labels)) if len(val_labels) and "val" in logits else Calibration()
+    return calibration.probabilities(logits["test"]).max(axis=1, initial=0.0)
 
 
 def _load(task: _Task, arm: str) -> Outcome:
@@ -188,6 +235,7 @@ def _load(task: _Task, arm: str) -> Outcome:
     return Outcome(
         test=np.stack([one.get("test", np.empty(0, np.int64)) for one in repetitions]),
         val=np.stack([one["val"] for one in repetitions]),
+        confidence=np.stack([one.get("confidence", np.empty(0, np.float32)) for one in repetitions]),
         num_added=tuple(int(one["num_added"]) for one in repetitions),
         steps=tuple(int(one["steps"]) for one in repetitions),
         seconds=float(sum(one["seconds"] for one in repetitions)),

@@ -13,6 +13,11 @@ With fewer species, nothing can be concluded about other species. Then groups wi
 for these species only.
 
 The smallest units that are resampled are groups, not images, because frames of one track are not independent.
+
+A repetition may differ from the others in more than the classifier's seed: the images drawn, the training of the generator, the few photographs
+that are trained on (Bouthillier et al. 2021, arXiv 2103.03098, section 3: all sources of variation vary together, so that one factor stands for all
+of them). Where several repetitions share a generator or a draw of photographs, they are averaged first, and this unit is the factor in place of
+the seed (a balanced nested design: Searle, Casella & McCulloch 1992, "Variance components", section 3.6).
 """
 
 from __future__ import annotations
@@ -22,10 +27,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr as normal_probability
 from scipy.special import ndtri as normal_quantile
 from scipy.special import stdtrit as student_quantile  # (degrees of freedom, probability); scipy.stats gives the same and is slow to import
 
-__all__ = ["FEW_SPECIES", "Effect", "mean_recall", "paired_effect", "species_recall"]
+__all__ = ["FEW_SPECIES", "Effect", "mean_recall", "paired_effect", "species_recall", "worst_recall"]
 
 FEW_SPECIES = 4
 """With at least this number of species, the interval also covers the variation between species, and so holds for similar species too."""
@@ -43,6 +49,8 @@ class Effect:
         num_groups: number of their independent test groups.
         num_images: number of their test images.
         resolution: average change of ``value`` when the result of one test group changes. The interval extends at least this far on either side.
+        above_minimum: share of the bootstrap samples whose effect is larger than the minimum effect, in [0, 1]. The samples are scaled to the
+            width of the interval. Read as a probability of the effect, it takes all effects for equally likely before the study.
     """
 
     value: float
@@ -52,6 +60,7 @@ class Effect:
     num_groups: int
     num_images: int
     resolution: float
+    above_minimum: float
 
     @property
     def over_species(self) -> bool:
@@ -97,8 +106,23 @@ def mean_recall(recall: np.ndarray, species: Sequence[int] | np.ndarray) -> floa
     return float(chosen.mean()) if chosen.size else None
 
 
+def worst_recall(recall: np.ndarray, species: Sequence[int] | np.ndarray) -> float | None:
+    """Mean recall over all seeds of the tenth of the given species (at least one) that has the lowest; None if none of them has a test image.
+
+    With few test images it is lower than the worst species deserves, as chance has a part in which species is the worst; in all arms alike.
+
+    Args:
+        recall: float64, shape (S, K), as from ``species_recall``.
+        species: labels to consider.
+    """
+    chosen = recall[:, np.asarray(species, dtype=np.int64)].mean(axis=0)
+    ranked = np.sort(chosen[~np.isnan(chosen)])
+    return float(ranked[: -(-len(ranked) // 10)].mean()) if len(ranked) else None
+
+
 def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, groups: np.ndarray, species: Sequence[int] | np.ndarray, *,
-                  seed: int, num_bootstrap: int = 4000, level: float = 0.95) -> Effect | None:  # fmt: skip
+                  seed: int, num_bootstrap: int = 4000, level: float = 0.95, minimum: float = 0.0,
+                  units: np.ndarray | None = None) -> Effect | None:  # fmt: skip
     """Macro recall of arm A minus that of arm B over the given species, with a bootstrap interval.
 
     Args:
@@ -110,11 +134,15 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
         seed: random seed of the bootstrap.
         num_bootstrap: number of bootstrap samples.
         level: confidence level of the interval.
+        minimum: the minimum effect of ``Effect.above_minimum``, as a fraction.
+        units: int64, shape (S,); repetitions with the same number share a generator or a draw of photographs. None: none do.
 
     Returns:
         the effect, or None if none of the species has a test image.
     """
     difference = np.asarray(hits_a, dtype=np.float64) - np.asarray(hits_b, dtype=np.float64)
+    if units is not None:
+        difference = np.stack([difference[units == unit].mean(axis=0) for unit in np.unique(units)])
     clusters = _by_species(difference, labels, groups, species)
     if not clusters:
         return None
@@ -136,18 +164,40 @@ def paired_effect(hits_a: np.ndarray, hits_b: np.ndarray, labels: np.ndarray, gr
         left, drawn = sum(len(sizes) - 1 for _, sizes in clusters), sum(len(sizes) for _, sizes in clusters) / num_species
         # With few units the bootstrap interval is too narrow, on average and more so by chance; the second factor is that of Student's t.
         wider = np.sqrt(drawn / (drawn - 1)) * student_quantile(left, 1 - tail) / normal_quantile(1 - tail) if left else 1.0
-    low, high = np.clip(value + wider * (np.quantile(replicates, [tail, 1 - tail]) - value), -1, 1)
+    replicates = value + wider * (replicates - value)
+    low, high = np.clip(np.quantile(replicates, [tail, 1 - tail]), -1, 1)
     # Without this minimum width, a few photographs on which both arms always agree would give the interval [0, 0].
     resolution = float(np.mean([1 / len(sizes) for _, sizes in clusters])) / num_species
+    ends = float(min(low, value - resolution)), float(max(high, value + resolution))
     return Effect(
         value=value,
-        low=float(min(low, value - resolution)),
-        high=float(max(high, value + resolution)),
+        low=ends[0],
+        high=ends[1],
         num_species=num_species,
         num_groups=sum(len(sizes) for _, sizes in clusters),
         num_images=int(sum(sizes.sum() for _, sizes in clusters)),
         resolution=resolution,
+        above_minimum=_share_above(minimum, replicates, value, (float(low), float(high)), ends, tail),
     )
+
+
+def _share_above(
+    minimum: float, replicates: np.ndarray, value: float, quantiles: tuple[float, float], ends: tuple[float, float], tail: float
+) -> float:
+    """Share of the bootstrap samples above ``minimum``, after their quantiles were moved to the ends of the interval, so that the two agree.
+
+    Where all samples are the same, they are taken as normally distributed within the interval.
+
+    Args:
+        replicates: float64, shape (B,), the samples, scaled to the analysis of variance.
+        value: the effect.
+        quantiles: quantiles ``tail`` and 1 - ``tail`` of ``replicates``.
+        ends: ends of the interval, which is at least as wide.
+    """
+    if not quantiles[0] < value < quantiles[1]:
+        return float(normal_probability((value - minimum) / ((ends[1] - ends[0]) / 2 / normal_quantile(1 - tail))))
+    below, above = (value - ends[0]) / (value - quantiles[0]), (ends[1] - value) / (quantiles[1] - value)
+    return float((value + np.where(replicates < value, below, above) * (replicates - value) > minimum).mean())
 
 
 def _half_width(table: np.ndarray, level: float) -> float:

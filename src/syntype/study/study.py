@@ -3,7 +3,9 @@
 OUT/
   study.json       fingerprints of collection and settings; only a study with the same ones can be continued in this folder
   arms/            predictions, one file for each arm and seed, written as soon as the arm is trained
-  ratios/          predictions of the curated arm with each ratio of synthetic to real images, if ratios are tried
+  tuning/          predictions of the validation photographs with each setting of the classifier that was tried
+  retrieve-from/, more-photographs/   photographs from elsewhere that were no collection yet
+  worth/           predictions with fewer and more photographs, if what the synthetic images are worth is measured
   results.json     all figures of the report
   gallery.*        pictures of the report
   report.html      the report
@@ -14,8 +16,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -31,18 +34,21 @@ from syntype.study.analysis import AnalysisSettings, Measurements, analyse
 from syntype.study.arms import Arm, choose_arms
 from syntype.study.config import StudyConfig
 from syntype.study.doubts import exchanged_species
+from syntype.study.further import content_of, further_photographs, open_photographs, retrieve
 from syntype.study.gallery import collect_gallery
 from syntype.study.photographs import Split
 from syntype.study.provenance import limits, provenance
-from syntype.study.ratio import choose_ratio
 from syntype.study.report import write_report
-from syntype.study.running import run_arms
+from syntype.study.running import minutes_of, run_arms
 from syntype.study.synthetic import SyntheticSource, find_source, prepare_synthetic
+from syntype.study.tuning import num_tuning_classifiers, tune_arms
 from syntype.study.verdict import DecisionRule
+from syntype.study.worth import Level, levels_for, measure_worth
 
 __all__ = ["StudyConfig", "StudyPlan", "StudyResult", "plan_study", "study"]
 
 _SHOWN_SPECIES = 12
+_SHOWN_OF_ARMS = ("recall_rare", "worst_rare", "macro_recall", "accuracy", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,14 @@ class StudyResult:
     def summary(self) -> dict[str, Any]:
         """The values that ``--json`` prints; null where nothing could be measured."""
         effects = self.results["effects"]
-        primary = effects["primary"] or {"value": None, "interval": None}
+        primary = effects["primary"] or {"value": None, "interval": None, "above_minimum": None}
         return {
             "verdict": self.verdict,
             "sentence": self.results["verdict"]["sentence"],
             "effect": primary["value"],
             "interval": primary["interval"],
+            "above_minimum": primary["above_minimum"],
+            "sensitivity": self.results["sensitivity"],
             "bins": {
                 name: {"effect": found["value"], "interval": found["interval"], "num_species": found["num_species"]}
                 if found
@@ -80,7 +88,8 @@ class StudyResult:
                 for name, found in effects["bins"].items()
             },
             "best_without_generator": self.results["competitor"]["name"],
-            "arms": {name: {key: arm[key] for key in ("recall_rare", "macro_recall", "accuracy")} for name, arm in self.results["arms"].items()},
+            "arms": {name: {key: arm[key] for key in _SHOWN_OF_ARMS} for name, arm in self.results["arms"].items()},
+            **({"worth": self.results["worth"]} if self.results["worth"] else {}),
             "minutes": self.results["minutes"],
             "report": str(self.report),
         }
@@ -92,15 +101,19 @@ class StudyPlan:
 
     Attributes:
         arms: names of the arms.
-        num_classifiers: number of classifiers to train, for all arms, seeds and ratios.
+        num_classifiers: number of classifiers to train: for all arms and seeds, to choose settings, and for what the images are worth.
         steps: total number of gradient steps of all classifiers.
         generator_minutes: minutes for training the generator; 0 if it is already trained or needs no training.
+        classifier_minutes: minutes for training the classifiers one after the other, from the speed of the network, measured on this machine.
+        size: side of the images in pixels.
     """
 
     arms: tuple[str, ...]
     num_classifiers: int
     steps: int
     generator_minutes: float
+    classifier_minutes: float
+    size: int
 
 
 @keeps_run("study", resumable=True)
@@ -134,15 +147,29 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         >>> result.verdict  # doctest: +SKIP
         'not enough evidence'
     """
+    config = config.for_photographs(collection)
     out, (source, arms) = Path(out), _check(collection, config)
     _claim(out, collection, source, config)
+    planned = _plan(collection, source, arms, config)
+    run.say(
+        f"{planned.num_classifiers} classifiers of images of {config.size} pixels: about {planned.classifier_minutes:.0f} minutes on this machine, "
+        "one after the other. Finished ones are kept."
+    )
+    further, other = (
+        None if place is None else open_photographs(place, out / folder, run)
+        for place, folder in ((config.more_photographs, "more-photographs"), (config.retrieve_from, "retrieve-from"))
+    )
+    if further is not None:
+        further = further_photographs(collection, further, config, run)
     synthetic = prepare_synthetic(collection, source, config, out, run, with_collage=any(arm.adds == "collage" for arm in arms))
     made, size = tuple({id(one): one for one in synthetic.curated}.values()), config.curate.size
     tested, leaks = held_back_apart(collection, made, size=size, run=run, out=out, seed=config.curate.seed, quantile=config.curate.copy_quantile)
     exchanged = exchanged_species(collection, made[0], size)
-    ratio = choose_ratio(tested, synthetic, config, out, run) if config.ratios else None
-    used = synthetic.at_ratio(ratio.chosen, collection) if ratio else synthetic
-    outcomes = run_arms(tested, used, arms, config, out, run)
+    tuned = tune_arms(tested, synthetic, arms, config, out, run)
+    used = tuned.synthetic
+    if other is not None:
+        used = replace(used, retrieved=retrieve(collection, other, used.num_planned, config, run))
+    outcomes = run_arms(tested, used, tuned.arms, config, out, run)
     offered, accepted, refused = _tally(used.curated, collection.species)
     measured = Measurements(
         outcomes=outcomes,
@@ -152,18 +179,24 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         counts_real=np.array(list(collection.training().counts().values()), dtype=np.int64),
         offered=offered,
         accepted=accepted,
+        units=np.arange(config.seeds) % (synthetic.num_trainings if synthetic.num_trainings > 1 else config.seeds),
         generator_varies=synthetic.num_trainings > 1,
+        photographs_vary=config.draws > 1,
         doubts=(*leaks.unclear, *(() if exchanged is None else (exchanged,))),
     )
     rule = DecisionRule(config.minimum_effect, config.max_head_loss)
     results = analyse(measured, AnalysisSettings(rule, config.head_above, config.num_bootstrap, config.seed))
-
+    worth = None
+    if config.measures_worth:
+        recall, target = results["competitor"]["recall_there"], np.flatnonzero(offered)
+        worth = measure_worth(collection, tested, used, tuned.arms, outcomes, recall, target, further, results["doubts"], config, out, run)
     affected = sorted((label for label in np.flatnonzero(offered)), key=lambda label: (measured.counts_real[label], collection.species[label]))
     shown = [collection.species[label] for label in affected[:_SHOWN_SPECIES]]
     results |= {
         "collection": {"name": collection.name, "fingerprint": collection.fingerprint},
         "num_seeds": config.seeds,
-        "ratio": ratio.to_json() if ratio else None,
+        "worth": worth,
+        "tuning": tuned.record,
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,
         "curation": {"offered": int(offered.sum()), "accepted": int(accepted.sum()), "refused": refused},
@@ -181,10 +214,28 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
 
 def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
     """What ``study`` would do with the same arguments. Nothing is written. Errors that would stop the study at its start are raised here too."""
+    config = config.for_photographs(collection)
     source, arms = _check(collection, config)
-    num_trainings = min(config.generator_seeds, config.seeds) if source.family is not None and family(source.family).learns else 0
-    num_classifiers = (len(arms) + len(set(config.ratios))) * config.seeds
-    return StudyPlan(tuple(arm.name for arm in arms), num_classifiers, num_classifiers * config.classifier.steps, num_trainings * config.minutes)
+    return _plan(collection, source, arms, config)
+
+
+def _plan(collection: Collection, source: SyntheticSource, arms: tuple[Arm, ...], config: StudyConfig) -> StudyPlan:
+    num_trainings = config.num_trainings if source.family is not None and family(source.family).learns else 0
+    num_levels = len(_levels(collection, source.num_planned, config)) if config.measures_worth else 0
+    num_classifiers = (len(arms) + num_levels) * config.seeds + num_tuning_classifiers(arms, config)
+    steps, minutes = num_classifiers * config.classifier.steps, minutes_of(collection, arms, int(source.num_planned.sum()), num_classifiers, config)
+    return StudyPlan(tuple(arm.name for arm in arms), num_classifiers, steps, num_trainings * config.minutes, minutes, config.size)
+
+
+def _levels(collection: Collection, num_planned: np.ndarray, config: StudyConfig) -> list[Level]:
+    """The numbers of photographs that will be tried, as far as they are known before any picture is compared."""
+    target = np.flatnonzero(num_planned)
+    counts = np.array(list(collection.training().counts().values()), dtype=np.int64)[target]
+    if config.more_photographs is None:
+        return levels_for(counts, np.zeros_like(counts))
+    with TemporaryDirectory() as folder:
+        found = open_photographs(config.more_photographs, Path(folder) / "more-photographs", Run.silent()).counts()
+    return levels_for(counts, np.array([found.get(collection.species[label], 0) for label in target], dtype=np.int64))
 
 
 def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource, tuple[Arm, ...]]:
@@ -193,7 +244,8 @@ def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource
         mend = "Import it again with --set redraw_splits=true if the author's splits have none, or another --group-column if a species is one group"
         raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. {mend}.")
     source = find_source(collection, config)
-    return source, choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=source.is_collage)
+    return source, choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=source.is_collage,
+                               retrieves=config.retrieve_from is not None)  # fmt: skip
 
 
 def _tally(curated: Sequence[Collection], species: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
@@ -217,6 +269,7 @@ def _claim(out: Path, collection: Collection, source: SyntheticSource, config: S
         "collection": collection.fingerprint,
         "synthetic images": source.fingerprint,
         "settings": hashlib.sha256(settings.encode()).hexdigest()[:16],
+        "photographs to retrieve from": content_of(config.retrieve_from),
     }
     out.mkdir(parents=True, exist_ok=True)
     path = out / "study.json"

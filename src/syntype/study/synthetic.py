@@ -1,7 +1,7 @@
 """The synthetic images of a study: their source, and one curated set for each repetition, which is made once and kept on disk.
 
 OUT/generator-G/        a generator that the study trained
-OUT/collage/            generator of the collage arm
+OUT/collage/            generator of the collage arm (with ``draws`` one for each: collage-D/)
 OUT/synthetic-S/        images of repetition S
 OUT/curated-S/          the same with curation's verdicts
 OUT/done/NAME.json      written when the folder NAME is complete, with the seconds that it took; a folder without it is made again or continued
@@ -21,11 +21,13 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.names import count_unknown
 from syntype.curation import curate
-from syntype.errors import CollectionError, UnknownNameError
+from syntype.errors import CollectionError, RecipeError, UnknownNameError
 from syntype.files import read_json_object, write_json
 from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
+from syntype.generators.registry import family
 from syntype.run import Run
 from syntype.study.config import StudyConfig
+from syntype.study.draws import drawn_collection
 from syntype.study.leakage import check_leakage, check_synthetic
 from syntype.synthesis import GenerateConfig, generate
 
@@ -68,22 +70,25 @@ class SyntheticSets:
     Attributes:
         curated: for each repetition, its images with the verdicts of curation (the same images every time if a collection was given).
         num_planned: as in ``SyntheticSource``.
-        collage: folder of the generator of the collage arm; None without that arm.
+        collage: for each repetition, the folder of the generator of the collage arm; empty without that arm.
         origin: where the images come from, in words.
         num_trainings: number of times that the generator was trained.
         is_given: True if a collection was given, so that nothing is known about its generator.
         minutes: time for training, generating and curating.
         left_out: given images that are not used, by species, in words; empty if all are used.
+        retrieved: photographs of another collection, named after the rare species that they look like, the most similar of each first; None
+            without the arm ``retrieved``.
     """
 
     curated: tuple[Collection, ...]
     num_planned: np.ndarray
-    collage: Path | None
+    collage: tuple[Path, ...]
     origin: str
     num_trainings: int
     is_given: bool
     minutes: float
     left_out: str = ""
+    retrieved: Collection | None = None
 
     def at_ratio(self, ratio: float, real: Collection) -> SyntheticSets:
         """The same sets, with only the first images of each species: at most ``ratio`` times its number of real training images."""
@@ -105,8 +110,14 @@ def find_source(real: Collection, config: StudyConfig) -> SyntheticSource:
     Raises:
         LeakageError: test photographs have reached the training split, the generator or the synthetic images.
         UnknownNameError: ``config.generator`` is neither a folder nor a family.
+        RecipeError: photographs are to be drawn, and the generator or the images exist already.
         CollectionError: no species would get synthetic images.
     """
+    if config.draws > 1 and (config.synthetic is not None or Path(config.generator).is_dir()):
+        raise RecipeError(
+            "draws: these synthetic images come from all training photographs, and would know those that a draw leaves out. Leave draws out, or "
+            "name a generator family in place of a folder; the study then trains it on every draw."
+        )
     if config.synthetic is not None:
         given = Collection.open(config.synthetic)
         check_leakage(real)
@@ -144,9 +155,17 @@ def prepare_synthetic(real: Collection, source: SyntheticSource, config: StudyCo
     """
     steps = _Steps(out, run)
 
+    drawn = [photographs_of(real, source.num_planned, number, config) for number in range(config.draws)]
+
     def trained(name: str, family: str, number: int, minutes: float | None) -> Path:
-        settings = {"family": family, "size": config.size, "seed": config.seed_of(number), "device": config.device, "minutes": minutes}
-        return steps.do(name, lambda folder: _train(real, TrainConfig.parse(settings), folder, run), continues=True)
+        settings = {
+            "family": family,
+            "size": _size_of(family, config.size),
+            "seed": config.seed_of(number),
+            "device": config.device,
+            "minutes": minutes,
+        }
+        return steps.do(name, lambda folder: _train(drawn[number % config.draws], TrainConfig.parse(settings), folder, run), continues=True)
 
     left_out = "" if source.given is None else _not_used(source.given, real)
     if left_out:
@@ -158,23 +177,40 @@ def prepare_synthetic(real: Collection, source: SyntheticSource, config: StudyCo
         if source.generator is not None:
             generators, how = [source.generator], f"trained before, {config.generator}"
         else:
-            number = min(config.generator_seeds, config.seeds)
+            number = config.num_trainings
             generators = [load_generator(trained(f"generator-{place}", config.generator, place, config.minutes)) for place in range(number)]
             how = f"trained inside the study, {number} time(s)"
         curated = tuple(
-            _generate_and_curate(real, generators[number % len(generators)], source.num_planned, number, config, steps)
+            _generate_and_curate(drawn[number % config.draws], generators[number % len(generators)], source.num_planned, number, config, steps)
             for number in range(config.seeds)
         )
         ids = ", ".join(generator.generator_id for generator in generators)
         origin, num_trainings = f"generator family “{generators[0].family}” ({how}), id {ids}", len(generators)
-    collage = trained("collage", "collage", 0, None) if with_collage else None
+    names = ["collage" if config.draws == 1 else f"collage-{place}" for place in range(config.draws)] if with_collage else []
+    folders = [trained(name, "collage", place, None) for place, name in enumerate(names)]
+    collage = tuple(folders[number % config.draws] for number in range(config.seeds)) if folders else ()
     return SyntheticSets(curated, source.num_planned, collage, origin, num_trainings, source.given is not None, steps.minutes(), left_out)
+
+
+def photographs_of(real: Collection, num_planned: np.ndarray, repetition: int, config: StudyConfig) -> Collection:
+    """The collection with the training photographs that generators and curation use in a repetition; see ``draws``."""
+    seed = config.draw_seed(repetition)
+    return real if seed is None else drawn_collection(real, num_planned > 0, seed)
 
 
 def label_positions(collection: Collection, species: tuple[str, ...]) -> np.ndarray:
     """Position in ``species`` of each image's species: int64, shape (num_images,)."""
     position = {name: label for label, name in enumerate(species)}
     return np.array([position[str(name)] for name in collection.table["species"]], dtype=np.int64)
+
+
+def _size_of(name: str, size: int) -> int:
+    """Size at which a study trains a family for images of ``size`` pixels: families draw squares whose side is a power of two, which are then scaled.
+
+    A family that learns is trained at the power of two below ``size``, as larger images take several times as long; the others at the one above.
+    """
+    below = 1 << (size.bit_length() - 1)
+    return below if below == size or family(name).learns else 2 * below
 
 
 def _training_counts(real: Collection) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from syntype.study.statistics import FEW_SPECIES, Effect
 
-__all__ = ["Comparison", "DecisionRule", "Verdict", "Word", "decide", "explain", "points"]
+__all__ = ["Comparison", "DecisionRule", "Verdict", "Word", "decide", "explain", "percent", "points"]
 
 Word = Literal["add", "do not add", "not enough evidence"]
 
@@ -41,6 +41,7 @@ class Comparison:
         num_target: number of species that synthetic images were made for.
         num_seeds: number of repetitions.
         generator_varies: True if the generator was trained more than once.
+        photographs_vary: True if the repetitions were trained on several draws of the few photographs.
         doubts: why no verdict is possible, whatever the figures; one sentence each, without a capital letter.
     """
 
@@ -54,6 +55,7 @@ class Comparison:
     num_target: int
     num_seeds: int
     generator_varies: bool
+    photographs_vary: bool = False
     doubts: tuple[str, ...] = ()
 
 
@@ -107,6 +109,11 @@ def points(fraction: float, *, signed: bool = True) -> str:
     rounded = round(100 * fraction, 1) + 0.0  # + 0.0 turns -0.0 into 0.0
     text = f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
     return text.replace("-", "−")
+
+
+def percent(fraction: float) -> str:
+    """Text of a share in whole percent; ``less than 1 %`` and ``more than 99 %`` at the ends, since no share of samples is certain."""
+    return "less than 1 %" if fraction < 0.01 else "more than 99 %" if fraction > 0.99 else f"{100 * fraction:.0f} %"
 
 
 def explain(found: Comparison, rule: DecisionRule) -> Verdict:
@@ -171,6 +178,8 @@ def _reasons(found: Comparison, primary: Effect, rule: DecisionRule) -> tuple[st
         f"Every method was trained with the same {found.num_seeds} random seed{'s' * (found.num_seeds > 1)}.",
         f"The competitor is the best method without a generator: “{found.competitor}” ({found.description}). {chosen[found.chosen_on]}",
         f"Recall of the rare species with curated synthetic images minus recall with “{found.competitor}”: {_size(primary)}.",
+        _chance(primary, rule),
+        _varied(found),
     ]
     if found.others is not None:
         reasons.append(
@@ -184,6 +193,23 @@ def _reasons(found: Comparison, primary: Effect, rule: DecisionRule) -> tuple[st
         f"{_needed(primary)}"
     )
     return tuple(reasons)
+
+
+def _chance(primary: Effect, rule: DecisionRule) -> str:
+    """Sentence on the share of the bootstrap samples above the minimum effect."""
+    gain = f"the gain is larger than the minimum effect of {points(rule.minimum_effect, signed=False)} percentage points"
+    return f"In {percent(primary.above_minimum)} of the bootstrap samples, from which the interval comes, {gain}."
+
+
+def _varied(found: Comparison) -> str:
+    """Sentence on what differs between the repetitions and what does not."""
+    if found.num_seeds == 1:
+        return "There is one repetition, so the interval leaves out the variation between trainings of the classifier."
+    varies, same = ["random numbers of the classifier"], list[str]()
+    (varies if found.generator_varies else same).append("training of the generator")
+    (varies if found.photographs_vary else same).append("choice of the few training photographs")
+    fixed = f" The same in all of them: {', '.join(same)}." if same else ""
+    return f"What varies between the repetitions, and is covered by the interval: {', '.join(varies)}.{fixed}"
 
 
 def _size(effect: Effect) -> str:

@@ -19,9 +19,11 @@ from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import load_json
 from syntype.generators.registry import list_families
 
-__all__ = ["JobNumber", "router"]
+__all__ = ["NO_TRAINING", "JobNumber", "router"]
 
 router = APIRouter(prefix="/api", tags=["jobs"], responses=PROBLEMS)
+NO_TRAINING = ("collage", "copies", "pose_transfer")
+"""Families that are not trained. They are named here, as asking them would import what they need, PyTorch among it."""
 JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
@@ -53,6 +55,8 @@ class Family(BaseModel):
 
     family: str
     description: str
+    learns: bool
+    """Whether it is trained, so that it needs minutes or steps."""
 
 
 class GeneratorSummary(BaseModel):
@@ -183,7 +187,9 @@ def show_picture(studio: CurrentStudio, number: JobNumber, picture: str) -> File
 @router.get("/families", tags=["generators"])
 def list_generator_families() -> list[Family]:
     """Generator families."""
-    return [Family(family=name, description=words.partition(": ")[2] or words) for name, words in list_families().items()]
+    return [
+        Family(family=name, description=words.partition(": ")[2] or words, learns=name not in NO_TRAINING) for name, words in list_families().items()
+    ]
 
 
 @router.get("/generators", tags=["generators"])

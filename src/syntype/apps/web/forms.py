@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from syntype.apps.web.api_collections import list_collections
-from syntype.apps.web.api_jobs import list_generator_families, list_generators
+from syntype.apps.web.api_jobs import Family, list_generator_families, list_generators
 from syntype.apps.web.pages import render
 from syntype.apps.web.store import ACTIVE
 from syntype.apps.web.studio import CurrentStudio, Studio
@@ -36,6 +36,11 @@ _NEEDS_ABILITY = ("adapt", "blend", "vary", "inpaint")
 _NEEDS_GENERATOR = ("generate", *_NEEDS_ABILITY)
 _NEEDS_NO_COLLECTION = ("adapt", "generate", "blend")
 """Kinds that can be started where there is no collection."""
+_FIRST = {
+    "pose_transfer": "Cut-outs recombined: minutes, looks real, best to begin with (pose_transfer)",
+    "projected": "Learns to draw: 45 minutes or more, new individuals (projected)",
+}
+"""Families that head the list, and what it says of them. Words come before the name, as a closed list shows the beginning alone."""
 
 
 @router.get("/new/{kind}")
@@ -51,10 +56,17 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
         lacks = "collection"
     return render(
         request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
-        photographs=[item for item in collections if item.origins.get("real")], families=list_generator_families(),
+        photographs=[item for item in collections if item.origins.get("real")], families=_families(),
         synthetic=[item for item in collections if item.origins.get("synthetic")], collections=collections,
         layouts=[(layout.name, layout.title) for layout in LAYOUTS.values()],
     )  # fmt: skip
+
+
+def _families() -> list[Family]:
+    """All families, those to begin with first, described as the list shows them."""
+    order = [*_FIRST]
+    known = sorted(list_generator_families(), key=lambda item: order.index(item.family) if item.family in order else len(order))
+    return [item.model_copy(update={"description": _FIRST.get(item.family, f"{item.family}: {item.description}")}) for item in known]
 
 
 def _free_name(studio: Studio, place: Kind, stem: str) -> str:

@@ -25,6 +25,7 @@ from syntype.apps.web.api_collections import (
     show_image,
 )
 from syntype.apps.web.api_jobs import (
+    NO_TRAINING,
     JobNumber,
     list_exports,
     list_generators,
@@ -105,7 +106,7 @@ def job(request: Request, studio: CurrentStudio, number: JobNumber) -> Response:
             learnt_from = list_images(
                 studio, job.request["collection"], {"species": job.request["species"], "split": "train"}, limit=LEARNT_FROM
             ).images
-    return render(request, "job", job=job, learnt_from=learnt_from)
+    return render(request, "job", job=job, learnt_from=learnt_from, not_trained=NO_TRAINING)
 
 
 @router.get("/collections/{name}")

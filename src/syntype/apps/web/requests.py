@@ -269,6 +269,8 @@ class StudyRequest(_Request):
     minutes: Minutes | None = None
     seeds: int = Field(5, ge=1, le=100)
     fill_to: int = Field(60, ge=1, le=100_000)
+    quick: bool = False
+    """Train only the last layer of the classifier. Without it all layers are trained, which takes hours without a GPU."""
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -283,6 +285,7 @@ class StudyRequest(_Request):
             "study",
             _path(workspace, "collections", self.collection),
             f"--set=fill_to={self.fill_to}",
+            *(["--quick"] if self.quick else []),
             *_options(self, "seeds", "seed", "minutes"),
         ]
         if self.synthetic is not None:

@@ -1,0 +1,97 @@
+"""What people do to a photograph before it is scaled to a square: cutting off-centre, to another format, stretching, turning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["WHOLE", "disguised_whole", "oblong"]
+
+WholeDisguise = Callable[[Image.Image, np.random.Generator], Image.Image]
+
+
+def oblong(image: Image.Image, number: int) -> Image.Image:
+    """The middle of an image in the format 4:3, or 3:4 if ``number`` is odd."""
+    return formatted(3 / 4 if number % 2 else 4 / 3, False)(image, np.random.default_rng(0))
+
+
+def cut(share: float) -> WholeDisguise:
+    """This share of each side, from anywhere."""
+
+    def disguise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        width, height = round(image.width * share), round(image.height * share)
+        return placed(image, width, height, rng)
+
+    return disguise
+
+
+def formatted(ratio: float | Callable[[Image.Image], float], anywhere: bool = True) -> WholeDisguise:
+    """As much as possible in a format (width over height), from anywhere or from the middle."""
+
+    def disguise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        wanted = ratio(image) if callable(ratio) else ratio
+        lower = image.width / image.height < wanted
+        width, height = (image.width, round(image.width / wanted)) if lower else (round(image.height * wanted), image.height)
+        return placed(image, width, height, rng if anywhere else None)
+
+    return disguise
+
+
+def placed(image: Image.Image, width: int, height: int, rng: np.random.Generator | None) -> Image.Image:
+    """A part of an image, from anywhere, or from the middle without a generator."""
+    room = (image.width - width, image.height - height)
+    left, top = (each // 2 if rng is None else int(rng.integers(0, each + 1)) for each in room)
+    return image.crop((left, top, left + width, top + height))
+
+
+def stretched(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    wide = bool(rng.integers(2))
+    return image.resize((round(image.width * (4 / 3 if wide else 1)), round(image.height * (1 if wide else 4 / 3))), Image.Resampling.BICUBIC)
+
+
+def turned(degrees: float, fill: int | None = None, expand: bool = False) -> WholeDisguise:
+    """Either way, in its frame or in a larger one; the corners have a grey value, or the photograph's mean colour."""
+
+    def disguise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        colour = tuple(int(value) for value in np.asarray(image).mean((0, 1))) if fill is None else (fill,) * 3
+        return image.rotate(float(rng.choice([-degrees, degrees])), Image.Resampling.BICUBIC, expand=expand, fillcolor=colour)
+
+    return disguise
+
+
+def straightened(degrees: float) -> WholeDisguise:
+    """Turned either way, and cut to the largest rectangle of the same format that has no corners."""
+
+    def disguise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
+        width, height = image.size
+        share = min(width / (width * cosine + height * sine), height / (width * sine + height * cosine))
+        whole = image.rotate(float(rng.choice([-degrees, degrees])), Image.Resampling.BICUBIC)
+        return placed(whole, int(share * width), int(share * height), None)
+
+    return disguise
+
+
+WHOLE: dict[str, WholeDisguise] = {
+    "none": lambda image, _: image,
+    "85 % of each side, off-centre": cut(0.85),
+    "75 % of each side, off-centre": cut(0.75),
+    "the square in the middle": formatted(1, False),
+    "a square, off-centre": formatted(1),
+    "16:9 or 9:16, off-centre": formatted(lambda image: 16 / 9 if image.width >= image.height else 9 / 16),
+    "upright from oblong, or oblong from upright": formatted(lambda image: 3 / 4 if image.width >= image.height else 4 / 3),
+    "stretched by 4:3": stretched,
+    "turn ± 8°, mean colour in the corners": turned(8),
+    "turn ± 15°, mean colour in the corners": turned(15),
+    "turn ± 8° in a larger frame, black corners": turned(8, 0, True),
+    "turn ± 15° in a larger frame, grey corners": turned(15, 120, True),
+    "turn ± 8°, corners cut off": straightened(8),
+    "turn ± 15°, corners cut off": straightened(15),
+}
+
+
+def disguised_whole(images: list[Image.Image], name: str) -> list[Image.Image]:
+    """The images in one disguise."""
+    return [WHOLE[name](image, np.random.default_rng([number, 0xED1])) for number, image in enumerate(images)]
