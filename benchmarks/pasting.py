@@ -3,15 +3,14 @@
     python benchmarks/pasting.py [--butterflies FOLDER] [--rows "all steps" ...] [--out FOLDER]
 
 Generator family `pose_transfer` at 128 px, with all steps and with one of them taken away. Photographs: 60 species of butterflies and moths, 40 of
-them with six training photographs; images of these 40 are judged by the filters of `curate`, fitted to the training photographs. Drawn reef: images of
-the rarest species are judged by a classifier that was fitted to many drawings of the true distribution. Segmentation runs once for each of the two.
-Writes the result and the page ``pasting``. Where the butterflies are not, nothing is measured. No image is kept.
+them with six training photographs; images of these 40 are judged by the filters of `curate`, fitted to the training photographs. Drawn reef: images
+of the rarest species are judged by a classifier that was fitted to many drawings of the true distribution. Segmentation runs once for
+each of the two. Writes the result and the page ``pasting``. Where the butterflies are not, nothing is measured. No image is kept.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,8 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 import torch
-from common.results import ROOT, Page, kept, options, publish, rewrite, table
+from common.butterflies import BUTTERFLIES, without_test
+from common.results import Page, kept, options, publish, rewrite, table
 from common.timing import syntype
 from sklearn.linear_model import LogisticRegression
 
@@ -43,7 +43,6 @@ from syntype.generators.families.pose_transfer import PoseTransfer, PoseTransfer
 from syntype.run import Run
 from syntype.synthesis.generate import image_seed
 
-BUTTERFLIES = Path(os.environ.get("SYNTYPE_BUTTERFLIES", ROOT.parent / "shared" / "data" / "butterflies"))
 SIZE = 128
 NUM_EACH = 6
 """Images of each rare species."""
@@ -171,10 +170,7 @@ class Butterflies(Subject):
     """Photographs. Images are judged by the filters of ``curate`` with their defaults."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        folder = arguments.out / "collection"
-        if not (folder / "collection.json").exists():
-            syntype(["collect", arguments.butterflies / "images.csv", "--out", folder])
-        super().__init__(Collection.open(folder), "butterflies", arguments.out)
+        super().__init__(without_test(arguments.butterflies, arguments.out / "collection"), "butterflies", arguments.out)
         known, labels, groups = encode_collection(self.encoder, self.training, pixels=SIZE), self.training.labels(), group_names(self.training)
         self._species, self._typical = SpeciesMargin(known, labels, groups), Typicality(known, labels, groups)
         self._copies = copy_detector(self.training, SIZE, 0.015, 0, Run.silent())
@@ -251,7 +247,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         ],
         method=[
             f"`pose_transfer` at {SIZE} px, {settings['num_each']} images a species. Butterflies: only the split `train` is used; the photographs "
-            f"are not part of this repository. Reef: {REEF.num_species} species, species with at most {RARE} training images, judge fitted to {NUM_TRUE} "
+            f"are not part of this repository. Reef: {REEF.num_species} species, rare with at most {RARE} training images; fitted to {NUM_TRUE} "
             "drawings of each species. `none of these steps` keeps the outlines and changes all other things at once."
         ],
     )

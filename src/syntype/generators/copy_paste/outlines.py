@@ -46,7 +46,7 @@ _CHUNK = 64
 def self_trained_masks(images: np.ndarray, device: torch.device) -> Outlines:
     """Segment the animal in each photograph. The result depends on the photographs alone (up to the machine's rounding).
 
-    Takes two or three minutes for a thousand photographs on two processor cores, and about 30 ms for each further photograph.
+    Takes a minute for a thousand photographs on two processor cores, and about 40 ms for each further photograph.
 
     Args:
         images: uint8, shape (N, size, size, 3), RGB.

@@ -181,7 +181,7 @@ def _fit_colour_models(images: Tensor, prior: Tensor) -> Tensor:
     foreground = prior.flatten(1)
     if prior.dim() == 2:
         # The animal's colours are unknown at first (a flat density); the background's are measured where the prior is low.
-        outside = _mixture(sample, (prior.flatten()[sampled] < 0.25).float().expand(count, -1), None)
+        outside = _mixture(sample, _rim(size).flatten()[sampled].expand(count, -1), None)
     for turn in range(_ROUNDS):
         if turn or outside is None:
             inside = _mixture(sample, foreground[:, sampled], inside)
@@ -193,6 +193,14 @@ def _fit_colour_models(images: Tensor, prior: Tensor) -> Tensor:
         smooth = np.stack([guided_filter(*pair, radius=max(1, size // 32), epsilon=2e-3) for pair in pairs])
         foreground = torch.from_numpy(smooth).flatten(1).clamp(0.001, 0.999)
     return foreground.view(count, size, size)
+
+
+def _rim(size: int) -> Tensor:
+    """1 near the image's edge, where background is likeliest, 0 elsewhere: float32, shape (size, size)."""
+    rim = torch.ones(size, size)
+    width = max(1, round(size * 0.1))
+    rim[width:-width, width:-width] = 0
+    return rim
 
 
 def _quadratic(colours: Tensor) -> Tensor:

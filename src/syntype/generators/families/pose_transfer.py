@@ -2,14 +2,17 @@
 
 Common species show how individuals of one species vary (delta encoder, Schwartz et al. 2018, arXiv 1806.04734; data augmentation GAN, Antoniou et al.
 2017, arXiv 1711.04340). Here this variation is not learned in feature space but measured on photographs: the animal's position and angle, and by how
-much it is longer, higher and lighter than its species' mean. A rare species' animal takes over these deviations from an animal of a common species
-(the donor) and is pasted in its place. Its pixels stay those of a photograph, and so do stripes and spots. Segmentation masks are learned from all
-species' photographs together (``copy_paste/outlines.py``). Where the collection has the columns ``genus``, ``family`` or ``order``, donors are of the
-same genus if there are common species in it, else of the same family, else of the same order; relatives resemble each other in build and habit.
+much it is longer and higher than its species' mean. A rare species' animal takes over these deviations from an animal of a common species (the
+donor) and is pasted in its place. Its pixels stay those of a photograph, and so do stripes and spots. Segmentation masks are learned from all
+species' photographs together (``copy_paste/outlines.py``). Photographs in which something of their own animal would be left are no donors
+(``copy_paste/places.py``). Of several donors drawn at random, the one is taken whose animal the pasted one replaces best. Where the collection has
+the columns ``genus``, ``family`` or ``order``, donors are of the same genus if there are common species in it, else of the same family, else of the
+same order; relatives resemble each other in build and habit.
 
 Paper: none; ``copy_paste/pasting.py`` cites those on copy-paste augmentation.
 Code: written for Syntype.
-Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled, to learn the masks. The generator's file contains photographs and masks, and no weights.
+Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled, to learn masks and choose donors. The generator's file contains photographs and
+masks, and no weights.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ _PURPOSE = 31  # separates this family's random numbers from those of other purp
 _CHUNK = 256
 _SMALL = 32  # px, size at which the donors of an image are compared
 _MAX_LOG_CHANGE = 0.7
-"""Largest change of the logarithm of a size or brightness: an animal is at most doubled or halved."""
+"""Largest change of the logarithm of a size: an animal is at most doubled or halved."""
 _MIN_ELONGATION = 1.5
 """Ratio of the variances along the principal axes below which a mask counts as round, with angle 0."""
 
