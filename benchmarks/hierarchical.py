@@ -1,6 +1,6 @@
 """Does the interval of a study agree with that of a hierarchical logistic model of the same predictions?
 
-    python benchmarks/hierarchical.py [--repetitions 20] [--studies 10] [--butterflies FOLDER] [--out FOLDER]
+    python benchmarks/hierarchical.py [--repetitions 20] [--studies 6] [--butterflies FOLDER] [--out FOLDER]
 
 The model (Gelman & Hill 2007, "Data analysis using regression and multilevel/hierarchical models", chapter 14): whether a photograph is named
 correctly, in log odds, is a constant, plus an effect of the arm, plus for each species a deviation of either, plus deviations of the photograph, of
@@ -43,7 +43,7 @@ DRAWS = 2000
 def main() -> None:
     parser = options("hierarchical", __doc__)
     parser.add_argument("--repetitions", type=int, default=20, help="simulated studies of each kind")
-    parser.add_argument("--studies", type=int, default=10, help="studies of each kind on the butterflies")
+    parser.add_argument("--studies", type=int, default=6, help="studies of each kind on the butterflies")
     parser.add_argument("--butterflies", type=Path, default=BUTTERFLIES, help="folder of the butterflies (images.csv, reserve.csv)")
     arguments = parser.parse_args()
     if arguments.page:
