@@ -84,7 +84,8 @@ class Material:
 
     def images(self, collection: Collection) -> LabelledImages:
         """Photographs with their labels."""
-        return LabelledImages(np.asarray(collection.pixels(PROTOCOL["size"])), collection.labels(self.species))
+        labels = np.array([self.species.index(str(name)) for name in collection.table["species"]], np.int64)
+        return LabelledImages(np.asarray(collection.pixels(PROTOCOL["size"])), labels)
 
     @cached_property
     def train(self) -> LabelledImages:

@@ -121,7 +121,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             f"`{changed['generator']}` at {changed['size']} px, filled up to {changed['fill_to']} images a species, "
             f"{changed['seeds']} repetitions; settings of "
             f"the classifier: {words}. {one['curation']['accepted']:,} of {one['curation']['offered']:,} images passed curation. The curve is "
-            f"that of `{worth['arm']}`, the better of `real` and `mixup`. Recall of the {worth['num_species']} rare species, %, with its 95 % "
+            f"that of `{worth['arm']}`, the best arm on photographs alone. Recall of the {worth['num_species']} rare species, %, with its 95 % "
             "interval; common species where they were measured.",
             "",
             *table(["trained with", "photographs of a rare species", "recall, rare species", "recall, common species"], rows_of(one)),
@@ -146,7 +146,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             "[What the sentence means](../how-to/worth-of-images.md).",
             "",
             '"val": settings are tried on the validation photographs, 6 of each species, in the place of the test photographs; the classifier of the '
-            'last step is used, and the better method without a generator is chosen on the same photographs. "test": 25 of each species, read once.',
+            'last step is used, and the best method without a generator is chosen on the same photographs. "test": 25 of each species, read once.',
         ],
     )
 

@@ -18,7 +18,7 @@ KEEP = 12
 
 @pytest.fixture(scope="module")
 def bank() -> np.ndarray:
-    return np.stack([picture(number) for number in range(600)])
+    return np.stack([picture(number) for number in range(400)])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_the_approximate_search_finds_the_copies_that_the_exact_one_finds(bank: 
 
 def test_only_allowed_photographs_are_found_by_either_search(bank: np.ndarray, approximate: ApproximateSearch) -> None:
     allowed = np.zeros((3, len(bank)), dtype=bool)
-    allowed[0, 300:], allowed[1, ::2], allowed[2, 7] = True, True, True
+    allowed[0, 200:], allowed[1, ::2], allowed[2, 7] = True, True, True
     exact, found = (search.nearest(bank[:3], KEEP, allowed) for search in (ExactSearch(bank), approximate))
     for number in range(3):
         for each in (exact, found):
@@ -76,7 +76,7 @@ def test_only_allowed_photographs_are_found_by_either_search(bank: np.ndarray, a
 
 
 def test_the_approximate_answer_is_the_same_again_and_with_more_threads_but_for_rounding(bank: np.ndarray, approximate: ApproximateSearch) -> None:
-    queries = copies_of(bank[::10])
+    queries = copies_of(bank[::20])
     first = approximate.nearest(queries, KEEP)
     threads = faiss.omp_get_max_threads()
     try:
@@ -92,16 +92,16 @@ def test_the_approximate_answer_is_the_same_again_and_with_more_threads_but_for_
 def test_the_detector_takes_the_approximate_search_for_large_banks_and_decides_alike(bank: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [str(number) for number in range(len(bank))]
     labels = np.arange(len(bank)) % 2
-    queries = np.concatenate([copies_of(bank[:20]), np.stack([picture(number) for number in range(5000, 5020)])])
+    queries = np.concatenate([copies_of(bank[:12]), np.stack([picture(number) for number in range(5000, 5012)])])
     assert isinstance(coarse_search(bank), ExactSearch)
-    exact = CopyDetector(bank, names, names, labels, num_calibration=60)
+    exact = CopyDetector(bank, names, names, labels, num_calibration=30)
     monkeypatch.setattr(copies, "EXACT_LIMIT", len(bank) - 1)
-    approximate = CopyDetector(bank, names, names, labels, num_calibration=60)
+    approximate = CopyDetector(bank, names, names, labels, num_calibration=30)
     assert isinstance(approximate.coarse, ApproximateSearch)
     assert approximate.threshold == pytest.approx(exact.threshold, abs=0.02)
     one, other = exact.nearest(queries), approximate.nearest(queries)
-    assert other.is_copy.tolist() == one.is_copy.tolist() == [True] * 20 + [False] * 20
-    assert other.ids[:20].tolist() == one.ids[:20].tolist()
+    assert other.is_copy.tolist() == one.is_copy.tolist() == [True] * 12 + [False] * 12
+    assert other.ids[:12].tolist() == one.ids[:12].tolist()
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def test_every_image_stays_and_opens(judged: tuple[Collection, Collection]) -> N
 def test_copies_and_noise_are_refused_and_fresh_ones_mostly_not(judged: tuple[Collection, Collection], reef: Collection) -> None:
     table = judged[1].table
     fresh, copies, noise = table.iloc[:NUM_FRESH], table.iloc[NUM_FRESH : NUM_FRESH + 8], table.iloc[NUM_FRESH + 8 : NUM_FRESH + 14]
-    assert (fresh["reason"] != "copy").fillna(True).all()
+    assert (fresh["reason"] == "copy").fillna(False).sum() <= 1  # the threshold is set so that 1.5 % of other photographs are taken for copies
     assert (fresh["verdict"] == "accepted").mean() > 0.5
     assert (copies["reason"] == "copy").all()
     assert copies["nearest_real_id"].tolist() == reef.training().table["image_id"].tolist()[:8]

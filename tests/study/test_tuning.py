@@ -34,7 +34,7 @@ def test_every_arm_chooses_among_as_many_settings_before_the_test_photographs_ar
     tuning, arms = result.results["tuning"]["arms"], result.results["arms"]
     assert list(tuning) == ["synthetic+curated", "real", "mixup"]  # the control arm follows the curated one
     assert len(fits) == 3 * 3 + 2 * len(FEW) == plan_study(reef, config()).num_classifiers
-    assert {call["config"].tune for call in fits} == {"all"} and {call["config"].batch_size for call in fits} == {32}
+    assert {call["config"].tune for call in fits} == {"last"} and {call["config"].batch_size for call in fits} == {32}
 
     # the choice, from the saved predictions: once each, never of test photographs
     val, counts = reef.select(split="val"), reef.training().counts()
@@ -82,10 +82,10 @@ def test_without_validation_photographs_nothing_is_chosen(
 
 def test_the_usual_network_and_the_quick_look(reef: Collection) -> None:
     usual, quick = StudyConfig(), StudyConfig(quick=True)
-    assert (usual.classifier.tune, usual.classifier.steps, usual.size) == ("all", 600, 0) and usual.tuning is not None
+    assert (usual.classifier.tune, usual.classifier.steps, usual.size) == ("last", 600, 0) and usual.tuning is not None
     assert (quick.classifier, quick.size, quick.tuning) == (ClassifierConfig(), 128, None)
     some = StudyConfig.parse({"classifier": {"learning_rate": 0.1}})  # one setting leaves the others as they are
-    assert (some.classifier.tune, some.classifier.learning_rate) == ("all", 0.1)
+    assert (some.classifier.tune, some.classifier.learning_rate) == ("last", 0.1)
     assert StudyConfig.parse(usual.model_dump(mode="json")) == usual and StudyConfig.parse(quick.model_dump(mode="json")) == quick
     assert usual.for_photographs(reef).size == 64 and quick.for_photographs(reef).size == 128  # photographs of 32 pixels
     large = reef.where(np.ones(len(reef), bool))

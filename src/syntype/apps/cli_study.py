@@ -78,9 +78,9 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
     species, and with synthetic images. It compares their recall on the test photographs over several seeds, with confidence intervals, and
     gives a verdict: add, do not add, or not enough evidence. Without --generator the family `projected` is trained first, for --minutes.
 
-    The classifier is the pre-trained network with all its layers trained, on images of the photographs' size, up to 224 pixels. Every arm chooses
-    its settings on the validation photographs, among equally many. On processor cores this takes hours: look first with --dry-run, which measures
-    how many, or with --quick.
+    The classifier is a pre-trained network with the last quarter of its layers trained, on images of the photographs' size, up to 224 pixels. Every
+    arm chooses its settings on the validation photographs, among equally many. On processor cores this takes hours: look first with --dry-run,
+    which measures how many, or with --quick.
     """
     from syntype.study import StudyConfig, plan_study
     from syntype.study import study as stage

@@ -44,8 +44,8 @@ class ApproximateSearch:
         self._axes = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -DIMENSIONS:]
         shortened = (sample @ self._axes).numpy()
         cells = faiss.IndexFlatIP(DIMENSIONS)
-        # Fewer cells for few photographs, because faiss needs 39 examples per cell.
-        number = min(NUM_CELLS, 2 ** int(np.log2(len(shortened) / 40)))
+        # Fewer cells for few photographs: faiss needs 39 examples a cell, and the visited cells should hold windows of most photographs.
+        number = min(NUM_CELLS, 2 ** int(np.log2(len(shortened) / 100)))
         self._index = faiss.IndexIVFScalarQuantizer(cells, DIMENSIONS, number, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
         self._index.train(shortened)
         for windows in _windows(images, parts):

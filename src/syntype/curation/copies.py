@@ -31,7 +31,8 @@ NUM_CANDIDATES = STAGES[0][2]
 STRICTEST, LAXEST = 0.07, 0.2
 """Range of the calibrated threshold. The lower limit makes sure that exact copies are found in a collection with many near duplicates. The
 upper limit makes sure that not everything is called a copy if all photographs differ widely. Measured distances: copies of drawn fish
-with a single transformation lie below 0.15 (99 % of those of underwater photographs below 0.1), new individuals of the drawn reef above 0.2."""
+with a single transformation lie below 0.15 (99 % of those of underwater photographs below 0.1), of new individuals of the drawn reef 98 %
+lie above 0.17."""
 QUERY_CHUNK = 64
 EXACT_LIMIT = 10_000
 """Largest number of photographs among which candidates are searched exactly."""

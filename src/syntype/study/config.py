@@ -19,7 +19,7 @@ __all__ = ["LARGEST_SIZE", "StudyConfig", "TuningConfig"]
 
 LARGEST_SIZE = 224
 """Side in pixels above which a study scales photographs down, unless ``size`` says otherwise."""
-_TUNED: dict[str, Any] = {"tune": "all", "steps": 600, "batch_size": 32}
+_TUNED: dict[str, Any] = {"tune": "last", "steps": 600, "batch_size": 32}
 """Settings of the classifier in a study, where they differ from those of ``ClassifierConfig``."""
 _QUICK_SIZE = 128
 
@@ -74,13 +74,14 @@ class StudyConfig(Settings):
     fill_to: int = Field(60, ge=1)
     """Species with fewer real training images than this get synthetic images up to this number. The other species get none."""
     quick: bool = False
-    """A quick look: only the head of the classifier is trained, on images of 128 pixels, and no settings are chosen (``tuning``). Such a classifier
-    gains less from added images than one that is trained as a whole."""
+    """A quick look: only the head of the classifier is trained, on images of 128 pixels, and no settings are chosen (``tuning``). It identifies
+    less well than one whose last layers are trained too, and its verdict may be another."""
     size: int = Field(0, ge=0, le=1024)
     """Side of the images, in pixels. 0: that of the photographs (median of the longer side, a multiple of 32), from 64 to 224; 128 with ``quick``."""
     classifier: ClassifierConfig = ClassifierConfig(**_TUNED)
-    """Settings of the classifier in every arm; ``size``, ``device`` and ``seed`` are set by the study. Unless given here, all layers are trained
-    (``tune`` "all") for 600 steps of 32 images, and with ``quick`` the defaults of ``ClassifierConfig`` hold."""
+    """Settings of the classifier in every arm; ``size``, ``device`` and ``seed`` are set by the study. Unless given here, the last quarter
+    of the layers is trained (``tune`` "last") for 600 steps of 32 images, and with ``quick`` the defaults of ``ClassifierConfig`` hold. With a GPU,
+    ``tune`` "all" trains all layers."""
     tuning: TuningConfig | None = TuningConfig()
     """Settings of the classifier among which every arm chooses. None: all arms have those of ``classifier``, as with ``quick``."""
     curate: CurateConfig = CurateConfig()

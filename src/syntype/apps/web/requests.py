@@ -270,7 +270,7 @@ class StudyRequest(_Request):
     seeds: int = Field(5, ge=1, le=100)
     fill_to: int = Field(60, ge=1, le=100_000)
     quick: bool = False
-    """Train only the last layer of the classifier. Without it all layers are trained, which takes hours without a GPU."""
+    """Train only the last layer of the classifier. Without it its last quarter is trained, which takes hours without a GPU."""
     seed: Seed = 0
 
     @model_validator(mode="after")
