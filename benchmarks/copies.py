@@ -1,6 +1,6 @@
 """Does the copy detector see through disguises, does it leave other photographs alone, and what does it cost with 100,000 photographs?
 
-    python benchmarks/copies.py [--data FOLDER | --collection FOLDER] [--butterflies FOLDER] [--out FOLDER] [--every 2] [--originals 120]
+    python benchmarks/copies.py [--data FOLDER | --collection FOLDER] [--butterflies FOLDER] [--out FOLDER] [--every 2] [--originals 200]
                                 [--banks 1000 10000 100000] [--queries 2000] [--only whole-fish-64 ...]
 
 On Fish4Knowledge: training photographs are disguised in one way and in two, and looked for among all training photographs; test
@@ -71,7 +71,7 @@ def main() -> None:
     parser = photograph_options("copies", __doc__)
     parser.add_argument("--every", type=int, default=2, help="disguise every so many-th training photograph")
     parser.add_argument("--only", nargs="+", default=[], help="measure these parts alone, and take the others from the result that is there")
-    parser.add_argument("--originals", type=int, default=120, help="whole photographs to disguise, of each set; half as many above 64 px")
+    parser.add_argument("--originals", type=int, default=200, help="whole photographs to disguise, of each set; half as many above 64 px")
     parser.add_argument("--butterflies", type=Path, default=BUTTERFLIES, help="folder of the butterfly photographs (images.csv)")
     parser.add_argument("--banks", type=int, nargs="+", default=[1000, 10_000, 100_000], help="numbers of photographs to search")
     parser.add_argument("--queries", type=int, default=2000, help="queries against each of these banks")

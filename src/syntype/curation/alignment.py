@@ -23,10 +23,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["NUM_WINDOWS", "align", "downscale", "frame_weights", "unit_vectors", "usable_pixels", "warp", "window_vectors", "windows"]
+__all__ = [
+    "NUM_WINDOWS",
+    "align",
+    "downscale",
+    "evened_corners",
+    "frame_weights",
+    "unit_vectors",
+    "usable_pixels",
+    "warp",
+    "window_vectors",
+    "windows",
+]
 
 EPSILON = 1e-6
 """Added to every variance (pixel values in [0, 1]), so that variations below a quarter of a grey level count as none."""
+_LEAST_EVEN, _MOST_EVEN = 0.03, 0.4
+"""Share of an image that rotations of up to 15 degrees leave empty, with the rim; of more, the even colour is that of the background."""
 REACH = 0.3
 """Largest change of each of the six numbers of a pose in an alignment."""
 
@@ -44,7 +57,7 @@ def _windows() -> tuple[Tensor, Tensor]:
     own += [_pose(0.86, 0.86, 0.14 * u, 0.14 * v) for u, v in thirds]
     own += [_pose(0.76, 0.76, u, v) for u in (-0.24, -0.08, 0.08, 0.24) for v in (-0.24, -0.08, 0.08, 0.24)]
     own += [_pose(0.85, 0.85, 0.15 * u, 0.15 * v, degrees) for degrees in (-8.0, 8.0) for u, v in thirds]
-    for share, shifts in ((0.75, (-0.2, 0.0, 0.2)), (0.56, (-0.4, -0.2, 0.0, 0.2, 0.4))):
+    for share, shifts in ((0.75, (-0.2, 0.0, 0.2)), (0.65, (-0.3, -0.1, 0.1, 0.3)), (0.56, (-0.4, -0.2, 0.0, 0.2, 0.4))):
         own += [_pose(share, 1, shift, 0) for shift in shifts] + [_pose(1, share, 0, shift) for shift in shifts]
     square = [_pose(1, 1, degrees=degrees) for degrees in (-8.0, 0.0, 8.0)] + [_pose(0.85, 0.85, 0.15 * u, 0.15 * v) for u, v in thirds]
     return torch.tensor(own, dtype=torch.float32), torch.tensor(square, dtype=torch.float32)
@@ -111,18 +124,48 @@ def usable_pixels(images: np.ndarray, side: int, parts: np.ndarray | None = None
     """
     usable = torch.empty((len(images), 3, side, side))
     for rows, values in _cut(images, parts):
-        height, width = (max(1, length - 1) for length in values.shape[2:])
-        clipped = (values >= 250) | (values <= 2)
-        corners = values[:, :, ::height, ::width]
-        lowest, highest = corners.amin((2, 3), keepdim=True), corners.amax((2, 3), keepdim=True)
-        filled = ((highest - lowest <= 1) & (values >= highest - 1) & (values <= lowest + 1)).all(1, keepdim=True) & ~clipped.all(1, keepdim=True)
-        filled = -F.max_pool2d(-filled.float(), 3, 1, 1)  # removes single pixels, which may have this colour by chance
-        even = F.max_pool2d(filled, 7, 1, 3)  # restores what the previous line removed, and adds the blended rim of the area
+        clipped, even = _even(values)
         lost = torch.maximum(clipped.float(), even)
         usable[torch.from_numpy(rows)] = (1 - F.interpolate(lost, size=(side, side), mode="area")) ** 4
     weights = frame_weights(side)
     enough = (usable * weights).sum((1, 2, 3), keepdim=True) > 0.05 * 3 * weights.sum()
     return torch.where(enough, usable, torch.ones_like(usable))
+
+
+def evened_corners(images: np.ndarray, side: int, parts: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+    """The images whose four corners have one even colour, as a rotation leaves them, with the mean colour of the rest there.
+
+    Args:
+        images: uint8 NHWC.
+        side: side in pixels of the result.
+        parts: As in ``downscale``.
+
+    Returns:
+        Positions of these images, int64, shape (E,), and the images, float32, shape (E, 3, side, side), in [0, 1].
+    """
+    found, results = [torch.empty(0, dtype=torch.int64)], [torch.empty((0, 3, side, side))]
+    for rows, values in _cut(images, parts):
+        even = F.interpolate(_even(values)[1], size=(side, side), mode="area")
+        share = even.mean((1, 2, 3))
+        chosen = (share > _LEAST_EVEN) & (share < _MOST_EVEN)
+        if chosen.any():
+            small = F.interpolate(values[chosen] / 255, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+            rest = (even[chosen] < 0.05).float()
+            mean = (small * rest).sum((2, 3), keepdim=True) / rest.sum((2, 3), keepdim=True).clamp_min(1)
+            found.append(torch.from_numpy(rows)[chosen])
+            results.append(torch.where(rest > 0, small, mean))
+    return torch.cat(found), torch.cat(results)
+
+
+def _even(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Which values are overexposed or black, shape (N, 3, h, w), and which pixels are in an area of the colour of all four corners, (N, 1, h, w)."""
+    height, width = (max(1, length - 1) for length in values.shape[2:])
+    clipped = (values >= 250) | (values <= 2)
+    corners = values[:, :, ::height, ::width]
+    lowest, highest = corners.amin((2, 3), keepdim=True), corners.amax((2, 3), keepdim=True)
+    filled = ((highest - lowest <= 1) & (values >= highest - 1) & (values <= lowest + 1)).all(1, keepdim=True)
+    filled = -F.max_pool2d(-filled.float(), 3, 1, 1)  # removes single pixels, which may have this colour by chance
+    return clipped, F.max_pool2d(filled, 7, 1, 3)  # restores what the previous line removed, and adds the blended rim of the area
 
 
 def warp(images: Tensor, poses: Tensor, side: int) -> Tensor:

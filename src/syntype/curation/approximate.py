@@ -51,9 +51,9 @@ class ApproximateSearch:
         for windows in _windows(images, parts):
             self._index.add((windows.flatten(0, 1) @ self._axes).numpy())
 
-    def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None, parts: np.ndarray | None = None) -> Candidates:
+    def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None) -> Candidates:
         """See ``CoarseSearch.nearest``."""
-        queries = (query_vectors(images, parts) @ self._axes).numpy()  # (M, 2, DIMENSIONS)
+        queries = (query_vectors(images) @ self._axes).numpy()  # (M, 2, DIMENSIONS)
         if allowed is None:
             scores, hits = self._hits(queries)
         else:

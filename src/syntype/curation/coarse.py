@@ -41,14 +41,13 @@ class Candidates(NamedTuple):
 class CoarseSearch(Protocol):
     """A searchable set of photographs."""
 
-    def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None, parts: np.ndarray | None = None) -> Candidates:
+    def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None) -> Candidates:
         """The ``keep`` most similar photographs of each image, among those ``allowed``.
 
         Args:
             images: uint8, shape (M, size, size, 3).
             keep: Number of candidates; at most the number of photographs.
             allowed: bool, shape (M, N); None for all.
-            parts: Parts of the images that show a photograph, as in ``alignment.downscale``.
         """
 
 
@@ -58,9 +57,9 @@ class ExactSearch:
     def __init__(self, images: np.ndarray, parts: np.ndarray | None = None) -> None:
         self._pictures, self._shapes = downscale(images, 2 * SIDE, parts).half(), shares(images, parts)
 
-    def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None, parts: np.ndarray | None = None) -> Candidates:
+    def nearest(self, images: np.ndarray, keep: int, allowed: np.ndarray | None = None) -> Candidates:
         """See ``CoarseSearch.nearest``."""
-        queries = query_vectors(images, parts)
+        queries = query_vectors(images)
         scores = torch.full((len(images), keep), -3.0)
         rows, codes = torch.zeros((2, len(images), keep), dtype=torch.int64)
         for first in range(0, len(self._pictures), REAL_CHUNK):
@@ -79,9 +78,9 @@ class ExactSearch:
         return Candidates(scores, rows, codes >= NUM_WINDOWS, window_poses(self._shapes[rows], codes % NUM_WINDOWS))
 
 
-def query_vectors(images: np.ndarray, parts: np.ndarray | None = None) -> Tensor:
+def query_vectors(images: np.ndarray) -> Tensor:
     """Vectors of the images and their mirror images, shape (M, 2, 3 * SIDE * SIDE)."""
-    small = downscale(images, SIDE, parts)
+    small = downscale(images, SIDE)
     return torch.stack([unit_vectors(small), unit_vectors(small.flip(3))], 1)
 
 

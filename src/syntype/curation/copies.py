@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from syntype.curation.alignment import align, downscale, usable_pixels
-from syntype.curation.coarse import CoarseSearch, ExactSearch
+from syntype.curation.alignment import align, downscale, evened_corners, usable_pixels
+from syntype.curation.coarse import SIDE, Candidates, CoarseSearch, ExactSearch
 from syntype.errors import CollectionError
 
 __all__ = ["EXACT_LIMIT", "NUM_CANDIDATES", "CopyDetector", "NearestReal", "coarse_search"]
@@ -143,7 +143,7 @@ class CopyDetector:
         if not len(images):
             return np.empty(0, np.float32), np.empty(0, np.int64)
         with torch.inference_mode():
-            found = self.coarse.nearest(images, min(NUM_CANDIDATES, len(self._ids)), allowed, parts)
+            found = self._candidates(images, parts, allowed)
             distances, nearest = [], []
             for start in range(0, len(images), QUERY_CHUNK):
                 part = slice(start, start + QUERY_CHUNK)
@@ -153,6 +153,17 @@ class CopyDetector:
                 if progress is not None:
                     progress(len(distance))
             return torch.cat(distances).numpy(), torch.cat(nearest).numpy()
+
+    def _candidates(self, images: np.ndarray, parts: np.ndarray | None, allowed: np.ndarray | None) -> Candidates:
+        """Candidates for each image; half of them, if its corners are empty, for the image with these in the colour of the rest."""
+        number = min(NUM_CANDIDATES, len(self._ids))
+        rows, evened = evened_corners(images, 2 * SIDE, parts)
+        small = torch.cat([downscale(images, 2 * SIDE, parts), evened])
+        queries = _bytes(small).permute(0, 2, 3, 1).contiguous().numpy()
+        found = self.coarse.nearest(queries, number, None if allowed is None else np.concatenate([allowed, allowed[rows.numpy()]]))
+        for values in found:
+            values[rows, number - number // 2 :] = values[len(images) :, : number // 2]
+        return Candidates(*(values[: len(images)] for values in found))
 
     def _compare(
         self, images: np.ndarray, parts: np.ndarray | None, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor
