@@ -85,7 +85,7 @@ def test_the_approximate_answer_is_the_same_again_and_with_more_threads_but_for_
     finally:
         faiss.omp_set_num_threads(threads)
     assert torch.equal(again.rows[:, 0], first.rows[:, 0])
-    torch.testing.assert_close(again.scores[:, 0], first.scores[:, 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(again.scores[:, 0], first.scores[:, 0], atol=3e-3, rtol=0)
     assert (again.rows == first.rows).float().mean() > 0.99  # sums round otherwise where memory lies otherwise, and a cell may gain a far candidate
 
 

@@ -90,8 +90,9 @@ def test_the_table_tells_what_the_files_are(shared: Recorder, tmp_path: Path) ->
         assert entry["phash"] == str(imagehash.phash(picture))
         assert (entry["width"], entry["height"]) == picture.size == (32, 32)
         assert (entry["origin"], entry["terms"]) == ("synthetic", NOTICE)
-    for empty in ("split", "group", "parents", "controls", "verdict", "licence"):
+    for empty in ("split", "group", "controls", "verdict", "licence"):
         assert collection.table[empty].isna().all()
+    assert all(len(json.loads(parents)) == 2 for parents in collection.table["parents"])  # the photographs of the animal and of the place
     summary = result.summary()
     assert summary.pop("images_per_second") > 0
     assert summary == {"num_images": 12, "num_species": 4, "generator_id": "collage-0123456789ab", "size": 32, "out": str(tmp_path / "out")}
