@@ -176,8 +176,8 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     return Page(
         title="Segmentation: finding the animal in an image",
         question="How well does each way of segmentation find the animal, and would OpenCV do better?",
-        answer=f"The network trained on all images finds the animal better than the colours of one image: mean IoU {best}. The best way with OpenCV's grabCut "
-        f"reaches {cut}.",
+        answer=f"The network trained on all images finds the animal better than the colours of one image: mean IoU {best}. The best way with "
+        f"OpenCV's grabCut reaches {cut}.",
         headline=[(f"mean IoU of the network, {name}", f"{network:.3f}") for name, (_, network) in own.items()],
         body=body,
         method=[
