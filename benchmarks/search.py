@@ -273,7 +273,8 @@ def cells(networks: Sequence[str], routes: Sequence[str]) -> list[tuple[str, str
     trainings += [(route, name, one) for route in routes for name, one in PROTOCOL["trainings"].items() if "images" in one]
     return [
         (network, *training) for network in networks for training in trainings
-        if (only := PROTOCOL["networks"][network].get("trainings")) is None or training[1] in only
+        if ((only := PROTOCOL["networks"][network].get("trainings")) is None or training[1] in only)
+        and not (network == "frozen" and training[1] == "cutmix")  # features cannot be cut: it would be mixup again
     ]  # fmt: skip
 
 
@@ -338,7 +339,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             "where the common keep 94 or 90 %. Without this comparison, a training that only names rare species more often looks like a gain.",
             "",
             "Both networks are trained on feature maps of a few augmented views of each image, computed once by the first five of seven "
-            "groups of blocks; mixup and CutMix mix these maps (features, with the frozen network). *Rare*: accepted images of the rare "
+            "groups of blocks; mixup and CutMix mix these maps (mixup with the frozen network: features). *Rare*: accepted images of the rare "
             "species; *all*: as many images of each common species too. All settings: `benchmarks/search.yaml`.",
         ],
     )
