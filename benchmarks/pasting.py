@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def main() -> None:
     publish("pasting", {"num_each": NUM_EACH}, figures, report, arguments)
 
 
-class Subject:
+class Subject(ABC):
     """A collection, its outlines, and how its images are judged."""
 
     def __init__(self, collection: Collection, name: str, out: Path) -> None:
@@ -162,8 +163,9 @@ class Subject:
         labels = np.array([self.collection.species.index(species) for species, _ in self.asked])
         return {"num_images": len(images), "seconds": seconds, **self.judge(images, labels)}
 
+    @abstractmethod
     def judge(self, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        raise NotImplementedError
+        """The figures of images with these labels."""
 
 
 class Butterflies(Subject):

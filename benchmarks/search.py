@@ -31,10 +31,11 @@ from syntype.generators import TrainConfig, load_generator, train
 from syntype.identification import ClassifierConfig, LabelledImages
 from syntype.identification.augment import augment
 from syntype.identification.labelling import synthetic_images
-from syntype.identification.loop import learning_rate_factor, objective_of
+from syntype.identification.loop import batches_of, learning_rate_factor, objective_of
 from syntype.identification.mixing import cutmix, mixup
-from syntype.identification.sampling import sample_batches
 from syntype.run import Run
+from syntype.study.statistics import species_recall
+from syntype.study.synthetic import label_positions
 from syntype.synthesis import GenerateConfig, generate
 
 PROTOCOL = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
@@ -84,8 +85,7 @@ class Material:
 
     def images(self, collection: Collection) -> LabelledImages:
         """Photographs with their labels."""
-        labels = np.array([self.species.index(str(name)) for name in collection.table["species"]], np.int64)
-        return LabelledImages(np.asarray(collection.pixels(PROTOCOL["size"])), labels)
+        return LabelledImages(np.asarray(collection.pixels(PROTOCOL["size"])), label_positions(collection, self.species))
 
     @cached_property
     def train(self) -> LabelledImages:
@@ -109,7 +109,7 @@ class Material:
         """Images of a family that learns nothing, and which of them are accepted images of rare species (bool)."""
         trained, made, judged = (self.out / f"{route}-{what}" for what in ("generator", "images", "curated"))
         quiet = Run.silent()
-        if not (trained / "card.json").exists() and not list(trained.glob("*.safetensors")):
+        if not (trained / "weights.safetensors").exists():
             train(self.real, TrainConfig.parse({"family": route, "size": PROTOCOL["size"]}), trained, quiet)
         if not (made / "metadata.parquet").exists():
             generate(load_generator(trained), GenerateConfig(num=PROTOCOL["per_species"], seed=1), made, quiet)
@@ -187,8 +187,7 @@ def _train(rest: Rest, images: LabelledImages, inputs: np.ndarray, counts: np.nd
     optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=config.weight_decay)
     averaged, random = MovingAverage(rest), np.random.default_rng([seed, 2])
     objective = objective_of(images, counts, config, 1.0)
-    batches = sample_batches(images.labels, images.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
-                             max_synthetic=config.synthetic_share, seed=seed, synthetic_until=config.synthetic_until)  # fmt: skip
+    batches = batches_of(images, config, config.steps, seed)
     for step, rows in enumerate(batches):
         chosen = inputs[random.integers(len(inputs), size=len(rows)), rows]
         x = torch.from_numpy(chosen).float() if chosen.ndim == 2 else nchw(chosen)
@@ -223,7 +222,7 @@ def judged(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, rare: np.
     frequency = np.log(counts / counts.sum())
 
     def recall(predicted: np.ndarray) -> tuple[float, float]:
-        each = np.array([(predicted[labels == one] == one).mean() for one in range(len(counts))])
+        (each,) = species_recall((predicted == labels)[None], labels, len(counts))
         return 100 * float(each[rare].mean()), 100 * float(each[~rare].mean())
 
     shifted = np.array([recall((logits - amount * frequency).argmax(1)) for amount in SHIFTS])

@@ -11,12 +11,12 @@ method without a generator. What other calls measured under other names stays in
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from common.results import ROOT, Page, kept, options, points, publish, rewrite, table
+from common.butterflies import BUTTERFLIES
+from common.results import Page, kept, options, points, publish, rewrite, table
 
 from syntype.collection import Collection
 from syntype.collection.importers import CollectConfig, collect
@@ -27,7 +27,6 @@ from syntype.run import Run
 from syntype.study import StudyConfig, study
 from syntype.study.arms import CURATED
 
-BUTTERFLIES = Path(os.environ.get("SYNTYPE_BUTTERFLIES", ROOT.parent / "shared" / "data" / "butterflies"))
 ARMS = ("real", "mixup", CURATED)
 """The arms on validation photographs; on test photographs there are all."""
 TUNING = {

@@ -6,7 +6,7 @@ import colorsys
 import hashlib
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import DEFAULT, patch
 
 import numpy as np
@@ -18,6 +18,7 @@ from syntype.collection import Collection
 
 if TYPE_CHECKING:
     from syntype.generators import TrainConfig, TrainResult
+    from syntype.study import StudyConfig
 
 
 def make_collection(folder: Path, counts: dict[str, int], *, size: int = 48, seed: int = 0, split: str | None = None) -> Collection:
@@ -88,3 +89,20 @@ def fill(disk: Path) -> None:
     with (disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
         while True:
             file.write(b"0" * 4096)
+
+
+def small_study(**changes: Any) -> StudyConfig:
+    """Settings of a study that takes seconds, with these changes."""
+    from syntype.identification import ClassifierConfig
+    from syntype.study import StudyConfig
+
+    values = {
+        "generator": "copies",
+        "seeds": 2,
+        "fill_to": 8,
+        "size": 32,
+        "num_bootstrap": 200,
+        "classifier": ClassifierConfig(steps=7, batch_size=8),
+        "device": "cpu",
+    }
+    return StudyConfig(**{**values, **changes})

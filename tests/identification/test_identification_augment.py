@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
+from syntype.collection.pixels import digest_images
 from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.identification.augment import AugmentConfig, augment
-from syntype.identification.features import augmented_view, digest_images
+from syntype.identification.features import augmented_view
 from syntype.identification.mixing import cutmix, mixup
 
 STILL = AugmentConfig(flip=False, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, saturation=0, tint=0)

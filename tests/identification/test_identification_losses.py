@@ -20,6 +20,11 @@ EFFECTIVE = np.array([0.1 / (1 - 0.9**n) for n in COUNTS]) / np.mean([0.1 / (1 -
 MARGINS = 0.5 * np.array([(1 / n) ** 0.25 for n in COUNTS])
 
 
+def targets_of(labels: torch.Tensor) -> Targets:
+    """One label for each image, with the weight 1."""
+    return Targets(labels[:, None], torch.ones_like(labels, dtype=torch.float32)[:, None])
+
+
 def of_true(matrix: np.ndarray) -> np.ndarray:
     return matrix[np.arange(5), LABELS]
 
@@ -51,7 +56,7 @@ def objective(name: Loss, power: float = 1.0, **settings: float) -> Objective:
 @pytest.mark.parametrize("name", BY_HAND)
 def test_each_loss_is_its_papers_formula_in_value_and_gradient(name: Loss) -> None:
     logits = torch.from_numpy(LOGITS).float().requires_grad_(True)
-    loss = objective(name)(logits, Targets.of(torch.from_numpy(LABELS)))
+    loss = objective(name)(logits, targets_of(torch.from_numpy(LABELS)))
     (gradient,) = torch.autograd.grad(loss, logits)
     assert loss.item() == pytest.approx(BY_HAND[name](LOGITS).mean(), rel=1e-5)
     step = 1e-6
@@ -65,13 +70,13 @@ def test_each_loss_is_its_papers_formula_in_value_and_gradient(name: Loss) -> No
 
 def test_the_gradient_of_balanced_softmax_has_its_closed_form() -> None:
     logits = torch.from_numpy(LOGITS).float().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(objective("balanced_softmax")(logits, Targets.of(torch.from_numpy(LABELS))), logits)
+    (gradient,) = torch.autograd.grad(objective("balanced_softmax")(logits, targets_of(torch.from_numpy(LABELS))), logits)
     share = COUNTS * np.exp(LOGITS) / (COUNTS * np.exp(LOGITS)).sum(axis=1, keepdims=True)  # equation 3 of the paper: phi_j
     np.testing.assert_allclose(gradient.numpy(), (share - np.eye(4)[LABELS]) / 5, rtol=1e-4, atol=1e-6)
 
 
 def test_losses_become_one_another_where_they_should() -> None:
-    logits, targets = torch.from_numpy(LOGITS).float(), Targets.of(torch.from_numpy(LABELS))
+    logits, targets = torch.from_numpy(LOGITS).float(), targets_of(torch.from_numpy(LABELS))
     plain = F.cross_entropy(logits, torch.from_numpy(LABELS))
     torch.testing.assert_close(objective("focal", gamma=0.0)(logits, targets), plain)
     torch.testing.assert_close(objective("logit_adjustment", tau=1.0)(logits, targets), objective("balanced_softmax")(logits, targets))
@@ -83,7 +88,7 @@ def test_losses_become_one_another_where_they_should() -> None:
 
 
 def test_ldam_weighs_species_only_near_the_end() -> None:
-    loss, logits, targets = objective("ldam_drw"), torch.from_numpy(LOGITS).float(), Targets.of(torch.from_numpy(LABELS))
+    loss, logits, targets = objective("ldam_drw"), torch.from_numpy(LOGITS).float(), targets_of(torch.from_numpy(LABELS))
     assert loss(logits, targets, progress=0.79).item() == pytest.approx(with_margins(LOGITS, 3.0).mean(), rel=1e-5)
     assert loss(logits, targets, progress=0.8).item() == pytest.approx(BY_HAND["ldam_drw"](LOGITS).mean(), rel=1e-5)
 
@@ -91,7 +96,7 @@ def test_ldam_weighs_species_only_near_the_end() -> None:
 def test_what_is_identified_perfectly_gives_no_loss_and_no_broken_gradient() -> None:
     logits = torch.tensor([[200.0, 0, 0, 0]], requires_grad=True)
     for name in BY_HAND:
-        (gradient,) = torch.autograd.grad(objective(name, gamma=0.5)(logits, Targets.of(torch.tensor([0]))), logits)
+        (gradient,) = torch.autograd.grad(objective(name, gamma=0.5)(logits, targets_of(torch.tensor([0]))), logits)
         assert torch.isfinite(gradient).all() and gradient.abs().max() < 1e-6
 
 

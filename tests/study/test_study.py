@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made import small_study
 
 from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, LeakageError, RecipeError, TrainingError, UnknownNameError
@@ -24,19 +26,7 @@ from syntype.study.study import plan_study
 
 FEW = ("real", "mixup", "synthetic+curated")
 
-
-def config(**changes: Any) -> StudyConfig:
-    values = {
-        "generator": "copies",
-        "quick": True,
-        "seeds": 2,
-        "fill_to": 8,
-        "size": 32,
-        "num_bootstrap": 200,
-        "classifier": ClassifierConfig(steps=7, batch_size=8),
-        "device": "cpu",
-    }
-    return StudyConfig(**{**values, **changes})
+config = partial(small_study, quick=True)
 
 
 @pytest.fixture

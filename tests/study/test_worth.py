@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made import small_study
 from PIL import Image
 
 from syntype.collection import Collection
@@ -15,7 +17,7 @@ from syntype.collection.reef import draw_images, reef_config, species_names
 from syntype.errors import CollectionError, RecipeError, UserError
 from syntype.identification import ClassifierConfig
 from syntype.run import Run
-from syntype.study import StudyConfig, plan_study, study
+from syntype.study import plan_study, study
 from syntype.study.further import retrieve
 from syntype.study.photographs import Split
 from syntype.study.worth import drawn_order, levels_for, weigh
@@ -23,19 +25,7 @@ from syntype.study.worth_words import worth_sentence
 
 FEW = ("real", "mixup", "synthetic+curated")
 
-
-def config(**changes: Any) -> StudyConfig:
-    values = {
-        "generator": "copies",
-        "seeds": 2,
-        "fill_to": 8,
-        "size": 32,
-        "num_bootstrap": 200,
-        "classifier": ClassifierConfig(steps=7, batch_size=8),
-        "device": "cpu",
-        "arms": FEW,
-    }
-    return StudyConfig(**{**values, **changes})
+config = partial(small_study, arms=FEW)
 
 
 def fresh(reef: Collection, number: int, folder: Path, first_seed: int = 900) -> Path:

@@ -30,7 +30,7 @@ from syntype.collection.decoding import DECODING, decode, in_threads
 from syntype.errors import CollectionError, InputError, shortened
 from syntype.files import inside
 
-__all__ = ["MARGIN", "crop_square", "crop_to", "iterate_pixels", "photograph_parts", "read_pixels", "window"]
+__all__ = ["MARGIN", "crop_square", "crop_to", "digest_images", "iterate_pixels", "photograph_parts", "read_pixels", "window"]
 
 MARGIN = 0.06
 """Margin on each side of a box, as a fraction of its longer side, as far as the photograph extends."""
@@ -124,6 +124,11 @@ def _place(start: int, stop: int, side: int, length: int) -> int:
     if side >= length:
         return (length - side) // 2
     return min(max((start + stop - side) // 2, 0), length - side)
+
+
+def digest_images(images: np.ndarray) -> list[str]:
+    """Content hash of each image, 32 hex digits (BLAKE2b over its pixels)."""
+    return [hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest() for image in images]
 
 
 def photograph_parts(table: pd.DataFrame, size: int) -> np.ndarray:

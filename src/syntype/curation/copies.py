@@ -8,7 +8,6 @@ of photographs of one species from different groups are examples of images that 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from syntype.collection.pixels import digest_images
 from syntype.curation.alignment import align, downscale, evened_corners, usable_pixels
 from syntype.curation.coarse import SIDE, Candidates, CoarseSearch, ExactSearch
 from syntype.errors import CollectionError
@@ -95,9 +95,9 @@ class CopyDetector:
         self._ids = np.asarray(image_ids, dtype=object)
         self.coarse = coarse_search(images, parts)
         self._reals = [_bytes(downscale(images, side, parts)) for _, side, *_ in STAGES]
-        self._same: dict[bytes, list[int]] = {}
-        for row, image in enumerate(images):
-            self._same.setdefault(_digest(image), []).append(row)
+        self._same: dict[str, list[int]] = {}
+        for row, digest in enumerate(digest_images(images)):
+            self._same.setdefault(digest, []).append(row)
         codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
         self.threshold = self._calibrate(images, parts, codes, labels, quantile, seed, num_calibration, progress) if threshold is None else threshold
 
@@ -161,8 +161,8 @@ class CopyDetector:
     def _with_equal(self, images: np.ndarray, allowed: np.ndarray | None, distances: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same, with distance 0 where an image or its mirror image has the very pixels of a photograph: among photographs without texture, the
         alignment fits many to each other, and need not find the equal one."""
-        for number, image in enumerate(images):
-            equal = [*self._same.get(_digest(image), []), *self._same.get(_digest(image[:, ::-1]), [])]
+        for number, (own, mirrored) in enumerate(zip(digest_images(images), digest_images(images[:, :, ::-1]), strict=True)):
+            equal = [*self._same.get(own, []), *self._same.get(mirrored, [])]
             found = next((row for row in equal if allowed is None or allowed[number, row]), None)
             if found is not None:
                 distances[number], rows[number] = 0.0, found
@@ -200,8 +200,3 @@ class CopyDetector:
 def _bytes(images: Tensor) -> Tensor:
     """float32 in [0, 1] -> uint8, which takes a quarter of the memory."""
     return (images * 255).round_().clamp_(0, 255).byte()
-
-
-def _digest(image: np.ndarray) -> bytes:
-    """A digest of the pixels of an image."""
-    return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest()

@@ -27,7 +27,7 @@ from syntype.errors import CollectionError, UnknownNameError
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
-__all__ = ["REASONS", "CurateConfig", "CurateResult", "copies_of", "copy_detector", "curate", "group_names"]
+__all__ = ["REASONS", "CurateConfig", "CurateResult", "copies_of", "copy_bank", "copy_detector", "curate", "group_names"]
 
 REASONS = ("copy", "species", "distribution")
 """Reasons for a rejection, in order. If several filters reject an image, the first reason is recorded."""
@@ -169,10 +169,14 @@ def copy_detector(reference: Collection, size: int, quantile: float, seed: int, 
     if key not in _detectors:
         _detectors.clear()
         with run.progress("Calibrating the copy detector", CopyDetector.num_calibrating(len(reference))) as bar:
-            images, labels = reference.pixels(size), reference.labels()
-            parts = photograph_parts(reference.table, size)
-            _detectors[key] = CopyDetector(images, ids, groups, labels, quantile=quantile, seed=seed, progress=bar.advance, parts=parts)
+            _detectors[key] = copy_bank(reference, size, quantile=quantile, seed=seed, progress=bar.advance)
     return _detectors[key]
+
+
+def copy_bank(photographs: Collection, size: int, **settings: Any) -> CopyDetector:
+    """A ``CopyDetector`` for photographs of any split, whose padding is not compared. ``settings``: its further arguments, such as a threshold."""
+    ids, parts = photographs.table["image_id"].tolist(), photograph_parts(photographs.table, size)
+    return CopyDetector(photographs.pixels(size), ids, group_names(photographs), photographs.labels(), parts=parts, **settings)
 
 
 def copies_of(detector: CopyDetector, images: Collection, size: int, progress: Callable[[int], None] | None = None,

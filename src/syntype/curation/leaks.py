@@ -28,8 +28,7 @@ from scipy import stats
 
 from syntype.collection.pixels import photograph_parts
 from syntype.collection.table import Collection
-from syntype.curation.copies import CopyDetector
-from syntype.curation.curate import copies_of, copy_detector, group_names
+from syntype.curation.curate import copies_of, copy_bank, copy_detector, group_names
 from syntype.curation.parts import Origins, nearest_animals, nearest_pieces, nearest_places
 from syntype.errors import LeakageError
 from syntype.files import atomic_write, write_json
@@ -169,8 +168,7 @@ class _Search:
         self.labels, self.groups = held.labels(), group_names(held)
         detector = copy_detector(train, size, quantile, seed, run)
         ids = held.table["image_id"].tolist()
-        parts = photograph_parts(held.table, size)
-        self.detector = CopyDetector(held.pixels(size), ids, self.groups, self.labels, threshold=detector.threshold, parts=parts)
+        self.detector = copy_bank(held, size, threshold=detector.threshold)
         self._row = {name: row for row, name in enumerate(ids)}
         own, names = train.labels(), group_names(train)
         chosen = np.sort(np.random.default_rng([seed, 0x1EA]).permutation(len(train))[:_NUM_CALIBRATING])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from syntype.collection.pixels import digest_images
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.encoders import Backbone
@@ -17,7 +18,7 @@ from syntype.files import read_npz, write_npz
 from syntype.identification.augment import AugmentConfig, augment
 from syntype.run import Run
 
-__all__ = ["FeatureCache", "augmented_view", "digest_images", "embed"]
+__all__ = ["FeatureCache", "augmented_view", "embed"]
 
 _BATCH = 64
 
@@ -41,11 +42,6 @@ def augmented_view(images: np.ndarray, digests: list[str], view: int, config: Au
         return tensor.flip(-1)
     rows = [np.random.default_rng([int(digest[:16], 16), view]).random(config.num_uniform, dtype=np.float32) for digest in digests]
     return augment(tensor, torch.from_numpy(np.stack(rows)), config)
-
-
-def digest_images(images: np.ndarray) -> list[str]:
-    """Content hash of each image, 32 hex digits (BLAKE2b over its pixels)."""
-    return [hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest() for image in images]
 
 
 def embed(backbone: Backbone, images_NCHW: torch.Tensor, size: int, runtime: Runtime) -> torch.Tensor:

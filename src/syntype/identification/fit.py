@@ -19,7 +19,7 @@ from syntype.identification.head import fit_head, normalise_head
 from syntype.identification.network import fit_network
 from syntype.run import Run
 
-__all__ = ["fit", "refit"]
+__all__ = ["fit", "head_steps", "refit"]
 
 
 def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config: ClassifierConfig, seed: int,
@@ -66,7 +66,7 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     elif config.frozen:
         fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, config.steps, config.views)
     else:  # linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054)
-        fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, _head_steps(config), min(2, config.views))
+        fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, head_steps(config), min(2, config.views))
         fitted = fit_network(train, counts_real, config, seed, backbone, fitted, *common)
     return refit(fitted, train, counts_real, method, seed, val, run, cache)
 
@@ -102,7 +102,7 @@ def refit(fitted: FittedClassifier, train: LabelledImages, counts_real: np.ndarr
         second = config.model_copy(update={"loss": "cross_entropy", "sampler": "balanced", "head": "cosine" if config.has_cosines else "linear"})
     else:
         train = train.where(~train.synthetic)
-    found = fit_head(train, counts_real, second, seed, fitted.backbone, val, fitted.runtime, run, cache, _head_steps(config), min(2, config.views))
+    found = fit_head(train, counts_real, second, seed, fitted.backbone, val, fitted.runtime, run, cache, head_steps(config), min(2, config.views))
     return replace(fitted, head=found.head.to(fitted.runtime.device))
 
 
@@ -112,6 +112,6 @@ def _default_refit(train: LabelledImages, config: ClassifierConfig) -> Refit:
     return "real" if not config.frozen and len(synthetic) and np.isin(synthetic, train.labels[~train.synthetic]).all() else "none"
 
 
-def _head_steps(config: ClassifierConfig) -> int:
+def head_steps(config: ClassifierConfig) -> int:
     """Number of steps of a stage that trains the head only. At least 500, which cost little because the features are cached."""
     return max(500, config.steps // 5)

@@ -16,10 +16,9 @@ from syntype.encoders import Backbone, Head
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
-from syntype.identification.loop import BestWeights, learning_rate_factor, objective_of, validation_steps
+from syntype.identification.loop import BestWeights, batches_of, learning_rate_factor, objective_of, validation_steps
 from syntype.identification.metrics import measure
 from syntype.identification.mixing import Targets, cutmix, mixup
-from syntype.identification.sampling import sample_batches
 from syntype.run import Run
 
 __all__ = ["fit_head", "normalise_head", "tau_normalised"]
@@ -68,8 +67,7 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
     else:
         if config.mix == "cutmix":
             pool.add_composites()
-        batches = sample_batches(train.labels, train.synthetic, steps=steps, batch_size=config.batch_size, sampler=config.sampler,
-                           max_synthetic=config.synthetic_share, seed=seed, synthetic_until=config.synthetic_until)  # fmt: skip
+        batches = batches_of(train, config, steps, seed)
         random = np.random.default_rng([seed, 2])
         objective = objective_of(train, counts_real, config, head.scale)
         parameters = list(head.parameters())

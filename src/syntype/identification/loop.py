@@ -1,4 +1,4 @@
-"""Shared by both training loops: the learning-rate schedule, the loss, and the choice of the best weights by validation."""
+"""Shared by both training loops: the learning-rate schedule, the batches, the loss, and the choice of the best weights by validation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from syntype.errors import TrainingError
 from syntype.identification.classifier import ClassifierConfig, LabelledImages
 from syntype.identification.losses import Objective
 from syntype.identification.metrics import measure
-from syntype.identification.sampling import SAMPLER_POWER, synthetic_frequencies
+from syntype.identification.sampling import SAMPLER_POWER, sample_batches, synthetic_frequencies
 from syntype.run import Run
 
-__all__ = ["BestWeights", "learning_rate_factor", "objective_of", "validation_steps"]
+__all__ = ["BestWeights", "batches_of", "learning_rate_factor", "objective_of", "validation_steps"]
 
 _NUM_VALIDATIONS = 10
 
@@ -34,6 +34,18 @@ def validation_steps(steps: int) -> frozenset[int]:
     return frozenset(math.ceil(steps * (number + 1) / _NUM_VALIDATIONS) for number in range(_NUM_VALIDATIONS))
 
 
+def batches_of(train: LabelledImages, config: ClassifierConfig, steps: int, seed: int) -> np.ndarray:
+    """The images of every batch of a training run, as ``sample_batches`` returns them.
+
+    Args:
+        train: Training images, real and synthetic.
+        config: Settings.
+        steps: Number of batches.
+        seed: Seed of the draw.
+    """
+    return sample_batches(train.labels, train.synthetic, steps=steps, seed=seed, **_drawing(config))
+
+
 def objective_of(
     train: LabelledImages, counts_real: np.ndarray, config: ClassifierConfig, scale: float, device: torch.device | str = "cpu"
 ) -> Objective:
@@ -46,10 +58,18 @@ def objective_of(
         scale: Factor on the cosines of a cosine head.
         device: Device of the logits.
     """
-    added = synthetic_frequencies(train.labels, train.synthetic, num_species=len(counts_real), batch_size=config.batch_size, sampler=config.sampler,
-                                  max_synthetic=config.synthetic_share, synthetic_until=config.synthetic_until,
-                                  weight=config.synthetic_weight)  # fmt: skip
+    added = synthetic_frequencies(train.labels, train.synthetic, num_species=len(counts_real), weight=config.synthetic_weight, **_drawing(config))
     return Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], scale, device, added)
+
+
+def _drawing(config: ClassifierConfig) -> dict[str, Any]:
+    """The settings by which batches are drawn, as ``sample_batches`` and ``synthetic_frequencies`` take them."""
+    return {
+        "batch_size": config.batch_size,
+        "sampler": config.sampler,
+        "max_synthetic": config.synthetic_share,
+        "synthetic_until": config.synthetic_until,
+    }
 
 
 class BestWeights:

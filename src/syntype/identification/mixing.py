@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,11 +28,6 @@ class Targets:
     labels: Tensor
     shares: Tensor
     smoothing: Tensor | None = None
-
-    @classmethod
-    def of(cls, labels: Tensor) -> Self:
-        """One label for each image, with the weight 1: ``labels`` is int64, shape (N,)."""
-        return cls(labels[:, None], torch.ones_like(labels, dtype=torch.float32)[:, None])
 
     def mixed_with(self, partners: Targets, share: Tensor) -> Targets:
         """Targets of images that were mixed.

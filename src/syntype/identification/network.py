@@ -16,9 +16,8 @@ from syntype.identification.augment import augment
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import embed
-from syntype.identification.loop import BestWeights, learning_rate_factor, objective_of, validation_steps
+from syntype.identification.loop import BestWeights, batches_of, learning_rate_factor, objective_of, validation_steps
 from syntype.identification.mixing import Targets, cutmix, mixup
-from syntype.identification.sampling import sample_batches
 from syntype.run import Run
 
 __all__ = ["fit_network", "freeze_early_layers"]
@@ -55,8 +54,7 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
     model = nn.ModuleDict({"backbone": backbone.network, "head": head})
     averaged = MovingAverage(model)
     optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
-    batches = sample_batches(train.labels, train.synthetic, steps=config.steps, batch_size=config.batch_size, sampler=config.sampler,
-                       max_synthetic=config.synthetic_share, seed=seed, synthetic_until=config.synthetic_until)  # fmt: skip
+    batches = batches_of(train, config, config.steps, seed)
     objective = objective_of(train, counts_real, config, head.scale, runtime.device)
     best, validated_after = BestWeights(None if val is None else val.labels, num_species, run), validation_steps(config.steps)
     with run.progress("classifier", config.steps) as bar:

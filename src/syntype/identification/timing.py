@@ -12,6 +12,7 @@ import torch
 from syntype.encoders import build_classifier_backbone
 from syntype.identification.classifier import ClassifierConfig
 from syntype.identification.features import embed
+from syntype.identification.fit import head_steps
 from syntype.identification.network import freeze_early_layers
 
 __all__ = ["Speed", "measure_speed"]
@@ -37,7 +38,7 @@ class Speed:
         """Seconds of a ``fit`` of ``num_train`` images, in which ``num_held_out`` others are validated or predicted."""
         if config.frozen:
             return self.forward * (config.views * num_train + num_held_out) + config.steps * _HEAD_STEP
-        heads = self.forward * 2 * num_train + 2 * max(500, config.steps // 5) * _HEAD_STEP  # before the network, and refitted afterwards
+        heads = self.forward * 2 * num_train + 2 * head_steps(config) * _HEAD_STEP  # before the network, and refitted afterwards
         return config.steps * config.batch_size * self.training + 10 * num_held_out * self.forward + heads
 
 

@@ -103,9 +103,10 @@ def kid_chance(real: np.ndarray, fake: np.ndarray, real_groups: np.ndarray, fake
     member = torch.zeros((len(on_real), len(x)), dtype=torch.float64)
     member[torch.from_numpy(codes), torch.arange(len(x))] = 1
     between, sizes = member @ kernel @ member.T, member.sum(1)  # sums over pairs of groups
-    found = _kids(between, sizes, torch.from_numpy(on_real)[None].double())
+    own = torch.from_numpy(on_real)[None].double()
+    found = _kids(between, sizes, own, 1 - own)
     drawn = torch.from_numpy(rng.permuted(np.broadcast_to(on_real, (NUM_PERMUTATIONS, len(on_real))), axis=1)).double()
-    permuted = _kids(between, sizes, drawn)
+    permuted = _kids(between, sizes, drawn, 1 - drawn)
     p_value = float((1 + (permuted >= found).sum()) / (1 + NUM_PERMUTATIONS))
     variance = sum(_jackknife(between, sizes, torch.from_numpy(on_real), side) for side in (True, False))
     half = 1.959964 * variance**0.5
@@ -169,12 +170,11 @@ def _units(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return codes, np.arange(int(codes.max()) + 1) < num
 
 
-def _kids(between: Tensor, sizes: Tensor, sides: Tensor) -> Tensor:
-    """Unbiased squared MMD for each row of ``sides`` (P, groups), 1 where a group is on the first side: shape (P,)."""
-    others = 1 - sides
-    n, m = sides @ sizes, others @ sizes
-    left, right = sides @ between, others @ between
-    return (left * sides).sum(1) / (n * (n - 1)) + (right * others).sum(1) / (m * (m - 1)) - 2 * (left * others).sum(1) / (n * m)
+def _kids(between: Tensor, sizes: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Unbiased squared MMD for each row of ``first`` and ``second`` (P, groups), 1 where a group is on that side: shape (P,)."""
+    n, m = first @ sizes, second @ sizes
+    left, right = first @ between, second @ between
+    return (left * first).sum(1) / (n * (n - 1)) + (right * second).sum(1) / (m * (m - 1)) - 2 * (left * second).sum(1) / (n * m)
 
 
 def _jackknife(between: Tensor, sizes: Tensor, on_first: Tensor, side: bool) -> float:
@@ -185,10 +185,7 @@ def _jackknife(between: Tensor, sizes: Tensor, on_first: Tensor, side: bool) -> 
     first, second = on_first.double(), 1 - on_first.double()
     keep = torch.ones((len(chosen), len(on_first)), dtype=torch.float64)
     keep[torch.arange(len(chosen)), chosen] = 0
-    a, b = keep * first, keep * second
-    n, m = a @ sizes, b @ sizes
-    left = a @ between
-    kids = (left * a).sum(1) / (n * (n - 1)) + ((b @ between) * b).sum(1) / (m * (m - 1)) - 2 * (left * b).sum(1) / (n * m)
+    kids = _kids(between, sizes, keep * first, keep * second)
     return float((len(chosen) - 1) * kids.var(correction=0))
 
 

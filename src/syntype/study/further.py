@@ -13,8 +13,7 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.importers import CollectConfig, collect
 from syntype.collection.names import count_unknown
-from syntype.curation.copies import CopyDetector
-from syntype.curation.curate import copy_detector, group_names
+from syntype.curation.curate import copies_of, copy_bank, copy_detector
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError
 from syntype.run import Run
@@ -140,10 +139,10 @@ def _repeats(photographs: Collection, real: Collection, config: StudyConfig, run
     known, train = real.where(real.labels() >= 0), real.training()
     size, held = config.curate.size, known.select(split=("val", "test"))
     threshold = copy_detector(train.where(train.labels() >= 0), size, config.curate.copy_quantile, config.curate.seed, run).threshold
-    bank = CopyDetector(known.pixels(size), known.table["image_id"].tolist(), group_names(known), known.labels(), threshold=threshold)
+    bank = copy_bank(known, size, threshold=threshold)
     allowed = None if any_species else photographs.labels()[:, None] == known.labels()[None]
     with run.progress("Comparing further photographs with those of the collection", len(photographs)) as bar:
-        found = bank.nearest(photographs.pixels(size), allowed=allowed, progress=bar.advance).is_copy
+        found = copies_of(bank, photographs, size, bar.advance, allowed).is_copy
     found |= photographs.hashed().table["sha256"].isin(real.hashed().table["sha256"].dropna()).to_numpy(dtype=bool)
     own = list(zip(photographs.table["group"], photographs.table["species"], strict=True))
     theirs = set(zip(held.table["group"].dropna(), held.table["species"][held.table["group"].notna()], strict=True))

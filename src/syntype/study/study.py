@@ -150,14 +150,14 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
     config = config.for_photographs(collection)
     out, (source, arms) = Path(out), _check(collection, config)
     _claim(out, collection, source, config)
-    planned = _plan(collection, source, arms, config)
-    run.say(
-        f"{planned.num_classifiers} classifiers of images of {config.size} pixels: about {planned.classifier_minutes:.0f} minutes on this machine, "
-        "one after the other. Finished ones are kept."
-    )
     further, other = (
         None if place is None else open_photographs(place, out / folder, run)
         for place, folder in ((config.more_photographs, "more-photographs"), (config.retrieve_from, "retrieve-from"))
+    )
+    planned = _plan(collection, source, arms, further, config)
+    run.say(
+        f"{planned.num_classifiers} classifiers of images of {config.size} pixels: about {planned.classifier_minutes:.0f} minutes on this machine, "
+        "one after the other. Finished ones are kept."
     )
     if further is not None:
         further = further_photographs(collection, further, config, run)
@@ -216,25 +216,25 @@ def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
     """What ``study`` would do with the same arguments. Nothing is written. Errors that would stop the study at its start are raised here too."""
     config = config.for_photographs(collection)
     source, arms = _check(collection, config)
-    return _plan(collection, source, arms, config)
+    with TemporaryDirectory() as folder:  # for the import of what is no collection yet
+        place = config.more_photographs
+        further = None if place is None else open_photographs(place, Path(folder) / "more-photographs", Run.silent())
+        return _plan(collection, source, arms, further, config)
 
 
-def _plan(collection: Collection, source: SyntheticSource, arms: tuple[Arm, ...], config: StudyConfig) -> StudyPlan:
+def _plan(collection: Collection, source: SyntheticSource, arms: tuple[Arm, ...], further: Collection | None, config: StudyConfig) -> StudyPlan:
     num_trainings = config.num_trainings if source.family is not None and family(source.family).learns else 0
-    num_levels = len(_levels(collection, source.num_planned, config)) if config.measures_worth else 0
+    num_levels = len(_levels(collection, source.num_planned, further)) if config.measures_worth else 0
     num_classifiers = (len(arms) + num_levels) * config.seeds + num_tuning_classifiers(arms, config)
     steps, minutes = num_classifiers * config.classifier.steps, minutes_of(collection, arms, int(source.num_planned.sum()), num_classifiers, config)
     return StudyPlan(tuple(arm.name for arm in arms), num_classifiers, steps, num_trainings * config.minutes, minutes, config.size)
 
 
-def _levels(collection: Collection, num_planned: np.ndarray, config: StudyConfig) -> list[Level]:
+def _levels(collection: Collection, num_planned: np.ndarray, further: Collection | None) -> list[Level]:
     """The numbers of photographs that will be tried, as far as they are known before any picture is compared."""
     target = np.flatnonzero(num_planned)
     counts = np.array(list(collection.training().counts().values()), dtype=np.int64)[target]
-    if config.more_photographs is None:
-        return levels_for(counts, np.zeros_like(counts))
-    with TemporaryDirectory() as folder:
-        found = open_photographs(config.more_photographs, Path(folder) / "more-photographs", Run.silent()).counts()
+    found = {} if further is None else further.counts()
     return levels_for(counts, np.array([found.get(collection.species[label], 0) for label in target], dtype=np.int64))
 
 
