@@ -10,6 +10,7 @@ import calibration
 import classifier_speed
 import experiments
 import fidelity
+import gpu
 import numpy as np
 import pytest
 import speed
@@ -195,6 +196,22 @@ def test_training_speeds_are_compared_round_by_round_in_both_precisions() -> Non
     page = "\n".join(classifier_speed.report({"rounds": 2, "steps": 9}, classifier_speed.summary(found, ["net"])).body)
     assert "| net | fp32 | 30 | 15 | 2.00 (2.00 to 2.00) | **met**. |" in page
     assert "| net | bf16 | 5 | 10 | 0.50 (0.50 to 0.50) | **missed by 0.50**. |" in page
+
+
+def test_a_recipe_of_two_phases_is_measured_in_both(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    model = "{autoencoder_steps: 20, channels: 16, channel_multipliers: [1, 2], residual_blocks: 1, attention_levels: 1, autoencoder_crop: 32}"
+    recipe.write_text(f"family: latent_diffusion\nsize: 32\nbatch_size: 4\nsteps: 120\nmodel: {model}\n", encoding="utf-8")
+    found = gpu.recipe(str(recipe), "cpu", 0.1)
+    speeds = {phase: one["images_per_second"] for phase, one in found["phases"].items()}
+    assert found["minutes"] == pytest.approx(4 * (20 / speeds["autoencoder"] + 100 / speeds["denoiser"]) / 60)
+    assert all(one["tflops"] > 0 for one in found["phases"].values())
+    page = "\n".join(gpu.report({"seconds": 0.1, "device": "cpu"}, {"peak": {"tflops": 1.0}, "recipes": {"tiny": found}, "networks": {}}).body)
+    assert "| tiny | autoencoder | 4 |" in page and "| tiny | denoiser | 4 |" in page
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path / "out")])
+        gpu.main()
+        assert "nothing measured" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_route_fills_up_known_species_from_their_own_photographs_and_never_past_the_mark(small_collection: Collection) -> None:

@@ -94,7 +94,10 @@ def options(name: str, description: str | None) -> argparse.ArgumentParser:
 
 def machine() -> str:
     """The machine in words."""
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, CPU only, {platform.system()}"
+    import torch  # slow to import, and not needed where it is not there
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {gpu}, {platform.system()}"
 
 
 def stamp() -> dict[str, Any]:

@@ -26,7 +26,7 @@ def further(loop: TrainingLoop, seconds: float) -> float:
     steps, began = loop.step, loop.seconds
     loop.config = loop.config.model_copy(update={"minutes": (began + seconds) / 60})
     loop.run_until_done()
-    return (loop.step - steps) * BATCH / (loop.seconds - began)
+    return (loop.step - steps) * loop.config.batch_size / (loop.seconds - began)
 
 
 def one_step(loop: TrainingLoop) -> None:

@@ -294,7 +294,7 @@ class FittedClassifier:
             return head(torch.from_numpy(stored).to(head.weight)).cpu().numpy()
         rows = [np.empty((0, len(head.weight)), np.float32)]
         for start in range(0, len(images), 128):
-            features = embed(self.backbone, to_tensor(images[start : start + 128]), self.config.input_size, self.runtime)
+            features = embed(self.backbone, to_tensor(images[start : start + 128], self.runtime.device), self.config.input_size, self.runtime)
             rows.append(head(features).cpu().numpy())
         return np.concatenate(rows)
 

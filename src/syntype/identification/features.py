@@ -23,7 +23,7 @@ __all__ = ["FeatureCache", "augmented_view", "embed"]
 _BATCH = 64
 
 
-def augmented_view(images: np.ndarray, digests: list[str], view: int, config: AugmentConfig) -> torch.Tensor:
+def augmented_view(images: np.ndarray, digests: list[str], view: int, config: AugmentConfig, device: torch.device | str = "cpu") -> torch.Tensor:
     """One augmented view of each image. It depends only on the content of the image, the number of the view, and ``config``.
 
     Args:
@@ -31,11 +31,12 @@ def augmented_view(images: np.ndarray, digests: list[str], view: int, config: Au
         digests: Content hash of each image (``digest_images``).
         view: 0 for the image itself, 1 for its mirror image (if ``config.flip``), any other number for an augmented version.
         config: Strength of the augmentation.
+        device: Where to compute.
 
     Returns:
         float32, shape (N, 3, S, S), in [-1, 1].
     """
-    tensor = to_tensor(images)
+    tensor = to_tensor(images, device)
     if view == 0:
         return tensor
     if view == 1 and config.flip:
@@ -108,7 +109,7 @@ class FeatureCache:
         with (run or Run.silent()).progress(f"features, view {view}", len(new)) as bar:
             for start in range(0, len(new), _BATCH):
                 chosen = new[start : start + _BATCH]
-                views = augmented_view(images[chosen], [digests[position] for position in chosen], view, config)
+                views = augmented_view(images[chosen], [digests[position] for position in chosen], view, config, runtime.device)
                 parts.append(embed(backbone, views, size, runtime).cpu().numpy().astype(np.float16))
                 bar.advance(len(chosen))
         return np.concatenate(parts)

@@ -118,7 +118,7 @@ def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, An
 
 def _batch(train: LabelledImages, rows: np.ndarray, config: ClassifierConfig, random: np.random.Generator,
            runtime: Runtime) -> tuple[Tensor, Targets]:  # fmt: skip
-    images = to_tensor(train.images[rows]).to(runtime.device)
+    images = to_tensor(train.images[rows], runtime.device)
     images = augment(images, torch.from_numpy(random.random((len(rows), config.augment.num_uniform), dtype=np.float32)), config.augment)
     targets = train.targets(rows, config).to(runtime.device)
     if config.mix == "none":
@@ -142,7 +142,7 @@ def _validation_logits(model: nn.ModuleDict, averaged: MovingAverage, backbone: 
     model.eval()
     rows = []
     for first in range(0, len(val), 128):
-        features = embed(backbone, to_tensor(val.images[first : first + 128]), config.input_size, runtime)
+        features = embed(backbone, to_tensor(val.images[first : first + 128], runtime.device), config.input_size, runtime)
         rows.append(model["head"](features).cpu().numpy())
     averaged.swap()
     return np.concatenate(rows)

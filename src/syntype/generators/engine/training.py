@@ -314,8 +314,8 @@ class TrainingLoop:
         random = np.random.default_rng([self.config.seed, self.step, 0, 1])
         torch.manual_seed(int(random.integers(2**62)))
         device = self.runtime.device
-        images, labels = to_tensor(self.data.images[indices]), torch.from_numpy(self.data.labels[indices])
-        batch = Batch(images.to(device), labels.to(device), torch.from_numpy(indices).to(device), self.step)
+        images, labels = to_tensor(self.data.images[indices], device), torch.from_numpy(self.data.labels[indices])
+        batch = Batch(images, labels.to(device), torch.from_numpy(indices).to(device), self.step)
         with self.runtime.whole_batch_random(len(indices)):
             metrics = self.model.training_step(batch)
         self.average.update(self.model.ema_decay(self.step, self.config.ema))

@@ -254,7 +254,7 @@ class LatentDiffusion(GenerativeModel):
         self.optimisers.pop("autoencoder", None)
         chunk, parts = self.sampling_batch_size, []
         for start in range(0, len(self.data.images), chunk):
-            images = to_tensor(self.data.images[start : start + chunk]).to(device)
+            images = to_tensor(self.data.images[start : start + chunk], device)
             views = [images, images.flip(3)] if self.config.flip else [images]
             parts.append(torch.stack([latents.posterior(view)[0] for view in views], dim=1))
         raw = torch.cat(parts)

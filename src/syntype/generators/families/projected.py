@@ -122,7 +122,7 @@ class ProjectedGAN(FastGANBase):
         """Fit the instance encoder: the scale of the frozen maps, and the principal directions."""
         data, device = self.photographs, self.runtime.device
         order = np.random.default_rng([self.config.mixing_seed, len(data.images)]).permutation(len(data.images))
-        self.features.standardise(to_tensor(data.images[np.sort(order[:256])]).to(device))
+        self.features.standardise(to_tensor(data.images[np.sort(order[:256])], device))
         some = np.sort(order[:MAX_FIT_IMAGES])
         features = self.encode(data.images[some])
         self.instances.fit(features.flatten(0, 1), torch.from_numpy(data.labels[some]).to(device).repeat_interleave(features.shape[1]))
@@ -137,7 +137,7 @@ class ProjectedGAN(FastGANBase):
         """
         parts = []
         for start in range(0, len(images), ENCODING_BATCH):
-            photographs = to_tensor(images[start : start + ENCODING_BATCH]).to(self.runtime.device)
+            photographs = to_tensor(images[start : start + ENCODING_BATCH], self.runtime.device)
             views = [photographs, photographs.flip(3)] if self.config.flip else [photographs]
             features = torch.stack([pool_features(self.features(way), way) for way in views], dim=1)
             parts.append(features @ self.instances.projection if project else features)

@@ -116,7 +116,7 @@ def _fit(classifier: GuidanceClassifier, data: TrainingData, flip: bool) -> Guid
     device, labels = classifier.class_indices.device, torch.from_numpy(data.labels[indices])
     flips: Sequence[bool] = (False, True) if flip else (False,)
     with torch.no_grad():
-        chunks = [to_tensor(data.images[indices[start : start + ENCODING_BATCH]]).to(device) for start in range(0, len(indices), ENCODING_BATCH)]
+        chunks = [to_tensor(data.images[indices[start : start + ENCODING_BATCH]], device) for start in range(0, len(indices), ENCODING_BATCH)]
         features = torch.cat([classifier.features(chunk.flip(3) if mirrored else chunk) for mirrored in flips for chunk in chunks]).cpu()
     labels = labels.repeat(len(flips))
     prior = torch.bincount(labels, minlength=len(data.species)).clamp(min=1).log()
