@@ -32,9 +32,13 @@ class ClassifierConfig(Settings):
 
     backbone: str = "lite2"
     """``lite2`` (bundled, pre-trained on ImageNet), ``timm:NAME``, ``timm:NAME:FILE``, or ``scratch``: a small ResNet trained from scratch."""
-    tune: Literal["head", "last", "all"] = "head"
+    tune: Literal["head", "last", "all", "lora"] = "head"
     """``head`` keeps the backbone frozen. ``all`` first fits the head and then fine-tunes everything. ``last`` does the same, but keeps the first
-    three quarters of the backbone's layers as they are. ``scratch`` always trains everything."""
+    three quarters of the backbone's layers as they are. ``lora`` does the same with low-rank adapters (Hu et al. 2021, arXiv 2106.09685) and keeps
+    all weights as they are; at the end the adapters are added to them, so that the classifier is saved whole. It needs the package peft (pip install
+    'syntype[diffusion]'). ``scratch`` always trains everything."""
+    lora_rank: int = Field(default=8, ge=1)
+    """Rank of the adapters, with ``tune`` ``lora``: more can learn more from many photographs."""
     head: Literal["linear", "cosine", "prototype"] | None = None
     """Type of the classification layer. ``prototype`` is a cosine head whose rows are the mean features of the species; it is not trained.
     Default: ``linear``, or ``cosine`` with the loss ``ldam_drw``."""
@@ -102,6 +106,8 @@ class ClassifierConfig(Settings):
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
+        if self.tune == "lora" and self.backbone == SCRATCH:
+            raise ValueError("tune 'lora' adapts a pre-trained backbone. Set backbone to another than 'scratch', or tune to 'all'.")
         if self.head == "prototype" and not self.frozen:
             raise ValueError("head 'prototype' needs a frozen pre-trained backbone. Set tune to 'head', and a backbone other than 'scratch'.")
         if self.loss == "ldam_drw" and self.head == "linear":

@@ -13,6 +13,7 @@ import torch
 
 from syntype.encoders import BUNDLED, SCRATCH, build_classifier_backbone, load_encoder
 from syntype.errors import CollectionError
+from syntype.identification.adapters import require_peft
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages, Refit
 from syntype.identification.features import FeatureCache
 from syntype.identification.head import fit_head, normalise_head
@@ -42,13 +43,15 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
 
     Raises:
         CollectionError: There are no training images.
-        UnknownNameError, UnsupportedError: See ``build_classifier_backbone``.
+        UnknownNameError, UnsupportedError: See ``build_classifier_backbone``, ``require_peft`` and ``layer_numbers``.
         TrainingError: The loss became infinite or NaN.
     """
     if not len(train):
         raise CollectionError("the classifier has no training images. Give a collection with images in the split 'train'.")
     if len(counts_real) != num_species:
         raise ValueError(f"counts_real: {len(counts_real)} values for {num_species} species")
+    if config.tune == "lora":
+        require_peft()  # now, before the features are computed
     method = config.refit or _default_refit(train, config)
     config = config.model_copy(update={"refit": method})  # so that the method is saved
     run, runtime = run or Run.silent(), config.runtime()

@@ -65,8 +65,8 @@ class Distances(NamedTuple):
         num_features: length of its feature vectors.
         kid: unbiased squared MMD, as ``EvaluateResult.kid``.
         kid_chance: 95 % interval of ``kid``, and its p value.
-        frechet_distance: plain Fréchet distance (FD), see ``distances.frechet_distance``; None if there are no more images on each side than features,
-            because it would then mostly say how few images there are.
+        frechet_distance: plain Fréchet distance (FD), see ``distances.frechet_distance``; None unless there are more images on each side than
+            features, because it would then mostly say how few images there are.
         cmmd: see ``distances.cmmd``; None if the encoder is no CLIP model.
     """
 
