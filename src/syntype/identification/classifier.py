@@ -39,8 +39,10 @@ class ClassifierConfig(Settings):
     'syntype[diffusion]'). ``scratch`` always trains everything."""
     lora_rank: int = Field(default=8, ge=1)
     """Rank of the adapters, with ``tune`` ``lora``: more can learn more from many photographs."""
-    head: Literal["linear", "cosine", "prototype"] | None = None
+    head: Literal["linear", "cosine", "prototype", "tip_adapter"] | None = None
     """Type of the classification layer. ``prototype`` is a cosine head whose rows are the mean features of the species; it is not trained.
+    ``tip_adapter`` compares with the names of the species and with the training photographs, and is not trained either; it needs a backbone
+    ``open_clip:NAME``, which knows texts (Zhang et al. 2022, arXiv 2207.09519; see ``CacheHead``).
     Default: ``linear``, or ``cosine`` with the loss ``ldam_drw``."""
     loss: Loss = "balanced_softmax"
     """See ``Objective``."""
@@ -110,7 +112,13 @@ class ClassifierConfig(Settings):
             raise ValueError("tune 'lora' adapts a pre-trained backbone. Set backbone to another than 'scratch', or tune to 'all'.")
         if self.head == "prototype" and not self.frozen:
             raise ValueError("head 'prototype' needs a frozen pre-trained backbone. Set tune to 'head', and a backbone other than 'scratch'.")
-        if self.loss == "ldam_drw" and self.head == "linear":
+        if self.head == "tip_adapter" and not (self.frozen and self.backbone.startswith("open_clip:")):
+            raise ValueError(
+                "head 'tip_adapter' needs a frozen backbone that knows texts. Set tune to 'head' and backbone to 'open_clip:NAME', or leave head out."
+            )
+        if self.head == "tip_adapter" and self.refit not in (None, "none"):
+            raise ValueError("head 'tip_adapter' is not trained, so it has no second stage. Leave refit out, or set head to 'linear' or 'cosine'.")
+        if self.loss == "ldam_drw" and self.head in ("linear", "tip_adapter"):
             raise ValueError(
                 "loss 'ldam_drw' needs a cosine head, because its margins are differences of cosines. Leave head out, or set it to 'cosine'."
             )
