@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Self
 
 import numpy as np
@@ -108,17 +109,20 @@ def _cache_head(pool: _FeaturePool, names: Tensor, val_features: Tensor | None, 
     """See ``CacheHead`` and ``fit_head``. A key is the mean of the views of an image."""
     chosen = pool.representative
     keys = F.normalize(torch.stack([F.normalize(view[chosen].float()) for view in pool.features]).mean(dim=0))
-    heads = [CacheHead(names, keys, pool.labels[chosen], torch.tensor(alpha), torch.tensor(beta)) for beta in _BETAS for alpha in _ALPHAS]
-    best = heads[_BETAS.index(5.5) * len(_ALPHAS) + _ALPHAS.index(1.0)]
-    if val_features is not None and val_labels is not None:
-        recalls = []
-        for head in heads:
-            with torch.no_grad():
-                said = head(val_features).argmax(1).numpy()
-            recalls.append(measure(val_labels, said, np.zeros(pool.num_species, np.int64)).macro_recall)
-        best = heads[int(np.argmax(recalls))]
-        run.event("tip_adapter", alpha=float(best.alpha), beta=float(best.beta), val_macro_recall=max(recalls))
-    return best
+
+    def made(alpha: float, beta: float) -> CacheHead:
+        return CacheHead(names, keys, pool.labels[chosen], torch.tensor(alpha), torch.tensor(beta))
+
+    if val_features is None or val_labels is None:
+        return made(1.0, 5.5)
+    recalls = {}
+    for settings in product(_ALPHAS, _BETAS):
+        with torch.no_grad():
+            said = made(*settings)(val_features).argmax(1).numpy()
+        recalls[settings] = measure(val_labels, said, np.zeros(pool.num_species, np.int64)).macro_recall
+    alpha, beta = max(recalls, key=recalls.__getitem__)  # the first of equal ones: the smallest alpha
+    run.event("tip_adapter", alpha=alpha, beta=beta, val_macro_recall=recalls[alpha, beta])
+    return made(alpha, beta)
 
 
 def normalise_head(fitted: FittedClassifier, train: LabelledImages, val: LabelledImages | None, run: Run, cache: FeatureCache) -> Head:
