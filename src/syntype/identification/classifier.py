@@ -63,7 +63,8 @@ class ClassifierConfig(Settings):
     learning_rate: float = Field(default=1e-3, gt=0)
     """Highest learning rate of AdamW (linear warm-up over 5 % of the steps, then cosine decay to 0)."""
     backbone_learning_rate_factor: float = Field(default=0.1, ge=0)
-    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer)."""
+    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer). 1 suits
+    adapters (``tune`` ``lora``)."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the learning rate from each layer of a pre-trained backbone to the layer before it (Clark et al. 2020, arXiv 2003.10555). 1: the
     same rate for all layers."""
