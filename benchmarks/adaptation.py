@@ -31,7 +31,8 @@ from syntype.encoders import encode_collection, load_encoder
 from syntype.files import write_json
 from syntype.generators import load_generator
 from syntype.run import Run
-from syntype.study.fidelity import EvaluateConfig, density_coverage, kid, vendi_score
+from syntype.study.distances import density_coverage, kid, vendi_score
+from syntype.study.fidelity import EvaluateConfig
 
 SHOTS, IMAGES = 6, 100
 LEAST_PHOTOGRAPHS, LEAST_HELD_OUT = 20, 10

@@ -34,7 +34,7 @@ from syntype.generators import family, load_generator
 from syntype.generators.engine.batches import training_data
 from syntype.generators.engine.training import TrainConfig
 from syntype.run import Run
-from syntype.study.fidelity import kid
+from syntype.study.distances import kid
 
 WIDTH, DIM = 48, 54
 """Of ``ddpm`` and of the peer: the widest pair, up to the peer's own default of 64, whose parameters are equal within ``SAME``."""

@@ -24,7 +24,8 @@ from syntype.collection import Collection
 from syntype.curation.curate import group_names
 from syntype.encoders import encode_collection, load_encoder
 from syntype.study.chance import ALARM, Nearness, kid_chance, memorising, nearness
-from syntype.study.fidelity import ENCODER, kid
+from syntype.study.distances import kid
+from syntype.study.fidelity import ENCODER
 
 SHARES = (0.0, 0.1, 0.3, 1.0)
 NUMBERS = (20, 50, 150)

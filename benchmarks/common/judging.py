@@ -18,7 +18,8 @@ from syntype.encoders import encode_collection, load_encoder
 from syntype.generators import Generator, load_generator
 from syntype.identification import Classifier, load_classifier
 from syntype.run import Run
-from syntype.study.fidelity import EvaluateConfig, density_coverage, kid, precision_recall, vendi_ratio
+from syntype.study.distances import density_coverage, kid, precision_recall, vendi_ratio
+from syntype.study.fidelity import EvaluateConfig
 
 __all__ = [
     "NEIGHBOURS",

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import mannwhitneyu
 
 from syntype.study.chance import Memorising, kid_chance, memorising, nearness
-from syntype.study.fidelity import kid
+from syntype.study.distances import kid
 
 
 def drawn(seed: int, number: int, dim: int = 12, shift: float = 0.0) -> np.ndarray:

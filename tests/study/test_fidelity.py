@@ -10,8 +10,9 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from syntype.collection import Collection
 from syntype.errors import CollectionError
 from syntype.run import Run
-from syntype.study import fidelity
-from syntype.study.fidelity import EvaluateConfig, density_coverage, evaluate, kid, precision_recall, vendi_ratio, vendi_score
+from syntype.study import distances
+from syntype.study.distances import density_coverage, kid, precision_recall, vendi_ratio, vendi_score
+from syntype.study.fidelity import EvaluateConfig, evaluate
 
 
 def features(seed: int, number: int, dim: int = 12, shift: float = 0.0) -> np.ndarray:
@@ -125,25 +126,25 @@ def whole_matrices(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, floa
 @pytest.mark.parametrize(("num_real", "num_fake"), [(80, 60), (64, 64), (33, 90), (16, 17)])
 @pytest.mark.parametrize("block", [7, 16, 64, 1000])
 def test_blocks_give_what_whole_matrices_give(num_real: int, num_fake: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fidelity, "BLOCK", block)
+    monkeypatch.setattr(distances, "BLOCK", block)
     real, fake = features(4, num_real), features(5, num_fake, shift=0.3)
     seen: list[int] = []
-    found = fidelity.compare(real, fake, 5, seen.append)
+    found = distances.compare(real, fake, 5, seen.append)
     assert found._asdict() == pytest.approx(whole_matrices(real, fake, 5), rel=1e-9)
-    assert sum(seen) == fidelity.num_pairs(num_real, num_fake)
+    assert sum(seen) == distances.num_pairs(num_real, num_fake)
 
 
 def test_no_step_holds_more_than_a_block_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[tuple[int, ...]] = []
-    one_step = fidelity._compare_rows
+    one_step = distances._compare_rows
 
     def recorded(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         steps.append((len(x), len(y)))
         return one_step(x, y)
 
-    monkeypatch.setattr(fidelity, "BLOCK", 64)
-    monkeypatch.setattr(fidelity, "_compare_rows", recorded)
-    fidelity.compare(features(6, 500), features(7, 300), 5)
+    monkeypatch.setattr(distances, "BLOCK", 64)
+    monkeypatch.setattr(distances, "_compare_rows", recorded)
+    distances.compare(features(6, 500), features(7, 300), 5)
     assert max(max(step) for step in steps) == 64 and len(steps) == 36 + 15 + 40
 
 

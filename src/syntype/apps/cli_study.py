@@ -29,6 +29,7 @@ __all__ = ["COMMANDS"]
 @click.argument("synthetic", type=FOLDER)
 @click.option("--real", type=FOLDER, required=True, help="Collection of photographs to compare with.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Split of the photographs to compare with.  [default: test]")
+@click.option("--encoder", help="Measure the distances in the features of this encoder too, for example timm:vit_base_patch14_dinov2.lvd142m.")
 @seed_option
 @set_option
 @output_options
@@ -37,6 +38,9 @@ def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: b
 
     It measures fidelity (KID with its 95 % interval, precision, density), diversity (recall, coverage, Vendi score), the rate of copies of
     training photographs, and whether images lie nearer to training photographs than photographs do that no training has seen.
+
+    With --encoder it adds distances in the features of another network, as published figures are given: KID, the Fréchet distance (FD, if there are
+    more images than features), and CMMD if the network is a CLIP model (open_clip:NAME). They belong to that network; those of Lite0 stay.
     """
     from syntype.run import Run
     from syntype.study.fidelity import EvaluateConfig

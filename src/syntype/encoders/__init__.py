@@ -1,7 +1,7 @@
 """Encoders, which turn images into feature vectors: the bundled EfficientNet-Lite networks, any timm model, and saved classifiers."""
 
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
-from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, Head, SavedClassifier, build_classifier_backbone, read_classifier
+from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, CacheHead, Head, SavedClassifier, build_classifier_backbone, read_classifier
 from syntype.encoders.encoder import Encoder, encode_collection, load_encoder
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "CLASSIFIER_SCHEMA",
     "SCRATCH",
     "Backbone",
+    "CacheHead",
     "Encoder",
     "Head",
     "SavedClassifier",

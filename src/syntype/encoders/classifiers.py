@@ -29,7 +29,18 @@ from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone
 from syntype.errors import InputError, UnknownNameError
 from syntype.files import check_keys, load_json
 
-__all__ = ["CLASSIFIER_SCHEMA", "COSINE_SCALE", "SCRATCH", "Head", "SavedClassifier", "SmallResNet", "build_classifier_backbone", "read_classifier"]
+__all__ = [
+    "CLASSIFIER_SCHEMA",
+    "COSINE_SCALE",
+    "SCRATCH",
+    "CacheHead",
+    "Head",
+    "SavedClassifier",
+    "SmallResNet",
+    "build_classifier_backbone",
+    "head_from",
+    "read_classifier",
+]
 
 SCRATCH = "scratch"
 """Name of the backbone that is trained from scratch."""
@@ -134,6 +145,45 @@ class Head(nn.Module):
         return self.scale * F.linear(F.normalize((features - self.mean) / self.std), F.normalize(self.weight))
 
 
+class CacheHead(Head):
+    """Names of species and training photographs together: Tip-Adapter (Zhang et al. 2022, arXiv 2207.09519, section 3.1). It is not trained.
+
+    The logits are f W^T + alpha K mean exp(-beta (1 - cos(f, key))), where f are features of length 1, the mean is over the keys of a species, and
+    K is the mean number of keys of a species. The paper has the sum over the keys in place of K times the mean: the same if all species have equally
+    many photographs. With species of 6 and of 40 photographs the sum nearly always names one with 40.
+
+    Args:
+        weight: W, embeddings of the species' names times the model's scale, float32, shape (num_species, num_features).
+        keys: Features of the training images, of length 1, float32, shape (N, num_features).
+        labels: Species of each key, int64, shape (N,).
+        alpha: Weight of the keys, a tensor without dimensions; 0 uses the names alone.
+        beta: How much faster near keys count than far ones, a tensor without dimensions.
+    """
+
+    def __init__(self, weight: Tensor, keys: Tensor, labels: Tensor, alpha: Tensor, beta: Tensor) -> None:
+        super().__init__(weight)
+        for name, value in {"keys": keys, "labels": labels, "alpha": alpha, "beta": beta}.items():
+            self.register_buffer(name, value.detach().clone())
+        values = F.one_hot(labels, len(weight)).float()
+        counts = values.sum(dim=0).clamp_min(1)
+        self.register_buffer("values", values * (len(keys) / len(weight)) / counts, persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features, shape (N, num_features) -> logits, shape (N, num_species)."""
+        unit = F.normalize(features)
+        near = torch.exp(self.get_buffer("beta") * (F.linear(unit, self.get_buffer("keys")) - 1))
+        return F.linear(unit, self.weight) + self.get_buffer("alpha") * (near @ self.get_buffer("values"))
+
+
+def head_from(tensors: Mapping[str, Tensor]) -> Head:
+    """The head with these tensors, by the names that its ``state_dict`` gives them.
+
+    Raises:
+        TypeError: Some are missing, or no head has them.
+    """
+    return (CacheHead if "keys" in tensors else Head)(**tensors)
+
+
 def build_classifier_backbone(name: str, seed: int = 0) -> Backbone:
     """Build a new backbone, which the caller may train.
 
@@ -193,7 +243,7 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
     try:
         tensors = load_file(folder / "weights.safetensors")
         name = str(config["backbone"])
-        head = Head(**{key.removeprefix("head."): tensors.pop(key) for key in list(tensors) if key.startswith("head.")})
+        head = head_from({key.removeprefix("head."): tensors.pop(key) for key in list(tensors) if key.startswith("head.")})
         backbone = _empty_backbone(name, facts) if tensors else build_classifier_backbone(name)
         if tensors:
             backbone.network.load_state_dict({key.removeprefix("backbone."): value for key, value in tensors.items()})

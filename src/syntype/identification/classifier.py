@@ -32,11 +32,17 @@ class ClassifierConfig(Settings):
 
     backbone: str = "lite2"
     """``lite2`` (bundled, pre-trained on ImageNet), ``timm:NAME``, ``timm:NAME:FILE``, or ``scratch``: a small ResNet trained from scratch."""
-    tune: Literal["head", "last", "all"] = "head"
+    tune: Literal["head", "last", "all", "lora"] = "head"
     """``head`` keeps the backbone frozen. ``all`` first fits the head and then fine-tunes everything. ``last`` does the same, but keeps the first
-    three quarters of the backbone's layers as they are. ``scratch`` always trains everything."""
-    head: Literal["linear", "cosine", "prototype"] | None = None
+    three quarters of the backbone's layers as they are. ``lora`` does the same with low-rank adapters (Hu et al. 2021, arXiv 2106.09685) and keeps
+    all weights as they are; at the end the adapters are added to them, so that the classifier is saved whole. It needs the package peft (pip install
+    'syntype[diffusion]'). ``scratch`` always trains everything."""
+    lora_rank: int = Field(default=8, ge=1)
+    """Rank of the adapters, with ``tune`` ``lora``: more can learn more from many photographs."""
+    head: Literal["linear", "cosine", "prototype", "tip_adapter"] | None = None
     """Type of the classification layer. ``prototype`` is a cosine head whose rows are the mean features of the species; it is not trained.
+    ``tip_adapter`` compares with the names of the species and with the training photographs, and is not trained either; it needs a backbone
+    ``open_clip:NAME``, which knows texts (Zhang et al. 2022, arXiv 2207.09519; see ``CacheHead``).
     Default: ``linear``, or ``cosine`` with the loss ``ldam_drw``."""
     loss: Loss = "balanced_softmax"
     """See ``Objective``."""
@@ -57,7 +63,8 @@ class ClassifierConfig(Settings):
     learning_rate: float = Field(default=1e-3, gt=0)
     """Highest learning rate of AdamW (linear warm-up over 5 % of the steps, then cosine decay to 0)."""
     backbone_learning_rate_factor: float = Field(default=0.1, ge=0)
-    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer)."""
+    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer). 1 suits
+    adapters (``tune`` ``lora``)."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the learning rate from each layer of a pre-trained backbone to the layer before it (Clark et al. 2020, arXiv 2003.10555). 1: the
     same rate for all layers."""
@@ -102,9 +109,17 @@ class ClassifierConfig(Settings):
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
+        if self.tune == "lora" and self.backbone == SCRATCH:
+            raise ValueError("tune 'lora' adapts a pre-trained backbone. Set backbone to another than 'scratch', or tune to 'all'.")
         if self.head == "prototype" and not self.frozen:
             raise ValueError("head 'prototype' needs a frozen pre-trained backbone. Set tune to 'head', and a backbone other than 'scratch'.")
-        if self.loss == "ldam_drw" and self.head == "linear":
+        if self.head == "tip_adapter" and not (self.frozen and self.backbone.startswith("open_clip:")):
+            raise ValueError(
+                "head 'tip_adapter' needs a frozen backbone that knows texts. Set tune to 'head' and backbone to 'open_clip:NAME', or leave head out."
+            )
+        if self.head == "tip_adapter" and self.refit not in (None, "none"):
+            raise ValueError("head 'tip_adapter' is not trained, so it has no second stage. Leave refit out, or set head to 'linear' or 'cosine'.")
+        if self.loss == "ldam_drw" and self.head in ("linear", "tip_adapter"):
             raise ValueError(
                 "loss 'ldam_drw' needs a cosine head, because its margins are differences of cosines. Leave head out, or set it to 'cosine'."
             )

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from syntype.encoders import BUNDLED, SCRATCH, build_classifier_backbone, load_encoder
-from syntype.errors import CollectionError
+from syntype.errors import CollectionError, UnsupportedError
+from syntype.identification.adapters import require_peft
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages, Refit
 from syntype.identification.features import FeatureCache
 from syntype.identification.head import fit_head, normalise_head
@@ -23,7 +24,8 @@ __all__ = ["fit", "head_steps", "refit"]
 
 
 def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config: ClassifierConfig, seed: int,
-        val: LabelledImages | None = None, run: Run | None = None, cache: FeatureCache | None = None) -> FittedClassifier:  # fmt: skip
+        val: LabelledImages | None = None, run: Run | None = None, cache: FeatureCache | None = None,
+        names: np.ndarray | None = None) -> FittedClassifier:  # fmt: skip
     """Fit a classifier. Its probabilities are not calibrated yet.
 
     Args:
@@ -36,19 +38,27 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
             the last step are kept.
         run: Shows progress and records events.
         cache: Cache of features, which all fits of a study should share. Only frozen backbones use it.
+        names: Embeddings of the species' names times the scale of the backbone, float32, shape (C, num_features): the rows of a classifier by names
+            alone. Only the head ``tip_adapter`` needs them.
 
     Returns:
         The classifier, with temperature 1.
 
     Raises:
         CollectionError: There are no training images.
-        UnknownNameError, UnsupportedError: See ``build_classifier_backbone``.
+        UnknownNameError, UnsupportedError: See ``build_classifier_backbone``, ``require_peft`` and ``layer_numbers``.
         TrainingError: The loss became infinite or NaN.
     """
     if not len(train):
         raise CollectionError("the classifier has no training images. Give a collection with images in the split 'train'.")
     if len(counts_real) != num_species:
         raise ValueError(f"counts_real: {len(counts_real)} values for {num_species} species")
+    if config.head == "tip_adapter" and names is None:
+        raise UnsupportedError(
+            "head 'tip_adapter' needs the embedded names of the species, which only `syntype classify train` gives. Set head to 'linear'."
+        )
+    if config.tune == "lora":
+        require_peft()  # now, before the features are computed
     method = config.refit or _default_refit(train, config)
     config = config.model_copy(update={"refit": method})  # so that the method is saved
     run, runtime = run or Run.silent(), config.runtime()
@@ -64,7 +74,8 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
     if config.backbone == SCRATCH:
         fitted = fit_network(train, counts_real, config, seed, backbone, None, *common)
     elif config.frozen:
-        fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, config.steps, config.views)
+        embedded = None if names is None else torch.from_numpy(names)
+        fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, config.steps, config.views, embedded)
     else:  # linear probing, then fine-tuning (Kumar et al. 2022, arXiv 2202.10054)
         fitted = fit_head(train, counts_real, config, seed, backbone, *common, cache, head_steps(config), min(2, config.views))
         fitted = fit_network(train, counts_real, config, seed, backbone, fitted, *common)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import to_tensor
-from syntype.encoders import Backbone, Head
+from syntype.encoders import Backbone, CacheHead, Head
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
@@ -25,11 +26,14 @@ __all__ = ["fit_head", "normalise_head", "tau_normalised"]
 
 _Encode = Callable[[np.ndarray, int], Tensor]
 
+_ALPHAS, _BETAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), (1.0, 2.5, 5.5, 11.0, 22.0)
+"""Settings among which the head ``tip_adapter`` chooses."""
 _NUM_COMPOSITES = 2  # CutMix images per training image; their number is fixed because they are encoded beforehand
 
 
 def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierConfig, seed: int, backbone: Backbone,
-             val: LabelledImages | None, runtime: Runtime, run: Run, cache: FeatureCache, steps: int, views: int) -> FittedClassifier:  # fmt: skip
+             val: LabelledImages | None, runtime: Runtime, run: Run, cache: FeatureCache, steps: int, views: int,
+             names: Tensor | None = None) -> FittedClassifier:  # fmt: skip
     """Train the head only, with AdamW.
 
     The features are standardised to mean 0 and standard deviation 1 over all views of the real training images. For a linear head the
@@ -37,13 +41,19 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
     arXiv 1806.05236, at the last layer). CutMix mixes pixels before encoding.
 
     A cosine head is initialised with the means of the species' standardised, L2-normalised features (Qi et al. 2018, arXiv 1712.07136). The
-    head ``prototype`` is not trained further: a nearest-centroid classifier (Wang et al. 2019, arXiv 1911.04623, "CL2N").
+    head ``prototype`` is not trained further: a nearest-centroid classifier, as in SimpleShot (Wang et al. 2019, arXiv 1911.04623), whose "CL2N"
+    only centres the features, and takes Euclidean distances. On 360 validation photographs of 60 species of butterflies both recall as much:
+    70.8 % and 70.6 % at 128 px, 76.1 % and 76.4 % at 224 px.
+
+    The head ``tip_adapter`` is not trained either; see ``CacheHead``. Its alpha and beta are those of a grid with the highest macro recall on the
+    validation images, or without these 1 and 5.5.
 
     Args:
         backbone: Computes the features; it is not changed.
         runtime: Device and precision of the backbone.
         steps: Number of steps.
         views: Number of views of each training image.
+        names: As for ``fit``.
 
     The other arguments are those of ``fit``.
     """
@@ -51,6 +61,10 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
     pool = _FeaturePool.encode_views(train, num_species, backbone, config, views, runtime, run, cache)
     mean, std = pool.mean_and_std()
     val_features = None if val is None else pool.encode(val.images, 0).float()
+    if config.head == "tip_adapter":
+        assert names is not None
+        kept = _cache_head(pool, names, val_features, None if val is None else val.labels, run)
+        return FittedClassifier(config, backbone, kept.requires_grad_(False), runtime, Calibration(), cache=cache)
     if config.has_cosines:
         head = Head(pool.prototypes(mean, std), None, mean, std)
     else:
@@ -89,6 +103,26 @@ def fit_head(train: LabelledImages, counts_real: np.ndarray, config: ClassifierC
     else:
         head = Head(weight / std, bias - (weight / std) @ mean)
     return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), best.best_step, tuple(best.history), cache)
+
+
+def _cache_head(pool: _FeaturePool, names: Tensor, val_features: Tensor | None, val_labels: np.ndarray | None, run: Run) -> CacheHead:
+    """See ``CacheHead`` and ``fit_head``. A key is the mean of the views of an image."""
+    chosen = pool.representative
+    keys = F.normalize(torch.stack([F.normalize(view[chosen].float()) for view in pool.features]).mean(dim=0))
+
+    def made(alpha: float, beta: float) -> CacheHead:
+        return CacheHead(names, keys, pool.labels[chosen], torch.tensor(alpha), torch.tensor(beta))
+
+    if val_features is None or val_labels is None:
+        return made(1.0, 5.5)
+    recalls = {}
+    for settings in product(_ALPHAS, _BETAS):
+        with torch.no_grad():
+            said = made(*settings)(val_features).argmax(1).numpy()
+        recalls[settings] = measure(val_labels, said, np.zeros(pool.num_species, np.int64)).macro_recall
+    alpha, beta = max(recalls, key=recalls.__getitem__)  # the first of equal ones: the smallest alpha
+    run.event("tip_adapter", alpha=alpha, beta=beta, val_macro_recall=recalls[alpha, beta])
+    return made(alpha, beta)
 
 
 def normalise_head(fitted: FittedClassifier, train: LabelledImages, val: LabelledImages | None, run: Run, cache: FeatureCache) -> Head:
@@ -141,6 +175,11 @@ class _FeaturePool:
         """Mask of the images used for statistics: the real ones, or all if none is real; bool, shape (N,)."""
         return torch.from_numpy(~self.train.synthetic if not self.train.synthetic.all() else self.train.synthetic)
 
+    @property
+    def representative(self) -> Tensor:
+        """Mask of the images that stand for their species: the real ones, and the synthetic ones of a species without any; bool, shape (N,)."""
+        return self.real_images | ~torch.isin(self.labels, self.labels[self.real_images])
+
     def mean_and_std(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every feature over all views of ``real_images``: shape (D,) each."""
         views = [view[self.real_images].float() for view in self.features]
@@ -151,7 +190,7 @@ class _FeaturePool:
 
     def prototypes(self, mean: Tensor, std: Tensor) -> Tensor:
         """Mean standardised, L2-normalised features of each species, shape (C, D); of its synthetic images if it has no real ones."""
-        chosen = self.real_images | ~torch.isin(self.labels, self.labels[self.real_images])
+        chosen = self.representative
         sums = torch.zeros(self.num_species, len(mean))
         for view in self.features:
             sums.index_add_(0, self.labels[chosen], F.normalize((view[chosen].float() - mean) / std))

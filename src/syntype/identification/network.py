@@ -12,19 +12,18 @@ from syntype.compute.ema import MovingAverage, warmup_decay
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.encoders import SCRATCH, Backbone, Head
+from syntype.identification.adapters import add_adapters
 from syntype.identification.augment import augment
 from syntype.identification.calibration import Calibration
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import embed
+from syntype.identification.layers import freeze_early_layers, layer_numbers, parameter_groups
 from syntype.identification.loop import BestWeights, batches_of, learning_rate_factor, objective_of, validation_steps
 from syntype.identification.mixing import Targets, cutmix, mixup
 from syntype.run import Run
 
-__all__ = ["fit_network", "freeze_early_layers"]
+__all__ = ["fit_network"]
 
-_EARLY = 0.75
-"""Part of a backbone's layers that ``tune="last"`` keeps. Of Lite2, the last quarter holds 76 % of the weights, and a step takes a half (128 px) to a
-quarter (224 px) of the time of one that trains all."""
 _EMA = 0.998
 """Decay per step of the exponential moving average of the weights, which corresponds to an average over about 500 steps."""
 
@@ -49,11 +48,12 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
     """
     num_species, scratch, training = len(counts_real), config.backbone == SCRATCH, config.runtime(training=True)
     head = (_head(backbone.num_features, num_species, seed, config) if start is None else start.head.requires_grad_(True)).to(runtime.device)
+    adapted = add_adapters(backbone.network, config.lora_rank, seed) if config.tune == "lora" else None
     if config.tune == "last":
         freeze_early_layers(backbone)
     model = nn.ModuleDict({"backbone": backbone.network, "head": head})
     averaged = MovingAverage(model)
-    optimiser = torch.optim.AdamW(_groups(model, config), fused=True)
+    optimiser = torch.optim.AdamW(_groups(backbone, head, config), fused=True)
     batches = batches_of(train, config, config.steps, seed)
     objective = objective_of(train, counts_real, config, head.scale, runtime.device)
     best, validated_after = BestWeights(None if val is None else val.labels, num_species, run), validation_steps(config.steps)
@@ -73,6 +73,8 @@ def fit_network(train: LabelledImages, counts_real: np.ndarray, config: Classifi
                 best.record(step + 1, loss.item(), logits, averaged.average)
             bar.advance()
     model.load_state_dict(best.best)
+    if adapted is not None:
+        adapted.merge_and_unload()
     model.eval()
     return FittedClassifier(config, backbone, head.requires_grad_(False), runtime, Calibration(), best.best_step, tuple(best.history))
 
@@ -84,36 +86,18 @@ def _head(num_features: int, num_species: int, seed: int, config: ClassifierConf
     return Head(weight, torch.zeros(num_species))
 
 
-def freeze_early_layers(backbone: Backbone) -> None:
-    """Freeze the first three quarters of the layers of a pre-trained backbone, in the order and the groups that timm defines for its networks.
-    Autograd then skips them."""
-    from timm.models import group_parameters  # slow to import
-
-    if backbone.name == SCRATCH:
-        return
-    network = backbone.network
-    layers = group_parameters(network, network.group_matcher(coarse=True))  # type: ignore[operator]
-    early = {name for number, names in layers.items() if number < _EARLY * len(layers) for name in names}
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name not in early)
-
-
-def _groups(model: nn.ModuleDict, config: ClassifierConfig) -> list[dict[str, Any]]:
+def _groups(backbone: Backbone, head: Head, config: ClassifierConfig) -> list[dict[str, Any]]:
     """Parameter groups of the optimiser, each with its highest learning rate; weight decay on matrices and convolution kernels only."""
-    from timm.optim import param_groups_layer_decay, param_groups_weight_decay  # slow to import
-
-    groups: list[dict[str, Any]] = []
-    for part, network in model.items():
-        tuned = part == "backbone" and config.backbone != SCRATCH
-        highest = config.learning_rate * (config.backbone_learning_rate_factor if tuned else 1.0)
-        if tuned and config.layer_decay < 1:  # timm defines the layers of its networks and their order
-            found = param_groups_layer_decay(network, config.weight_decay, layer_decay=config.layer_decay)
-        else:
-            found = param_groups_weight_decay(network, config.weight_decay)
-        for group in found:
-            own = highest * group.pop("lr_scale", 1.0)
-            groups.append({**group, "lr": own, "highest": own})
-    return groups
+    highest, scales = config.learning_rate, None
+    if config.backbone != SCRATCH:
+        highest *= config.backbone_learning_rate_factor
+        if config.layer_decay < 1:
+            numbers = layer_numbers(backbone)
+            scales = {name: config.layer_decay ** (max(numbers.values()) - number) for name, number in numbers.items()}
+    return [
+        *parameter_groups(backbone.network, config.weight_decay, highest, scales),
+        *parameter_groups(head, config.weight_decay, config.learning_rate),
+    ]
 
 
 def _batch(train: LabelledImages, rows: np.ndarray, config: ClassifierConfig, random: np.random.Generator,

@@ -10,10 +10,11 @@ from functools import cache
 import torch
 
 from syntype.encoders import build_classifier_backbone
+from syntype.identification.adapters import add_adapters
 from syntype.identification.classifier import ClassifierConfig
 from syntype.identification.features import embed
 from syntype.identification.fit import head_steps
-from syntype.identification.network import freeze_early_layers
+from syntype.identification.layers import freeze_early_layers
 
 __all__ = ["Speed", "measure_speed"]
 
@@ -48,7 +49,7 @@ def measure_speed(config: ClassifierConfig) -> Speed:
     Raises:
         UnknownNameError, UnsupportedError: See ``build_classifier_backbone``.
     """
-    matters = ("backbone", "tune", "size", "encoder_size", "device", "precision")
+    matters = ("backbone", "tune", "lora_rank", "size", "encoder_size", "device", "precision")
     return _measured(ClassifierConfig.parse({name: getattr(config, name) for name in matters}))
 
 
@@ -65,6 +66,8 @@ def _measured(config: ClassifierConfig) -> Speed:
         return Speed(forward / _NUM_IMAGES, 0.0)
     if config.tune == "last":
         freeze_early_layers(backbone)
+    if config.tune == "lora":
+        add_adapters(backbone.network, config.lora_rank, config.seed)
     step = _seconds(lambda: embed(backbone, images, config.input_size, runtime).sum().backward(), runtime.device)
     return Speed(forward / _NUM_IMAGES, step / _NUM_IMAGES)
 

@@ -211,8 +211,10 @@ def _model_card(result: ClassifierResult) -> str:
     def shown(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.3f}"
 
-    head = "prototypes (not trained)" if config.head == "prototype" else "cosine" if config.has_cosines else "linear"
-    trained = ("frozen" if config.frozen else "trained") + f"; head: {head}" + ("" if config.refit == "none" else f", second stage: {config.refit}")
+    untrained = {"prototype": "prototypes (not trained)", "tip_adapter": "names and photographs of the species (not trained)"}
+    head = untrained.get(config.head or "", "cosine" if config.has_cosines else "linear")
+    way = "frozen" if config.frozen else f"low-rank adapters of rank {config.lora_rank} trained" if config.tune == "lora" else "trained"
+    trained = way + f"; head: {head}" + ("" if config.refit == "none" else f", second stage: {config.refit}")
     prior_free = config.loss in ("balanced_softmax", "logit_adjustment") or config.sampler == "balanced" or config.refit == "balanced"
     no_prior = " The probabilities assume that all species are equally frequent." if prior_free else ""
     rows = [f"| {name} | {row['num_species']} | {row['num_images']} | {shown(row['recall'])} |" for name, row in facts["bins"].items()]

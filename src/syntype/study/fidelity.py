@@ -6,49 +6,36 @@ than photographs that no training has seen.
 The measures are computed from features of EfficientNet-Lite0. This network is not used for training, curation or classification. Both sides
 have the same number of images of each species, so that a different mix of species does not look like a difference between the images.
 
-    kid                    Bińkowski et al. 2018 (arXiv 1801.01401), section 4: unbiased squared MMD, cubic kernel
-    precision, recall      Kynkäänniemi et al. 2019 (arXiv 1904.06991), equations 1 and 2
-    density, coverage      Naeem et al. 2020 (arXiv 2002.09797), equations 5 and 7
-    vendi_ratio            Vendi score, Friedman & Dieng 2023 (arXiv 2210.02410), definition 3.1: synthetic over real
-
-All pairs of images are compared, in blocks, so that memory stays bounded and time grows with the square of their number.
+On request, the distances are also measured in the features of another encoder, as published figures are: in those of a DINOv2 network (Stein et al.
+2023, arXiv 2306.04675), or CMMD in those of a CLIP network. ``distances`` names the source of each measure.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.curation.leaks import held_back_apart
-from syntype.encoders import encode_collection, load_encoder
+from syntype.encoders import Encoder, encode_collection, load_encoder
 from syntype.errors import CollectionError, checks_arguments
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run
 from syntype.study.chance import ALARM, KidChance, Memorising, kid_chance, memorising, nearness
+from syntype.study.distances import cmmd, compare, frechet_distance, kid, num_pairs, vendi_ratio
 
-__all__ = [
-    "EvaluateConfig", "EvaluateResult", "Likeness", "compare", "density_coverage", "evaluate", "kid", "num_pairs", "precision_recall", "vendi_ratio",
-    "vendi_score",
-]  # fmt: skip
+__all__ = ["Distances", "EvaluateConfig", "EvaluateResult", "distances_in", "evaluate"]
 
 ENCODER = "lite0"
 FEWEST = 50
 """Images on each side below which the figures mean nothing: the five neighbours of an image are then a tenth of all images, and KID differs
 between two draws from one distribution by as much as between good and bad generators."""
-BLOCK = 2048
-"""Images on each side of a block of pairs; a block of numbers takes 34 MB."""
-
-Advance = Callable[[int], None]
 
 
 class EvaluateConfig(Settings):
@@ -62,8 +49,56 @@ class EvaluateConfig(Settings):
     """Number of neighbours k in precision, recall, density and coverage. If there are too few images, it is one less than their number."""
     copy_quantile: float = Field(0.015, gt=0, lt=0.5)
     """As in ``CurateConfig``."""
+    encoder: str | None = None
+    """A further encoder in whose features the distances are measured too (see ``load_encoder``), for example
+    ``timm:vit_base_patch14_dinov2.lvd142m``. The figures of Lite0 stay as they are."""
     seed: Seed = 0
     """Random seed of the draw that gives both sides the same mix of species."""
+
+
+class Distances(NamedTuple):
+    """Distances between synthetic images and photographs in the features of one encoder. Published figures are comparable only if they are from the
+    same encoder, and the Fréchet distance only if it is from as many images.
+
+    Attributes:
+        encoder: name of the encoder and its weights.
+        num_features: length of its feature vectors.
+        kid: unbiased squared MMD, as ``EvaluateResult.kid``.
+        kid_chance: 95 % interval of ``kid``, and its p value.
+        frechet_distance: plain Fréchet distance (FD), see ``distances.frechet_distance``; None unless there are more images on each side than
+            features, because it would then mostly say how few images there are.
+        cmmd: see ``distances.cmmd``; None if the encoder is no CLIP model.
+    """
+
+    encoder: str
+    num_features: int
+    kid: float
+    kid_chance: KidChance
+    frechet_distance: float | None
+    cmmd: float | None
+
+    def in_words(self, num_images: int) -> str:
+        """The figures in a sentence.
+
+        Args:
+            num_images: number of images on each side.
+        """
+        name, (low, high, p_value) = self.encoder.rpartition(": ")[0], self.kid_chance
+        told = f"In {name} features KID is {self.kid:.3g} (95 % interval {low:.3g} to {high:.3g}; p = {p_value:.3f})"
+        if self.cmmd is not None:
+            told += f", CMMD is {self.cmmd:.3g}"
+        if self.frechet_distance is None:
+            few = f"{num_images} images on each side are too few for {self.num_features} features"
+            return f"{told}. The Fréchet distance (FD) is not given: {few}, it would mostly say how few they are."
+        return (
+            f"{told}, and the Fréchet distance (FD) {self.frechet_distance:.4g}. FD falls as images are added: compare it only between equal numbers."
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The values that ``--json`` prints."""
+        low, high, p_value = self.kid_chance
+        values = {name: value for name, value in self._asdict().items() if name != "kid_chance"}
+        return {**values, "kid_interval": None if math.isnan(low) else [low, high], "kid_p": p_value}
 
 
 @dataclass(frozen=True)
@@ -88,6 +123,7 @@ class EvaluateResult:
         memorising: whether images are nearer to training photographs than held-back photographs are; see ``chance.Memorising``. None with the split
             ``train``, which holds nothing back.
         note: what to know before the figures are used: that there are too few images; None if there are enough.
+        other_encoder: distances in the features of ``EvaluateConfig.encoder``; None if none was asked for.
     """
 
     encoder: str
@@ -106,6 +142,7 @@ class EvaluateResult:
     memorising: Memorising | None
     num_left_out: int = 0
     note: str | None = None
+    other_encoder: Distances | None = None
 
     def in_words(self) -> list[str]:
         """What the figures that chance could explain say, in sentences."""
@@ -130,6 +167,8 @@ class EvaluateResult:
                 f"{start} (an image is nearer in {found.nearer:.0%} of the comparisons, and {found.nearest_tenth:.0%} of the nearest tenth are "
                 f"images; chance gives 50 % of both; p = {found.p_value:.3f})."
             )
+        if self.other_encoder is not None:
+            sentences.append(self.other_encoder.in_words(self.num_synthetic))
         return sentences
 
     def summary(self) -> dict[str, Any]:
@@ -155,6 +194,7 @@ class EvaluateResult:
             "memorising": None if self.memorising is None else {**self.memorising._asdict(), "alarm": self.memorising.alarm},
             "num_species": len(self.species),
             "left_out": list(self.left_out),
+            "other_encoder": None if self.other_encoder is None else self.other_encoder.summary(),
             "in_words": self.in_words(),
             "note": self.note,
         }
@@ -180,6 +220,7 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
     Raises:
         LeakageError: with split ``val`` or ``test``: the images repeat more photographs of it than chance explains.
         CollectionError: fewer than two images could be compared.
+        UnknownNameError, UnsupportedError: the further encoder is not known, or its weights are not available.
 
     Example:
         >>> import syntype
@@ -189,6 +230,7 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         True
     """
     usable, num_left_out = synthetic.select(usable=True), 0
+    other = None if config.encoder is None else load_encoder(config.encoder)  # first, so that a wrong name is told at once
     if config.split != "train":
         real, leaks = held_back_apart(real, [usable], size=config.size, run=run, seed=config.seed, quantile=config.copy_quantile)
         num_left_out = len(leaks.left_out)
@@ -243,115 +285,31 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         left_out=left_out,
         num_left_out=num_left_out,
         note=note,
+        other_encoder=None if other is None else distances_in(other, photographs, fake, config, run),
     )
 
 
-class Likeness(NamedTuple):
-    """How like two sets of features are; see ``EvaluateResult``."""
-
-    kid: float
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
-def compare(real: np.ndarray, fake: np.ndarray, k: int, progress: Advance | None = None) -> Likeness:
-    """KID, precision, recall, density and coverage, from one pass over all pairs.
+def distances_in(encoder: Encoder, photographs: Collection, fake: Collection, config: EvaluateConfig, run: Run) -> Distances:
+    """Distances between synthetic images and photographs in the features of an encoder.
 
     Args:
-        real, fake: features, shapes (N, D) and (M, D), N and M larger than ``k``.
-        k: number of neighbours, at least 1. The manifold of a set is the union of balls around its rows that reach to their k-th neighbour.
-        progress: Called with a number of pairs after each block; ``num_pairs`` in all.
+        encoder: computes the features.
+        photographs: real photographs, at least 2.
+        fake: synthetic images, at least 2.
+        config: size and seed.
+        run: shows progress.
     """
-    x, y = torch.from_numpy(real), torch.from_numpy(fake)
-    real_kernel, real_radii = _within(x, k, progress)
-    fake_kernel, fake_radii = _within(y, k, progress)
-    among_real = torch.zeros(len(y), dtype=torch.int64)  # for each synthetic image, the number of real neighbourhoods that it lies in
-    among_fake = torch.zeros(len(x), dtype=torch.bool)
-    nearest = torch.full((len(x),), torch.inf, dtype=torch.float64)
-    kernels = []
-    for rows, columns in _blocks(len(x), len(y)):
-        kernel, squared = _compare_rows(x[rows], y[columns])
-        kernels.append(float(kernel.sum()))
-        among_real[columns] += (squared < real_radii[rows, None]).sum(0)
-        among_fake[rows] |= (squared < fake_radii[None, columns]).any(1)
-        nearest[rows] = torch.minimum(nearest[rows], squared.amin(1))
-        if progress is not None:
-            progress(squared.numel())
-    return Likeness(
-        kid=real_kernel + fake_kernel - 2 * math.fsum(kernels) / (len(x) * len(y)),
-        precision=float((among_real > 0).double().mean()),
-        recall=float(among_fake.double().mean()),
-        density=float(among_real.double().mean() / k),
-        coverage=float((nearest < real_radii).double().mean()),
+    with run.progress(f"Encoding images with {encoder.name}", len(fake) + len(photographs)) as bar:
+        x, y = (encode_collection(encoder, side, pixels=config.size, progress=bar.advance) for side in (photographs, fake))
+    found = kid(x, y)
+    return Distances(
+        encoder=f"{encoder.name}: {encoder.backbone.weights}",
+        num_features=encoder.dim,
+        kid=found,
+        kid_chance=kid_chance(x, y, group_names(photographs), group_names(fake), kid=found, seed=config.seed),
+        frechet_distance=frechet_distance(x, y) if min(len(x), len(y)) > encoder.dim else None,
+        cmmd=cmmd(x, y) if encoder.name.startswith("open_clip:") else None,
     )
-
-
-def num_pairs(num_real: int, num_fake: int) -> int:
-    """Pairs that ``compare`` goes through: the total for a progress bar."""
-    within = sum((rows.stop - rows.start) * (columns.stop - columns.start) for n in (num_real, num_fake) for rows, columns in _triangle(n))
-    return within + num_real * num_fake
-
-
-def kid(x: np.ndarray, y: np.ndarray) -> float:
-    """Kernel inception distance: the unbiased estimate of the squared MMD with k(a, b) = (a.b / D + 1)^3.
-
-    Args:
-        x, y: features, shapes (N, D) and (M, D), N and M at least 2. All pairs are used, not subsets, which gives the lowest variance.
-    """
-    return compare(x, y, 1).kid
-
-
-def precision_recall(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
-    """Improved precision and recall: fractions of ``fake`` within the manifold of ``real``, and of ``real`` within the manifold of ``fake``.
-
-    Args:
-        real, fake, k: As in ``compare``.
-    """
-    likeness = compare(real, fake, k)
-    return likeness.precision, likeness.recall
-
-
-def density_coverage(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
-    """Density and coverage; arguments as in ``compare``."""
-    likeness = compare(real, fake, k)
-    return likeness.density, likeness.coverage
-
-
-def vendi_score(features: np.ndarray) -> float:
-    """Effective number of different images: exp of the entropy of the eigenvalues of K / N, where K are the cosine similarities.
-
-    Args:
-        features: shape (N, D), without rows of zeros.
-
-    Returns:
-        between 1 (all the same) and N (all orthogonal).
-    """
-    unit = features.astype(np.float64) / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
-    gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit  # both have the same eigenvalues except for zeros
-    values = np.linalg.eigvalsh(gram / len(unit))
-    values = values[values > 1e-12]
-    return float(np.exp(-(values * np.log(values)).sum()))
-
-
-def vendi_ratio(real: np.ndarray, real_species: np.ndarray, fake: np.ndarray, fake_species: np.ndarray) -> float | None:
-    """Variety within species: the geometric mean over species of the ratio of Vendi scores, synthetic divided by real.
-
-    Args:
-        real, fake: features, shapes (N, D) and (M, D).
-        real_species, fake_species: name of each row, shapes (N,) and (M,). Each species needs the same number of rows in both,
-            because the score grows with the number.
-
-    Returns:
-        the ratio, 1 for the same variety; None if no species has two images.
-    """
-    logs = []
-    for species in np.unique(real_species):
-        a, b = real[real_species == species], fake[fake_species == species]
-        if len(a) >= 2:
-            logs.append(np.log(vendi_score(b) / vendi_score(a)))
-    return float(np.exp(np.mean(logs))) if logs else None
 
 
 def _mask(length: int, rows: np.ndarray) -> np.ndarray:
@@ -372,48 +330,3 @@ def _same_mix(first: Collection, second: Collection, seed: int) -> tuple[np.ndar
             rows[side].append(np.random.default_rng([seed, side, number]).permutation(rows_of)[:count])
     empty = np.empty(0, dtype=np.int64)
     return np.sort(np.concatenate([empty, *rows[0]])), np.sort(np.concatenate([empty, *rows[1]]))
-
-
-def _blocks(num_rows: int, num_columns: int) -> Iterator[tuple[slice, slice]]:
-    """Parts of a matrix of all pairs, row by row, each of at most ``BLOCK`` x ``BLOCK``: the whole matrix may not fit into memory."""
-    for row in range(0, num_rows, BLOCK):
-        for column in range(0, num_columns, BLOCK):
-            yield slice(row, min(row + BLOCK, num_rows)), slice(column, min(column + BLOCK, num_columns))
-
-
-def _triangle(num: int) -> Iterator[tuple[slice, slice]]:
-    """The blocks on and above the diagonal."""
-    return ((rows, columns) for rows, columns in _blocks(num, num) if rows.start <= columns.start)
-
-
-def _compare_rows(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Kernels and squared Euclidean distances of all pairs of rows: float64, shape (len(x), len(y)) each."""
-    x, y = x.double(), y.double()
-    product = x @ y.T
-    kernel = product / x.shape[1] + 1
-    kernel *= kernel * kernel
-    squared = product.mul_(-2).add_(x.square().sum(1)[:, None]).add_(y.square().sum(1)[None]).clamp_(min=0)
-    return kernel, squared
-
-
-def _within(x: Tensor, k: int, progress: Advance | None) -> tuple[float, Tensor]:
-    """Mean kernel of pairs of different rows, and the squared distance from each row to its k-th neighbour: float64, shape (len(x),)."""
-    nearest = torch.full((len(x), k), torch.inf, dtype=torch.float64)
-    kernels = []
-
-    def keep(rows: slice, squared: Tensor) -> None:
-        found = squared.topk(min(k, squared.shape[1]), dim=1, largest=False).values
-        nearest[rows] = torch.cat([nearest[rows], found], dim=1).topk(k, dim=1, largest=False).values
-
-    for rows, columns in _triangle(len(x)):
-        kernel, squared = _compare_rows(x[rows], x[columns])
-        if rows == columns:
-            kernels.append(float(kernel.sum() - kernel.trace()))
-            squared.fill_diagonal_(torch.inf)
-        else:
-            kernels.append(2 * float(kernel.sum()))
-            keep(columns, squared.T)
-        keep(rows, squared)
-        if progress is not None:
-            progress(squared.numel())
-    return math.fsum(kernels) / (len(x) * (len(x) - 1)), nearest.amax(1)

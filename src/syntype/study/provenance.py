@@ -21,7 +21,12 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_
         left_out: given images that were not used, by species, in words; empty if there are none.
     """
     untested = sum(1 for entry in results["species"] if entry["offered"] and not entry["num_test"])
-    trained = {"head": "only its last layer trained", "last": "its last layers trained", "all": "all its layers trained"}[config.classifier.tune]
+    trained = {
+        "head": "only its last layer trained",
+        "last": "its last layers trained",
+        "all": "all its layers trained",
+        "lora": "adapters trained in all its layers",
+    }[config.classifier.tune]
     sentences = [
         "Whether the result holds in other places, in other seasons or with other cameras: the test photographs come from the same sources as the "
         "training photographs.",
