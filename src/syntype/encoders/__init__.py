@@ -2,11 +2,13 @@
 
 from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
 from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, Head, SavedClassifier, build_classifier_backbone, read_classifier
+from syntype.encoders.duties import DUTIES, check_duties, duty_conflict, same_encoder
 from syntype.encoders.encoder import Encoder, encode_collection, load_encoder
 
 __all__ = [
     "BUNDLED",
     "CLASSIFIER_SCHEMA",
+    "DUTIES",
     "SCRATCH",
     "Backbone",
     "Encoder",
@@ -14,8 +16,11 @@ __all__ = [
     "SavedClassifier",
     "build_backbone",
     "build_classifier_backbone",
+    "check_duties",
+    "duty_conflict",
     "encode_collection",
     "fold_batch_norm",
     "load_encoder",
     "read_classifier",
+    "same_encoder",
 ]

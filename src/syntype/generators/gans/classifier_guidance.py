@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.compute.tensors import to_tensor
-from syntype.encoders import BUNDLED, SCRATCH, Backbone, Head, build_backbone, fold_batch_norm, read_classifier
+from syntype.encoders import BUNDLED, DUTIES, SCRATCH, Backbone, Head, build_backbone, fold_batch_norm, read_classifier, same_encoder
 from syntype.errors import UnsupportedError, require_known
 from syntype.generators.contract import TrainingData
 
-__all__ = ["GuidanceClassifier", "build_guidance_classifier", "is_referee_backbone"]
+__all__ = ["GuidanceClassifier", "build_guidance_classifier"]
 
 MAX_FIT_IMAGES = 2048
 """Photographs, at most, to which the linear layer is fitted; their mirror images are used as well."""
@@ -27,11 +27,6 @@ ENCODING_BATCH = 64
 """Photographs encoded at a time."""
 WEIGHT_DECAY = 1e-3
 """L2 penalty of the linear layer's weights, on standardised features: half of it times their sum of squares is added to the loss."""
-
-
-def is_referee_backbone(backbone: str) -> bool:
-    """Whether a backbone of this name, bundled or from timm, is the referee's network (``study/fidelity.py``)."""
-    return backbone == "lite0" or (backbone.startswith("timm:") and "efficientnet_lite0" in backbone.split(":")[1])
 
 
 class GuidanceClassifier(nn.Module):
@@ -96,7 +91,7 @@ def build_guidance_classifier(name: str, image_size: int, data: TrainingData, fl
         classifier = GuidanceClassifier(backbone, image_size, Head(empty, empty[:, 0]), torch.arange(len(data.species)))
         return _fit(_on_device(classifier, device), data, flip)
     saved = read_classifier(name)
-    if is_referee_backbone(saved.backbone.name):
+    if same_encoder(saved.backbone.name, DUTIES["judge"]):
         raise UnsupportedError(
             f"{name}: uses {saved.backbone.name}, which is reserved for the referee of generated images. Train a classifier on another backbone."
         )
