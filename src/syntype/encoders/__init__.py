@@ -1,7 +1,9 @@
-"""Encoders, which turn images into feature vectors: the bundled EfficientNet-Lite networks, any timm model, and saved classifiers."""
+"""Encoders, which turn images into feature vectors: the bundled EfficientNet-Lite networks, any model of timm and open_clip, saved
+classifiers; zero-shot names, and which encoder does which duty."""
 
-from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
+from syntype.encoders.backbones import BUNDLED, build_backbone, fold_batch_norm, is_backbone
 from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, Head, SavedClassifier, build_classifier_backbone, read_classifier
+from syntype.encoders.contract import Backbone, Preprocessing
 from syntype.encoders.duties import DUTIES, check_duties, duty_conflict, same_encoder
 from syntype.encoders.encoder import Encoder, encode_collection, load_encoder
 
@@ -13,6 +15,7 @@ __all__ = [
     "Backbone",
     "Encoder",
     "Head",
+    "Preprocessing",
     "SavedClassifier",
     "build_backbone",
     "build_classifier_backbone",
@@ -20,6 +23,7 @@ __all__ = [
     "duty_conflict",
     "encode_collection",
     "fold_batch_norm",
+    "is_backbone",
     "load_encoder",
     "read_classifier",
     "same_encoder",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.compute.tensors import to_tensor
-from syntype.encoders import BUNDLED, DUTIES, SCRATCH, Backbone, Head, build_backbone, fold_batch_norm, read_classifier, same_encoder
+from syntype.encoders import BUNDLED, DUTIES, SCRATCH, Backbone, Head, build_backbone, fold_batch_norm, is_backbone, read_classifier, same_encoder
 from syntype.errors import UnsupportedError, require_known
 from syntype.generators.contract import TrainingData
 
@@ -83,7 +83,7 @@ def build_guidance_classifier(name: str, image_size: int, data: TrainingData, fl
         UnknownNameError: a species of ``data`` is not among the classifier's.
         InputError: ``name`` is neither a backbone nor the folder of a classifier.
     """
-    if name in BUNDLED or name.startswith("timm:"):
+    if is_backbone(name):
         backbone = build_backbone(name)
         if name in BUNDLED:
             fold_batch_norm(backbone.network)
