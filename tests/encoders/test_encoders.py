@@ -19,6 +19,7 @@ from syntype.collection import Collection
 from syntype.encoders import Encoder, build_backbone, encode_collection, fold_batch_norm, load_encoder
 from syntype.encoders.backbones import empty_backbone
 from syntype.errors import UnknownNameError, UnsupportedError
+from syntype.identification import Classifier, ClassifierConfig, LabelledImages, fit, load_classifier, save_classifier
 
 
 @pytest.mark.parametrize(("digit", "size"), [(0, 224), (1, 240), (2, 260)])
@@ -122,7 +123,7 @@ def test_a_built_in_name_takes_a_file_of_weights(clip_folders: dict[str, Path], 
         build_backbone(f"open_clip:ViT-B-16:{tmp_path / 'tiny-clip-test.json'}")
     with pytest.raises(UnknownNameError, match=r"\(none given\).*openai.*Give open_clip:ViT-B-16:TAG"):
         build_backbone("open_clip:ViT-B-16")
-    with pytest.raises(UnknownNameError, match="unknown open_clip model 'ViT-Q-1'.*open_clip:hf-hub:OWNER/NAME"):
+    with pytest.raises(UnknownNameError, match=r"unknown open_clip model 'ViT-Q-1'.*open_clip:hf-hub:OWNER/NAME"):
         build_backbone("open_clip:ViT-Q-1:weights.pt")
 
 
@@ -179,3 +180,15 @@ def test_stored_features_belong_to_weights_and_preprocessing(small_collection: C
     other = replace(own, transform=lambda picture: own.transform(picture) * 0, settings={**own.settings, "crop_pct": 0.5})
     nothing = encode_collection(Encoder(replace(encoder.backbone, preprocessing=other)), small_collection, pixels=32)
     assert not np.allclose(nothing, features[1])
+
+
+def test_a_classifier_on_a_model_of_one_size_is_saved_and_read_again(clip_folders: dict[str, Path], tmp_path: Path) -> None:
+    name = f"open_clip:local-dir:{clip_folders['tiny-clip']}"  # takes 48 pixels only, whatever the settings say
+    config = ClassifierConfig(backbone=name, size=40, encoder_size=64, steps=2, views=1, device="cpu")
+    images = LabelledImages(PICTURES[:, :40, :40], np.array([0, 1, 1]), np.zeros(3, bool))
+    fitted = fit(images, np.array([1, 2]), 2, config, 0)
+    save_classifier(Classifier(fitted, ("Aus primus", "Bus secundus")), tmp_path / "classifier")
+    (clip_folders["tiny-clip"] / "open_clip_config.json").rename(tmp_path / "away")  # the classifier needs it no more
+    again = load_classifier(tmp_path / "classifier", device="cpu")
+    (tmp_path / "away").rename(clip_folders["tiny-clip"] / "open_clip_config.json")
+    np.testing.assert_allclose(again.predict(images.images), fitted.predict(images.images), atol=1e-3)  # fitted features are kept in float16

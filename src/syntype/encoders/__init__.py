@@ -6,6 +6,7 @@ from syntype.encoders.classifiers import CLASSIFIER_SCHEMA, SCRATCH, Head, Saved
 from syntype.encoders.contract import Backbone, Preprocessing
 from syntype.encoders.duties import DUTIES, check_duties, duty_conflict, same_encoder
 from syntype.encoders.encoder import Encoder, encode_collection, load_encoder
+from syntype.encoders.zero_shot import ZeroShot, is_zero_shot, load_zero_shot
 
 __all__ = [
     "BUNDLED",
@@ -17,6 +18,7 @@ __all__ = [
     "Head",
     "Preprocessing",
     "SavedClassifier",
+    "ZeroShot",
     "build_backbone",
     "build_classifier_backbone",
     "check_duties",
@@ -24,7 +26,9 @@ __all__ = [
     "encode_collection",
     "fold_batch_norm",
     "is_backbone",
+    "is_zero_shot",
     "load_encoder",
+    "load_zero_shot",
     "read_classifier",
     "same_encoder",
 ]

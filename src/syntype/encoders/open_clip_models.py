@@ -87,7 +87,7 @@ def _load(name: str) -> tuple[Any, dict[str, Any], str]:
     file = None if weights is None or not Path(weights).exists() else weights
     with from_hub(name, f"open_clip:{place}:FILE with a file of weights" if is_built_in else "open_clip:local-dir:FOLDER, its folder from the Hub"):
         architecture = _architecture(place)
-        model = None if file is not None else open_clip.create_model(place, pretrained=weights, require_pretrained=True)
+        model: Any = None if file is not None else open_clip.create_model(place, pretrained=weights, require_pretrained=True)
     if file is not None:
         model = _from_file(name, place, architecture, file)
     architecture["preprocess_cfg"] = json.loads(json.dumps(model.visual.preprocess_cfg))

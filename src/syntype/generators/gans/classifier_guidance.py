@@ -41,7 +41,8 @@ class GuidanceClassifier(nn.Module):
 
     def __init__(self, backbone: Backbone, image_size: int, head: Head, class_indices: Tensor) -> None:
         super().__init__()
-        self.image_size, self._backbone, self.network, self.head = image_size, backbone, backbone.network, head
+        self.image_size = backbone.fixed_size or image_size
+        self._backbone, self.network, self.head = backbone, backbone.network, head
         self.class_indices: Tensor
         self.register_buffer("class_indices", class_indices)
         self.requires_grad_(False)
