@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
-open_clip = pytest.importorskip("open_clip")
+__all__ = ["make_clip_folders"]
 
 _TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -34,12 +33,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="session")
-def clip_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def make_clip_folders(parent: Path) -> dict[str, Path]:
     """Folders as downloaded from the Hub, by name: ``open_clip_config.json`` and weights."""
+    import open_clip
+
     folders = {}
     for name, config in CONFIGS.items():
-        folder = folders[name] = tmp_path_factory.mktemp(name)
+        folder = folders[name] = parent / name
+        folder.mkdir()
         (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
         torch.manual_seed(len(name))
         model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
