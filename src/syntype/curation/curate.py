@@ -209,7 +209,7 @@ def group_names(collection: Collection) -> np.ndarray:
 
 
 def _side_for(encoder: Encoder, synthetic: Collection, size: int) -> int:
-    """Side in pixels at which images are decoded for an encoder. Photographs are to be no sharper than synthetic images, as that would set them apart."""
+    """Side in pixels at which images are decoded for an encoder: photographs are to be no sharper than synthetic images."""
     if encoder.input_size is None:
         return size
     sides = synthetic.table[["width", "height"]].max(axis=1).to_numpy(np.float64, na_value=np.nan)

@@ -35,8 +35,8 @@ class SpeciesMargin:
     """Species filter: how much more the intended species is favoured than the most favoured other species.
 
     By ``classifier`` the margin is the log-odds of a multinomial logistic regression on standardised features, strongly regularised, with equal
-    weight for every species. By ``nearest_mean`` it is the difference of cosines between the image and the mean features of the species' photographs (with
-    the mean of these means subtracted). By ``zero_shot`` it is the log-odds by the species' names; photographs then set the thresholds only.
+    weight for every species. By ``nearest_mean`` it is the difference of cosines between the image and the mean features of the species' photographs
+    (with the mean of these means subtracted). By ``zero_shot`` it is the log-odds by the species' names; photographs then set the thresholds only.
 
     Args:
         features: Features of real training photographs, float32, shape (N, D).

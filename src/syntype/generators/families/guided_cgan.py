@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from syntype.compute.runtime import Runtime
-from syntype.encoders import duty_conflict
+from syntype.encoders import duty_conflict, is_backbone
 from syntype.generators.augmentation import augment
 from syntype.generators.contract import TrainingData
 from syntype.generators.gans.classifier_guidance import build_guidance_classifier
@@ -55,6 +55,11 @@ class GuidedGAN(ConditionalWassersteinGAN):
 
     Config = GuidedGANConfig
     config: GuidedGANConfig
+
+    @property
+    def trained_with(self) -> str | None:
+        """The network under the guidance classifier's linear layer."""
+        return self.config.guidance_classifier if self.config.guidance_weight and is_backbone(self.config.guidance_classifier) else None
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Build the critic and the optimisers, and fit or read the guidance classifier."""

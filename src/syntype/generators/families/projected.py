@@ -96,6 +96,11 @@ class ProjectedGAN(FastGANBase):
     relative_share = 0.0
     """Share of the generated images in training with instance codes of the relative's photographs."""
 
+    @property
+    def trained_with(self) -> str:
+        """The discriminators' frozen network."""
+        return self.config.backbone
+
     def build_generator(self) -> _Generator:
         """The generator with its initial weights."""
         return _Generator(self.config, self.num_embeddings)
