@@ -123,6 +123,10 @@ def test_a_built_in_name_takes_a_file_of_weights(clip_folders: dict[str, Path], 
         build_backbone(f"open_clip:ViT-B-16:{tmp_path / 'tiny-clip-test.json'}")
     with pytest.raises(UnknownNameError, match=r"\(none given\).*openai.*Give open_clip:ViT-B-16:TAG"):
         build_backbone("open_clip:ViT-B-16")
+    with pytest.raises(UnsupportedError, match=r"there is no file nowhere\.bin"):
+        build_backbone("open_clip:hf-hub:imageomics/bioclip-2:nowhere.bin")
+    with pytest.raises(UnsupportedError, match="Give the model's whole folder"):
+        build_backbone(f"open_clip:local-dir:{tmp_path}")
     with pytest.raises(UnknownNameError, match=r"unknown open_clip model 'ViT-Q-1'.*open_clip:hf-hub:OWNER/NAME"):
         build_backbone("open_clip:ViT-Q-1:weights.pt")
 

@@ -12,12 +12,13 @@ __all__ = ["from_hub", "without_messages"]
 
 
 @contextmanager
-def from_hub(name: str, otherwise: str) -> Iterator[None]:
+def from_hub(name: str, prefix: str, place: str) -> Iterator[None]:
     """While a model is loaded that may have to be downloaded from the Hugging Face Hub.
 
     Args:
         name: The encoder's name, for the message.
-        otherwise: What to give where there is no internet, as the end of a sentence.
+        prefix: ``timm:`` or ``open_clip:``.
+        place: The model: a built-in name, ``hf-hub:OWNER/NAME`` or ``local-dir:FOLDER``.
 
     Raises:
         UnsupportedError: It could not be loaded, for whatever reason: the libraries raise many kinds of errors.
@@ -31,10 +32,11 @@ def from_hub(name: str, otherwise: str) -> Iterator[None]:
         ) from None
     except Exception as error:
         reason = shortened(" ".join(str(error).split()), 160)
-        raise UnsupportedError(
-            f"backbone {name}: could not be loaded from the Hugging Face Hub ({type(error).__name__}: {reason}). "
-            f"Connect to the internet once, after which it is kept, or give {otherwise}."
-        ) from None
+        instead = f"{prefix}local-dir:FOLDER, its folder copied from the Hub" if ":" in place else f"{prefix}{place}:/path/to/weights.safetensors"
+        mend = f"Connect to the internet once, after which the model is kept, or give {instead}."
+        if place.startswith("local-dir:"):
+            mend = "Give the model's whole folder as it is on the Hugging Face Hub, with its description and its weights."
+        raise UnsupportedError(f"backbone {name}: could not be loaded ({type(error).__name__}: {reason}). {mend}") from None
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def load_open_clip(name: str) -> OpenClipModel:
 
     model, architecture, source = _load(name)
     place, _ = name_and_file(name.removeprefix(PREFIX))
-    with from_hub(name, "open_clip:local-dir:FOLDER, the model's folder from the Hub"):
+    with from_hub(name, PREFIX, place):
         tokenizer = open_clip.get_tokenizer(place)
     return OpenClipModel(model, _image_tower(name, model, architecture, source), tokenizer)
 
@@ -82,10 +82,14 @@ def _load(name: str) -> tuple[Any, dict[str, Any], str]:
     is_built_in = ":" not in place
     if is_built_in and place not in open_clip.list_models():
         raise UnknownNameError("open_clip model", place, open_clip.list_models(), "A model on the Hugging Face Hub is open_clip:hf-hub:OWNER/NAME.")
-    if is_built_in and (weights is None or not Path(weights).exists()):
+    file = weights if weights is not None and Path(weights).is_file() else None
+    if is_built_in and file is None:
         weights = _tag(place, weights)
-    file = None if weights is None or not Path(weights).exists() else weights
-    with from_hub(name, f"open_clip:{place}:FILE with a file of weights" if is_built_in else "open_clip:local-dir:FOLDER, its folder from the Hub"):
+    elif weights is not None and file is None:
+        raise UnsupportedError(
+            f"backbone {name}: there is no file {weights}. Give a file of weights, or leave it out to download the published ones."
+        )
+    with from_hub(name, PREFIX, place):
         architecture = _architecture(place)
         model: Any = None if file is not None else open_clip.create_model(place, pretrained=weights, require_pretrained=True)
     if file is not None:

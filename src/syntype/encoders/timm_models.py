@@ -34,10 +34,7 @@ def build_timm_backbone(name: str) -> Backbone:
     if is_built_in and not timm.is_model(model.partition(".")[0]):
         close = timm.list_models(f"*{model.partition('.')[0][:8]}*")[:20]
         raise UnknownNameError("timm model", model, close)
-    instead = (
-        "timm:local-dir:FOLDER, the model's folder from the Hub" if not is_built_in else f"a local file, timm:{model}:/path/to/weights.safetensors"
-    )
-    with from_hub(name, instead):
+    with from_hub(name, PREFIX, model):
         network: Any = timm.create_model(model, pretrained=file is None, num_classes=0)
         arguments = {} if is_built_in else _arguments(model)
     if file is not None:
