@@ -131,6 +131,14 @@ def test_a_built_in_name_takes_a_file_of_weights(clip_folders: dict[str, Path], 
         build_backbone("open_clip:ViT-Q-1:weights.pt")
 
 
+def test_weights_in_a_file_get_the_preprocessing_that_all_published_ones_share() -> None:
+    from syntype.encoders.open_clip_models import _architecture
+
+    shared = _architecture("ViT-B-16-SigLIP2")["preprocess_cfg"]
+    assert shared["resize_mode"] == "squash" and tuple(shared["mean"]) == (0.5, 0.5, 0.5)
+    assert _architecture("ViT-L-14")["preprocess_cfg"] == {}  # published ones differ: open_clip's usual
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [

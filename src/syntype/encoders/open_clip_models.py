@@ -117,7 +117,7 @@ def _architecture(place: str) -> dict[str, Any]:
     import open_clip
 
     if ":" not in place:
-        return {"model_cfg": open_clip.get_model_config(place), "preprocess_cfg": {}}
+        return {"model_cfg": open_clip.get_model_config(place), "preprocess_cfg": _common_preprocessing(place)}
     scheme, _, where = place.partition(":")
     if scheme == "local-dir":
         file = Path(where) / _CONFIG
@@ -127,6 +127,16 @@ def _architecture(place: str) -> dict[str, Any]:
         file = Path(hf_hub_download(where, _CONFIG))
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
+
+
+def _common_preprocessing(model: str) -> dict[str, Any]:
+    """The preprocessing of a built-in model's published weights, for weights from a file; empty, as open_clip's usual one, if they differ in it."""
+    import open_clip
+
+    names = ("mean", "std", "interpolation", "resize_mode")
+    published = [open_clip.get_pretrained_cfg(model, tag) for tag in open_clip.list_pretrained_tags_by_model(model)]
+    settings = [{name: one[name] for name in names if one.get(name) is not None} for one in published]
+    return settings[0] if settings and all(one == settings[0] for one in settings) else {}
 
 
 def _built(architecture: dict[str, Any]) -> Any:
