@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from made import make_collection
+from tiny_clip import make_clip_folders
 
 from syntype.collection import Collection
 
@@ -21,6 +22,13 @@ def fish4knowledge() -> Path:
     if not (REAL_DATA / "classification.csv").is_file():
         pytest.skip("the fish4knowledge photographs are not on this machine (set SYNTYPE_FISH4KNOWLEDGE to their folder)")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def clip_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small models of images and texts: see ``tiny_clip``."""
+    pytest.importorskip("open_clip")
+    return make_clip_folders(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture

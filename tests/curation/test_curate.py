@@ -11,7 +11,8 @@ from PIL import Image
 from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, draw_images, draw_reef
 from syntype.curation import CurateConfig, curate
-from syntype.errors import CollectionError, UnknownNameError
+from syntype.encoders import load_zero_shot
+from syntype.errors import CollectionError, RecipeError, UnknownNameError
 from syntype.run import Run
 
 REEF = ReefConfig(num_species=3, size=64, max_images=24, min_images=12, num_val=3, num_test=2)
@@ -159,3 +160,28 @@ def test_every_unknown_species_is_told_with_its_number_and_the_nearest_name(reef
         curate(made, reef, CurateConfig(), tmp_path / "out", Run.silent())
     assert f"2 images of {name.upper()!r} (nearest known name: {name!r})" in str(raised.value)
     assert f"1 image of {name.replace(' ', '_')!r}" in str(raised.value)
+
+
+def test_another_encoder_judges_species_by_their_names_or_means(
+    judged: tuple[Collection, Collection], reef: Collection, clip_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    name = f"open_clip:local-dir:{clip_folders['tiny-clip']}"
+    margins = {}
+    for by in ("zero_shot", "nearest_mean"):
+        config = CurateConfig.parse({"encoder": name, "margin": by})
+        curated = curate(judged[0], reef, config, tmp_path / by, Run.silent()).collection
+        margins[by] = curated.table["margin"].to_numpy(float)
+        step = curated.info["history"][-1]
+        assert step["encoder"].startswith(name) and step["settings"]["margin"] == by
+    namer = load_zero_shot(name, reef)
+    logits, labels = namer.logits(namer.encoder.encode(judged[0].pixels(64))), [reef.species.index(one) for one in judged[0].table["species"]]
+    expected = [row[label] - np.delete(row, label).max() for row, label in zip(logits, labels, strict=True)]
+    np.testing.assert_allclose(margins["zero_shot"], expected, atol=1e-3)
+    assert not np.allclose(margins["nearest_mean"], margins["zero_shot"])
+
+
+def test_encoders_that_cannot_curate_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"'lite0' cannot be used to choose synthetic images"):
+        CurateConfig.parse({"encoder": "lite0"})
+    with pytest.raises(RecipeError, match="zero_shot names species by texts, which 'lite2' does not know"):
+        CurateConfig.parse({"margin": "zero_shot"})

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics.pairwise import cosine_similarity
 
 from syntype.curation.filters import SpeciesMargin, Typicality
+from syntype.encoders import ZeroShot
 from syntype.errors import CollectionError
 
 
@@ -127,3 +129,26 @@ def test_typicality_of_one_photograph_one_group_and_an_unknown_species() -> None
     assert Typicality(features, labels, np.array(["same"] * 6)).thresholds[0] < 1
     with pytest.raises(CollectionError, match="no training photograph"):
         Typicality(features, labels, groups).typicality(features, labels + 1)
+
+
+def test_the_margin_to_the_nearest_mean_is_a_difference_of_cosines() -> None:
+    train, test = clusters([30, 20, 6]), clusters([100, 100, 100], seed=5)
+    margin = SpeciesMargin(*train, by="nearest_mean")
+    unit = train[0] / np.linalg.norm(train[0], axis=1, keepdims=True)
+    means = np.stack([unit[train[1] == label].mean(0) for label in range(3)])
+    queries = test[0] / np.linalg.norm(test[0], axis=1, keepdims=True) - means.mean(0)
+    cosine = cosine_similarity(queries, means - means.mean(0))
+    expected = [row[label] - np.delete(row, label).max() for row, label in zip(cosine, test[1], strict=True)]
+    np.testing.assert_allclose(margin.margin(test[0], test[1]), expected, atol=1e-5)
+    assert margin.accepts(test[0], test[1]).mean() > 0.8 and margin.accepts(test[0], (test[1] + 1) % 3).mean() < 0.05
+
+
+def test_the_margin_by_names_is_the_difference_of_their_logits_and_photographs_set_its_threshold() -> None:
+    features, labels, groups = clusters([40, 40, 6])
+    texts = np.random.default_rng(0).normal(size=(4, features.shape[1])).astype(np.float32)  # the fourth species has no photographs
+    namer = ZeroShot(None, ("a", "b", "c", "d"), texts, scale=10.0, bias=-2.0, is_sigmoid=True)  # type: ignore[arg-type]
+    margin = SpeciesMargin(features, labels, groups, by="zero_shot", namer=namer)
+    logits = namer.logits(features)[:, :3]
+    expected = np.array([row[label] - np.delete(row, label).max() for row, label in zip(logits, labels, strict=True)])
+    np.testing.assert_allclose(margin.margin(features, labels), expected, atol=1e-4)
+    assert 0.7 < margin.accepts(features, labels).mean() < 1

@@ -117,6 +117,6 @@ def test_recognisers_that_cannot_serve_are_refused_with_the_reason(data: Trainin
         build_guidance_classifier(str(saved(tmp_path / "ignorant", "scratch", data.species[:-1])), 96, data, True, CPU)
     with pytest.raises(InputError, match="syntype classify train"):
         build_guidance_classifier(str(tmp_path / "nothing"), 96, data, True, CPU)
-    for name in ("lite0", "timm:tf_efficientnet_lite0.in1k", "timm:tf_efficientnet_lite0:weights.pth"):
-        with pytest.raises(RecipeError, match="referee"):
+    for name in ("lite0", "lite2", "timm:tf_efficientnet_lite0.in1k", "timm:tf_efficientnet_lite0:weights.pth"):
+        with pytest.raises(RecipeError, match="cannot be used to train generators"):
             GuidedGANConfig.parse({"guidance_classifier": name})

@@ -5,7 +5,7 @@ import pytest
 
 from syntype.errors import RecipeError, UnknownNameError
 from syntype.identification import LabelledImages
-from syntype.study.arms import ARMS, COMPETITORS, Pool, added_images, choose_arms
+from syntype.study.arms import ARMS, COMPETITORS, CURATED, Pool, added_images, choose_arms
 
 
 @pytest.fixture
@@ -54,6 +54,14 @@ def test_default_arms() -> None:
     assert "oracle" in {arm.name for arm in choose_arms(None, on_reef=True, is_collage=False)}
     assert "collage" not in {arm.name for arm in choose_arms(None, on_reef=True, is_collage=True)}
     assert set(COMPETITORS) == {"real", "oversample", "mixup", "cutmix", "collage"}
+
+
+def test_an_arm_that_trains_nothing_needs_a_model_and_is_no_competitor() -> None:
+    assert "zero-shot" not in [arm.name for arm in choose_arms(None, on_reef=True, is_collage=False)]
+    arm = choose_arms(None, on_reef=False, is_collage=False, names=True)[-1]
+    assert arm.name == "zero-shot" and not arm.is_trained and not arm.competitor
+    with pytest.raises(RecipeError, match="--zero-shot"):
+        choose_arms(("real", CURATED, "zero-shot"), on_reef=False, is_collage=False)
 
 
 def test_arms_that_cannot_be() -> None:

@@ -16,6 +16,7 @@ import pytest
 from made import small_study
 
 from syntype.collection import Collection
+from syntype.encoders import load_zero_shot
 from syntype.errors import CollectionError, InputError, LeakageError, RecipeError, TrainingError, UnknownNameError
 from syntype.identification import ClassifierConfig
 from syntype.run import Run
@@ -206,6 +207,37 @@ def test_a_ready_synthetic_collection(reef: Collection, fits: list[dict[str, Any
     assert len(curations) == 1  # one collection for all repetitions
     assert {entry["name"] for entry in result.results["species"] if entry["offered"]} == set(reef.species[:2])
     assert "cannot check more" in result.report.read_text(encoding="utf-8")
+
+
+def test_species_named_without_training_stand_beside_the_verdict(
+    reef: Collection, fits: list[dict[str, Any]], curations: list[Path], clip_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    out, name = tmp_path / "out", f"open_clip:local-dir:{clip_folders['tiny-siglip']}"
+    without = study(reef, config(arms=FEW), out, Run.silent())
+    assert "Species named without any training" not in without.report.read_text(encoding="utf-8")
+    number, asked = len(fits), config(arms=FEW, zero_shot=name)
+    planned = plan_study(reef, asked)
+    assert planned.arms == (*FEW, "zero-shot") and planned.num_classifiers == number
+    result = study(reef, asked, out, Run.silent())  # of a finished study too
+    assert len(fits) == number and {**result.results["verdict"]} == {**without.results["verdict"]}
+    assert result.results["effects"]["against"] == without.results["effects"]["against"]
+
+    arm, namer = result.results["arms"]["zero-shot"], load_zero_shot(name, reef)
+    test = reef.select(split="test")
+    named = namer.logits(namer.encoder.encode(test.pixels(64))).argmax(axis=1)  # the model's own side, not the study's
+    assert arm["accuracy"] == pytest.approx((named == test.labels()).mean())
+    assert arm["per_seed"][0] == arm["per_seed"][1] and arm["steps"] == arm["num_added"] == [0, 0]
+    effect = result.results["effects"]["zero_shot"]
+    assert effect["value"] == pytest.approx(result.results["arms"]["synthetic+curated"]["recall_rare"] - arm["recall_rare"])
+    page = result.report.read_text(encoding="utf-8")
+    assert "Species named without any training" in page and page.count("may have seen the test photographs") >= 2 and name in page
+    with pytest.raises(RecipeError, match="'lite2' cannot name species by texts"):
+        StudyConfig.parse({"zero_shot": "lite2"})
+
+
+def test_one_encoder_for_two_duties_is_refused(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="'lite0' cannot be used to identify species"):
+        study(reef, config(classifier={"backbone": "lite0"}), tmp_path / "out", Run.silent())
 
 
 def test_refusals(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def classify() -> None:
 @click.option("--synthetic", type=FOLDER, help="Collection of synthetic images to add to training; rejected ones are left out.")
 @click.option(
     "--backbone",
-    help="Feature extractor: lite2 (bundled, pre-trained), timm:NAME, timm:NAME:FILE, or scratch (trained from scratch).  [default: lite2]",
+    help="Feature extractor: lite2 (bundled, pre-trained), timm:NAME[:FILE], open_clip:NAME[:FILE], or scratch (untrained).  [default: lite2]",
 )
 @click.option(
     "--loss",

@@ -73,6 +73,7 @@ def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: b
 @click.option(
     "--retrieve-from", metavar="SOURCE", help="Photographs of any content, for an arm that takes from them those most like the rare species."
 )
+@click.option("--zero-shot", metavar="ENCODER", help="Also name the test photographs with a model of images and texts, untrained (open_clip:NAME).")
 @click.option("--processes", type=click.IntRange(min=1), help="Number of arms to train in parallel.  [default: one per core, at most 8; 1 on a GPU]")
 @stage_options
 def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:

@@ -12,18 +12,19 @@ RANKS = ("genus", "family", "order")
 """Ranks above the species, from the lowest. Columns of these names in a collection give the species' taxa."""
 
 
-def taxa_of(table: pd.DataFrame, species: Sequence[str]) -> dict[str, tuple[str | None, ...]]:
+def taxa_of(table: pd.DataFrame, species: Sequence[str], ranks: Sequence[str] = RANKS) -> dict[str, tuple[str | None, ...]]:
     """The taxa of species.
 
     Args:
-        table: A collection's table; its columns ``genus``, ``family`` and ``order`` are read, if it has them.
+        table: A collection's table; its columns named as ``ranks`` are read, if it has them.
         species: The names, in order.
+        ranks: The ranks.
 
     Returns:
         for each rank that is known of any species, the name of each species' taxon; None where it is unknown, or differs between the species' rows.
     """
     taxa = {}
-    for rank in RANKS:
+    for rank in ranks:
         if rank not in table:
             continue
         given: dict[str, set[str]] = {}

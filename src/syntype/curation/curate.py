@@ -10,19 +10,19 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from syntype.collection.experts import BEFORE
 from syntype.collection.names import count_unknown
 from syntype.collection.pixels import photograph_parts
 from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector, NearestReal
-from syntype.curation.filters import SpeciesMargin, Typicality
-from syntype.encoders import encode_collection, load_encoder
+from syntype.curation.filters import Margin, SpeciesMargin, Typicality
+from syntype.encoders import Encoder, duty_conflict, encode_collection, is_zero_shot, load_encoder, load_zero_shot
 from syntype.errors import CollectionError, UnknownNameError
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
@@ -31,14 +31,20 @@ __all__ = ["REASONS", "CurateConfig", "CurateResult", "copies_of", "copy_bank", 
 
 REASONS = ("copy", "species", "distribution")
 """Reasons for a rejection, in order. If several filters reject an image, the first reason is recorded."""
-ENCODER = "lite2"
 
 
 class CurateConfig(Settings):
     """Settings of ``curate``."""
 
     size: int = Field(64, ge=32)
-    """Side in pixels at which images are compared."""
+    """Side in pixels at which images are compared. For an encoder that was made for larger images, species margin and typicality see them at its own
+    side, but no larger than the synthetic images are."""
+    encoder: str = "lite2"
+    """Network whose features give species margin and typicality: ``lite2``, ``timm:NAME[:FILE]`` or ``open_clip:NAME[:FILE]``, such as
+    ``open_clip:hf-hub:imageomics/bioclip-2``. Not one that generators are trained or judged with."""
+    margin: Margin = "classifier"
+    """What tells the species: ``classifier`` (a logistic regression on the photographs), ``nearest_mean`` (the mean of each species' photographs) or
+    ``zero_shot`` (the species' names, with an ``open_clip`` encoder)."""
     copy_quantile: float = Field(0.015, gt=0, lt=0.5)
     """False-positive rate of the copy detector: fraction of photographs that it would call a copy of a different photograph."""
     margin_quantile: float = Field(0.1, ge=0, lt=1)
@@ -47,6 +53,14 @@ class CurateConfig(Settings):
     """Fraction of photographs that the out-of-distribution filter would reject."""
     seed: Seed = 0
     """Seed of the cross-validation folds and of the photographs used for calibration."""
+
+    @model_validator(mode="after")
+    def _encoder_fits(self) -> Self:
+        if self.margin == "zero_shot" and not is_zero_shot(self.encoder):
+            raise ValueError(f"margin: zero_shot names species by texts, which {self.encoder!r} does not know. Give encoder open_clip:NAME")
+        if conflict := duty_conflict(curate=self.encoder):
+            raise ValueError(conflict)
+        return self
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ class CurateResult:
 def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: Path | str, run: Run = OWN_RUN) -> CurateResult:
     """Check every synthetic image, and write a collection with the verdicts.
 
-    Three filters are calibrated on real photographs: ``CopyDetector`` (column ``nearest_real_distance``), ``SpeciesMargin`` (log-odds, column
+    Three filters are calibrated on real photographs: ``CopyDetector`` (column ``nearest_real_distance``), ``SpeciesMargin`` (column
     ``margin``) and ``Typicality`` (column ``typicality``). Their thresholds are recorded in the history of ``collection.json``. A file that is
     identical to a validation or test photograph is rejected as a copy too. What an expert rejected stays rejected, and what an expert
     accepted stays accepted unless it is a copy; verdicts of an earlier curation are replaced. Image files are hard links if the disk supports them.
@@ -119,16 +133,19 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
     reference = real.training()
     labels = _labels(synthetic, real, reference)
     reference_labels, groups = reference.labels(), group_names(reference)
-    encoder = load_encoder(ENCODER)
-
+    encoder, namer = load_encoder(config.encoder), None
+    if config.margin == "zero_shot":
+        with run.progress("Reading the names of the species", len(real.species)) as bar:
+            namer = load_zero_shot(config.encoder, real, progress=bar.advance)
+    pixels = _side_for(encoder, synthetic, config.size)
     with run.progress("Encoding images", len(reference) + len(synthetic)) as bar:
-        known = encode_collection(encoder, reference, pixels=config.size, progress=bar.advance)
-        features = encode_collection(encoder, synthetic, pixels=config.size, progress=bar.advance)
+        known = encode_collection(encoder, reference, pixels=pixels, progress=bar.advance)
+        features = encode_collection(encoder, synthetic, pixels=pixels, progress=bar.advance)
     detector = copy_detector(reference, config.size, config.copy_quantile, config.seed, run)
     with run.progress("Searching for copies", len(synthetic)) as bar:
         nearest = _with_held_back(copies_of(detector, synthetic, config.size, bar.advance), synthetic, real)
     run.say("Calibrating the species margin on held-out groups")
-    species = SpeciesMargin(known, reference_labels, groups, quantile=config.margin_quantile, seed=config.seed)
+    species = SpeciesMargin(known, reference_labels, groups, quantile=config.margin_quantile, seed=config.seed, by=config.margin, namer=namer)
     typical = Typicality(known, reference_labels, groups, quantile=config.distribution_quantile)
 
     objections = [nearest.is_copy, ~species.accepts(features, labels), ~typical.accepts(features, labels)]
@@ -189,6 +206,15 @@ def group_names(collection: Collection) -> np.ndarray:
     """Group of each image: str, shape (N,). An image without a group is a group of its own."""
     groups, ids = collection.table["group"], collection.table["image_id"]
     return np.array([f"image {own}" if pd.isna(group) else f"group {group}" for group, own in zip(groups, ids, strict=True)], dtype=str)
+
+
+def _side_for(encoder: Encoder, synthetic: Collection, size: int) -> int:
+    """Side in pixels at which images are decoded for an encoder: photographs are to be no sharper than synthetic images."""
+    if encoder.input_size is None:
+        return size
+    sides = synthetic.table[["width", "height"]].max(axis=1).to_numpy(np.float64, na_value=np.nan)
+    known = sides[np.isfinite(sides)]
+    return max(size, min(encoder.input_size, int(np.median(known)))) if len(known) else size
 
 
 def _labels(synthetic: Collection, real: Collection, reference: Collection) -> np.ndarray:

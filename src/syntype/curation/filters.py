@@ -6,16 +6,21 @@ held out, not single images, because images of one group are nearly equal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from syntype.encoders import ZeroShot
 from syntype.errors import CollectionError
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-__all__ = ["SpeciesMargin", "Typicality"]
+__all__ = ["Margin", "SpeciesMargin", "Typicality"]
+
+Margin = Literal["classifier", "nearest_mean", "zero_shot"]
+"""How the species margin is computed; see ``SpeciesMargin``."""
 
 NUM_FOLDS = 5
 MIN_GROUPS, MIN_IMAGES = 3, 10
@@ -27,10 +32,11 @@ CHUNK = 1024
 
 
 class SpeciesMargin:
-    """Species filter: log-odds of the intended species against the most probable other species.
+    """Species filter: how much more the intended species is favoured than the most favoured other species.
 
-    The classifier is a multinomial logistic regression on standardised features, strongly regularised, with equal weight for every species. With
-    six photographs per species it is close to a nearest-class-mean classifier.
+    By ``classifier`` the margin is the log-odds of a multinomial logistic regression on standardised features, strongly regularised, with equal
+    weight for every species. By ``nearest_mean`` it is the difference of cosines between the image and the mean features of the species' photographs
+    (with the mean of these means subtracted). By ``zero_shot`` it is the log-odds by the species' names; photographs then set the thresholds only.
 
     Args:
         features: Features of real training photographs, float32, shape (N, D).
@@ -38,9 +44,11 @@ class SpeciesMargin:
         groups: Group of each photograph, N names; a group is held out as a whole.
         quantile: Fraction of held-out photographs that the threshold may reject, in [0, 1).
         seed: Seed of the cross-validation folds.
+        by: ``classifier``, ``nearest_mean`` or ``zero_shot``.
+        namer: Names the species of the vocabulary, in its order; needed for ``zero_shot``.
 
     Attributes:
-        thresholds: Smallest accepted margin (log-odds) of each label: the species' own threshold, but at least ``pooled``. Species with fewer
+        thresholds: Smallest accepted margin of each label: the species' own threshold, but at least ``pooled``. Species with fewer
             than three groups or ten photographs have the threshold ``rare``.
         pooled: Threshold for all held-out photographs together, with equal weight for every species. It may be negative. It is 0 if no photographs
             could be held out.
@@ -48,11 +56,21 @@ class SpeciesMargin:
             photographs, and a filter that rejects most real photographs of a rare species would reject good synthetic ones too.
     """
 
-    def __init__(self, features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, quantile: float = 0.1, seed: int = 0) -> None:
+    def __init__(self, features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, quantile: float = 0.1, seed: int = 0,
+                 by: Margin = "classifier", namer: ZeroShot | None = None) -> None:  # fmt: skip
         if not len(features):
             raise CollectionError("species margin: there are no training photographs to learn from. Give a collection that has a split 'train'.")
         groups = np.asarray(groups, dtype=str)
-        held_out = _held_out_margins(features, labels, groups, seed)
+        if by == "zero_shot":
+            if namer is None:
+                raise ValueError("zero_shot needs a namer")
+            self._model: _Scores = _ByName(namer, labels)
+            held_out = self._model.margin(features, labels)  # it has learnt from no photograph
+            held_out[np.isinf(held_out)] = np.nan
+        else:
+            kind = _Classifier if by == "classifier" else _NearestMean
+            held_out = _held_out_margins(kind, features, labels, groups, seed)
+            self._model = kind(features, labels, seed)
         measured = np.isfinite(held_out)
         self.pooled = _balanced_quantile(held_out[measured], labels[measured], quantile)
         rich = _rich(labels[measured], groups[measured])
@@ -61,10 +79,10 @@ class SpeciesMargin:
         self.thresholds: dict[int, float] = dict.fromkeys(np.unique(labels).tolist(), self.rare)
         for label in rich:
             self.thresholds[label] = max(float(np.quantile(held_out[(labels == label) & measured], quantile)), self.pooled)
-        self._model = _Classifier(features, labels, seed)
 
     def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Margins of images for the species ``labels``: float64, shape (N,), in nats; infinite if there is only one species.
+        """Margins of images for the species ``labels``: float64, shape (N,), in nats (``nearest_mean``: from -2 to 2); infinite if there is only one
+        species.
 
         Raises:
             CollectionError: There was no training photograph of a label.
@@ -144,8 +162,37 @@ class Typicality:
         return result
 
 
-class _Classifier:
-    """Logistic regression for the labels that occur."""
+class _Scores(ABC):
+    """Scores of the species that occur.
+
+    Attributes:
+        classes: their labels, sorted.
+    """
+
+    classes: np.ndarray
+
+    @abstractmethod
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """The higher, the more probable: float64, shape (N, len(classes))."""
+
+    def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        positions = np.searchsorted(self.classes, labels)
+        known = self.classes[np.minimum(positions, len(self.classes) - 1)] == labels
+        if not known.all():
+            raise CollectionError(
+                f"species margin: no training photograph of label(s) {sorted({int(label) for label in np.asarray(labels)[~known]})}."
+            )
+        if len(self.classes) == 1:
+            return np.full(len(features), np.inf)
+        scores, every = self.scores(features), np.arange(len(features))
+        own = scores[every, positions]
+        scores[every, positions] = -np.inf
+        difference: np.ndarray = own - scores.max(1)
+        return difference
+
+
+class _Classifier(_Scores):
+    """Logistic regression."""
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
         rows = _at_most(labels, MAX_IMAGES, seed)
@@ -159,22 +206,37 @@ class _Classifier:
             self._model = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=2000, tol=1e-3)
             self._model.fit((chosen - self._mean) / self._scale, codes)
 
-    def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        positions = np.searchsorted(self.classes, labels)
-        known = self.classes[np.minimum(positions, len(self.classes) - 1)] == labels
-        if not known.all():
-            raise CollectionError(
-                f"species margin: no training photograph of label(s) {sorted({int(label) for label in np.asarray(labels)[~known]})}."
-            )
-        if self._model is None:
-            return np.full(len(features), np.inf)
-        scores = self._model.decision_function((features - self._mean) / self._scale)
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        assert self._model is not None  # ``margin`` asks for no scores of a single species
+        scores: np.ndarray = self._model.decision_function((features - self._mean) / self._scale)
         if scores.ndim == 1:  # two species: scikit-learn returns one log-odds
             scores = np.stack([-scores / 2, scores / 2], 1)
-        every = np.arange(len(features))
-        own = scores[every, positions]
-        scores[every, positions] = -np.inf
-        return own - scores.max(1)
+        return scores
+
+
+class _NearestMean(_Scores):
+    """Cosine to the mean features of each species."""
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
+        self.classes = np.unique(labels)
+        unit = _unit(features.astype(np.float64))
+        means = np.stack([unit[labels == label].mean(0) for label in self.classes])
+        self._middle = means.mean(0)  # what all photographs have in common does not tell species apart
+        self._means = _unit(means - self._middle)
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = _unit(_unit(features.astype(np.float64)) - self._middle) @ self._means.T
+        return scores
+
+
+class _ByName(_Scores):
+    """Logits of the names of the species that have photographs."""
+
+    def __init__(self, namer: ZeroShot, labels: np.ndarray) -> None:
+        self.classes, self._namer = np.unique(labels), namer
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        return self._namer.logits(features)[:, self.classes].astype(np.float64)
 
 
 def _rich(labels: np.ndarray, groups: np.ndarray) -> list[int]:
@@ -184,7 +246,7 @@ def _rich(labels: np.ndarray, groups: np.ndarray) -> list[int]:
     ]
 
 
-def _held_out_margins(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+def _held_out_margins(kind: type[_Classifier | _NearestMean], features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     """Margin of every photograph from a classifier that was fitted without its group; NaN if this left no photograph of its species."""
     folds = _folds(labels, groups, seed)
     margins = np.full(len(features), np.nan)
@@ -192,7 +254,7 @@ def _held_out_margins(features: np.ndarray, labels: np.ndarray, groups: np.ndarr
         learn = folds != fold
         test = ~learn & np.isin(labels, labels[learn])
         if test.any():
-            margins[test] = _Classifier(features[learn], labels[learn], seed).margin(features[test], labels[test])
+            margins[test] = kind(features[learn], labels[learn], seed).margin(features[test], labels[test])
     return margins
 
 

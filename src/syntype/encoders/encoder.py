@@ -10,14 +10,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import nn
 from torch.nn import functional as F
 
 from syntype.collection.decoding import DECODING
 from syntype.collection.table import Collection
-from syntype.encoders.backbones import BUNDLED, Backbone, build_backbone, fold_batch_norm
+from syntype.encoders.backbones import BUNDLED, build_backbone, fold_batch_norm
+from syntype.encoders.contract import Backbone
 from syntype.files import read_npz, write_npz
 
 __all__ = ["Encoder", "encode_collection", "load_encoder"]
+
+_BATCH = 64
+_USUAL_SIDE = 224
+"""Side in pixels of the images that most models take; so many fit into memory at a time."""
 
 
 class Encoder:
@@ -28,17 +35,26 @@ class Encoder:
         batch_size: Images per batch. It does not change the result beyond rounding.
     """
 
-    def __init__(self, backbone: Backbone, batch_size: int = 64) -> None:
+    def __init__(self, backbone: Backbone, batch_size: int = _BATCH) -> None:
         self.backbone = backbone
         self.batch_size = batch_size
+        self._device = torch.device("cpu")
         if backbone.name in BUNDLED:
             fold_batch_norm(backbone.network)
-        self._network = backbone.network.eval().to(memory_format=torch.channels_last)
+        elif torch.cuda.is_available():  # the bundled ones are fast without, and their features stay the same everywhere
+            self._device = torch.device("cuda")
+        self._network: nn.Module = backbone.network.eval().to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def name(self) -> str:
         """The backbone's name."""
         return self.backbone.name
+
+    @property
+    def input_size(self) -> int | None:
+        """Side in pixels of the images that the model was made for, to which it scales and crops others by itself; None for the bundled ones, which
+        take what callers choose."""
+        return None if self.backbone.preprocessing is None else self.backbone.preprocessing.size
 
     @property
     def dim(self) -> int:
@@ -51,7 +67,8 @@ class Encoder:
 
         Args:
             images: uint8, shape (N, H, W, 3), RGB.
-            size: Side in pixels to which the images are scaled first (bicubic, antialiased); None does not scale.
+            size: Side in pixels to which the images are scaled first for a bundled backbone (bicubic, antialiased); None does not scale. The others
+                have their own preprocessing, as in their library (``Backbone.preprocessing``), and do not use it.
             progress: Called after each batch with its number of images.
 
         Returns:
@@ -60,10 +77,16 @@ class Encoder:
         rows = []
         for start in range(0, len(images), self.batch_size):
             chunk = images[start : start + self.batch_size]
-            rows.append(self._network(self.backbone.normalise(_scaled(chunk, size))).float().numpy())
+            rows.append(self._network(self._input(chunk, size).to(self._device)).float().cpu().numpy())
             if progress is not None:
                 progress(len(chunk))
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    def _input(self, images: np.ndarray, size: int | None) -> torch.Tensor:
+        preprocessing = self.backbone.preprocessing
+        if preprocessing is None:
+            return self.backbone.normalise(_scaled(images, size))
+        return torch.stack([preprocessing.transform(Image.fromarray(image)) for image in images])
 
     @torch.inference_mode()
     def local_features(self, images: np.ndarray, *, size: int = 128, progress: Callable[[int], None] | None = None) -> torch.Tensor:
@@ -101,7 +124,9 @@ def _scaled(images: np.ndarray, size: int | None) -> torch.Tensor:
 @lru_cache(maxsize=8)
 def load_encoder(name: str) -> Encoder:
     """The encoder with this backbone (see ``build_backbone``). It is loaded once per process."""
-    return Encoder(build_backbone(name))
+    backbone = build_backbone(name)
+    side = _USUAL_SIDE if backbone.preprocessing is None else max(_USUAL_SIDE, backbone.preprocessing.size)
+    return Encoder(backbone, max(1, _BATCH * _USUAL_SIDE**2 // side**2))  # larger images, fewer at a time
 
 
 def encode_collection(
@@ -113,13 +138,15 @@ def encode_collection(
         encoder: Computes the features.
         collection: The collection.
         pixels: Side in pixels of the decoded squares (``Collection.pixels``).
-        size: Side in pixels to which these are scaled for the encoder.
+        size: Side in pixels to which these are scaled for a bundled encoder; see ``Encoder.encode``.
         progress: Called after each batch with its number of images.
 
     Returns:
         float32, shape (num_images, dim), in the order of the table.
     """
-    name = hashlib.sha256(f"{DECODING}|{encoder.name}|{encoder.backbone.weights}|{pixels}|{size}".encode()).hexdigest()[:12]
+    own = encoder.backbone.preprocessing
+    scaled = str(size) if own is None else own.described()
+    name = hashlib.sha256(f"{DECODING}|{encoder.name}|{encoder.backbone.weights}|{pixels}|{scaled}".encode()).hexdigest()[:12]
     file = collection.root / ".cache" / f"features-{name}.npz"
     table = collection.hashed().table
     keys = (table["sha256"].astype(str) + table["box"].fillna("").astype(str)).to_numpy(dtype=str)

@@ -31,7 +31,8 @@ class ClassifierConfig(Settings):
     """Settings of a classifier."""
 
     backbone: str = "lite2"
-    """``lite2`` (bundled, pre-trained on ImageNet), ``timm:NAME``, ``timm:NAME:FILE``, or ``scratch``: a small ResNet trained from scratch."""
+    """``lite2`` (bundled, pre-trained on ImageNet), ``timm:NAME[:FILE]``, ``open_clip:NAME[:FILE]`` (the images' side), or ``scratch``: a
+    small ResNet trained from scratch."""
     tune: Literal["head", "last", "all", "lora"] = "head"
     """``head`` keeps the backbone frozen. ``all`` first fits the head and then fine-tunes everything. ``last`` does the same, but keeps the first
     three quarters of the backbone's layers as they are. ``lora`` does the same with low-rank adapters (Hu et al. 2021, arXiv 2106.09685) and keeps

@@ -52,7 +52,8 @@ class _EndToEnd(nn.Module):
         super().__init__()
         fitted = classifier.fitted
         self.network, self.head, self.backbone = fitted.backbone.network, fitted.head, fitted.backbone
-        self.side, self.temperature = fitted.config.input_size or fitted.config.size, fitted.calibration.temperature
+        self.side = fitted.backbone.fixed_size or fitted.config.input_size or fitted.config.size
+        self.temperature = fitted.calibration.temperature
 
     def forward(self, images_NHWC: Tensor) -> Tensor:
         x = images_NHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -87,10 +88,10 @@ def export_onnx(classifier: Classifier, out: Path) -> ExportResult:
     except ImportError as error:
         raise UnsupportedError(f"ONNX needs the package {error.name}. Install it: pip install 'syntype[onnx]'") from None
     size, config = classifier.size, classifier.fitted.config
-    if config.input_size and config.input_size < size:
+    side = classifier.fitted.backbone.fixed_size or config.input_size
+    if side and side < size:
         raise UnsupportedError(
-            f"this classifier scales images of {size} px down to {config.input_size}, for which ONNX has no filter. "
-            "Train with size at most encoder_size."
+            f"this classifier scales images of {size} px down to {side}, for which ONNX has no filter. Train with size at most encoder_size."
         )
     model_with_input = _EndToEnd(classifier).cpu().eval()
     images = _test_images(size)

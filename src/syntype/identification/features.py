@@ -51,13 +51,13 @@ def embed(backbone: Backbone, images_NCHW: torch.Tensor, size: int, runtime: Run
     Args:
         backbone: Computes the features.
         images_NCHW: float, shape (N, 3, S, S), in [-1, 1].
-        size: Side in pixels to which the images are scaled first (bicubic); 0 does not scale.
+        size: Side in pixels to which the images are scaled first (bicubic); 0 does not scale. A network that takes one size only has its own.
         runtime: Device and precision.
 
     Returns:
         float32, shape (N, num_features), on the runtime's device.
     """
-    x = images_NCHW.to(runtime.device)
+    x, size = images_NCHW.to(runtime.device), backbone.fixed_size or size
     if size and x.shape[-1] != size:
         x = F.interpolate(x, size=(size, size), mode="bicubic", antialias=x.shape[-1] > size, align_corners=False).clamp(-1, 1)
     with runtime.autocast():

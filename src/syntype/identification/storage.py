@@ -79,7 +79,8 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
     if not (config.frozen and config.backbone in BUNDLED):
         tensors |= {f"backbone.{name}": value for name, value in backbone.network.state_dict().items()}
     save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / "weights.safetensors")
-    facts = {"name": backbone.name, "weights": backbone.weights, "num_features": backbone.num_features, "mean": backbone.mean, "std": backbone.std}
+    facts = {"name": backbone.name, "weights": backbone.weights, "num_features": backbone.num_features, "mean": backbone.mean, "std": backbone.std,
+             "architecture": backbone.architecture}  # fmt: skip
     record = {
         "species": list(classifier.species),
         **({} if classifier.ranks is None else {"ranks": {rank: list(names) for rank, names in classifier.ranks.names.items()}}),

@@ -13,6 +13,7 @@ import numpy as np
 
 from syntype.collection.table import Collection
 from syntype.curation.leaks import held_back_apart
+from syntype.encoders import load_zero_shot
 from syntype.errors import LeakageError
 from syntype.identification.calibration import calibrate, calibration_error
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
@@ -127,7 +128,12 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     train = labelled(real, config.size, collection.species, added)
     counts = np.array(list(real.counts().values()), np.int64)
     held_out = LabelledImages(val.pixels(config.size), val.labels()) if len(val) else None
-    fitted = fit(train, counts, len(collection.species), config, config.seed, held_out, run, FeatureCache(collection.root / ".cache" / "views"))
+    names = None
+    if config.head == "tip_adapter":
+        by_name = load_zero_shot(config.backbone, collection)
+        names = (by_name.scale * by_name.texts).astype(np.float32)
+    cache = FeatureCache(collection.root / ".cache" / "views")
+    fitted = fit(train, counts, len(collection.species), config, config.seed, held_out, run, cache, names)
     if held_out is not None:
         fitted = replace(fitted, calibration=calibrate(fitted.predict_logits(held_out.images), held_out.labels))
     logits, labels = fitted.predict_logits(test.pixels(config.size)), test.labels()

@@ -10,7 +10,7 @@ import numpy as np
 
 from syntype.collection.bins import BINS, bins_of
 from syntype.identification.calibration import confidence_error
-from syntype.study.arms import ARMS, CURATED
+from syntype.study.arms import ARMS, CURATED, ZERO_SHOT
 from syntype.study.doubts import no_better_than_chance
 from syntype.study.photographs import Split
 from syntype.study.sensitivity import Removal, decisive_removals, sensitivity_sentence
@@ -159,7 +159,7 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
             verdict = replace(verdict, reasons=(*verdict.reasons, sentence))
     positions = bins_of(counts_real)
     recall = {name: species_recall(right, test.labels, len(measured.species)) for name, right in hits.items()}
-    other_arms = [name for name in outcomes if name != CURATED]
+    other_arms = [name for name in outcomes if name != CURATED and ARMS[name].is_trained]
     together = 1 - 0.05 / len(other_arms)  # Bonferroni correction: in at least 95 % of studies all of these intervals contain their true value
     alone = {int(label): effect(CURATED, competitor, np.array([label])) for label in target}
     bins = {name: effect(CURATED, competitor, np.flatnonzero(positions == number)) for number, name in enumerate(BINS)}
@@ -175,6 +175,7 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
             "others": _json(on_others),
             "all": _json(effect(CURATED, competitor, everything)),
             "bins": {name: _json(found) for name, found in bins.items()},
+            "zero_shot": _json(effect(CURATED, ZERO_SHOT, target)) if ZERO_SHOT in outcomes else None,
             "against": {name: _json(effect(CURATED, name, target, together)) for name in other_arms},
         },
         "arms": {

@@ -11,7 +11,7 @@ import numpy as np
 from syntype.errors import RecipeError, UnknownNameError
 from syntype.identification import LabelledImages
 
-__all__ = ["ARMS", "COMPETITORS", "CURATED", "Arm", "Pool", "added_images", "choose_arms"]
+__all__ = ["ARMS", "COMPETITORS", "CURATED", "ZERO_SHOT", "Arm", "Pool", "added_images", "choose_arms"]
 
 Source = Literal["nothing", "copies", "collage", "retrieved", "synthetic", "curated", "random", "oracle"]
 
@@ -26,6 +26,7 @@ class Arm:
         adds: which images it adds to the real training images.
         classifier: classifier settings that differ from those of the other arms.
         competitor: True if it can be chosen as the best method without a generator.
+        is_trained: False if it trains no classifier.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Arm:
     adds: Source = "nothing"
     classifier: dict[str, Any] = field(default_factory=dict)
     competitor: bool = False
+    is_trained: bool = True
 
 
 _ALL = (
@@ -52,6 +54,11 @@ _ALL = (
     Arm("synthetic+curated", "the synthetic images that passed curation added", "curated"),
     Arm("synthetic, same count at random", "as many synthetic images as passed curation, drawn at random from all of them", "random"),
     Arm("oracle", "new images from the true distribution instead of synthetic ones (positive control; only for the drawn reef)", "oracle"),
+    Arm(
+        "zero-shot",
+        "species named by a model of images and texts, with nothing trained here; it may have seen the test photographs",
+        is_trained=False,
+    ),
 )
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ALL}
 """Every arm, in the order of the tables."""
@@ -59,9 +66,10 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in _ALL}
 COMPETITORS = tuple(arm.name for arm in _ALL if arm.competitor and arm.adds != "retrieved")
 """The competitors that need nothing but the collection."""
 CURATED = "synthetic+curated"
+ZERO_SHOT = "zero-shot"
 
 
-def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool, retrieves: bool = False) -> tuple[Arm, ...]:
+def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool, retrieves: bool = False, names: bool = False) -> tuple[Arm, ...]:
     """The arms of a study: those asked for, or all that apply.
 
     Args:
@@ -69,28 +77,32 @@ def choose_arms(asked: Iterable[str] | None, *, on_reef: bool, is_collage: bool,
         on_reef: True if the collection is a drawn reef, so that its true distribution is known.
         is_collage: True if the generator under study is the collage. The collage arm is then left out.
         retrieves: True if there is another collection to retrieve photographs from.
+        names: True if there is a model that names species by texts; ``zero-shot`` is then among the arms whatever is asked for.
 
     Raises:
         UnknownNameError: there is no arm of that name.
-        RecipeError: a needed arm is missing, ``oracle`` was asked for without a reef, or ``retrieved`` without another collection.
+        RecipeError: a needed arm is missing, ``oracle`` was asked for without a reef, ``retrieved`` without another collection, or ``zero-shot``
+            without a model.
     """
     if asked is None:
-        impossible = {"oracle": not on_reef, "collage": is_collage, "retrieved": not retrieves}
+        impossible = {"oracle": not on_reef, "collage": is_collage, "retrieved": not retrieves, ZERO_SHOT: not names}
         return tuple(arm for arm in _ALL if not impossible.get(arm.name))
-    names = list(asked)
-    for name in names:
+    asked_for = list(asked)
+    for name in asked_for:
         if name not in ARMS:
             raise UnknownNameError("arm", name, ARMS)
-    missing = [name for name in ("real", CURATED) if name not in names]
+    missing = [name for name in ("real", CURATED) if name not in asked_for]
     if missing:
         raise RecipeError(f"arms: the verdict needs {' and '.join(map(repr, missing))}. Add it to the list of arms.")
-    if "oracle" in names and not on_reef:
+    if "oracle" in asked_for and not on_reef:
         raise RecipeError(
             "arms: 'oracle' draws fresh images from the true distribution, which is known only for the drawn reef (syntype reef). Leave it out."
         )
-    if "retrieved" in names and not retrieves:
+    if "retrieved" in asked_for and not retrieves:
         raise RecipeError("arms: 'retrieved' takes photographs from another collection. Name it with --retrieve-from, or leave the arm out.")
-    return tuple(arm for arm in _ALL if arm.name in names)
+    if ZERO_SHOT in asked_for and not names:
+        raise RecipeError("arms: 'zero-shot' names species by a model of images and texts. Name it with --zero-shot, or leave the arm out.")
+    return tuple(arm for arm in _ALL if arm.name in asked_for or (names and not arm.is_trained))
 
 
 @dataclass(frozen=True)

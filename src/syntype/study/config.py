@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from syntype.collection import Collection
 from syntype.curation import CurateConfig
+from syntype.encoders import is_zero_shot
 from syntype.identification import ClassifierConfig
 from syntype.recipe import Seed, Settings
 
@@ -94,6 +95,9 @@ class StudyConfig(Settings):
     switches on; no other method sees them."""
     retrieve_from: str | None = None
     """The same: photographs of any content. The arm ``retrieved`` takes from it those that look most like the rare species."""
+    zero_shot: str | None = None
+    """An encoder with texts, ``open_clip:NAME[:FILE]``. The arm ``zero-shot`` names the test photographs with it, without any training. It has no
+    part in the verdict, as it may have seen them."""
     arms: tuple[str, ...] | None = None
     """Names of the arms. Default: all that can be used with the collection and the generator."""
     minimum_effect: float = Field(0.01, ge=0, lt=1)
@@ -112,9 +116,11 @@ class StudyConfig(Settings):
     """Number of arms that are trained at the same time, each in its own process with an equal part of the cores. Figures stay the same except
     for rounding. With more than one, a script needs ``if __name__ == "__main__":`` around its calls."""
 
-    may_change: ClassVar[frozenset[str]] = frozenset({"processes", "generator", "synthetic", "retrieve_from", "worth", "more_photographs"})
-    """``generator``, ``synthetic`` and ``retrieve_from`` by place: ``study`` compares their content. What synthetic images are worth can be
-    measured when the study is finished."""
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"processes", "generator", "synthetic", "retrieve_from", "worth", "more_photographs", "zero_shot"}
+    )
+    """``generator``, ``synthetic`` and ``retrieve_from`` by place: ``study`` compares their content. What synthetic images are worth, and
+    ``zero_shot``, can be measured when the study is finished."""
 
     @model_validator(mode="before")
     @classmethod
@@ -128,6 +134,8 @@ class StudyConfig(Settings):
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:
+        if self.zero_shot is not None and not is_zero_shot(self.zero_shot):
+            raise ValueError(f"zero_shot: {self.zero_shot!r} cannot name species by texts. Give open_clip:NAME, such as open_clip:ViT-B-16-SigLIP2")
         if 0 < self.size < 8:
             raise ValueError("size: images have a side of at least 8 pixels; 0 stands for that of the photographs")
         for setting in () if self.tuning is None else (*self.tuning.photographs, *self.tuning.synthetic):

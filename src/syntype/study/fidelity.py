@@ -23,7 +23,7 @@ from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.curation.leaks import held_back_apart
-from syntype.encoders import Encoder, encode_collection, load_encoder
+from syntype.encoders import Encoder, check_duties, encode_collection, load_encoder
 from syntype.errors import CollectionError, checks_arguments
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run
@@ -230,6 +230,8 @@ def evaluate(synthetic: Collection, real: Collection, config: EvaluateConfig, ru
         True
     """
     usable, num_left_out = synthetic.select(usable=True), 0
+    if config.encoder is not None:
+        check_duties(judge=config.encoder)
     other = None if config.encoder is None else load_encoder(config.encoder)  # first, so that a wrong name is told at once
     if config.split != "train":
         real, leaks = held_back_apart(real, [usable], size=config.size, run=run, seed=config.seed, quantile=config.copy_quantile)

@@ -61,6 +61,8 @@ def limits(results: dict[str, Any], config: StudyConfig, *, is_given: bool, num_
             "How much all photographs together would gain: each repetition used a draw of them, with fewer different ones of each rare species, and "
             "species with one individual, track or specimen always the same."
         )
+    if config.zero_shot is not None:
+        sentences.append(f"How well {config.zero_shot} names photographs that it has never seen: it may have been trained on the test photographs.")
     sentences.append("Whether the synthetic images are right in the details that distinguish the species: only an expert can check that.")
     return sentences
 

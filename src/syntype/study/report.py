@@ -48,6 +48,7 @@ def write_report(study_folder: Path | str) -> Path:
     results.setdefault("leakage", {"left_out": [], "pairs": [], "num_held": 0})  # studies of before have none, nor the next ones
     results.setdefault("tuning", None)
     results.setdefault("worth", None)
+    results.setdefault("zero_shot", None)
     for arm in results["arms"].values() if isinstance(results.get("arms"), dict) else ():
         if isinstance(arm, dict):
             arm.update({"worst_rare": None, "calibration_error": None} | arm)

@@ -31,7 +31,7 @@ from syntype.study.photographs import Split, load_images
 from syntype.study.pool import make_pool
 from syntype.study.synthetic import SyntheticSets
 
-__all__ = ["Photographs", "classifier_of", "minutes_of", "processes_for", "run_arms"]
+__all__ = ["Photographs", "calibrated_confidence", "classifier_of", "minutes_of", "processes_for", "run_arms"]
 
 MOST_PROCESSES = 8
 
@@ -185,7 +185,7 @@ class _Trainer:
         logits = {split: fitted.predict_logits(self._images[split].images) for split in task.splits}
         predicted = {split: found.argmax(axis=1) for split, found in logits.items()}
         if "test" in logits:
-            predicted["confidence"] = _confidence(logits, self._images["val"].labels)
+            predicted["confidence"] = calibrated_confidence(logits, self._images["val"].labels)
         seconds = time.monotonic() - start
         write_npz(task.file(name, number), num_added=len(added), steps=settings.steps, seconds=seconds, **predicted)
         return {"name": name, "seed": number, "num_added": len(added), "seconds": round(seconds, 1)}
@@ -224,7 +224,7 @@ def _train(number: int, name: str) -> dict[str, Any]:
     return _trainers[0].train(number, name)
 
 
-def _confidence(logits: dict[str, np.ndarray], val_labels: np.ndarray) -> np.ndarray:
+def calibrated_confidence(logits: dict[str, np.ndarray], val_labels: np.ndarray) -> np.ndarray:
     """Probability of the species named for each test photograph, calibrated on the validation photographs if there are any: float32, shape (N,)."""
     calibration = Calibration(temperature(logits["val"], val_labels)) if len(val_labels) and "val" in logits else Calibration()
     return calibration.probabilities(logits["test"]).max(axis=1, initial=0.0)

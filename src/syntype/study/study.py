@@ -26,12 +26,13 @@ import numpy as np
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
 from syntype.curation.leaks import held_back_apart
+from syntype.encoders import check_duties, load_zero_shot
 from syntype.errors import CollectionError, InputError
 from syntype.files import read_json_object, write_json
 from syntype.generators.registry import family
 from syntype.run import OWN_RUN, Run, keeps_run
 from syntype.study.analysis import AnalysisSettings, Measurements, analyse
-from syntype.study.arms import Arm, choose_arms
+from syntype.study.arms import ZERO_SHOT, Arm, choose_arms
 from syntype.study.config import StudyConfig
 from syntype.study.doubts import exchanged_species
 from syntype.study.further import content_of, further_photographs, open_photographs, retrieve
@@ -44,6 +45,7 @@ from syntype.study.synthetic import SyntheticSource, find_source, prepare_synthe
 from syntype.study.tuning import num_tuning_classifiers, tune_arms
 from syntype.study.verdict import DecisionRule
 from syntype.study.worth import Level, levels_for, measure_worth
+from syntype.study.zero_shot import name_by_texts
 
 __all__ = ["StudyConfig", "StudyPlan", "StudyResult", "plan_study", "study"]
 
@@ -154,6 +156,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         None if place is None else open_photographs(place, out / folder, run)
         for place, folder in ((config.more_photographs, "more-photographs"), (config.retrieve_from, "retrieve-from"))
     )
+    namer = None if config.zero_shot is None else load_zero_shot(config.zero_shot, collection)  # before what takes long, as it may be missing
     planned = _plan(collection, source, arms, further, config)
     run.say(
         f"{planned.num_classifiers} classifiers of images of {config.size} pixels: about {planned.classifier_minutes:.0f} minutes on this machine, "
@@ -165,11 +168,13 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
     made, size = tuple({id(one): one for one in synthetic.curated}.values()), config.curate.size
     tested, leaks = held_back_apart(collection, made, size=size, run=run, out=out, seed=config.curate.seed, quantile=config.curate.copy_quantile)
     exchanged = exchanged_species(collection, made[0], size)
-    tuned = tune_arms(tested, synthetic, arms, config, out, run)
+    tuned = tune_arms(tested, synthetic, [arm for arm in arms if arm.is_trained], config, out, run)
     used = tuned.synthetic
     if other is not None:
         used = replace(used, retrieved=retrieve(collection, other, used.num_planned, config, run))
     outcomes = run_arms(tested, used, tuned.arms, config, out, run)
+    if namer is not None:
+        outcomes[ZERO_SHOT] = name_by_texts(tested, namer, config, out, run)
     offered, accepted, refused = _tally(used.curated, collection.species)
     measured = Measurements(
         outcomes=outcomes,
@@ -196,6 +201,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         "collection": {"name": collection.name, "fingerprint": collection.fingerprint},
         "num_seeds": config.seeds,
         "worth": worth,
+        "zero_shot": {"encoder": config.zero_shot, "weights": namer.encoder.backbone.weights} if namer else None,
         "tuning": tuned.record,
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,
@@ -225,8 +231,12 @@ def plan_study(collection: Collection, config: StudyConfig) -> StudyPlan:
 def _plan(collection: Collection, source: SyntheticSource, arms: tuple[Arm, ...], further: Collection | None, config: StudyConfig) -> StudyPlan:
     num_trainings = config.num_trainings if source.family is not None and family(source.family).learns else 0
     num_levels = len(_levels(collection, source.num_planned, further)) if config.measures_worth else 0
-    num_classifiers = (len(arms) + num_levels) * config.seeds + num_tuning_classifiers(arms, config)
-    steps, minutes = num_classifiers * config.classifier.steps, minutes_of(collection, arms, int(source.num_planned.sum()), num_classifiers, config)
+    trained = [arm for arm in arms if arm.is_trained]
+    num_classifiers = (len(trained) + num_levels) * config.seeds + num_tuning_classifiers(trained, config)
+    steps, minutes = (
+        num_classifiers * config.classifier.steps,
+        minutes_of(collection, trained, int(source.num_planned.sum()), num_classifiers, config),
+    )
     return StudyPlan(tuple(arm.name for arm in arms), num_classifiers, steps, num_trainings * config.minutes, minutes, config.size)
 
 
@@ -244,8 +254,10 @@ def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource
         mend = "Import it again with --set redraw_splits=true if the author's splits have none, or another --group-column if a species is one group"
         raise CollectionError(f"{collection.root}: has no test photographs, so nothing can be measured. {mend}.")
     source = find_source(collection, config)
+    generate = None if source.generator is None else source.generator.model.trained_with
+    check_duties(generate=generate, curate=config.curate.encoder, classify=config.classifier.backbone)
     return source, choose_arms(config.arms, on_reef=reef_config(collection) is not None, is_collage=source.is_collage,
-                               retrieves=config.retrieve_from is not None)  # fmt: skip
+                               retrieves=config.retrieve_from is not None, names=config.zero_shot is not None)  # fmt: skip
 
 
 def _tally(curated: Sequence[Collection], species: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:

@@ -15,9 +15,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from syntype.compute.runtime import Runtime
+from syntype.encoders import duty_conflict, is_backbone
 from syntype.generators.augmentation import augment
 from syntype.generators.contract import TrainingData
-from syntype.generators.gans.classifier_guidance import build_guidance_classifier, is_referee_backbone
+from syntype.generators.gans.classifier_guidance import build_guidance_classifier
 from syntype.generators.gans.wasserstein import ConditionalWassersteinConfig, ConditionalWassersteinGAN
 
 __all__ = ["GuidedGAN", "GuidedGANConfig"]
@@ -31,18 +32,16 @@ class GuidedGANConfig(ConditionalWassersteinConfig):
     to be about 30 times as long as the critic's (whose length the gradient penalty holds at 1); with a weight of 1, images were noise. 0 trains
     without a guidance classifier, the same as ``cwgan_gp``."""
     guidance_classifier: str = "lite1"
-    """``lite1``, ``lite2``, ``timm:NAME`` or ``timm:NAME:FILE``: a linear layer on this frozen network, fitted to the training photographs before
+    """``lite1``, ``timm:NAME`` or ``timm:NAME:FILE``: a linear layer on this frozen network, fitted to the training photographs before
     training. Or the folder of a classifier from ``syntype classify train`` whose species include all of the generator's."""
     guidance_size: int = Field(96, ge=32)
     """Side to which images are scaled for the guidance classifier, in pixels; a trained classifier has its own."""
 
     @field_validator("guidance_classifier")
     @classmethod
-    def _is_not_the_referee(cls, name: str) -> str:
-        if is_referee_backbone(name):
-            raise ValueError(
-                f"{name} is reserved for the referee, which measures the fidelity of generated images, so it may not train a generator; use lite1"
-            )
+    def _has_no_other_duty(cls, name: str) -> str:
+        if conflict := duty_conflict(generate=name):
+            raise ValueError(conflict)
         return name
 
     @classmethod
@@ -56,6 +55,11 @@ class GuidedGAN(ConditionalWassersteinGAN):
 
     Config = GuidedGANConfig
     config: GuidedGANConfig
+
+    @property
+    def trained_with(self) -> str | None:
+        """The network under the guidance classifier's linear layer."""
+        return self.config.guidance_classifier if self.config.guidance_weight and is_backbone(self.config.guidance_classifier) else None
 
     def prepare(self, data: TrainingData, runtime: Runtime) -> None:
         """Build the critic and the optimisers, and fit or read the guidance classifier."""

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import seeded_normal, slerp, to_tensor
-from syntype.encoders import build_backbone
+from syntype.encoders import build_backbone, duty_conflict
 from syntype.errors import UnsupportedError
 from syntype.generators.augmentation import augment, mirror
 from syntype.generators.contract import Batch, TrainingData
@@ -39,7 +39,7 @@ class ProjectedConfig(FastGANBaseConfig):
     """Settings of ``projected``."""
 
     backbone: str = "lite1"
-    """Frozen network of the discriminators (an EfficientNet)."""
+    """Frozen network of the discriminators (an EfficientNet): not the one that curates, identifies or judges (``encoders/duties.py``)."""
     backbone_size: int = 96
     """Side to which images are scaled for it, in pixels."""
     head_channels: int = 64
@@ -59,6 +59,13 @@ class ProjectedConfig(FastGANBaseConfig):
     """Standard deviation of the noise added to instance codes, whose own is 1; more gives images that differ more from single photographs."""
     feature_matching_weight: float = Field(4.0, ge=0)
     """Weight of the squared distance between the features of a generated image and of the photograph whose instance code it has."""
+
+    @field_validator("backbone")
+    @classmethod
+    def _has_no_other_duty(cls, name: str) -> str:
+        if conflict := duty_conflict(generate=name):
+            raise ValueError(conflict)
+        return name
 
     @classmethod
     def tiny(cls, size: int = 32) -> ProjectedConfig:
@@ -88,6 +95,11 @@ class ProjectedGAN(FastGANBase):
     generator: _Generator
     relative_share = 0.0
     """Share of the generated images in training with instance codes of the relative's photographs."""
+
+    @property
+    def trained_with(self) -> str:
+        """The discriminators' frozen network."""
+        return self.config.backbone
 
     def build_generator(self) -> _Generator:
         """The generator with its initial weights."""

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from syntype.compute.tensors import to_tensor
-from syntype.encoders import BUNDLED, SCRATCH, Backbone, Head, build_backbone, fold_batch_norm, read_classifier
+from syntype.encoders import BUNDLED, DUTIES, SCRATCH, Backbone, Head, build_backbone, fold_batch_norm, is_backbone, read_classifier, same_encoder
 from syntype.errors import UnsupportedError, require_known
 from syntype.generators.contract import TrainingData
 
-__all__ = ["GuidanceClassifier", "build_guidance_classifier", "is_referee_backbone"]
+__all__ = ["GuidanceClassifier", "build_guidance_classifier"]
 
 MAX_FIT_IMAGES = 2048
 """Photographs, at most, to which the linear layer is fitted; their mirror images are used as well."""
@@ -27,11 +27,6 @@ ENCODING_BATCH = 64
 """Photographs encoded at a time."""
 WEIGHT_DECAY = 1e-3
 """L2 penalty of the linear layer's weights, on standardised features: half of it times their sum of squares is added to the loss."""
-
-
-def is_referee_backbone(backbone: str) -> bool:
-    """Whether a backbone of this name, bundled or from timm, is the referee's network (``study/fidelity.py``)."""
-    return backbone == "lite0" or (backbone.startswith("timm:") and "efficientnet_lite0" in backbone.split(":")[1])
 
 
 class GuidanceClassifier(nn.Module):
@@ -46,7 +41,8 @@ class GuidanceClassifier(nn.Module):
 
     def __init__(self, backbone: Backbone, image_size: int, head: Head, class_indices: Tensor) -> None:
         super().__init__()
-        self.image_size, self._backbone, self.network, self.head = image_size, backbone, backbone.network, head
+        self.image_size = backbone.fixed_size or image_size
+        self._backbone, self.network, self.head = backbone, backbone.network, head
         self.class_indices: Tensor
         self.register_buffer("class_indices", class_indices)
         self.requires_grad_(False)
@@ -88,7 +84,7 @@ def build_guidance_classifier(name: str, image_size: int, data: TrainingData, fl
         UnknownNameError: a species of ``data`` is not among the classifier's.
         InputError: ``name`` is neither a backbone nor the folder of a classifier.
     """
-    if name in BUNDLED or name.startswith("timm:"):
+    if is_backbone(name):
         backbone = build_backbone(name)
         if name in BUNDLED:
             fold_batch_norm(backbone.network)
@@ -96,7 +92,7 @@ def build_guidance_classifier(name: str, image_size: int, data: TrainingData, fl
         classifier = GuidanceClassifier(backbone, image_size, Head(empty, empty[:, 0]), torch.arange(len(data.species)))
         return _fit(_on_device(classifier, device), data, flip)
     saved = read_classifier(name)
-    if is_referee_backbone(saved.backbone.name):
+    if same_encoder(saved.backbone.name, DUTIES["judge"]):
         raise UnsupportedError(
             f"{name}: uses {saved.backbone.name}, which is reserved for the referee of generated images. Train a classifier on another backbone."
         )
