@@ -136,7 +136,7 @@ def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finis
     end = time.monotonic() + seconds
     while (job := client.get(f"/api/jobs/{number}").json())["status"] not in until:
         assert time.monotonic() < end, (job, client.get(f"/api/jobs/{number}/log").json())
-        time.sleep(0.2)
+        time.sleep(0.1)
     return job
 
 
@@ -145,7 +145,7 @@ def until(condition: Any, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def start_server(root: Path, database: str | None = None, port: int = 0, *, ready_jobs: bool = False) -> tuple[subprocess.Popen[str], httpx2.Client]:

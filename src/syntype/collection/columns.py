@@ -198,7 +198,11 @@ def check_table(table: pd.DataFrame, species: tuple[str, ...], folder: Path | st
     refuse(in_split, lambda row: f"is synthetic and in the split {at('split', row)}", "Set the split of synthetic images to null.")
     for side in ("width", "height"):
         refuse((table[side] < 1).fillna(False), lambda row, name=side: f"{name} is {at(name, row)} pixels", "Correct it, or set it to null.")  # type: ignore[misc]
-    refuse(_unlike(table["phash"], "[0-9a-f]{16}"), lambda row: f"phash is {at('phash', row)}", "It must be 16 hex digits; set it to null, and it is computed from the image.")
+    refuse(
+        _unlike(table["phash"], "[0-9a-f]{16}"),
+        lambda row: f"phash is {at('phash', row)}",
+        "It must be 16 hex digits; set it to null, and it is computed from the image.",
+    )
     refuse(_bad_boxes(table), lambda row: f"box is {at('box', row)}",
            "It must be [left, top, right, bottom] in pixels, inside the image; correct it, or set it to null.")  # fmt: skip
     refuse(_bad_json(table["parents"], _is_list_of_texts), lambda row: f"parents is {at('parents', row)}",
