@@ -32,11 +32,12 @@ demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (minutes on 2
 	"$(BIN)/syntype" demo --out "$(OUT)/demo"
 
 # A process a core, with one thread each: small networks gain little from a second one. Whoever is done early takes over tests of the other.
+# Tests that ask for more threads let them sleep where they have nothing to do; otherwise they would keep the cores from the other processes.
 test: $(STAMP) ## the fast tests
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist worksteal --durations=10 --durations-min=5
 
 test-browser: $(STAMP) ## the Studio in Chromium, where there is one
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto --dist worksteal -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist worksteal -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
 
 test-slow: $(STAMP) ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow

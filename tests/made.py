@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+import io
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import DEFAULT, patch
@@ -23,17 +25,29 @@ if TYPE_CHECKING:
 
 def make_collection(folder: Path, counts: dict[str, int], *, size: int = 48, seed: int = 0, split: str | None = None) -> Collection:
     """A small collection of coloured ellipses, one hue a species; every fourth image is a test image unless ``split`` says otherwise."""
-    random = np.random.default_rng(seed)
-    rows = []
     (folder / "images").mkdir(parents=True)
-    for number, (species, count) in enumerate(counts.items()):
+    rows, images = _drawn(tuple(counts.items()), size, seed, split)
+    for name, content in images.items():
+        (folder / name).write_bytes(content)
+    return Collection.create(folder, pd.DataFrame(rows), species=list(counts))
+
+
+@cache
+def _drawn(counts: tuple[tuple[str, int], ...], size: int, seed: int, split: str | None) -> tuple[list[dict[str, object]], dict[str, bytes]]:
+    """The rows of a small collection and its files: drawn once, as many tests ask for the same."""
+    random = np.random.default_rng(seed)
+    rows: list[dict[str, object]] = []
+    images: dict[str, bytes] = {}
+    for number, (species, count) in enumerate(counts):
         for index in range(count):
             image = Image.new("RGB", (size, size), tuple(int(v) for v in random.integers(0, 90, 3)))
             left, top = (int(v) for v in random.integers(0, size // 3, 2))
             hue = tuple(int(v) for v in 255 * np.array(colorsys.hsv_to_rgb(number / len(counts), 0.9, random.uniform(0.6, 1))))
             ImageDraw.Draw(image).ellipse((left, top, left + size // 2, top + size // 3), fill=hue)
             name = f"images/{number}-{index}.png"
-            image.save(folder / name)
+            file = io.BytesIO()
+            image.save(file, "PNG")
+            images[name] = file.getvalue()
             rows.append(
                 {
                     "image_id": f"{number}-{index}",
@@ -45,10 +59,18 @@ def make_collection(folder: Path, counts: dict[str, int], *, size: int = 48, see
                     "split": split or ("test" if index // 2 % 4 == 1 else "val" if index // 2 % 4 == 3 else "train"),
                     "origin": "real",
                     "licence": "CC0-1.0",
-                    "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+                    "sha256": hashlib.sha256(images[name]).hexdigest(),
                 }
             )
-    return Collection.create(folder, pd.DataFrame(rows), species=list(counts))
+    return rows, images
+
+
+def write_tree(content: dict[str, bytes], folder: Path) -> None:
+    """Write the files that ``tree`` has read, and the folders in which they lie."""
+    for name, data in content.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def tiny_config(family_name: str, **settings: object) -> TrainConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,15 @@ def test_a_file_is_replaced_in_one_go(tmp_path: Path) -> None:
         temporary.write_text("new")
         assert temporary.parent == tmp_path and path.read_text() == "old"
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = tmp_path / "file", []
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append((os.fstat(descriptor).st_ino, path.read_text())))
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+    assert seen == [(path.stat().st_ino, "old")] and path.read_text() == "new"
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,24 @@ from typing import Any
 import httpx2
 import pytest
 import ready
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 from studio_server import CHROMIUM, end_server, launch_chromium, listen, make_generator, make_workspace, start_server
 
 from syntype.apps.web.workspace import Workspace
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk_by_sqlite(_no_waiting_for_the_disk: None) -> Iterator[None]:
+    """The same for the databases of this process. (The Studio's own setting comes first, when a connection is made.)"""
+
+    def relax(connection: Any, *_: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF").close()
+
+    event.listen(Pool, "checkout", relax)
+    yield
+    event.remove(Pool, "checkout", relax)
 
 
 @pytest.fixture(scope="session")

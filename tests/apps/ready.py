@@ -14,7 +14,7 @@ from multiprocessing.reduction import DupFd
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
-from syntype.apps.web import processes
+from syntype.apps.web import processes, queue
 from syntype.apps.web.worker import work
 
 PRELOADED = ["syntype.generators.engine.training", "syntype.adaptation", "syntype.synthesis", "timm"]
@@ -66,6 +66,7 @@ def _work(streams: list[Descriptor], arguments: list[str], environment: dict[str
 
 def use(setattr: Callable[[Any, str, Any], None] = setattr) -> None:
     """From now on jobs of this process start so."""
+    setattr(queue, "_TICK", 0.1)  # what has ended is noticed at once, too
     if sys.platform == "linux":
         setattr(processes, "subprocess", SimpleNamespace(Popen=Popen, DEVNULL=subprocess.DEVNULL))
         setattr(processes.JobProcess, "_is_worker", lambda _, number: os.getpgid(number) == number)  # a copy has not the worker's command line

@@ -52,7 +52,7 @@ def postgresql_server(programs: Path) -> Iterator[str]:
             assert done.returncode == 0, done.stderr
 
         call("initdb", "-A", "trust", "-U", "studio", "--no-sync")
-        call("pg_ctl", "-w", "-t", "120", "-l", f"{folder}/log", "-o", f"-k {folder} -c listen_addresses=''", "start")
+        call("pg_ctl", "-w", "-t", "120", "-l", f"{folder}/log", "-o", f"-k {folder} -c listen_addresses='' -c fsync=off", "start")
         try:
             yield f"postgresql://studio@/postgres?host={folder}"
         finally:

@@ -12,14 +12,16 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
 import pandas as pd
-from made import make_collection, train_tiny
+from made import make_collection, train_tiny, tree, write_tree
 from PIL import Image
 from sqlalchemy import insert
 from starlette.testclient import TestClient
@@ -53,16 +55,37 @@ def make_synthetic(folder: Path, counts: dict[str, int], **columns: Any) -> Coll
 
 def make_workspace(root: Path) -> Workspace:
     """Photographs ``fish`` of two species and synthetic images ``drawn`` of them, the first of which has a nearest photograph."""
-    workspace = Workspace(root)
-    make_collection(root / "collections" / "fish", {"Aus primus": 16, "Bus secundus": 8})
-    nearest = pd.array(["0-0"] + [None] * 15, dtype="string")
-    make_synthetic(root / "collections" / "drawn", {"Aus primus": 10, "Bus secundus": 6}, nearest_real_id=nearest)
-    return workspace
+    return _again(_fill_workspace, root)
 
 
 def make_full(root: Path) -> Workspace:
     """A workspace with one thing of each kind, as the pages see it."""
-    workspace = make_workspace(root)
+    return _again(_fill_full, root)
+
+
+def _again(fill: Callable[[Path], None], root: Path) -> Workspace:
+    """A workspace that was filled once for all tests of this process, and is written again for each."""
+    workspace = Workspace(root)
+    write_tree(_filled(fill), root)
+    return workspace
+
+
+@cache
+def _filled(fill: Callable[[Path], None]) -> dict[str, bytes]:
+    with TemporaryDirectory() as folder:
+        fill(Path(folder) / "workspace")
+        return tree(Path(folder) / "workspace")
+
+
+def _fill_workspace(root: Path) -> None:
+    Workspace(root)
+    make_collection(root / "collections" / "fish", {"Aus primus": 16, "Bus secundus": 8})
+    nearest = pd.array(["0-0"] + [None] * 15, dtype="string")
+    make_synthetic(root / "collections" / "drawn", {"Aus primus": 10, "Bus secundus": 6}, nearest_real_id=nearest)
+
+
+def _fill_full(root: Path) -> None:
+    _fill_workspace(root)
     fish = Collection.open(root / "collections" / "fish")
     Collection.create(fish.root, fish.table.assign(duplicate_of=pd.array(["0-1", *[None] * 23], dtype="string")), species=fish.species)
     (fish.root / "refused.csv").write_text("file,row,reason,hint\nbroken.jpg,,is no image,Save it again\n")
@@ -89,7 +112,6 @@ def make_full(root: Path) -> Workspace:
         request = {"kind": "import", "name": "fish", "upload": "0" * 32}
         connection.execute(insert(jobs).values(kind="import", request=request, place="collections", slug="fish", status="finished", created=0))
     store.close()
-    return workspace
 
 
 def make_generator(root: Path) -> Path:
@@ -114,7 +136,7 @@ def wait(client: httpx2.Client, number: int, *, until: tuple[str, ...] = ("finis
     end = time.monotonic() + seconds
     while (job := client.get(f"/api/jobs/{number}").json())["status"] not in until:
         assert time.monotonic() < end, (job, client.get(f"/api/jobs/{number}/log").json())
-        time.sleep(0.2)
+        time.sleep(0.1)
     return job
 
 
@@ -123,7 +145,7 @@ def until(condition: Any, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def start_server(root: Path, database: str | None = None, port: int = 0, *, ready_jobs: bool = False) -> tuple[subprocess.Popen[str], httpx2.Client]:

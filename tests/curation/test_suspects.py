@@ -44,33 +44,38 @@ def swap(collection: Collection, number: int) -> tuple[Collection, list[int], li
     return renamed(collection, rows, [names[(names.index(name) + 3) % len(names)] for name in true]), rows, true
 
 
-def test_swapped_names_are_listed_first_with_their_true_species(reef: Collection, tmp_path: Path) -> None:
-    changed, rows, true = swap(reef, 7)
-    found = syntype.find_suspects(changed, CONFIG, tmp_path / "out", Run.silent())
+@pytest.fixture(scope="module")
+def swapped(reef: Collection, tmp_path_factory: pytest.TempPathFactory) -> syntype.SuspectsResult:
+    """What is found where seven photographs have the name of another species."""
+    return syntype.find_suspects(swap(reef, 7)[0], CONFIG, tmp_path_factory.mktemp("swapped") / "out", Run.silent())
+
+
+def test_swapped_names_are_listed_first_with_their_true_species(reef: Collection, swapped: syntype.SuspectsResult) -> None:
+    _, rows, true = swap(reef, 7)
+    found, out = swapped, swapped.page.parent
     listed = found.table[found.table["kind"] == "label"].set_index("image_id")
-    swapped = [reef.table["image_id"].iloc[row] for row in rows]
+    renamed_ids = [reef.table["image_id"].iloc[row] for row in rows]
     assert len(listed) < len(reef) / 3
-    assert listed["rank"].reindex(swapped).max() <= 12
-    assert (listed["suggested_species"].reindex(swapped).to_numpy() == true).mean() > 0.5
-    with (tmp_path / "out" / "suspects.csv").open(encoding="utf-8", newline="") as file:
+    assert listed["rank"].reindex(renamed_ids).max() <= 12
+    assert (listed["suggested_species"].reindex(renamed_ids).to_numpy() == true).mean() > 0.5
+    with (out / "suspects.csv").open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     assert [row["image_id"] for row in written] == found.table["image_id"].tolist()
     first = written[0]
     assert first["species"] != first["suggested_species"] and float(first["probability_given"]) < float(first["probability_suggested"])
     assert first["beside_image_id"] in set(reef.table["image_id"])
-    with Image.open(tmp_path / "out" / "label-01.png") as sheet:
+    with Image.open(out / "label-01.png") as sheet:
         assert sheet.width <= 1680 and sheet.height > SIDE
-    page = (tmp_path / "out" / "suspects.html").read_text(encoding="utf-8")
+    page = (out / "suspects.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") >= 3 * len(listed) and "http" not in page
     HTMLParser().feed(page)
 
 
-def test_the_same_settings_give_the_same_list(reef: Collection, tmp_path: Path) -> None:
-    changed, _, _ = swap(reef, 5)
-    one, other = (syntype.find_suspects(changed, CONFIG, tmp_path / name, Run.silent()) for name in ("one", "other"))
-    pd.testing.assert_frame_equal(one.table, other.table)
+def test_the_same_settings_give_the_same_list(reef: Collection, swapped: syntype.SuspectsResult, tmp_path: Path) -> None:
+    again = syntype.find_suspects(swap(reef, 7)[0], CONFIG, tmp_path / "again", Run.silent())
+    pd.testing.assert_frame_equal(again.table, swapped.table)
     for file in ("suspects.csv", "label-01.png", "suspects.html"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+        assert (tmp_path / "again" / file).read_bytes() == (swapped.page.parent / file).read_bytes()
 
 
 def test_one_picture_under_two_names_is_listed_with_its_partner(reef: Collection, tmp_path: Path) -> None:

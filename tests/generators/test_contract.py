@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -121,19 +121,17 @@ def test_a_gradient_that_is_not_finite_stops_training_with_advice(
 
 
 def test_killed_in_the_middle_of_training_and_resumed(small_collection: Collection, tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3])\n"
-        "from made import train_tiny; from syntype.collection import Collection\n"
-        "train_tiny('projected', Collection.open(sys.argv[1]), Path(sys.argv[2]), steps=1_000_000, checkpoint_minutes=1e-6)\n"
-    )
-    arguments = [sys.executable, "-c", script, str(small_collection.root), str(tmp_path / "killed"), str(Path(__file__).parents[1])]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload(["syntype.generators.engine.training", "timm"])  # imported once, for all tests that start processes so
+    settings = {"steps": 1_000_000, "checkpoint_minutes": 1e-6}
+    process = context.Process(target=train_tiny, args=("projected", small_collection, tmp_path / "killed"), kwargs=settings)
+    process.start()
     state = tmp_path / "killed/training/state.pt"
     while not (state.exists() and len(read_events(tmp_path / "killed")) >= 2):
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        assert process.is_alive()
+        time.sleep(0.02)
+    process.kill()
+    process.join()
     assert state.exists() and not (tmp_path / "killed/weights.safetensors").exists()
     reached = read_state(tmp_path / "killed")["step"]
     for name in ("killed", "whole"):

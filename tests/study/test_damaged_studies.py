@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,18 @@ from syntype.study import StudyConfig, study, write_report
 ARMS = ("real", "synthetic+curated")
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the study that these tests damage copies of."""
+    return tmp_path_factory.mktemp("finished") / "out"
+
+
 @pytest.fixture
-def finished(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> tuple[Path, StudyConfig]:
+def finished(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], once: Path, tmp_path: Path) -> tuple[Path, StudyConfig]:
     asked = StudyConfig(generator="collage", quick=True, seeds=2, generator_seeds=1, size=32, fill_to=8, num_bootstrap=100, arms=ARMS)
-    study(reef, asked, tmp_path / "out", Run.silent())
+    if not once.exists():
+        study(reef, asked, once, Run.silent())
+    shutil.copytree(once, tmp_path / "out")
     return tmp_path / "out", asked
 
 

@@ -30,9 +30,21 @@ FEW = ("real", "mixup", "synthetic+curated")
 config = partial(small_study, quick=True)
 
 
+@pytest.fixture(scope="module")
+def kept() -> list[tuple[Any, list[dict[str, Any]], list[Path]]]:
+    """What ``done`` has made."""
+    return []
+
+
 @pytest.fixture
-def done(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> tuple[Any, list[dict[str, Any]], list[Path]]:
-    return study(reef, config(), tmp_path / "out", Run.silent()), fits, curations
+def done(
+    reef: Collection, fits: list[dict[str, Any]], curations: list[Path],
+    kept: list[tuple[Any, list[dict[str, Any]], list[Path]]], tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Any, list[dict[str, Any]], list[Path]]:  # fmt: skip
+    """A study, what its fits were given, and its curations: run once, to be read only."""
+    if not kept:
+        kept.append((study(reef, config(), tmp_path_factory.mktemp("done") / "out", Run.silent()), fits, curations))
+    return kept[0]
 
 
 def test_the_whole_way(done: tuple[Any, list[dict[str, Any]], list[Path]], reef: Collection) -> None:

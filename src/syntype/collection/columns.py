@@ -56,6 +56,7 @@ COLUMNS: dict[str, str] = {
 }
 """Every column of ``metadata.parquet`` and its pandas type. Other columns are kept unchanged."""
 
+_TYPES = {column: pd.array([], dtype=kind).dtype for column, kind in COLUMNS.items()}  # type: ignore[call-overload]
 _NUMBER = r" *-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,20})? *"
 _BOX = rf" *\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\] *"
 _KNOWN = {"split": SPLITS, "origin": ORIGINS, "verdict": VERDICTS, "reason": REASONS}
@@ -77,10 +78,19 @@ def conform(table: pd.DataFrame, folder: Path | str = "the table") -> pd.DataFra
     if names.duplicated().any() or not all(isinstance(name, str) for name in names):
         wrong = names[names.duplicated()].tolist() or [name for name in names if not isinstance(name, str)]
         raise CollectionError(f"{Path(folder) / TABLE}: has two columns, or a column without a text as name: {wrong[0]!r}. Rename or remove one.")
+    if _conforms(table):
+        return table.copy()
     columns = {column: _converted(table, column, kind, folder) for column, kind in COLUMNS.items()}
     if columns["image_id"].isna().all():
         columns["image_id"] = _ids(columns["file_name"])
     return pd.DataFrame(columns | {column: table[column].to_numpy() for column in names if column not in COLUMNS}, index=range(len(table)))
+
+
+def _conforms(table: pd.DataFrame) -> bool:
+    """Whether a table is as ``conform`` returns it, with the columns of ``COLUMNS`` alone."""
+    if list(table.columns) != list(COLUMNS) or table.dtypes.tolist() != list(_TYPES.values()) or table["image_id"].isna().all():
+        return False
+    return isinstance(table.index, pd.RangeIndex) and table.index.equals(pd.RangeIndex(len(table)))
 
 
 def _converted(table: pd.DataFrame, column: str, kind: str, folder: Path | str) -> Any:
@@ -188,8 +198,11 @@ def check_table(table: pd.DataFrame, species: tuple[str, ...], folder: Path | st
     refuse(in_split, lambda row: f"is synthetic and in the split {at('split', row)}", "Set the split of synthetic images to null.")
     for side in ("width", "height"):
         refuse((table[side] < 1).fillna(False), lambda row, name=side: f"{name} is {at(name, row)} pixels", "Correct it, or set it to null.")  # type: ignore[misc]
-    hashes = table["phash"].notna() & ~table["phash"].str.fullmatch("[0-9a-f]{16}").fillna(False)
-    refuse(hashes, lambda row: f"phash is {at('phash', row)}", "It must be 16 hex digits; set it to null, and it is computed from the image.")
+    refuse(
+        _unlike(table["phash"], "[0-9a-f]{16}"),
+        lambda row: f"phash is {at('phash', row)}",
+        "It must be 16 hex digits; set it to null, and it is computed from the image.",
+    )
     refuse(_bad_boxes(table), lambda row: f"box is {at('box', row)}",
            "It must be [left, top, right, bottom] in pixels, inside the image; correct it, or set it to null.")  # fmt: skip
     refuse(_bad_json(table["parents"], _is_list_of_texts), lambda row: f"parents is {at('parents', row)}",
@@ -208,11 +221,16 @@ def _outside(files: pd.Series) -> np.ndarray:
     return result
 
 
+def _unlike(texts: pd.Series, pattern: str) -> np.ndarray:
+    """Which texts do not match: bool; nulls do."""
+    given = texts.notna().to_numpy(dtype=bool)
+    return given & ~texts.str.fullmatch(pattern).fillna(False).to_numpy(dtype=bool) if given.any() else given
+
+
 def _bad_boxes(table: pd.DataFrame) -> np.ndarray:
     """Which boxes are not four numbers inside the image, or empty: bool. Where width or height is null, that side is not checked."""
-    given = table["box"].notna().to_numpy(dtype=bool)
-    bad = given & ~table["box"].str.fullmatch(_BOX).fillna(False).to_numpy(dtype=bool)
-    rows = np.flatnonzero(given & ~bad)
+    bad = _unlike(table["box"], _BOX)
+    rows = np.flatnonzero(table["box"].notna().to_numpy(dtype=bool) & ~bad)
     if len(rows):
         all_boxes = json.loads("[" + ",".join(table["box"].to_numpy(dtype=object)[rows]) + "]")  # much faster than one after another
         left, top, right, bottom = np.array(all_boxes, dtype=np.float64).T

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from syntype.collection.bins import BINS
@@ -66,12 +67,8 @@ def write_report(study_folder: Path | str) -> Path:
 
 def _page(results: dict[str, Any], gallery: Gallery) -> str:
     thumbnails = [data_uri(image) for image in gallery.images]
-    environment = Environment(
-        loader=PackageLoader("syntype.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(points=_points, percent=_percent, effect=_effect)
     effects, rules = results["effects"], results["rules"]
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         **results,
         forest=Markup(plot_forest(_bin_rows(results), minimum_effect=rules["minimum_effect"], name="forest")),
         against=Markup(plot_forest(_arm_rows(effects), minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
@@ -85,6 +82,16 @@ def _page(results: dict[str, Any], gallery: Gallery) -> str:
         reason_words=REASONS,
         affected=sorted((entry for entry in results["species"] if entry["offered"]), key=lambda entry: (entry["num_train"], entry["name"])),
     )
+
+
+@cache
+def _template() -> Template:
+    """The page to fill in; reading it takes as long as a drawing."""
+    environment = Environment(
+        loader=PackageLoader("syntype.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(points=_points, percent=_percent, effect=_effect)
+    return environment.get_template("report.html.j2")
 
 
 def _bin_rows(results: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
