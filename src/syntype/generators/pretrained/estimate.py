@@ -3,13 +3,13 @@
 The networks are built from their configurations without weights (torch's device ``meta``), and one step is followed without computing anything, in
 order to count the tensors that the backward pass would need. Memory is an estimate and none of it is measured:
 
-    training = the larger of: the weights of all parts, which are loaded together while the texts are encoded;
+    sampling = weights of all parts + what decoding an image or one block of the denoiser needs, whichever is more + 1 GB for CUDA itself
+    training = 20 bytes a parameter of the adapter: itself, its gradient, two states of AdamW, its moving average, each in float32
+             + the larger of: sampling, for the previews;
                and the weights of the denoiser and the autoencoder
-             + 20 bytes a parameter of the adapter: itself, its gradient, two states of AdamW, its moving average, each in float32
-             + the tensors that are kept for the backward pass; with gradient checkpointing the input of every block alone, and twice the
-               tensors of the largest block, which are computed again (Chen et al. 2016, arXiv 1604.06174)
-             + 1 GB for CUDA itself
-    sampling = weights of all parts + what decoding an image or one block of the denoiser needs, whichever is more + 1 GB
+               + the tensors that are kept for the backward pass; with gradient checkpointing the input of every block alone, and twice the
+                 tensors of the largest block, which are computed again (Chen et al. 2016, arXiv 1604.06174)
+               + 1 GB
 
 A parameter takes 2 bytes in bf16 and 4 in fp32. Attention counts as computed in tiles (Dao et al. 2022, arXiv 2205.14135), which
 does not keep the matrix of all pairs. Decoding counts four tensors of the image's height and width with the channels of the decoder's second block,
@@ -160,14 +160,13 @@ def estimate(
     adapter = rank * sum(layer.in_features + layer.out_features for layer in layers)
     weights = {part: (2 if precision == "bf16" else 4) * number for part, number in parameters.items()}
     frozen = sum(number for part, number in weights.items() if not part.startswith("text_encoder"))
-    all_parts = sum(weights.values())
     decoding = 4 * 4 * shape[0] * shape[1] * int(channels[1])
+    sampling = sum(weights.values()) + max(decoding, 2 * least.largest) + _CUDA  # two at a time: with and without the text
 
     def training(step: _Step) -> float:
-        return (max(all_parts, frozen + 20 * adapter + step.kept + 2 * step.largest) + _CUDA) / _GB
+        return (20 * adapter + max(sampling, frozen + step.kept + 2 * step.largest + _CUDA)) / _GB
 
-    sampling = (all_parts + max(decoding, 2 * least.largest) + _CUDA) / _GB  # two images at a time: with and without the text
-    return Estimate(description, parameters, rank, adapter, training(asked), training(least), sampling)
+    return Estimate(description, parameters, rank, adapter, training(asked), training(least), sampling / _GB)
 
 
 def card_gb() -> float | None:
