@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from syntype.errors import InputError
-from syntype.generators.pretrained.bases import DEFAULT_BASE, Description, describe_base
+from syntype.generators.pretrained.bases import Description, describe_base
 from syntype.generators.pretrained.estimate import _follow, card_gb, estimate
 
 pytest.importorskip("transformers")
 
-SD15, SDXL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 UNET = {
     "_class_name": "UNet2DConditionModel", "sample_size": 8, "block_out_channels": (8, 16), "layers_per_block": 1, "cross_attention_dim": 12,
@@ -25,25 +25,6 @@ VAE = {"_class_name": "AutoencoderKL", "block_out_channels": (4, 8), "down_block
        "up_block_types": ("UpDecoderBlock2D",) * 2, "norm_num_groups": 4, "layers_per_block": 1}  # fmt: skip
 TINY = Description("tiny", "unet", "StableDiffusionPipeline", None, None, {"unet": UNET, "vae": VAE})
 PLAIN = {"adapted": ATTENTION, "rank": 16, "shape": (512, 512), "images_at_once": 1, "gradient_checkpointing": True}
-
-
-# Published: the papers of Stable Diffusion and SDXL (table 1: U-Net 860 M and 2.6 B), the sizes of the files on the hub at two bytes a parameter.
-@pytest.mark.parametrize(
-    ("name", "published"),
-    [
-        (DEFAULT_BASE, {"transformer": 7.75e9 / 2, "text_encoder": 8.05e9 / 2, "vae": 168e6 / 2}),
-        (SDXL, {"unet": 2_567_463_684, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840, "vae": 83_653_863}),
-        (SD15, {"unet": 859_520_964, "text_encoder": 123_060_480, "vae": 83_653_863}),
-    ],
-)
-def test_parameters_are_as_many_as_published(name: str, published: dict[str, float]) -> None:
-    need = estimate(describe_base(name), **PLAIN)
-    assert set(need.parameters) == set(published)
-    for part, number in published.items():
-        assert need.parameters[part] == pytest.approx(number, rel=2e-3), part
-    weights = 2 * sum(published.values()) / 2**30
-    assert weights < need.least_gb <= need.training_gb < weights + 2 and weights + 1 < need.sampling_gb < weights + 3
-    assert need.adapter_mb == pytest.approx(4e-6 * need.adapter_parameters)
 
 
 def test_an_adapter_has_the_parameters_that_peft_gives_it() -> None:
