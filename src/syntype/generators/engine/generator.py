@@ -77,7 +77,7 @@ class Generator:
 
     @property
     def sources(self) -> list[str]:
-        """Where its images come from, for the record of a collection: the generator, and the pre-trained model on which it is built."""
+        """What a collection of its images names as sources, namely the generator and the pre-trained model on which it is built, with the licence."""
         told, base = [f"generator {self.generator_id}"], self.info.get("built_on")
         if base:
             version = f", version {base['revision']}" if base.get("revision") else ""
