@@ -39,6 +39,8 @@ def make_base(folder: Path, readme: str | None = None) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}" if name.endswith(".json") else name)
     (folder / "model_index.json").write_text(json.dumps(index))
+    pieces = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": pieces}))
     if readme is not None:
         (folder / "README.md").write_text(readme)
     return folder
@@ -200,6 +202,17 @@ def test_without_weights_a_model_on_the_hub_is_described_by_its_small_files(hub:
     about = describe_base("someone/model")
     assert about.kind == "unet" and about.licence == "apache-2.0" and set(about.configs) == {"unet", "vae", "text_encoder"}
     assert not list(hub.cache.rglob("*.safetensors"))
+
+
+def test_what_was_downloaded_without_weights_or_in_part_is_completed(hub: Hub) -> None:
+    describe_base("someone/model", COMMIT)
+    assert set(resolve_base("someone/model", COMMIT).files) == USED
+    (hub.cache / COMMIT / "text_encoder" / "model-00002-of-00002.safetensors").unlink()
+    hub.error = ConnectionError("no address")
+    with pytest.raises(InputError, match="cannot be downloaded"):
+        resolve_base("someone/model", COMMIT)
+    with pytest.raises(InputError, match=r"the part text_encoder lacks model-00002-of-00002\.safetensors\. Copy or download"):
+        resolve_base(str(hub.cache / COMMIT))
 
 
 def test_a_pipeline_that_does_not_fit_is_refused_before_its_weights_are_downloaded(hub: Hub) -> None:

@@ -46,6 +46,8 @@ _WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(-\d{5}-of-\d{5})?\.safet
 """Weights of the plain variant; ``model.fp16.safetensors`` is another one, which is not read."""
 _SMALL = (".json", ".txt", ".model", ".jinja")
 """Endings of configurations and of a tokenizer's files."""
+_PIECES = ".safetensors.index.json"
+"""Ending of the list of the files of weights that are in several."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 _COMMIT = re.compile("[0-9a-f]{40}$")
 _AGAIN = "Copy or download the folder again."
@@ -305,6 +307,9 @@ def _used_files(folder: Path, parts: tuple[str, ...]) -> list[Path]:
             )
         if not used:
             raise InputError(f"the part {part} is missing", _AGAIN, file=folder)
+        pieces = {str(name) for path in used if path.name.endswith(_PIECES) for name in load_json(path, _AGAIN, {}).get("weight_map", {}).values()}
+        if lacking := pieces - {path.name for path in used}:
+            raise InputError(f"the part {part} lacks {shown_list(sorted(lacking), 3)}", _AGAIN, file=folder)
         files += used
     return files
 
@@ -321,8 +326,11 @@ def _download(name: str, revision: str | None, *, weights: bool) -> Path:
 
     def kept() -> Path | None:
         try:
-            return fetch(revision, True)
-        except (errors.EntryNotFoundError, errors.RevisionNotFoundError):
+            folder = fetch(revision, True)
+            if weights:  # a download may have been interrupted, or have been one without weights
+                _used_files(folder, _pipeline(folder / "model_index.json", name)[1])
+            return folder
+        except (errors.EntryNotFoundError, errors.RevisionNotFoundError, InputError):
             return None
 
     if revision and _COMMIT.match(revision) and (folder := kept()):
