@@ -1,0 +1,349 @@
+"""Bases: text-to-image models that were trained elsewhere, found on the disk or on the Hugging Face hub, with their licences and checksums.
+
+A base is a folder in the layout of the library diffusers: ``model_index.json`` names the pipeline and its parts, and each part (``unet`` or
+``transformer``, ``vae``, ``text_encoder``, …) has a folder with ``config.json`` and weights. Only safetensors are read, as a pickle could run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from syntype.errors import CollectionError, InputError, UnsupportedError, UserError, shortened, shown_list
+from syntype.files import disk_problem, load_json, read_json_object, sha256_of, write_json
+from syntype.run import Progress
+
+__all__ = ["DEFAULT_BASE", "KNOWN_BASES", "PARTS", "PIPELINES", "Base", "KnownBase", "check_same_base", "resolve_base"]
+
+DEFAULT_BASE = "black-forest-labs/FLUX.2-klein-base-4B"
+
+PIPELINES = {"StableDiffusionPipeline": "unet", "StableDiffusionXLPipeline": "unet", "Flux2KleinPipeline": "flow"}
+"""The kind of base of each pipeline of diffusers that can be trained: ``unet`` predicts noise, ``flow`` the velocity of a rectified flow."""
+
+PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+"""Folders of a base that are used, in the order of ``Base.files``. Others, such as ``safety_checker``, are neither downloaded nor read."""
+_WEIGHTED = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
+_WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(-\d{5}-of-\d{5})?\.safetensors$")
+"""Weights of the plain variant; ``model.fp16.safetensors`` is another one, which is not read."""
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_COMMIT = re.compile("[0-9a-f]{40}$")
+_AGAIN = "Copy or download the folder again."
+_WORTH_KEEPING = 64 * 2**20
+"""Bytes. Checksums of files from this size on are kept in the user's cache folder; those of smaller ones are computed in a moment."""
+_LONG = 2**30
+"""Bytes whose checksums take so long that progress is shown."""
+_PATIENCE = 10.0
+"""Seconds in which the hub must answer."""
+
+
+@dataclass(frozen=True)
+class KnownBase:
+    """A base on the hub that is known to fit.
+
+    Attributes:
+        name: on the hub.
+        kind: ``unet`` or ``flow``.
+        pipeline: class in diffusers.
+        licence: SPDX name, or the licence's own.
+        licence_url: its text.
+        gated: whether the hub gives it only to those who accepted its licence.
+        size: side in pixels of the images that it was made for.
+        note: what else to know, as a clause; may be empty.
+    """
+
+    name: str
+    kind: str
+    pipeline: str
+    licence: str
+    licence_url: str
+    gated: bool
+    size: int
+    note: str = ""
+
+
+_APACHE = ("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
+
+KNOWN_BASES: dict[str, KnownBase] = {
+    base.name: base
+    for base in (
+        KnownBase(DEFAULT_BASE, "flow", "Flux2KleinPipeline", *_APACHE, False, 1024),
+        KnownBase(
+            "black-forest-labs/FLUX.2-klein-4B",
+            "flow",
+            "Flux2KleinPipeline",
+            *_APACHE,
+            False,
+            1024,
+            "distilled to few steps: quick to sample, meant for use as it is rather than for training",
+        ),
+        KnownBase(
+            "stabilityai/stable-diffusion-xl-base-1.0",
+            "unet",
+            "StableDiffusionXLPipeline",
+            "CreativeML Open RAIL++-M",
+            "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+            False,
+            1024,
+        ),
+        KnownBase(
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            "unet",
+            "StableDiffusionPipeline",
+            "CreativeML OpenRAIL-M",
+            "https://huggingface.co/spaces/CompVis/stable-diffusion-license",
+            False,
+            512,
+        ),
+    )
+}
+"""Bases that are known to fit, by their names on the hub."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base on the disk.
+
+    Attributes:
+        name: on the hub, or the folder as it was given.
+        revision: commit on the hub; None for a folder.
+        folder: where it is.
+        kind: ``unet`` or ``flow``; see ``PIPELINES``.
+        pipeline: class in diffusers.
+        licence: of the weights; None if nothing says it.
+        licence_url: its text; None if not known.
+    """
+
+    name: str
+    revision: str | None
+    folder: Path
+    kind: str
+    pipeline: str
+    licence: str | None
+    licence_url: str | None
+
+    @property
+    def licence_words(self) -> str:
+        """The licence and where its text is, or that it is unknown."""
+        if self.licence is None:
+            return "unknown (neither README.md nor a LICENSE file says it); find out before you use the images"
+        return self.licence + (f" ({self.licence_url})" if self.licence_url else "")
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts that are used, such as ``unet`` and ``vae``."""
+        index = read_json_object(self.folder / "model_index.json")
+        return tuple(part for part in PARTS if isinstance(index.get(part), list) and index[part][0])
+
+    def part_config(self, part: str) -> dict[str, Any]:
+        """The content of a part's ``config.json``.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        return load_json(self.folder / part / "config.json", _AGAIN, {})
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """SHA-256 of every file that is used, by its path in the folder. Computed at first use (8 GB take about half a minute), then kept in the
+        user's cache folder for as long as size and date of a file stay the same."""
+        return _checksums({path.relative_to(self.folder).as_posix(): path for path in _used_files(self.folder, self.parts)})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """One SHA-256 over ``files``: two bases with the same one are the same, whatever their names and wherever they are."""
+        return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items())).encode()).hexdigest()
+
+
+def resolve_base(name: str, revision: str | None = None) -> Base:
+    """Find a base on the disk or on the Hugging Face hub, from where only the files that are used are downloaded, once.
+
+    Args:
+        name: a folder in diffusers' layout, or a name on the hub such as ``black-forest-labs/FLUX.2-klein-base-4B``.
+        revision: branch, tag or commit on the hub; default: the newest version.
+
+    Raises:
+        InputError: there is no such folder or model, it is gated, the hub does not answer, or a file is missing or damaged.
+        UnsupportedError: its pipeline cannot be trained, or its weights are pickles or of another variant only.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _base(name, None, folder.resolve())
+    if not _HUB_NAME.match(name):
+        hint = "Give a folder that holds model_index.json, or a name on the Hugging Face hub: " + shown_list(KNOWN_BASES) + "."
+        raise InputError("is neither a folder nor a name on the hub (OWNER/NAME)", hint, file=name)
+    found = _download(name, revision)
+    return _base(name, found.name if _COMMIT.match(found.name) else revision, found)
+
+
+def check_same_base(base: Base, fingerprint: str) -> None:
+    """Raise ``CollectionError`` if a base is not the one with this fingerprint, on which adapters were trained."""
+    if base.fingerprint != fingerprint:
+        raise CollectionError(
+            f"{base.name}: is another base than the one that the generator was trained on (checksums {base.fingerprint[:12]}, not {fingerprint[:12]}). "
+            "Give the same model in the same version, or train again."
+        )
+
+
+def _base(name: str, revision: str | None, folder: Path) -> Base:
+    pipeline = _pipeline(folder / "model_index.json", name)
+    known = KNOWN_BASES.get(name)
+    licence, url = (known.licence, known.licence_url) if known else _licence(folder)
+    base = Base(name, revision, folder, PIPELINES[pipeline], pipeline, licence, url)
+    _used_files(folder, base.parts)
+    return base
+
+
+def _pipeline(index: Path, name: str) -> str:
+    """The class named in ``model_index.json``."""
+    if not index.is_file():
+        hint = "Give a folder in the layout of the library diffusers, as pipeline.save_pretrained(FOLDER) writes it."
+        raise InputError("holds no model_index.json", hint, file=name)
+    pipeline = str(load_json(index, _AGAIN, {"_class_name": str})["_class_name"])
+    if pipeline not in PIPELINES:
+        raise UnsupportedError(
+            f"{name}: is a {shortened(pipeline)}, which cannot be trained here. Choose a base of {shown_list(PIPELINES)}: {shown_list(KNOWN_BASES)}."
+        )
+    return pipeline
+
+
+def _licence(folder: Path) -> tuple[str | None, str | None]:
+    """The licence and the address of its text, by the head of ``README.md`` or else the name of a licence file."""
+    try:
+        readme = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        readme = ""
+    if found := re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", readme, re.DOTALL):
+        try:
+            head = yaml.safe_load(found[1])
+        except yaml.YAMLError:
+            head = None
+        if isinstance(head, dict) and isinstance(head.get("license"), str):
+            named = head.get("license_name") if head["license"] == "other" else None
+            link = head.get("license_link")
+            return str(named or head["license"]), link if isinstance(link, str) and link.startswith("http") else None
+    files = sorted(path.name for path in folder.iterdir() if re.match(r"licen[cs]e", path.name, re.IGNORECASE))
+    return (f"see the file {files[0]}", None) if files else (None, None)
+
+
+def _used_files(folder: Path, parts: tuple[str, ...]) -> list[Path]:
+    """``model_index.json``, the configurations and the weights.
+
+    Raises:
+        InputError: a part has no configuration or no weights.
+        UnsupportedError: its weights are pickles or of another variant only.
+    """
+    files = [folder / "model_index.json"]
+    for part in parts:
+        place = folder / part
+        inside = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else []
+        used = [path for path in inside if path.suffix in (".json", ".txt", ".model", ".jinja") or _WEIGHTS.match(path.name)]
+        if part in _WEIGHTED and not any(_WEIGHTS.match(path.name) for path in used):
+            others = [path.name for path in inside if path.suffix in (".safetensors", ".bin", ".pt", ".ckpt", ".msgpack")]
+            if not others:
+                raise InputError(f"the part {part} has no weights", _AGAIN, file=folder)
+            raise UnsupportedError(
+                f"{place}: holds weights only as {shown_list(others, 3)}. Needed is model.safetensors or diffusion_pytorch_model.safetensors; "
+                "load the pipeline with diffusers and save it with save_pretrained(FOLDER)."
+            )
+        if not used:
+            raise InputError(f"the part {part} is missing", _AGAIN, file=folder)
+        files += used
+    return files
+
+
+def _download(name: str, revision: str | None) -> Path:
+    """Download what is used of a model on the hub, unless it is in the hub's cache; returns its folder there."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    def fetch(version: str | None, offline: bool) -> Path:
+        # The small file first: a pipeline that does not fit is refused before gigabytes are downloaded.
+        _pipeline(Path(huggingface_hub.hf_hub_download(name, "model_index.json", revision=version, local_files_only=offline)), name)
+        return Path(huggingface_hub.snapshot_download(name, revision=version, allow_patterns=_patterns(), local_files_only=offline))
+
+    def kept() -> Path | None:
+        try:
+            return fetch(revision, True)
+        except (errors.EntryNotFoundError, errors.RevisionNotFoundError):
+            return None
+
+    if revision and _COMMIT.match(revision) and (folder := kept()):
+        return folder  # a commit does not change: no need to ask
+    try:
+        commit = huggingface_hub.HfApi().model_info(name, revision=revision, timeout=_PATIENCE).sha
+        return fetch(commit, False)
+    except errors.GatedRepoError:
+        hint = f"Accept its licence at https://huggingface.co/{name}, then log in with: hf auth login"
+        raise InputError("is gated: the hub gives it only to those who accepted its licence", hint, file=name) from None
+    except errors.RepositoryNotFoundError:
+        hint = "Check the name; for a private model log in with: hf auth login"
+        raise InputError("is not on the Hugging Face hub", hint, file=name) from None
+    except errors.RevisionNotFoundError:
+        hint = f"Look at https://huggingface.co/{name}/commits/main for those that it has."
+        raise InputError(f"has no version {shortened(str(revision))!r}", hint, file=name) from None
+    except errors.RemoteEntryNotFoundError:
+        hint = "Choose a model whose files list shows model_index.json, or one of: " + shown_list(KNOWN_BASES) + "."
+        raise InputError("holds no model_index.json, so it is not in diffusers' layout", hint, file=name) from None
+    except UserError:
+        raise
+    except Exception as error:  # without a connection each version of the hub's client raises something else
+        if (problem := disk_problem(error, name)) is not None:
+            raise problem from None
+        if (folder := kept()) is not None:
+            return folder
+        reason = f"cannot be downloaded from the Hugging Face hub ({type(error).__name__}: {shortened(str(error), 120)})"
+        hint = "Check the internet connection, or download the model elsewhere and give its folder."
+        raise InputError(reason, hint, file=name) from None
+
+
+def _patterns() -> list[str]:
+    """What to download: configurations, tokenizers and the plain variant of the weights as safetensors; the card, for the licence."""
+    weights = [f"{part}/{stem}{more}.safetensors" for part in _WEIGHTED for stem in ("diffusion_pytorch_model", "model") for more in ("", "-*-of-*")]
+    return [
+        "model_index.json",
+        "README.md",
+        "LICENSE*",
+        *(f"{part}/*{ending}" for part in PARTS for ending in (".json", ".txt", ".model", ".jinja")),
+        *weights,
+    ]
+
+
+def _checksums(files: dict[str, Path]) -> dict[str, str]:
+    """SHA-256 of each file, those of large ones from the user's cache folder if their sizes and dates are the same."""
+    kept = _cache_folder() / "checksums.json"
+    table, digests, new = read_json_object(kept), dict[str, str](), dict[str, list[Any]]()
+    to_read: list[tuple[str, Path, str]] = []
+    for name, path in files.items():
+        about = path.stat()
+        state = f"{path.resolve()}|{about.st_size}|{about.st_mtime_ns}"
+        if about.st_size >= _WORTH_KEEPING and isinstance(table.get(state), str):
+            digests[name] = table[state]
+        else:
+            to_read.append((name, path, state))
+    total = sum(path.stat().st_size for _, path, _ in to_read)
+    bar = Progress("Computing checksums of the base", total, quiet=total < _LONG)
+    for name, path, state in to_read:
+        digests[name] = sha256_of(path)
+        bar.advance(path.stat().st_size)
+        if path.stat().st_size >= _WORTH_KEEPING:
+            new[state] = digests[name]
+    bar.close()
+    if new:
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_json(kept, {**read_json_object(kept), **new})
+        except (OSError, InputError):  # it only saves time
+            pass
+    return {name: digests[name] for name in files}
+
+
+def _cache_folder() -> Path:
+    """Where checksums are kept: ``XDG_CACHE_HOME`` if it is set, as for other programs, or ``.cache`` in the user's folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "syntype"
