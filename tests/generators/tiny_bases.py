@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["make_flux2_klein", "make_stable_diffusion", "make_stable_diffusion_xl"]
+__all__ = ["BASES"]
 
 CHAT = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -52,12 +54,13 @@ def make_flux2_klein(folder: Path) -> Path:
     from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(2)
-    tokenizer = Qwen2TokenizerFast.from_pretrained(bpe(folder / "bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], end_of_word=False))
+    tokenizer = Qwen2TokenizerFast.from_pretrained(bpe(folder / "tokenizer", ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], end_of_word=False))
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = CHAT
     text_encoder = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=len(tokenizer) + 8, hidden_size=8, intermediate_size=16, num_hidden_layers=28, num_attention_heads=2,
-            num_key_value_heads=1, head_dim=4, max_position_embeddings=512,
+            num_key_value_heads=1, head_dim=4, max_position_embeddings=512, initializer_range=0.5,
         )
     )  # fmt: skip
     transformer = Flux2Transformer2DModel(
@@ -101,7 +104,7 @@ def clip(folder: Path, features: int, *, pooled: bool) -> tuple[Any, Any]:
     """A CLIP tokenizer of single letters and a text encoder."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    tokenizer = CLIPTokenizer.from_pretrained(bpe(folder / "bpe", ["<|startoftext|>", "<|endoftext|>"], end_of_word=True))
+    tokenizer = CLIPTokenizer.from_pretrained(bpe(folder / "tokenizer", ["<|startoftext|>", "<|endoftext|>"], end_of_word=True))
     tokenizer.model_max_length = 77
     config = CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=features, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, projection_dim=features,
@@ -120,3 +123,11 @@ def bpe(folder: Path, special: list[str], *, end_of_word: bool) -> Path:
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     return folder
+
+
+BASES: dict[str, Callable[[Path], Path]] = {
+    "stable_diffusion": make_stable_diffusion,
+    "stable_diffusion_v": partial(make_stable_diffusion, prediction="v_prediction"),
+    "stable_diffusion_xl": make_stable_diffusion_xl,
+    "flux2_klein": make_flux2_klein,
+}

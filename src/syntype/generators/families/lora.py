@@ -265,7 +265,7 @@ class LoRA(GenerativeModel):
 
         def generate(rows: list[int]) -> Tensor:
             noise = self._noise([seeds[row] for row in rows])
-            clean = self.pretrained.encode(images_NCHW[rows].to(noise.device))
+            clean = self.pretrained.encode(images_NCHW[rows].to(noise.device).contiguous())
             texts = self._texts([species[row] for row in rows], [seeds[row] for row in rows], chosen)
             predict = self._predictor(texts, chosen)
             return self._decode(self.process.denoise(predict, noise, self._steps(chosen), clean=clean, strength=strength))
@@ -282,7 +282,7 @@ class LoRA(GenerativeModel):
 
         def generate(rows: list[int]) -> Tensor:
             noise = self._noise([seeds[row] for row in rows])
-            images, masks = images_NCHW[rows].to(noise.device), masks_N1HW[rows].to(noise.device)
+            images, masks = (pixels[rows].to(noise.device).contiguous() for pixels in (images_NCHW, masks_N1HW))
             # mean colour of the unmasked pixels, image by image, as the order of a batched sum depends on the batch
             colours = [image[:, ~mask[0]].mean(1).nan_to_num() for image, mask in zip(images, masks, strict=True)]
             clean = self.pretrained.encode(torch.where(masks, torch.stack(colours)[:, :, None, None], images))

@@ -129,6 +129,40 @@ class _Diffusion(Process):
         return signal, sigma * signal
 
 
+class _Flow(Process):
+    """Rectified flow: straight lines from images to noise, x = (1 - sigma) * clean + sigma * noise; the target is their direction, noise - clean.
+
+    Args:
+        config: of the base's scheduler.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        from diffusers import FlowMatchEulerDiscreteScheduler
+
+        self._solver: Any = FlowMatchEulerDiscreteScheduler.from_config(config)
+
+    def draw_times(self, like: Tensor) -> Tensor:
+        """Logit-normal, so that middle noise levels, the hardest ones, are the most frequent (Esser et al. 2024, eq. 19)."""
+        return torch.randn(len(like), device=like.device).sigmoid()
+
+    def training_pair(self, clean: Tensor, noise: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        sigmas = self._solver.sigmas.flip(0).to(clean.device)  # of training, from the least noise to the most
+        sigma = sigmas[(places * len(sigmas)).long().clamp(max=len(sigmas) - 1)]
+        a = sigma[:, None, None, None]
+        return (1 - a) * clean + a * noise, sigma * self._solver.config.num_train_timesteps, noise - clean, torch.ones_like(sigma)
+
+    def _schedule(self, steps: int, latents: Tensor) -> Any:
+        from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+
+        scheduler = type(self._solver).from_config(self._solver.config)
+        shift = compute_empirical_mu(latents.shape[2] * latents.shape[3], steps)  # larger images need more steps at high noise
+        scheduler.set_timesteps(sigmas=[1 - step / steps for step in range(steps)], mu=shift)
+        return scheduler
+
+    def _scales(self, sigma: float) -> tuple[float, float]:
+        return 1 - sigma, sigma
+
+
 def process_of(model: TextToImage, min_snr: float | None) -> Process:
     """How a base adds and removes noise.
 
@@ -138,4 +172,6 @@ def process_of(model: TextToImage, min_snr: float | None) -> Process:
     Raises:
         UnsupportedError: its denoiser predicts something else.
     """
+    if model.base.kind == "flow":
+        return _Flow(model.scheduler_config)
     return _Diffusion(model.scheduler_config, min_snr, model.base.name)

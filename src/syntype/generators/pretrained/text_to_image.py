@@ -217,9 +217,70 @@ class _StableDiffusionXL(_StableDiffusion):
         return {"tokens": tokens, "pooled": pooled}
 
 
+class _Flux2Klein(TextToImage):
+    """A transformer that predicts the velocity of a rectified flow, told about the text by hidden layers of Qwen3.
+
+    Four neighbouring latents of the autoencoder are one latent here, normalised by the statistics of the autoencoder's batch normalisation.
+    """
+
+    denoiser_part = "transformer"
+    adapted = (
+        *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
+        *("attn.to_qkv_mlp_proj", "attn.to_out"),
+    )
+    patch = 2
+
+    @property
+    def guides(self) -> bool:
+        return not self._pipeline_class.load_config(self.base.folder).get("is_distilled", False)
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        return int(self.denoiser.config.in_channels), height // self.multiple, width // self.multiple
+
+    def encode(self, images_NCHW: Tensor) -> Tensor:
+        mean, std = self._statistics()
+        latents = nn.functional.pixel_unshuffle(self.vae.encode(images_NCHW.to(self.dtype)).latent_dist.mode().float(), self.patch)
+        return (latents - mean) / std
+
+    def decode(self, latents: Tensor) -> Tensor:
+        mean, std = self._statistics()
+        latents = nn.functional.pixel_shuffle(latents * std + mean, self.patch)
+        return self.vae.decode(latents.to(self.dtype)).sample.float().clamp(-1, 1)
+
+    def predict(self, latents: Tensor, times: Tensor, texts: Embeddings) -> Tensor:
+        height, width = latents.shape[2:]
+        found = self.denoiser(
+            hidden_states=latents.flatten(2).transpose(1, 2).to(self.dtype),
+            timestep=times.to(self.dtype) / 1000,
+            encoder_hidden_states=texts["tokens"],
+            txt_ids=_places(1, 1, texts["tokens"].shape[1]).to(latents.device),
+            img_ids=_places(height, width, 1).to(latents.device),
+        ).sample
+        return found.transpose(1, 2).unflatten(2, (height, width)).float()
+
+    def read_adapter(self, path: str) -> dict[str, Tensor]:
+        tensors, about = self._pipeline_class.lora_state_dict(path, use_safetensors=True, local_files_only=True, return_lora_metadata=True)
+        self.denoiser.load_lora_adapter(tensors, metadata=about, adapter_name="default")
+        return {name: tensor for name, tensor in tensors.items() if name.startswith("transformer.")}
+
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the autoencoder's latents, shape (1, channels, 1, 1)."""
+        norm = self.vae.bn
+        return norm.running_mean.float().view(1, -1, 1, 1), (norm.running_var.float() + self.vae.config.batch_norm_eps).sqrt().view(1, -1, 1, 1)
+
+    def _encode_texts(self, pipeline: Any, prompts: list[str]) -> Embeddings:
+        return {"tokens": pipeline.encode_prompt(prompts, device=self.device, max_sequence_length=self.prompt_tokens)[0]}
+
+
+def _places(rows: int, columns: int, words: int) -> Tensor:
+    """Where each token is: always 0, its row and column in the image, its place in the text; int64, shape (tokens, 4)."""
+    return torch.cartesian_prod(torch.arange(1), torch.arange(rows), torch.arange(columns), torch.arange(words))
+
+
 _CLASSES: dict[str, Callable[[Base, torch.dtype, int], TextToImage]] = {
     "StableDiffusionPipeline": _StableDiffusion,
     "StableDiffusionXLPipeline": _StableDiffusionXL,
+    "Flux2KleinPipeline": _Flux2Klein,
 }
 
 
