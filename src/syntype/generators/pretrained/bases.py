@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,18 @@ from syntype.errors import CollectionError, InputError, UnsupportedError, UserEr
 from syntype.files import disk_problem, load_json, read_json_object, sha256_of, write_json
 from syntype.run import Progress
 
-__all__ = ["DEFAULT_BASE", "KNOWN_BASES", "PARTS", "PIPELINES", "Base", "KnownBase", "check_same_base", "resolve_base"]
+__all__ = [
+    "DEFAULT_BASE",
+    "KNOWN_BASES",
+    "PARTS",
+    "PIPELINES",
+    "Base",
+    "Description",
+    "KnownBase",
+    "check_same_base",
+    "describe_base",
+    "resolve_base",
+]
 
 DEFAULT_BASE = "black-forest-labs/FLUX.2-klein-base-4B"
 
@@ -32,6 +44,8 @@ PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokeni
 _WEIGHTED = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
 _WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(-\d{5}-of-\d{5})?\.safetensors$")
 """Weights of the plain variant; ``model.fp16.safetensors`` is another one, which is not read."""
+_SMALL = (".json", ".txt", ".model", ".jinja")
+"""Endings of configurations and of a tokenizer's files."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 _COMMIT = re.compile("[0-9a-f]{40}$")
 _AGAIN = "Copy or download the folder again."
@@ -107,47 +121,51 @@ KNOWN_BASES: dict[str, KnownBase] = {
 
 
 @dataclass(frozen=True)
-class Base:
-    """A base on the disk.
+class Description:
+    """What is known of a base without its weights.
 
     Attributes:
         name: on the hub, or the folder as it was given.
-        revision: commit on the hub; None for a folder.
-        folder: where it is.
         kind: ``unet`` or ``flow``; see ``PIPELINES``.
         pipeline: class in diffusers.
         licence: of the weights; None if nothing says it.
         licence_url: its text; None if not known.
+        configs: content of the ``config.json`` of each part that has weights, by the part's name.
     """
 
     name: str
-    revision: str | None
-    folder: Path
     kind: str
     pipeline: str
     licence: str | None
     licence_url: str | None
+    configs: Mapping[str, Mapping[str, Any]]
 
     @property
     def licence_words(self) -> str:
         """The licence and where its text is, or that it is unknown."""
         if self.licence is None:
-            return "unknown (neither README.md nor a LICENSE file says it); find out before you use the images"
+            return "unknown: neither README.md nor a LICENSE file says it; find out before you use the images"
         return self.licence + (f" ({self.licence_url})" if self.licence_url else "")
 
-    @cached_property
-    def parts(self) -> tuple[str, ...]:
-        """Names of the parts that are used, such as ``unet`` and ``vae``."""
-        index = read_json_object(self.folder / "model_index.json")
-        return tuple(part for part in PARTS if isinstance(index.get(part), list) and index[part][0])
+    @property
+    def notice(self) -> str:
+        """The licence of the weights as it stands beside the licences of photographs, such as ``Apache-2.0 (weights of OWNER/NAME)``."""
+        return f"{self.licence or 'unknown licence'} (weights of {self.name})"
 
-    def part_config(self, part: str) -> dict[str, Any]:
-        """The content of a part's ``config.json``.
 
-        Raises:
-            InputError: it is missing or damaged.
-        """
-        return load_json(self.folder / part / "config.json", _AGAIN, {})
+@dataclass(frozen=True)
+class Base(Description):
+    """A base on the disk.
+
+    Attributes:
+        folder: where it is.
+        revision: commit on the hub; None for a folder.
+        parts: names of the parts that are used, such as ``unet`` and ``tokenizer``.
+    """
+
+    folder: Path
+    revision: str | None
+    parts: tuple[str, ...]
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -159,6 +177,26 @@ class Base:
     def fingerprint(self) -> str:
         """One SHA-256 over ``files``: two bases with the same one are the same, whatever their names and wherever they are."""
         return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items())).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """What a generator's record says of its base: name, revision, pipeline, licence, ``notice`` and ``fingerprint``."""
+        told = {key: getattr(self, key) for key in ("name", "revision", "pipeline", "licence", "licence_url", "notice", "fingerprint")}
+        return {key: value for key, value in told.items() if value is not None}
+
+
+def describe_base(name: str, revision: str | None = None) -> Description:
+    """What a base is, without its weights: of ``KNOWN_BASES`` as published, of a folder from its files; of another model on the hub only its small
+    files are downloaded.
+
+    Raises:
+        InputError, UnsupportedError: as ``resolve_base``.
+    """
+    if name in KNOWN_BASES and not Path(name).expanduser().is_dir():
+        known = KNOWN_BASES[name]
+        return Description(name, known.kind, known.pipeline, known.licence, known.licence_url, _published()[name])
+    folder, _ = _find(name, revision, weights=False)
+    pipeline, parts = _pipeline(folder / "model_index.json", name)
+    return Description(name, PIPELINES[pipeline], pipeline, *_licence(folder, name), _configs(folder, parts))
 
 
 def resolve_base(name: str, revision: str | None = None) -> Base:
@@ -172,49 +210,62 @@ def resolve_base(name: str, revision: str | None = None) -> Base:
         InputError: there is no such folder or model, it is gated, the hub does not answer, or a file is missing or damaged.
         UnsupportedError: its pipeline cannot be trained, or its weights are pickles or of another variant only.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return _base(name, None, folder.resolve())
-    if not _HUB_NAME.match(name):
-        hint = "Give a folder that holds model_index.json, or a name on the Hugging Face hub: " + shown_list(KNOWN_BASES) + "."
-        raise InputError("is neither a folder nor a name on the hub (OWNER/NAME)", hint, file=name)
-    found = _download(name, revision)
-    return _base(name, found.name if _COMMIT.match(found.name) else revision, found)
+    folder, commit = _find(name, revision, weights=True)
+    pipeline, parts = _pipeline(folder / "model_index.json", name)
+    _used_files(folder, parts)
+    return Base(name, PIPELINES[pipeline], pipeline, *_licence(folder, name), _configs(folder, parts), folder, commit, parts)
 
 
 def check_same_base(base: Base, fingerprint: str) -> None:
     """Raise ``CollectionError`` if a base is not the one with this fingerprint, on which adapters were trained."""
     if base.fingerprint != fingerprint:
         raise CollectionError(
-            f"{base.name}: is another base than the one that the generator was trained on (checksums {base.fingerprint[:12]}, not {fingerprint[:12]}). "
-            "Give the same model in the same version, or train again."
+            f"{base.name}: is another base than the one that the generator was trained on "
+            f"(fingerprint {base.fingerprint[:12]}, not {fingerprint[:12]}). Give the same model in the same version, or train again."
         )
 
 
-def _base(name: str, revision: str | None, folder: Path) -> Base:
-    pipeline = _pipeline(folder / "model_index.json", name)
-    known = KNOWN_BASES.get(name)
-    licence, url = (known.licence, known.licence_url) if known else _licence(folder)
-    base = Base(name, revision, folder, PIPELINES[pipeline], pipeline, licence, url)
-    _used_files(folder, base.parts)
-    return base
+def _find(name: str, revision: str | None, *, weights: bool) -> tuple[Path, str | None]:
+    """The folder of a base, and its commit on the hub."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve(), None
+    if not _HUB_NAME.match(name):
+        hint = "Give a folder that holds model_index.json, or a name on the Hugging Face hub: " + shown_list(KNOWN_BASES) + "."
+        raise InputError("is neither a folder nor a name on the hub (OWNER/NAME)", hint, file=name)
+    found = _download(name, revision, weights=weights)
+    return found, found.name if _COMMIT.match(found.name) else revision
 
 
-def _pipeline(index: Path, name: str) -> str:
-    """The class named in ``model_index.json``."""
+def _pipeline(index: Path, name: str) -> tuple[str, tuple[str, ...]]:
+    """The class named in ``model_index.json``, and the parts that are used."""
     if not index.is_file():
         hint = "Give a folder in the layout of the library diffusers, as pipeline.save_pretrained(FOLDER) writes it."
         raise InputError("holds no model_index.json", hint, file=name)
-    pipeline = str(load_json(index, _AGAIN, {"_class_name": str})["_class_name"])
+    content = load_json(index, _AGAIN, {"_class_name": str})
+    pipeline = str(content["_class_name"])
     if pipeline not in PIPELINES:
         raise UnsupportedError(
             f"{name}: is a {shortened(pipeline)}, which cannot be trained here. Choose a base of {shown_list(PIPELINES)}: {shown_list(KNOWN_BASES)}."
         )
-    return pipeline
+    return pipeline, tuple(part for part in PARTS if isinstance(content.get(part), list) and content[part] and content[part][0])
 
 
-def _licence(folder: Path) -> tuple[str | None, str | None]:
-    """The licence and the address of its text, by the head of ``README.md`` or else the name of a licence file."""
+def _configs(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    return {part: load_json(folder / part / "config.json", _AGAIN, {}) for part in parts if part in _WEIGHTED}
+
+
+@cache
+def _published() -> dict[str, dict[str, dict[str, Any]]]:
+    """The configurations of ``KNOWN_BASES`` as published, by name and part."""
+    read: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text(encoding="utf-8"))
+    return {name: {part: read["parts"][key] for part, key in parts.items()} for name, parts in read["bases"].items()}
+
+
+def _licence(folder: Path, name: str) -> tuple[str | None, str | None]:
+    """The licence and the address of its text: of a known base, or by the head of ``README.md``, or else the name of a licence file."""
+    if name in KNOWN_BASES:
+        return KNOWN_BASES[name].licence, KNOWN_BASES[name].licence_url
     try:
         readme = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -243,7 +294,7 @@ def _used_files(folder: Path, parts: tuple[str, ...]) -> list[Path]:
     for part in parts:
         place = folder / part
         inside = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else []
-        used = [path for path in inside if path.suffix in (".json", ".txt", ".model", ".jinja") or _WEIGHTS.match(path.name)]
+        used = [path for path in inside if path.suffix in _SMALL or _WEIGHTS.match(path.name)]
         if part in _WEIGHTED and not any(_WEIGHTS.match(path.name) for path in used):
             others = [path.name for path in inside if path.suffix in (".safetensors", ".bin", ".pt", ".ckpt", ".msgpack")]
             if not others:
@@ -258,7 +309,7 @@ def _used_files(folder: Path, parts: tuple[str, ...]) -> list[Path]:
     return files
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None, *, weights: bool) -> Path:
     """Download what is used of a model on the hub, unless it is in the hub's cache; returns its folder there."""
     import huggingface_hub
     from huggingface_hub import errors
@@ -266,7 +317,7 @@ def _download(name: str, revision: str | None) -> Path:
     def fetch(version: str | None, offline: bool) -> Path:
         # The small file first: a pipeline that does not fit is refused before gigabytes are downloaded.
         _pipeline(Path(huggingface_hub.hf_hub_download(name, "model_index.json", revision=version, local_files_only=offline)), name)
-        return Path(huggingface_hub.snapshot_download(name, revision=version, allow_patterns=_patterns(), local_files_only=offline))
+        return Path(huggingface_hub.snapshot_download(name, revision=version, allow_patterns=_patterns(weights), local_files_only=offline))
 
     def kept() -> Path | None:
         try:
@@ -303,16 +354,11 @@ def _download(name: str, revision: str | None) -> Path:
         raise InputError(reason, hint, file=name) from None
 
 
-def _patterns() -> list[str]:
-    """What to download: configurations, tokenizers and the plain variant of the weights as safetensors; the card, for the licence."""
-    weights = [f"{part}/{stem}{more}.safetensors" for part in _WEIGHTED for stem in ("diffusion_pytorch_model", "model") for more in ("", "-*-of-*")]
-    return [
-        "model_index.json",
-        "README.md",
-        "LICENSE*",
-        *(f"{part}/*{ending}" for part in PARTS for ending in (".json", ".txt", ".model", ".jinja")),
-        *weights,
-    ]
+def _patterns(weights: bool) -> list[str]:
+    """What to download: configurations, tokenizers, the card for the licence, and the plain variant of the weights as safetensors."""
+    small = [f"{part}/*{ending}" for part in PARTS for ending in _SMALL]
+    large = [f"{part}/{stem}{more}.safetensors" for part in _WEIGHTED for stem in ("diffusion_pytorch_model", "model") for more in ("", "-*-of-*")]
+    return ["model_index.json", "README.md", "LICENSE*", *small, *(large if weights else [])]
 
 
 def _checksums(files: dict[str, Path]) -> dict[str, str]:
