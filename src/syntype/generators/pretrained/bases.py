@@ -364,7 +364,7 @@ def _patterns(weights: bool) -> list[str]:
 def _checksums(files: dict[str, Path]) -> dict[str, str]:
     """SHA-256 of each file, those of large ones from the user's cache folder if their sizes and dates are the same."""
     kept = _cache_folder() / "checksums.json"
-    table, digests, new = read_json_object(kept), dict[str, str](), dict[str, list[Any]]()
+    table, digests, new = read_json_object(kept), dict[str, str](), dict[str, str]()
     to_read: list[tuple[str, Path, str]] = []
     for name, path in files.items():
         about = path.stat()

@@ -3,25 +3,26 @@
 The networks are built from their configurations without weights (torch's device ``meta``), and one step is followed without computing anything, in
 order to count the tensors that the backward pass would need. Memory is an estimate and none of it is measured:
 
-    training = weights (2 bytes a parameter) of everything that is loaded
+    training = the larger of: the weights of all parts, which are loaded together while the texts are encoded;
+               and the weights of the denoiser and the autoencoder
              + 20 bytes a parameter of the adapter: itself, its gradient, two states of AdamW, its moving average, each in float32
-             + the input of every block, which gradient checkpointing keeps (Chen et al. 2016, arXiv 1604.06174)
-             + twice the tensors that the largest block keeps while its backward pass runs: they and their gradients
+             + the tensors that are kept for the backward pass; with gradient checkpointing the input of every block alone, and twice the
+               tensors of the largest block, which are computed again (Chen et al. 2016, arXiv 1604.06174)
              + 1 GB for CUDA itself
-    sampling = weights + what decoding the image or one block of the denoiser needs, whichever is more + 1 GB
-    sampling with parts moved to the card one by one = the largest part with what it needs + 1 GB
+    sampling = weights of all parts + what decoding an image or one block of the denoiser needs, whichever is more + 1 GB
 
-Attention counts as computed in tiles (Dao et al. 2022, arXiv 2205.14135), which does not keep the matrix of all pairs. Decoding counts four tensors
-of the image's height and width with the channels of the decoder's second block, in float32.
+A parameter takes 2 bytes in bf16 and 4 in fp32. Attention counts as computed in tiles (Dao et al. 2022, arXiv 2205.14135), which
+does not keep the matrix of all pairs. Decoding counts four tensors of the image's height and width with the channels of the decoder's second block,
+in float32.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -41,8 +42,8 @@ _USABLE = 0.9
 """Share of a card's memory that is counted on; the rest is lost in gaps or used by the screen."""
 _CARDS = (6, 8, 10, 12, 16, 24, 32, 40, 48, 80, 96, 141)
 """GB of the graphics cards that are common."""
-_CLIP_TOKENS, _FLOW_TOKENS = 77, 512
-"""Length of a text for the two kinds of base."""
+_CLIP_TOKENS = 77
+"""Length of a text for bases with CLIP."""
 
 
 @dataclass(frozen=True)
@@ -54,100 +55,117 @@ class Estimate:
         parameters: number of each part, by its name.
         rank: of the adapter.
         adapter_parameters: number of the adapter's parameters.
-        size: side of the images in pixels.
-        batch_size: photographs in each step on one card.
-        training_gb: memory to train.
-        sampling_gb: memory to generate one image at a time with guidance.
-        offloaded_gb: the same with the parts moved to the card one by one.
+        training_gb: memory to train as asked.
+        least_gb: memory to train one image at a time with gradient checkpointing.
+        sampling_gb: memory to generate one image at a time, with guidance.
     """
 
     description: Description
     parameters: Mapping[str, int]
     rank: int
     adapter_parameters: int
-    size: int
-    batch_size: int
     training_gb: float
+    least_gb: float
     sampling_gb: float
-    offloaded_gb: float
 
     @property
     def adapter_mb(self) -> float:
         """Size of the adapter's file in MB (10**6 bytes): float32."""
         return 4 * self.adapter_parameters / 1e6
 
-    def fits(self, card: float) -> bool:
-        """Whether training fits on a card of so many GB."""
-        return self.training_gb <= _USABLE * card
-
-    @property
-    def smallest_card(self) -> int | None:
-        """GB of the smallest common card on which training fits; None if it fits on none."""
-        return next((card for card in _CARDS if self.fits(card)), None)
-
-    def plan(self, card: float | None = None) -> dict[str, Any]:
+    def plan(self, card: float | None, less: str) -> dict[str, Any]:
         """What ``--dry-run`` prints.
 
         Args:
             card: GB of the card at hand; None without one.
+            less: options with which training needs the least memory.
         """
-        here = "no graphics card here" if card is None else f"{'fits' if self.fits(card) else 'does not fit'} on the card here ({card:.0f} GB)"
-        need = f"a card of {self.smallest_card} GB or more" if self.smallest_card else "more than any one card has"
-        return {
+        lines = {
             "base": self.description.name,
-            "base_licence": self.description.licence_words,
+            "licence_of_base": self.description.licence_words,
             "parameters": {part: f"{number / 1e6:,.0f} million" for part, number in self.parameters.items()},
             "adapter": f"rank {self.rank}, {self.adapter_parameters / 1e6:,.1f} million parameters, {self.adapter_mb:,.0f} MB",
-            "memory_to_train_gb": round(self.training_gb, 1),
-            "memory_to_generate_gb": round(self.sampling_gb, 1),
-            "memory_to_generate_part_by_part_gb": round(self.offloaded_gb, 1),
-            "card": f"needs {need} to train; {here}. Memory is estimated from the configuration, not measured",
+            "gb_to_train": round(self.training_gb, 1),
+            "gb_to_generate": round(self.sampling_gb, 1),
+            "card": f"to train, {_smallest(self.training_gb)}; {_here(self.training_gb, card)}",
         }
+        if _smallest(self.least_gb) != _smallest(self.training_gb):
+            lines["with_less_memory"] = f"{self.least_gb:.1f} GB, {_smallest(self.least_gb)}, with {less}; {_here(self.least_gb, card)}"
+        return {**lines, "memory": "estimated from the configuration, not measured"}
 
 
-def estimate(description: Description, *, rank: int, size: int, batch_size: int = 1, adapted: Sequence[str]) -> Estimate:
+def _fits(need: float, card: float) -> bool:
+    return need <= _USABLE * card
+
+
+def _smallest(need: float) -> str:
+    """The smallest common card on which so many GB fit, in words."""
+    card = next((card for card in _CARDS if _fits(need, card)), None)
+    return f"a card of {card} GB or more" if card else "more than one card has"
+
+
+def _here(need: float, card: float | None) -> str:
+    if card is None:
+        return "no graphics card here"
+    return f"{'fits' if _fits(need, card) else 'does not fit'} on the card here ({card:.0f} GB)"
+
+
+def estimate(
+    description: Description,
+    *,
+    adapted: Sequence[str],
+    rank: int,
+    shape: tuple[int, int],
+    images_at_once: int,
+    gradient_checkpointing: bool,
+    precision: Literal["bf16", "fp32"] = "bf16",
+    text_tokens: int = 512,
+) -> Estimate:
     """Estimate what training an adapter needs; see the head of this module for the formula.
 
     Args:
         description: the base, as from ``describe_base``.
-        rank: of the adapter.
-        size: side of the images in pixels; what the denoiser cannot divide is rounded up.
-        batch_size: photographs in each step on one card.
         adapted: ends of the names of the layers that get an adapter, such as ``to_q``.
+        rank: of the adapter.
+        shape: height and width of the images in pixels; what the denoiser cannot divide is rounded up.
+        images_at_once: photographs that are computed at a time on one card.
+        gradient_checkpointing: whether blocks are computed twice to save memory.
+        precision: number format of the base's weights.
+        text_tokens: length of a text, for bases of the kind ``flow``; 77 for the others.
 
     Raises:
-        UnsupportedError: ``transformers``, which builds text encoders, is not installed, or a class in the configuration is not known to it.
-        InputError: a configuration cannot be built, or no layer has such a name.
+        UnsupportedError: ``transformers``, which builds text encoders, is not installed, or the libraries do not know a class in a configuration.
+        InputError: a configuration cannot be used, or no layer has such a name.
     """
     with torch.device("meta"):
         networks = {part: _build(description, part) for part in description.configs}
-        denoiser = networks.get("unet") or networks.get("transformer")
-        if denoiser is None:
-            raise InputError("has neither a unet nor a transformer", "Copy or download the folder again.", file=description.name)
-        vae = networks["vae"]
-        layers = [
-            layer for name, layer in denoiser.named_modules() if isinstance(layer, nn.Linear) and name.endswith(tuple(f".{end}" for end in adapted))
-        ]
+        denoiser, vae = networks.get("unet") or networks.get("transformer"), networks.get("vae")
+        if denoiser is None or vae is None:
+            raise InputError("has no unet or transformer, or no vae", "Copy or download the folder again.", file=description.name)
+        ends = tuple(f".{end}" for end in adapted)
+        layers = [layer for name, layer in denoiser.named_modules() if isinstance(layer, nn.Linear) and name.endswith(ends)]
         if not layers:
             raise InputError(f"has no layer called {', '.join(adapted)}", "Choose other layers for the adapter.", file=description.name)
-        step = _followed_step(denoiser, layers, description, size, 2 ** (len(vae.config.block_out_channels) - 1), batch_size)
-        one = _followed_step(denoiser, layers, description, size, 2 ** (len(vae.config.block_out_channels) - 1), 2)
-    parameters = {part: sum(parameter.numel() for parameter in network.parameters()) for part, network in networks.items()}
+        parameters = {part: sum(parameter.numel() for parameter in network.parameters()) for part, network in networks.items()}
+        channels = vae.config.block_out_channels
+        sides = (math.ceil(shape[0] / 2 ** (len(channels) - 1)), math.ceil(shape[1] / 2 ** (len(channels) - 1)))
+        nn.Module.to(denoiser, torch.bfloat16)
+        denoiser.requires_grad_(False).train()
+        for layer in layers:
+            layer.weight.requires_grad_(True)  # its input is kept, as if it were trained
+        least = _follow(denoiser, description.kind, sides, text_tokens, 1, checkpointing=True)
+        asked = _follow(denoiser, description.kind, sides, text_tokens, images_at_once, checkpointing=gradient_checkpointing)
     adapter = rank * sum(layer.in_features + layer.out_features for layer in layers)
-    weights = {part: 2 * number for part, number in parameters.items()}
-    decoding = 4 * 4 * size * size * int(vae.config.block_out_channels[1])
-    working = {part: decoding if part == "vae" else one.largest if part in ("unet", "transformer") else 0 for part in weights}
-    return Estimate(
-        description,
-        parameters,
-        rank,
-        adapter,
-        size,
-        batch_size,
-        (sum(weights.values()) + 20 * adapter + step.kept + 2 * step.largest + _CUDA) / _GB,
-        (sum(weights.values()) + max(working.values()) + _CUDA) / _GB,
-        (max(weights[part] + working[part] for part in weights) + _CUDA) / _GB,
-    )
+    weights = {part: (2 if precision == "bf16" else 4) * number for part, number in parameters.items()}
+    frozen = sum(number for part, number in weights.items() if not part.startswith("text_encoder"))
+    all_parts = sum(weights.values())
+    decoding = 4 * 4 * shape[0] * shape[1] * int(channels[1])
+
+    def training(step: _Step) -> float:
+        return (max(all_parts, frozen + 20 * adapter + step.kept + 2 * step.largest) + _CUDA) / _GB
+
+    sampling = (all_parts + max(decoding, 2 * least.largest) + _CUDA) / _GB  # two images at a time: with and without the text
+    return Estimate(description, parameters, rank, adapter, training(asked), training(least), sampling)
 
 
 def card_gb() -> float | None:
@@ -185,59 +203,62 @@ def _build(description: Description, part: str) -> Any:
 
 @dataclass
 class _Step:
-    """Bytes that one training step needs besides the weights: those kept until its end, and those of the largest block alone."""
+    """Bytes that one training step needs besides weights and adapter: those kept until its end, and those of the largest block that is computed
+    again."""
 
     kept: int = 0
     largest: int = 0
 
 
-def _followed_step(denoiser: Any, layers: Iterable[nn.Linear], description: Description, size: int, downsampling: int, batch_size: int) -> _Step:
-    """Follow the forward pass of a training step with gradient checkpointing. The input of a layer with an adapter is kept, as if it were trained."""
-    nn.Module.to(denoiser, torch.bfloat16)
-    denoiser.requires_grad_(False).train()
+def _follow(denoiser: Any, kind: str, sides: tuple[int, int], text_tokens: int, num_images: int, *, checkpointing: bool) -> _Step:
+    """Follow the forward pass of a training step without computing anything.
+
+    Args:
+        sides: height and width of the latents.
+    """
     step, weights = _Step(), {_place(tensor) for tensor in (*denoiser.parameters(), *denoiser.buffers())}
-    for layer in layers:
-        layer.weight.requires_grad_(True)
 
     def checkpointed(block: Callable[..., Any], *inputs: Any) -> Any:
-        for value in inputs:
-            if isinstance(value, Tensor):
-                outer.setdefault(_place(value), value)
+        kept.update({_place(value): value for value in inputs if isinstance(value, Tensor)})
         with _kept(weights) as inner:
             result = block(*inputs)
         step.largest = max(step.largest, _num_bytes(inner))
         return result
 
-    denoiser.enable_gradient_checkpointing(checkpointed)
-    with _TiledAttention(), _kept(weights) as outer:
-        _call(denoiser, description, size, downsampling, batch_size)
-    step.kept = _num_bytes(outer)
+    if checkpointing:
+        denoiser.enable_gradient_checkpointing(checkpointed)
+    else:
+        denoiser.disable_gradient_checkpointing()
+    with _TiledAttention(), _kept(weights) as kept:
+        _call(denoiser, kind, sides, text_tokens, num_images)
+    step.kept = _num_bytes(kept)
     return step
 
 
-def _call(denoiser: Any, description: Description, size: int, downsampling: int, batch_size: int) -> Any:
+def _call(denoiser: Any, kind: str, sides: tuple[int, int], text_tokens: int, num_images: int) -> Any:
     """One forward pass on tensors without content."""
-    config, side = denoiser.config, math.ceil(size / downsampling)
+    config = denoiser.config
 
     def empty(*shape: int) -> Tensor:
-        return torch.empty(batch_size, *shape, dtype=torch.bfloat16)
+        return torch.empty(num_images, *shape, dtype=torch.bfloat16)
 
-    if description.kind == "flow":
-        tokens = math.ceil(side / 2) ** 2  # 2 x 2 latents are one token
+    if kind == "flow":
+        tokens = math.ceil(sides[0] / 2) * math.ceil(sides[1] / 2)  # 2 x 2 latents are one token
         return denoiser(
             hidden_states=empty(tokens, config.in_channels),
-            encoder_hidden_states=empty(_FLOW_TOKENS, config.joint_attention_dim),
+            encoder_hidden_states=empty(text_tokens, config.joint_attention_dim),
             timestep=empty(),
-            img_ids=torch.empty(batch_size, tokens, 4),
-            txt_ids=torch.empty(batch_size, _FLOW_TOKENS, 4),
+            img_ids=torch.empty(num_images, tokens, 4),
+            txt_ids=torch.empty(num_images, text_tokens, 4),
         )
-    side = math.ceil(side / 2 ** (len(config.block_out_channels) - 1)) * 2 ** (len(config.block_out_channels) - 1)
+    halved = 2 ** (len(config.block_out_channels) - 1)
+    height, width = (math.ceil(side / halved) * halved for side in sides)
     more = None
     if config.addition_embed_type == "text_time":
         pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
         more = {"text_embeds": empty(pooled), "time_ids": empty(6)}
     text = empty(_CLIP_TOKENS, config.cross_attention_dim)
-    return denoiser(empty(config.in_channels, side, side), empty(), text, added_cond_kwargs=more)
+    return denoiser(empty(config.in_channels, height, width), empty(), text, added_cond_kwargs=more)
 
 
 @contextmanager
