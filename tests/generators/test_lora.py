@@ -74,7 +74,7 @@ def draw(pipeline: Any, noise: Tensor, guidance: float, **more: Any) -> Tensor:
     text = [PROMPT] * len(noise)
     if "max_sequence_length" in pipeline.__call__.__doc__:
         more["max_sequence_length"] = 32
-    shown = pipeline(text, latents=noise, num_inference_steps=3, guidance_scale=guidance, height=32, width=32, output_type="pt", **more).images
+    shown = pipeline(prompt=text, latents=noise, num_inference_steps=3, guidance_scale=guidance, height=32, width=32, output_type="pt", **more).images
     return 2 * shown - 1
 
 
@@ -120,7 +120,7 @@ def test_variations_are_those_of_diffusers(name: str, make: Make, tiny_base: Cal
     pipeline.scheduler = solver
     pipeline.set_progress_bar_config(disable=True)
     given = {"image": model.pretrained.encode(images), "generator": [torch.Generator().manual_seed(seed) for seed in SEEDS]}
-    shown = pipeline([PROMPT] * 2, strength=0.6, num_inference_steps=5, guidance_scale=3.0, output_type="pt", **given).images
+    shown = pipeline(prompt=[PROMPT] * 2, strength=0.6, num_inference_steps=5, guidance_scale=3.0, output_type="pt", **given).images
     assert_close(model.vary(images, SPECIES[:1] * 2, SEEDS, 0.6, steps=5, guidance=3.0), 2 * shown - 1, atol=1e-4, rtol=0)
 
 
@@ -283,7 +283,9 @@ def in_kohya_format(file: Path, name: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", ["stable_diffusion", "stable_diffusion_xl", "flux2_klein"])
 def test_an_adapter_trained_elsewhere_is_read(name: str, make: Make, tiny_base: Callable[[str], Path], tmp_path: Path) -> None:
     pipeline = pipeline_of(tiny_base(name))
-    file = trained_elsewhere(pipeline, tmp_path, ["to_qkv_mlp_proj", "attn.to_out"] if name == "flux2_klein" else ["to_q", "to_v", "ff.net.2"])
+    file = trained_elsewhere(
+        pipeline, tmp_path, ["to_qkv_mlp_proj", "single_transformer_blocks.0.attn.to_out"] if name == "flux2_klein" else ["to_q", "to_v", "ff.net.2"]
+    )
     save_file(in_kohya_format(file, name), tmp_path / "kohya.safetensors")
     model = make(name, start_from=str(file))
     expected = draw(pipeline, seeded_normal(SEEDS, model.latent_shape), 3.0)

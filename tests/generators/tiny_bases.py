@@ -38,9 +38,7 @@ def make_stable_diffusion_xl(folder: Path) -> Path:
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 
     torch.manual_seed(1)
-    scheduler = EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, timestep_spacing="leading"
-    )
+    scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, timestep_spacing="leading")
     first, second = clip(folder, 32, pooled=False), clip(folder, 16, pooled=True)
     more = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 6 * 8 + 16}
     pipeline = StableDiffusionXLPipeline(vae(), first[1], second[1], first[0], second[0], unet(48, **more), scheduler, add_watermarker=False)

@@ -129,6 +129,7 @@ class GenerativeModel(nn.Module, ABC):
     Attributes:
         optimisers: by name; filled by ``prepare``.
         remarks: sentences on what ``prepare`` decided, which ``train`` tells the user.
+        licences: of pre-trained weights that others made; the generator has them besides those of its photographs.
     """
 
     Config: ClassVar[type[GeneratorConfig]]
@@ -153,6 +154,7 @@ class GenerativeModel(nn.Module, ABC):
         self._label_of = {name: position for position, name in enumerate(self.species)}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.remarks: tuple[str, ...] = ()
+        self.licences: tuple[str, ...] = ()
 
     @property
     def sampling_batch_size(self) -> int:

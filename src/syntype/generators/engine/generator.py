@@ -72,7 +72,7 @@ class Generator:
 
     @property
     def licences(self) -> list[str]:
-        """Distinct licences of the training images."""
+        """Distinct licences of the training images, and of pre-trained weights that others made."""
         return list(self.info.get("licences", []))
 
     def to(self, device: torch.device | str) -> Generator:

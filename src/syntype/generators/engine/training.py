@@ -204,7 +204,7 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
         info = {
             "steps": loop.step,
             "collection": {"name": collection.name, "fingerprint": images.fingerprint, "num_images": len(images)},
-            "licences": sorted(images.table["licence"].dropna().unique().tolist()),
+            "licences": sorted({*images.table["licence"].dropna(), *model.licences}),
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
         }
         learnt = {*images.table["sha256"].dropna(), *earlier}

@@ -1,14 +1,15 @@
-"""LoRA: a low-rank adapter for all species on a pre-trained text-to-image model, which stays as it is. Needs the model's weights; a GPU for large ones.
+"""LoRA: one adapter for all species on a pre-trained text-to-image model. Needs the model's weights; for large ones a graphics card.
 
-Paper: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685). Texts with a context from photographs of other species:
-"Beyond Objects" 2025 (arXiv 2510.24078). Variations of photographs: Trabucco et al. 2023, "Effective Data Augmentation With Diffusion Models" (DA-Fusion,
-arXiv 2302.07944); Wang et al. 2024, "Enhance Image Classification via Inter-Class Image Mixup" (Diff-Mix, arXiv 2403.19600).
-Code: written for Syntype; the networks, their adapters' layers and the solvers are diffusers' and peft's (Apache-2.0).
+Paper: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685). Contexts from photographs of other species: "Beyond
+Objects: Contextual Synthetic Data Generation for Fine-Grained Classification" 2025 (arXiv 2510.24078). Variations of photographs: Trabucco et al. 2023,
+"Effective Data Augmentation With Diffusion Models" (DA-Fusion, arXiv 2302.07944); Wang et al. 2024, "Enhance Image Classification via Inter-Class
+Image Mixup with Diffusion Model" (Diff-Mix, arXiv 2403.19600).
+Code: written for Syntype; the networks, the adapter's layers and the solvers are diffusers' and peft's (Apache-2.0).
 Weights: those of the model named by ``base``, under its own licence.
 
-The denoiser's attention layers get an adapter each; nothing else is trained. A species is told to the model by its names, so that it is known as far as
-the base knows it. Each photograph is encoded once, when it first occurs, and each text before training. A generator's folder holds the adapter alone;
-its ``weights.safetensors`` is a file that other programs load as a LoRA of the base.
+The layers of the denoiser's attention get an adapter each; nothing else is trained. A species is told to the model by its names, so what the model
+knows of these helps. Each photograph is encoded once, when it first occurs, and each text before training. A generator's folder holds the adapter
+alone; its ``weights.safetensors`` is a file that other programs load as a LoRA of the base.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from syntype.generators.contract import Batch, BlendOf, GenerativeModel, Generat
 from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter
 from syntype.generators.pretrained.bases import DEFAULT_BASE, check_same_base, resolve_base
 from syntype.generators.pretrained.processes import process_of
-from syntype.generators.pretrained.text_to_image import Embeddings, load_text_to_image
+from syntype.generators.pretrained.text_to_image import TEXTS_KEPT, Embeddings, load_text_to_image
 from syntype.recipe import Settings
 
 __all__ = ["LoRA", "LoRAConfig", "LoRAControls"]
@@ -133,20 +134,21 @@ class LoRA(GenerativeModel):
             raise RecipeError(f"settings of lora: images of {height}x{width} pixels, but each side must be a multiple of {self.pretrained.multiple}.")
         self.latent_shape = self.pretrained.latent_shape(*config.shape)
         self.process = process_of(self.pretrained, config.min_snr)
+        self.licences = (base.notice,)
         self._about: tuple[str, ...] = (f"Base: {base.name}, licence {base.licence_words}.",)
         if config.start_from is not None and config.ranks is None:
             self.generator, ranks, left_out = read_adapter(self.pretrained, config.start_from)
-            unseen = f"Which photographs the adapter {config.start_from} was trained on is unknown, so a study cannot tell whether it knew test photographs."
-            self._about += (*left_out, unseen)
+            unknown = (
+                f"On which photographs {config.start_from} was trained is unknown, so a study cannot tell whether test photographs are among them."
+            )
+            self._about += (*left_out, unknown)
         else:
             ranks = config.ranks or adapted_layers(self.pretrained, config.rank)
             self.generator = add_adapter(self.pretrained, ranks)
         if config.gradient_checkpointing:
             self.pretrained.denoiser.enable_gradient_checkpointing()
         place = base.name if base.revision else str(base.folder)
-        self.config = config.model_copy(
-            update={"base": place, "base_revision": base.revision, "base_fingerprint": base.fingerprint, "ranks": ranks}
-        )
+        self.config = config.model_copy(update={"base": place, "base_revision": base.revision, "base_fingerprint": base.fingerprint, "ranks": ranks})
         self._latents: dict[int, Tensor] = {}  # of photographs and their mirror images, float16, shape (1 or 2, *latent_shape)
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> LoRA:
@@ -162,9 +164,7 @@ class LoRA(GenerativeModel):
         self.runtime, self.remarks = runtime, self._about
         self.to(runtime.device)
         genus, family = (data.taxa.get(rank, (None,) * len(data.species)) for rank in ("genus", "family"))
-        texts = {
-            name: species_text(name, data.common_names.get(name), genus[label], family[label]) for label, name in enumerate(data.species)
-        }
+        texts = {name: species_text(name, data.common_names.get(name), genus[label], family[label]) for label, name in enumerate(data.species)}
         captions: dict[str, list[str]] = {}
         given = data.captions or (None,) * len(data.labels)
         for label, caption in zip(data.labels, given, strict=True):
@@ -174,8 +174,12 @@ class LoRA(GenerativeModel):
         self.config = self.config.model_copy(update={"texts": texts, "captions": captions})
         names = [texts[data.species[label]] for label in data.labels]
         self._prompts = [(prompt(name), prompt(name, caption)) for name, caption in zip(names, given, strict=True)]
-        self.pretrained.keep_text_encoders = False
-        self.pretrained.embed(["", *(text for pair in self._prompts for text in pair)])
+        every = {"", *(text for pair in self._prompts for text in pair)}
+        self.pretrained.keep_text_encoders = len(every) > TEXTS_KEPT
+        if self.pretrained.keep_text_encoders:
+            self.remarks += (f"{len(every):,} different texts are too many to keep, so the text encoders stay loaded, which takes memory and time.",)
+        else:
+            self.pretrained.embed(sorted(every))
         weights = list(self.generator.parameters())
         self.optimisers = {"adapter": torch.optim.AdamW(weights, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True)}
 

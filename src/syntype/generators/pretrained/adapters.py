@@ -18,7 +18,7 @@ from torch import nn
 from syntype.errors import InputError, shortened
 from syntype.generators.pretrained.text_to_image import TextToImage
 
-__all__ = ["add_adapter", "adapted_layers", "read_adapter"]
+__all__ = ["adapted_layers", "add_adapter", "read_adapter"]
 
 
 def adapted_layers(model: TextToImage, rank: int) -> dict[str, int]:

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 from syntype.errors import InputError, UnsupportedError, shortened
 from syntype.generators.pretrained.bases import Base
 
-__all__ = ["Embeddings", "TextToImage", "load_text_to_image"]
+__all__ = ["TEXTS_KEPT", "Embeddings", "TextToImage", "load_text_to_image"]
 
 Embeddings = dict[str, Tensor]
 """What the denoiser is told about texts: ``tokens``, shape (N, tokens, features), and for some pipelines ``pooled``, shape (N, features)."""
+
+TEXTS_KEPT = 1000
+"""Texts, at most, whose embeddings are kept (FLUX.2: 8 MB each) while the text encoders are there to compute others again."""
 
 _TEXT_PARTS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 _UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
@@ -128,6 +131,8 @@ class TextToImage(ABC):
             if not self.keep_text_encoders:
                 self._texts = None
         rows = [self._known[prompt] for prompt in prompts]
+        while self.keep_text_encoders and len(self._known) > TEXTS_KEPT:
+            self._known.pop(next(iter(self._known)))
         return {name: torch.stack([row[name] for row in rows]).to(self.device) for name in rows[0]}
 
     def embed_nothing(self, count: int) -> Embeddings:
