@@ -310,7 +310,7 @@ def test_a_generator_is_an_adapter_trained_elsewhere_if_nothing_is_learnt(
     settings |= {"start_from": str(tmp_path / "both.safetensors"), "learning_rate": 0.0}
     train_tiny("lora", photographs, tmp_path / "generator", model=settings, steps=1)
     told = (tmp_path / "generator" / "progress.jsonl").read_text()
-    assert "also changes the text encoder (2 tensors)" in told and "is unknown, so a study cannot tell" in told
+    assert "also changes the text encoder (2 tensors)" in told and "is unknown: a study cannot tell" in told
     generator = load_generator(tmp_path / "generator")
     saved = load_file(tmp_path / "generator" / "weights.safetensors")
     for key, tensor in load_file(file).items():

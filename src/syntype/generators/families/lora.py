@@ -1,9 +1,9 @@
 """LoRA: one adapter for all species on a pre-trained text-to-image model. Needs the model's weights; for large ones a graphics card.
 
 Paper: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685). Contexts from photographs of other species: "Beyond
-Objects: Contextual Synthetic Data Generation for Fine-Grained Classification" 2025 (arXiv 2510.24078). Variations of photographs: Trabucco et al. 2023,
-"Effective Data Augmentation With Diffusion Models" (DA-Fusion, arXiv 2302.07944); Wang et al. 2024, "Enhance Image Classification via Inter-Class
-Image Mixup with Diffusion Model" (Diff-Mix, arXiv 2403.19600).
+Objects: Contextual Synthetic Data Generation for Fine-Grained Classification" 2025 (arXiv 2510.24078). Variations of photographs: Trabucco et al.
+2023, "Effective Data Augmentation With Diffusion Models" (DA-Fusion, arXiv 2302.07944); Wang et al. 2024, "Enhance Image Classification via
+Inter-Class Image Mixup with Diffusion Model" (Diff-Mix, arXiv 2403.19600).
 Code: written for Syntype; the networks, the adapter's layers and the solvers are diffusers' and peft's (Apache-2.0).
 Weights: those of the model named by ``base``, under its own licence.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -80,7 +81,7 @@ def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, in
     except Exception as error:  # diffusers and peft raise anything on files that do not fit
         reason = shortened(" ".join(str(error).split()), 200)
         raise InputError(f"cannot be read as an adapter of {model.base.name} ({reason})", another, file=path) from None
-    layers = {name: layer for name, layer in model.denoiser.named_modules() if isinstance(layer, LoraLayer) and "default" in layer.lora_A}
+    layers: dict[str, Any] = {name: layer for name, layer in model.denoiser.named_modules() if isinstance(layer, LoraLayer)}
     with torch.no_grad():
         for layer in layers.values():
             layer.lora_B["default"].weight.mul_(layer.scaling["default"])

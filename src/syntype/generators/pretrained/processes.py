@@ -75,16 +75,16 @@ class Process(ABC):
         scheduler = self._schedule(steps, noise)
         first = steps - taken
 
-        def noised(place: int) -> Tensor:
+        def noised(photographs: Tensor, place: int) -> Tensor:
             signal, amount = self._scales(float(scheduler.sigmas[place]))
-            return signal * clean + amount * noise
+            return signal * photographs + amount * noise
 
-        x = noise if strength == 1 else noised(first)
+        x = noise if clean is None or strength == 1 else noised(clean, first)
         scheduler.set_begin_index(first)
         for place, time in enumerate(scheduler.timesteps[first:], first + 1):
             x = scheduler.step(predict(x, time.expand(len(x)).to(x.device)), time, x).prev_sample
-            if free is not None:
-                x = torch.where(free, x, noised(place))
+            if clean is not None and free is not None:
+                x = torch.where(free, x, noised(clean, place))
         return x
 
 

@@ -2,7 +2,8 @@
 
 Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models" (arXiv 2112.10752); Podell et al. 2023, "SDXL" (arXiv 2307.01952);
 Esser et al. 2024, "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (arXiv 2403.03206), whose transformer FLUX.2 develops
-further. Networks, texts' encoding and loading are diffusers' (Apache-2.0). A further pipeline is one more class here and one more line in ``_CLASSES``.
+further. The networks, the encoding of texts and the loading of files are diffusers' (Apache-2.0). A further pipeline is one more class here and one
+more line in ``_CLASSES``.
 """
 
 from __future__ import annotations
