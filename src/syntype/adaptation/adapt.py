@@ -360,6 +360,7 @@ def _save(
             "abilities": base.info.get("abilities", []),
             "licences": sorted({*generator.licences, *photographs.table["licence"].dropna()}),
             "terms": sorted({*generator.info.get("terms", []), *photographs.table["terms"].dropna()}),
+            **{key: base.info[key] for key in ("built_on",) if key in base.info},
             "base": {
                 "relative": os.path.relpath(base.folder, out),
                 "absolute": str(base.folder.resolve()),

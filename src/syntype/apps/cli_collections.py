@@ -358,9 +358,10 @@ def _verify(folder: Path, as_json: bool, quiet: bool) -> None:
 @click.option("--out", type=FOLDER, required=True, help="Folder to write NAME.zip or NAME.csv to.")
 @click.option(
     "--layout",
-    type=click.Choice(["species", "collection", "hugging-face", "coco", "label-studio", "table"]),
+    type=click.Choice(["species", "collection", "hugging-face", "coco", "label-studio", "captions", "table"]),
     help="species: one folder per species and the table. collection: a collection, for Syntype. hugging-face: for Hugging Face's datasets and hub, "
-    "with a data set card. coco: COCO JSON, for detectors. label-studio: tasks for Label Studio. table: the CSV file only.  [default: species]",
+    "with a data set card. coco: COCO JSON, for detectors. label-studio: tasks for Label Studio. captions: a text beside each "
+    "image, for programs that train text-to-image models. table: the CSV file only.  [default: species]",
 )
 @click.option("--all", "everything", is_flag=True, help="Include images that curation or an expert refused.")
 @click.option("--sign", is_flag=True, help="Add signed content credentials (C2PA) to the images that Syntype drew.")

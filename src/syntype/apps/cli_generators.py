@@ -120,6 +120,7 @@ def train(
     """
     from syntype.generators import TrainConfig
     from syntype.generators import train as stage
+    from syntype.generators.engine.plans import plan_of
     from syntype.generators.engine.training import select_training
 
     if resume and recipe is None and (out / "recipe.yaml").is_file():
@@ -127,10 +128,10 @@ def train(
     config = settings(TrainConfig, {"family": family, **flags}, recipe=recipe, overrides=overrides)
     opened = open_collection(collection)
     if dry_run:
-        images, minutes = len(select_training(opened, config)), config.minutes
-        if minutes is None and config.steps is not None:
+        images, minutes, more = len(select_training(opened, config)), config.minutes, plan_of(config)
+        if minutes is None and config.steps is not None and not more:
             minutes = config.steps * config.batch_size / images_per_second(config.size) / 60
-        plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes)
+        plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes, **more)
         return
     result = run_stage(
         lambda run: stage(opened, config, out, run),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["prompt", "species_text"]
+from collections.abc import Sequence
+
+import pandas as pd
+
+from syntype.collection.relatives import taxa_of
+
+__all__ = ["captions_of", "common_names_of", "prompt", "species_text", "species_texts"]
 
 
 def species_text(name: str, common_name: str | None = None, genus: str | None = None, family: str | None = None) -> str:
@@ -26,7 +32,7 @@ def prompt(species: str, caption: str | None = None) -> str:
     """The text for a photograph of a species, with its caption if it has one.
 
     Args:
-        species: as from ``species_text``.
+        species: as from ``species_text``; empty if unknown.
         caption: what else the photograph shows, such as ``on a reef, seen from the side``.
 
     Example:
@@ -34,4 +40,31 @@ def prompt(species: str, caption: str | None = None) -> str:
         'a photo of Zanclus cornutus, moorish idol, Zanclidae, on a reef'
     """
     said = " ".join((caption or "").split()).rstrip(".")
-    return f"a photo of {species}" + (f", {said}" if said else "")
+    return ", ".join(part for part in (f"a photo of {species}" if species else "a photo", said) if part)
+
+
+def captions_of(table: pd.DataFrame) -> tuple[str | None, ...]:
+    """What else each image shows, in words: the column ``caption``; None where nobody said. Empty without such a column."""
+    if "caption" not in table:
+        return ()
+    return tuple(value.strip() if isinstance(value, str) and value.strip() else None for value in table["caption"])
+
+
+def common_names_of(table: pd.DataFrame) -> dict[str, str]:
+    """The common name of each species that has one: the most frequent in the column ``vernacular_name``, or else in ``common_name``."""
+    names: dict[str, str] = {}
+    for column in ("vernacular_name", "common_name"):
+        if column not in table:
+            continue
+        given = table.loc[table[column].map(lambda value: isinstance(value, str) and bool(value.strip())), ["species", column]]
+        for species, values in given.groupby("species", observed=True)[column]:
+            names.setdefault(str(species), str(values.mode().iloc[0]).strip())
+    return names
+
+
+def species_texts(table: pd.DataFrame, species: Sequence[str]) -> dict[str, str]:
+    """The text of each species, from the names and taxa in a collection's table."""
+    common, taxa = common_names_of(table), taxa_of(table, species)
+    nothing = (None,) * len(species)
+    genus, family = (taxa.get(rank, nothing) for rank in ("genus", "family"))
+    return {name: species_text(name, common.get(name), genus[place], family[place]) for place, name in enumerate(species)}

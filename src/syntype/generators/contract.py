@@ -31,6 +31,7 @@ __all__ = [
     "GeneratorConfig",
     "Inpaints",
     "KnowsParents",
+    "Plans",
     "ShowsProcess",
     "TrainingData",
     "UsesRelative",
@@ -129,7 +130,8 @@ class GenerativeModel(nn.Module, ABC):
     Attributes:
         optimisers: by name; filled by ``prepare``.
         remarks: sentences on what ``prepare`` decided, which ``train`` tells the user.
-        licences: of pre-trained weights that others made; the generator has them besides those of its photographs.
+        built_on: the pre-trained model whose weights the images are drawn with, as from ``pretrained.bases.Base.record``; None without one. It is
+            written into the generator's record, and its licence goes along with the images.
     """
 
     Config: ClassVar[type[GeneratorConfig]]
@@ -154,7 +156,7 @@ class GenerativeModel(nn.Module, ABC):
         self._label_of = {name: position for position, name in enumerate(self.species)}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.remarks: tuple[str, ...] = ()
-        self.licences: tuple[str, ...] = ()
+        self.built_on: dict[str, Any] | None = None
 
     @property
     def sampling_batch_size(self) -> int:
@@ -321,6 +323,20 @@ class Adapts(Protocol):
         ``restore_discriminator``.
 
         N is even, and images 2i and 2i + 1 are of one species, as in training, since discriminators may compare the two.
+        """
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """A family that can tell what training needs before anything is downloaded or built, for ``syntype train --dry-run``."""
+
+    @classmethod
+    def plan(cls, config: Any, batch_size: int) -> dict[str, Any]:
+        """Names and values to print, such as the pre-trained model, its licence, and the memory that training needs.
+
+        Args:
+            config: the family's settings.
+            batch_size: photographs in each training step.
         """
 
 

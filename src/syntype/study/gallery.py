@@ -28,7 +28,7 @@ class Gallery:
             distance, seed).
         refused: for each reason a list of dicts (image, species).
         notices: distinct licences and terms of the photographs shown.
-        sources: sources that the collection of photographs names.
+        sources: sources that the photographs and the synthetic images name.
     """
 
     images: np.ndarray
@@ -105,7 +105,8 @@ def collect_gallery(real: Collection, curated: Collection, species: Sequence[str
         rows = _spread(np.flatnonzero(refused_mask & (curated.table["reason"] == reason).fillna(False).to_numpy(dtype=bool)), per_reason)
         refused[str(reason)] = [{"image": put(made_pixels[row]), "species": str(curated.table["species"].iloc[row])} for row in rows]
     stack = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
-    sources = [source if isinstance(source, str) else json.dumps(source, ensure_ascii=False) for source in real.info.get("sources", [])]
+    told = [*real.info.get("sources", []), *curated.info.get("sources", [])]
+    sources = [source if isinstance(source, str) else json.dumps(source, ensure_ascii=False) for source in told]
     return Gallery(stack, entries, refused, _notices(train.table.iloc[sorted(shown)]), sources)
 
 

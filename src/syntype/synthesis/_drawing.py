@@ -256,7 +256,7 @@ def draw_collection(
     def finish() -> ResultT:
         history = {"stage": stage, "family": generator.family, "generator_id": generator.generator_id, **config.model_dump(mode="json")}
         table = pd.DataFrame([rows[position] for position in sorted(rows)])
-        collection = Collection.create(out, table, species=species, sources=[f"generator {generator.generator_id}"], history=[history])
+        collection = Collection.create(out, table, species=species, sources=generator.sources, history=[history])
         speed = (len(rows) - num_kept) / max(time.monotonic() - start, 1e-9)
         return result(collection, generator.generator_id, generator.size, speed)
 

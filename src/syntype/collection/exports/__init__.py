@@ -2,7 +2,7 @@
 
 stage.py      ``export``: which images, in which layout
 layouts.py    the table of layouts; each of the modules below has one, called ``LAYOUT``
-whole.py species_folders.py table_only.py hugging_face.py coco.py label_studio.py
+whole.py species_folders.py table_only.py hugging_face.py coco.py label_studio.py captions.py
 package.py    the zip file: images first, then what describes them
 file_names.py names of files that every operating system takes
 signing.py    content credentials (C2PA) of synthetic images

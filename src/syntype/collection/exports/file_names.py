@@ -69,20 +69,24 @@ def readable_stem(row: Any) -> str:
     return "image"
 
 
-def name_rows(collection: Collection, folder: Callable[[Any], str], stem: Callable[[Any], str] = readable_stem) -> list[str]:
+def name_rows(
+    collection: Collection, folder: Callable[[Any], str], stem: Callable[[Any], str] = readable_stem, *, one_stem: bool = False
+) -> list[str]:
     """The path in the export of the file of every row. Rows of one file (several animals in one photograph) share it where their folder is the same.
 
     Args:
         collection: the rows, with the files' own names.
         folder: the folder of a row, without a slash at its end; safe already.
         stem: the name of a row's file, without ending; safe already.
+        one_stem: no two files differ in their endings alone, so that each can have a further file of its name.
     """
     names, known, paths = FileNames(), dict[tuple[str, str], str](), []
     table = collection.table[["file_name", "original_name", "species", "split"]]
     for number, row in enumerate(table.itertuples(index=False)):
         key = (place := folder(row), str(row.file_name))
         if key not in known:
-            known[key] = names.own(f"{place}/{stem(row)}", _ending(collection, number, key[1]))
+            name, ending = f"{place}/{stem(row)}", _ending(collection, number, key[1])
+            known[key] = names.own(name) + ending if one_stem else names.own(name, ending)
         paths.append(known[key])
     return paths
 

@@ -24,7 +24,7 @@ from syntype.collection.exports.file_names import name_rows, readable_stem
 from syntype.collection.exports.package import Package, json_bytes
 from syntype.collection.table import Collection
 
-__all__ = ["LAYOUT", "PARTS", "WHOLE_TABLE"]
+__all__ = ["LAYOUT", "PARTS", "WHOLE_TABLE", "neutral_stem"]
 
 WHOLE_TABLE = "collection.parquet"
 """Not called ``metadata.parquet``, which ``datasets`` would read beside the tables of the splits."""
@@ -35,10 +35,10 @@ _SPLIT_WORDS = frozenset({"train", "training", "validation", "valid", "dev", "va
 
 
 def _place(collection: Collection) -> list[str]:
-    return name_rows(collection, lambda row: PARTS[None if pd.isna(row.split) else row.split], _neutral_stem)
+    return name_rows(collection, lambda row: PARTS[None if pd.isna(row.split) else row.split], neutral_stem)
 
 
-def _neutral_stem(row: Any) -> str:
+def neutral_stem(row: Any) -> str:
     """The readable name of a file; ``image`` if ``datasets`` would see a split in it."""
     stem = readable_stem(row)
     return "image" if _SPLIT_WORDS & set(re.split(r"[-._ 0-9]+", stem.lower())) else stem

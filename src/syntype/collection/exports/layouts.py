@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syntype.collection.exports.base import Layout
+from syntype.collection.exports.captions import LAYOUT as CAPTIONS
 from syntype.collection.exports.coco import LAYOUT as COCO
 from syntype.collection.exports.hugging_face import LAYOUT as HUGGING_FACE
 from syntype.collection.exports.label_studio import LAYOUT as LABEL_STUDIO
@@ -12,5 +13,5 @@ from syntype.collection.exports.whole import LAYOUT as COLLECTION
 
 __all__ = ["LAYOUTS"]
 
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (SPECIES, COLLECTION, HUGGING_FACE, COCO, LABEL_STUDIO, TABLE_ONLY)}
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (SPECIES, COLLECTION, HUGGING_FACE, COCO, LABEL_STUDIO, CAPTIONS, TABLE_ONLY)}
 """Every layout by its name."""

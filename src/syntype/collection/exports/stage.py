@@ -25,7 +25,7 @@ from syntype.run import OWN_RUN, Run, keeps_run
 
 __all__ = ["ExportConfig", "ExportResult", "LayoutName", "export"]
 
-LayoutName = Literal["species", "collection", "hugging-face", "coco", "label-studio", "table"]
+LayoutName = Literal["species", "collection", "hugging-face", "coco", "label-studio", "captions", "table"]
 
 
 class ExportConfig(Settings):
@@ -33,7 +33,8 @@ class ExportConfig(Settings):
 
     layout: LayoutName = "species"
     """``species``: a zip with one folder per species, and the table as CSV and Parquet. ``collection``: a zip that unpacks to a collection.
-    ``hugging-face``, ``coco``, ``label-studio``: a zip for these programs. ``table``: only the CSV."""
+    ``hugging-face``, ``coco``, ``label-studio``: a zip for these programs. ``captions``: a zip with a text beside each image, for programs that
+    train text-to-image models. ``table``: only the CSV."""
     usable: bool = True
     """Leave out images that curation or an expert refused."""
     sign: bool = False

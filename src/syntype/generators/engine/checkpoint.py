@@ -43,7 +43,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _AGAIN = "Copy the generator's folder again from where it came, or train it again."
-_OPTIONAL = {"weights_sha256": str, "abilities": list, "licences": list, "terms": list, "steps": int, "collection": dict}
+_OPTIONAL = {"weights_sha256": str, "abilities": list, "licences": list, "terms": list, "steps": int, "collection": dict, "built_on": dict}
 
 
 def save_generator(folder: Path, model: GenerativeModel, weights: dict[str, Tensor], info: dict[str, Any], trained_on: Iterable[str]) -> str:

@@ -72,8 +72,18 @@ class Generator:
 
     @property
     def licences(self) -> list[str]:
-        """Distinct licences of the training images, and of pre-trained weights that others made."""
+        """Distinct licences of the training images, and that of the pre-trained model's weights if there is one."""
         return list(self.info.get("licences", []))
+
+    @property
+    def sources(self) -> list[str]:
+        """Where its images come from, for the record of a collection: the generator, and the pre-trained model on which it is built."""
+        told, base = [f"generator {self.generator_id}"], self.info.get("built_on")
+        if base:
+            version = f", version {base['revision']}" if base.get("revision") else ""
+            address = f" ({base['licence_url']})" if base.get("licence_url") else ""
+            told.append(f"pre-trained model {base.get('name')}{version}, licence of its weights: {base.get('licence') or 'unknown'}{address}")
+        return told
 
     def to(self, device: torch.device | str) -> Generator:
         """Move to a device."""

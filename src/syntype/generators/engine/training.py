@@ -204,8 +204,9 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
         info = {
             "steps": loop.step,
             "collection": {"name": collection.name, "fingerprint": images.fingerprint, "num_images": len(images)},
-            "licences": sorted({*images.table["licence"].dropna(), *model.licences}),
+            "licences": sorted({*images.table["licence"].dropna(), *([model.built_on["notice"]] if model.built_on else [])}),
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
+            **({"built_on": model.built_on} if model.built_on else {}),
         }
         learnt = {*images.table["sha256"].dropna(), *earlier}
         generator_id = save_generator(out, model, loop.average.average, info, learnt)
