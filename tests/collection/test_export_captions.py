@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from made import make_collection
 
 from syntype.collection import Collection
 from syntype.collection.exports import ExportConfig, export
 from syntype.collection.prompts import captions_of, common_names_of, prompt, species_text, species_texts
 from syntype.run import Run
-from made import make_collection
 
 
 @pytest.fixture

@@ -154,7 +154,9 @@ def estimate(
         for layer in layers:
             layer.weight.requires_grad_(True)  # its input is kept, as if it were trained
         least = _follow(denoiser, description.kind, sides, text_tokens, 1, checkpointing=True)
-        asked = _follow(denoiser, description.kind, sides, text_tokens, images_at_once, checkpointing=gradient_checkpointing)
+        asked = least
+        if images_at_once != 1 or not gradient_checkpointing:
+            asked = _follow(denoiser, description.kind, sides, text_tokens, images_at_once, checkpointing=gradient_checkpointing)
     adapter = rank * sum(layer.in_features + layer.out_features for layer in layers)
     weights = {part: (2 if precision == "bf16" else 4) * number for part, number in parameters.items()}
     frozen = sum(number for part, number in weights.items() if not part.startswith("text_encoder"))
