@@ -27,8 +27,9 @@ class Claims(Copies):
         super().__init__(config, species)
         self.built_on = {
             "name": "someone/model", "revision": "abc", "licence": "Model licence", "licence_url": "https://example.org/licence",
-            "notice": "Model licence (weights of someone/model)", "fingerprint": "f" * 64,
+            "fingerprint": "f" * 64,
         }
+        self.licences = ("Model licence (weights of someone/model)",)
 
     @classmethod
     def plan(cls, config, batch_size):

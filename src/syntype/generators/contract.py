@@ -130,8 +130,8 @@ class GenerativeModel(nn.Module, ABC):
     Attributes:
         optimisers: by name; filled by ``prepare``.
         remarks: sentences on what ``prepare`` decided, which ``train`` tells the user.
-        built_on: the pre-trained model whose weights the images are drawn with, as from ``pretrained.bases.Base.record``; None without one. It is
-            written into the generator's record, and its licence goes along with the images.
+        licences: of pre-trained weights that others made; the generator has them besides those of its photographs.
+        built_on: the pre-trained model with these weights, for the record, as from ``pretrained.bases.Base.record``; None without one.
     """
 
     Config: ClassVar[type[GeneratorConfig]]
@@ -156,6 +156,7 @@ class GenerativeModel(nn.Module, ABC):
         self._label_of = {name: position for position, name in enumerate(self.species)}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.remarks: tuple[str, ...] = ()
+        self.licences: tuple[str, ...] = ()
         self.built_on: dict[str, Any] | None = None
 
     @property

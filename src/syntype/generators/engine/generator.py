@@ -72,7 +72,7 @@ class Generator:
 
     @property
     def licences(self) -> list[str]:
-        """Distinct licences of the training images, and that of the pre-trained model's weights if there is one."""
+        """Distinct licences of the training images, and of pre-trained weights that others made."""
         return list(self.info.get("licences", []))
 
     @property

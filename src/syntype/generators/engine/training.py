@@ -204,7 +204,7 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
         info = {
             "steps": loop.step,
             "collection": {"name": collection.name, "fingerprint": images.fingerprint, "num_images": len(images)},
-            "licences": sorted({*images.table["licence"].dropna(), *([model.built_on["notice"]] if model.built_on else [])}),
+            "licences": sorted({*images.table["licence"].dropna(), *model.licences}),
             "terms": sorted(images.table["terms"].dropna().unique().tolist()),
             **({"built_on": model.built_on} if model.built_on else {}),
         }

@@ -179,8 +179,8 @@ class Base(Description):
         return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items())).encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """What a generator's record says of its base: name, revision, pipeline, licence, ``notice`` and ``fingerprint``."""
-        told = {key: getattr(self, key) for key in ("name", "revision", "pipeline", "licence", "licence_url", "notice", "fingerprint")}
+        """What a generator's record says of its base: name, revision, pipeline, licence and ``fingerprint``."""
+        told = {key: getattr(self, key) for key in ("name", "revision", "pipeline", "licence", "licence_url", "fingerprint")}
         return {key: value for key, value in told.items() if value is not None}
 
 
