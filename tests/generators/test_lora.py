@@ -40,8 +40,9 @@ def make(tiny_base: Callable[[str], Path]) -> Make:
     """A generator whose adapter is random, so that it changes images."""
 
     def get(name: str, **settings: Any) -> LoRA:
+        config = LoRAConfig.parse({**LoRAConfig.tiny().model_dump(), "base": str(tiny_base(name)), **settings})
         torch.manual_seed(0)
-        model = LoRA(LoRAConfig.parse({**LoRAConfig.tiny().model_dump(), "base": str(tiny_base(name)), **settings}), SPECIES)
+        model = LoRA(config, SPECIES)
         if "start_from" not in settings:
             disturb(model.generator)
         return model
@@ -88,8 +89,7 @@ def batch_of(data: TrainingData, rows: list[int] | None = None) -> Batch:
     return Batch(to_tensor(data.images[chosen]), torch.from_numpy(data.labels[chosen]), torch.from_numpy(chosen), 0)
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize(("name", "guidance"), [("stable_diffusion", 1.0), *((name, 3.0) for name in BASES), ("flux2_klein", 1.0)])
 def test_images_are_those_of_diffusers_with_the_adapter_loaded_there(
     name: str, guidance: float, make: Make, tiny_base: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -358,6 +358,26 @@ def test_the_base_must_be_the_same_and_complete(
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UnsupportedError, match=r"needs? the package peft.*syntype\[diffusion\]"):
         LoRA(LoRAConfig.tiny().model_copy(update={"base": str(tiny_base("flux2_klein"))}), SPECIES)
+
+
+@pytest.mark.parametrize("name", ["stable_diffusion_xl", "flux2_klein"])
+def test_the_plan_of_a_training_counts_the_adapter(name: str, make: Make, tiny_base: Callable[[str], Path]) -> None:
+    told = LoRA.plan(LoRAConfig.tiny().model_copy(update={"base": str(tiny_base(name)), "rank": 500}), 4)
+    assert told["base"] == str(tiny_base(name)) and told["gb_to_train"] >= 1
+    size = sum(parameter.numel() for parameter in make(name, rank=500).generator.parameters())
+    assert told["adapter"].startswith(f"rank 500, {size / 1e6:.1f} million parameters")
+
+
+def test_texts_that_are_too_many_to_keep_are_encoded_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, data = make("stable_diffusion"), photographs()
+    loss, _ = stepped(whole, data)
+    assert whole.pretrained._texts is None and not whole.pretrained.keep_text_encoders
+    for module in ("families.lora", "pretrained.text_to_image"):
+        monkeypatch.setattr(f"syntype.generators.{module}.TEXTS_KEPT", 2)
+    model = make("stable_diffusion")
+    assert_close(stepped(model, data)[0], loss)
+    assert model.pretrained._texts is not None and len(model.pretrained._known) == 2
+    assert any("5 different texts are too many" in remark for remark in model.remarks)
 
 
 def test_texts_name_the_species_and_take_their_context_from_others(make: Make, tmp_path: Path) -> None:

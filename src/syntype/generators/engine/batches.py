@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
+from syntype.collection.prompts import captions_of, common_names_of
 from syntype.collection.relatives import taxa_of
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
@@ -36,28 +36,9 @@ def training_data(collection: Collection, size: int | tuple[int, int]) -> Traini
         species,
         taxa_of(table, species),
         tuple(table["image_id"].astype(str)),
-        _captions(table),
-        _common_names(table),
+        captions_of(table),
+        common_names_of(table),
     )
-
-
-def _captions(table: pd.DataFrame) -> tuple[str | None, ...]:
-    """The column ``caption``, or nothing if there is none."""
-    if "caption" not in table:
-        return ()
-    return tuple(value.strip() if isinstance(value, str) and value.strip() else None for value in table["caption"])
-
-
-def _common_names(table: pd.DataFrame) -> dict[str, str]:
-    """The common name that most photographs of a species have, by the species; from the columns ``vernacular_name`` and ``common_name``."""
-    names: dict[str, str] = {}
-    for column in ("vernacular_name", "common_name"):
-        if column not in table:
-            continue
-        given = table.loc[table[column].map(lambda value: isinstance(value, str) and bool(value.strip())), ["species", column]]
-        for species, values in given.groupby("species", observed=True)[column]:
-            names.setdefault(str(species), str(values.mode().iloc[0]).strip())
-    return names
 
 
 class BatchSampler:

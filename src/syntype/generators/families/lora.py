@@ -28,9 +28,10 @@ from syntype.compute.tensors import seeded_normal, slerp
 from syntype.errors import RecipeError
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData
 from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter
-from syntype.generators.pretrained.bases import DEFAULT_BASE, check_same_base, resolve_base
+from syntype.generators.pretrained.bases import DEFAULT_BASE, check_same_base, describe_base, resolve_base
+from syntype.generators.pretrained.estimate import card_gb, estimate
 from syntype.generators.pretrained.processes import process_of
-from syntype.generators.pretrained.text_to_image import TEXTS_KEPT, Embeddings, load_text_to_image
+from syntype.generators.pretrained.text_to_image import TEXTS_KEPT, Embeddings, adapted_by, load_text_to_image
 from syntype.recipe import Settings
 
 __all__ = ["LoRA", "LoRAConfig", "LoRAControls"]
@@ -134,13 +135,11 @@ class LoRA(GenerativeModel):
             raise RecipeError(f"settings of lora: images of {height}x{width} pixels, but each side must be a multiple of {self.pretrained.multiple}.")
         self.latent_shape = self.pretrained.latent_shape(*config.shape)
         self.process = process_of(self.pretrained, config.min_snr)
-        self.licences = (base.notice,)
+        self.licences, self.built_on = (base.notice,), base.record()
         self._about: tuple[str, ...] = (f"Base: {base.name}, licence {base.licence_words}.",)
         if config.start_from is not None and config.ranks is None:
             self.generator, ranks, left_out = read_adapter(self.pretrained, config.start_from)
-            unknown = (
-                f"On which photographs {config.start_from} was trained is unknown, so a study cannot tell whether test photographs are among them."
-            )
+            unknown = f"On which photographs {config.start_from} was trained is unknown: a study cannot tell whether test photographs are among them."
             self._about += (*left_out, unknown)
         else:
             ranks = config.ranks or adapted_layers(self.pretrained, config.rank)
@@ -150,6 +149,22 @@ class LoRA(GenerativeModel):
         place = base.name if base.revision else str(base.folder)
         self.config = config.model_copy(update={"base": place, "base_revision": base.revision, "base_fingerprint": base.fingerprint, "ranks": ranks})
         self._latents: dict[int, Tensor] = {}  # of photographs and their mirror images, float16, shape (1 or 2, *latent_shape)
+
+    @classmethod
+    def plan(cls, config: LoRAConfig, batch_size: int) -> dict[str, Any]:
+        """The base, its licence and the memory that training needs; nothing large is downloaded. See ``Plans``."""
+        description = describe_base(config.base, config.base_revision)
+        needed = estimate(
+            description,
+            adapted=adapted_by(description.pipeline),
+            rank=config.rank,
+            shape=config.shape,
+            images_at_once=min(batch_size, config.images_at_once or batch_size),
+            gradient_checkpointing=config.gradient_checkpointing,
+            precision=config.base_precision,
+            text_tokens=config.prompt_tokens,
+        )
+        return needed.plan(card_gb(), "--set model.images_at_once=1 --set model.gradient_checkpointing=true")
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> LoRA:
         """Move the base too (``to`` of ``torch.nn.Module``)."""

@@ -9,7 +9,7 @@ more line in ``_CLASSES``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from syntype.errors import InputError, UnsupportedError, shortened
 from syntype.generators.pretrained.bases import Base
 
-__all__ = ["TEXTS_KEPT", "Embeddings", "TextToImage", "load_text_to_image"]
+__all__ = ["TEXTS_KEPT", "Embeddings", "TextToImage", "adapted_by", "load_text_to_image"]
 
 Embeddings = dict[str, Tensor]
 """What the denoiser is told about texts: ``tokens``, shape (N, tokens, features), and for some pipelines ``pooled``, shape (N, features)."""
@@ -283,11 +283,16 @@ def _places(rows: int, columns: int, words: int) -> Tensor:
     return torch.cartesian_prod(torch.arange(1), torch.arange(rows), torch.arange(columns), torch.arange(words))
 
 
-_CLASSES: dict[str, Callable[[Base, torch.dtype, int], TextToImage]] = {
+_CLASSES: dict[str, type[TextToImage]] = {
     "StableDiffusionPipeline": _StableDiffusion,
     "StableDiffusionXLPipeline": _StableDiffusionXL,
     "Flux2KleinPipeline": _Flux2Klein,
 }
+
+
+def adapted_by(pipeline: str) -> tuple[str, ...]:
+    """Ends of the names of the denoiser's layers that an adapter changes, for a pipeline of ``bases.PIPELINES``."""
+    return _CLASSES[pipeline].adapted
 
 
 def load_text_to_image(base: Base, dtype: torch.dtype, prompt_tokens: int = 512) -> TextToImage:
