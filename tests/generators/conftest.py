@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import tiny_bases
 from made import make_collection, train_tiny
 
 from syntype.collection import Collection
@@ -25,15 +26,61 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 
 @pytest.fixture(scope="session")
-def trained_folder(photographs: Collection, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a tiny generator of a family, trained once for all processes that run tests: to be read only."""
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all processes that run tests."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-generators"
-    shared.mkdir(exist_ok=True)
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-generators"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def alone(shared: Path, name: str) -> Iterator[None]:
+    """One process at a time."""
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_base(shared_folder: Path) -> Callable[[str], Path]:
+    """The folder of a tiny text-to-image model, made once: to be read only."""
 
     def get(name: str) -> Path:
-        with open(shared / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(shared_folder, name):
+            if not (shared_folder / name / "model_index.json").exists():
+                tiny_bases.BASES[name](shared_folder / name)
+        return shared_folder / name
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def bases_in_the_cache(tiny_base: Callable[[str], Path], shared_folder: Path) -> Iterator[None]:
+    """Without a connection, with a tiny model in the hub's cache under the name of the default base."""
+    import huggingface_hub.constants as hub
+
+    from syntype.generators.pretrained.bases import DEFAULT_BASE
+
+    model, commit = shared_folder / "hub" / f"models--{DEFAULT_BASE.replace('/', '--')}", "0" * 40
+    made = tiny_base("flux2_klein")
+    with alone(shared_folder, "hub"):
+        if not (model / "snapshots").exists():
+            (model / "refs").mkdir(parents=True)
+            (model / "refs" / "main").write_text(commit)
+            (model / "snapshots").mkdir()
+            (model / "snapshots" / commit).symlink_to(made)
+    with patch.multiple(hub, HF_HUB_CACHE=str(shared_folder / "hub"), HF_HUB_OFFLINE=True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained_folder(photographs: Collection, shared_folder: Path, bases_in_the_cache: None) -> Callable[[str], Path]:
+    """The folder of a tiny generator of a family, trained once for all processes that run tests: to be read only."""
+    shared = shared_folder
+
+    def get(name: str) -> Path:
+        with alone(shared, name):
             if not (shared / name / "generator.json").exists():
                 steps = 6 if name == "latent_diffusion" else 3  # its first three train the autoencoder alone
                 every = 2 if name in WATCHED else 1000  # then the last preview alone

@@ -29,6 +29,7 @@ from syntype.generators.engine.checkpoint import read_state
 from syntype.recipe import apply_overrides
 from syntype.run import read_events
 
+pytestmark = pytest.mark.usefixtures("bases_in_the_cache")
 FAMILIES = sorted(list_families())
 LEARNING = [name for name in FAMILIES if family(name).learns]
 

@@ -117,12 +117,12 @@ class Runtime:
         return nullcontext()
 
     def backward_and_step(
-        self, loss: Tensor, parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer, *, keep_graph: bool = False
+        self, loss: Tensor | Iterable[Tensor], parameters: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer, *, keep_graph: bool = False
     ) -> bool:
         """Backward pass, average of the gradients over processes, and optimiser step. The step is skipped if the loss or a gradient is not finite.
 
         Args:
-            loss: a scalar.
+            loss: a scalar; or several whose sum is the loss, from an iterator that computes each when it is asked for, to save memory.
             parameters: for which gradients are computed; those that require no gradient are ignored.
             keep_graph: keep the graph for the backward pass of another loss.
 
@@ -130,9 +130,14 @@ class Runtime:
             whether the step was taken.
         """
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
-        gradients = torch.autograd.grad(loss, trainable, allow_unused=True, retain_graph=keep_graph)
+        total = torch.zeros((), device=self.device)
+        gradients: list[Tensor | None] = [None] * len(trainable)
+        for part in [loss] if isinstance(loss, Tensor) else loss:
+            found = torch.autograd.grad(part, trainable, allow_unused=True, retain_graph=keep_graph)
+            gradients = [new if old is None else old if new is None else old + new for old, new in zip(gradients, found, strict=True)]
+            total = total + part.detach()
         norm = get_total_norm([gradient for gradient in gradients if gradient is not None])
-        finite = bool((torch.isfinite(norm) & torch.isfinite(loss.detach())).item())  # one answer: each makes the processor wait for the GPU
+        finite = bool((torch.isfinite(norm) & torch.isfinite(total)).item())  # one answer: each makes the processor wait for the GPU
         if self.any_process(not finite):
             return False
         for parameter, gradient in zip(trainable, gradients, strict=True):

@@ -56,6 +56,8 @@ class TrainingData:
         species: names, in the order of the labels.
         taxa: genus, family and order of the species, as far as the collection says; as from ``collection.relatives.taxa_of``.
         image_ids: of the images; empty where nobody needs to know.
+        captions: what else each image shows, in words; None where nobody said. Empty if there are none.
+        common_names: of the species, as far as the collection says.
     """
 
     images: np.ndarray
@@ -64,6 +66,8 @@ class TrainingData:
     species: tuple[str, ...]
     taxa: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     image_ids: tuple[str, ...] = ()
+    captions: tuple[str | None, ...] = ()
+    common_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from syntype.collection.prompts import captions_of, common_names_of
 from syntype.collection.relatives import taxa_of
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError
@@ -27,8 +28,17 @@ def training_data(collection: Collection, size: int | tuple[int, int]) -> Traini
         raise CollectionError(f"{collection.root}: no training image has a species. Import it again with --species-column.")
     species = tuple(name for name, there in zip(named.species, present, strict=True) if there)
     labels = (np.cumsum(present) - 1)[named.labels()].astype(np.int64)
-    ids = tuple(named.table["image_id"].astype(str))
-    return TrainingData(named.pixels(size), labels, named.groups(), species, taxa_of(named.table, species), ids)
+    table = named.table
+    return TrainingData(
+        named.pixels(size),
+        labels,
+        named.groups(),
+        species,
+        taxa_of(table, species),
+        tuple(table["image_id"].astype(str)),
+        captions_of(table),
+        common_names_of(table),
+    )
 
 
 class BatchSampler:

@@ -1,0 +1,368 @@
+"""LoRA: one adapter for all species on a pre-trained text-to-image model. Needs the model's weights; for large ones a graphics card.
+
+Paper: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685). Contexts from photographs of other species: "Beyond
+Objects: Contextual Synthetic Data Generation for Fine-Grained Classification" 2025 (arXiv 2510.24078). Variations of photographs: Trabucco et al.
+2023, "Effective Data Augmentation With Diffusion Models" (DA-Fusion, arXiv 2302.07944); Wang et al. 2024, "Enhance Image Classification via
+Inter-Class Image Mixup with Diffusion Model" (Diff-Mix, arXiv 2403.19600).
+Code: written for Syntype; the networks, the adapter's layers and the solvers are diffusers' and peft's (Apache-2.0).
+Weights: those of the model named by ``base``, under its own licence.
+
+The layers of the denoiser's attention get an adapter each; nothing else is trained. A species is told to the model by its names, so what the model
+knows of these helps. Each photograph is encoded once, when it first occurs, and each text before training. A generator's folder holds the adapter
+alone; its ``weights.safetensors`` is a file that other programs load as a LoRA of the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from syntype.collection.prompts import prompt, species_text
+from syntype.compute.runtime import Runtime
+from syntype.compute.tensors import seeded_normal, slerp
+from syntype.errors import RecipeError
+from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData
+from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter
+from syntype.generators.pretrained.bases import DEFAULT_BASE, check_same_base, describe_base, resolve_base
+from syntype.generators.pretrained.estimate import card_gb, estimate
+from syntype.generators.pretrained.processes import process_of
+from syntype.generators.pretrained.text_to_image import TEXTS_KEPT, Embeddings, adapted_by, load_text_to_image
+from syntype.recipe import Settings
+
+__all__ = ["LoRA", "LoRAConfig", "LoRAControls"]
+
+CAPTIONS_KEPT = 64
+"""Different captions of a species, at most, that a generator remembers as contexts for other species."""
+
+
+class LoRAConfig(GeneratorConfig):
+    """Settings of ``lora``."""
+
+    size: int = 512
+    """Side of the square images, in pixels. Models draw best at about the size that they were trained with."""
+    image_width: int | None = Field(None, ge=16, le=2048)
+    """Width of the images in pixels, if they are not square; ``size`` is then their height."""
+    base: str = DEFAULT_BASE
+    """The pre-trained model: its name on the Hugging Face hub, or its folder in diffusers' layout."""
+    base_revision: str | None = None
+    """Version of the model on the hub: a branch, tag or commit. If left out, the newest."""
+    base_precision: Literal["bf16", "fp32"] = "bf16"
+    """Number format of the model's own weights; ``fp32`` needs twice the memory. The adapter is kept in fp32."""
+    rank: int = Field(16, ge=1, le=1024)
+    """Rank of the adapter: how much it can change. More needs more photographs and a larger file."""
+    start_from: str | None = None
+    """An adapter (LoRA) of the same model to begin with, instead of a new one: a file of diffusers, peft or kohya, or a folder with one."""
+    learning_rate: float = Field(1e-4, ge=0)
+    """AdamW's learning rate. 0 leaves the adapter named by ``start_from`` as it is."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """AdamW's weight decay."""
+    min_snr: float | None = Field(5.0, gt=0)
+    """Upper limit of the signal-to-noise ratio in the loss weights, for models that predict noise; none gives all noise levels the same weight."""
+    flip: bool = True
+    """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
+    caption_dropout: float = Field(0.3, ge=0, le=1)
+    """Probability with which a photograph's caption is left out of its text in training, so that the species' names alone also mean the species."""
+    prompt_tokens: int = Field(512, ge=16, le=1024)
+    """Length of a text for models of the FLUX.2 family, in tokens; shorter needs less time and memory. Others have a fixed length."""
+    images_at_once: int | None = Field(None, ge=1)
+    """Images of a batch that are computed at a time, to save memory; the result is the same. If left out, the whole batch."""
+    gradient_checkpointing: bool = False
+    """Compute parts of the network twice instead of keeping them, which saves memory and takes about a third longer."""
+    sampling_steps: int = Field(28, ge=1, le=1000)
+    """Number of denoising steps, unless another is asked for when generating. Distilled models need few."""
+    sampling_guidance: float = Field(4.0, ge=1)
+    """Guidance, unless another is asked for when generating: more follows the text more closely and varies less; 1 does without."""
+
+    base_fingerprint: str | None = None
+    """Checksum of the model's files; set when training, so that a generator is never used with another model."""
+    ranks: dict[str, int] | None = None
+    """Rank of the adapter in each layer, by its name; set when training."""
+    texts: dict[str, str] = {}
+    """Names of each species in the texts, from the collection; set when training."""
+    captions: dict[str, list[str]] = {}
+    """Captions of each species' photographs, which are contexts for other species; set when training."""
+
+    @classmethod
+    def tiny(cls, size: int = 32) -> LoRAConfig:
+        """Settings that train in seconds on a small base."""
+        return cls(size=size, base_precision="fp32", rank=2, prompt_tokens=32, sampling_steps=2)
+
+    @field_validator("size")
+    @classmethod
+    def check_size(cls, size: int) -> int:
+        """Accept any size: the divisor depends on the base, and is checked when the model is built."""
+        return size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels."""
+        return self.size, self.image_width or self.size
+
+
+class LoRAControls(Settings):
+    """Further arguments of ``sample`` and of the abilities of ``lora``."""
+
+    steps: int | None = Field(None, ge=1, le=1000)
+    """Number of denoising steps; if left out, as set in training."""
+    guidance: float | None = Field(None, ge=1)
+    """Classifier-free guidance: 1 does without, more follows the text more closely and varies less; if left out, as set in training."""
+    context: bool = True
+    """Complete the text with the caption of a photograph of another species, drawn by the seed, if the collection has captions."""
+
+
+class LoRA(GenerativeModel):
+    """A pre-trained text-to-image model with an adapter; blends, varies and inpaints."""
+
+    Config = LoRAConfig
+    Controls = LoRAControls
+    config: LoRAConfig
+
+    def __init__(self, config: LoRAConfig, species: Sequence[str]) -> None:
+        super().__init__(config, species)
+        base = resolve_base(config.base, config.base_revision)
+        if config.base_fingerprint is not None:
+            check_same_base(base, config.base_fingerprint)
+        dtype = torch.bfloat16 if config.base_precision == "bf16" else torch.float32
+        # not a submodule: the base is neither trained nor saved
+        self.pretrained = load_text_to_image(base, dtype, config.prompt_tokens)
+        if any(side % self.pretrained.multiple for side in config.shape):
+            height, width = config.shape
+            raise RecipeError(f"settings of lora: images of {height}x{width} pixels, but each side must be a multiple of {self.pretrained.multiple}.")
+        self.latent_shape = self.pretrained.latent_shape(*config.shape)
+        self.process = process_of(self.pretrained, config.min_snr)
+        self.licences, self.built_on = (base.notice,), base.record()
+        self._about: tuple[str, ...] = (f"Base: {base.name}, licence {base.licence_words}.",)
+        if config.start_from is not None and config.ranks is None:
+            self.generator, ranks, left_out = read_adapter(self.pretrained, config.start_from)
+            unknown = f"On which photographs {config.start_from} was trained is unknown: a study cannot tell whether test photographs are among them."
+            self._about += (*left_out, unknown)
+        else:
+            ranks = config.ranks or adapted_layers(self.pretrained, config.rank)
+            self.generator = add_adapter(self.pretrained, ranks)
+        if config.gradient_checkpointing:
+            self.pretrained.denoiser.enable_gradient_checkpointing()
+        place = base.name if base.revision else str(base.folder)
+        self.config = config.model_copy(update={"base": place, "base_revision": base.revision, "base_fingerprint": base.fingerprint, "ranks": ranks})
+        self._latents: dict[int, Tensor] = {}  # of photographs and their mirror images, float16, shape (1 or 2, *latent_shape)
+
+    @classmethod
+    def plan(cls, config: LoRAConfig, batch_size: int) -> dict[str, Any]:
+        """The base, its licence and the memory that training needs; nothing large is downloaded. See ``Plans``."""
+        description = describe_base(config.base, config.base_revision)
+        needed = estimate(
+            description,
+            adapted=adapted_by(description.pipeline),
+            rank=config.rank,
+            shape=config.shape,
+            images_at_once=min(batch_size, config.images_at_once or batch_size),
+            gradient_checkpointing=config.gradient_checkpointing,
+            precision=config.base_precision,
+            text_tokens=config.prompt_tokens,
+        )
+        return needed.plan(card_gb(), "--set model.images_at_once=1 --set model.gradient_checkpointing=true")
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> LoRA:
+        """Move the base too (``to`` of ``torch.nn.Module``)."""
+        for network in self.pretrained.networks():
+            network._apply(function)
+        return super()._apply(function, recurse)
+
+    # training
+
+    def prepare(self, data: TrainingData, runtime: Runtime) -> None:
+        """Encode the texts of all photographs, free the text encoders, and build the optimiser."""
+        self.runtime, self.remarks = runtime, self._about
+        self.to(runtime.device)
+        genus, family = (data.taxa.get(rank, (None,) * len(data.species)) for rank in ("genus", "family"))
+        texts = {name: species_text(name, data.common_names.get(name), genus[label], family[label]) for label, name in enumerate(data.species)}
+        captions: dict[str, list[str]] = {}
+        given = data.captions or (None,) * len(data.labels)
+        for label, caption in zip(data.labels, given, strict=True):
+            kept = captions.setdefault(data.species[label], []) if caption else []
+            if caption and caption not in kept and len(kept) < CAPTIONS_KEPT:
+                kept.append(caption)
+        self.config = self.config.model_copy(update={"texts": texts, "captions": captions})
+        names = [texts[data.species[label]] for label in data.labels]
+        self._prompts = [(prompt(name), prompt(name, caption)) for name, caption in zip(names, given, strict=True)]
+        every = {"", *(text for pair in self._prompts for text in pair)}
+        self.pretrained.keep_text_encoders = len(every) > TEXTS_KEPT
+        if self.pretrained.keep_text_encoders:
+            self.remarks += (f"{len(every):,} different texts are too many to keep, so the text encoders stay loaded, which takes memory and time.",)
+        else:
+            self.pretrained.embed(sorted(every))
+        weights = list(self.generator.parameters())
+        self.optimisers = {"adapter": torch.optim.AdamW(weights, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True)}
+
+    def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
+        """One step: noise is added to latents, and the error of the denoiser's prediction is reduced."""
+        n, device = len(batch.indices), batch.indices.device
+        views = self._views(batch)
+        mirrored = (torch.rand(n, device=device) < 0.5).long() if self.config.flip else torch.zeros_like(batch.indices)
+        clean = views[torch.arange(n, device=device), mirrored].float()
+        captioned = torch.rand(n, device=device) >= self.config.caption_dropout
+        texts = self.pretrained.embed([self._prompts[row][told] for row, told in zip(batch.indices.tolist(), captioned.long().tolist(), strict=True)])
+        noise = torch.randn(clean.shape, device=device)
+        places = self.process.draw_times(clean)
+        losses: list[Tensor] = []
+
+        def parts() -> Iterator[Tensor]:
+            chunk = self.config.images_at_once or n
+            for rows in torch.arange(n, device=device).split(chunk):
+                part = {name: values[rows] for name, values in texts.items()}
+                loss = self.errors(clean[rows], noise[rows], places[rows], part).sum() / n
+                losses.append(loss.detach())
+                yield loss
+
+        stepped = self.runtime.backward_and_step(parts(), self.generator.parameters(), self.optimisers["adapter"])
+        return {"loss": torch.stack(losses).sum(), "skipped": float(not stepped)}
+
+    def errors(self, clean: Tensor, noise: Tensor, places: Tensor, texts: Embeddings) -> Tensor:
+        """Weighted mean squared error of the denoiser's prediction for each image, shape (N,).
+
+        Args:
+            clean, noise: latents, shape (N, *latent_shape).
+            places: noise levels in [0, 1), shape (N,).
+            texts: what the images show.
+        """
+        noisy, times, target, weights = self.process.training_pair(clean, noise, places)
+        with self.runtime.autocast():
+            predicted = self.pretrained.predict(noisy, times, texts)
+        return weights * (predicted - target).square().mean((1, 2, 3))
+
+    @torch.no_grad()
+    def _views(self, batch: Batch) -> Tensor:
+        """Latents of a batch's photographs and, with ``flip``, of their mirror images: float16, shape (N, 1 or 2, *latent_shape).
+
+        A photograph is encoded by itself, so that its latents do not depend on the batch in which it first occurs.
+        """
+        for row, image in zip(batch.indices.tolist(), batch.images_NCHW, strict=True):
+            if row not in self._latents:
+                views = [image[None], image[None].flip(3)] if self.config.flip else [image[None]]
+                self._latents[row] = torch.cat([self.pretrained.encode(view.contiguous()) for view in views]).half().cpu()
+        return torch.stack([self._latents[row] for row in batch.indices.tolist()]).to(batch.indices.device)
+
+    # sampling
+
+    def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Generate images; the initial noise and the context of an image are functions of its seed. See ``GenerativeModel``."""
+        return self.blend([(name, name) for name in species], [(seed, seed) for seed in seeds], [0.0] * len(seeds), "latent", **controls)
+
+    @torch.no_grad()
+    def blend(
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
+    ) -> Tensor:
+        """Interpolate spherically between the two initial noises, and linearly between the embeddings of the two texts. See ``Blends``."""
+        chosen = self.Controls.parse(controls, "controls of lora")
+
+        def generate(rows: list[int]) -> Tensor:
+            amount = torch.tensor([amounts[row] for row in rows])
+            noise = [self._noise([seeds[row][end] for row in rows]) for end in (0, 1)]
+            start = noise[0] if of == "species" else slerp(noise[0], noise[1], amount)
+            told = [
+                self._texts(
+                    [species[row][0 if of == "latent" else end] for row in rows], [seeds[row][0 if of == "species" else end] for row in rows], chosen
+                )
+                for end in (0, 1)
+            ]
+            texts = {name: torch.lerp(first, told[1][name], _column(amount, first)) for name, first in told[0].items()}
+            return self._decode(self.process.denoise(self._predictor(texts, chosen), start, self._steps(chosen)))
+
+        return self._in_chunks(generate, len(species))
+
+    @torch.no_grad()
+    def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
+        """Add noise to the photographs' latents, as much as ``strength`` says, and denoise them (SDEdit; DA-Fusion, section 4). See ``Varies``.
+
+        Strength 0 returns the autoencoder's reconstruction; strength 1 equals ``sample``.
+        """
+        chosen = self.Controls.parse(controls, "controls of lora")
+
+        def generate(rows: list[int]) -> Tensor:
+            noise = self._noise([seeds[row] for row in rows])
+            clean = self.pretrained.encode(images_NCHW[rows].to(noise.device).contiguous())
+            texts = self._texts([species[row] for row in rows], [seeds[row] for row in rows], chosen)
+            predict = self._predictor(texts, chosen)
+            return self._decode(self.process.denoise(predict, noise, self._steps(chosen), clean=clean, strength=strength))
+
+        return self._in_chunks(generate, len(species))
+
+    @torch.no_grad()
+    def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
+        """Inpaint: after each step latents outside the mask are replaced by the photograph's, with as much noise. See ``Inpaints``.
+
+        Latents whose pixels or neighbours are masked are inpainted. In the result, pixels outside the mask are the photograph's.
+        """
+        chosen = self.Controls.parse(controls, "controls of lora")
+
+        def generate(rows: list[int]) -> Tensor:
+            noise = self._noise([seeds[row] for row in rows])
+            images, masks = (pixels[rows].to(noise.device).contiguous() for pixels in (images_NCHW, masks_N1HW))
+            # mean colour of the unmasked pixels, image by image, as the order of a batched sum depends on the batch
+            colours = [image[:, ~mask[0]].mean(1).nan_to_num() for image, mask in zip(images, masks, strict=True)]
+            clean = self.pretrained.encode(torch.where(masks, torch.stack(colours)[:, :, None, None], images))
+            free = nn.functional.max_pool2d(masks.float(), self.pretrained.multiple)
+            free = nn.functional.max_pool2d(free, 3, stride=1, padding=1) > 0
+            texts = self._texts([species[row] for row in rows], [seeds[row] for row in rows], chosen)
+            x = self.process.denoise(self._predictor(texts, chosen), noise, self._steps(chosen), clean=clean, free=free)
+            return torch.where(masks, self._decode(x), images)
+
+        return self._in_chunks(generate, len(species))
+
+    def prompt_of(self, species: str, seed: int, *, context: bool = True) -> str:
+        """The text with which ``sample`` draws an image.
+
+        Args:
+            context: complete it with a caption of a photograph of another species (of this one if only it has captions), drawn by the seed.
+        """
+        name = self.config.texts.get(species) or species_text(species)
+        every = [(owner, caption) for owner, captions in self.config.captions.items() for caption in captions]
+        others = [pair for pair in every if pair[0] != species] or every
+        if not context or not others:
+            return prompt(name)
+        # drawn again until it is another species', so that one seed mostly gives two species the same context
+        random = np.random.default_rng([seed, 0])
+        while (pair := every[random.integers(len(every))]) not in others:
+            pass
+        return prompt(name, pair[1])
+
+    def _texts(self, species: Sequence[str], seeds: Sequence[int], chosen: LoRAControls) -> Embeddings:
+        self.labels_of(species)  # raises for unknown names
+        return self.pretrained.embed([self.prompt_of(name, seed, context=chosen.context) for name, seed in zip(species, seeds, strict=True)])
+
+    def _noise(self, seeds: Sequence[int]) -> Tensor:
+        return seeded_normal(seeds, self.latent_shape).to(self.pretrained.device)
+
+    def _steps(self, chosen: LoRAControls) -> int:
+        return chosen.steps or self.config.sampling_steps
+
+    def _predictor(self, texts: Embeddings, chosen: LoRAControls) -> Callable[[Tensor, Tensor], Tensor]:
+        """The denoiser with classifier-free guidance: none + guidance * (text - none) (Ho & Salimans 2022, arXiv 2207.12598, eq. 6)."""
+        guidance, predict = chosen.guidance or self.config.sampling_guidance, self.pretrained.predict
+        if guidance == 1 or not self.pretrained.guides:
+            return lambda x, times: predict(x, times, texts)
+        nothing = self.pretrained.embed_nothing(len(texts["tokens"]))
+
+        def guided(x: Tensor, times: Tensor) -> Tensor:
+            without = predict(x, times, nothing)
+            return without + guidance * (predict(x, times, texts) - without)
+
+        return guided
+
+    def _decode(self, x: Tensor) -> Tensor:
+        return self.pretrained.decode(x)
+
+    def _in_chunks(self, generate: Callable[[list[int]], Tensor], number: int) -> Tensor:
+        """Images of all rows, on the CPU, computed in chunks to limit memory."""
+        rows, chunk = list(range(number)), self.sampling_batch_size
+        parts = [generate(rows[start : start + chunk]).float().cpu() for start in range(0, number, chunk)]
+        return torch.cat(parts) if parts else torch.empty(0, 3, *self.config.shape)
+
+
+def _column(amounts: Tensor, like: Tensor) -> Tensor:
+    """One amount for each row of a tensor, in its number format and shape."""
+    return amounts.to(like).view(-1, *[1] * (like.dim() - 1))

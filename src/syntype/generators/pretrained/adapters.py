@@ -1,0 +1,112 @@
+"""Low-rank adapters: two small matrices for each adapted layer, whose product is added to the layer's frozen weights.
+
+Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685), eq. 3. The layers are peft's (Apache-2.0).
+
+An adapter's tensors have the names that diffusers' ``load_lora_weights`` reads, and a scale of 1 (alpha equals the rank), which is what diffusers
+assumes where a file says nothing else: the file ``weights.safetensors`` of a generator is an adapter that other programs load as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from syntype.errors import InputError, shortened
+from syntype.generators.pretrained.text_to_image import TextToImage
+
+__all__ = ["adapted_layers", "add_adapter", "read_adapter"]
+
+
+def adapted_layers(model: TextToImage, rank: int) -> dict[str, int]:
+    """The rank of a new adapter in each of the layers that it changes, by the layer's name in the denoiser."""
+    ends = tuple(f".{end}" for end in model.adapted)
+    return {name: rank for name, module in model.denoiser.named_modules() if name.endswith(ends) and isinstance(module, nn.Linear)}
+
+
+def add_adapter(model: TextToImage, ranks: Mapping[str, int]) -> nn.Module:
+    """Add a new adapter to the denoiser: the first matrix of each layer is random, the second zero, so that nothing changes yet.
+
+    Args:
+        ranks: of each layer, by its name in the denoiser.
+
+    Returns:
+        a module that holds the adapter's tensors alone, float32, by the names that diffusers reads.
+
+    Raises:
+        InputError: the denoiser has no such layer.
+    """
+    from peft import LoraConfig
+
+    layers = dict(model.denoiser.named_modules())
+    if unknown := [name for name in ranks if name not in layers]:
+        raise InputError(f"the base {model.base.name} has no layer {shortened(unknown[0])}", "Use the base on which the adapter was trained.")
+    patterns = {f"^{re.escape(name)}": rank for name, rank in ranks.items()}
+    highest = max(ranks.values())
+    wanted = "|".join(re.escape(name) for name in ranks)
+    model.denoiser.add_adapter(
+        LoraConfig(r=highest, lora_alpha=highest, target_modules=wanted, rank_pattern=patterns, alpha_pattern=patterns), "default"
+    )
+    return _tensors_of(model)
+
+
+def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, int], tuple[str, ...]]:
+    """Add an adapter that was trained elsewhere, in the format of diffusers, peft or kohya. Its scale is multiplied into its tensors.
+
+    Args:
+        path: a .safetensors file, or a folder with one.
+
+    Returns:
+        its tensors, as from ``add_adapter``; the rank in each layer; sentences on what was left out.
+
+    Raises:
+        InputError: the file is no adapter, or one for another base.
+    """
+    from peft.tuners.lora import LoraLayer
+    from safetensors import safe_open
+
+    place = Path(path).expanduser()
+    files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
+    if len(files) != 1 or not files[0].is_file():
+        raise InputError("is neither a .safetensors file nor a folder with one such file", "Give the adapter's file.", file=path)
+    another = "Give an adapter (LoRA) that was trained on this base."
+    try:
+        with safe_open(files[0], "pt") as opened:
+            every = list(opened.keys())
+        given = model.read_adapter(str(files[0]))
+    except Exception as error:  # diffusers and peft raise anything on files that do not fit
+        reason = shortened(" ".join(str(error).split()), 200)
+        raise InputError(f"cannot be read as an adapter of {model.base.name} ({reason})", another, file=path) from None
+    layers: dict[str, Any] = {name: layer for name, layer in model.denoiser.named_modules() if isinstance(layer, LoraLayer)}
+    with torch.no_grad():
+        for layer in layers.values():
+            layer.lora_B["default"].weight.mul_(layer.scaling["default"])
+            layer.scaling["default"] = 1.0
+    adapter = _tensors_of(model)
+    if not layers or len(adapter.state_dict()) != len(given):
+        raise InputError(f"changes other layers than {model.base.name} has, or in another way than LoRA", another, file=path)
+    others = [name for name in every if re.match(r"(lora_te|text_encoder|te[12]?[._])", name)]
+    remarks = (f"{path} also changes the text encoder ({len(others)} tensors); this part is left out.",) if others else ()
+    return adapter, {name: int(layer.r["default"]) for name, layer in layers.items()}, remarks
+
+
+def _tensors_of(model: TextToImage) -> nn.Module:
+    """The adapter's tensors, shared with the denoiser's layers."""
+    root = nn.Module()
+    for name, parameter in model.denoiser.named_parameters():
+        if ".default." not in name or ".lora_" not in name:
+            continue
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+        *path, last = f"{model.denoiser_part}.{name.replace('.default.', '.')}".split(".")
+        node = root
+        for step in path:
+            if step not in node._modules:
+                node.add_module(step, nn.Module())
+            node = node.get_submodule(step)
+        node.register_parameter(last, parameter)
+    return root
