@@ -147,6 +147,11 @@ class CodeBank(nn.Module):
         self.spans = torch.cat([self.spans, span[None]])
         self.mean = torch.cat([self.mean, (self.mean.mean(0) if relative is None else self.mean[relative])[None]])
 
+    def own_codes(self, codes: Tensor) -> None:
+        """Give the species added last codes of its own, shape (N, code_dim), in place of those of another species."""
+        self.spans[-1] = self.spans.new_tensor([len(self.codes), len(codes)])
+        self.codes = torch.cat([self.codes, codes.to(self.codes)])
+
     def seeded_codes(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
         """One stored code for each (label, seed), shape (N, code_dim); zeros for a species without codes."""
         result = self.codes.new_zeros(len(labels), self.codes.shape[1])
