@@ -73,8 +73,8 @@ def test_the_new_species_is_learnt_and_the_others_are_untouched(
     old = list(plain.species)
     assert torch.equal(plain.sample(old, [0, 1, 2]), two.sample(old, [0, 1, 2]))
     assert torch.equal(one.sample(["Cus novus"], [5]), two.sample(["Cus novus", "Cus ultimus"], [5, 5])[:1])
-    start = plain.sample([result.relative], [5])
-    assert not torch.equal(one.sample(["Cus novus"], [5]), start)
+    start = plain.sample([result.relative] * 4, [5, 6, 7, 8])
+    assert not torch.equal(one.sample(["Cus novus"] * 4, [5, 6, 7, 8]), start)
     assert len(one.trained_on) == len(plain.trained_on) + 6 and one.trained_on > plain.trained_on
 
 
@@ -156,7 +156,7 @@ def test_a_species_is_encoded_in_seconds_and_kilobytes(collection: Collection, b
     assert set(load_generator(result.folder).trained_on) == set(load_generator(base).trained_on) | photographs
 
 
-def test_codes_of_an_encoded_species_are_measured_from_the_nearest_known_mean(
+def test_codes_of_an_encoded_species_are_its_own_and_those_of_the_nearest_moved_to_its_mean(
     collection: Collection, base: Path, once: Callable[[str], AdaptResult]
 ) -> None:
     weights, saved = load_file(base / "weights.safetensors"), load_file(once("encode").folder / "adapters/0000.safetensors")
@@ -167,11 +167,16 @@ def test_codes_of_an_encoded_species_are_measured_from_the_nearest_known_mean(
     with torch.no_grad():
         pooled = np.concatenate([pool_features(features(view), view).numpy() for view in (images, images.flip(3))])
     projected = pooled @ weights["bank.projection"].numpy()
-    distances = np.linalg.norm(weights["bank.mean"].numpy() - projected.mean(0), axis=1)
+    means, codes = weights["bank.mean"].double().numpy(), weights["bank.codes"].double().numpy()
+    distances = ((means - projected.mean(0)) ** 2).sum(1)
     relative = int(distances.argmin())
     assert model.species[relative] == once("encode").relative
-    expected = torch.from_numpy(projected - weights["bank.mean"][relative].numpy())
-    torch.testing.assert_close(saved["new_row.bank.codes"], expected, atol=1e-4, rtol=1e-4)
+    first, number = weights["bank.spans"][relative].tolist()
+    share = max(0.0, 1 - (codes**2).sum(1).mean() / 6 / distances[relative])
+    own = projected - means[relative]
+    lent = codes[first + np.linspace(0, number - 1, min(12, number)).astype(int)]
+    expected = np.concatenate([own, lent + share * own.mean(0)])
+    torch.testing.assert_close(saved["new_row.bank.codes"].double(), torch.from_numpy(expected), atol=1e-3, rtol=1e-3)
     assert torch.equal(saved["new_row.embedding.weight"][0], weights["embedding.weight"][relative])
 
 

@@ -240,17 +240,18 @@ class ProjectedGAN(FastGANBase):
 
     @torch.no_grad()
     def encode_species(self, name: str, images_NCHW: Tensor) -> str:
-        """Add a species with the embedding of the known species whose mean is nearest, and with the photographs' codes measured from that mean.
+        """Add a species with the embedding of the known species whose mean is nearest (the relative), and with codes measured from that mean.
 
-        The generator has learnt to draw what a code says for photographs of the species that it knows; a code measured from the relative's mean says
-        what distinguishes the new species from the relative, besides pose, place and light. See ``Encodes``.
+        The generator has learnt to draw what a code says; these codes also say what distinguishes the new species from the relative. Half are those
+        of the photographs, half those of the relative's photographs moved to the new mean: poses, places and light of others. See ``Encodes``.
         """
         views = [images_NCHW, images_NCHW.flip(3)] if self.config.flip else [images_NCHW]
-        projected = torch.cat([self.projected_features(view) for view in views])
-        relative = int((self.generator.bank.mean - projected.mean(0)).square().sum(1).argmin())
-        known = self.species[relative]
+        found = torch.cat([self.projected_features(view) for view in views])
+        bank = self.generator.bank
+        relative = int((bank.mean - found.mean(0)).square().sum(1).argmin())
+        known, own = self.species[relative], found - bank.mean[relative]
         self.add_species(name, known)
-        self.generator.bank.own_codes(projected - self.generator.bank.mean[relative])
+        bank.own_codes(torch.cat([own, bank.moved_codes(relative, own.mean(0), len(images_NCHW), len(own))]))
         return known
 
     def restore_species(self, name: str, rows: Mapping[str, Tensor]) -> None:
