@@ -18,10 +18,13 @@ from safetensors.torch import load_file
 from syntype.adaptation import METHODS, AdaptConfig, AdaptResult, adapt
 from syntype.adaptation.adapt import choose_photographs
 from syntype.collection import Collection
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
+from syntype.files import read_json_object, write_json
 from syntype.generators import load_generator
-from syntype.generators.engine.checkpoint import read_state
+from syntype.generators.engine.checkpoint import read_state, write_weights
+from syntype.generators.networks.instance_codes import pool_features
 from syntype.run import Run
 
 
@@ -70,8 +73,8 @@ def test_the_new_species_is_learnt_and_the_others_are_untouched(
     old = list(plain.species)
     assert torch.equal(plain.sample(old, [0, 1, 2]), two.sample(old, [0, 1, 2]))
     assert torch.equal(one.sample(["Cus novus"], [5]), two.sample(["Cus novus", "Cus ultimus"], [5, 5])[:1])
-    start = plain.sample([result.relative], [5])
-    assert not torch.equal(one.sample(["Cus novus"], [5]), start)
+    start = plain.sample([result.relative] * 4, [5, 6, 7, 8])
+    assert not torch.equal(one.sample(["Cus novus"] * 4, [5, 6, 7, 8]), start)
     assert len(one.trained_on) == len(plain.trained_on) + 6 and one.trained_on > plain.trained_on
 
 
@@ -83,7 +86,7 @@ def test_only_what_changed_is_saved(base: Path, once: Callable[[str], AdaptResul
     assert all(not torch.equal(tensor, original[name]) for name, tensor in saved.items() if not name.startswith("new_row."))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "encode"])
 def test_adaptation_resumes_to_the_same_weights(
     method: str, collection: Collection, base: Path, once: Callable[[str], AdaptResult], tmp_path: Path
 ) -> None:
@@ -141,6 +144,69 @@ def test_modulate_keeps_factors_not_kernels(base: Path, once: Callable[[str], Ad
         weights[name].mul_(1 + torch.einsum("o,i->oi", saved[f"factor_out.{name}"], saved[f"factor_into.{name}"])[:, :, None, None])
     expected = by_hand.model.sample(["Cus novus"] * 2, [3, 4])
     torch.testing.assert_close(load_generator(folder).sample(["Cus novus"] * 2, [3, 4]), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_species_is_encoded_in_seconds_and_kilobytes(collection: Collection, base: Path, once: Callable[[str], AdaptResult]) -> None:
+    result = once("encode")
+    saved = load_file(result.folder / "adapters/0000.safetensors")
+    assert (result.steps, result.status) == (0, "finished") and result.minutes > 0 and result.megabytes < 0.01
+    assert all(name.startswith("new_row.") for name in saved), "no weight of the base is another"
+    assert not (result.folder / "training").exists()
+    photographs = set(choose_photographs(collection, "Cus novus", 6, seed=0).table["sha256"])
+    assert set(load_generator(result.folder).trained_on) == set(load_generator(base).trained_on) | photographs
+
+
+def test_codes_of_an_encoded_species_are_its_own_and_those_of_the_nearest_moved_to_its_mean(
+    collection: Collection, base: Path, once: Callable[[str], AdaptResult]
+) -> None:
+    weights, saved = load_file(base / "weights.safetensors"), load_file(once("encode").folder / "adapters/0000.safetensors")
+    model = load_generator(base).model
+    images = to_tensor(choose_photographs(collection, "Cus novus", 6, seed=0).pixels(32))
+    features = model.frozen_features()
+    features.gain.copy_(weights["bank.gain"])
+    with torch.no_grad():
+        pooled = np.concatenate([pool_features(features(view), view).numpy() for view in (images, images.flip(3))])
+    projected = pooled @ weights["bank.projection"].numpy()
+    means, codes = weights["bank.mean"].double().numpy(), weights["bank.codes"].double().numpy()
+    distances = ((means - projected.mean(0)) ** 2).sum(1)
+    relative = int(distances.argmin())
+    assert model.species[relative] == once("encode").relative
+    first, number = weights["bank.spans"][relative].tolist()
+    share = max(0.0, 1 - (codes**2).sum(1).mean() / 6 / distances[relative])
+    own = projected - means[relative]
+    lent = codes[first + np.linspace(0, number - 1, min(12, number)).astype(int)]
+    expected = np.concatenate([own, lent + share * own.mean(0)])
+    torch.testing.assert_close(saved["new_row.bank.codes"].double(), torch.from_numpy(expected), atol=1e-3, rtol=1e-3)
+    assert torch.equal(saved["new_row.embedding.weight"][0], weights["embedding.weight"][relative])
+
+
+def test_several_species_are_encoded_one_after_the_other(
+    collection: Collection, base: Path, once: Callable[[str], AdaptResult], tmp_path: Path
+) -> None:
+    one = once("encode").folder
+    adapted(collection, base, "Cus ultimus", tmp_path / "alone", method="encode")
+    adapted(collection, one, "Cus ultimus", tmp_path / "two", method="encode")
+    adapted(collection, tmp_path / "two", "Dus solus", tmp_path / "three", method="modulate", steps=1)
+    three, seeds = load_generator(tmp_path / "three"), list(range(8))
+    assert three.species[-3:] == ("Cus novus", "Cus ultimus", "Dus solus")
+    for name, folder in {"Cus novus": one, "Cus ultimus": tmp_path / "alone"}.items():
+        drawn = three.sample([name] * 8, seeds)
+        assert torch.equal(drawn, load_generator(folder).sample([name] * 8, seeds)), "codes of one species are not taken for another's"
+        assert torch.equal(drawn[3:4], three.sample([name], [3]))
+    ends = three.blend([("Aus primus", "Cus ultimus")] * 2, [(1, 2)] * 2, [0.0, 1.0])
+    torch.testing.assert_close(ends[1:], three.sample(["Cus ultimus"], [2]), atol=1e-5, rtol=1e-5)
+
+
+def test_what_cannot_be_encoded_is_refused_in_words(collection: Collection, base: Path, tmp_path: Path) -> None:
+    trained(collection, "fastgan", tmp_path / "fastgan", steps=1)
+    with pytest.raises(UnsupportedError, match=r"fastgan cannot .*encode.*: projected\."):
+        adapted(collection, tmp_path / "fastgan", "Cus novus", tmp_path / "one", method="encode")
+    shutil.copytree(base, tmp_path / "old")  # as an older version saved it
+    info, weights = read_json_object(base / "generator.json"), load_file(base / "weights.safetensors")
+    digest = write_weights(tmp_path / "old/weights.safetensors", {k: v for k, v in weights.items() if k not in ("bank.gain", "bank.projection")})
+    write_json(tmp_path / "old/generator.json", {**info, "weights_sha256": digest})
+    with pytest.raises(UnsupportedError, match="older version"):
+        adapted(collection, tmp_path / "old", "Cus novus", tmp_path / "two", method="encode")
 
 
 def test_methods_that_need_the_discriminators_say_so(collection: Collection, base: Path, tmp_path: Path) -> None:

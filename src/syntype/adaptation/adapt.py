@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,15 +25,18 @@ from syntype.adaptation.methods import FISHER_IMAGES, METHODS, add_ewc_penalty, 
 from syntype.collection.relatives import nearest_relatives, taxa_of
 from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
+from syntype.compute.tensors import to_tensor
 from syntype.encoders import encode_collection, load_encoder
-from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
+from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError, shown_list
 from syntype.files import atomic_write, inside, write_json
-from syntype.generators.contract import Adapts, UsesRelative
+from syntype.generators.contract import Adapts, Encodes, UsesRelative
 from syntype.generators.engine.batches import training_data
 from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state, write_learnt, write_weights
 from syntype.generators.engine.generator import NEW_ROW_PREFIX, Generator
+from syntype.generators.engine.previews import save_grid
 from syntype.generators.engine.training import TrainConfig, TrainingLoop
 from syntype.generators.networks.kernel_modulation import adapter_weights, modulate
+from syntype.generators.registry import families_that
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
@@ -51,7 +55,7 @@ class AdaptConfig(Settings):
     """Species to learn."""
     method: str = "modulate"
     """One of ``METHODS``. In a benchmark with six species the default kept the variety of the images, was closest to the photographs (KID), and took
-    40 kB per species (docs/benchmarks/adaptation.md)."""
+    40 kB per species (docs/benchmarks/adaptation.md). ``encode`` trains nothing: of the settings below, only ``shots`` and ``seed`` apply to it."""
     ewc_weight: float = Field(1.0, gt=0)
     """Weight of the EWC penalty (method ``ewc``). The Fisher information is scaled to mean 1."""
     relative_share: float | None = Field(None, ge=0, le=1)
@@ -76,6 +80,11 @@ class AdaptConfig(Settings):
 
     may_change: ClassVar[frozenset[str]] = frozenset({"precision", "device", "steps"})
 
+    @property
+    def training_steps(self) -> int:
+        """Number of training steps of the method: ``steps``, or 0 if it trains nothing."""
+        return 0 if self.method == "encode" else self.steps
+
 
 @dataclass(frozen=True)
 class AdaptResult:
@@ -89,8 +98,8 @@ class AdaptResult:
         relative_rank: The rank that both share, of which the relative was chosen: ``genus``, ``family``, ``order``, or None.
         method: The adaptation method.
         shots: Number of photographs that were used.
-        steps: Number of training steps that were taken.
-        minutes: Duration of the training.
+        steps: Number of training steps that were taken; 0 with the method ``encode``.
+        minutes: Duration of the training, or of the computation with ``encode``.
         megabytes: Size of the adapter file.
         generator_id: Identifier of the adapted generator.
         status: ``finished`` or ``interrupted``.
@@ -151,7 +160,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         The folder of the adapted generator, its size, and the duration.
 
     Raises:
-        UnsupportedError: The family does not support adaptation, or not the use of a related species.
+        UnsupportedError: The family does not support adaptation, or not this method, or not the use of a related species.
         UnknownNameError: The method or the species is not known.
         InputError: The generator knows the species already, or the method needs the discriminators and the base has none saved.
         CollectionError: The collection has no training photograph of the species.
@@ -177,14 +186,69 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. `syntype families` lists the families that can.")
     if config.relative_share and not isinstance(model, UsesRelative):
         raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
-    relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)
     if len(photographs) < config.shots:
         run.say(f"{config.species} has only {len(photographs)} training photographs, not {config.shots}. All of them are used.")
+    before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
+
+    if config.method == "encode":
+        learnt = _encode(base, photographs, config, out)
+    else:
+        learnt = _train(generator, base, collection, photographs, config, out, run)
+    changed = _changed_tensors(before, learnt.weights)
+    file = _save(generator, base, config, learnt, changed, photographs, out)
+    info, _ = read_generator_info(out)
+    return AdaptResult(
+        out,
+        config.species,
+        learnt.relative,
+        config.method,
+        len(photographs),
+        learnt.steps,
+        round(learnt.seconds / 60, 4),
+        round(file.stat().st_size / 1e6, 4),
+        str(info["generator_id"]),
+        learnt.status,
+        learnt.rank,
+    )
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What a method found out: the generator's weights, the relative and the rank that it shares, and what it cost."""
+
+    weights: dict[str, Tensor]
+    relative: str | None
+    rank: str | None
+    steps: int
+    seconds: float
+    status: str
+
+
+def _encode(base: Generator, photographs: Collection, config: AdaptConfig, out: Path) -> _Learnt:
+    """Compute the new species' rows from its photographs, on the CPU, and draw a grid of its images."""
+    model = base.model
+    if not isinstance(model, Encodes):
+        able = shown_list(families_that(Encodes))
+        raise UnsupportedError(f"family {base.family} cannot learn a species without training (method encode). Families that can: {able}.")
+    began = time.monotonic()
+    relative = model.encode_species(config.species, to_tensor(photographs.pixels(model.config.size)))
+    seconds = time.monotonic() - began
+    (out / "previews").mkdir(parents=True, exist_ok=True)
+    save_grid(model, [config.species], out / "previews" / "final-000000.png")
+    return _Learnt(dict(model.generator.state_dict()), relative, None, 0, seconds, "finished")
+
+
+def _train(
+    generator: Generator, base: Generator, collection: Collection, photographs: Collection, config: AdaptConfig, out: Path, run: Run
+) -> _Learnt:
+    """Train the base's model on the photographs, beginning with the nearest relative's rows."""
+    model, base_path = base.model, base.folder
+    assert isinstance(model, Adapts)
+    relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0
     relative, rank = _most_similar_species(collection, photographs, base.species)
     if rank is not None:
         run.say(f"The nearest relative of {config.species} is {relative}, of the same {rank}.")
-    before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
 
     model.add_species(config.species, relative)
     trainable = set(model.adaptable_parameters())
@@ -233,25 +297,9 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     made_from = {"generator": generator.fingerprint, "images": photographs.fingerprint}
     loop = TrainingLoop(model, data, runtime, settings, out, run, identity={**method, **made_from})
     status = loop.run_until_done()
-
-    changed = _changed_tensors(before, adapter_weights(loop.average.average))
-    file = _save(generator, base, config, (relative, rank), changed, photographs, loop, out)
     if run.folder is not None:
         loop.final_preview([config.species])
-    info, _ = read_generator_info(out)
-    return AdaptResult(
-        out,
-        config.species,
-        relative,
-        config.method,
-        len(photographs),
-        loop.step,
-        round(loop.seconds / 60, 2),
-        round(file.stat().st_size / 1e6, 2),
-        str(info["generator_id"]),
-        status,
-        rank,
-    )
+    return _Learnt(adapter_weights(loop.average.average), relative, rank, loop.step, loop.seconds, status)
 
 
 def _most_similar_species(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> tuple[str | None, str | None]:
@@ -305,26 +353,19 @@ def _evenly_sampled(collection: Collection, number: int) -> Collection:
 
 
 def _changed_tensors(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that changed or are new. Of a tensor that gained a row for the new species, only this row."""
+    """Tensors that changed or are new. Of a tensor that gained rows for the new species, only these rows."""
     changed = {}
     for name, tensor in after.items():
         tensor = tensor.detach().cpu()
         if name in before and tensor.shape != before[name].shape:
-            changed[NEW_ROW_PREFIX + name] = tensor[-1:].clone().contiguous()
+            changed[NEW_ROW_PREFIX + name] = tensor[len(before[name]) :].clone().contiguous()
         elif name not in before or not torch.equal(tensor, before[name].cpu()):
             changed[name] = tensor.clone(memory_format=torch.contiguous_format)
     return changed
 
 
 def _save(
-    generator: Generator,
-    base: Generator,
-    config: AdaptConfig,
-    relative: tuple[str | None, str | None],
-    changed: dict[str, Tensor],
-    photographs: Collection,
-    loop: TrainingLoop,
-    out: Path,
+    generator: Generator, base: Generator, config: AdaptConfig, learnt: _Learnt, changed: dict[str, Tensor], photographs: Collection, out: Path
 ) -> Path:
     adapters = list(generator.info.get("adapters", []))
     (out / "adapters").mkdir(parents=True, exist_ok=True)
@@ -339,9 +380,9 @@ def _save(
             "file": f"adapters/{file.name}",
             "sha256": digest,
             "method": config.method,
-            "relative": relative[0],
-            **({} if relative[1] is None else {"relative_rank": relative[1]}),
-            "steps": loop.step,
+            "relative": learnt.relative,
+            **({} if learnt.rank is None else {"relative_rank": learnt.rank}),
+            "steps": learnt.steps,
             "seed": config.seed,
             "photographs": photographs.table["image_id"].tolist(),
         }

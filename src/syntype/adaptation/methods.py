@@ -16,6 +16,7 @@ METHODS = {
     "freeze-d": "as finetune, with the lower layers of the discriminators frozen (Mo et al. 2020, arXiv 2002.10964)",
     "ewc": "as finetune, with a penalty on changing weights that the known species need (Li et al. 2020, arXiv 2012.02780)",
     "modulate": "only factors on the frozen kernels, biases and the species embedding are trained (after Zhao et al. 2022, arXiv 2210.16559)",
+    "encode": "nothing is trained: what distinguishes the species from its nearest relative is computed from its photographs, in seconds",
 }
 """Adaptation methods: name -> description."""
 

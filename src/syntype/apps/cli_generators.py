@@ -155,9 +155,9 @@ def train(
 @click.argument("collection", type=FOLDER)
 @out_option("the adapted generator")
 @click.option("--species", required=True, help="Species to learn.")
-@click.option("--method", help="Adaptation method: modulate, finetune, freeze-d or ewc.  [default: modulate]")
+@click.option("--method", help="Adaptation method: modulate, finetune, freeze-d, ewc, or encode (in seconds, without training).  [default: modulate]")
 @click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to use.  [default: 6]")
-@click.option("--steps", type=click.IntRange(min=1), help="Number of training steps.  [default: 300]")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of training steps; `encode` takes none.  [default: 300]")
 @click.option("--recipe", metavar="NAME|FILE", help="Read the settings from a named recipe or a YAML file. Other options override it.")
 @stage_options
 def adapt(
@@ -187,8 +187,8 @@ def adapt(
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
         photographs = choose_photographs(opened, config.species, config.shots, config.seed)
-        minutes = config.steps * config.batch_size / images_per_second(trained.size) / 60
-        plan(as_json, out=out, images=len(photographs), steps=config.steps, minutes=minutes)
+        minutes = config.training_steps * config.batch_size / images_per_second(trained.size) / 60
+        plan(as_json, out=out, images=len(photographs), steps=config.training_steps, minutes=minutes)
         return
     result = run_stage(
         lambda run: stage(trained, opened, config, out, run),

@@ -27,6 +27,7 @@ __all__ = [
     "Batch",
     "BlendOf",
     "Blends",
+    "Encodes",
     "GenerativeModel",
     "GeneratorConfig",
     "Inpaints",
@@ -343,6 +344,33 @@ class Plans(Protocol):
         Args:
             config: the family's settings.
             batch_size: photographs in each training step.
+        """
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """A family that can add a species without training: what its generator needs to know of the species is computed from photographs."""
+
+    def encode_species(self, name: str, images_NCHW: Tensor) -> str:
+        """Add a species at the end of the vocabulary, as ``Adapts.add_species`` does, with rows that are computed from its photographs.
+
+        Args:
+            name: of the species.
+            images_NCHW: at least one photograph of it, shape (N, 3, height, width), in [-1, 1].
+
+        Returns:
+            the known species that is most similar to it.
+
+        Raises:
+            UnsupportedError: the saved weights lack what encodes photographs.
+        """
+
+    def restore_species(self, name: str, rows: Mapping[str, Tensor]) -> None:
+        """Add a species whose rows were computed or learnt before.
+
+        Args:
+            name: of the species.
+            rows: by the name of a tensor of ``generator.state_dict()``, the rows that the species added to it.
         """
 
 

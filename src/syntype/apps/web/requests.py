@@ -133,7 +133,7 @@ class AdaptRequest(_Request):
     generator: Slug
     collection: Slug
     species: Text
-    method: Literal["modulate", "finetune", "freeze-d", "ewc"] = "modulate"
+    method: Literal["modulate", "finetune", "freeze-d", "ewc", "encode"] = "modulate"
     shots: int = Field(6, ge=1, le=10_000)
     steps: Steps = 300
     seed: Seed = 0

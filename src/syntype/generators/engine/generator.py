@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known, shortened, shown_list
-from syntype.generators.contract import Adapts, BlendOf, Blends, GenerativeModel, Inpaints, KnowsParents, Varies
+from syntype.generators.contract import Adapts, BlendOf, Blends, Encodes, GenerativeModel, Inpaints, KnowsParents, Varies
 from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import families_that
 
@@ -22,7 +22,7 @@ SMALL_BATCH = 8
 """Batch size for calls that usually concern few images or take long: variation, inpainting, and interpolated weights."""
 
 NEW_ROW_PREFIX = "new_row."
-"""Prefix of a tensor's name in an adapter file: the tensor is the one row that the new species adds."""
+"""Prefix of a tensor's name in an adapter file: the tensor is the row that the new species adds, or the rows."""
 
 _WeightMix = tuple[str | None, str | None, float]
 """Weights for an image: two adapters (None: the base's own weights) and the position between them, 0 to 1."""
@@ -98,10 +98,15 @@ class Generator:
         """
         if not isinstance(self.model, Adapts):
             raise CollectionError(f"{self.folder}: family {self.family} cannot be adapted.")
-        self.model.add_species(species, None)
-        own = self.model.generator.state_dict()
-        for name in [name for name in changed if name.startswith(NEW_ROW_PREFIX)]:
-            own[name.removeprefix(NEW_ROW_PREFIX)][-1:] = changed.pop(name)  # a row that only this species uses
+        new = [name for name in changed if name.startswith(NEW_ROW_PREFIX)]
+        rows = {name.removeprefix(NEW_ROW_PREFIX): changed.pop(name) for name in new}  # that only this species uses
+        if isinstance(self.model, Encodes):
+            self.model.restore_species(species, rows)
+        else:
+            self.model.add_species(species, None)
+            own = self.model.generator.state_dict()
+            for name, row in rows.items():
+                own[name][-1:] = row
         self._adapters[species] = changed
 
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:

@@ -8,7 +8,7 @@ Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled; in Syntype it is us
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -219,7 +219,15 @@ class ProjectedGAN(FastGANBase):
         return torch.cat([start[:, : self.config.latent_dim], self.codes_of(images_NCHW, rows)], dim=1)
 
     def codes_of(self, images_NCHW: Tensor, labels: Tensor) -> Tensor:
-        """Instance codes of photographs, shape (N, code_dim), on the generator's device. Loads the frozen network at the first call."""
+        """Instance codes of photographs, shape (N, code_dim), on the generator's device."""
+        return self.projected_features(images_NCHW) - self.generator.bank.mean[labels.to(self.generator.bank.mean.device)]
+
+    def projected_features(self, images_NCHW: Tensor) -> Tensor:
+        """Instance codes of photographs before a species' mean is subtracted, shape (N, code_dim). Loads the frozen network at the first call.
+
+        Raises:
+            UnsupportedError: the saved weights lack what encodes photographs.
+        """
         bank = self.generator.bank
         if not len(bank.projection):
             raise UnsupportedError(
@@ -229,8 +237,8 @@ class ProjectedGAN(FastGANBase):
         if not hasattr(self, "features"):
             self.features = self.frozen_features().to(bank.gain.device).to(memory_format=torch.channels_last)
             self.features.gain.copy_(bank.gain)
-        images, labels = images_NCHW.to(bank.gain.device), labels.to(bank.gain.device)
-        return pool_features(self.features(images), images) @ bank.projection - bank.mean[labels]
+        images = images_NCHW.to(bank.gain.device)
+        return pool_features(self.features(images), images) @ bank.projection
 
     def frozen_features(self) -> FrozenFeatures:
         """The frozen network; ``standardise`` has not yet been called."""
@@ -241,6 +249,31 @@ class ProjectedGAN(FastGANBase):
         """Add a species, with the relative's instance codes (or all codes) besides the relative's embedding."""
         self.generator.bank.add_species(None if relative is None else self._label_of[relative])
         super().add_species(name, relative)
+
+    @torch.no_grad()
+    def encode_species(self, name: str, images_NCHW: Tensor) -> str:
+        """Add a species with the embedding of the known species whose mean is nearest (the relative), and with codes measured from that mean.
+
+        The generator has learnt to draw what a code says; these codes also say what distinguishes the new species from the relative. Half are those
+        of the photographs, half those of the relative's photographs moved to the new mean: poses, places and light of others. See ``Encodes``.
+        """
+        views = [images_NCHW, images_NCHW.flip(3)] if self.config.flip else [images_NCHW]
+        found = torch.cat([self.projected_features(view) for view in views])
+        bank = self.generator.bank
+        relative = int((bank.mean - found.mean(0)).square().sum(1).argmin())
+        known, own = self.species[relative], found - bank.mean[relative]
+        self.add_species(name, known)
+        bank.own_codes(torch.cat([own, bank.moved_codes(relative, own.mean(0), len(images_NCHW), len(own))]))
+        return known
+
+    def restore_species(self, name: str, rows: Mapping[str, Tensor]) -> None:
+        """Add a species with rows that an adapter file holds, and with codes of its own if it holds any. See ``Encodes``."""
+        self.add_species(name, None)
+        if "bank.codes" in rows:
+            self.generator.bank.own_codes(rows["bank.codes"])
+        state = self.generator.state_dict()
+        for part in rows.keys() - ({"bank.codes", "bank.spans"} if "bank.codes" in rows else set()):  # where the codes lie has just been decided
+            state[part][-1:] = rows[part]
 
     def use_relative(self, share: float) -> None:
         """In adaptation, generate this share of the training images with instance codes of the relative's photographs. See ``UsesRelative``."""
