@@ -184,7 +184,7 @@ def test_without_hashes_a_leak_is_found_and_features_differ(tmp_path: Path) -> N
         check_leakage(blind)
 
     class Encoder:
-        name, dim, backbone = "mean", 3, type("Backbone", (), {"weights": "none"})
+        name, dim, backbone = "mean", 3, type("Backbone", (), {"weights": "none", "preprocessing": None})
 
         def encode(self, images: np.ndarray, **_: Any) -> np.ndarray:
             return images.mean(axis=(1, 2)).astype(np.float32)
