@@ -63,6 +63,8 @@ class ImportOptions(Settings):
 
     format: Text | None = None
     """Name of the format."""
+    species: Text | None = None
+    """Species of all images, whatever their folders or tables say."""
     file_column: Text | None = None
     species_column: Text | None = None
     group_column: Text | None = None
