@@ -297,6 +297,6 @@ def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     axes.spines[["top", "right"]].set_visible(False)
     number = Counter(bins)
     axes.legend(handles=[Patch(color=colours[name], label=f"{name}: {number[name]:,} species") for name in BINS if number[name]],
-                title="training images", frameon=False, loc="upper right")  # fmt: skip
+                frameon=False, ncols=4, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)  # fmt: skip  # above the bars
     figure.savefig(path, dpi=150)
     return Path(path)

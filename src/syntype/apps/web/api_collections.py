@@ -152,8 +152,8 @@ def show_collection(studio: CurrentStudio, name: Slug) -> CollectionDetail:
     """One collection."""
     index = _index(studio, name)
     info = read_json_object(index.root / "collection.json")
-    history = json.loads(studio.workspace.show(json.dumps(info.get("history", []))))
-    sources = [studio.workspace.show(str(source)) for source in info.get("sources", [])]
+    history = json.loads(studio.workspace.hide(json.dumps(info.get("history", []))))
+    sources = [studio.workspace.hide(str(source)) for source in info.get("sources", [])]
     return CollectionDetail(
         **_summary(studio, name), facets=index.facets, sources=sources, history=history, reference=studio.workspace.reference(name)
     )

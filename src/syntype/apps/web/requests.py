@@ -362,7 +362,7 @@ def _paths(request: AdaptRequest | _FromPhotographs, workspace: Workspace) -> tu
 def _upload(workspace: Workspace, name: str) -> Path:
     folder = workspace.root / "uploads" / name
     if not folder.is_dir():
-        raise UserError(f"unknown upload {name!r}. Begin one with POST /api/uploads, and send photographs to it.")
+        raise UserError(f"unknown upload {name!r}. Send the photographs again.")
     return folder
 
 

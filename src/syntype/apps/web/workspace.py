@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from syntype.apps.web.wording import in_the_studio
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import atomic_write, read_json_object
 
@@ -125,8 +126,12 @@ class Workspace:
         path = real.get("path") if isinstance(real, dict) else None
         return self.slug_of("collections", path) if isinstance(path, str) else None
 
-    def show(self, text: str) -> str:
-        """A message without the workspace's path, which must not be shown over the network."""
+    def show(self, message: str) -> str:
+        """A message as the pages show it: in the Studio's words, and without the workspace's path."""
+        return in_the_studio(self.hide(message))
+
+    def hide(self, text: str) -> str:
+        """A text without the workspace's path, which must not be shown over the network."""
         return text.replace(f"{self.root}{os.sep}", "").replace(str(self.root), "the workspace")
 
     @contextmanager

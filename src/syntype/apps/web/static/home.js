@@ -29,7 +29,8 @@ async function refresh() {
     const now = new Set(list.filter((job) => !ACTIVE.includes(job.status)).map((job) => job.id));
     const before = known;
     known = now;
-    if (before && [...now].some((id) => !before.has(id))) await refreshLists();
+    const late = (job) => job.ended && 1000 * job.ended > performance.timeOrigin - 10_000; // perhaps since the page was made
+    if (before ? [...now].some((id) => !before.has(id)) : list.some(late)) await refreshLists();
   } catch (error) {
     tell(error.message);
   }

@@ -36,8 +36,11 @@ export async function refreshLists() {
     const [list, other] = [part.querySelector("ul"), now?.querySelector("ul")];
     if (!now) continue;
     if (list && other) patch(list, [...other.children].map((entry) => document.adoptNode(entry)));
-    else if (!list !== !other || shown.get(part) !== now.innerHTML) part.replaceChildren(...[...now.childNodes].map((node) => document.adoptNode(node)));
-    if (!list && other) remember(part.querySelector("ul"));
+    else if (shown.get(part) !== now.innerHTML) {
+      shown.set(part, now.innerHTML);
+      part.replaceChildren(...[...now.childNodes].map((node) => document.adoptNode(node)));
+      if (other) remember(other);
+    }
     part.hidden = now.hidden;
   }
 }
