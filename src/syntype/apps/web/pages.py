@@ -151,7 +151,8 @@ def refused(request: Request, studio: CurrentStudio, name: Slug) -> Response:
 def curate(request: Request, studio: CurrentStudio, name: Slug) -> Response:
     """Judge a collection's synthetic images one by one."""
     shown = {"collection": show_collection(studio, name), "references": [item.name for item in list_collections(studio) if item.origins.get("real")]}
-    return render(request, "curate", agreement=show_agreement(studio, name), **shown)
+    made_from = studio.workspace.photographs_of("collections", name)
+    return render(request, "curate", agreement=show_agreement(studio, name), made_from=made_from, **shown)
 
 
 @router.get("/generators/{name}")
@@ -174,4 +175,7 @@ def quiz(request: Request, studio: CurrentStudio) -> Response:
     """Which pictures are photographs?"""
     collections = list_collections(studio)
     shown = {origin: [item for item in collections if item.origins.get(origin)] for origin in ("real", "synthetic")}
-    return render(request, "quiz", given=request.query_params, **shown)
+    given = request.query_params
+    of = {item.name: studio.workspace.photographs_of("collections", item.name) for item in shown["synthetic"]}
+    synthetic = given.get("synthetic") or next((name for name in of if of[name] and of[name] == given.get("real")), next(iter(of), None))
+    return render(request, "quiz", chosen={"synthetic": synthetic, "real": given.get("real") or of.get(synthetic)}, of=of, **shown)

@@ -30,6 +30,8 @@ Kind = Literal["collections", "generators", "studies", "exports"]
 MARKS: dict[Kind, str] = {"collections": "collection.json", "generators": "generator.json", "studies": "results.json", "exports": "export.json"}
 """The file that a folder must have to be listed: stages write it last, so unfinished results are not listed."""
 KINDS: tuple[Kind, ...] = tuple(MARKS)
+_BETWEEN: dict[str, Kind] = {"synthetic": "collections", "generator": "generators"}
+"""Inputs of stages through which images go back to their photographs."""
 SLUG = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """Pattern of names: valid as a folder name on every system, and never a path."""
 
@@ -125,6 +127,36 @@ class Workspace:
         real = inputs.get("real") if isinstance(inputs, dict) else None
         path = real.get("path") if isinstance(real, dict) else None
         return self.slug_of("collections", path) if isinstance(path, str) else None
+
+    def photographs_of(self, kind: Kind, slug: str) -> str | None:
+        """The name of the collection of photographs from which a generator or synthetic images were made, if it is still there.
+
+        It is found through what was between: the collection that was curated, the generator that drew the images.
+        """
+        return self._photographs_of(kind, slug, set())
+
+    def _photographs_of(self, kind: Kind, slug: str, seen: set[tuple[Kind, str]]) -> str | None:
+        if (kind, slug) in seen:
+            return None
+        seen.add((kind, slug))
+        inputs = self.manifest(kind, slug).get("inputs")
+        for name, value in inputs.items() if isinstance(inputs, dict) else ():
+            path = value.get("path") if isinstance(value, dict) else None
+            if name in ("real", "collection") and isinstance(path, str) and (found := self._named("collections", path)) is not None:
+                return found
+        for name, of in _BETWEEN.items():
+            value = inputs.get(name) if isinstance(inputs, dict) else None
+            path = value.get("path") if isinstance(value, dict) else None
+            if isinstance(path, str) and (between := self._named(of, path)) is not None:
+                if (found := self._photographs_of(of, between, seen)) is not None:
+                    return found
+        told = read_json_object(self.place(kind, slug) / MARKS[kind]).get("collection") if kind == "generators" else None
+        name = told.get("name") if isinstance(told, dict) else None
+        return self._named("collections", name) if isinstance(name, str) else None
+
+    def _named(self, kind: Kind, path: str) -> str | None:
+        """The thing at a path; in a workspace that was moved, or for a generator that was copied here, the one of the same name."""
+        return self.slug_of(kind, path) or self.slug_of(kind, self.root / kind / Path(path).name)
 
     def show(self, message: str) -> str:
         """A message as the pages show it: in the Studio's words, and without the workspace's path."""

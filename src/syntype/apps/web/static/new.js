@@ -1,4 +1,5 @@
 // The form of a job: its fields become the request, whose page opens.
+import "/static/made-from.js";
 import { byId, call, make, onSubmit, tell } from "/static/studio.js";
 
 const form = byId("new");

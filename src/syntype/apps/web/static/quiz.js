@@ -1,4 +1,5 @@
 // Photograph or not: one picture at a time, the score at the end. The quiz's id stands in the address, so that a reload goes on with it.
+import "/static/made-from.js";
 import { onKeys, onPress } from "/static/keys.js";
 import { byId, call, oneAtATime, onSubmit, reviewerName } from "/static/studio.js";
 
