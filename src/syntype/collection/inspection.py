@@ -36,7 +36,8 @@ class InspectResult:
 
     Attributes:
         species: one row per species, the most common first: ``species``, ``images``, ``groups``, images in each split, ``bin``.
-        near: pairs of near duplicates: ``first``, ``second`` (image_id), ``detail``, ``same_group``, ``same_split``, ``same_species``.
+        near: pairs of near duplicates: ``first``, ``second`` (image_id), ``detail``, ``bits`` (in which their hashes differ, of 64), ``same_group``,
+            ``same_split``, ``same_species``.
         problems: one sentence each, the most serious first.
         counts: all other results, as plain values.
     """
@@ -165,7 +166,8 @@ def near_pairs(collection: Collection, encode: Callable[[np.ndarray], np.ndarray
         table["species"].to_numpy(dtype=object),
         table["image_id"].to_numpy(dtype=object),
     )
-    columns = {"first": ids[a], "second": ids[b], "detail": pairs["detail"].to_numpy(), "same_group": groups[a] == groups[b]}
+    columns = {"first": ids[a], "second": ids[b], "detail": pairs["detail"].to_numpy(), "bits": pairs["bits"].to_numpy(dtype=np.int64)}
+    columns["same_group"] = groups[a] == groups[b]
     return pd.DataFrame({**columns, "same_split": split[a] == split[b], "same_species": name[a] == name[b]}).astype(
         {"same_group": bool, "same_split": bool, "same_species": bool}
     )

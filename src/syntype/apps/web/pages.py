@@ -21,6 +21,7 @@ from syntype.apps.web.api_collections import (
     list_duplicates,
     list_images,
     list_refused,
+    num_same,
     show_collection,
     show_image,
 )
@@ -123,7 +124,7 @@ def grid(request: Request, studio: CurrentStudio, name: Slug, chosen: Filters, o
         "chosen": chosen,
         "earlier": address(max(0, offset - PAGE_SIZE)) if offset > 0 else None,
         "later": address(offset + PAGE_SIZE) if offset + PAGE_SIZE < page.total else None,
-        "num_duplicates": list_duplicates(studio, name, limit=1).total,
+        "num_duplicates": num_same(studio, name),
         "num_refused": len(list_refused(studio, name)),
     }
     return render(request, "grid", **shown)
