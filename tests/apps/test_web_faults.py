@@ -66,7 +66,14 @@ def test_the_folders_of_a_folder_that_is_sent_name_the_species(client: TestClien
     files |= {f"reef/Bus_secundus/deep/{number}.png": photograph(9 + number) for number in range(2)}
     for path, content in files.items():
         assert send(client, upload, path, content).json() == {"num_taken": 1, "refused": []}
-    for path in ("reef/.DS_Store", "reef/Aus primus/Thumbs.db", "reef/__MACOSX/Aus primus/._0.png", "reef/.hidden/1.png", "reef/Icon\r", "reef/a.pdf"):
+    for path in (
+        "reef/.DS_Store",
+        "reef/Aus primus/Thumbs.db",
+        "reef/__MACOSX/Aus primus/._0.png",
+        "reef/.hidden/1.png",
+        "reef/Icon\r",
+        "reef/a.pdf",
+    ):
         assert send(client, upload, path, b"anything").json() == {"num_taken": 0, "refused": []}, path
     assert send(client, upload, "reef/Aus primus/broken.png", b"no").json()["error"].count("broken.png") == 1
     seen = look_at(client, upload)
@@ -108,7 +115,9 @@ def test_uploads_that_hold_nothing_or_are_being_imported_do_not_count_and_the_ot
 
 @pytest.mark.parametrize("as_zip", [True, False])
 def test_a_species_that_was_typed_overwrites_no_folders_unless_that_is_said(client: TestClient, as_zip: bool) -> None:
-    files = [(f"photos/{species}/{number}.png", photograph(7 * number + len(species))) for species in ("Aus primus", "Bus secundus") for number in range(2)]
+    files = [
+        (f"photos/{species}/{number}.png", photograph(7 * number + len(species))) for species in ("Aus primus", "Bus secundus") for number in range(2)
+    ]
     upload = begin(client)
     if as_zip:
         assert send(client, upload, "photos.zip", zipped(*files), "Cus tertius").json()["num_taken"] == 4

@@ -76,7 +76,7 @@ def test_a_job_that_cannot_be_is_refused_at_once_and_one_that_fails_says_why(wor
             answer = client.post("/api/jobs", json=request)
             assert answer.status_code == status and answer.json()["error"], answer.text
         job = wait(client, ask(client, kind="train", name="new", family="projected", collection="fish")["id"])
-        assert job["status"] == "failed" and "--minutes" in job["message"]
+        assert job["status"] == "failed" and "Minutes to train" in job["message"]
         assert client.get("/api/generators").json() == []
 
 

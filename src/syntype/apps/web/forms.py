@@ -61,7 +61,8 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
         "collections": {item.name: studio.workspace.photographs_of("collections", item.name) for item in synthetic},
     }
     return render(
-        request, f"new-{kind}", kind=kind, given=request.query_params, of=of, chosen=_chosen(kind, request.query_params, of), name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
+        request, f"new-{kind}", kind=kind, given=request.query_params, of=of, chosen=_chosen(kind, request.query_params, of),
+        name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
         photographs=[item for item in collections if item.origins.get("real")], families=_families(),
         synthetic=synthetic, collections=collections,
         layouts=[(layout.name, layout.title) for layout in LAYOUTS.values()],

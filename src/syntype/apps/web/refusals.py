@@ -44,7 +44,12 @@ def load_refused(upload: Path) -> list[RefusedFile]:
 def list_refused_of(collection: Path, most: int) -> list[RefusedFile]:
     """The files in the ``refused.csv`` of a collection. Of an upload's files the paths inside it, of others the names."""
     return [
-        RefusedFile(_shown(row.get("file") or ""), in_the_studio(row.get("reason") or ""), in_the_studio(row.get("hint") or "", hint=True), int(number) if number.isdecimal() else None)
+        RefusedFile(
+            _shown(row.get("file") or ""),
+            in_the_studio(row.get("reason") or ""),
+            in_the_studio(row.get("hint") or "", hint=True),
+            int(number) if number.isdecimal() else None,
+        )
         for row in _rows(collection / "refused.csv", most)
         for number in [(row.get("row") or "")[:18]]
     ]

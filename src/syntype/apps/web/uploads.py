@@ -94,7 +94,7 @@ class Uploads:
             raise InputError(f"job {number} reads this upload", "Wait until the job has ended, cancel it, or begin another upload.")
 
     def begin(self) -> str:
-        """Begin an upload; returns its id. Uploads that nobody has touched for a week are removed, and empty ones after an hour, if no job reads them.
+        """Begin an upload; returns its id. Uploads that nobody has touched for a week, and empty ones after an hour, are removed if no job reads them.
 
         Only those count against the limit that ``open_ones`` shows: what was begun and never filled, or is being imported, is in nobody's way.
 
@@ -389,9 +389,7 @@ class Uploads:
         if decoded.pixels.shape[0] * decoded.pixels.shape[1] > self._limits.pixels:  # of rare formats the size is known only now
             raise InputError(f"has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.", file=name)
 
-    def _unpack(
-        self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]
-    ) -> tuple[list[tuple[Path, Path]], str | None]:
+    def _unpack(self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]) -> tuple[list[tuple[Path, Path]], str | None]:
         """Files of a zip, as their paths in the upload and where they are, and what they all show; a zip that could do harm is refused as a whole.
 
         Photographs in folders stay in them, also where a species was given: then that is only remembered.

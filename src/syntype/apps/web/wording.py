@@ -1,7 +1,7 @@
 """Messages in the words of the Studio.
 
-The commands that do the work tell what to do on the command line ("Add --minutes 20 or --steps 2000."). Whoever uses the Studio has fields and buttons
-instead, so every message passes through here, once, before it is shown.
+The commands that do the work tell what to do on the command line ("Add --minutes 20 or --steps 2000."). Whoever uses the Studio has fields and
+buttons instead, so every message passes through here, once, before it is shown.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ _RULES: tuple[tuple[str, str], ...] = (
 )
 """What the commands say, and the same in the Studio."""
 _LABELS = {
-    "minutes": "Minutes to train", "steps": "Training steps", "seed": "Seed", "seeds": "Repeats", "num": "Images of each species", "size": "Size of the images",
-    "shots": "Photographs to use, at most", "out": "Name of the result", "species": "Species", "strength": "Strength", "origin": "Origin", "format": "Format",
-    "quick": "A quick look", "layout": "As", "real": "Photographs", "synthetic": "Synthetic images", "generator": "Generator", "all": "Include refused images",
+    "minutes": "Minutes to train", "steps": "Training steps", "seed": "Seed", "seeds": "Repeats", "num": "Images of each species",
+    "size": "Size of the images", "shots": "Photographs to use, at most", "out": "Name of the result", "species": "Species", "strength": "Strength",
+    "origin": "Origin", "format": "Format", "quick": "A quick look", "layout": "As", "real": "Photographs", "synthetic": "Synthetic images",
+    "generator": "Generator", "all": "Include refused images",
 }  # fmt: skip
 """Options of commands, and what the forms call the same."""
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)(=\S+)?")

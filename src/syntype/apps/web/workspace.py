@@ -140,16 +140,16 @@ class Workspace:
             return None
         seen.add((kind, slug))
         inputs = self.manifest(kind, slug).get("inputs")
-        for name, value in inputs.items() if isinstance(inputs, dict) else ():
-            path = value.get("path") if isinstance(value, dict) else None
-            if name in ("real", "collection") and isinstance(path, str) and (found := self._named("collections", path)) is not None:
+        values = inputs.items() if isinstance(inputs, dict) else ()
+        paths = {name: value["path"] for name, value in values if isinstance(value, dict) and isinstance(value.get("path"), str)}
+        for name in ("real", "collection"):
+            if name in paths and (found := self._named("collections", paths[name])) is not None:
                 return found
         for name, of in _BETWEEN.items():
-            value = inputs.get(name) if isinstance(inputs, dict) else None
-            path = value.get("path") if isinstance(value, dict) else None
-            if isinstance(path, str) and (between := self._named(of, path)) is not None:
-                if (found := self._photographs_of(of, between, seen)) is not None:
-                    return found
+            between = self._named(of, paths[name]) if name in paths else None
+            found = None if between is None else self._photographs_of(of, between, seen)
+            if found is not None:
+                return found
         told = read_json_object(self.place(kind, slug) / MARKS[kind]).get("collection") if kind == "generators" else None
         name = told.get("name") if isinstance(told, dict) else None
         return self._named("collections", name) if isinstance(name, str) else None
