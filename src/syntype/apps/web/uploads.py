@@ -94,7 +94,7 @@ class Uploads:
             raise InputError(f"job {number} reads this upload", "Wait until the job has ended, cancel it, or begin another upload.")
 
     def begin(self) -> str:
-        """Begin an upload; returns its id. Uploads that nobody has touched for a week, and empty ones after an hour, are removed if no job reads them.
+        """Begin an upload; returns its id. Uploads that nobody has touched for a week, and empty ones after an hour, go if no job reads them.
 
         Only those count against the limit that ``open_ones`` shows: what was begun and never filled, or is being imported, is in nobody's way.
 

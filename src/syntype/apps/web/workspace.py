@@ -151,8 +151,8 @@ class Workspace:
             if found is not None:
                 return found
         told = read_json_object(self.place(kind, slug) / MARKS[kind]).get("collection") if kind == "generators" else None
-        name = told.get("name") if isinstance(told, dict) else None
-        return self._named("collections", name) if isinstance(name, str) else None
+        called = told.get("name") if isinstance(told, dict) else None
+        return self._named("collections", called) if isinstance(called, str) else None
 
     def _named(self, kind: Kind, path: str) -> str | None:
         """The thing at a path; in a workspace that was moved, or for a generator that was copied here, the one of the same name."""

@@ -36,12 +36,12 @@ before(async (request) => {
   const known = await call("GET", `/api/generators/${request.generator}/species?${new URLSearchParams({ query: request.species, limit: 10_000 })}`);
   if (known.includes(request.species)) throw new Error(`The generator knows ${request.species} already: generate images of it directly.`);
   const upload = await send(request.species, LEAST);
-  [request.species] = Object.keys((await call("GET", `/api/uploads/${upload}`)).species); // as it will be spelt
   request.collection = `${request.name.slice(0, 50)}-photographs`;
-  const asked = call("POST", "/api/jobs", { kind: "import", name: request.collection, upload });
+  const asked = call("POST", "/api/jobs", { kind: "import", name: request.collection, upload, species: request.species }); // whatever their folders say
   await asked.catch(() => call("DELETE", `/api/uploads/${upload}`).catch(() => {}));
   const job = await ended((await asked).id);
   if (job.status !== "finished") throw new Error(`The photographs could not be imported: ${job.message ?? job.status}`);
+  request.species = (await call("GET", `/api/collections/${request.collection}/species`))[0].species; // as it is spelt there
   collection.append(make("option", { value: request.collection, textContent: request.collection, selected: true })); // not again, should the rest be refused
   change();
 });

@@ -45,6 +45,9 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     choose(await dropped(event.dataTransfer));
   });
 }
+for (const kind of ["dragover", "drop"]) {
+  addEventListener(kind, (event) => event.dataTransfer.types.includes("Files") && event.preventDefault()); // beside the target: the browser would leave the page
+}
 for (const [id, other] of [["files", "folder"], ["folder", "files"]]) {
   byId(id).addEventListener("change", () => {
     byId(other).value = "";
