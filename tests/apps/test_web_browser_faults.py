@@ -143,9 +143,9 @@ def test_a_species_that_was_typed_and_not_added_is_added_or_asked_about(page: An
     page.get_by_text("not in this test").wait_for()
     assert [request["species"] for request in asked] == [["Bus secundus"]]
     page.goto("/new/adapt?generator=little&collection=fish")
-    page.wait_for_function("document.querySelectorAll('#of-found option').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('#of-found option').length === 2")
     page.get_by_label("Photographs", exact=True).select_option("aquarium")
-    page.wait_for_function("document.querySelector('#of-found option')?.value === 'Xus alienus'")
+    page.wait_for_function("() => document.querySelector('#of-found option')?.value === 'Xus alienus'")
     page.complaints.clear()
 
 
@@ -189,10 +189,10 @@ def test_no_key_answers_for_a_picture_that_is_not_there_yet(page: Any) -> None:
     assert page.locator("#counted").inner_text() == "Picture 1 of 4"
     page.unroute("**/items/*/image")
     held.pop().continue_()
-    page.wait_for_function("document.getElementById('picture').naturalWidth > 0")
+    page.wait_for_function("() => document.getElementById('picture').naturalWidth > 0")
     page.locator("[data-real=yes]").click()
     page.get_by_text("Picture 2 of 4").wait_for()
-    page.wait_for_function("document.getElementById('picture').complete")
+    page.wait_for_function("() => document.getElementById('picture').complete")
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
     assert page.locator("#counted").inner_text() == "Picture 2 of 4"

@@ -165,7 +165,7 @@ def test_two_servers_do_not_share_a_workspace(workspace: Workspace) -> None:
 
 
 def test_arguments_are_never_taken_for_options(workspace: Workspace) -> None:
-    request = parse_request({"kind": "adapt", "name": "a", "generator": "g", "collection": "fish", "species": "--set"})
+    request = parse_request({"kind": "generate", "name": "a", "generator": "g", "num": 1, "species": ["--set"]})
     (workspace.root / "generators" / "g").mkdir()
-    (workspace.root / "generators" / "g" / "generator.json").write_text('{"species": []}')
+    (workspace.root / "generators" / "g" / "generator.json").write_text('{"species": ["--set"]}')
     assert "--species=--set" in request.command(workspace)

@@ -36,8 +36,8 @@ export async function refreshLists() {
     const [list, other] = [part.querySelector("ul"), now?.querySelector("ul")];
     if (!now) continue;
     if (list && other) patch(list, [...other.children].map((entry) => document.adoptNode(entry)));
-    else if (shown.get(part) !== now.innerHTML) {
-      shown.set(part, now.innerHTML);
+    else if (shown.get(part) !== now.outerHTML) {
+      shown.set(part, now.outerHTML);
       part.replaceChildren(...[...now.childNodes].map((node) => document.adoptNode(node)));
       if (other) remember(other);
     }
@@ -46,6 +46,6 @@ export async function refreshLists() {
 }
 
 for (const part of document.querySelectorAll("[data-live]")) {
-  shown.set(part, part.innerHTML);
+  shown.set(part, part.outerHTML);
   if (part.querySelector("ul")) remember(part.querySelector("ul"));
 }
