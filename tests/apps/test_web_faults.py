@@ -370,3 +370,9 @@ def test_the_page_is_patched_by_parts_that_it_has(client: TestClient) -> None:
     for part in ("collections-list", "generators-list", "studies-list", "exports-list", "waiting"):
         assert f'<div id="{part}" data-live>' in page
     assert page.index("<form") < page.index('id="waiting"') and page.count("<form") == 1
+
+
+def test_no_page_and_no_script_speaks_of_options_or_commands() -> None:
+    web = SOURCE / "apps" / "web"
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (*web.glob("templates/*"), *web.glob("static/*.js"))}
+    assert {name for name, text in texts.items() if re.search(r"[\s(]--[a-z]|\bsyntype [a-z]+ ", text)} == set()

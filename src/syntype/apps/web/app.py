@@ -35,6 +35,7 @@ from syntype.files import disk_problem
 __all__ = ["create_app"]
 
 _log = logging.getLogger("syntype.studio")
+_BACK = "Go back, or to the first page: it lists all that there is."
 _sessions = APIRouter(prefix="/api/session", tags=["session"], responses=PROBLEMS)
 
 
@@ -148,13 +149,16 @@ def _handle(request: Request, error: Exception) -> Response:
 
 def _handle_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    message = wrong_field(error.errors()[0])
+    first = error.errors()[0]
+    if "text/html" in request.headers.get("accept", "") and first["loc"][:1] == ("path",) and not request.url.path.startswith("/api/"):
+        return _error_response(request, 422, f"nothing is found at this address. {_BACK}")
+    message = wrong_field(first)
     return _error_response(request, 422, message if _is_page(request) else f"{message} See /api/openapi.json for what is expected.")
 
 
 def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    where = "Go back, or to the first page: it lists all that there is." if _is_page(request) else "See /api/openapi.json."
+    where = _BACK if _is_page(request) else "See /api/openapi.json."
     known = {404: f"nothing is found at this address. {where}", 405: f"this address does not accept this method. {where}"}
     return _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
 
