@@ -189,10 +189,10 @@ def test_no_key_answers_for_a_picture_that_is_not_there_yet(page: Any) -> None:
     assert page.locator("#counted").inner_text() == "Picture 1 of 4"
     held.pop().continue_()
     page.unroute("**/items/*/image")
-    page.wait_for_function("() => document.getElementById('picture').naturalWidth > 0")
+    page.locator("#quiz[aria-busy=false]").wait_for()
     page.locator("[data-real=yes]").click()
     page.get_by_text("Picture 2 of 4").wait_for()
-    page.wait_for_function("() => document.getElementById('picture').complete")
+    page.locator("#quiz[aria-busy=false]").wait_for()
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
     assert page.locator("#counted").inner_text() == "Picture 2 of 4"

@@ -179,4 +179,4 @@ def quiz(request: Request, studio: CurrentStudio) -> Response:
     given = request.query_params
     of = {item.name: studio.workspace.photographs_of("collections", item.name) for item in shown["synthetic"]}
     synthetic = given.get("synthetic") or next((name for name in of if of[name] and of[name] == given.get("real")), next(iter(of), None))
-    return render(request, "quiz", chosen={"synthetic": synthetic, "real": given.get("real") or of.get(synthetic)}, of=of, **shown)
+    return render(request, "quiz", chosen={"synthetic": synthetic, "real": given.get("real") or of.get(synthetic or "")}, of=of, **shown)

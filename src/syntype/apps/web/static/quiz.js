@@ -8,6 +8,11 @@ let seen = false;
 const once = oneAtATime();
 const percent = (share) => `${Math.round(100 * share)} %`;
 
+function see(there) {
+  seen = there;
+  byId("quiz").ariaBusy = String(!there);
+}
+
 async function show() {
   const at = quiz.num_answered;
   byId("asking").hidden = true;
@@ -16,11 +21,11 @@ async function show() {
     byId("counted").textContent = `Picture ${at + 1} of ${quiz.num_items}`;
     const picture = byId("picture");
     picture.src = `/api/quizzes/${quiz.id}/items/${at}/image`;
-    seen = false; // no answer counts before it can be seen
+    see(false); // no answer counts before it can be seen
     await picture.decode().catch(() => {
       throw new Error("The picture cannot be shown. Reload the page: the quiz goes on where it is.");
     });
-    seen = true;
+    see(true);
     return;
   }
   const result = await call("GET", `/api/quizzes/${quiz.id}/result`);
