@@ -202,5 +202,5 @@ def test_the_queue_says_who_is_next_and_a_failed_job_why(page: Any, restartable:
     page.get_by_text("cancelled before it started").wait_for()
     server.post(f"/api/jobs/{number}/cancel")
     page.get_by_role("link", name="train: second").click()
-    page.locator("#message", has_text="--minutes").wait_for(timeout=240_000)
+    page.locator("#message", has_text="Minutes to train").wait_for(timeout=240_000)
     assert page.locator("#status").inner_text() == "failed"

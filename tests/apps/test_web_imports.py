@@ -173,7 +173,7 @@ def test_photographs_whose_species_nobody_says_are_refused(client: TestClient) -
     answer = send(client, upload, "photos.zip", zipped(("a.png", png()), ("b.png", png())))
     assert answer.status_code == 422 and "lie in no folder that names a species" in answer.json()["error"]
     assert send(client, upload, "photos.zip", zipped(("a.png", png()), ("deep/a.png", photograph(1))), "Aus primus").json()["num_taken"] == 2
-    assert look_at(client, upload)["species"] == {"Aus primus": 2}, "the species that the sender gave is that of all photographs of the zip"
+    assert look_at(client, upload, species="Aus primus")["species"] == {"Aus primus": 2}, "if that is said"
 
 
 def test_tables_and_photographs_whose_species_was_said_do_not_mix(client: TestClient) -> None:

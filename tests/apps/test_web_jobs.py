@@ -76,7 +76,7 @@ def test_a_job_that_cannot_be_is_refused_at_once_and_one_that_fails_says_why(wor
             answer = client.post("/api/jobs", json=request)
             assert answer.status_code == status and answer.json()["error"], answer.text
         job = wait(client, ask(client, kind="train", name="new", family="projected", collection="fish")["id"])
-        assert job["status"] == "failed" and "--minutes" in job["message"]
+        assert job["status"] == "failed" and "Minutes to train" in job["message"]
         assert client.get("/api/generators").json() == []
 
 
@@ -165,7 +165,7 @@ def test_two_servers_do_not_share_a_workspace(workspace: Workspace) -> None:
 
 
 def test_arguments_are_never_taken_for_options(workspace: Workspace) -> None:
-    request = parse_request({"kind": "adapt", "name": "a", "generator": "g", "collection": "fish", "species": "--set"})
+    request = parse_request({"kind": "generate", "name": "a", "generator": "g", "num": 1, "species": ["--set"]})
     (workspace.root / "generators" / "g").mkdir()
-    (workspace.root / "generators" / "g" / "generator.json").write_text('{"species": []}')
+    (workspace.root / "generators" / "g" / "generator.json").write_text('{"species": ["--set"]}')
     assert "--species=--set" in request.command(workspace)

@@ -96,7 +96,7 @@ def test_a_collection_shows_its_long_tail_duplicates_and_refused_files(client: T
     assert "1 duplicate<" in page and "1 refused file<" in page and "Aus primus 16, Bus secundus 8" in page
     assert client.get("/api/collections/fish/long-tail").content[:4] == b"\x89PNG"
     pairs = client.get("/api/collections/fish/duplicates").json()
-    assert pairs["total"] == 1 and (pairs["pairs"][0]["image"]["image_id"], pairs["pairs"][0]["first"]["image_id"]) == ("0-0", "0-1")
+    assert pairs["num_same"] == 1 and (pairs["pairs"][0]["image"]["image_id"], pairs["pairs"][0]["first"]["image_id"]) == ("0-0", "0-1")
     assert "Save it again" in client.get("/collections/fish/refused").text
 
 

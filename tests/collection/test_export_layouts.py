@@ -96,7 +96,7 @@ def test_names_are_different_for_every_system_and_allowed_by_it(layout: str, mix
 
 def test_names_are_those_of_the_source(mixed: Collection, tmp_path: Path) -> None:
     table = whole_table(unpacked(mixed, "species", tmp_path))
-    assert table["file_name"][0] == "Aux_/IMG_1.png" and table["file_name"][1] == "Aux_/img_1-2.png"
+    assert table["file_name"][0] == "Aux_/IMG 1.png" and table["file_name"][1] == "Aux_/img 1-2.png"
     assert table["file_name"][3] == "Aux_/con_.png" and table["file_name"][4] == "Aux_/0-4.png", "a name without letters is the collection's own"
 
 

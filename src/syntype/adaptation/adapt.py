@@ -183,7 +183,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     base = load_generator(base_path)
     model = base.model
     if not isinstance(model, Adapts):
-        raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. `syntype families` lists the families that can.")
+        raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. See which can with: syntype families")
     if config.relative_share and not isinstance(model, UsesRelative):
         raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)

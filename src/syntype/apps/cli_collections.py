@@ -53,6 +53,7 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
 @click.option("--out", type=FOLDER, help="Folder to write the collection to.  [required, but not with --dry-run]")
 @click.option("--dry-run", is_flag=True, help="Tell what SOURCE holds and what would be imported, and write nothing.")
 @click.option("--format", metavar="NAME", help="Read SOURCE as this format.  [default: as its content says; syntype formats lists the names]")
+@click.option("--species", metavar="NAME", help="Species of all images, whatever their folders or tables say.  [default: as SOURCE says]")
 @click.option("--file-column", help="Column of a table with the path of the image, relative to the table.")
 @click.option("--species-column", help="Column with the species.")
 @click.option("--group-column", help="Column with the specimen, observation or video track. Images of one group are always in the same split.")

@@ -30,7 +30,8 @@ from syntype.errors import DiskError, InputError
 from syntype.files import disk_problem
 
 __all__ = [
-    "KEPT", "TABLES", "ArchiveLimits", "Unpacked", "free_path", "is_archive", "is_device_name", "is_file_name", "is_folder_name", "unpack",
+    "KEPT", "TABLES", "ArchiveLimits", "Unpacked", "checked_path", "free_path", "is_archive", "is_device_name", "is_file_name", "is_folder_name",
+    "unpack",
 ]  # fmt: skip
 
 TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xml", ".xlsx"})
@@ -41,6 +42,8 @@ _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _OTHERS = {".7z": "7z", ".rar": "RAR", ".tar.zst": "Zstandard", ".lzh": "LZH", ".sit": "StuffIt"}
 _PASSED_OVER = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"})
 """Folders that systems and clouds make, in small letters."""
+_SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
+"""Files that they make, in small letters."""
 _CHUNK = 1 << 20
 _DIRECTORY_BYTES = 512
 """Size allowed per file in a zip's central directory."""
@@ -274,7 +277,7 @@ def _checked_parts(name: str, kind: str, *, plain: bool) -> tuple[str, ...]:
 
 def _is_wanted(parts: tuple[str, ...]) -> bool:
     """Whether a file may be a photograph, a table or a note beside them."""
-    if not parts or any(part.startswith(".") or part.lower() in _PASSED_OVER for part in parts):
+    if not parts or parts[-1].lower() in _SYSTEM_FILES or any(part.startswith(".") or part.lower() in _PASSED_OVER for part in parts):
         return False
     return Path(parts[-1]).suffix.lower() not in SIDECARS - KEPT - {".zip"}
 
@@ -310,6 +313,24 @@ def _check_parts(parts: tuple[str, ...]) -> None:
     for part in parts[:-1]:
         if not is_folder_name(part):
             raise InputError(f"{part[:100]!r} is no name for a folder", "Name the folder after its species, as in 'Amphiprion ocellaris'.")
+
+
+def checked_path(name: str) -> tuple[str, ...] | None:
+    """The parts of the path that a file has in a folder that is sent file by file: checked as the names in an archive are.
+
+    Returns:
+        None for what is passed over: hidden files, files of the system, and what is neither a photograph nor a table.
+
+    Raises:
+        InputError: it leads out of the folder, or cannot be written under its name.
+    """
+    parts = _checked_parts(name.replace("\\", "/"), "folder", plain=True)
+    if not _is_wanted(parts):
+        return None
+    if parts[-1].lower().endswith(ARCHIVES):
+        raise InputError("is an archive in the folder", "Unpack it first, or send it on its own.")
+    _check_parts(parts)
+    return parts
 
 
 def _make_folder(folder: Path, name: str) -> None:

@@ -36,7 +36,8 @@ class InspectResult:
 
     Attributes:
         species: one row per species, the most common first: ``species``, ``images``, ``groups``, images in each split, ``bin``.
-        near: pairs of near duplicates: ``first``, ``second`` (image_id), ``detail``, ``same_group``, ``same_split``, ``same_species``.
+        near: pairs of near duplicates: ``first``, ``second`` (image_id), ``detail``, ``bits`` (in which their hashes differ, of 64), ``same_group``,
+            ``same_split``, ``same_species``.
         problems: one sentence each, the most serious first.
         counts: all other results, as plain values.
     """
@@ -165,7 +166,8 @@ def near_pairs(collection: Collection, encode: Callable[[np.ndarray], np.ndarray
         table["species"].to_numpy(dtype=object),
         table["image_id"].to_numpy(dtype=object),
     )
-    columns = {"first": ids[a], "second": ids[b], "detail": pairs["detail"].to_numpy(), "same_group": groups[a] == groups[b]}
+    columns = {"first": ids[a], "second": ids[b], "detail": pairs["detail"].to_numpy(), "bits": pairs["bits"].to_numpy(dtype=np.int64)}
+    columns["same_group"] = groups[a] == groups[b]
     return pd.DataFrame({**columns, "same_split": split[a] == split[b], "same_species": name[a] == name[b]}).astype(
         {"same_group": bool, "same_split": bool, "same_species": bool}
     )
@@ -297,6 +299,6 @@ def plot_long_tail(counts: Collection | Mapping[str, int], path: Path) -> Path:
     axes.spines[["top", "right"]].set_visible(False)
     number = Counter(bins)
     axes.legend(handles=[Patch(color=colours[name], label=f"{name}: {number[name]:,} species") for name in BINS if number[name]],
-                title="training images", frameon=False, loc="upper right")  # fmt: skip
+                frameon=False, ncols=4, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)  # fmt: skip  # above the bars
     figure.savefig(path, dpi=150)
     return Path(path)

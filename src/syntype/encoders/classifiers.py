@@ -230,7 +230,7 @@ def read_classifier(folder: Path | str) -> SavedClassifier:
         InputError: The folder holds no classifier, or its files are damaged or of a newer version.
     """
     folder = Path(folder)
-    hint = "Give the folder that `syntype classify train` wrote (its --out)."
+    hint = "Give the folder that syntype classify train wrote (its --out)."
     if not (folder / "classifier.json").is_file() or not (folder / "weights.safetensors").is_file():
         raise InputError("is not a classifier (no classifier.json and weights.safetensors)", hint, file=folder)
     file = folder / "classifier.json"

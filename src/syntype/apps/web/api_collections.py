@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +22,14 @@ from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answe
 from syntype.apps.web.thumbnails import squared, thumbnail
 from syntype.collection import Collection
 from syntype.errors import UnknownNameError
-from syntype.files import read_json_object
+from syntype.files import read_json_object, write_json
 
-__all__ = ["Filters", "ImageRow", "Offset", "image_row", "router"]
+__all__ = ["Filters", "ImageRow", "Offset", "image_row", "num_same", "router"]
 
 router = APIRouter(prefix="/api", tags=["collections"], responses=PROBLEMS)
 ImageId = str
+_searching = threading.Lock()
+"""One search for near duplicates at a time, as it decodes photographs."""
 Offset = Annotated[int, Query(ge=0, le=10**9)]
 Filter = Annotated[str | None, Query(max_length=300)]
 
@@ -100,16 +103,21 @@ class ImagePage(BaseModel):
 
 
 class Duplicate(BaseModel):
-    """An image, and the first of the collection that shows the same."""
+    """An image, and the first of the collection that shows the same, or nearly the same.
+
+    ``distance``: number of bits, of 64, in which their perceptual hashes differ; null where the two files are the same, byte for byte.
+    """
 
     image: ImageRow
     first: ImageRow
+    distance: int | None = None
 
 
 class DuplicatePage(BaseModel):
-    """A page of duplicates, in the order of the collection."""
+    """A page of duplicates: ``num_same`` of the same file, in the order of the collection, then those that look nearly the same, nearest first."""
 
     total: int
+    num_same: int
     offset: int
     pairs: list[Duplicate]
 
@@ -152,8 +160,8 @@ def show_collection(studio: CurrentStudio, name: Slug) -> CollectionDetail:
     """One collection."""
     index = _index(studio, name)
     info = read_json_object(index.root / "collection.json")
-    history = json.loads(studio.workspace.show(json.dumps(info.get("history", []))))
-    sources = [studio.workspace.show(str(source)) for source in info.get("sources", [])]
+    history = json.loads(studio.workspace.hide(json.dumps(info.get("history", []))))
+    sources = [studio.workspace.hide(str(source)) for source in info.get("sources", [])]
     return CollectionDetail(
         **_summary(studio, name), facets=index.facets, sources=sources, history=history, reference=studio.workspace.reference(name)
     )
@@ -222,14 +230,37 @@ def show_long_tail(studio: CurrentStudio, name: Slug) -> FileResponse:
 
 @router.get("/collections/{name}/duplicates")
 def list_duplicates(studio: CurrentStudio, name: Slug, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> DuplicatePage:
-    """Images that show the same picture as an earlier one of the collection."""
+    """Images of the same file as an earlier one of the collection, and images that look nearly the same. The latter are searched for once."""
     index = _index(studio, name)
-    positions = index.having("duplicate_of")
+    positions, near = index.having("duplicate_of"), _near(studio, index, name)
     pairs = []
     for row in index.rows(positions[offset : offset + limit]):
         with suppress(UnknownNameError):  # a table made by another program may name an image that it does not have
             pairs.append(Duplicate(image=image_row(row), first=image_row(index.image(row["duplicate_of"]))))
-    return DuplicatePage(total=len(positions), offset=offset, pairs=pairs)
+    start, same = max(0, offset - len(positions)), len(positions)
+    for first, second, bits in near[start : max(0, offset + limit - same)]:
+        pairs.append(Duplicate(image=image_row(index.image(second)), first=image_row(index.image(first)), distance=bits))
+    return DuplicatePage(total=same + len(near), num_same=same, offset=offset, pairs=pairs)
+
+
+def _near(studio: Studio, index: Index, name: str) -> list[tuple[str, str, int]]:
+    """Pairs of near duplicates (first, second, bits), nearest first. They are kept until the collection changes."""
+    from syntype.collection.inspection import near_pairs
+
+    path = studio.workspace.root / ".cache" / "near" / f"{name}-{index.stamp[0]}.json"
+    with _searching:
+        if not path.is_file():
+            found = near_pairs(Collection.open(index.root), None)
+            pairs = sorted(zip(found["bits"].tolist(), found["first"].tolist(), found["second"].tolist(), strict=True), key=lambda pair: pair[0])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"pairs": [[first, second, bits] for bits, first, second in pairs]})
+        known = read_json_object(path).get("pairs", [])
+    return [(first, second, bits) for first, second, bits in known]
+
+
+def num_same(studio: Studio, name: str) -> int:
+    """How many images have the same file as an earlier one."""
+    return len(_index(studio, name).having("duplicate_of"))
 
 
 @router.get("/collections/{name}/species")

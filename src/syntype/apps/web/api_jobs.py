@@ -112,7 +112,7 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     folder = studio.queue.result_folder(row) if row.status == "running" else None
     running = {} if folder is None else now(folder)
     told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
-    result = None if row.result is None else json.loads(studio.workspace.show(json.dumps(row.result)))
+    result = None if row.result is None else json.loads(studio.workspace.hide(json.dumps(row.result)))
     return Job(
         id=row.id, kind=row.kind, name=row.slug, request=row.request, status=row.status, message=row.message, result=result,
         created=row.created, started=row.started, ended=row.ended, ahead=studio.queue.ahead(row.id) if row.status == "waiting" else 0, **told,
@@ -155,9 +155,9 @@ def resume_job(studio: CurrentStudio, number: JobNumber) -> Job:
 
 @router.get("/jobs/{number}/log")
 def show_log(studio: CurrentStudio, number: JobNumber) -> str:
-    """The end of the job's log."""
+    """The end of the job's log, in the words of the command that runs."""
     studio.queue.get(number)
-    return studio.workspace.show(studio.queue.process(number).log())
+    return studio.workspace.hide(studio.queue.process(number).log())
 
 
 @router.get("/jobs/{number}/events")
@@ -249,7 +249,7 @@ def show_report(studio: CurrentStudio, name: Slug) -> FileResponse:
     """The report: one HTML page with all its pictures in it."""
     path = studio.workspace.find("studies", name) / "report.html"
     if not path.is_file():
-        raise CollectionError(f"study {name!r} has no report. Write it with: syntype report STUDY")
+        raise CollectionError(f"study {name!r} has no report. Ask for the study again, under another name.")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"  # no script in it can run
     headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}  # our own page may show it in a frame
     return FileResponse(studio.workspace.inside(path), media_type="text/html", headers=headers)

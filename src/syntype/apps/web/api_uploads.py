@@ -26,6 +26,7 @@ class Upload(BaseModel):
     """An upload: what was accepted so far, and what was refused while it was sent.
 
     ``species``: number of images of each species; empty where it takes more than the names of its folders to tell (see its preview).
+    ``typed``: the species that was sent with photographs that lie in folders. An import goes by the folders, unless it is given ``species``.
     """
 
     upload: str
@@ -33,6 +34,7 @@ class Upload(BaseModel):
     num_tables: int = 0
     species: dict[str, int]
     refused: list[RefusedFile] = []
+    typed: str | None = None
 
 
 class PreviewRow(BaseModel):
@@ -145,20 +147,24 @@ async def send_file(
     upload: UploadId,
     name: Annotated[str, Query(min_length=1, max_length=200)],
     species: Annotated[str | None, Query(max_length=200)] = None,
+    folder: Annotated[str | None, Query(max_length=2000)] = None,
 ) -> UploadResult:
-    """Send one photograph, one zip or one table as the body. A photograph needs the species. A zip keeps its folders and tables, which say what the
-    photographs show, unless ``species`` is given. Refused files are deleted."""
+    """Send one photograph, one zip or one table as the body. Refused files are deleted.
+
+    ``folder``: its folder in the folder that is being sent, empty at its top. Such files and those of a zip keep their folders, which say what the
+    photographs show; a ``species`` that is given too is kept as ``typed``, and the import chooses. A photograph on its own needs the species.
+    """
     limit = studio.uploads.limit(name)
-    too_large = InputError(f"{name}: has more than {limit:,} bytes", "Send a smaller file, or several.")
+    too_large = InputError(f"has more than {limit:,} bytes", "Send a smaller file, or several.", file=name)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large
-    async with studio.uploads.receiving(upload) as folder:
+    async with studio.uploads.receiving(upload) as place:
         received = 0
-        with (folder / "received").open("xb") as file:
+        with (place / "received").open("xb") as file:
             async for chunk in request.stream():
                 received += len(chunk)
                 if received > limit:
                     raise too_large
                 await studio.uploads.write(file, chunk)
-        return await studio.uploads.check(upload, folder / "received", name, species)
+        return await studio.uploads.check(upload, place / "received", name, species, folder)

@@ -117,7 +117,8 @@ def next_images(
 ) -> NextImages:
     """The next synthetic images to judge, behind the position ``after``.
 
-    ``species`` and ``verdict`` narrow them down; ``real`` names the collection to compare with, by default the one that curation used.
+    ``species`` and ``verdict`` narrow them down; ``real`` names the collection to compare with, by default the one that
+    curation used, or the one from which the images were made.
     """
     index = studio.catalogue.index(studio.workspace.find("collections", name))
     filters = {"origin": "synthetic"} | {key: value for key, value in (("species", species), ("verdict", verdict)) if value is not None}
@@ -173,8 +174,8 @@ def apply(studio: CurrentStudio, name: Slug) -> Applied:
 
 
 def _reference(studio: Studio, name: str, asked: str | None) -> tuple[str, Index] | None:
-    """The collection of photographs to compare with: the one asked for, or that of curation, if it is still there."""
-    asked = asked or studio.workspace.reference(name)
+    """The photographs to compare with: the collection asked for, that of curation, or that from which the images were made, if it is still there."""
+    asked = asked or studio.workspace.reference(name) or studio.workspace.photographs_of("collections", name)
     return None if asked is None else (asked, studio.catalogue.index(studio.workspace.find("collections", asked)))
 
 

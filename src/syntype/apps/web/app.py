@@ -7,7 +7,7 @@ import hmac
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -27,6 +27,7 @@ from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES,
 from syntype.apps.web.store import Store
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.uploads import Uploads
+from syntype.apps.web.wording import wrong_field
 from syntype.apps.web.workspace import Workspace
 from syntype.errors import DiskError, SyntypeError, UnknownNameError, UserError
 from syntype.files import disk_problem
@@ -34,6 +35,7 @@ from syntype.files import disk_problem
 __all__ = ["create_app"]
 
 _log = logging.getLogger("syntype.studio")
+_BACK = "Go back, or to the first page: it lists all that there is."
 _sessions = APIRouter(prefix="/api/session", tags=["session"], responses=PROBLEMS)
 
 
@@ -147,15 +149,23 @@ def _handle(request: Request, error: Exception) -> Response:
 
 def _handle_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first: dict[str, Any] = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return _error_response(request, 422, f"{where or 'the request'}: {first['msg']}. See /api/openapi.json for what is expected.")
+    first = error.errors()[0]
+    if "text/html" in request.headers.get("accept", "") and first["loc"][:1] == ("path",) and not request.url.path.startswith("/api/"):
+        return _error_response(request, 422, f"nothing is found at this address. {_BACK}")
+    message = wrong_field(first)
+    return _error_response(request, 422, message if _is_page(request) else f"{message} See /api/openapi.json for what is expected.")
 
 
 def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = {404: "nothing is found at this address. See /api/openapi.json.", 405: "this address does not accept this method. See /api/openapi.json."}
+    where = _BACK if _is_page(request) else "See /api/openapi.json."
+    known = {404: f"nothing is found at this address. {where}", 405: f"this address does not accept this method. {where}"}
     return _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
+
+
+def _is_page(request: Request) -> bool:
+    """Whether a browser asks: for a page, or from one. Programs are told where the interface is described."""
+    return "text/html" in request.headers.get("accept", "") or "sec-fetch-mode" in request.headers
 
 
 def _handle_unexpected(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 from typing import Literal
 
@@ -54,12 +55,34 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
         lacks = "ability" if known else "generator"
     elif kind not in _NEEDS_NO_COLLECTION and not collections:
         lacks = "collection"
+    synthetic = [item for item in collections if item.origins.get("synthetic")]
+    of = {
+        "generators": {item.name: studio.workspace.photographs_of("generators", item.name) for item in generators},
+        "collections": {item.name: studio.workspace.photographs_of("collections", item.name) for item in synthetic},
+    }
     return render(
-        request, f"new-{kind}", kind=kind, given=request.query_params, name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
+        request, f"new-{kind}", kind=kind, given=request.query_params, of=of, chosen=_chosen(kind, request.query_params, of),
+        name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
         photographs=[item for item in collections if item.origins.get("real")], families=_families(),
-        synthetic=[item for item in collections if item.origins.get("synthetic")], collections=collections,
+        synthetic=synthetic, collections=collections,
         layouts=[(layout.name, layout.title) for layout in LAYOUTS.values()],
     )  # fmt: skip
+
+
+def _chosen(kind: JobKind, given: Mapping[str, str], of: Mapping[str, Mapping[str, str | None]]) -> dict[str, str | None]:
+    """What the fields for photographs, and for what was made of them, begin with: what the address says, and for the other field what belongs to it.
+
+    Args:
+        of: for each generator and each collection of synthetic images the photographs from which it was made.
+    """
+    photographs, made, known = (
+        ("collection", "generator", of["generators"]) if kind in ("vary", "inpaint") else
+        ("real" if kind == "curate" else "collection", "synthetic", of["collections"])
+    )  # fmt: skip
+    asked = given.get(photographs)
+    first = next((name for name in known if asked and known[name] == asked), next(iter(known), None))
+    chosen = given.get(made) or first
+    return {made: chosen, photographs: asked or (known.get(chosen) if chosen else None)}
 
 
 def _families() -> list[Family]:

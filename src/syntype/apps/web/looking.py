@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from syntype.apps.web.limits import Limits
+from syntype.apps.web.wording import in_the_studio
 from syntype.errors import InputError, shortened
 
 __all__ = ["look"]
@@ -41,7 +41,7 @@ def look(folder: Path, options: Sequence[str], limits: Limits) -> dict[str, Any]
     """
     command = [sys.executable, "-c", _CODE, str(limits.look_bytes), "collect", str(folder), "--dry-run", "--json", *options]
     environment = {**os.environ, "SYNTYPE_DEBUG": "", "OMP_NUM_THREADS": "1"}
-    too_large = InputError("the preview takes too long, or too much memory", "Import it with: syntype collect; or send less at once.")
+    too_large = InputError("the preview takes too long, or too much memory", "Send less at once, or choose the format yourself.")
     with TemporaryFile() as output, TemporaryFile() as messages:
         try:
             ended = subprocess.run(
@@ -52,14 +52,13 @@ def look(folder: Path, options: Sequence[str], limits: Limits) -> dict[str, Any]
         if ended.returncode == 0 and output.tell() <= _MOST_OUTPUT:
             output.seek(0)
             found: dict[str, Any] = json.loads(output.read())
-            return _from(found, folder)
+            return _in_words(_from(found, folder))
         messages.seek(max(0, messages.tell() - 20_000))
         lines = messages.read().decode("utf-8", "replace").splitlines()
     told = [line.removeprefix("syntype: error: ") for line in lines if line.startswith("syntype: error: ")]
     if not told or "MemoryError" in told[-1]:
         raise too_large
-    message = re.sub(r"with --[a-z]+-column", "under “It should be read in another way”", _from(told[-1], folder))
-    raise _Told(message.replace("add --format folders", "choose folders under “It should be read in another way”"))
+    raise _Told(in_the_studio(_from(told[-1], folder)))
 
 
 class _Told(InputError):
@@ -69,6 +68,16 @@ class _Told(InputError):
         reason, _, hint = message.partition(". ")
         super().__init__(reason, hint)
         self.args = (shortened(message, 1500),)
+
+
+def _in_words(found: dict[str, Any]) -> dict[str, Any]:
+    """What was found, its sentences in the words of the Studio."""
+    refused = [{**item, "reason": in_the_studio(item["reason"]), "hint": in_the_studio(item["hint"], hint=True)} for item in found["refused_items"]]
+    counts: dict[str, int] = {}
+    for reason, number in found["refused"].items():
+        counts[in_the_studio(reason)] = counts.get(in_the_studio(reason), 0) + number
+    told = {"sentence": in_the_studio(found["sentence"]), "notes": [in_the_studio(note) for note in found["notes"]]}
+    return {**found, **told, "refused_items": refused, "refused": counts}
 
 
 def _from(value: Any, folder: Path) -> Any:

@@ -21,6 +21,7 @@ from syntype.apps.web.api_collections import (
     list_duplicates,
     list_images,
     list_refused,
+    num_same,
     show_collection,
     show_image,
 )
@@ -123,7 +124,7 @@ def grid(request: Request, studio: CurrentStudio, name: Slug, chosen: Filters, o
         "chosen": chosen,
         "earlier": address(max(0, offset - PAGE_SIZE)) if offset > 0 else None,
         "later": address(offset + PAGE_SIZE) if offset + PAGE_SIZE < page.total else None,
-        "num_duplicates": list_duplicates(studio, name, limit=1).total,
+        "num_duplicates": num_same(studio, name),
         "num_refused": len(list_refused(studio, name)),
     }
     return render(request, "grid", **shown)
@@ -151,7 +152,8 @@ def refused(request: Request, studio: CurrentStudio, name: Slug) -> Response:
 def curate(request: Request, studio: CurrentStudio, name: Slug) -> Response:
     """Judge a collection's synthetic images one by one."""
     shown = {"collection": show_collection(studio, name), "references": [item.name for item in list_collections(studio) if item.origins.get("real")]}
-    return render(request, "curate", agreement=show_agreement(studio, name), **shown)
+    made_from = studio.workspace.photographs_of("collections", name)
+    return render(request, "curate", agreement=show_agreement(studio, name), made_from=made_from, **shown)
 
 
 @router.get("/generators/{name}")
@@ -174,4 +176,7 @@ def quiz(request: Request, studio: CurrentStudio) -> Response:
     """Which pictures are photographs?"""
     collections = list_collections(studio)
     shown = {origin: [item for item in collections if item.origins.get(origin)] for origin in ("real", "synthetic")}
-    return render(request, "quiz", given=request.query_params, **shown)
+    given = request.query_params
+    of = {item.name: studio.workspace.photographs_of("collections", item.name) for item in shown["synthetic"]}
+    synthetic = given.get("synthetic") or next((name for name in of if of[name] and of[name] == given.get("real")), next(iter(of), None))
+    return render(request, "quiz", chosen={"synthetic": synthetic, "real": given.get("real") or of.get(synthetic or "")}, of=of, **shown)

@@ -78,5 +78,10 @@ def preview(out: Path) -> Path | None:
 
 
 def _previews(out: Path) -> list[Path]:
-    """Latest first."""
-    return sorted((out / "previews").glob("*.png"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)
+    """Latest first: by the step, and of one step the one that was made at the end of the training."""
+    return sorted((out / "previews").glob("*.png"), key=_when, reverse=True)
+
+
+def _when(path: Path) -> tuple[int, bool, str]:
+    word, _, step = path.stem.rpartition("-")
+    return int(step[:18]) if step.isdecimal() else -1, word == "final", path.name

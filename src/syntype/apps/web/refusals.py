@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from syntype.apps.web.wording import in_the_studio
 from syntype.files import atomic_write, read_json_object, write_json
 
 __all__ = ["RefusedFile", "join_refused", "list_refused_of", "load_refused", "save_refused"]
@@ -43,7 +44,12 @@ def load_refused(upload: Path) -> list[RefusedFile]:
 def list_refused_of(collection: Path, most: int) -> list[RefusedFile]:
     """The files in the ``refused.csv`` of a collection. Of an upload's files the paths inside it, of others the names."""
     return [
-        RefusedFile(_shown(row.get("file") or ""), row.get("reason") or "", row.get("hint") or "", int(number) if number.isdecimal() else None)
+        RefusedFile(
+            _shown(row.get("file") or ""),
+            in_the_studio(row.get("reason") or ""),
+            in_the_studio(row.get("hint") or "", hint=True),
+            int(number) if number.isdecimal() else None,
+        )
         for row in _rows(collection / "refused.csv", most)
         for number in [(row.get("row") or "")[:18]]
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,8 +12,9 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, mod
 
 from syntype.apps.web.generators import generator_species
 from syntype.apps.web.workspace import SLUG, Kind, Workspace
+from syntype.collection import Collection
 from syntype.collection.exports import LayoutName
-from syntype.errors import UserError, require_known
+from syntype.errors import InputError, UserError, require_known, shortened, shown_list
 from syntype.recipe import Settings
 
 __all__ = ["ImportOptions", "JobRequest", "Slug", "Text", "UploadId", "parse_request"]
@@ -63,6 +65,8 @@ class ImportOptions(Settings):
 
     format: Text | None = None
     """Name of the format."""
+    species: Text | None = None
+    """Species of all images, whatever their folders or tables say."""
     file_column: Text | None = None
     species_column: Text | None = None
     group_column: Text | None = None
@@ -140,6 +144,10 @@ class AdaptRequest(_Request):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype adapt``."""
+        _require_photographs(workspace, self.collection, self.species)
+        if self.species in generator_species(workspace.find("generators", self.generator)):
+            reason = f"generator {self.generator!r} knows {self.species} already"
+            raise InputError(reason, "Generate images of it directly, or choose a species that it does not know.")
         return ["adapt", *_paths(self, workspace), *_options(self, "species", "method", "shots", "steps", "seed")]
 
 
@@ -360,7 +368,7 @@ def _paths(request: AdaptRequest | _FromPhotographs, workspace: Workspace) -> tu
 def _upload(workspace: Workspace, name: str) -> Path:
     folder = workspace.root / "uploads" / name
     if not folder.is_dir():
-        raise UserError(f"unknown upload {name!r}. Begin one with POST /api/uploads, and send photographs to it.")
+        raise UserError(f"unknown upload {name!r}. Send the photographs again.")
     return folder
 
 
@@ -376,6 +384,26 @@ def _generator_path(workspace: Workspace, generator: str, species: Iterable[str]
     folder = workspace.find("generators", generator)
     require_known("species", species, generator_species(folder))
     return str(folder)
+
+
+def _require_photographs(workspace: Workspace, slug: str, species: str) -> None:
+    """Check that a collection has training photographs of a species.
+
+    Raises:
+        InputError: it has none; the message names the species that are spelt most alike.
+    """
+    collection = Collection.open(workspace.find("collections", slug), hashes=False)
+    counts = collection.counts()
+    if counts.get(species):
+        if not collection.training().counts()[species]:
+            reason = f"collection {slug!r} has no training photograph of {species}: those it has are kept for testing"
+            raise InputError(reason, "Choose another species, or import more photographs of it.")
+        return
+    spelt = {name.casefold(): name for name, number in counts.items() if number}
+    near = [spelt[name] for name in get_close_matches(species.casefold()[:100], spelt, n=3)]
+    near += [name for key, name in spelt.items() if species.casefold() in key and name not in near][: 3 - len(near)]
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Its species are {shown_list(spelt.values(), 5)}."
+    raise InputError(f"collection {slug!r} has no photograph of {shortened(species, 80)!r}", hint)
 
 
 def _options(request: _Request, *names: str, **spelled: str) -> list[str]:

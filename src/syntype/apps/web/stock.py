@@ -28,12 +28,16 @@ class UploadResult:
 
 @dataclass(frozen=True)
 class UploadState:
-    """What an upload holds: number of images and of tables, of each species if its folders tell, and what was refused so far."""
+    """What an upload holds: number of images and of tables, of each species if its folders tell, and what was refused so far.
+
+    ``typed``: species that the sender gave for photographs that lie in folders, which may say something else.
+    """
 
     num_images: int
     num_tables: int
     species: dict[str, int]
     refused: tuple[RefusedFile, ...]
+    typed: str | None = None
 
 
 @dataclass

@@ -3,7 +3,9 @@
 uploads/ID/<species>/<file>    photographs of which the sender said what they show
 uploads/ID/<as in the zip>     photographs and tables of zips
 uploads/ID/.part-*             files being received; deleted when the request ends, or when the next server starts
+uploads/ID/<folder>/<file>     photographs and tables of a folder that was sent file by file
 uploads/ID/.refused.json       files that were refused, written when an import is asked for
+uploads/ID/.typed              the species that was given with photographs whose folders may say another
 
 An upload that a waiting or running job reads stays as it is: nothing enters it, and it is not deleted.
 """
@@ -15,6 +17,7 @@ import re
 import shutil
 import threading
 import time
+import unicodedata
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -33,7 +36,7 @@ from syntype.apps.web.sent_names import checked_name, checked_species
 from syntype.apps.web.stock import Stock, UploadResult, UploadState, is_image
 from syntype.apps.web.store import ACTIVE, Store, jobs
 from syntype.apps.web.workspace import Workspace
-from syntype.collection.archives import TABLES, free_path, unpack
+from syntype.collection.archives import TABLES, checked_path, free_path, unpack
 from syntype.collection.costs import Watched, check_cost
 from syntype.collection.decoding import FORMATS, read_image
 from syntype.errors import DiskError, InputError, UnknownNameError
@@ -52,6 +55,8 @@ _MOST_REFUSED = 1000
 _decoding = threading.BoundedSemaphore(1)
 """One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
 _OLD_SECONDS = 7 * 86400
+_EMPTY_SECONDS = 3600
+_TYPED = ".typed"
 _ID = "[0-9a-f]{32}"
 
 
@@ -89,18 +94,22 @@ class Uploads:
             raise InputError(f"job {number} reads this upload", "Wait until the job has ended, cancel it, or begin another upload.")
 
     def begin(self) -> str:
-        """Begin an upload; returns its id. Uploads that nobody has touched for a week, and that no job reads, are removed.
+        """Begin an upload; returns its id. Uploads that nobody has touched for a week, and empty ones after an hour, go if no job reads them.
+
+        Only those count against the limit that ``open_ones`` shows: what was begun and never filled, or is being imported, is in nobody's way.
 
         Raises:
             InputError: too many have not become collections.
         """
         with self.lock:
-            open_ones = [path for path in self._root.iterdir() if re.fullmatch(_ID, path.name) and path.is_dir() and not path.is_symlink()]
-            for path in open_ones:
-                if time.time() - path.stat().st_mtime > _OLD_SECONDS and not self._readers(path.name):
+            for path in self._folders():
+                seconds = time.time() - path.stat().st_mtime
+                old = seconds > (_OLD_SECONDS if self._stock(path.name).num_files else _EMPTY_SECONDS)
+                if old and not self._readers(path.name) and not any(path.glob(".part-*")):
                     shutil.rmtree(path, ignore_errors=True)
-            if sum(path.is_dir() for path in open_ones) >= self._limits.uploads:
-                raise InputError(f"{self._limits.uploads} uploads are open", "Import or delete one first.")
+            if len(self._unread()) >= self._limits.uploads:
+                hint = "Import or discard one of them first: the first page lists them under “Sent, but not imported”."
+                raise InputError(f"{self._limits.uploads} uploads were sent and are not imported yet", hint)
             for known in (self._stocks, self._refused, self._looks):
                 for name in [name for name in known if not (self._root / name).is_dir()]:
                     del known[name]  # type: ignore[attr-defined]
@@ -118,7 +127,10 @@ class Uploads:
         with self.lock:
             folder = self.folder(upload)
             self._require_unused(upload)
-            shutil.rmtree(folder)
+            for _ in range(3):  # a file that is being received may enter it meanwhile
+                shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def drop_read(self, upload: str, job: int) -> None:
         """Delete an upload that a job has read and no longer needs, unless another job still reads it."""
@@ -140,9 +152,14 @@ class Uploads:
     def open_ones(self) -> list[str]:
         """Ids of all uploads that hold something and that no job reads, latest first."""
         with self.lock:
-            found = [path for path in self._root.iterdir() if re.fullmatch(_ID, path.name) and path.is_dir() and not path.is_symlink()]
-            found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-            return [path.name for path in found if self._stock(path.name).num_files and not self._readers(path.name)]
+            return self._unread()
+
+    def _folders(self) -> list[Path]:
+        return [path for path in self._root.iterdir() if re.fullmatch(_ID, path.name) and path.is_dir() and not path.is_symlink()]
+
+    def _unread(self) -> list[str]:
+        found = sorted(self._folders(), key=lambda path: path.stat().st_mtime, reverse=True)
+        return [path.name for path in found if self._stock(path.name).num_files and not self._readers(path.name)]
 
     def contents(self, upload: str) -> dict[str, int]:
         """Number of images of each species; empty if its folders do not tell."""
@@ -153,7 +170,9 @@ class Uploads:
         """What an upload holds."""
         with self.lock:
             stock = self._stock(upload)
-            return UploadState(stock.folders.total(), len(stock.tables), stock.species(), tuple(self._refused_of(upload)))
+            typed = self.folder(upload) / _TYPED
+            said = typed.read_text(encoding="utf-8") if typed.is_file() else None
+            return UploadState(stock.folders.total(), len(stock.tables), stock.species(), tuple(self._refused_of(upload)), said)
 
     async def preview(self, upload: str, options: Sequence[str]) -> dict[str, Any]:
         """What an import of an upload would do: the summary of ``Preview``, paths as they were sent.
@@ -242,51 +261,70 @@ class Uploads:
         """Write a part of a received file, in a thread of the uploads."""
         await to_thread.run_sync(file.write, part, limiter=self._writers)
 
-    async def check(self, upload: str, part: Path, name: str, species: str | None) -> UploadResult:
+    async def check(self, upload: str, part: Path, name: str, species: str | None, folder: str | None) -> UploadResult:
         """``take`` in a thread of the uploads. The pages have other threads, so they never wait for an upload."""
-        return await to_thread.run_sync(self.take, upload, part, name, species, limiter=self._checkers)
+        return await to_thread.run_sync(self.take, upload, part, name, species, folder, limiter=self._checkers)
 
     def limit(self, name: str) -> int:
         """Bytes that a file of this name may have."""
         limits = {".zip": self._limits.zip_bytes} | dict.fromkeys(TABLES, self._limits.table_bytes)
         return limits.get(Path(name).suffix.lower(), self._limits.file_bytes)
 
-    def take(self, upload: str, part: Path, name: str, species: str | None) -> UploadResult:
+    def take(self, upload: str, part: Path, name: str, species: str | None, folder: str | None = None) -> UploadResult:
         """Check a received file and put it, or what a zip holds, into the upload.
 
         Args:
             part: the file, inside the folder of ``receiving``.
             name: what the sender calls it.
-            species: what it shows; None for a zip whose folders or tables say it, and for a table.
+            species: what it shows; None for a table, and where folders or tables say it. Of photographs in folders it is only remembered
+                (``UploadState.typed``): whoever imports decides whether it, or the folders, are right.
+            folder: path of its folder in the folder that is sent, empty at its top; None for a file that was sent on its own.
 
         Raises:
             InputError: it cannot be used, a job reads the upload already, or the disk is full; nothing of it stays.
         """
         try:
-            return self._take(upload, part, name, species)
+            return self._take(upload, part, name, species, folder)
         except InputError as error:
             if not isinstance(error, DiskError) and not self._readers(upload):
-                self._remember(upload, [RefusedFile(name[:300], error.reason.removeprefix(f"{name}: "), error.hint)])
+                self._remember(upload, [RefusedFile(f"{folder}/{name}"[:300] if folder else name[:300], error.reason, error.hint)])
             raise
 
-    def _take(self, upload: str, part: Path, name: str, species: str | None) -> UploadResult:
-        name = checked_name(name)
+    def _take(self, upload: str, part: Path, name: str, species: str | None, folder: str | None) -> UploadResult:
         wanted = None if species is None else checked_species(species)
+        if folder is not None and (folder or wanted is None or not is_image(Path(name)) or checked_path(name) is None):
+            return self._take_of_folder(upload, part, f"{folder}/{name}" if folder else name, wanted)
+        name = checked_name(name)
         refused: list[RefusedFile] = []
         if name.lower().endswith(".zip"):
-            found = self._unpack(upload, part, wanted, refused)
+            found, wanted = self._unpack(upload, part, wanted, refused)
         elif Path(name).suffix.lower() in TABLES and wanted is None:
             found = [(Path(name), part)]
         else:
             if wanted is None:
-                raise InputError(f"{name}: a single photograph needs a species", "Say what it shows.")
+                raise InputError("a single photograph needs a species", "Say what it shows.", file=name)
             self._check_image(part, name)
             found = [(Path(wanted, name), part)]
-        with self.lock:
-            self._require_unused(upload)
-            self._move(upload, self._stock(upload), found, said=wanted is not None)
+        self._keep(upload, found, said=wanted is not None)
         self._remember(upload, refused)
         return UploadResult(sum(is_image(path) for path, _ in found), tuple(refused))
+
+    def _take_of_folder(self, upload: str, part: Path, path: str, typed: str | None) -> UploadResult:
+        """A file of a folder that is sent file by file: it keeps its place, and what a system put there is passed over."""
+        if (parts := checked_path(path)) is None:
+            return UploadResult(0)
+        place = Path(*(unicodedata.normalize("NFC", name) for name in parts))
+        if is_image(place):
+            self._check_image(part, path)
+        self._keep(upload, [(place, part)], said=False)
+        if typed is not None:
+            (self.folder(upload) / _TYPED).write_text(typed, encoding="utf-8")
+        return UploadResult(int(is_image(place)))
+
+    def _keep(self, upload: str, found: Sequence[tuple[Path, Path]], *, said: bool) -> None:
+        with self.lock:
+            self._require_unused(upload)
+            self._move(upload, self._stock(upload), found, said=said)
 
     def _move(self, upload: str, stock: Stock, found: Sequence[tuple[Path, Path]], *, said: bool) -> None:
         """Move files to their places in the upload, all of them or none.
@@ -342,33 +380,40 @@ class Uploads:
         except Exception:  # whatever a header makes Pillow throw: the importer's own check, below, says what is wrong
             width = height = 0
         if width * height > self._limits.pixels:
-            raise InputError(f"{name}: has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.")
+            raise InputError(f"has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.", file=name)
         try:
             with _decoding:
                 decoded = read_image(data)
         except InputError as error:
-            raise InputError(f"{name}: {error.reason}", error.hint) from None
+            raise InputError(error.reason, error.hint, file=name) from None
         if decoded.pixels.shape[0] * decoded.pixels.shape[1] > self._limits.pixels:  # of rare formats the size is known only now
-            raise InputError(f"{name}: has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.")
+            raise InputError(f"has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.", file=name)
 
-    def _unpack(self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]) -> list[tuple[Path, Path]]:
-        """Files of a zip, as their paths in the upload and where they are; a zip that could do harm is refused as a whole."""
+    def _unpack(self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]) -> tuple[list[tuple[Path, Path]], str | None]:
+        """Files of a zip, as their paths in the upload and where they are, and what they all show; a zip that could do harm is refused as a whole.
+
+        Photographs in folders stay in them, also where a species was given: then that is only remembered.
+        """
         found = unpack(part, part.parent / "unpacked", self._limits.of_archive(), self._check_image)
         refused += [RefusedFile(item.file, item.reason, item.hint) for item in found.refused]
         tables = [path for path in found.tables if path.suffix.lower() in TABLES]
+        loose = [path for path in found.images if path.parent == found.folder]
+        in_folders = len(loose) < len(found.images)
+        if species is not None and in_folders:
+            (self.folder(upload) / _TYPED).write_text(species, encoding="utf-8")
+            species = None
         if species is not None:
             hint = "Leave the species empty if the table says what the photographs show."
             refused += [RefusedFile(path.name, "is not read, as the species was given with the zip", hint) for path in tables]
             found.tables, tables = [], []
-        loose = [path for path in found.images if path.parent == found.folder]
         if not found.images and not tables:
             self._remember(upload, refused)
             reason = refused[0].reason if refused else "it is empty"
             raise InputError(f"the zip holds no image that can be used ({reason})", "Pack photographs in one folder for each species.")
-        if species is None and not found.tables and len(loose) == len(found.images):
+        if species is None and not found.tables and not in_folders:
             raise InputError(
                 "the photographs of the zip lie in no folder that names a species", "Say what they show, or pack one folder for each species."
             )
         if species is not None:
-            return [(Path(species, path.name), path) for path in found.images]
-        return [(path.relative_to(found.folder), path) for path in (*found.images, *found.tables)]
+            return [(Path(species, path.name), path) for path in found.images], species
+        return [(path.relative_to(found.folder), path) for path in (*found.images, *found.tables)], None

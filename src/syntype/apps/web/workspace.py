@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from syntype.apps.web.wording import in_the_studio
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import atomic_write, read_json_object
 
@@ -29,6 +30,8 @@ Kind = Literal["collections", "generators", "studies", "exports"]
 MARKS: dict[Kind, str] = {"collections": "collection.json", "generators": "generator.json", "studies": "results.json", "exports": "export.json"}
 """The file that a folder must have to be listed: stages write it last, so unfinished results are not listed."""
 KINDS: tuple[Kind, ...] = tuple(MARKS)
+_BETWEEN: dict[str, Kind] = {"synthetic": "collections", "generator": "generators"}
+"""Inputs of stages through which images go back to their photographs."""
 SLUG = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """Pattern of names: valid as a folder name on every system, and never a path."""
 
@@ -125,8 +128,42 @@ class Workspace:
         path = real.get("path") if isinstance(real, dict) else None
         return self.slug_of("collections", path) if isinstance(path, str) else None
 
-    def show(self, text: str) -> str:
-        """A message without the workspace's path, which must not be shown over the network."""
+    def photographs_of(self, kind: Kind, slug: str) -> str | None:
+        """The name of the collection of photographs from which a generator or synthetic images were made, if it is still there.
+
+        It is found through what was between: the collection that was curated, the generator that drew the images.
+        """
+        return self._photographs_of(kind, slug, set())
+
+    def _photographs_of(self, kind: Kind, slug: str, seen: set[tuple[Kind, str]]) -> str | None:
+        if (kind, slug) in seen:
+            return None
+        seen.add((kind, slug))
+        inputs = self.manifest(kind, slug).get("inputs")
+        values = inputs.items() if isinstance(inputs, dict) else ()
+        paths = {name: value["path"] for name, value in values if isinstance(value, dict) and isinstance(value.get("path"), str)}
+        for name in ("real", "collection"):
+            if name in paths and (found := self._named("collections", paths[name])) is not None:
+                return found
+        for name, of in _BETWEEN.items():
+            between = self._named(of, paths[name]) if name in paths else None
+            found = None if between is None else self._photographs_of(of, between, seen)
+            if found is not None:
+                return found
+        told = read_json_object(self.place(kind, slug) / MARKS[kind]).get("collection") if kind == "generators" else None
+        called = told.get("name") if isinstance(told, dict) else None
+        return self._named("collections", called) if isinstance(called, str) else None
+
+    def _named(self, kind: Kind, path: str) -> str | None:
+        """The thing at a path; in a workspace that was moved, or for a generator that was copied here, the one of the same name."""
+        return self.slug_of(kind, path) or self.slug_of(kind, self.root / kind / Path(path).name)
+
+    def show(self, message: str) -> str:
+        """A message as the pages show it: in the Studio's words, and without the workspace's path."""
+        return in_the_studio(self.hide(message))
+
+    def hide(self, text: str) -> str:
+        """A text without the workspace's path, which must not be shown over the network."""
         return text.replace(f"{self.root}{os.sep}", "").replace(str(self.root), "the workspace")
 
     @contextmanager

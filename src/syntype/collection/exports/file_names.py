@@ -57,16 +57,22 @@ def _form(path: str) -> str:
 
 
 def readable_stem(row: Any) -> str:
-    """The name of a row's file without folders and ending: as its source calls it, or else as the collection does.
+    """The name of a row's file without folders and ending: as its source calls it, or else as the collection does. It is kept as it is where every
+    system takes it; else what some system does not take becomes an underscore.
 
     Args:
         row: has ``original_name`` (may be null) and ``file_name``.
     """
     original = row.original_name
     for name in (None if original is None or original is pd.NA or original != original else str(original), str(row.file_name)):
-        if name and (stem := plain_name(PurePosixPath(name.replace("\\", "/")).stem)):
+        own = PurePosixPath(name.replace("\\", "/")).stem if name else ""
+        if stem := unicodedata.normalize("NFC", own) if _is_kept(own) else plain_name(own):
             return stem
     return "image"
+
+
+def _is_kept(stem: str) -> bool:
+    return len(stem.encode("utf-8", "replace")) <= _LONGEST and any(map(str.isalnum, stem)) and _is_safe(unicodedata.normalize("NFC", stem))
 
 
 def name_rows(

@@ -40,6 +40,8 @@ class SourceConfig(Settings):
 
     format: str | None = None
     """Name of the reader (``syntype formats`` lists them). Default: the first that recognises the content."""
+    species: str | None = Field(None, min_length=1, max_length=300)
+    """Species of all images, whatever their folders or tables say. Default: as the source says."""
     file_column: str | None = None
     """Column with the path of the image."""
     species_column: str | None = None

@@ -164,6 +164,9 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     title = species_name(readable(source.resolve().name).replace("_", " "))
     for path, parts in paths.items():
         item = _entry(path, parts, depth, title, names, split_above=len(named_splits) == len(tops))
+        if config.species is not None and (depth is None or isinstance(item, Refused)):  # in no folder that names a species, and none is needed
+            split = _split_of(parts[depth]) if depth is not None and len(parts) > depth + 1 and len(named_splits) == len(tops) else None
+            item = Entry(path, species_name(config.species), split=split, original_name="/".join(parts))
         if isinstance(item, Entry) and item.split:
             splits[item.split] += 1
         items.append(item)
@@ -175,10 +178,10 @@ def _read(source: Path, config: SourceConfig) -> Listing:
     joined = [f"{' and '.join(sorted(spellings))} as {name}" for name, spellings in names.items() if len(spellings) > 1]
     if joined:
         notes.append(f"folders of one name joined: {_few(joined)}")
-    if config.format is None:
+    if config.format is None and config.species is None:
         _require_names(source, names, walk)
     doubtful = sorted(name for name in names if name.lower() in _NO_SPECIES | _OTHER_THINGS)
-    if doubtful:
+    if doubtful and config.species is None:
         notes.append(f"imported as species, by the names of their folders: {_few(doubtful)}; leave them out if they are none")
     whole = depth is None
     form = "folder of images of one species, the folder's name" if whole else "folder with a sub-folder for each species"

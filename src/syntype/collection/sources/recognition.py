@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from syntype.collection.sources.base import ARCHIVES, Listing, Reader, SourceConfig
+from syntype.collection.sources.base import ARCHIVES, Entry, Listing, Reader, SourceConfig, species_name
 from syntype.collection.sources.camtrap_dp import READER as CAMTRAP_DP
 from syntype.collection.sources.coco import READER as COCO
 from syntype.collection.sources.cvat import READER as CVAT
@@ -155,6 +156,15 @@ def _read(source: Path, reader: Reader, config: SourceConfig) -> Listing:
         raise InputError(error.reason, f"{error.hint}{looks}", file=error.file, row=error.row) from None
 
 
+def _of_one_species(listing: Listing, species: str) -> Listing:
+    """The same images, all of one species, as the user says; a note tells what the source calls them."""
+    name = species_name(species)
+    told = sorted({entry.species for entry in listing.entries if entry.species} - {name})
+    items = [replace(item, species=name) if isinstance(item, Entry) else item for item in listing.items]
+    notes = [f"all images are taken as {name}, as was said; the source says {shown_list(told, 4)}"] if told else []
+    return replace(listing, items=items, species=None, notes=[*notes, *listing.notes])
+
+
 def _require_images_folder(source: Path, config: SourceConfig) -> None:
     """The folder that ``--images`` names must be there.
 
@@ -183,6 +193,8 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
             source, reader = _find(source, config)
             _require_images_folder(source, config)
             listing = _read(source, reader, config)
+        if config.species is not None:
+            listing = _of_one_species(listing, config.species)
     finally:
         forget()
     if config.boxes is not None:

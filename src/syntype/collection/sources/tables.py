@@ -183,7 +183,7 @@ def _read(source: Path, config: SourceConfig) -> Listing:
         table = read_table(part.path, asked)
         finder = finders.setdefault(part.folder, FileFinder(part.folder))
         decided = [*([part.note] if part.note else []), *table.notes]
-        rows = list_rows(table, finder, config, part.split, species=part.species, name=part.name, notes=decided)
+        rows = list_rows(table, finder, config, part.split, species=part.species or config.species, name=part.name, notes=decided)
         if not rows:
             raise InputError("has a header but no rows", "Give a table with one row an image.", file=part.path)
         items += rows

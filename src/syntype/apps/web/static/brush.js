@@ -72,6 +72,13 @@ before(async (request) => {
   flat.fillRect(0, 0, SIDE, SIDE);
   flat.drawImage(canvas, 0, 0);
   const { upload } = await call("POST", "/api/uploads");
-  await call("PUT", `/api/uploads/${upload}/files?name=mask.png&species=mask`, await mask.convertToBlob());
+  const discard = () => call("DELETE", `/api/uploads/${upload}`).catch(() => {}); // it is of no use without the job
+  try {
+    await call("PUT", `/api/uploads/${upload}/files?name=mask.png&species=mask`, await mask.convertToBlob());
+  } catch (error) {
+    await discard();
+    throw error;
+  }
   request.mask = upload;
+  return discard;
 });

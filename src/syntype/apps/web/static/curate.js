@@ -1,4 +1,5 @@
 // One key per decision. The next images are fetched and decoded in advance; a decision is saved before the next image is shown.
+import { onKeys, onPress } from "/static/keys.js";
 import { byId, call, make, oneAtATime, onSubmit, reviewerName, tell, thumbnail } from "/static/studio.js";
 
 const who = byId("who");
@@ -8,6 +9,7 @@ const AHEAD = 5;
 const waiting = []; // images to come, each with its picture already decoding
 let shown = null;
 let after = -1;
+let begun = false;
 let ended = false;
 let fetching = null;
 let judged = 0; // since Begin, without undone ones
@@ -17,7 +19,7 @@ function ready(item) {
   const alt = `Synthetic image, labelled ${item.image.species ?? "without a species"}`;
   const picture = Object.assign(new Image(), { id: "image", src: thumbnail(who.dataset.collection, item.image, 1024), alt });
   const beside = item.nearest.map((near) => Object.assign(new Image(), { src: thumbnail(near.collection, near, 1024), alt: near.species ?? "" }));
-  return { ...item, picture, beside, decoded: picture.decode().catch(() => {}) };
+  return { ...item, picture, beside, decoded: picture.decode().then(() => true, () => false) };
 }
 
 async function fetchAhead() {
@@ -39,8 +41,11 @@ function fill() {
   return fetching;
 }
 
-function show(item) {
+const UNSEEN = "The picture of this image cannot be shown, so it can be neither accepted nor rejected. Press u to leave it, or reload the page.";
+
+function show(item, seen = true) {
   shown = item;
+  if (item) item.seen = seen;
   byId("counted").textContent = `${judged} judged, ${left} left`;
   byId("judging").hidden = !item;
   if (!item) {
@@ -61,9 +66,10 @@ function show(item) {
 async function next() {
   if (!waiting.length) await fill();
   const item = waiting.shift() ?? null;
-  if (item) await item.decoded;
-  show(item);
+  const seen = item ? await item.decoded : true;
+  show(item, seen);
   requestAnimationFrame(() => setTimeout(() => fill().catch((error) => tell(error.message)))); // as soon as this one is painted
+  if (!seen) throw new Error(UNSEEN);
 }
 
 const once = oneAtATime(); // keys pressed meanwhile are not taken for the next image
@@ -71,6 +77,7 @@ const once = oneAtATime(); // keys pressed meanwhile are not taken for the next 
 const decide = (decision) =>
   once(async () => {
     if (!shown) return;
+    if (!shown.seen && decision !== "unsure") throw new Error(UNSEEN);
     shown.key ??= crypto.getRandomValues(new Uint32Array(4)).join("-"); // sent again after a lost answer, it counts once
     const reason = byId("reason").value || null;
     const verdict = { image_id: shown.image.image_id, reviewer: reviewer(), decision, reason, key: `${shown.key}-${decision}` };
@@ -92,8 +99,7 @@ const undo = () =>
     left += 1;
     if (shown) waiting.unshift(shown);
     const item = ready(answer.item);
-    await item.decoded;
-    show(item);
+    show(item, await item.decoded);
     byId("status").textContent = `Undone: ${answer.verdict.decision}`;
   });
 
@@ -103,6 +109,7 @@ function zoom() {
 }
 
 onSubmit(who, async () => {
+  begun = true;
   waiting.length = 0;
   shown = null;
   after = -1;
@@ -112,12 +119,8 @@ onSubmit(who, async () => {
   document.activeElement?.blur();
 });
 
-for (const button of document.querySelectorAll("[data-decision]")) button.addEventListener("click", () => decide(button.dataset.decision));
-byId("undo").addEventListener("click", undo);
-byId("zoom").addEventListener("click", zoom);
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-  const actions = { a: () => decide("accept"), r: () => decide("reject"), u: () => decide("unsure"), z: undo };
-  if (event.key === "Enter" && event.target.tagName !== "BUTTON" && event.target.tagName !== "A") zoom();
-  else if (event.key in actions) actions[event.key]();
-});
+for (const button of document.querySelectorAll("[data-decision]")) onPress(button, () => decide(button.dataset.decision));
+onPress(byId("undo"), undo);
+onPress(byId("zoom"), zoom);
+const keys = { a: () => decide("accept"), r: () => decide("reject"), u: () => decide("unsure"), z: undo, Enter: zoom };
+onKeys(Object.fromEntries(Object.entries(keys).map(([key, action]) => [key, () => (begun ? action() : false)])));

@@ -1,8 +1,10 @@
 import { ACTIVE, act, fill, words } from "/static/jobs.js";
+import { patch, refreshLists } from "/static/patch.js";
 import { byId, call, make, onSubmit, tell } from "/static/studio.js";
 import { send } from "/static/upload.js";
 
-let wereActive = new Set();
+const INTERVAL = 2000;
+let known = null; // jobs that had finished at the last look
 
 function row(job) {
   const item = make("li", {}, make("a", { href: `/jobs/${job.id}`, textContent: `${job.kind}: ${job.name}` }), make("span", { textContent: words(job) }));
@@ -17,18 +19,18 @@ function row(job) {
   return item;
 }
 
-// Running and waiting jobs in the order of the queue, then ended jobs, latest first.
+// Running and waiting jobs in the order of the queue, then ended jobs, latest first. What has come of them appears in the lists; the page stays.
 async function refresh() {
   try {
     const list = await call("GET", "/api/jobs?limit=20");
     const active = list.filter((job) => ACTIVE.includes(job.status)).reverse();
     const ended = list.filter((job) => !ACTIVE.includes(job.status)).slice(0, 8);
-    const focused = document.activeElement?.ariaLabel;
-    byId("jobs").replaceChildren(...(list.length ? [...active, ...ended].map(row) : [make("li", { textContent: "None." })]));
-    if (focused) [...byId("jobs").querySelectorAll("button")].find((button) => button.ariaLabel === focused)?.focus();
-    const made = ended.some((job) => wereActive.has(job.id) && job.status === "finished");
-    wereActive = new Set(active.map((job) => job.id));
-    if (made) location.reload(); // something new stands in the lists above
+    patch(byId("jobs"), list.length ? [...active, ...ended].map(row) : [make("li", { textContent: "None." })]);
+    const now = new Set(list.filter((job) => !ACTIVE.includes(job.status)).map((job) => job.id));
+    const before = known;
+    known = now;
+    const late = (job) => job.ended && 1000 * job.ended > performance.timeOrigin - 10_000; // perhaps since the page was made
+    if (before ? [...now].some((id) => !before.has(id)) : list.some(late)) await refreshLists();
   } catch (error) {
     tell(error.message);
   }
@@ -38,6 +40,21 @@ onSubmit(byId("importing"), async () => {
   const upload = await send(byId("species").value.trim());
   location.assign(`/uploads/${upload}?${new URLSearchParams({ name: byId("name").value })}`);
 });
+byId("waiting").addEventListener("click", async (event) => {
+  const upload = event.target.dataset.discard;
+  if (!upload) return;
+  event.target.disabled = true;
+  try {
+    await call("DELETE", `/api/uploads/${upload}`);
+    tell("");
+  } catch (error) {
+    tell(error.message);
+  }
+  await refreshLists().catch((error) => tell(error.message));
+});
 
-refresh();
-setInterval(refresh, 2000);
+async function watch() {
+  await refresh();
+  setTimeout(watch, INTERVAL);
+}
+watch();

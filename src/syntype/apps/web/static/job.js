@@ -1,6 +1,7 @@
 // Progress of a job. The page keeps no state: after a lost connection or a restarted server it asks again.
 import { showBetween } from "/static/between.js";
 import { ACTIVE, act, fill, words } from "/static/jobs.js";
+import { patch } from "/static/patch.js";
 import { byId, call, make, tell } from "/static/studio.js";
 
 const { number, kind, name } = byId("job").dataset;
@@ -24,7 +25,9 @@ function overviews(names) {
 
 function drawn(picture) {
   const [, folder, file] = picture.split("--");
-  return make("li", {}, make("img", { src: address(picture), alt: `${folder.replaceAll("_", " ")}, ${file}`, width: 160, height: 160 }));
+  const item = make("li", {}, make("img", { src: address(picture), alt: `${folder.replaceAll("_", " ")}, ${file}`, width: 160, height: 160 }));
+  item.dataset.key = picture;
+  return item;
 }
 
 async function look() {
@@ -32,8 +35,8 @@ async function look() {
   if (names.join() === shown) return;
   shown = names.join();
   byId("seen").hidden = !names.length;
-  byId("overviews").replaceChildren(...overviews(names));
-  byId("pictures").replaceChildren(...names.filter((picture) => picture.startsWith("images--")).map(drawn));
+  patch(byId("overviews"), overviews(names));
+  patch(byId("pictures"), names.filter((picture) => picture.startsWith("images--")).map(drawn));
 }
 
 async function refresh() {

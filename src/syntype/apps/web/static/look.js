@@ -5,10 +5,16 @@ const upload = byId("preview").dataset.upload;
 const address = `/api/uploads/${upload}`;
 const number = (value) => value.toLocaleString("en");
 const many = (value, one, several = `${one}s`) => `${number(value)} ${value === 1 ? one : several}`;
-const options = () => Object.fromEntries([...document.querySelectorAll("[data-option]")].map((field) => [field.id, field.value.trim()]).filter(([, value]) => value));
+const typed = byId("typed"); // the species that was written, where the photographs lie in folders
+const said = () => typed?.querySelector("input:checked")?.value;
+const options = () => ({
+  ...Object.fromEntries([...document.querySelectorAll("[data-option]")].map((field) => [field.id, field.value.trim()]).filter(([, value]) => value)),
+  ...(said() === "typed" && { species: typed.dataset.species }),
+});
 const share = (counts) => Object.entries(counts).slice(0, 8).map(([name, value]) => `${name} ${number(value)}`).join(", ") + (Object.keys(counts).length > 8 ? ", …" : "");
 const picture = (row, alt) => make("img", { loading: "lazy", alt, src: `${address}/thumbnail?${new URLSearchParams({ path: row.path })}` });
 let images = 0;
+let looks = 0;
 
 function facts(found) {
   const known = [
@@ -57,13 +63,24 @@ function refusals(found) {
   byId("refusals").hidden = !items.length;
 }
 
+// Ask which is right, unless the folders say the same as was written.
+function ask(names) {
+  if (!typed || said() === "typed") return;
+  typed.hidden = names.length === 1 && names[0] === typed.dataset.species;
+  const shown = names.slice(0, 4).join(", ") + (names.length > 4 ? ", …" : "");
+  byId("by-folders").textContent = names.length ? `As the folders say: ${many(names.length, "species", "species")} (${shown})` : "As the folders say";
+}
+
 async function look() {
+  const mine = ++looks;
   byId("take").disabled = true;
   byId("preview").hidden = true;
   byId("looking").textContent = "Reading what was sent…";
   try {
     const found = await call("GET", `${address}/preview?${new URLSearchParams(options())}`);
+    if (mine !== looks) return; // asked again since
     images = found.num_images - found.num_missing;
+    ask(Object.keys(found.species).filter((name) => name !== "none"));
     byId("sentence").textContent = found.sentence;
     facts(found);
     species(found);
@@ -73,15 +90,20 @@ async function look() {
     byId("told-notes").hidden = !found.notes.length;
     byId("looking").textContent = images ? "This is what will be imported. Nothing has been taken in yet." : "None of it can be imported as it is.";
     byId("preview").hidden = false;
-    byId("take").disabled = !images;
+    byId("take").disabled = !images || !answered();
     tell("");
   } catch (error) {
+    if (mine !== looks) return;
+    ask([]);
     byId("looking").textContent = "What was sent cannot be imported as it is.";
     byId("otherwise").open = true;
     tell(error.message);
   }
 }
 
+const answered = () => !typed || typed.hidden || Boolean(said());
+if (typed) typed.hidden = false; // until the first look tells that there is nothing to ask
+typed?.addEventListener("change", look);
 const alone = oneAtATime();
 byId("again").addEventListener("click", look);
 byId("discard").addEventListener("click", () =>
@@ -91,6 +113,7 @@ byId("discard").addEventListener("click", () =>
   }),
 );
 onSubmit(byId("importing"), async () => {
+  if (!answered()) throw new Error("Say first what the photographs show: choose above.");
   const job = await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload, ...options() });
   location.assign(`/jobs/${job.id}`);
 });

@@ -1,4 +1,5 @@
 // The form of a job: its fields become the request, whose page opens.
+import "/static/made-from.js";
 import { byId, call, make, onSubmit, tell } from "/static/studio.js";
 
 const form = byId("new");
@@ -28,13 +29,14 @@ function chip(name) {
 
 const search = (query) => call("GET", `/api/generators/${generator.value}/species?${new URLSearchParams({ query, limit: 50 })}`);
 
+function add(name) {
+  if (![...chosen.children].some((item) => item.dataset.value === name)) chosen.append(chip(name));
+  byId("find-species").value = "";
+  tell("");
+}
+
 function pickSpecies() {
   const field = byId("find-species");
-  const add = (name) => {
-    if (![...chosen.children].some((item) => item.dataset.value === name)) chosen.append(chip(name));
-    field.value = "";
-    tell("");
-  };
   const offer = async () => {
     const found = await search(field.value);
     byId("species-found").replaceChildren(...found.map((name) => make("option", { value: name })));
@@ -62,16 +64,35 @@ function pickSpecies() {
   offer().catch((error) => tell(error.message));
 }
 
-// Changes to the request that need the server, before the job is asked for; set by pages that have some.
+// What is typed and was not added is added when the form is sent, if it can mean one species alone.
+async function addTyped() {
+  const typed = byId("find-species").value.trim();
+  if (!typed) return;
+  const found = await search(typed);
+  const same = found.filter((name) => name.toLowerCase() === typed.toLowerCase());
+  const [only, ...others] = same.length ? same : found;
+  if (!only) throw new Error(`The generator has no species like “${typed}”. Correct it, or empty the field.`);
+  if (others.length) throw new Error(`“${typed}” may be ${found.slice(0, 4).join(", ")}${found.length > 4 ? " or another" : ""}. Choose one of them, or empty the field.`);
+  add(only);
+}
+
+// Changes to the request that need the server, before the job is asked for; set by pages that have some. What one returns is called if no job comes of it.
 const prepare = [];
 export const before = (change) => prepare.push(change);
 
 onSubmit(form, async () => {
+  if (chosen) await addTyped();
   const least = Number(chosen?.parentElement.dataset.least ?? 0);
   if (chosen && chosen.childElementCount < least) throw new Error(`Choose ${least === 1 ? "a species" : `at least ${least} species`} first.`);
   const request = values();
-  for (const change of prepare) await change(request);
-  location.assign(`/jobs/${(await call("POST", "/api/jobs", request)).id}`);
+  const undo = [];
+  try {
+    for (const change of prepare) undo.push(await change(request));
+    location.assign(`/jobs/${(await call("POST", "/api/jobs", request)).id}`);
+  } catch (error) {
+    for (const back of undo) await back?.();
+    throw error;
+  }
 });
 for (const output of document.querySelectorAll("output[for]")) {
   const slider = byId(output.htmlFor.value);

@@ -1,9 +1,17 @@
 // Photograph or not: one picture at a time, the score at the end. The quiz's id stands in the address, so that a reload goes on with it.
+import "/static/made-from.js";
+import { onKeys, onPress } from "/static/keys.js";
 import { byId, call, oneAtATime, onSubmit, reviewerName } from "/static/studio.js";
 
 let quiz = null;
+let seen = false;
 const once = oneAtATime();
 const percent = (share) => `${Math.round(100 * share)} %`;
+
+function see(there) {
+  seen = there;
+  byId("quiz").ariaBusy = String(!there);
+}
 
 async function show() {
   const at = quiz.num_answered;
@@ -11,7 +19,13 @@ async function show() {
   byId("quiz").hidden = at === quiz.num_items;
   if (at < quiz.num_items) {
     byId("counted").textContent = `Picture ${at + 1} of ${quiz.num_items}`;
-    byId("picture").src = `/api/quizzes/${quiz.id}/items/${at}/image`;
+    const picture = byId("picture");
+    picture.src = `/api/quizzes/${quiz.id}/items/${at}/image`;
+    see(false); // no answer counts before it can be seen
+    await picture.decode().catch(() => {
+      throw new Error("The picture cannot be shown. Reload the page: the quiz goes on where it is.");
+    });
+    see(true);
     return;
   }
   const result = await call("GET", `/api/quizzes/${quiz.id}/result`);
@@ -27,13 +41,10 @@ const step = (action) =>
     await action();
     await show();
   });
-const answer = (isReal) => step(async () => (quiz = await call("POST", `/api/quizzes/${quiz.id}/items/${quiz.num_answered}`, { is_real: isReal })));
+const answer = (isReal) => quiz && seen && !byId("quiz").hidden && step(async () => (quiz = await call("POST", `/api/quizzes/${quiz.id}/items/${quiz.num_answered}`, { is_real: isReal })));
 
-for (const button of document.querySelectorAll("[data-real]")) button.addEventListener("click", () => answer(button.dataset.real === "yes"));
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !quiz || byId("quiz").hidden) return;
-  if (event.key === "p" || event.key === "s") answer(event.key === "p");
-});
+for (const button of document.querySelectorAll("[data-real]")) onPress(button, () => answer(button.dataset.real === "yes"));
+onKeys({ p: () => answer(true), s: () => answer(false) });
 const begun = new URLSearchParams(location.search).get("quiz");
 if (byId("begin")) {
   const reviewer = reviewerName();

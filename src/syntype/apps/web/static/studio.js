@@ -5,7 +5,7 @@ let session = null;
 export const byId = (id) => document.getElementById(id);
 
 // The session's header value; asked for once a page.
-async function csrf() {
+export async function csrf() {
   session ??= fetch("/api/session").then((answer) => answer.json());
   return (await session).csrf ?? "";
 }

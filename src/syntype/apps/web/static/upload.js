@@ -1,51 +1,162 @@
-// Photographs and zips on their way to the server: dropped or chosen, sent one by one, refused ones listed with the reason.
-import { byId, call, make } from "/static/studio.js";
+// Photographs, folders and zips on their way to the server: a few at a time, what cannot be used is listed with the reason, and the others go on.
+import { dropped, picked } from "/static/files.js";
+import { byId, call, csrf, make } from "/static/studio.js";
 
 const SHOWN = 24; // of the chosen photographs
+const AT_ONCE = 3;
+const number = (value) => value.toLocaleString("en");
+const many = (value, one) => `${number(value)} ${one}${value === 1 ? "" : "s"}`;
 const drop = byId("drop");
-export const input = byId("files");
+const bar = byId("sent-bytes");
+let chosen = { items: [], failed: [] };
+let stopping = null;
+
+function size(bytes) {
+  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
+  return bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+function left(seconds) {
+  if (!Number.isFinite(seconds)) return "";
+  return seconds < 90 ? `, about ${Math.ceil(seconds)} s left` : `, about ${Math.round(seconds / 60)} min left`;
+}
+
+const note = ({ file, reason }) => byId("refused").append(make("li", { textContent: `${file}: ${reason.startsWith(`${file}: `) ? reason.slice(file.length + 2) : reason}` }));
+const nameOf = ({ file, folder }) => (folder ? `${folder}/${file.name}` : file.name);
+
+function choose(found) {
+  chosen = found;
+  const bytes = found.items.reduce((sum, item) => sum + item.file.size, 0);
+  byId("sent").textContent = `${many(found.items.length, "file")} chosen${bytes ? `, ${size(bytes)}` : ""}`;
+  byId("refused").replaceChildren();
+  found.failed.forEach(note);
+  for (const old of byId("chosen-files").children) URL.revokeObjectURL(old.src);
+  const pictures = found.items.map((item) => item.file).filter((file) => /^image\/(jpeg|png|webp|gif)$/.test(file.type)).slice(0, SHOWN);
+  byId("chosen-files").replaceChildren(...pictures.map((file) => make("img", { src: URL.createObjectURL(file), alt: file.name })));
+}
 
 for (const kind of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(kind, (event) => {
+  drop.addEventListener(kind, async (event) => {
     event.preventDefault();
     drop.classList.toggle("over", kind === "dragover");
-    if (kind === "drop") {
-      input.files = event.dataTransfer.files;
-      input.dispatchEvent(new Event("change"));
-    }
+    if (kind !== "drop" || stopping) return;
+    for (const id of ["files", "folder"]) byId(id).value = "";
+    byId("sent").textContent = "Looking at what was dropped…";
+    choose(await dropped(event.dataTransfer));
   });
 }
-input.addEventListener("change", () => {
-  byId("sent").textContent = `${input.files.length} ${input.files.length === 1 ? "file" : "files"} chosen`;
-  for (const old of byId("chosen-files").children) URL.revokeObjectURL(old.src);
-  const pictures = [...input.files].filter((file) => /^image\/(jpeg|png|webp|gif)$/.test(file.type)).slice(0, SHOWN);
-  byId("chosen-files").replaceChildren(...pictures.map((file) => make("img", { src: URL.createObjectURL(file), alt: file.name })));
-});
+for (const kind of ["dragover", "drop"]) {
+  addEventListener(kind, (event) => event.dataTransfer.types.includes("Files") && event.preventDefault()); // beside the target: the browser would leave the page
+}
+for (const [id, other] of [["files", "folder"], ["folder", "files"]]) {
+  byId(id).addEventListener("change", () => {
+    byId(other).value = "";
+    choose(picked(byId(id).files));
+  });
+}
+if (byId("files").files.length) choose(picked(byId("files").files)); // chosen before this script ran, or kept by the browser
+byId("stop").addEventListener("click", () => stopping?.abort());
+addEventListener("beforeunload", (event) => stopping && event.preventDefault());
 
-// Send what was chosen; the upload's id, once at least so many images were taken.
+// Send one file and tell how many of its bytes are under way; the server's answer, or an Error.
+function put(path, file, token, progress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest(); // fetch does not tell how much was sent
+    request.open("PUT", path);
+    request.setRequestHeader("X-Syntype-Csrf", token);
+    request.upload.addEventListener("progress", (event) => progress(event.loaded));
+    request.addEventListener("error", () => reject(Object.assign(new Error("the connection broke"), { lost: true })));
+    request.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
+    request.addEventListener("load", () => {
+      let value = {};
+      try {
+        value = JSON.parse(request.responseText);
+      } catch {
+        // an answer of something between us and the server
+      }
+      if (request.status === 401) location.assign("/signin");
+      if (request.status === 200) resolve(value);
+      else reject(Object.assign(new Error(value.error ?? `The server answered with an error (${request.status}). Send it again.`), { again: request.status === 503 }));
+    });
+    stopping.signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.send(file);
+  });
+}
+
+// Why a file was not sent: it cannot be read, the connection broke, or the server is away; then nothing more can be sent.
+async function whyLost(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    return "cannot be read. Check that it is still there, is no folder and may be read.";
+  }
+  await call("GET", "/api/session");
+  return "could not be sent: the connection broke. Send it again, or a smaller one.";
+}
+
+// Send what was chosen; the upload's id, once at least so many images were taken. An upload from which nothing can come is deleted.
 export async function send(species, least = 1) {
-  const refused = byId("refused");
-  const note = (file, reason) => refused.append(make("li", { textContent: `${file}: ${reason}` }));
-  refused.replaceChildren();
-  if (!input.files.length) throw new Error("Choose photographs or a zip first.");
+  const { items, failed } = chosen;
+  byId("refused").replaceChildren();
+  failed.forEach(note);
+  if (!items.length) throw new Error("Choose photographs, a folder or a zip first.");
+  const token = await csrf();
   const { upload } = await call("POST", "/api/uploads");
+  const whole = items.reduce((sum, item) => sum + item.file.size, 0);
+  const began = performance.now();
+  const under = new Map(); // bytes of each file that is being sent
+  let done = 0;
+  let ended = 0;
   let taken = 0;
-  for (const [number, file] of [...input.files].entries()) {
-    byId("sent").textContent = `Sending ${number + 1} of ${input.files.length}: ${file.name}`;
-    const query = new URLSearchParams(species ? { name: file.name, species } : { name: file.name });
+  stopping = new AbortController();
+  byId("sending").hidden = false;
+  const show = () => {
+    const sent = Math.min(whole, [...under.values()].reduce((sum, bytes) => sum + bytes, done));
+    const seconds = (performance.now() - began) / 1000;
+    Object.assign(bar, { max: Math.max(1, whole), value: sent });
+    const rest = seconds > 2 && sent ? left((seconds * (whole - sent)) / sent) : "";
+    byId("sent").textContent = `${number(ended)} of ${many(items.length, "file")}, ${size(sent)} of ${size(whole)}${rest}`;
+  };
+  const one = async (item) => {
+    const query = new URLSearchParams({ name: item.file.name, ...(species && { species }), ...(item.folder !== null && { folder: item.folder }) });
+    const sending = () => put(`/api/uploads/${upload}/files?${query}`, item.file, token, (bytes) => (under.set(item, Math.min(bytes, item.file.size)), show()));
     try {
-      const answer = await call("PUT", `/api/uploads/${upload}/files?${query}`, file);
+      const answer = await sending().catch((error) => (error.again ? new Promise((wait) => setTimeout(wait, 2000)).then(sending) : Promise.reject(error)));
       taken += answer.num_taken;
-      for (const item of answer.refused) note(item.file, `${item.reason}. ${item.hint}`);
+      answer.refused.forEach(({ file, reason, hint }) => note({ file, reason: `${reason}. ${hint}` }));
     } catch (error) {
-      note(file.name, error.message);
+      if (error.name === "AbortError") throw error;
+      note({ file: nameOf(item), reason: error.lost ? await whyLost(item.file) : error.message });
     }
+    under.delete(item);
+    done += item.file.size;
+    ended += 1;
+    show();
+  };
+  const queue = items.values();
+  const worker = async () => {
+    for (const item of queue) {
+      if (stopping.signal.aborted) throw new DOMException("", "AbortError");
+      await one(item);
+    }
+  };
+  try {
+    show();
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    const tables = least > 1 ? 0 : (await call("GET", `/api/uploads/${upload}`)).num_tables;
+    byId("sent").textContent = `${many(taken, "image")} sent`;
+    if (taken + tables < least) {
+      throw new Error(least === 1 ? "No image could be used; see the reasons next to the files." : `At least ${least} photographs are needed; ${number(taken)} could be used.`);
+    }
+    return upload;
+  } catch (error) {
+    const cancelled = error.name === "AbortError";
+    stopping.abort(); // the others that are under way
+    if (cancelled) byId("sent").textContent = "Cancelled. Nothing of it is kept.";
+    await call("DELETE", `/api/uploads/${upload}`).catch(() => {}); // where the server is away, the first page shows what has arrived
+    throw cancelled ? new Error("Sending was cancelled.") : error;
+  } finally {
+    stopping = null;
+    byId("sending").hidden = true;
   }
-  const tables = least > 1 ? 0 : (await call("GET", `/api/uploads/${upload}`)).num_tables;
-  byId("sent").textContent = `${taken} ${taken === 1 ? "image" : "images"} sent`;
-  if (taken + tables < least) {
-    await call("DELETE", `/api/uploads/${upload}`);
-    throw new Error(least === 1 ? "No image could be used; see the reasons next to the files." : `At least ${least} photographs are needed; ${taken} could be used.`);
-  }
-  return upload;
 }
