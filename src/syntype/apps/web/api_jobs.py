@@ -14,6 +14,7 @@ from syntype.apps.web.generators import describe_generator, generator_species, s
 from syntype.apps.web.progress import latest_events, now, pictures, preview
 from syntype.apps.web.progress import picture as find_picture
 from syntype.apps.web.requests import JobRequest, Slug
+from syntype.apps.web.room import require_room_for_job
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import load_json
@@ -122,6 +123,8 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
 @router.post("/jobs", status_code=201)
 def create_job(studio: CurrentStudio, request: Annotated[JobRequest, Body()]) -> Job:
     """Put a job into the queue. Its result gets the given name, under collections, generators, studies or exports."""
+    studio.storage.require_settled()
+    require_room_for_job(studio, request)
     return _job(studio, studio.queue.get(studio.queue.add(request)))
 
 

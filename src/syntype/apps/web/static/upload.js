@@ -28,7 +28,8 @@ export async function send(species, least = 1) {
   const note = (file, reason) => refused.append(make("li", { textContent: `${file}: ${reason}` }));
   refused.replaceChildren();
   if (!input.files.length) throw new Error("Choose photographs or a zip first.");
-  const { upload } = await call("POST", "/api/uploads");
+  const bytes = [...input.files].reduce((sum, file) => sum + file.size, 0);
+  const { upload } = await call("POST", `/api/uploads?num_bytes=${bytes}`);
   let taken = 0;
   for (const [number, file] of [...input.files].entries()) {
     byId("sent").textContent = `Sending ${number + 1} of ${input.files.length}: ${file.name}`;
