@@ -82,13 +82,13 @@ class Queue:
         """
         with self.entering, self._uploads.lock if (upload := request.consumed_upload()) else nullcontext():
             request.command(self._workspace)  # errors are reported now, not when the job starts
-            self._workspace.free(request.place, request.name)
+            self._workspace.free(request.place, request.slug)
             if upload:
                 self._uploads.keep_refused(upload)
             with self._store.writing() as connection:
-                if (other := connection.scalar(_makers(request.place, request.name))) is not None:
-                    raise InputError(f"job {other} already makes {request.name!r}", "Choose another name.")
-                values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.name}
+                if (other := connection.scalar(_makers(request.place, request.slug))) is not None:
+                    raise InputError(f"job {other} already makes {request.slug!r}", "Choose another name.")
+                values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.slug}
                 number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
         self._wake.set()
         return int(number)

@@ -167,7 +167,7 @@ class Storage:
             entry = self.trash.prepare(place, name)
             try:
                 self._move(thing.folder, place, name, entry.key, None)
-            except BaseException:
+            except Exception:
                 self.trash.remove_empty(entry.id)
                 raise
             return entry
@@ -325,12 +325,13 @@ class Storage:
     @staticmethod
     def _rename_collection(place: str, old: Path, new: Path) -> tuple[str, str] | None:
         """Write a collection's new name into it, where it was called as its folder; the two names, None if the name stays."""
-        if place != "collections" or old.name == new.name:
+        before, after = Trash.name_of(old), Trash.name_of(new)
+        if place != "collections" or before == after:
             return None
         info = read_json_object(new / "collection.json")
-        if info.get("name") == old.name:
-            write_json(new / "collection.json", {**info, "name": new.name})
-        return old.name, new.name
+        if info.get("name") == before:
+            write_json(new / "collection.json", {**info, "name": after})
+        return before, after
 
     def _change_keys(self, connection: Connection, row: Row[Any], folder: Path) -> None:
         place, source, target = row.place, row.source, row.target

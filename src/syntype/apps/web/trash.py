@@ -1,7 +1,7 @@
 """The trash: what was deleted lies there whole until it is restored, or deleted for good.
 
 trash/ID/entry.json      what it was, its name, and when it was deleted
-trash/ID/<name>          the thing itself
+trash/ID/<name>.deleted  the thing itself
 trash/.gone-ID           what is being deleted for good; a killed server leaves it, and the next one deletes it
 
 Everything else that refers to a thing by its name (verdicts, quizzes, requests of jobs) refers to ``trash/ID`` while it lies here, so that a new
@@ -31,6 +31,8 @@ PLACES = (*MARKS, "uploads")
 IN_TRASH = "trash/"
 """How the key of a thing in the trash begins; its id follows. No name of a thing has a slash."""
 _ENTRY = "entry.json"
+_DELETED = ".deleted"
+"""Ending of the folder of a thing in the trash, so that nobody who goes by the last part of a path takes it for a new thing of the name."""
 _GONE = ".gone-"
 
 
@@ -93,12 +95,17 @@ class Trash:
         number, now = uuid.uuid4().hex, time.time()
         (self._root / number).mkdir()
         write_json(self._root / number / _ENTRY, {"kind": place, "name": name, "deleted": now})
-        return TrashEntry(number, place, name, now, self._root / number / name)
+        return TrashEntry(number, place, name, now, self._root / number / f"{name}{_DELETED}")
 
     def place_of(self, key: str) -> Path | None:
         """Where the thing of a key ``trash/ID`` lies or will lie; None if its entry is gone or damaged."""
         entry = self._read(key.removeprefix(IN_TRASH))
         return None if entry is None else entry.folder
+
+    @staticmethod
+    def name_of(folder: Path) -> str:
+        """The name of the thing in a folder, in the trash or not."""
+        return folder.name.removesuffix(_DELETED)
 
     def remove_empty(self, number: str) -> None:
         """Remove an entry whose thing lies here no longer, or not yet."""
@@ -143,5 +150,5 @@ class Trash:
         place, name, when = told.get("kind"), told.get("name"), told.get("deleted")
         if place not in PLACES or not isinstance(name, str) or not re.fullmatch(SLUG, name) or not isinstance(when, (int, float)):
             return None
-        folder = self._root / number / name
+        folder = self._root / number / f"{name}{_DELETED}"
         return None if folder.is_symlink() else TrashEntry(number, place, name, float(when), folder)

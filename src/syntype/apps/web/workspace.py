@@ -4,7 +4,7 @@ WORKSPACE/
   collections/ generators/ studies/ exports/   one folder a thing, its name is its slug; other folders are not listed
   uploads/                                     uploaded photographs that are not imported yet
   jobs/                                        one folder a job: its log, its result, its lock
-  trash/                                       one folder a deleted thing: the thing under its name, and entry.json
+  trash/                                       one folder a deleted thing: the thing, and entry.json
   .cache/                                      thumbnails, safe to delete
   studio.sqlite                                jobs, verdicts, reviewers
   .identity                                    32 hex digits, by which a database outside the workspace knows it

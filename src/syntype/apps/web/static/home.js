@@ -5,14 +5,14 @@ import { send } from "/static/upload.js";
 let wereActive = new Set();
 
 function row(job) {
-  const item = make("li", {}, make("a", { href: `/jobs/${job.id}`, textContent: `${job.kind}: ${job.name}` }), make("span", { textContent: words(job) }));
+  const item = make("li", {}, make("a", { href: `/jobs/${job.id}`, textContent: `${job.kind}: ${job.title}` }), make("span", { textContent: words(job) }));
   if (job.status === "running") {
-    const bar = make("progress", { ariaLabel: `Progress of ${job.name}` });
+    const bar = make("progress", { ariaLabel: `Progress of ${job.title}` });
     fill(bar, job);
     item.append(bar);
   }
   const cancel = () => act(job, "cancel").then(refresh);
-  if (ACTIVE.includes(job.status)) item.append(make("button", { className: "second", textContent: "Cancel", ariaLabel: `Cancel ${job.name}`, onclick: cancel }));
+  if (ACTIVE.includes(job.status)) item.append(make("button", { className: "second", textContent: "Cancel", ariaLabel: `Cancel ${job.title}`, onclick: cancel }));
   if (job.message) item.append(make("p", { textContent: job.message }));
   return item;
 }

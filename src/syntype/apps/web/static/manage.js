@@ -1,11 +1,13 @@
-// The buttons "Rename" and "Delete" on the page of a thing.
+// The buttons "Rename" and "Delete" of things, on whatever page they are.
 import { tell } from "/static/studio.js";
 import { askDelete, askRename, pageOf } from "/static/dialogs.js";
 
 const doing = {
   rename: async (kind, name) => {
     const thing = await askRename(kind, name);
-    if (thing) location.replace(pageOf(thing) ?? "/storage");
+    if (!thing) return;
+    if (location.pathname === "/") location.reload();
+    else location.replace(pageOf(thing) ?? "/storage"); // the address of before leads nowhere
   },
   delete: async (kind, name) => {
     const entry = await askDelete(kind, name);
@@ -13,6 +15,7 @@ const doing = {
   },
 };
 
-for (const button of document.querySelectorAll("[data-do]")) {
-  button.addEventListener("click", () => doing[button.dataset.do](button.dataset.kind, button.dataset.name).catch((error) => tell(error.message)));
-}
+document.addEventListener("click", (event) => {
+  const asked = event.target.closest?.("[data-do]")?.dataset;
+  if (asked) doing[asked.do](asked.kind, asked.name).catch((error) => tell(error.message));
+});
