@@ -173,7 +173,7 @@ def test_an_adapted_generator_still_draws_after_its_base_and_itself_were_renamed
     info = json.loads((little / "generator.json").read_text())
     base = {"relative": "../little", "absolute": str(little), "weights_sha256": info["weights_sha256"]}
     put(more, {"stage": "adapt", "run_id": "9"}, generator={**info, "base": base, "adapters": []})
-    (more / "training_images.txt").write_text("")
+    shutil.copy(little / "training_images.txt", more)
     images = load_generator(more).sample(["Aus primus"], seeds=[3])
     trash = bench.storage.delete("generators", "more")
     bench.storage.rename("generators", "little", "Große Fische")
@@ -435,13 +435,13 @@ def test_storage_over_rest(client: TestClient, bench: Bench) -> None:
     quiz = client.post("/api/quizzes", json={"synthetic": "drawn", "real": "reef-fish", "reviewer": "Ada", "num": 2}).json()["id"]
     deleted = client.delete("/api/storage/collections/reef-fish").json()
     assert (deleted["title"], deleted["name"]) == ("Reef Fish", "reef-fish")
-    answers = [client.get(f"/api/quizzes/{quiz}/items/{number}") for number in range(2)]
+    answers = [client.get(f"/api/quizzes/{quiz}/items/{number}/image") for number in range(2)]
     assert sorted(answer.status_code for answer in answers) == [200, 422]
     assert any("was deleted" in answer.text for answer in answers if answer.status_code == 422)
     assert client.get("/collections/reef-fish").status_code == 404
     assert client.get("/api/trash").json()[0]["id"] == deleted["id"]
     assert client.post(f"/api/trash/{deleted['id']}/restore", json={}).json()["title"] == "Reef Fish"
-    assert {client.get(f"/api/quizzes/{quiz}/items/{number}").status_code for number in range(2)} == {200}
+    assert {client.get(f"/api/quizzes/{quiz}/items/{number}/image").status_code for number in range(2)} == {200}
     again = client.delete("/api/storage/collections/reef-fish").json()
     freed = client.delete("/api/trash").json()
     assert freed["num_items"] == 1 and freed["num_bytes"] >= bytes_of["fish"] - 10_000 and client.get("/api/trash").json() == []
@@ -462,6 +462,16 @@ def test_what_cannot_fit_is_refused_before_it_begins(client: TestClient, monkeyp
     answer = client.post("/api/jobs", json=asked)
     assert answer.status_code == 507 and "this job (generate) needs about" in answer.json()["error"]
     assert client.get("/api/jobs").json() == []
+
+
+def test_a_job_takes_the_name_that_people_type(client: TestClient, bench: Bench) -> None:
+    job = client.post("/api/jobs", json={"kind": "export", "name": " Poissons récifaux ", "collection": "fish"}).json()
+    assert (job["name"], job["title"], job["request"]["name"]) == ("poissons-recifaux", "Poissons récifaux", "Poissons récifaux")
+    assert "Poissons récifaux" in client.get(f"/jobs/{job['id']}").text
+    assert client.post("/api/jobs", json={"kind": "export", "name": "??", "collection": "fish"}).status_code == 422
+    client.post("/api/storage/collections/drawn/rename", json={"name": "Dessins <b>"})
+    assert "Dessins &lt;b&gt;" in client.get("/").text and client.get("/api/collections/dessins-b").json()["title"] == "Dessins <b>"
+    assert "Dessins &lt;b&gt; (16 images)" in client.get("/new/export").text
 
 
 def test_the_pages_of_things_offer_renaming_and_deleting(client: TestClient) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from syntype.apps.web.requests import Slug
-from syntype.apps.web.sizes import free_room
+from syntype.apps.web.sizes import free_room, measure
 from syntype.apps.web.storage import Thing
 from syntype.apps.web.store import ACTIVE
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
@@ -153,7 +153,7 @@ def empty_caches(studio: CurrentStudio) -> Freed:
         freed = 0
         for cache in caches:
             if not cache.is_symlink():
-                freed += studio.storage.sizes.now(cache).num_bytes
+                freed += measure(cache).num_bytes
                 shutil.rmtree(cache, ignore_errors=True)
         (studio.workspace.root / ".cache").mkdir(exist_ok=True)
     return Freed(num_items=len(caches), num_bytes=freed)

@@ -65,22 +65,26 @@ class Sizes:
 
     def of(self, folder: Path) -> Size | None:
         """The size as it is known; None if it is not known yet. Where it is missing or old it is measured in the background."""
-        found = self._found(folder)
-        if found is None:
-            return None
-        key, stamp = found
-        known = self._known.get(key)
-        if known is None or known[0] != stamp or time.monotonic() - known[1] > _FRESH_SECONDS:
+        size, fresh = self._look_up(folder)
+        if not fresh:
             with self._lock:
                 if folder not in self._measuring:
                     self._measuring.add(folder)
                     self._worker.submit(self._measure, folder)
-        return None if known is None else known[2]
+        return size
 
     def now(self, folder: Path) -> Size:
-        """The size, measured now if it is not known."""
-        known = self.of(folder)
-        return self._measure(folder) if known is None else known
+        """The size, measured now if it is not known or old."""
+        size, fresh = self._look_up(folder)
+        return size if fresh and size is not None else self._measure(folder)
+
+    def _look_up(self, folder: Path) -> tuple[Size | None, bool]:
+        """The size as it is known, and whether that still holds. What is not there need not be measured."""
+        found = self._found(folder)
+        if found is None:
+            return None, True
+        stamp, when, size = self._known.get(found[0], (None, 0.0, None))
+        return size, stamp == found[1] and time.monotonic() - when <= _FRESH_SECONDS
 
     @property
     def busy(self) -> bool:

@@ -273,9 +273,10 @@ class Storage:
         base = base_of(entry.folder, live)
         if base is None or ((base / "generator.json").is_file() and not base.is_relative_to(self._workspace.root / "trash")):
             return
+        name = Trash.name_of(base)
         if (base / "generator.json").is_file():
-            raise InputError(f"it was adapted from the generator {base.name!r}, which is in the trash too", f"Restore {base.name!r} first.")
-        raise InputError(f"it was adapted from the generator {base.name!r}, which is gone for good", "It cannot be used again.")
+            raise InputError(f"it was adapted from the generator {name!r}, which is in the trash too", f"Restore {name!r} first.")
+        raise InputError(f"it was adapted from the generator {name!r}, which is gone for good", "It cannot be used again.")
 
     def _move(self, folder: Path, place: str, source: str, target: str, title: str | None) -> None:
         self._workspace.inside(folder)
