@@ -453,14 +453,14 @@ def test_storage_over_rest(client: TestClient, bench: Bench) -> None:
 def test_what_cannot_fit_is_refused_before_it_begins(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes_module, "free_room", lambda _: Room(30_000_000, 100_000_000))
     answer = client.post("/api/uploads", params={"num_bytes": 20_000_000})
-    assert answer.status_code == 507 and answer.json()["error"] == (
+    assert answer.status_code == 422 and answer.json()["error"] == (
         "there is not enough room on the disk: sending and importing these files needs about 40.0 MB, and 30.0 MB are free. "
         "Delete something or empty the trash on the page Storage, then try again."
     )
     assert client.post("/api/uploads", params={"num_bytes": 10_000_000}).status_code == 201
     asked = {"kind": "generate", "name": "many", "generator": "base", "num": 10_000}
     answer = client.post("/api/jobs", json=asked)
-    assert answer.status_code == 507 and "this job (generate) needs about" in answer.json()["error"]
+    assert answer.status_code == 422 and "this job (generate) needs about" in answer.json()["error"]
     assert client.get("/api/jobs").json() == []
 
 

@@ -33,7 +33,7 @@ def require_room_for_job(studio: Studio, request: JobRequest) -> None:
     """Check that the result of a job fits on the disk: copies of files by their sizes, images by their pixels.
 
     Raises:
-        DiskError: it does not fit.
+        InputError: it does not fit.
         UserError: what it reads is not there, or is damaged.
     """
     require_room(studio.workspace.root, _LEAST + _needs(studio, request), f"this job ({request.kind})")
@@ -43,7 +43,7 @@ def require_room_for_upload(studio: Studio, num_bytes: int) -> None:
     """Check that files of so many bytes can be received and then imported, for which they are there twice.
 
     Raises:
-        DiskError: they do not fit.
+        InputError: they do not fit.
     """
     require_room(studio.workspace.root, 2 * num_bytes, "sending and importing these files")
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntype.errors import DiskError
+from syntype.errors import InputError
 
 __all__ = ["Room", "Size", "Sizes", "free_room", "measure", "require_room", "told_size"]
 
@@ -131,12 +131,12 @@ def require_room(folder: Path, num_bytes: int, what: str) -> None:
         what: what needs it, the beginning of a sentence ("importing these photographs").
 
     Raises:
-        DiskError: it does not fit.
+        InputError: it does not fit.
     """
     free = free_room(folder).free
     if num_bytes > free:
         reason = f"there is not enough room on the disk: {what} needs about {told_size(num_bytes)}, and {told_size(free)} are free"
-        raise DiskError(reason, "Delete something or empty the trash on the page Storage, then try again.")
+        raise InputError(reason, "Delete something or empty the trash on the page Storage, then try again.")
 
 
 def told_size(num_bytes: int) -> str:
