@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from sqlalchemy import insert, select, update
 from starlette.testclient import TestClient
 from studio_server import SMALL, browser, make_synthetic, make_workspace, png, until
 
+from syntype.apps.web import references
 from syntype.apps.web import sizes as sizes_module
 from syntype.apps.web import storage as storage_module
 from syntype.apps.web.limits import StudioConfig
@@ -29,6 +31,7 @@ from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, UnknownNameError, UserError
+from syntype.files import write_json
 from syntype.ownership import FolderLock
 
 
@@ -321,6 +324,28 @@ def test_links_and_what_the_studio_did_not_make_are_left_alone(bench: Bench, tmp
     assert (outside / "collection.json").is_file() and (bench.root / "collections" / "link").is_symlink()
 
 
+def test_a_path_that_could_not_be_corrected_is_found_out_before_anything_moves(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "reef-1" not in str(path) and access(path, mode))
+    with pytest.raises(InputError, match="reef-1, where nothing may be written"):
+        bench.storage.rename("collections", "fish", "other")
+    assert bench.workspace.slugs("collections") == ["drawn", "fish"]
+
+
+def test_a_server_starts_although_an_earlier_change_cannot_be_completed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage_module, "redirect", full)
+        with pytest.raises(OSError, match="No space"):
+            bench.storage.delete("collections", "drawn")
+        bench.restart()
+        bench.judge()  # of a page that was open
+    bench.storage.require_settled()
+    assert [entry.name for entry in bench.storage.trash.entries()] == ["drawn"] and not bench.reviews.standing("drawn")
+
+
 def test_entries_of_the_trash_that_were_tampered_with_lead_nowhere(bench: Bench, tmp_path: Path) -> None:
     outside = put(tmp_path / "outside", collection={})
     for number, told in enumerate(("../../collections/fish", str(outside), "..", "fish")):
@@ -345,7 +370,9 @@ STEPS: dict[str, Callable[[pytest.MonkeyPatch, Callable[..., Any]], None]] = {
     "before the references are corrected": lambda patch, killed: patch.setattr(storage_module, "redirect", killed),
     "before the keys are changed": lambda patch, killed: patch.setattr(Storage, "_change_keys", killed),
     "before the move is on the list": lambda patch, killed: patch.setattr(storage_module, "insert", killed),
-    "while the second file is corrected": lambda patch, killed: patch.setattr("syntype.apps.web.references._redirect_base", lambda *_: killed()),
+    "after the first file is corrected": lambda patch, killed: patch.setattr(
+        references, "write_json", lambda path, value: (write_json(path, value), killed())
+    ),
 }
 
 

@@ -49,8 +49,12 @@ class TrashedThing(BaseModel):
     deleted: float
     num_bytes: int | None
     num_files: int | None
-    needed_by: list[str]
-    """What was made from it, one sentence for each kind."""
+
+
+class TrashDetail(TrashedThing):
+    """Something in the trash, and what was made from it, one sentence for each kind."""
+
+    dependents: list[str]
 
 
 class Storage(BaseModel):
@@ -111,7 +115,6 @@ def _trashed(studio: Studio, entry: TrashEntry) -> TrashedThing:
     return TrashedThing(
         id=entry.id, kind=entry.place, name=entry.name, title=entry.name if title == entry.key else title, deleted=entry.deleted,
         num_bytes=None if size is None else size.num_bytes, num_files=None if size is None else size.num_files,
-        needed_by=studio.storage.told_dependents(entry),
     )  # type: ignore[arg-type]  # fmt: skip
 
 
@@ -190,6 +193,14 @@ def delete_thing(studio: CurrentStudio, kind: Place, name: Slug) -> TrashedThing
 def list_trash(studio: CurrentStudio) -> list[TrashedThing]:
     """All that lies in the trash, deleted last first."""
     return [_trashed(studio, entry) for entry in studio.storage.trash.entries()]
+
+
+@router.get("/trash/{trashed}")
+def show_trashed(studio: CurrentStudio, trashed: TrashId) -> TrashDetail:
+    """One thing in the trash, and what was made from it."""
+    entry = studio.storage.trash.find(trashed)
+    studio.storage.sizes.now(entry.folder)
+    return TrashDetail(**_trashed(studio, entry).model_dump(), dependents=studio.storage.told_dependents(entry))
 
 
 @router.post("/trash/{trashed}/restore")

@@ -108,7 +108,8 @@ def job(request: Request, studio: CurrentStudio, number: JobNumber) -> Response:
                 studio, job.request["collection"], {"species": job.request["species"], "split": "train"}, limit=LEARNT_FROM
             ).images
     asked = {word: _told(studio, value) for word, value in job.request.items()}
-    return render(request, "job", job=job, asked=asked, learnt_from=learnt_from, not_trained=NO_TRAINING)
+    gone = job.status == "finished" and studio.queue.result_folder(studio.queue.get(number)) is None
+    return render(request, "job", job=job, asked=asked, gone=gone, learnt_from=learnt_from, not_trained=NO_TRAINING)
 
 
 def _told(studio: Studio, value: Any) -> Any:

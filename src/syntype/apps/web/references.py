@@ -18,7 +18,7 @@ from syntype.apps.web.trash import Trash, one
 from syntype.apps.web.workspace import KINDS, SLUG, Workspace
 from syntype.files import read_json_object, write_json
 
-__all__ = ["FIELDS", "Dependent", "base_of", "dependents", "redirect", "sentences"]
+__all__ = ["FIELDS", "Dependent", "base_of", "dependents", "redirect", "sentences", "unwritable"]
 
 FIELDS = {
     "collection": "collections", "synthetic": "collections", "real": "collections", "generator": "generators", "upload": "uploads", "mask": "uploads",
@@ -107,16 +107,27 @@ def redirect(workspace: Workspace, trash: Trash, old: Path, new: Path, names: tu
     Args:
         names: what a collection was called and is called now, for generators that say what they learnt from; None to leave it.
     """
+    for file, content in _changes(workspace, trash, old, new, names):
+        write_json(file, content)
+
+
+def unwritable(workspace: Workspace, trash: Trash, folder: Path) -> Path | None:
+    """A folder with a path to this one that could not be corrected, because nothing may be written there; None if there is none."""
+    found = _changes(workspace, trash, folder, folder.with_name(f"{folder.name}.moved"), None)
+    return next((file.parent for file, _ in found if not os.access(file.parent, os.W_OK)), None)
+
+
+def _changes(workspace: Workspace, trash: Trash, old: Path, new: Path, names: tuple[str, str] | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Files with paths to ``old``, and what they have to hold when it lies at ``new``."""
     for _, live, now, _trashed in _folders(workspace, trash):
         run, info = read_json_object(now / "run.json"), read_json_object(now / "generator.json")
-        learnt = info.get("collection")
+        learnt, renamed = info.get("collection"), False
         if names and isinstance(learnt, dict) and learnt.get("name") == names[0] and "collection" in _inputs_at(run, old):
-            learnt["name"] = names[1]
-            write_json(now / "generator.json", info)
-        if _redirect_base(info, live, old, new):
-            write_json(now / "generator.json", info)
-        if _redirect_run(run, old, new):
-            write_json(now / "run.json", run)
+            learnt["name"], renamed = names[1], True
+        if _redirect_base(info, live, old, new) or renamed:
+            yield now / "generator.json", info
+        if _redirect_run(run, old, new):  # last, as the path in it tells that the generator has learnt from the collection
+            yield now / "run.json", run
 
 
 def _folders(workspace: Workspace, trash: Trash) -> Iterator[tuple[str, Path, Path, bool]]:

@@ -14,6 +14,7 @@ folder had not been moved yet, it is moved now. No job can be created meanwhile,
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import threading
@@ -27,7 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from syntype.apps.web.queue import Queue, run_id
-from syntype.apps.web.references import FIELDS, Dependent, base_of, dependents, redirect, sentences
+from syntype.apps.web.references import FIELDS, Dependent, base_of, dependents, redirect, sentences, unwritable
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.sizes import Sizes
 from syntype.apps.web.store import ACTIVE, Store, jobs, moves, quizzes, verdicts
@@ -40,6 +41,8 @@ from syntype.files import disk_problem, read_json_object, write_json
 from syntype.ownership import LOCK, FolderLock
 
 __all__ = ["Storage", "Thing"]
+
+_log = logging.getLogger("syntype.studio")
 
 
 @dataclass(frozen=True)
@@ -208,11 +211,18 @@ class Storage:
         self._bury(number)
 
     def settle(self) -> None:
-        """Complete what a killed server, or a full disk, has left half done. Call it before the first request."""
-        with self._still():
-            for number in self.trash.given_up():
+        """Complete what a killed server, or a full disk, has left half done. Call it before the first request.
+
+        What cannot be completed now is logged and tried again before the next change: a full disk keeps nobody from looking.
+        """
+        try:
+            with self._still():
+                self.trash.sweep()
+                given_up = self.trash.given_up()
+            for number in given_up:
                 self._bury(number)
-            self.trash.sweep()
+        except Exception as error:
+            _log.warning("an earlier change waits to be completed: %s", disk_problem(error, self._workspace.root) or error)
 
     def require_settled(self) -> None:
         """Complete a move that an error has interrupted, before something new may take the name of what was moved."""
@@ -280,6 +290,9 @@ class Storage:
 
     def _move(self, folder: Path, place: str, source: str, target: str, title: str | None) -> None:
         self._workspace.inside(folder)
+        if place in KINDS and (fixed := unwritable(self._workspace, self.trash, folder)) is not None:
+            reason = f"{one(place)} {Trash.name_of(folder)!r} is named in {fixed}, where nothing may be written"
+            raise InputError(reason, "Change the permissions of that folder first.")
         lock = None if place == "uploads" else FolderLock(folder)
         try:
             with self._store.writing() as connection:

@@ -97,9 +97,10 @@ export async function restore(entry) {
 }
 
 // Ask before something in the trash is deleted for good; how much room that gave, or null.
-export function askDestroy(entry) {
+export async function askDestroy(listed) {
+  const entry = await call("GET", `/api/trash/${listed.id}`);
   const parts = [paragraph(`${size(entry.num_bytes)} become free. Its verdicts go with it. This cannot be undone.`)];
-  if (entry.needed_by.length) parts.push(paragraph("It can then never be restored for:"), ...told(entry.needed_by));
+  if (entry.dependents.length) parts.push(paragraph("What was made from it stays:"), ...told(entry.dependents));
   return ask(`Delete ${entry.title} for good?`, parts, "Delete for good", () => call("DELETE", `/api/trash/${entry.id}`), true);
 }
 
