@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made import tree
+from made import fill, tree
 from sqlalchemy import insert, select, update
 from starlette.testclient import TestClient
 from studio_server import SMALL, browser, make_synthetic, make_workspace, png, until
@@ -489,6 +489,19 @@ def test_what_cannot_fit_is_refused_before_it_begins(client: TestClient, monkeyp
     answer = client.post("/api/jobs", json=asked)
     assert answer.status_code == 422 and "this job (generate) needs about" in answer.json()["error"]
     assert client.get("/api/jobs").json() == []
+
+
+def test_a_full_disk_is_emptied_from_the_trash(small_disk: Path) -> None:
+    workspace = make_workspace(small_disk / "workspace")
+    with browser(workspace) as client:
+        assert client.delete("/api/storage/collections/drawn").status_code == 200
+        fill(small_disk)
+        answer = client.delete("/api/storage/collections/fish")
+        assert answer.status_code == 507 and "the disk is full" in answer.json()["error"]
+        assert (workspace.root / "collections" / "fish").is_dir() and len(client.get("/api/trash").json()) == 1
+        assert client.delete("/api/trash").json()["num_items"] == 1
+        assert client.delete("/api/storage/collections/fish").status_code == 200
+        assert [item["name"] for item in client.get("/api/trash").json()] == ["fish"]
 
 
 def test_a_job_takes_the_name_that_people_type(client: TestClient, bench: Bench) -> None:

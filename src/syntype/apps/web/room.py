@@ -23,8 +23,6 @@ from syntype.errors import UserError
 
 __all__ = ["require_room_for_job", "require_room_for_upload"]
 
-_LEAST = 20_000_000
-"""Bytes that any job writes: its log, its records, a few pictures."""
 _PIXEL_BYTES = 3
 _STUDY_SIDE = 224
 
@@ -36,7 +34,7 @@ def require_room_for_job(studio: Studio, request: JobRequest) -> None:
         InputError: it does not fit.
         UserError: what it reads is not there, or is damaged.
     """
-    require_room(studio.workspace.root, _LEAST + _needs(studio, request), f"this job ({request.kind})")
+    require_room(studio.workspace.root, _needs(studio, request), f"this job ({request.kind})")
 
 
 def require_room_for_upload(studio: Studio, num_bytes: int) -> None:

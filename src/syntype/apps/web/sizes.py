@@ -11,13 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntype.errors import InputError
+from syntype.errors import DiskError, InputError
 
 __all__ = ["Room", "Size", "Sizes", "free_room", "measure", "require_room", "told_size"]
 
 _FRESH_SECONDS = 300.0
 """A size is measured again after this time, and at once when the folder has changed."""
 _CACHE = ".cache"
+_FULL = 64 * 1024
+"""With less free room than this, in bytes, a disk is full."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,12 @@ def require_room(folder: Path, num_bytes: int, what: str) -> None:
         what: what needs it, the beginning of a sentence ("importing these photographs").
 
     Raises:
+        DiskError: the disk is full.
         InputError: it does not fit.
     """
     free = free_room(folder).free
+    if free < _FULL < num_bytes:
+        raise DiskError("cannot be written, because the disk is full", "Free some space on the page Storage, then try again.", file=folder)
     if num_bytes > free:
         reason = f"there is not enough room on the disk: {what} needs about {told_size(num_bytes)}, and {told_size(free)} are free"
         raise InputError(reason, "Delete something or empty the trash on the page Storage, then try again.")
