@@ -137,7 +137,7 @@ def require_room(folder: Path, num_bytes: int, what: str) -> None:
         InputError: it does not fit.
     """
     free = free_room(folder).free
-    if free < _FULL < num_bytes:
+    if num_bytes > free and free < _FULL:
         raise DiskError("cannot be written, because the disk is full", "Free some space on the page Storage, then try again.", file=folder)
     if num_bytes > free:
         reason = f"there is not enough room on the disk: {what} needs about {told_size(num_bytes)}, and {told_size(free)} are free"
