@@ -53,9 +53,10 @@ class CoverImage(BaseModel):
 
 
 class CollectionSummary(BaseModel):
-    """A collection in a list; ``cover``: some of its images, of different species where there are several."""
+    """A collection in a list; ``title``: what people call it; ``cover``: some of its images, of different species where there are several."""
 
     name: str
+    title: str
     num_images: int
     num_species: int
     origins: dict[str, int]
@@ -141,7 +142,7 @@ def _index(studio: Studio, name: str) -> Index:
 def _summary(studio: Studio, name: str) -> dict[str, Any]:
     summary = studio.catalogue.summary(studio.workspace.find("collections", name))
     cover = [{"image_id": image_id, "sha256": sha256} for image_id, sha256 in summary.cover]
-    return {"name": name, **vars(summary), "cover": cover}
+    return {"name": name, "title": studio.storage.titles.of("collections", name), **vars(summary), "cover": cover}
 
 
 @router.get("/collections")
@@ -152,7 +153,7 @@ def list_collections(studio: CurrentStudio) -> list[CollectionSummary]:
     def show(studio: Studio, name: str) -> CollectionSummary:
         return CollectionSummary(**_summary(studio, name))
 
-    return listed(studio, "collections", show, lambda name, why: CollectionSummary(name=name, **blank, damaged=why))
+    return listed(studio, "collections", show, lambda name, why: CollectionSummary(name=name, title=name, **blank, damaged=why))
 
 
 @router.get("/collections/{name}")

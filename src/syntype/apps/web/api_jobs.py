@@ -14,6 +14,7 @@ from syntype.apps.web.generators import describe_generator, generator_species, s
 from syntype.apps.web.progress import latest_events, now, pictures, preview
 from syntype.apps.web.progress import picture as find_picture
 from syntype.apps.web.requests import JobRequest, Slug
+from syntype.apps.web.room import require_room_for_job
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import load_json
@@ -30,12 +31,14 @@ JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 class Job(BaseModel):
     """A job.
 
+    ``name``: folder of its result; ``title``: what people call that.
     ``status``: waiting, running, finished, failed or cancelled; times in seconds since 1970; ``ahead``: jobs before it in the queue.
     """
 
     id: int
     kind: str
     name: str
+    title: str
     request: dict[str, Any]
     status: str
     ahead: int
@@ -60,9 +63,10 @@ class Family(BaseModel):
 
 
 class GeneratorSummary(BaseModel):
-    """A trained generator; ``size`` in pixels, ``abilities``: kinds of jobs that it can do besides ``generate``."""
+    """A trained generator; ``title``: what people call it, ``size`` in pixels, ``abilities``: kinds of jobs that it can do besides ``generate``."""
 
     name: str
+    title: str
     generator_id: str | None
     family: str | None
     abilities: list[str]
@@ -80,9 +84,10 @@ class GeneratorSummary(BaseModel):
 
 
 class StudySummary(BaseModel):
-    """A finished study and its verdict."""
+    """A finished study and its verdict; ``title``: what people call it."""
 
     name: str
+    title: str
     verdict: str | None
     sentence: str | None
     damaged: str | None = None
@@ -90,9 +95,10 @@ class StudySummary(BaseModel):
 
 
 class ExportSummary(BaseModel):
-    """A finished export."""
+    """A finished export; ``title``: what people call it."""
 
     name: str
+    title: str
     file: str
     num_images: int
     num_bytes: int
@@ -114,15 +120,23 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
     result = None if row.result is None else json.loads(studio.workspace.hide(json.dumps(row.result)))
     return Job(
-        id=row.id, kind=row.kind, name=row.slug, request=row.request, status=row.status, message=row.message, result=result,
-        created=row.created, started=row.started, ended=row.ended, ahead=studio.queue.ahead(row.id) if row.status == "waiting" else 0, **told,
+        id=row.id, kind=row.kind, name=row.slug, title=studio.storage.titles.of(row.place, row.slug), request=row.request, status=row.status,
+        message=row.message, result=result, created=row.created, started=row.started, ended=row.ended,
+        ahead=studio.queue.ahead(row.id) if row.status == "waiting" else 0, **told,
     )  # fmt: skip
 
 
 @router.post("/jobs", status_code=201)
 def create_job(studio: CurrentStudio, request: Annotated[JobRequest, Body()]) -> Job:
-    """Put a job into the queue. Its result gets the given name, under collections, generators, studies or exports."""
-    return _job(studio, studio.queue.get(studio.queue.add(request)))
+    """Put a job into the queue. Its result gets the given name, under collections, generators, studies or exports.
+
+    Any name will do: ``Reef fish 2026`` is the title of the thing, and ``reef-fish-2026`` its folder, which the answer names.
+    """
+    studio.storage.require_settled()
+    require_room_for_job(studio, request)
+    number = studio.queue.add(request)
+    studio.storage.titles.set(request.place, request.slug, request.name)
+    return _job(studio, studio.queue.get(number))
 
 
 @router.get("/jobs")
@@ -197,7 +211,7 @@ def list_generators(studio: CurrentStudio) -> list[GeneratorSummary]:
     """All trained generators of the workspace; damaged ones say what is wrong."""
     blank: dict[str, Any] = {"generator_id": None, "family": None, "abilities": [], "size": None, "num_species": 0, "adapted_to": [], "steps": None}
     blank |= {"collection": None, "licences": [], "terms": [], "preview": False}
-    return listed(studio, "generators", show_generator, lambda name, why: GeneratorSummary(name=name, **blank, damaged=why))
+    return listed(studio, "generators", show_generator, lambda name, why: GeneratorSummary(name=name, title=name, **blank, damaged=why))
 
 
 @router.get("/generators/{name}", tags=["generators"])
@@ -205,7 +219,8 @@ def show_generator(studio: CurrentStudio, name: Slug) -> GeneratorSummary:
     """One generator."""
     folder = studio.workspace.find("generators", name)
     try:
-        return GeneratorSummary(**describe_generator(folder), preview=preview(folder) is not None)
+        title = studio.storage.titles.of("generators", name)
+        return GeneratorSummary(**describe_generator(folder), title=title, preview=preview(folder) is not None)
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
         raise CollectionError(f"{folder / 'generator.json'}: is damaged ({key}: {error.errors()[0]['msg']}). Train or adapt it again.") from None
@@ -231,7 +246,7 @@ def search_generator_species(
 @router.get("/studies", tags=["studies"])
 def list_studies(studio: CurrentStudio) -> list[StudySummary]:
     """All finished studies; damaged ones say what is wrong."""
-    return listed(studio, "studies", show_study, lambda name, why: StudySummary(name=name, verdict=None, sentence=None, damaged=why))
+    return listed(studio, "studies", show_study, lambda name, why: StudySummary(name=name, title=name, verdict=None, sentence=None, damaged=why))
 
 
 @router.get("/studies/{name}", tags=["studies"])
@@ -241,7 +256,8 @@ def show_study(studio: CurrentStudio, name: Slug) -> StudySummary:
     verdict = load_json(file, hint, {"verdict": dict})["verdict"]
     if not isinstance(verdict.get("word"), str) or not isinstance(verdict.get("sentence"), str):
         raise InputError("is damaged: 'verdict' is not complete", hint, file=file)
-    return StudySummary(name=name, verdict=verdict["word"], sentence=verdict["sentence"])
+    title = studio.storage.titles.of("studies", name)
+    return StudySummary(name=name, title=title, verdict=verdict["word"], sentence=verdict["sentence"])
 
 
 @router.get("/studies/{name}/report", tags=["studies"], response_class=FileResponse)
@@ -258,7 +274,7 @@ def show_report(studio: CurrentStudio, name: Slug) -> FileResponse:
 @router.get("/exports", tags=["exports"])
 def list_exports(studio: CurrentStudio) -> list[ExportSummary]:
     """All finished exports; damaged ones say what is wrong."""
-    return listed(studio, "exports", _export, lambda name, why: ExportSummary(name=name, file="", num_images=0, num_bytes=0, damaged=why))
+    return listed(studio, "exports", _export, lambda name, why: ExportSummary(name=name, title=name, file="", num_images=0, num_bytes=0, damaged=why))
 
 
 @router.get("/exports/{name}/file", tags=["exports"], response_class=FileResponse)
@@ -275,6 +291,6 @@ def download_export(studio: CurrentStudio, name: Slug) -> FileResponse:
 def _export(studio: Studio, name: str) -> ExportSummary:
     try:
         told = json.loads((studio.workspace.find("exports", name) / "export.json").read_text(encoding="utf-8"))
-        return ExportSummary(name=name, **told)
+        return ExportSummary(name=name, title=studio.storage.titles.of("exports", name), **told)
     except (OSError, ValueError, TypeError, RecursionError):
         raise CollectionError(f"export {name!r}: its export.json is damaged. Export the collection again.") from None

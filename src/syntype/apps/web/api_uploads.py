@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from syntype.apps.web.refusals import RefusedFile
 from syntype.apps.web.requests import ImportOptions, UploadId
+from syntype.apps.web.room import require_room_for_upload
 from syntype.apps.web.stock import UploadResult
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
 from syntype.apps.web.thumbnails import thumbnail
@@ -92,8 +93,12 @@ def list_uploads(studio: CurrentStudio) -> list[Upload]:
 
 
 @router.post("", status_code=201)
-def begin_upload(studio: CurrentStudio) -> Upload:
-    """Begin an upload: send files to it, look at its preview, then create a job of the kind ``import``."""
+def begin_upload(studio: CurrentStudio, num_bytes: Annotated[int, Query(ge=0, le=10**15)] = 0) -> Upload:
+    """Begin an upload: send files to it, look at its preview, then create a job of the kind ``import``.
+
+    ``num_bytes``: how much will be sent; if it cannot fit on the disk, this is refused at once.
+    """
+    require_room_for_upload(studio, num_bytes)
     return Upload(upload=studio.uploads.begin(), species={})
 
 

@@ -138,10 +138,14 @@ def next_images(
 @router.post("/verdicts", status_code=201)
 def decide(studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdict:
     """Save a decision; it is on disk before the response is sent."""
-    image = studio.catalogue.index(studio.workspace.find("collections", name)).image(verdict.image_id)
+    folder = studio.workspace.find("collections", name)
+    image = studio.catalogue.index(folder).image(verdict.image_id)
     if image["origin"] != "synthetic":
         raise UserError(f"image {verdict.image_id} of {name!r} is a photograph. Experts judge synthetic images only.")
     number = studio.reviews.decide(name, verdict.image_id, image["sha256"], verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
+    if not folder.is_dir():  # renamed or deleted at this moment: the next collection of this name must not have this decision
+        studio.reviews.withdraw(number)
+        raise UserError(f"collection {name!r} was renamed or deleted at this moment, so the decision was not saved. Open its page again.")
     return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision)
 
 

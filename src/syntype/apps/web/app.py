@@ -18,12 +18,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_uploads, api_verdicts, forms, pages, quiz
+from syntype.apps.web import api_collections, api_jobs, api_storage, api_uploads, api_verdicts, forms, pages, quiz, storage_pages
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions
+from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.uploads import Uploads
@@ -68,13 +69,16 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     uploads = Uploads(workspace, config.limits, store)
     queue = Queue(store, workspace, reviews, uploads, config.jobs)
     sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
-    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses)
+    storage = Storage(workspace, store, reviews, queue, uploads)
+    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses, storage)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         uploads.sweep()
+        await asyncio.to_thread(storage.settle)
         queue.start()
         yield
+        storage.sizes.close()
         await asyncio.to_thread(queue.close)
         await asyncio.to_thread(reviews.apply_rested, 0)
         store.close()
@@ -84,7 +88,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    apis = (api_collections, api_uploads, api_verdicts, quiz, api_jobs, pages, forms)
+    apis = (api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_storage, pages, forms, storage_pages)
     for router in (_sessions, *(api.router for api in apis)):
         app.include_router(router)
     app.mount("/static", pages.STATIC)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,8 @@ from syntype.apps.web.api_uploads import list_uploads, show_upload
 from syntype.apps.web.api_verdicts import show_agreement
 from syntype.apps.web.requests import ImportOptions, Slug, UploadId
 from syntype.apps.web.security import HEADERS
-from syntype.apps.web.studio import CurrentStudio
-from syntype.apps.web.workspace import SLUG
+from syntype.apps.web.studio import CurrentStudio, Studio
+from syntype.apps.web.trash import IN_TRASH, Trash
 from syntype.collection.sources.recognition import READERS
 from syntype.errors import UnknownNameError
 
@@ -76,6 +75,7 @@ def home(request: Request, studio: CurrentStudio) -> Response:
         "studies": list_studies(studio),
         "exports": list_exports(studio),
         "uploads": list_uploads(studio),
+        "called": studio.storage.titles.of,
     }
     return render(request, "home", **shown)
 
@@ -85,8 +85,9 @@ def upload(request: Request, studio: CurrentStudio, upload: UploadId) -> Respons
     """What an import of an upload would do; only then it is imported, or discarded."""
     options = [name for name in ImportOptions.model_fields if name.endswith("_column")]
     formats = [(reader.name, reader.title) for reader in READERS]
-    name = request.query_params.get("name", "")
-    shown = {"upload": show_upload(studio, upload), "name": name if re.fullmatch(SLUG, name) else "", "columns": options, "formats": formats}
+    title = studio.storage.titles.of("uploads", upload)
+    name = request.query_params.get("name", "" if title == upload else title)
+    shown = {"upload": show_upload(studio, upload), "name": name[:100], "columns": options, "formats": formats}
     return render(request, "upload", **shown)
 
 
@@ -107,7 +108,17 @@ def job(request: Request, studio: CurrentStudio, number: JobNumber) -> Response:
             learnt_from = list_images(
                 studio, job.request["collection"], {"species": job.request["species"], "split": "train"}, limit=LEARNT_FROM
             ).images
-    return render(request, "job", job=job, learnt_from=learnt_from, not_trained=NO_TRAINING)
+    asked = {word: _told(studio, value) for word, value in job.request.items()}
+    gone = job.status == "finished" and studio.queue.result_folder(studio.queue.get(number)) is None
+    return render(request, "job", job=job, asked=asked, gone=gone, learnt_from=learnt_from, not_trained=NO_TRAINING)
+
+
+def _told(studio: Studio, value: Any) -> Any:
+    """A value of a request as a page shows it: what was deleted since by its name, as far as the trash knows it."""
+    if not isinstance(value, str) or not value.startswith(IN_TRASH):
+        return value
+    folder = studio.storage.trash.place_of(value)
+    return "deleted for good" if folder is None else f"{Trash.name_of(folder)} (in the trash)"
 
 
 @router.get("/collections/{name}")

@@ -23,6 +23,7 @@ from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.requests import JobRequest, parse_request
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.store import ACTIVE, Store, jobs
+from syntype.apps.web.trash import IN_TRASH
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import MARKS, Workspace
 from syntype.errors import InputError, SyntypeError, UnknownNameError, UserError
@@ -42,6 +43,9 @@ class Queue:
 
     Args:
         at_once: how many run at the same time.
+
+    Attributes:
+        entering: held while a job is created or taken up again; who holds it can rely on what waits and runs.
     """
 
     def __init__(self, store: Store, workspace: Workspace, reviews: Reviews, uploads: Uploads, at_once: int = 1) -> None:
@@ -49,7 +53,7 @@ class Queue:
         self._processes: dict[int, JobProcess] = {}
         self._stops_sent: dict[int, int] = {}
         self._wake, self._ending = threading.Event(), False
-        self._entering = threading.Lock()
+        self.entering = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
 
     def start(self) -> None:
@@ -76,15 +80,15 @@ class Queue:
         Raises:
             UnknownNameError, InputError: it needs what is not there, or its result's name is taken.
         """
-        with self._entering, self._uploads.lock if (upload := request.consumed_upload()) else nullcontext():
+        with self.entering, self._uploads.lock if (upload := request.consumed_upload()) else nullcontext():
             request.command(self._workspace)  # errors are reported now, not when the job starts
-            self._workspace.free(request.place, request.name)
+            self._workspace.free(request.place, request.slug)
             if upload:
                 self._uploads.keep_refused(upload)
             with self._store.writing() as connection:
-                if (other := connection.scalar(_makers(request.place, request.name))) is not None:
-                    raise InputError(f"job {other} already makes {request.name!r}", "Choose another name.")
-                values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.name}
+                if (other := connection.scalar(_makers(request.place, request.slug))) is not None:
+                    raise InputError(f"job {other} already makes {request.slug!r}", "Choose another name.")
+                values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.slug}
                 number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
         self._wake.set()
         return int(number)
@@ -136,10 +140,12 @@ class Queue:
         Raises:
             UserError: it is not cancelled or failed, its kind cannot go on, or its name was taken since.
         """
-        with self._entering:
+        with self.entering:
             row = self.get(number)
             if row.status not in ("cancelled", "failed"):
                 raise UserError(f"job {number} is {row.status}. Only a job that was cancelled or has failed can be resumed.")
+            if gone := [word for word, value in row.request.items() if isinstance(value, str) and value.startswith(IN_TRASH)]:
+                raise UserError(f"job {number} needs a {gone[0]} that was deleted. Restore it on the page Storage, or create a new job.")
             request = parse_request(row.request)
             if not request.resumable:
                 raise UserError(f"job {number} cannot be resumed: {row.kind} always starts from the beginning. Create a new job.")

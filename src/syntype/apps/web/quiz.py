@@ -20,6 +20,7 @@ from syntype.apps.web.requests import Slug
 from syntype.apps.web.store import answers, quizzes
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.thumbnails import squared
+from syntype.apps.web.trash import IN_TRASH
 from syntype.errors import CollectionError, UnknownNameError, UserError
 
 __all__ = ["router", "wilson_interval"]
@@ -100,6 +101,8 @@ def show_item(studio: CurrentStudio, quiz: QuizId, number: Number) -> Response:
     """A picture: cropped and scaled as generators see photographs, without metadata, so that nothing but the picture itself tells which it is."""
     row, _ = _quiz(studio, quiz)
     collection, image_id, _ = _item(row, number)
+    if collection.startswith(IN_TRASH):
+        raise UserError("the collection of this picture was deleted. Restore it on the page Storage, or begin another quiz.")
     index = studio.catalogue.index(studio.workspace.find("collections", collection))
     image = index.image(image_id)
     return Response(squared(index.file(image), row.side, image["box"]), media_type="image/png")

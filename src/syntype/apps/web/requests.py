@@ -8,9 +8,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from syntype.apps.web.generators import generator_species
+from syntype.apps.web.titles import Typed, as_slug
 from syntype.apps.web.workspace import SLUG, Kind, Workspace
 from syntype.collection import Collection
 from syntype.collection.exports import LayoutName
@@ -30,13 +31,27 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Names = Annotated[tuple[Text, ...], Field(max_length=1000)]
 
 
+def _nameable(typed: str) -> str:
+    """The same name, after checking that a folder can be called after it."""
+    try:
+        as_slug(typed)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return typed
+
+
 class _Request(Settings):
     """Fields and methods of all requests."""
 
     place: ClassVar[Kind] = "collections"
     resumable: ClassVar[bool] = True
-    name: Slug
-    """Name of the result."""
+    name: Annotated[Typed, AfterValidator(_nameable)]
+    """Name of the result, as people type it."""
+
+    @property
+    def slug(self) -> str:
+        """Name of its folder."""
+        return as_slug(self.name)
 
     @property
     def stage(self) -> str:
@@ -96,7 +111,7 @@ class ImportRequest(_Request, ImportOptions):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype collect``."""
-        return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.name}", *self.options()]
+        return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.slug}", *self.options()]
 
     def consumed_upload(self) -> str | None:
         """The photographs: the collection has copies."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from syntype.apps.web.store import Store, reviewers, verdicts
@@ -28,12 +28,16 @@ _log = logging.getLogger("syntype.studio")
 
 
 class Reviews:
-    """What reviewers decided about the images of a workspace. Safe to use from several threads."""
+    """What reviewers decided about the images of a workspace. Safe to use from several threads.
+
+    Attributes:
+        applying: held while decisions are written into a collection's table.
+    """
 
     def __init__(self, store: Store, workspace: Workspace) -> None:
         self._store, self._workspace = store, workspace
         self._applied: dict[str, tuple[int, int]] = {}
-        self._applying = threading.Lock()
+        self.applying = threading.Lock()
         self._ids: dict[str, int] = {}
         self._told: dict[str, str] = {}
 
@@ -129,7 +133,7 @@ class Reviews:
             InputError: another program is writing to it.
         """
         folder = self._workspace.find("collections", collection)
-        with self._applying:
+        with self.applying:
             mark = self._marks(collection).get(collection)
             if mark is None:  # nobody has judged it: nothing is written, so that it need not be locked
                 return apply_votes(Collection.open(folder), ())
@@ -168,6 +172,17 @@ class Reviews:
                 if self._told.get(collection) != told:
                     _log.warning("verdicts about %s wait in the database: %s", collection, told)
                 self._told[collection] = told
+
+    def forget(self, *collections: str) -> None:
+        """Take what is known about the tables of some collections as unknown, as they have been moved."""
+        for collection in collections:
+            self._applied.pop(collection, None)
+            self._told.pop(collection, None)
+
+    def withdraw(self, number: int) -> None:
+        """Take a decision off the log that was sent while its collection was being moved."""
+        with self._store.writing() as connection:
+            connection.execute(delete(verdicts).where(verdicts.c.id == number))
 
     def _marks(self, collection: str | None = None) -> dict[str, tuple[int, int]]:
         """For each collection how many decisions were ever made about it, and how many undone: this changes with every change."""

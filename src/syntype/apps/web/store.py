@@ -33,7 +33,7 @@ from sqlalchemy.exc import NoSuchModuleError as NoDialect
 
 from syntype.errors import InputError, UnsupportedError
 
-__all__ = ["ACTIVE", "Store", "answers", "jobs", "metadata", "quizzes", "reviewers", "verdicts"]
+__all__ = ["ACTIVE", "Store", "answers", "jobs", "metadata", "moves", "quizzes", "reviewers", "titles", "verdicts"]
 
 ACTIVE = ("waiting", "running")
 """Statuses of jobs that have not ended."""
@@ -99,6 +99,26 @@ answers = Table(
     Column("quiz", ForeignKey("quizzes.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("real", Integer, nullable=False),  # what the reviewer said: 1 real, 0 synthetic
+)
+
+# A move (renaming, deleting, restoring) that has begun and is not complete: whoever finds one completes it. See storage.py.
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("place", String(40), nullable=False),
+    Column("source", String(63), nullable=False),  # key of the thing: its name, or trash/ID
+    Column("target", String(63), nullable=False),
+    Column("title", String(200), nullable=True),  # as people have typed the new name
+)
+
+# Names as people have typed them, of things whose folder has another name.
+titles = Table(
+    "titles",
+    metadata,
+    Column("place", String(40), primary_key=True),
+    Column("slug", String(63), primary_key=True),  # key of the thing
+    Column("title", String(200), nullable=False),
 )
 
 

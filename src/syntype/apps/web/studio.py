@@ -16,6 +16,7 @@ from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import Guesses, Sessions
+from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Kind, Workspace
@@ -44,6 +45,7 @@ class Studio:
     catalogue: Catalogue
     sessions: Sessions
     guesses: Guesses
+    storage: Storage
 
 
 class Problem(BaseModel):

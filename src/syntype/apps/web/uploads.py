@@ -132,6 +132,11 @@ class Uploads:
             if folder.exists():
                 shutil.rmtree(folder)
 
+    def forget(self, upload: str) -> None:
+        """Forget what was counted in an upload, as it has been moved. Call it with ``lock`` held."""
+        for known in (self._stocks, self._refused, self._looks):
+            known.pop(upload, None)  # type: ignore[attr-defined]
+
     def drop_read(self, upload: str, job: int) -> None:
         """Delete an upload that a job has read and no longer needs, unless another job still reads it."""
         with self.lock:

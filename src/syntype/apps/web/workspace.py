@@ -4,6 +4,7 @@ WORKSPACE/
   collections/ generators/ studies/ exports/   one folder a thing, its name is its slug; other folders are not listed
   uploads/                                     uploaded photographs that are not imported yet
   jobs/                                        one folder a job: its log, its result, its lock
+  trash/                                       one folder a deleted thing: the thing, and entry.json
   .cache/                                      thumbnails, safe to delete
   studio.sqlite                                jobs, verdicts, reviewers
   .identity                                    32 hex digits, by which a database outside the workspace knows it
@@ -46,7 +47,7 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
         try:
-            for name in (*KINDS, "uploads", "jobs", ".cache"):
+            for name in (*KINDS, "uploads", "jobs", "trash", ".cache"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot be a workspace ({error.strerror})", "Give a folder that may be written to.", file=root) from None

@@ -7,14 +7,14 @@ const INTERVAL = 2000;
 let known = null; // jobs that had finished at the last look
 
 function row(job) {
-  const item = make("li", {}, make("a", { href: `/jobs/${job.id}`, textContent: `${job.kind}: ${job.name}` }), make("span", { textContent: words(job) }));
+  const item = make("li", {}, make("a", { href: `/jobs/${job.id}`, textContent: `${job.kind}: ${job.title}` }), make("span", { textContent: words(job) }));
   if (job.status === "running") {
-    const bar = make("progress", { ariaLabel: `Progress of ${job.name}` });
+    const bar = make("progress", { ariaLabel: `Progress of ${job.title}` });
     fill(bar, job);
     item.append(bar);
   }
   const cancel = () => act(job, "cancel").then(refresh);
-  if (ACTIVE.includes(job.status)) item.append(make("button", { className: "second", textContent: "Cancel", ariaLabel: `Cancel ${job.name}`, onclick: cancel }));
+  if (ACTIVE.includes(job.status)) item.append(make("button", { className: "second", textContent: "Cancel", ariaLabel: `Cancel ${job.title}`, onclick: cancel }));
   if (job.message) item.append(make("p", { textContent: job.message }));
   return item;
 }
@@ -45,8 +45,9 @@ byId("waiting").addEventListener("click", async (event) => {
   if (!upload) return;
   event.target.disabled = true;
   try {
-    await call("DELETE", `/api/uploads/${upload}`);
-    tell("");
+    const { id } = await call("DELETE", `/api/storage/uploads/${upload}`);
+    location.assign(`/?${new URLSearchParams({ deleted: id })}`); // where it can be undone
+    return;
   } catch (error) {
     tell(error.message);
   }

@@ -108,8 +108,8 @@ const alone = oneAtATime();
 byId("again").addEventListener("click", look);
 byId("discard").addEventListener("click", () =>
   alone(async () => {
-    await call("DELETE", address);
-    location.assign("/");
+    const { id } = await call("DELETE", `/api/storage/uploads/${upload}`);
+    location.assign(`/?${new URLSearchParams({ deleted: id })}`);
   }),
 );
 onSubmit(byId("importing"), async () => {

@@ -101,8 +101,8 @@ export async function send(species, least = 1) {
   failed.forEach(note);
   if (!items.length) throw new Error("Choose photographs, a folder or a zip first.");
   const token = await csrf();
-  const { upload } = await call("POST", "/api/uploads");
   const whole = items.reduce((sum, item) => sum + item.file.size, 0);
+  const { upload } = await call("POST", `/api/uploads?num_bytes=${whole}`);
   const began = performance.now();
   const under = new Map(); // bytes of each file that is being sent
   let done = 0;
