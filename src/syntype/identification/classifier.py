@@ -63,9 +63,9 @@ class ClassifierConfig(Settings):
     """Images per step."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Highest learning rate of AdamW (linear warm-up over 5 % of the steps, then cosine decay to 0)."""
-    backbone_learning_rate_factor: float = Field(default=0.1, ge=0)
-    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer). 1 suits
-    adapters (``tune`` ``lora``)."""
+    backbone_learning_rate_factor: float | None = Field(default=None, ge=0)
+    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer). Default: 1 with
+    ``tune`` ``lora``, as adapters start from nothing; else 0.1."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the learning rate from each layer of a pre-trained backbone to the layer before it (Clark et al. 2020, arXiv 2003.10555). 1: the
     same rate for all layers."""
@@ -128,6 +128,13 @@ class ClassifierConfig(Settings):
             raise ValueError(
                 "refit 'tau_norm' rescales the rows of the head, which has no effect on cosines. Set head to 'linear', or choose another refit."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        """Resolve what depends on ``tune``, so that recipes hold the number. It does not count as set: another ``tune`` gives another number."""
+        if self.backbone_learning_rate_factor is None:
+            object.__setattr__(self, "backbone_learning_rate_factor", 1.0 if self.tune == "lora" else 0.1)
         return self
 
     @property

@@ -45,8 +45,8 @@ class Photographs(Protocol):
 
 def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
     """The classifier settings of an arm: those of the study, with the changes of the arm."""
-    settings = {**config.classifier.model_dump(), "size": config.size, "device": config.device, **arm.classifier}
-    return ClassifierConfig.parse({**settings, "encoder_size": max(settings["encoder_size"], config.size)})  # images are never made smaller
+    settings = {**config.classifier.model_dump(exclude_unset=True), "size": config.size, "device": config.device, **arm.classifier}
+    return ClassifierConfig.parse({**settings, "encoder_size": max(settings.get("encoder_size", config.classifier.encoder_size), config.size)})  # images are never made smaller
 
 
 def minutes_of(real: Collection, arms: Sequence[Arm], num_added: int, num_classifiers: int, config: StudyConfig) -> float:

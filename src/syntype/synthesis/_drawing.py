@@ -103,7 +103,7 @@ class Job:
     provenance: Provenance
     licence: str | None
     parents: tuple[str, ...] = ()
-    label_weights: Mapping[str, float] = field(default_factory=dict)
+    label_weights: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
 
 JobT = TypeVar("JobT", bound=Job)
