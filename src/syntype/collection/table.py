@@ -164,7 +164,8 @@ class Collection:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that change when the images of this collection (or view), or their species, label weights, groups, splits, boxes or verdicts change.
+        """Sixteen hex digits that change when the images of this collection (or view), or their species, label weights, groups, splits, boxes or
+        verdicts change.
 
         They do not depend on the order of the rows, the names of the files, or the place of the folder.
 

@@ -152,7 +152,8 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
 
     objections = [nearest.is_copy, ~species.accepts(features, labels, seconds), ~typical.accepts(features, labels, seconds)]
     margins = species.margin(features, labels, seconds)
-    table = _judged(synthetic.table, objections, nearest, np.where(np.isfinite(margins), margins, np.nan), typical.typicality(features, labels, seconds))
+    margins[~np.isfinite(margins)] = np.nan
+    table = _judged(synthetic.table, objections, nearest, margins, typical.typicality(features, labels, seconds))
     step = {
         "stage": "curate",
         "settings": config.model_dump(),
@@ -220,7 +221,7 @@ def _side_for(encoder: Encoder, synthetic: Collection, size: int) -> int:
 
 
 def _labels(synthetic: Collection, real: Collection, reference: Collection) -> tuple[np.ndarray, np.ndarray | None]:
-    """Positions of the synthetic images' species in the real vocabulary, and of the second species of images between two (None without such images)."""
+    """Positions of the synthetic images' species in the real vocabulary, and of the second species of images between two (None without any)."""
     if not len(synthetic):
         raise CollectionError(f"{synthetic.root}: has no images. Make some with: syntype generate")
     names = synthetic.table["species"]
@@ -240,9 +241,9 @@ def _labels(synthetic: Collection, real: Collection, reference: Collection) -> t
     mixed = found.second >= 0
     for label in dict.fromkeys([*found.main.tolist(), *found.second[mixed].tolist()]):
         if not learnt[label]:
+            name = real.species[label]
             raise CollectionError(
-                f"{real.root}: has no training photographs of {real.species[label]!r}, so its synthetic images cannot be checked. Add some, or leave it "
-                "out."
+                f"{real.root}: has no training photographs of {name!r}, so its synthetic images cannot be checked. Add some, or leave it out."
             )
     return found.main, found.second if mixed.any() else None
 

@@ -39,9 +39,9 @@ class SpeciesMargin:
     weight for every species. By ``nearest_mean`` it is the difference of cosines between the image and the mean features of the species' photographs
     (with the mean of these means subtracted). By ``zero_shot`` it is the log-odds by the species' names; photographs then set the thresholds only.
 
-    An image between two species is judged against both: the more favoured of the two counts, against the most favoured of all others, and the threshold
-    is 0, or the lower of the two if that is negative. It may show either of the two in any degree, as no photograph says what lies between them;
-    a third species it must not show.
+    An image between two species is judged against both: the more favoured of the two counts, against the most favoured of all others, and the
+    threshold is 0, or the lower of the two if that is negative. It may show either of the two in any degree, as no photograph says what lies
+    between them; a third species it must not show.
 
     Args:
         features: Features of real training photographs, float32, shape (N, D).
