@@ -185,3 +185,18 @@ def test_encoders_that_cannot_curate_are_refused() -> None:
         CurateConfig.parse({"encoder": "lite0"})
     with pytest.raises(RecipeError, match="zero_shot names species by texts, which 'lite2' does not know"):
         CurateConfig.parse({"margin": "zero_shot"})
+
+
+def test_images_between_two_species_are_judged_and_keep_their_label(reef: Collection, tmp_path: Path) -> None:
+    fish = draw_images(REEF, [0, 1], [5, 6], 64)
+    copy, noise = reef.training().pixels(64)[0], np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    one, other = reef.species[:2]
+    weights: list[str | None] = [json.dumps({one: 0.25, other: 0.75})] * 4
+    made = write(tmp_path / "made", [*fish, copy, noise], [f"{one} × {other}"] * 4, label_weights=weights)
+    table = curate(made, reef, CurateConfig(), tmp_path / "out", Run.silent()).collection.table
+    assert table["species"].tolist() == made.table["species"].tolist() and table["label_weights"].tolist() == weights
+    assert table["reason"].iloc[2] == "copy" and table["reason"].iloc[3] in ("species", "distribution")
+    assert (table["margin"].iloc[:2] > 0).all(), "they look like one of the two"
+    strange = write(tmp_path / "strange", [noise], [f"{one} × Nemo"], label_weights=[json.dumps({one: 0.5, "Nemo": 0.5})])
+    with pytest.raises(CollectionError, match="lacks one: 'Nemo'"):
+        curate(strange, reef, CurateConfig(), tmp_path / "none", Run.silent())

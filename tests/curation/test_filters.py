@@ -152,3 +152,27 @@ def test_the_margin_by_names_is_the_difference_of_their_logits_and_photographs_s
     expected = np.array([row[label] - np.delete(row, label).max() for row, label in zip(logits, labels, strict=True)])
     np.testing.assert_allclose(margin.margin(features, labels), expected, atol=1e-4)
     assert 0.7 < margin.accepts(features, labels).mean() < 1
+
+
+def test_an_image_between_two_species_is_judged_against_both() -> None:
+    train = clusters([60, 60, 60])
+    margin, typical = SpeciesMargin(*train, by="nearest_mean"), Typicality(*train)
+    test, labels, _ = clusters([60, 60, 60], seed=5)
+    between = (test[labels == 0] + test[labels == 1]) / 2
+    first, second = np.zeros(60, np.int64), np.ones(60, np.int64)
+    each = [margin.margin(between, np.full(60, label)) for label in (0, 1)]
+    cosines = margin._model.scores(between)
+    np.testing.assert_allclose(margin.margin(between, first, second), cosines[:, :2].max(1) - cosines[:, 2])
+    assert margin.accepts(between, first, second).mean() > 0.95
+    assert max((one >= margin.thresholds[label]).mean() for label, one in enumerate(each)) < 0.7, "as images of one of them fewer would pass"
+    third = test[labels == 2]
+    assert margin.accepts(third, first, second).mean() < 0.05
+    # typical of one of the two is enough
+    own = test[labels == 1]
+    np.testing.assert_allclose(typical.typicality(own, first, second), typical.typicality(own, second), atol=1e-6)
+    assert typical.accepts(own, first, second).mean() > 0.8 and not typical.accepts(own, first).any()
+    none = np.full(len(labels), -1)
+    for judge in (margin, typical):
+        np.testing.assert_array_equal(judge.accepts(test, labels, none), judge.accepts(test, labels))
+    two = SpeciesMargin(*clusters([60, 60]))
+    assert np.isinf(two.margin(between, first, second)).all() and two.accepts(between, first, second).all(), "there is no third species"

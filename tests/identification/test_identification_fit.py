@@ -7,13 +7,14 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from syntype.encoders import Head, build_classifier_backbone
 from syntype.encoders.classifiers import COSINE_SCALE
 from syntype.errors import CollectionError, RecipeError, TrainingError, UnknownNameError
 from syntype.identification import ClassifierConfig, FeatureCache, FittedClassifier, LabelledImages, fit, measure, refit
 from syntype.identification.head import tau_normalised
-from syntype.identification.losses import Loss
+from syntype.identification.losses import Loss, Objective
 
 COUNTS = np.array([24, 12, 4])
 HEAD = ClassifierConfig(size=32, encoder_size=64, steps=150, batch_size=16, views=2, learning_rate=3e-3, device="cpu")
@@ -269,6 +270,34 @@ def test_labels_of_synthetic_images_follow_the_settings() -> None:
     half = found.mixed_with(found.rows(torch.tensor([1, 2, 0])), torch.tensor([0.5, 1.0, 0.75]))
     assert half.labels.tolist() == [[0, 0, 1, 0], [1, 0, 2, 2], [2, 2, 0, 0]]
     torch.testing.assert_close(half.shares, torch.tensor([[0.5, 0, 0.09375, 0.03125], [0.1875, 0.0625, 0, 0], [0.375, 0, 0.25, 0]]))
+
+
+def test_labels_of_images_between_two_species_by_hand() -> None:
+    """A photograph, an image between species 1 and 2, and an animal pasted into a photograph of species 0."""
+    images = LabelledImages(
+        np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 2]), np.array([False, True, True]), partners=np.array([-1, 0, 0]),
+        seconds=np.array([-1, 2, -1]), second_shares=np.array([0, 0.25, 0], np.float32),
+    )  # fmt: skip
+    found = images.targets(np.arange(3), HEAD)
+    assert found.labels.tolist() == [[0, 0], [1, 2], [2, 2]] and found.shares.tolist() == [[1, 0], [0.75, 0.25], [1, 0]]
+    found = images.targets(np.array([2, 1]), HEAD.model_copy(update={"background_label": 0.5, "synthetic_weight": 0.5}))
+    assert found.labels.tolist() == [[2, 0], [1, 2]] and found.shares.tolist() == [[0.25, 0.25], [0.375, 0.125]]
+    logits = torch.tensor([[0.0, 1.0, 3.0]])
+    loss = Objective("cross_entropy", HEAD.loss_settings, COUNTS)(logits, images.targets(np.array([1]), HEAD))
+    torch.testing.assert_close(loss, functional.cross_entropy(logits, torch.tensor([[0.0, 0.75, 0.25]])))
+
+
+def test_images_between_two_species_move_the_probability_towards_their_weights(cache: FeatureCache) -> None:
+    images = toy()
+    between = LabelledImages(np.full((12, 32, 32, 3), 90, np.uint8), np.full(12, 1), np.ones(12, bool))  # grey: no species at all
+    config = HEAD.model_copy(update={"loss": "cross_entropy", "steps": 200})
+    for share in (0.0, 0.4):
+        mixed = replace(between, seconds=np.full(12, 2), second_shares=np.full(12, share, np.float32))
+        fitted = fit(images.followed_by(mixed), COUNTS, 3, config, 0, cache=cache)
+        assert fitted.predict(between.images)[0] == pytest.approx([0, 1 - share, share], abs=0.1)
+        assert accuracy(fitted, toy(seed=1)) > 0.9
+    unseen = images.where(images.labels < 2).followed_by(mixed)  # a species of which only images between two show anything is not forgotten
+    assert fit(unseen, np.array([24, 12, 0]), 3, SCRATCH.model_copy(update={"steps": 1}), 0).config.refit == "none"
 
 
 def test_joined_images_keep_what_is_known_of_each() -> None:

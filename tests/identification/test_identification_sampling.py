@@ -63,3 +63,16 @@ def test_the_share_of_synthetic_images_is_that_of_the_batches(sampler: Sampler, 
     assert synthetic_frequencies(labels, np.zeros_like(synthetic), num_species=4, **settings) is None
     half = synthetic_frequencies(labels, synthetic, num_species=4, weight=0.5, **{**settings, "synthetic_until": 1.0})
     assert half is not None and half.sum() == pytest.approx(0.15 / (0.7 + 0.15))
+
+
+@pytest.mark.parametrize("sampler", ["natural", "balanced"])
+def test_images_between_two_species_count_for_both_by_their_weights(sampler: Sampler) -> None:
+    labels, synthetic = np.repeat([0, 1, 0, 1], [30, 10, 12, 4]), np.repeat([False, True], [40, 16])
+    seconds, shares = np.full(56, -1), np.zeros(56, np.float32)
+    seconds[40:46], shares[40:46] = 2, 0.25
+    settings = {"batch_size": 10, "sampler": sampler, "max_synthetic": 0.3}
+    batches = sample_batches(labels, synthetic, steps=4000, seed=0, **settings)
+    drawn = batches[synthetic[batches]]
+    expected = np.bincount(labels[drawn], 1 - shares[drawn], minlength=3) + np.bincount(np.maximum(seconds[drawn], 0), shares[drawn], minlength=3)
+    found = synthetic_frequencies(labels, synthetic, num_species=3, seconds=seconds, second_shares=shares, **settings)
+    np.testing.assert_allclose(found, expected / batches.size, atol=5e-3)

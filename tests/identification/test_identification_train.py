@@ -130,6 +130,25 @@ def test_synthetic_images_of_an_unknown_species_are_refused(real: Collection, tm
         train_classifier(real, CONFIG, tmp_path / "out", Run.silent(), synthetic)
 
 
+def test_images_between_two_species_train_both_and_strange_ones_are_left_out(
+    real: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic = make_collection(tmp_path / "synthetic", (0, 2, 4), (None,), 4000)
+    table = synthetic.table.assign(label_weights=pd.array([None] * 6, dtype="string"))
+    table.loc[2:4, "species"] = f"{NAMES[2]} × {NAMES[1]}"
+    table.loc[2:4, "label_weights"] = json.dumps({NAMES[2]: 0.25, NAMES[1]: 0.75})
+    table.loc[5, ["species", "label_weights"]] = [f"{NAMES[2]} × Nemo", json.dumps({NAMES[2]: 0.5, "Nemo": 0.5})]
+    made = Collection.create(synthetic.root, table)
+    found = synthetic_images(made.where(made.table.index < 5), real.training(), 32, real.species)
+    assert found.labels.tolist() == [1] * 5 and found.seconds is not None and found.seconds.tolist() == [-1, -1, 2, 2, 2]
+    run = Run(None)
+    result = train_classifier(real, CONFIG.model_copy(update={"steps": 3}), tmp_path / "out", run, made)
+    assert result.num_synthetic == 5
+    assert "Not used: 1 image between two species of which the collection of photographs lacks one: 'Nemo'" in capsys.readouterr().err
+    with pytest.raises(CollectionError, match="none of its images can be used"):
+        train_classifier(real, CONFIG, tmp_path / "none", Run.silent(), made.where(made.table.index == 5))
+
+
 def test_predict_reports_a_broken_image_and_goes_on(trained: ClassifierResult, tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
     for number in range(6):

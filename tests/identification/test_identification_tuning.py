@@ -18,6 +18,7 @@ from syntype.errors import RecipeError, UnsupportedError
 from syntype.identification import Classifier, ClassifierConfig, LabelledImages, fit, load_classifier, save_classifier
 from syntype.identification.adapters import adapted_layers, add_adapters
 from syntype.identification.layers import freeze_early_layers, layer_numbers, parameter_groups
+from syntype.recipe import write_yaml
 
 COUNTS = np.array([6, 4])
 
@@ -146,3 +147,11 @@ def test_a_missing_package_and_a_backbone_without_training_are_told_before_anyth
         fit(toy(), COUNTS, 2, ClassifierConfig(tune="lora"), 0)
     with pytest.raises(RecipeError, match="adapts a pre-trained backbone"):
         ClassifierConfig.parse({"tune": "lora", "backbone": "scratch"})
+
+
+def test_adapters_learn_as_fast_as_the_head_unless_told_otherwise(tmp_path: Path) -> None:
+    asked = {"lora": {"tune": "lora"}, "all": {"tune": "all"}, "told": {"tune": "lora", "backbone_learning_rate_factor": 0.3}}
+    found = {name: ClassifierConfig.parse(values) for name, values in asked.items()}
+    assert {name: config.backbone_learning_rate_factor for name, config in found.items()} == {"lora": 1, "all": 0.1, "told": 0.3}
+    write_yaml(tmp_path / "recipe.yaml", found["lora"])
+    assert "backbone_learning_rate_factor: 1.0" in (tmp_path / "recipe.yaml").read_text()

@@ -43,7 +43,8 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config: ClassifierConfig, seed: int,
             val: LabelledImages | None = None, run: Run | None = None, cache: FeatureCache | None = None) -> NearestMean:  # fmt: skip
-        calls.append({"num": len(train), "num_synthetic": int(train.synthetic.sum()), "counts": counts_real.tolist(), "config": config, "seed": seed})
+        calls.append({"num": len(train), "num_synthetic": int(train.synthetic.sum()), "counts": counts_real.tolist(), "config": config, "seed": seed,
+                      "second_shares": None if train.second_shares is None else train.second_shares.tolist()})  # fmt: skip
         flat = train.images.reshape(len(train), -1).astype(np.float32)
         return NearestMean(np.stack([flat[train.labels == label].mean(axis=0) for label in range(num_species)])[None])
 

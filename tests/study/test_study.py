@@ -315,6 +315,26 @@ def test_one_experts_verdict_does_not_switch_curation_off(
     assert "3 images of" in result.report.read_text(encoding="utf-8")
 
 
+def test_images_between_two_species_are_synthetic_images_like_others(
+    reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path
+) -> None:
+    common, rare, other = reef.species[0], reef.species[-1], reef.species[-2]
+    made = fake_given(reef, tmp_path / "made", [*[f"{common} × {rare}"] * 9, *[f"{rare} × Nemo"] * 2, *[other] * 3])
+    weights = [*[json.dumps({common: 0.25, rare: 0.75})] * 9, *[json.dumps({rare: 0.5, "Nemo": 0.5})] * 2, *[None] * 3]
+    made = Collection.create(made.root, made.table.assign(label_weights=pd.array(weights, dtype="string")))
+    arms = (*FEW, "copies", "synthetic", "synthetic, same count at random")
+    result = study(reef, config(generator="projected", arms=arms).model_copy(update={"synthetic": str(made.root)}), tmp_path / "out", Run.silent())
+    told = [limit for limit in result.results["limits"] if "not used" in limit]
+    assert len(told) == 1 and "2 images between two species" in told[0] and "'Nemo'" in told[0]
+    offered = {entry["name"]: entry["offered"] for entry in result.results["species"]}
+    assert offered == {**dict.fromkeys(reef.species, 0), common: 4, rare: 14, other: 6}  # of two repetitions: 9 times 0.25 and 0.75, and 3
+    assert result.results["curation"]["offered"] == 24 and result.results["curation"]["accepted"] == 16
+    added = {name: arm["num_added"] for name, arm in result.results["arms"].items()}
+    assert added["synthetic"] == added["copies"] == [12, 12] and added["synthetic+curated"] == added["synthetic, same count at random"] == [8, 8]
+    shares = [call["second_shares"] for call in fits if call["num_synthetic"] == 12 and call["second_shares"] is not None]
+    assert shares and all(sorted(one[-12:]) == [0] * 3 + [0.25] * 9 for one in shares)
+
+
 def test_a_complete_curation_is_not_made_again(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:
     nearest = reef.training().table["image_id"].iloc[0]
     made = given(reef, tmp_path / "made", verdict="accepted", nearest_real_id=nearest)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from syntype.errors import CollectionError, RecipeError
 from syntype.identification import ClassifierConfig
 from syntype.run import Run
 from syntype.study import StudyConfig, plan_study, study
+from syntype.study.arms import ARMS
+from syntype.study.running import classifier_of
 
 FEW = ("real", "mixup", "copies", "synthetic+curated")
 TRIED = {
@@ -116,3 +119,10 @@ def test_a_size_that_no_family_draws(reef: Collection, fits: list[dict[str, Any]
     arms = study(reef, asked, tmp_path / "out", Run.silent()).results["arms"]
     assert arms["collage"]["num_added"][0] >= arms["synthetic+curated"]["num_added"][0] > 0
     assert {call["config"].size for call in fits} == {48}
+
+
+def test_another_way_of_training_that_is_tried_has_its_own_learning_rate() -> None:
+    asked = config(classifier={"steps": 7, "batch_size": 8})
+    arms = [replace(ARMS["real"], classifier=setting) for setting in ({}, {"tune": "lora"})]
+    assert [classifier_of(arm, asked).backbone_learning_rate_factor for arm in arms] == [0.1, 1.0]
+    assert classifier_of(arms[1], asked).steps == 7

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from made import make_collection
@@ -16,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from syntype.collection import Collection
+from syntype.collection.exports import ExportConfig, export
 from syntype.compute.runtime import Runtime
 from syntype.errors import CollectionError, InputError, LeakageError, RecipeError, UnknownNameError, UnsupportedError
 from syntype.generators.contract import TrainingData
@@ -102,8 +106,37 @@ def test_pictures_of_a_strip_show_it_there_and_back_and_say_what_they_are(genera
 
 def test_one_species_alone_goes_from_one_individual_to_another(generator: Generator, tmp_path: Path) -> None:
     rows = rows_of(blend(generator, BlendConfig(species=NAMES[:1], steps=3), tmp_path, Run.silent()).collection)
-    assert {row["species"] for row in rows} == {"Aus primus"}
+    assert {row["species"] for row in rows} == {"Aus primus"} and all(pd.isna(row["label_weights"]) for row in rows)
     assert len(set(rows[0]["controls"]["blend"]["seeds"])) == 2
+
+
+def labels_of(collection: Collection) -> list[dict[str, float] | None]:
+    return [None if pd.isna(text) else json.loads(text) for text in collection.table["label_weights"]]
+
+
+def test_an_image_between_two_species_has_the_label_of_both(generator: Generator, tmp_path: Path) -> None:
+    first, second = NAMES[:2]
+    strip = BlendConfig(species=NAMES[:2], steps=5)
+    made = blend(generator, strip, tmp_path / "strip", Run.silent()).collection
+    assert labels_of(made) == [None, {first: 0.75, second: 0.25}, {first: 0.5, second: 0.5}, {first: 0.25, second: 0.75}, None]
+    alone = blend(generator, strip.model_copy(update={"of": "latent"}), tmp_path / "latent", Run.silent()).collection
+    assert labels_of(alone) == [None] * 5 and set(alone.table["species"]) == {first}
+    # asked for again with another rule for the labels, the images stay, and so does the amount
+    files = files_of(made)
+    again = blend(generator, strip.model_copy(update={"label_power": 0.5}), tmp_path / "strip", Run.silent()).collection
+    assert labels_of(again)[1] == {first: 0.5, second: 0.5} and rows_of(again)[1]["controls"]["blend"]["amount"] == 0.25
+    assert files_of(again) == files
+
+
+def test_a_label_of_two_stays_in_an_export(generator: Generator, tmp_path: Path) -> None:
+    made = blend(generator, BlendConfig(species=NAMES[:2], steps=3), tmp_path / "strip", Run.silent()).collection
+    export(made, ExportConfig(layout="table"), tmp_path / "table", Run.silent())
+    export(made, ExportConfig(layout="hugging-face"), tmp_path / "hub", Run.silent())
+    csv = pd.read_csv(next((tmp_path / "table").glob("*.csv")))
+    with zipfile.ZipFile(next((tmp_path / "hub").glob("*.zip"))) as packed:
+        parquet = pd.read_parquet(io.BytesIO(packed.read("unsplit/metadata.parquet")))
+    for table in (csv, parquet):
+        assert json.loads(table.sort_values("image_id")["label_weights"].iloc[1]) == dict.fromkeys(NAMES[:2], 0.5)
 
 
 def test_a_board_mixes_every_species_with_every_other(generator: Generator, tmp_path: Path) -> None:

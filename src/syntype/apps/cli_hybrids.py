@@ -60,8 +60,8 @@ def blend(
     """Generate images between two or more species (hybrids), or between individuals, with a trained GENERATOR.
 
     The ends of a strip are the images that `generate` makes with the same seed. --out also gets overview images: strip.png, and the animations
-    strip.gif and strip.webp; or board.png. Images of two species get the species name "A × B". They show what the generator has learnt and are
-    not training images of either species.
+    strip.gif and strip.webp; or board.png. Images of two species get the species name "A × B" and the label of both, by their parts: `classify
+    train` and `study` use it. They also show what the generator has learnt.
     """
     from syntype.generators import load_generator
     from syntype.synthesis import BlendConfig

@@ -29,6 +29,7 @@ COLUMNS: dict[str, str] = {
     "image_id": "string",  # unique within the collection
     "file_name": "string",  # relative to the collection's folder, with forward slashes
     "species": "string",
+    "label_weights": "string",  # JSON {"A": 0.7, "B": 0.3} of an image between two species; null: the species alone
     "group": "string",  # observation, specimen or video track; all its images are in one split
     "split": "string",  # train | val | test; null for synthetic images
     "width": "Int32",  # pixels, after EXIF rotation
@@ -207,6 +208,9 @@ def check_table(table: pd.DataFrame, species: tuple[str, ...], folder: Path | st
            "It must be [left, top, right, bottom] in pixels, inside the image; correct it, or set it to null.")  # fmt: skip
     refuse(_bad_json(table["parents"], _is_list_of_texts), lambda row: f"parents is {at('parents', row)}",
            "It must be a JSON list of image_id; correct it, or set it to null.")  # fmt: skip
+    refuse(_bad_json(table["label_weights"], _is_label_of_two), lambda row: f"label_weights is {at('label_weights', row)}",
+           'It must be JSON with the weights of two species, both above 0 and 1 together, like {"A": 0.7, "B": 0.3}; correct it, or set it to null.',
+    )  # fmt: skip
 
 
 def _outside(files: pd.Series) -> np.ndarray:
@@ -241,6 +245,13 @@ def _bad_boxes(table: pd.DataFrame) -> np.ndarray:
 
 def _is_list_of_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_label_of_two(value: Any) -> bool:
+    if not isinstance(value, dict) or len(value) != 2:
+        return False
+    weights = list(value.values())
+    return all(isinstance(one, (int, float)) and not isinstance(one, bool) and one > 0 for one in weights) and abs(sum(weights) - 1) < 1e-3
 
 
 def _bad_json(texts: pd.Series, allowed: Callable[[Any], bool]) -> np.ndarray:

@@ -164,7 +164,8 @@ class Collection:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hex digits that change when the images of this collection (or view), or their species, groups, splits, boxes or verdicts change.
+        """Sixteen hex digits that change when the images of this collection (or view), or their species, label weights, groups, splits, boxes or
+        verdicts change.
 
         They do not depend on the order of the rows, the names of the files, or the place of the folder.
 
@@ -172,7 +173,10 @@ class Collection:
             CollectionError: an image file without hashes is missing or damaged.
         """
         table = self.hashed().table if self.table["sha256"].isna().any() else self.table
-        columns = (table[name].fillna("").tolist() for name in ("sha256", "species", "group", "split", "box", "verdict"))
+        names = ("sha256", "species", "group", "split", "box", "verdict")
+        if table["label_weights"].notna().any():  # only then, so that other collections keep their fingerprints
+            names = (*names, "label_weights")
+        columns = (table[name].fillna("").tolist() for name in names)
         return hashlib.sha256("\n".join(sorted(map("|".join, zip(*columns, strict=True)))).encode()).hexdigest()[:16]
 
     def path(self, row: int) -> Path:

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from syntype.collection.experts import BEFORE
 from syntype.collection.names import count_unknown
 from syntype.collection.pixels import photograph_parts
+from syntype.collection.soft_labels import blends_left_out, soft_labels
 from syntype.collection.table import Collection
 from syntype.curation.copies import CopyDetector, NearestReal
 from syntype.curation.filters import Margin, SpeciesMargin, Typicality
@@ -101,7 +102,8 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
 
     Three filters are calibrated on real photographs: ``CopyDetector`` (column ``nearest_real_distance``), ``SpeciesMargin`` (column
     ``margin``) and ``Typicality`` (column ``typicality``). Their thresholds are recorded in the history of ``collection.json``. A file that is
-    identical to a validation or test photograph is rejected as a copy too. What an expert rejected stays rejected, and what an expert
+    identical to a validation or test photograph is rejected as a copy too. An image between two species (column ``label_weights``) is judged against
+    both: it must not look like a third species, and must be typical of one of the two. What an expert rejected stays rejected, and what an expert
     accepted stays accepted unless it is a copy; verdicts of an earlier curation are replaced. Image files are hard links if the disk supports them.
 
     Args:
@@ -131,7 +133,7 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
     if out.resolve() == synthetic.root.resolve():
         raise CollectionError(f"{out}: is the synthetic collection itself, which curation does not change. Give --out a new folder.")
     reference = real.training()
-    labels = _labels(synthetic, real, reference)
+    labels, seconds = _labels(synthetic, real, reference)
     reference_labels, groups = reference.labels(), group_names(reference)
     encoder, namer = load_encoder(config.encoder), None
     if config.margin == "zero_shot":
@@ -148,9 +150,10 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
     species = SpeciesMargin(known, reference_labels, groups, quantile=config.margin_quantile, seed=config.seed, by=config.margin, namer=namer)
     typical = Typicality(known, reference_labels, groups, quantile=config.distribution_quantile)
 
-    objections = [nearest.is_copy, ~species.accepts(features, labels), ~typical.accepts(features, labels)]
-    margins = species.margin(features, labels)
-    table = _judged(synthetic.table, objections, nearest, np.where(np.isfinite(margins), margins, np.nan), typical.typicality(features, labels))
+    objections = [nearest.is_copy, ~species.accepts(features, labels, seconds), ~typical.accepts(features, labels, seconds)]
+    margins = species.margin(features, labels, seconds)
+    margins[~np.isfinite(margins)] = np.nan
+    table = _judged(synthetic.table, objections, nearest, margins, typical.typicality(features, labels, seconds))
     step = {
         "stage": "curate",
         "settings": config.model_dump(),
@@ -217,8 +220,8 @@ def _side_for(encoder: Encoder, synthetic: Collection, size: int) -> int:
     return max(size, min(encoder.input_size, int(np.median(known)))) if len(known) else size
 
 
-def _labels(synthetic: Collection, real: Collection, reference: Collection) -> np.ndarray:
-    """Positions of the synthetic images' species in the real vocabulary."""
+def _labels(synthetic: Collection, real: Collection, reference: Collection) -> tuple[np.ndarray, np.ndarray | None]:
+    """Positions of the synthetic images' species in the real vocabulary, and of the second species of images between two (None without any)."""
     if not len(synthetic):
         raise CollectionError(f"{synthetic.root}: has no images. Make some with: syntype generate")
     names = synthetic.table["species"]
@@ -226,17 +229,23 @@ def _labels(synthetic: Collection, real: Collection, reference: Collection) -> n
         raise CollectionError(
             f"{synthetic.root}: {int(names.isna().sum())} images have no species. Import them again with --species-column or a folder a species."
         )
-    learnt = {name for name, count in reference.counts().items() if count}
-    unknown = count_unknown(names.value_counts().to_dict(), real.species)
+    learnt = np.array(list(reference.counts().values())) > 0
+    _, told = blends_left_out(synthetic.table, real.species)
+    if told:
+        raise CollectionError(f"{synthetic.root}: has {told}. Take these images out, or give the photographs that the generator was trained on.")
+    found = soft_labels(synthetic.table, real.species)
+    unknown = count_unknown(names[found.main < 0].value_counts().to_dict(), real.species)
     if unknown:
-        first = next(name for name in names.unique() if name not in set(real.species))
+        first = names[found.main < 0].iloc[0]
         raise UnknownNameError(f"species of {real.root}", first, real.species, f"{synthetic.root} has {unknown}. Correct these names.")
-    for name in names.unique():
-        if name not in learnt:
+    mixed = found.second >= 0
+    for label in dict.fromkeys([*found.main.tolist(), *found.second[mixed].tolist()]):
+        if not learnt[label]:
+            name = real.species[label]
             raise CollectionError(
                 f"{real.root}: has no training photographs of {name!r}, so its synthetic images cannot be checked. Add some, or leave it out."
             )
-    return pd.Categorical(names, categories=list(real.species)).codes.astype(np.int64)
+    return found.main, found.second if mixed.any() else None
 
 
 def _with_held_back(nearest: NearestReal, synthetic: Collection, real: Collection) -> NearestReal:

@@ -7,6 +7,7 @@ held out, not single images, because images of one group are nearly equal.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -37,6 +38,10 @@ class SpeciesMargin:
     By ``classifier`` the margin is the log-odds of a multinomial logistic regression on standardised features, strongly regularised, with equal
     weight for every species. By ``nearest_mean`` it is the difference of cosines between the image and the mean features of the species' photographs
     (with the mean of these means subtracted). By ``zero_shot`` it is the log-odds by the species' names; photographs then set the thresholds only.
+
+    An image between two species is judged against both: the more favoured of the two counts, against the most favoured of all others, and the
+    threshold is 0, or the lower of the two if that is negative. It may show either of the two in any degree, as no photograph says what lies
+    between them; a third species it must not show.
 
     Args:
         features: Features of real training photographs, float32, shape (N, D).
@@ -80,19 +85,27 @@ class SpeciesMargin:
         for label in rich:
             self.thresholds[label] = max(float(np.quantile(held_out[(labels == label) & measured], quantile)), self.pooled)
 
-    def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Margins of images for the species ``labels``: float64, shape (N,), in nats (``nearest_mean``: from -2 to 2); infinite if there is only one
+    def margin(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> np.ndarray:
+        """Margins of images for the species ``labels``: float64, shape (N,), in nats (``nearest_mean``: from -2 to 2); infinite if there is no other
         species.
+
+        Args:
+            features: Features of the images, float32, shape (N, D).
+            labels: Positions in the vocabulary, int64, shape (N,).
+            seconds: The second species of images between two, -1 for the others: int64, shape (N,); None if there are no such images.
 
         Raises:
             CollectionError: There was no training photograph of a label.
         """
-        return self._model.margin(features, labels)
+        return self._model.margin(features, labels, seconds)
 
-    def accepts(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Whether the margins reach the thresholds of their species: bool, shape (N,)."""
-        margins = self.margin(features, labels)
-        return margins >= np.array([self.thresholds[int(label)] for label in labels], dtype=np.float64)
+    def accepts(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> np.ndarray:
+        """Whether the margins reach the thresholds of their species: bool, shape (N,). Arguments as for ``margin``."""
+        lowest = _thresholds(self.thresholds, labels)
+        if seconds is not None:
+            lower = np.minimum(lowest, _thresholds(self.thresholds, np.where(seconds >= 0, seconds, labels)))
+            lowest = np.where(seconds >= 0, np.minimum(lower, 0), lowest)
+        return self.margin(features, labels, seconds) >= lowest
 
 
 class Typicality:
@@ -100,7 +113,8 @@ class Typicality:
 
     Only photographs of the same species are compared, because blurred and empty images are similar to some photograph of some species. On
     underwater photographs, with thresholds that reject 5 % of the real photographs, this rejected 1.5 times as many images of a
-    briefly trained generator as a comparison with all species.
+    briefly trained generator as a comparison with all species. An image between two species is compared with the photographs of each, and the
+    comparison in which it does better counts, measured from the threshold.
 
     Args:
         features: Features of real training photographs, float32, shape (N, D).
@@ -130,20 +144,33 @@ class Typicality:
         for label in rich:
             self.thresholds[label] = float(np.quantile(held_out[(self._labels == label) & measured], quantile))
 
-    def typicality(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def typicality(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> np.ndarray:
         """Mean cosine similarity of each image to the three nearest photographs of its species: float64, shape (N,), in [-1, 1].
+
+        Arguments as for ``SpeciesMargin.margin``.
 
         Raises:
             CollectionError: There was no training photograph of a label.
         """
+        return self._judged(features, labels, seconds)[0]
+
+    def accepts(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> np.ndarray:
+        """Whether the typicalities reach the thresholds of their species: bool, shape (N,). Arguments as for ``SpeciesMargin.margin``."""
+        found, lowest = self._judged(features, labels, seconds)
+        return found >= lowest
+
+    def _judged(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Typicality of each image, and the threshold that it has to reach."""
         unknown = sorted(set(np.unique(labels).tolist()) - self.thresholds.keys())
         if unknown:
             raise CollectionError(f"typicality: no training photograph of label(s) {unknown}.")
-        return self._similarity(_unit(features), np.asarray(labels), None)
-
-    def accepts(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Whether the typicalities reach the thresholds of their species: bool, shape (N,)."""
-        return self.typicality(features, labels) >= np.array([self.thresholds[int(label)] for label in labels], dtype=np.float64)
+        found, lowest = self._similarity(_unit(features), np.asarray(labels), None), _thresholds(self.thresholds, labels)
+        if seconds is None or not (mixed := seconds >= 0).any():
+            return found, lowest
+        other, least = found.copy(), lowest.copy()
+        other[mixed], least[mixed] = self._judged(features[mixed], seconds[mixed], None)
+        better = other - least > found - lowest
+        return np.where(better, other, found), np.where(better, least, lowest)
 
     def _similarity(self, queries: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
         """Similarity to the photographs of the species. With ``groups`` (of the reference as queries), only to other groups; NaN without any."""
@@ -175,20 +202,28 @@ class _Scores(ABC):
     def scores(self, features: np.ndarray) -> np.ndarray:
         """The higher, the more probable: float64, shape (N, len(classes))."""
 
-    def margin(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def margin(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> np.ndarray:
+        own_places = [self._positions(labels)]
+        if len(self.classes) == 1:
+            return np.full(len(features), np.inf)
+        if seconds is not None:
+            own_places.append(self._positions(np.where(seconds >= 0, seconds, labels)))
+        scores, every = self.scores(features), np.arange(len(features))
+        own = np.max([scores[every, places] for places in own_places], axis=0)
+        for places in own_places:
+            scores[every, places] = -np.inf
+        difference: np.ndarray = own - scores.max(1)
+        return difference
+
+    def _positions(self, labels: np.ndarray) -> np.ndarray:
+        """Position of each label in ``classes``."""
         positions = np.searchsorted(self.classes, labels)
         known = self.classes[np.minimum(positions, len(self.classes) - 1)] == labels
         if not known.all():
             raise CollectionError(
                 f"species margin: no training photograph of label(s) {sorted({int(label) for label in np.asarray(labels)[~known]})}."
             )
-        if len(self.classes) == 1:
-            return np.full(len(features), np.inf)
-        scores, every = self.scores(features), np.arange(len(features))
-        own = scores[every, positions]
-        scores[every, positions] = -np.inf
-        difference: np.ndarray = own - scores.max(1)
-        return difference
+        return positions
 
 
 class _Classifier(_Scores):
@@ -237,6 +272,10 @@ class _ByName(_Scores):
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         return self._namer.logits(features)[:, self.classes].astype(np.float64)
+
+
+def _thresholds(of_label: Mapping[int, float], labels: np.ndarray) -> np.ndarray:
+    return np.array([of_label[int(label)] for label in labels], dtype=np.float64)
 
 
 def _rich(labels: np.ndarray, groups: np.ndarray) -> list[int]:

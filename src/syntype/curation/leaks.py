@@ -27,6 +27,7 @@ from PIL import Image
 from scipy import stats
 
 from syntype.collection.pixels import photograph_parts
+from syntype.collection.soft_labels import soft_labels
 from syntype.collection.table import Collection
 from syntype.curation.curate import copies_of, copy_bank, copy_detector, group_names
 from syntype.curation.parts import Origins, nearest_animals, nearest_pieces, nearest_places
@@ -117,9 +118,10 @@ def find_leaks(real: Collection, images: Sequence[Collection], *, size: int, run
         search.copies(found, [late], search.allowed(late.labels()) & ~validation[None], "validation photographs")
     if parts:
         labels = np.concatenate([one.labels() for one in parts])
+        seconds = np.concatenate([soft_labels(one.table, real.species).second for one in parts])  # of images between two species
         # A training photograph that repeats a held-back one is known; images made from it honestly are not counted a second time.
         known = held.table["image_id"].isin(found.left_out).to_numpy(dtype=bool)
-        search.copies(found, parts, search.allowed(labels) & ~known[None], "synthetic images")
+        search.copies(found, parts, (search.allowed(labels) | search.allowed(seconds)) & ~known[None], "synthetic images")
         if not found.reasons:  # the certain and quick search first
             search.origins(found, parts, labels)
     found.pairs.sort(key=lambda one: (one["distance"] is None, one["distance"]))  # the surest first

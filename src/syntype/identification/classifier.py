@@ -63,9 +63,9 @@ class ClassifierConfig(Settings):
     """Images per step."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Highest learning rate of AdamW (linear warm-up over 5 % of the steps, then cosine decay to 0)."""
-    backbone_learning_rate_factor: float = Field(default=0.1, ge=0)
-    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer). 1 suits
-    adapters (``tune`` ``lora``)."""
+    backbone_learning_rate_factor: float | None = Field(default=None, ge=0)
+    """Learning rate of a pre-trained backbone, as a fraction of ``learning_rate`` (with ``layer_decay``: of its last layer). Default: 1 with
+    ``tune`` ``lora``, as adapters start from nothing; else 0.1."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the learning rate from each layer of a pre-trained backbone to the layer before it (Clark et al. 2020, arXiv 2003.10555). 1: the
     same rate for all layers."""
@@ -130,6 +130,13 @@ class ClassifierConfig(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        """Resolve what depends on ``tune``, so that recipes hold the number. It does not count as set: another ``tune`` gives another number."""
+        if self.backbone_learning_rate_factor is None:
+            object.__setattr__(self, "backbone_learning_rate_factor", 1.0 if self.tune == "lora" else 0.1)
+        return self
+
     @property
     def has_cosines(self) -> bool:
         """Whether the head is a cosine head."""
@@ -166,6 +173,7 @@ class ClassifierConfig(Settings):
 
 _OPTIONAL: tuple[tuple[str, float, type], ...] = (
     ("is_synthetic", 0, np.bool_), ("weights", 1, np.float32), ("partners", -1, np.int64), ("margins", np.nan, np.float32),
+    ("seconds", -1, np.int64), ("second_shares", 0, np.float32),
 )  # fmt: skip
 """Arrays of ``LabelledImages`` that may be None, the value that None stands for, and their type."""
 
@@ -182,6 +190,8 @@ class LabelledImages:
         partners: Position of another species of which an image has pixels (see ``ClassifierConfig.background_label``), -1 for none:
             int64, shape (N,); None if no image has any.
         margins: Species margin of each image by curation, float32, shape (N,), NaN if it is not known; None if none is known.
+        seconds: Position of the second species of an image between two species, -1 for none: int64, shape (N,); None if there is no such image.
+        second_shares: Weight of the second species in the image's label, in [0, 1], 0 for none: float32, shape (N,); None as ``seconds``.
 
     Raises:
         ValueError: The arrays differ in length.
@@ -193,9 +203,11 @@ class LabelledImages:
     weights: np.ndarray | None = None
     partners: np.ndarray | None = None
     margins: np.ndarray | None = None
+    seconds: np.ndarray | None = None
+    second_shares: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("labels", "is_synthetic", "weights", "partners", "margins"):
+        for name in ("labels", *(name for name, _, _ in _OPTIONAL)):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.images):
                 raise ValueError(f"{name}: {len(values)} values for {len(self.images)} images")
@@ -213,7 +225,8 @@ class LabelledImages:
         return LabelledImages(self.images[chosen], self.labels[chosen], **extra)
 
     def followed_by(self, other: LabelledImages) -> LabelledImages:
-        """These images, and after them those of ``other``. What one of them lacks is filled in: not synthetic, weight 1, no partner, no margin."""
+        """These images, and after them those of ``other``. What one of them lacks is filled in: not synthetic, weight 1, no partner, margin or
+        second species."""
 
         def joined(name: str, missing: float, kind: type) -> np.ndarray | None:
             values = [getattr(one, name) for one in (self, other)]
@@ -229,6 +242,8 @@ class LabelledImages:
     def targets(self, chosen: np.ndarray, config: ClassifierConfig) -> Targets:
         """Target labels of images. Those of synthetic images follow the settings ``synthetic_...``, ``background_label`` and ``margin_weights``.
 
+        An image between two species has the label of both, in parts; ``background_label`` does not change it.
+
         Args:
             chosen: Positions of the images, int64, shape (M,).
             config: Settings.
@@ -243,10 +258,16 @@ class LabelledImages:
             margins = np.asarray(self.margins[chosen], np.float64)
             weights = np.where(synthetic & np.isfinite(margins), weights * expit(margins), weights).astype(np.float32)
         columns, shares = labels[:, None], weights[:, None]
-        if config.background_label and self.partners is not None:
-            partners = np.asarray(self.partners[chosen], np.int64)
-            part = np.where(synthetic & (partners >= 0), np.float32(config.background_label), np.float32(0))
-            columns = np.stack([labels, np.where(part > 0, partners, labels)], axis=1)
+        partners = self.partners if config.background_label else None
+        if partners is not None or self.seconds is not None:
+            second, part = np.full(len(chosen), -1, np.int64), np.zeros(len(chosen), np.float32)
+            if partners is not None:
+                second = np.where(synthetic, np.asarray(partners[chosen], np.int64), -1)
+                part = np.where(second >= 0, np.float32(config.background_label), np.float32(0))
+            if self.seconds is not None and self.second_shares is not None:
+                mixed = self.seconds[chosen] >= 0
+                second, part = np.where(mixed, self.seconds[chosen], second), np.where(mixed, self.second_shares[chosen], part)
+            columns = np.stack([labels, np.where(second >= 0, second, labels)], axis=1)
             shares = np.stack([weights * (1 - part), weights * part], axis=1)
         smoothing = None
         if config.synthetic_smoothing:

@@ -120,6 +120,8 @@ def refit(fitted: FittedClassifier, train: LabelledImages, counts_real: np.ndarr
 def _default_refit(train: LabelledImages, config: ClassifierConfig) -> Refit:
     """See ``ClassifierConfig.refit``. It is ``none`` if a species has synthetic images only, because refitting on real ones would forget it."""
     synthetic = train.labels[train.synthetic]
+    if train.seconds is not None:
+        synthetic = np.concatenate([synthetic, train.seconds[train.seconds >= 0]])
     return "real" if not config.frozen and len(synthetic) and np.isin(synthetic, train.labels[~train.synthetic]).all() else "none"
 
 

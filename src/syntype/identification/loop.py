@@ -58,7 +58,8 @@ def objective_of(
         scale: Factor on the cosines of a cosine head.
         device: Device of the logits.
     """
-    added = synthetic_frequencies(train.labels, train.synthetic, num_species=len(counts_real), weight=config.synthetic_weight, **_drawing(config))
+    added = synthetic_frequencies(train.labels, train.synthetic, num_species=len(counts_real), weight=config.synthetic_weight,
+                                  seconds=train.seconds, second_shares=train.second_shares, **_drawing(config))  # fmt: skip
     return Objective(config.loss, config.loss_settings, counts_real, SAMPLER_POWER[config.sampler], scale, device, added)
 
 

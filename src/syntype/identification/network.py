@@ -90,6 +90,7 @@ def _groups(backbone: Backbone, head: Head, config: ClassifierConfig) -> list[di
     """Parameter groups of the optimiser, each with its highest learning rate; weight decay on matrices and convolution kernels only."""
     highest, scales = config.learning_rate, None
     if config.backbone != SCRATCH:
+        assert config.backbone_learning_rate_factor is not None  # the settings fill it in
         highest *= config.backbone_learning_rate_factor
         if config.layer_decay < 1:
             numbers = layer_numbers(backbone)

@@ -54,12 +54,17 @@ def sample_batches(labels: np.ndarray, is_synthetic: np.ndarray, *, steps: int, 
 
 
 def synthetic_frequencies(labels: np.ndarray, is_synthetic: np.ndarray, *, num_species: int, batch_size: int, sampler: Sampler, max_synthetic: float,
-                          synthetic_until: float = 1.0, weight: float = 1.0) -> np.ndarray | None:  # fmt: skip
+                          synthetic_until: float = 1.0, weight: float = 1.0, seconds: np.ndarray | None = None,
+                          second_shares: np.ndarray | None = None) -> np.ndarray | None:  # fmt: skip
     """Synthetic images of each species as a share of all images that ``sample_batches`` draws: float64, shape (num_species,); None without any.
+
+    An image between two species is drawn as one of its label, and counts for both by its weights.
 
     Args:
         num_species: Number of species.
         weight: Weight of a synthetic image in the loss, by which it counts.
+        seconds: As in ``LabelledImages``.
+        second_shares: As in ``LabelledImages``.
 
     The other arguments are those of ``sample_batches``.
     """
@@ -71,7 +76,13 @@ def synthetic_frequencies(labels: np.ndarray, is_synthetic: np.ndarray, *, num_s
     if not share:
         return None
     powers = np.where(counts > 0, np.maximum(counts, 1) ** SAMPLER_POWER[sampler], 0.0)
-    return share * powers / powers.sum()
+    frequencies = share * powers / powers.sum()
+    if seconds is not None and second_shares is not None:
+        mixed = np.flatnonzero(is_synthetic & (seconds >= 0))
+        moved = frequencies[labels[mixed]] / counts[labels[mixed]] * second_shares[mixed]
+        np.add.at(frequencies, seconds[mixed], moved)
+        np.subtract.at(frequencies, labels[mixed], moved)
+    return frequencies
 
 
 def _draw(pool: np.ndarray, labels: np.ndarray, total: int, sampler: Sampler, random: np.random.Generator) -> np.ndarray:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from syntype.collection.soft_labels import blends_left_out, with_main_species
 from syntype.collection.table import Collection
 from syntype.curation.leaks import held_back_apart
 from syntype.encoders import load_zero_shot
-from syntype.errors import LeakageError
+from syntype.errors import CollectionError, LeakageError
 from syntype.identification.calibration import calibrate, calibration_error
 from syntype.identification.classifier import ClassifierConfig, FittedClassifier, LabelledImages
 from syntype.identification.features import FeatureCache
@@ -94,7 +95,9 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         config: Settings.
         out: Folder to write the classifier to.
         run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
-        synthetic: Synthetic images to add to training. Images that curation or an expert refused are left out.
+        synthetic: Synthetic images to add to training. Images that curation or an expert refused are left out. Images between two species
+            (``syntype blend``) train both, by the weights in the column ``label_weights``; those of a species that the collection does not have are
+            left out.
 
     Returns:
         The classifier and its results on the test images.
@@ -119,10 +122,11 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
     require_two_species(collection, synthetic)
     named = collection.where(collection.table["species"].notna())  # only they can be measured
     real, val, test = collection.training(), named.select(split="val"), named.select(split="test")
-    added = None if synthetic is None else synthetic.select(usable=True)
+    added = None if synthetic is None else _without_strange_blends(synthetic.select(usable=True), collection.species, run)
     if added is not None:
         _check_leakage(added, test)
-    known = [] if added is None else [added.where(added.table["species"].isin(collection.species))]
+    by_species = [] if added is None else [with_main_species(added, collection.species)]
+    known = [one.where(one.table["species"].isin(collection.species)) for one in by_species]
     collection, leaks = held_back_apart(collection, known, size=COMPARED_AT, run=run, out=out, seed=config.seed)
     val, test = collection.select(split="val"), collection.select(split="test")
     train = labelled(real, config.size, collection.species, added)
@@ -173,6 +177,16 @@ def _probability_metrics(logits: np.ndarray, labels: np.ndarray, fitted: FittedC
         "calibration_error": calibration_error(probabilities, labels),
         "balanced_calibration_error": calibration_error(probabilities, labels, balanced=True),
     }
+
+
+def _without_strange_blends(synthetic: Collection, species: tuple[str, ...], run: Run) -> Collection:
+    """The images without those between two species of which one is not in the vocabulary; a line says how many they are."""
+    strange, told = blends_left_out(synthetic.table, species)
+    if told:
+        run.say(f"Not used: {told}.")
+    if len(synthetic) and strange.all():
+        raise CollectionError(f"{synthetic.root}: none of its images can be used: {told}. Blend species that the photographs show.")
+    return synthetic.where(~strange)
 
 
 def _check_leakage(synthetic: Collection, test: Collection) -> None:

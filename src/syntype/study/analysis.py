@@ -51,8 +51,9 @@ class Measurements:
         val: labels and groups of the validation photographs.
         species: names of the K species, in the order of the labels.
         counts_real: int64, shape (K,), number of real training images.
-        offered: int64, shape (K,), number of synthetic images made, summed over seeds. Species with at least one are the target species.
-        accepted: int64, shape (K,), number of synthetic images that passed curation, summed over seeds.
+        offered: float64, shape (K,), number of synthetic images made, summed over seeds; images between two species count for both by their weights.
+            Species with any are the target species.
+        accepted: float64, shape (K,), number of synthetic images that passed curation, summed over seeds, counted likewise.
         units: int64, shape (S,); repetitions with the same number share a training of the generator or a draw of photographs.
         generator_varies: True if the generator was trained more than once.
         photographs_vary: True if the repetitions were trained on several draws of the few photographs.
@@ -139,8 +140,8 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
         competitor=competitor,
         description=ARMS[competitor].description,
         chosen_on=chosen_on,
-        num_made=int(offered.sum()),
-        num_accepted=int(accepted.sum()),
+        num_made=round(offered.sum()),
+        num_accepted=round(accepted.sum()),
         num_target=len(target),
         num_seeds=len(outcomes[CURATED].test),
         generator_varies=measured.generator_varies,
@@ -200,8 +201,8 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
                 "name": name,
                 "num_train": int(counts_real[label]),
                 "bin": BINS[positions[label]],
-                "offered": int(offered[label]),
-                "accepted": int(accepted[label]),
+                "offered": _whole(offered[label]),
+                "accepted": _whole(accepted[label]),
                 "num_test": int((test.labels == label).sum()),
                 "num_test_groups": len(np.unique(test.groups[test.labels == label])),
                 "effect": _json(alone.get(label)),
@@ -210,6 +211,11 @@ def analyse(measured: Measurements, settings: AnalysisSettings) -> dict[str, Any
             for label, name in enumerate(measured.species)
         ],
     }  # fmt: skip
+
+
+def _whole(number: float) -> int:
+    """The nearest whole number, but 1 at least of anything."""
+    return max(round(number), int(number > 0))
 
 
 def _calibration_error(confidence: np.ndarray, right: np.ndarray, labels: np.ndarray) -> float | None:

@@ -52,10 +52,13 @@ def exchanged_species(real: Collection, synthetic: Collection, size: int) -> str
 
     Args:
         real: the photographs; only the split ``train`` is read.
-        synthetic: images with species of ``real``, before or after curation.
+        synthetic: images with species of ``real``, before or after curation; those between two species are left out, as they look like both.
         size: side in pixels at which images are decoded.
     """
     train = real.training()
+    synthetic = synthetic.where(synthetic.table["label_weights"].isna())
+    if not len(synthetic):
+        return None
     rank = synthetic.table.groupby("species").cumcount().to_numpy()
     chosen = Collection(synthetic.root, synthetic.table, real.species, synthetic.info).where(rank < MOST_IMAGES)
     labels, encoder = chosen.labels(), load_encoder(ENCODER)

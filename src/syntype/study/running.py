@@ -45,8 +45,9 @@ class Photographs(Protocol):
 
 def classifier_of(arm: Arm, config: StudyConfig) -> ClassifierConfig:
     """The classifier settings of an arm: those of the study, with the changes of the arm."""
-    settings = {**config.classifier.model_dump(), "size": config.size, "device": config.device, **arm.classifier}
-    return ClassifierConfig.parse({**settings, "encoder_size": max(settings["encoder_size"], config.size)})  # images are never made smaller
+    given = config.classifier.model_dump(exclude_unset=True)  # what depends on another setting is resolved anew
+    settings = ClassifierConfig.parse({**given, "size": config.size, "device": config.device, **arm.classifier})
+    return settings.model_copy(update={"encoder_size": max(settings.encoder_size, config.size)})  # images are never made smaller
 
 
 def minutes_of(real: Collection, arms: Sequence[Arm], num_added: int, num_classifiers: int, config: StudyConfig) -> float:

@@ -25,6 +25,7 @@ import numpy as np
 
 from syntype.collection import Collection
 from syntype.collection.reef import reef_config
+from syntype.collection.soft_labels import label_counts
 from syntype.curation.leaks import held_back_apart
 from syntype.encoders import check_duties, load_zero_shot
 from syntype.errors import CollectionError, InputError
@@ -205,7 +206,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         "tuning": tuned.record,
         "steps": config.classifier.steps,
         "batch_size": config.classifier.batch_size,
-        "curation": {"offered": int(offered.sum()), "accepted": int(accepted.sum()), "refused": refused},
+        "curation": {"offered": round(offered.sum()), "accepted": round(accepted.sum()), "refused": refused},
         "leakage": leaks.to_json(),
         "minutes": synthetic.minutes + sum(outcome.seconds for outcome in outcomes.values()) / 60,
         "species_not_shown": len(affected) - len(shown),
@@ -261,14 +262,12 @@ def _check(collection: Collection, config: StudyConfig) -> tuple[SyntheticSource
 
 
 def _tally(curated: Sequence[Collection], species: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Numbers of synthetic images made and accepted per species, and refused per reason, summed over repetitions."""
-    offered = np.zeros(len(species), np.int64)
-    accepted = np.zeros(len(species), np.int64)
+    """Numbers of synthetic images made and accepted per species, and refused per reason, summed over repetitions. See ``label_counts``."""
+    offered, accepted = np.zeros(len(species)), np.zeros(len(species))
     refused: dict[str, int] = {}
     for collection in curated:
-        all_counts, kept = collection.counts(), collection.select(usable=True).counts()
-        offered += np.array([all_counts.get(name, 0) for name in species])
-        accepted += np.array([kept.get(name, 0) for name in species])
+        offered += label_counts(collection.table, species)
+        accepted += label_counts(collection.select(usable=True).table, species)
         for reason, number in collection.table["reason"][collection.table["verdict"] == "refused"].fillna("unknown").value_counts().items():
             refused[str(reason)] = refused.get(str(reason), 0) + int(number)
     return offered, accepted, refused

@@ -20,6 +20,7 @@ import numpy as np
 
 from syntype.collection import Collection
 from syntype.collection.names import count_unknown
+from syntype.collection.soft_labels import blends_left_out, label_counts, soft_labels, with_main_species
 from syntype.curation import curate
 from syntype.errors import CollectionError, RecipeError, UnknownNameError
 from syntype.files import read_json_object, write_json
@@ -39,7 +40,8 @@ class SyntheticSource:
     """Source of a study's synthetic images: a given collection, a trained generator, or a family that the study trains.
 
     Attributes:
-        num_planned: int64, shape (num_species,), number of synthetic images of each species in one repetition.
+        num_planned: int64, shape (num_species,), number of synthetic images of each species in one repetition; images between two species count
+            for both by their weights, and the sum is rounded up.
         given: the collection, or None.
         generator: the trained generator, or None.
         family: name of the family to train, or None.
@@ -68,7 +70,8 @@ class SyntheticSets:
     """The synthetic images of a study, ready for the arms.
 
     Attributes:
-        curated: for each repetition, its images with the verdicts of curation (the same images every time if a collection was given).
+        curated: for each repetition, its images with the verdicts of curation (the same images every time if a collection was given). Images between
+            two species have the name of the one with the larger weight, and both in the column ``label_weights``.
         num_planned: as in ``SyntheticSource``.
         collage: for each repetition, the folder of the generator of the collage arm; empty without that arm.
         origin: where the images come from, in words.
@@ -122,8 +125,7 @@ def find_source(real: Collection, config: StudyConfig) -> SyntheticSource:
         given = Collection.open(config.synthetic)
         check_leakage(real)
         check_synthetic(given, real)
-        counts = given.counts()
-        num_planned = np.array([counts.get(name, 0) for name in real.species], dtype=np.int64)
+        num_planned = np.ceil(label_counts(given.table, real.species) - 1e-3).astype(np.int64)  # sums of weights are not exact
         if not num_planned.any():
             raise CollectionError(
                 f"{real.root}: no species would get synthetic images: the synthetic collection has none of its species, but "
@@ -258,9 +260,10 @@ def _generate_and_curate(
 
 def _not_used(given: Collection, real: Collection) -> str:
     """The given images whose species the photographs do not have, by number and species; empty if there are none."""
-    species = given.table["species"]
+    strange, blends = blends_left_out(given.table, real.species)
+    species = given.table["species"][~strange & given.table["label_weights"].isna().to_numpy(dtype=bool)]
     unnamed, unknown = int(species.isna().sum()), count_unknown(species.value_counts().to_dict(), real.species)
-    return ", ".join(part for part in (unknown, f"{unnamed:,} without a species" if unnamed else "") if part)
+    return ", ".join(part for part in (unknown, f"{unnamed:,} without a species" if unnamed else "", blends) if part)
 
 
 def _curate_given(real: Collection, given: Collection, config: StudyConfig, steps: _Steps) -> Collection:
@@ -268,9 +271,9 @@ def _curate_given(real: Collection, given: Collection, config: StudyConfig, step
 
     An expert's verdicts alone are no curation: they stand, and the other images are judged by the filters.
     """
-    known = given.where(given.table["species"].isin(real.species))
+    known = given.where(soft_labels(given.table, real.species).main >= 0)
     judged = known.table["verdict"].notna() & known.table["nearest_real_id"].isin(real.table["image_id"])
-    return known if judged.all() else _curate(real, known, "curated", config, steps)
+    return with_main_species(known if judged.all() else _curate(real, known, "curated", config, steps), real.species)
 
 
 def _curate(real: Collection, synthetic: Collection, name: str, config: StudyConfig, steps: _Steps) -> Collection:

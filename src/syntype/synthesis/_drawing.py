@@ -8,9 +8,9 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -96,12 +96,14 @@ class Job:
         provenance: Metadata of the file. An existing file with equal metadata is kept.
         licence: Licence of the image.
         parents: image_id of the photographs that it is made from.
+        label_weights: Weight of each of the two species of an image between species; empty for all other images.
     """
 
     file_name: str
     provenance: Provenance
     licence: str | None
     parents: tuple[str, ...] = ()
+    label_weights: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
 
 JobT = TypeVar("JobT", bound=Job)
@@ -349,6 +351,7 @@ def _row(content: bytes, job: Job) -> dict[str, Any]:
         "image_id": Path(job.file_name).stem,
         "file_name": job.file_name,
         "species": provenance.species,
+        "label_weights": json.dumps(job.label_weights, ensure_ascii=False) if job.label_weights else None,
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "sha256": hashlib.sha256(content).hexdigest(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -37,10 +37,15 @@ class BlendConfig(DrawConfig):
     """Number of images from one species to the next, including both ends."""
     amount: float = Field(0.5, ge=0, le=1)
     """Weight of the column's species in a board: 0 is the row's species, 1 the column's."""
+    label_power: float = Field(1.0, gt=0, le=10)
+    """Label of an image between two species (column ``label_weights``): the second has the weight amount ** label_power, the first the rest. Below 1
+    the second species counts more than its amount, as in Diff-Mix (Wang et al. 2024, arXiv 2403.19600, where it is called gamma)."""
     num: int = Field(1, ge=1, le=1000)
     """Number of strips or boards, each with other seeds."""
     milliseconds: int = Field(120, ge=20)
     """Duration of each image in the animations of strips, in milliseconds."""
+
+    may_change: ClassVar[frozenset[str]] = DrawConfig.may_change | {"label_power"}  # the images stay as they are
 
     @model_validator(mode="after")
     def _check(self) -> BlendConfig:
@@ -72,7 +77,8 @@ def blend(generator: Generator, config: BlendConfig, out: Path | str, run: Run =
     """Generate images that interpolate between species or individuals, as a collection with overview images.
 
     The ends of strip n are image n that ``generate`` makes of their species with the same seed. An image of two species has the species
-    name ``A × B``, so that it is not used as an image of either. An interrupted run can be continued, as for ``generate``.
+    name ``A × B``, so that it is not taken for an image of either, and its label in the column ``label_weights``, such as
+    ``{"A": 0.7, "B": 0.3}``. Curation, classifiers and studies use this label. An interrupted run can be continued, as for ``generate``.
 
     Overview images in ``out``: ``strip.png`` (one strip per row), ``strip.gif`` and ``strip.webp`` (animations forwards and backwards), or
     ``board.png`` (row species on the left, column species on top).
@@ -149,9 +155,11 @@ def _job(
         species = first[0]
     else:
         species = second[0] if amount == 1 else f"{first[0]} × {second[0]}"
+    weight = 0.0 if species == first[0] else amount**config.label_power
+    weights = {first[0]: 1 - weight, second[0]: weight} if 0 < weight < 1 else {}
     source_type = family(generator.family).digital_source_type
     provenance = provenance_of(generator, species, first[1], {**config.controls, "blend": details}, source_type)
-    return _BlendJob(f"images/{name.rpartition('-')[0]}/{name}.{suffix(config)}", provenance, licence_of(generator.licences))
+    return _BlendJob(f"images/{name.rpartition('-')[0]}/{name}.{suffix(config)}", provenance, licence_of(generator.licences), label_weights=weights)
 
 
 def _pictures(jobs: Sequence[_BlendJob], config: BlendConfig, out: Path) -> Iterator[Path]:
