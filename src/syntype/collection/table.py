@@ -173,7 +173,7 @@ class Collection:
             CollectionError: an image file without hashes is missing or damaged.
         """
         table = self.hashed().table if self.table["sha256"].isna().any() else self.table
-        names = ("sha256", "species", "group", "split", "box", "verdict")
+        names: tuple[str, ...] = ("sha256", "species", "group", "split", "box", "verdict")
         if table["label_weights"].notna().any():  # only then, so that other collections keep their fingerprints
             names = (*names, "label_weights")
         columns = (table[name].fillna("").tolist() for name in names)

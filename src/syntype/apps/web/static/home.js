@@ -1,3 +1,4 @@
+import { offerUndo } from "/static/dialogs.js";
 import { ACTIVE, act, fill, words } from "/static/jobs.js";
 import { patch, refreshLists } from "/static/patch.js";
 import { byId, call, make, onSubmit, tell } from "/static/studio.js";
@@ -45,9 +46,9 @@ byId("waiting").addEventListener("click", async (event) => {
   if (!upload) return;
   event.target.disabled = true;
   try {
-    const { id } = await call("DELETE", `/api/storage/uploads/${upload}`);
-    location.assign(`/?${new URLSearchParams({ deleted: id })}`); // where it can be undone
-    return;
+    const entry = await call("DELETE", `/api/storage/uploads/${upload}`);
+    offerUndo(byId("deleted"), entry, () => refreshLists());
+    tell("");
   } catch (error) {
     tell(error.message);
   }
