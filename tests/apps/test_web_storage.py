@@ -412,6 +412,22 @@ def test_a_kill_at_any_moment_leaves_nothing_half_done(bench: Bench, step: str, 
     assert live == ((change == "delete") == (step == "before the move is on the list"))
 
 
+@pytest.mark.parametrize("change", ["delete", "rename"])
+def test_what_is_made_by_hand_after_a_kill_is_not_taken_for_what_was_moved(bench: Bench, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    bench.judge()
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Storage, "_change_keys", killed)
+        bench.storage.delete("collections", "drawn") if change == "delete" else bench.storage.rename("collections", "drawn", "other")
+    make_synthetic(bench.root / "collections" / "drawn", {"Aus primus": 2})
+    bench.restart()
+    key = "other" if change == "rename" else bench.storage.trash.entries()[0].key
+    assert [row.image_id for row in bench.reviews.standing(key)] == ["0-0"] and not bench.reviews.standing("drawn")
+
+
 def test_a_kill_while_something_is_deleted_for_good(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.judge()
     entry = bench.storage.delete("collections", "drawn")

@@ -296,7 +296,7 @@ class Storage:
         lock = None if place == "uploads" else FolderLock(folder)
         try:
             with self._store.writing() as connection:
-                wanted = {"id": uuid.uuid4().hex, "place": place, "source": source, "target": target, "title": title}
+                wanted = {"id": uuid.uuid4().hex, "place": place, "source": source, "target": target, "title": title, "inode": _inode(folder)}
                 row = connection.execute(insert(moves).values(**wanted).returning(*moves.c)).one()
             self._unsettled = True
             self._carry_out(row)
@@ -311,16 +311,18 @@ class Storage:
     def _carry_out(self, row: Row[Any]) -> None:
         """Steps 2 to 4 of a move, of which any may have been done before."""
         old, new = self._path(row.place, row.source), self._path(row.place, row.target)
-        if old is not None and new is not None and old.is_dir() and not os.path.lexists(new):
+        moved = False
+        if old is not None and new is not None and _inode(old) == row.inode and not os.path.lexists(new):
             try:
                 os.rename(old, new)
+                moved = True
             except OSError as error:
                 self._take_off(row)
                 if error.errno == errno.EXDEV:
                     raise InputError(f"{one(row.place)} {row.source!r} lies on another disk than the trash", "Move it by hand.") from None
                 raise disk_problem(error, old) or error from None
-        if old is None or new is None or not new.is_dir() or os.path.lexists(old):
-            self._take_off(row)  # somebody has changed it by hand: neither or both are there
+        if old is None or new is None or not (moved or _inode(new) == row.inode):
+            self._take_off(row)  # somebody has changed it by hand meanwhile
             return
         (new / LOCK).unlink(missing_ok=True)
         if row.place in KINDS:
@@ -373,6 +375,11 @@ class Storage:
         place: Kind = job.place
         own = self._workspace.root / place / job.slug
         return own != other and read_json_object(own / "run.json").get("run_id") == run_id(job)
+
+
+def _inode(folder: Path) -> str:
+    """What tells a folder from another one of its name; empty if it is not there."""
+    return str(folder.stat().st_ino) if folder.is_dir() and not folder.is_symlink() else ""
 
 
 def _reads(job: Row[Any], place: str, key: str) -> bool:

@@ -110,6 +110,7 @@ moves = Table(
     Column("source", String(63), nullable=False),  # key of the thing: its name, or trash/ID
     Column("target", String(63), nullable=False),
     Column("title", String(200), nullable=True),  # as people have typed the new name
+    Column("inode", String(20), nullable=False),  # of its folder: a new one of the name, made by hand meanwhile, has another
 )
 
 # Names as people have typed them, of things whose folder has another name.

@@ -15,13 +15,13 @@ export function size(bytes) {
 }
 
 // Show a dialog and do something when it is agreed to; the promise gives what was done, null if nothing was.
-// An error of the action is told in the dialog, which stays open.
+// An error of the action is told in the dialog, which stays open. Where something is deleted, Enter alone cancels.
 function ask(title, parts, agree, action, dangerous) {
   return new Promise((resolve) => {
     const problem = make("p", { className: "wrong", hidden: true });
     problem.setAttribute("role", "alert");
     const heading = make("h2", { id: "asking-title", textContent: title });
-    const cancel = make("button", { type: "button", className: "second", textContent: agree ? "Cancel" : "Close" });
+    const cancel = make("button", { type: "button", className: "second", textContent: agree ? "Cancel" : "Close", autofocus: Boolean(dangerous) });
     const go = agree ? [make("button", { textContent: agree, className: dangerous ? "no" : "" })] : [];
     const form = make("form", { method: "dialog", className: "asked" }, heading, ...parts, problem, make("p", { className: "actions" }, ...go, cancel));
     const dialog = make("dialog", {}, form);

@@ -36,7 +36,7 @@ function thing(item) {
     button("Delete", item.title, "no", remove),
   ];
   const files = item.num_files === null ? "…" : item.num_files.toLocaleString("en");
-  return make("tr", {}, cell(name), cell(what), cell(size(item.num_bytes)), cell(files), cell(make("span", { className: "row" }, ...buttons)));
+  return make("tr", {}, cell(name), cell(what), cell(size(item.num_bytes)), make("td", { className: "more", textContent: files }), cell(make("span", { className: "row" }, ...buttons)));
 }
 
 function trashed(item) {
