@@ -62,9 +62,14 @@ def test_edited_test_photographs_are_refused_with_their_pictures(reef: Collectio
     assert "data:image/png" in (tmp_path / "study" / "leakage.html").read_text(encoding="utf-8")
 
 
-def test_a_single_repeated_photograph_is_left_out_and_counted(reef: Collection, tmp_path: Path) -> None:
+@pytest.mark.parametrize("between", [False, True], ids=["of its species", "between its species and another"])
+def test_a_single_repeated_photograph_is_left_out_and_counted(between: bool, reef: Collection, tmp_path: Path) -> None:
     test = reef.select(split="test")
-    made = images_of(tmp_path / "made", edited(test.pixels(48)[0])[None], test.table["species"].tolist()[:1], reef)
+    own_name, other = test.table["species"].iloc[0], test.table["species"].iloc[-1]
+    made = images_of(tmp_path / "made", edited(test.pixels(48)[0])[None], [other if between else own_name], reef)
+    if between:
+        weights = json.dumps({other: 0.75, own_name: 0.25})
+        made = Collection(made.root, made.table.assign(label_weights=pd.array([weights], dtype="string")), made.species, made.info)
     kept, found = held_back_apart(reef, [made], size=48, run=QUIET, out=tmp_path / "study")
     own = next(one for one in found.pairs if one["image"] == "made-0")
     assert own["photograph"] == test.table["image_id"][0] and own["found_by"] == "copies" and own["split"] == "test"
