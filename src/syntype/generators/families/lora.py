@@ -69,10 +69,11 @@ class LoRAConfig(GeneratorConfig):
     """Probability with which a photograph's caption is left out of its text in training, so that the species' names alone also mean the species."""
     prompt_tokens: int = Field(512, ge=16, le=1024)
     """Length of a text for models of the FLUX.2 family, in tokens; shorter needs less time and memory. Others have a fixed length."""
-    images_at_once: int | None = Field(None, ge=1)
-    """Images of a batch that are computed at a time, to save memory; the result is the same. If left out, the whole batch."""
+    images_at_once: int | None = Field(1, ge=1)
+    """Images of a batch that are computed at a time; the result is the same. 1 needs the least memory: the default base at 512 pixels then fits on a
+    card of 24 GB by estimate. A card with room for more, or a small base, is faster with more at a time; none computes the whole batch at once."""
     gradient_checkpointing: bool = False
-    """Compute parts of the network twice instead of keeping them, which saves memory and takes about a third longer."""
+    """Compute parts of the network twice instead of keeping them, which saves memory; a step then has half as many operations again."""
     sampling_steps: int = Field(28, ge=1, le=1000)
     """Number of denoising steps, unless another is asked for when generating. Distilled models need few."""
     sampling_guidance: float = Field(4.0, ge=1)
@@ -164,7 +165,9 @@ class LoRA(GenerativeModel):
             precision=config.base_precision,
             text_tokens=config.prompt_tokens,
         )
-        return needed.plan(card_gb(), "--set model.images_at_once=1 --set model.gradient_checkpointing=true")
+        less = ["" if config.images_at_once == 1 else "--set model.images_at_once=1"]
+        less += ["" if config.gradient_checkpointing else "--set model.gradient_checkpointing=true"]
+        return needed.plan(card_gb(), " ".join(filter(None, less)))
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> LoRA:
         """Move the base too (``to`` of ``torch.nn.Module``)."""
