@@ -20,14 +20,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from syntype.adaptation.methods import FISHER_IMAGES, METHODS, add_ewc_penalty, fisher_information
+from syntype.adaptation.methods import FISHER_IMAGES, METHODS, WITHOUT_DISCRIMINATORS, add_ewc_penalty, fisher_information
 from syntype.collection.relatives import nearest_relatives, taxa_of
 from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
 from syntype.encoders import encode_collection, load_encoder
-from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError
+from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError, shown_list
 from syntype.files import atomic_write, inside, write_json
-from syntype.generators.contract import Adapts, UsesRelative
+from syntype.generators.contract import Adapts, AdaptsAdversarially, DescribesSpecies, GenerativeModel, TrainingData, UsesRelative
 from syntype.generators.engine.batches import training_data
 from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state, write_learnt, write_weights
 from syntype.generators.engine.generator import NEW_ROW_PREFIX, Generator
@@ -40,6 +40,8 @@ __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs
 
 RELATIVE_SHARE = 0.5
 """Default of ``AdaptConfig.relative_share`` for families that can use a related species."""
+DEFAULT_METHOD = "modulate"
+"""Default of ``AdaptConfig.method`` for families with discriminators."""
 MAX_COMPARED = 4000
 """Largest number of photographs of known species that are compared to find the most similar species (at least one per species)."""
 
@@ -49,9 +51,9 @@ class AdaptConfig(Settings):
 
     species: str
     """Species to learn."""
-    method: str = "modulate"
-    """One of ``METHODS``. In a benchmark with six species the default kept the variety of the images, was closest to the photographs (KID), and took
-    40 kB per species (docs/benchmarks/adaptation.md)."""
+    method: str | None = None
+    """One of ``METHODS``. If left out, ``modulate``, and ``finetune`` for families without discriminators. In a benchmark with six species ``modulate``
+    kept the variety of the images, was closest to the photographs (KID), and took 40 kB per species (docs/benchmarks/adaptation.md)."""
     ewc_weight: float = Field(1.0, gt=0)
     """Weight of the EWC penalty (method ``ewc``). The Fisher information is scaled to mean 1."""
     relative_share: float | None = Field(None, ge=0, le=1)
@@ -151,7 +153,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         The folder of the adapted generator, its size, and the duration.
 
     Raises:
-        UnsupportedError: The family does not support adaptation, or not the use of a related species.
+        UnsupportedError: The family does not support adaptation, or not this method, or not the use of a related species.
         UnknownNameError: The method or the species is not known.
         InputError: The generator knows the species already, or the method needs the discriminators and the base has none saved.
         CollectionError: The collection has no training photograph of the species.
@@ -166,7 +168,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         (6, True)
     """
     out = Path(out)
-    if config.method not in METHODS:
+    if config.method is not None and config.method not in METHODS:
         raise UnknownNameError("adaptation method", config.method, METHODS)
     if config.species in generator.species:
         raise InputError(f"knows {config.species} already", "Generate images of it directly, or train again with --except.", file=generator.folder)
@@ -175,6 +177,10 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     model = base.model
     if not isinstance(model, Adapts):
         raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. `syntype families` lists the families that can.")
+    method = config.method or (DEFAULT_METHOD if isinstance(model, AdaptsAdversarially) else WITHOUT_DISCRIMINATORS[0])
+    if not isinstance(model, AdaptsAdversarially) and method not in WITHOUT_DISCRIMINATORS:
+        usable = shown_list(WITHOUT_DISCRIMINATORS)
+        raise UnsupportedError(f"method {method} needs discriminators, which family {generator.family} does not have. Methods that it can use: {usable}.")
     if config.relative_share and not isinstance(model, UsesRelative):
         raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
     relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0
@@ -188,31 +194,19 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
 
     model.add_species(config.species, relative)
     trainable = set(model.adaptable_parameters())
-    if config.method == "modulate":
+    if method == "modulate":
         trainable = modulate(model.generator, trainable, config.seed)
-    data = training_data(photographs, generator.size)
-    data = replace(data, labels=np.full(len(data.labels), len(model.species) - 1), species=model.species)
+    data = _as_last_species(training_data(photographs, model.config.shape), model)
     runtime = Runtime(config.device, config.precision)
     torch.manual_seed(config.seed)
     model.prepare(data, runtime)
     model.scale_learning_rates(config.learning_rate_factor)
     if isinstance(model, UsesRelative):
         model.use_relative(relative_share)
-    state = read_state(base_path)
-    if state is not None:
-        model.restore_discriminator(state["model"], relative)
-    elif config.method in ("freeze-d", "ewc"):
-        reason = f"has no training state, and the method {config.method} needs its discriminators"
-        raise InputError(reason, "Restore the file training/state.pt, or use --method finetune or modulate.", file=base_path)
-    else:
-        run.say("The base generator has no training state, so the discriminators start from random weights. This lowers the quality.")
     for name, parameter in model.generator.named_parameters():
         parameter.requires_grad_(name in trainable)
-    if config.method == "freeze-d":
-        for parameter in model.lower_discriminator_parameters():
-            parameter.requires_grad_(False)
-    if config.method == "ewc":
-        add_ewc_penalty(model.generator, fisher_information(model, model.generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
+    if isinstance(model, AdaptsAdversarially):
+        _take_up_discriminators(model, base, relative, method, config.ewc_weight, run)
     settings = TrainConfig(
         family=generator.family,
         size=generator.size,
@@ -224,18 +218,18 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         device=config.device,
         preview_every=max(1, config.steps // 5),
     )
-    method = {
-        "method": config.method,
+    how = {
+        "method": method,
         "learning_rate_factor": config.learning_rate_factor,
         "relative_share": relative_share,
-        **({"ewc_weight": config.ewc_weight} if config.method == "ewc" else {}),
+        **({"ewc_weight": config.ewc_weight} if method == "ewc" else {}),
     }
     made_from = {"generator": generator.fingerprint, "images": photographs.fingerprint}
-    loop = TrainingLoop(model, data, runtime, settings, out, run, identity={**method, **made_from})
+    loop = TrainingLoop(model, data, runtime, settings, out, run, identity={**how, **made_from})
     status = loop.run_until_done()
 
     changed = _changed_tensors(before, adapter_weights(loop.average.average))
-    file = _save(generator, base, config, (relative, rank), changed, photographs, loop, out)
+    file = _save(generator, base, config, method, (relative, rank), changed, photographs, loop, out)
     if run.folder is not None:
         loop.final_preview([config.species])
     info, _ = read_generator_info(out)
@@ -243,7 +237,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         out,
         config.species,
         relative,
-        config.method,
+        method,
         len(photographs),
         loop.step,
         round(loop.seconds / 60, 2),
@@ -252,6 +246,31 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         status,
         rank,
     )
+
+
+def _as_last_species(data: TrainingData, model: GenerativeModel) -> TrainingData:
+    """Images of one species as those of the last species of a model."""
+    others = len(model.species) - 1
+    taxa = {rank: (*(None,) * others, *names) for rank, names in data.taxa.items()}
+    return replace(data, labels=np.full(len(data.labels), others), species=model.species, taxa=taxa)
+
+
+def _take_up_discriminators(model: AdaptsAdversarially, base: Generator, relative: str | None, method: str, ewc_weight: float, run: Run) -> None:
+    """Load the trained discriminators, and do with them what the method wants."""
+    state = read_state(base.folder)
+    if state is not None:
+        model.restore_discriminator(state["model"], relative)
+    elif method in ("freeze-d", "ewc"):
+        reason = f"has no training state, and the method {method} needs its discriminators"
+        raise InputError(reason, "Restore the file training/state.pt, or use --method finetune or modulate.", file=base.folder)
+    else:
+        run.say("The base generator has no training state, so the discriminators start from random weights. This lowers the quality.")
+    if method == "freeze-d":
+        for parameter in model.lower_discriminator_parameters():
+            parameter.requires_grad_(False)
+    if method == "ewc":
+        generator = base.model.generator
+        add_ewc_penalty(generator, fisher_information(model, generator, base.info["species"], FISHER_IMAGES), ewc_weight)
 
 
 def _most_similar_species(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> tuple[str | None, str | None]:
@@ -320,6 +339,7 @@ def _save(
     generator: Generator,
     base: Generator,
     config: AdaptConfig,
+    method: str,
     relative: tuple[str | None, str | None],
     changed: dict[str, Tensor],
     photographs: Collection,
@@ -338,12 +358,13 @@ def _save(
             "species": config.species,
             "file": f"adapters/{file.name}",
             "sha256": digest,
-            "method": config.method,
+            "method": method,
             "relative": relative[0],
             **({} if relative[1] is None else {"relative_rank": relative[1]}),
             "steps": loop.step,
             "seed": config.seed,
             "photographs": photographs.table["image_id"].tolist(),
+            **({"description": base.model.description_of(config.species)} if isinstance(base.model, DescribesSpecies) else {}),
         }
     )
     write_learnt(out, generator.trained_on | set(photographs.table["sha256"].dropna()))

@@ -155,7 +155,7 @@ def train(
 @click.argument("collection", type=FOLDER)
 @out_option("the adapted generator")
 @click.option("--species", required=True, help="Species to learn.")
-@click.option("--method", help="Adaptation method: modulate, finetune, freeze-d or ewc.  [default: modulate]")
+@click.option("--method", help="Adaptation method: modulate, finetune, freeze-d or ewc.  [default: modulate, or finetune if the family has no other]")
 @click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to use.  [default: 6]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of training steps.  [default: 300]")
 @click.option("--recipe", metavar="NAME|FILE", help="Read the settings from a named recipe or a YAML file. Other options override it.")
