@@ -74,7 +74,9 @@ def draw(pipeline: Any, noise: Tensor, guidance: float, text: str = PROMPT, **mo
     """Images that the pipeline draws, in [-1, 1]."""
     if "max_sequence_length" in pipeline.__call__.__doc__:
         more["max_sequence_length"] = 32
-    shown = pipeline(prompt=[text] * len(noise), latents=noise, num_inference_steps=3, guidance_scale=guidance, height=32, width=32, output_type="pt", **more).images
+    shown = pipeline(
+        prompt=[text] * len(noise), latents=noise, num_inference_steps=3, guidance_scale=guidance, height=32, width=32, output_type="pt", **more
+    ).images
     return 2 * shown - 1
 
 

@@ -180,7 +180,9 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     method = config.method or (DEFAULT_METHOD if isinstance(model, AdaptsAdversarially) else WITHOUT_DISCRIMINATORS[0])
     if not isinstance(model, AdaptsAdversarially) and method not in WITHOUT_DISCRIMINATORS:
         usable = shown_list(WITHOUT_DISCRIMINATORS)
-        raise UnsupportedError(f"method {method} needs discriminators, which family {generator.family} does not have. Methods that it can use: {usable}.")
+        raise UnsupportedError(
+            f"method {method} needs discriminators, which family {generator.family} does not have. Methods that it can use: {usable}."
+        )
     if config.relative_share and not isinstance(model, UsesRelative):
         raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
     relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0

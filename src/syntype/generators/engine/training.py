@@ -32,7 +32,7 @@ from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.generators.engine.checkpoint import learnt_before, read_state, save_generator, save_state
 from syntype.generators.engine.masked_patches import MaskedPatches
 from syntype.generators.engine.previews import plot_curves, preview_species, save_animation, save_grid, save_process_strip
-from syntype.generators.registry import family
+from syntype.generators.registry import family, list_families
 from syntype.recipe import Seed, Settings, write_yaml
 from syntype.run import OWN_RUN, Run, keeps_run, read_events
 
@@ -87,9 +87,8 @@ class TrainConfig(Settings):
     @field_validator("size", mode="before")
     @classmethod
     def _size_of_family(cls, size: Any, info: ValidationInfo) -> Any:
-        if size in (None, 0) and "family" in info.data:
-            return family(info.data["family"]).Config.model_fields["size"].default
-        return size
+        name = info.data.get("family")  # an unknown one is told when the family is needed
+        return family(name).Config.model_fields["size"].default if size in (None, 0) and name in list_families() else size
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
