@@ -52,8 +52,8 @@ class AdaptConfig(Settings):
     species: str
     """Species to learn."""
     method: str | None = None
-    """One of ``METHODS``. If left out, ``modulate``, and ``finetune`` for families without discriminators. In a benchmark with six species ``modulate``
-    kept the variety of the images, was closest to the photographs (KID), and took 40 kB per species (docs/benchmarks/adaptation.md)."""
+    """One of ``METHODS``. If left out, ``finetune`` for families without discriminators, and ``modulate`` for the others: in a benchmark with six
+    species it kept the variety of the images, was closest to the photographs (KID), and took 40 kB per species (docs/benchmarks/adaptation.md)."""
     ewc_weight: float = Field(1.0, gt=0)
     """Weight of the EWC penalty (method ``ewc``). The Fisher information is scaled to mean 1."""
     relative_share: float | None = Field(None, ge=0, le=1)
@@ -179,10 +179,8 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. `syntype families` lists the families that can.")
     method = config.method or (DEFAULT_METHOD if isinstance(model, AdaptsAdversarially) else WITHOUT_DISCRIMINATORS[0])
     if not isinstance(model, AdaptsAdversarially) and method not in WITHOUT_DISCRIMINATORS:
-        usable = shown_list(WITHOUT_DISCRIMINATORS)
-        raise UnsupportedError(
-            f"method {method} needs discriminators, which family {generator.family} does not have. Methods that it can use: {usable}."
-        )
+        reason = f"method {method} needs discriminators, which family {generator.family} does not have"
+        raise UnsupportedError(f"{reason}. Methods that it can use: {shown_list(WITHOUT_DISCRIMINATORS)}.")
     if config.relative_share and not isinstance(model, UsesRelative):
         raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
     relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0

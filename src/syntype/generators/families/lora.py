@@ -37,7 +37,7 @@ from syntype.recipe import Settings
 __all__ = ["LoRA", "LoRAConfig", "LoRAControls"]
 
 SPECIES_RANK, SPECIES_BYTES = 4, 20_000_000
-"""Rank, at most, of the second adapter that a species learns which is added later, and the bytes that its file may take: the rank is lower if needed."""
+"""Rank, at most, of the second adapter, which a species that is added later learns, and bytes that its file may take; the rank is lower if needed."""
 _SPECIES = "species"
 """Name of the second adapter, and of its module in ``generator``."""
 CAPTIONS_KEPT = 64
