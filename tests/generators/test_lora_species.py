@@ -137,6 +137,12 @@ def test_the_file_of_a_species_has_a_largest_size(base: Path, monkeypatch: pytes
     assert sizes[20_000_000][0] == 4 and 1 <= sizes[10_000][0] < 4 and sizes[10_000][1] <= 10_000 < sizes[20_000_000][1]
 
 
+def test_a_generator_can_be_the_adapter_to_start_from(base: Path, tiny_base: Callable[[str], Path]) -> None:
+    config = LoRAConfig.tiny().model_copy(update={"base": str(tiny_base("stable_diffusion")), "start_from": str(base)})
+    again, trained = LoRA(config, OLD).generator.state_dict(), load_file(base / "weights.safetensors")
+    assert again.keys() == trained.keys() and all(torch.equal(again[name], trained[name]) for name in trained)
+
+
 def test_a_generator_that_learnt_nothing_still_learns_a_species(base: Path, told: Collection) -> None:
     from syntype.compute.runtime import Runtime
     from syntype.generators.engine.batches import training_data

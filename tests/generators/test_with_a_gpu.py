@@ -11,6 +11,8 @@ import pytest
 from made import make_collection
 
 from syntype.apps.cli import main
+from syntype.generators import TrainConfig
+from syntype.generators.families.lora import LoRA, LoRAConfig
 from syntype.generators.pretrained.bases import DEFAULT_BASE, KNOWN_BASES, describe_base
 from syntype.generators.pretrained.estimate import estimate
 from syntype.generators.pretrained.text_to_image import adapted_by
@@ -77,6 +79,14 @@ def test_the_table_of_bases_says_what_the_estimate_says_and_parameters_are_as_ma
         row = next(line for line in GUIDE.splitlines() if line.startswith(f"| `{other.name}`"))
         told = [f"[{other.licence}]({other.licence_url})", "yes" if other.gated else "no", f"{other.size} px"]
         assert [cell.strip() for cell in row.strip("|").split("|")][1:] == told + sizes
+
+
+def test_by_default_the_default_base_can_be_trained_on_24_gb() -> None:
+    pytest.importorskip("transformers")
+    batch_size = TrainConfig.model_fields["batch_size"].default
+    told = LoRA.plan(LoRAConfig(), batch_size)
+    assert told["card"].startswith("to train, a card of 24 GB or more") and told["base"] == DEFAULT_BASE and "with_less_memory" not in told
+    assert LoRA.plan(LoRAConfig(images_at_once=None), batch_size)["gb_to_train"] > 24
 
 
 def test_the_guide_has_a_row_for_every_known_base() -> None:
