@@ -27,7 +27,7 @@ from syntype.compute.processes import synchronise_batch_norm
 from syntype.compute.runtime import Precision, Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.errors import InputError, TrainingError, require_known
-from syntype.generators.contract import Batch, GenerativeModel, ShowsProcess, TrainingData
+from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, ShowsProcess, TrainingData
 from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.generators.engine.checkpoint import learnt_before, read_state, save_generator, save_state
 from syntype.generators.engine.masked_patches import MaskedPatches
@@ -88,7 +88,7 @@ class TrainConfig(Settings):
     @classmethod
     def _size_of_family(cls, size: Any, info: ValidationInfo) -> Any:
         name = info.data.get("family")  # an unknown one is told when the family is needed
-        return family(name).Config.model_fields["size"].default if size in (None, 0) and name in list_families() else size
+        return size or (family(name).Config if name in list_families() else GeneratorConfig).model_fields["size"].default
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
