@@ -11,8 +11,10 @@ import pytest
 from syntype.apps.cli import main
 from syntype.collection import Collection
 from syntype.collection.exports import ExportConfig, export
+from syntype.errors import RecipeError, UnknownNameError
 from syntype.generators import TrainConfig, load_generator, train
 from syntype.generators import registry as registry_module
+from syntype.recipe import read_yaml
 from syntype.run import Run
 from syntype.study.gallery import collect_gallery
 from syntype.synthesis import GenerateConfig, generate
@@ -22,7 +24,13 @@ FAMILY = '''"""Copies that claim to be drawn by a pre-trained model."""
 from syntype.generators.families.copies import Copies
 
 
+class ClaimsConfig(Copies.Config):
+    size: int = 32
+
+
 class Claims(Copies):
+    Config = ClaimsConfig
+
     def __init__(self, config, species):
         super().__init__(config, species)
         self.built_on = {
@@ -53,6 +61,23 @@ def test_a_dry_run_shows_the_plan_of_the_family(small_collection: Collection, tm
     assert told["estimated_minutes"] is None and told["steps"] == 5 and not (tmp_path / "out").exists()
     assert main(["train", "copies", str(small_collection.root), *options, "--json"]) == 0
     assert "base" not in json.loads(capsys.readouterr().out)
+
+
+def test_the_size_of_images_is_that_of_the_family_unless_another_is_given(
+    small_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert TrainConfig(family="copies").size == 64 and TrainConfig(family="lora").size == 512 and TrainConfig(family="lora", size=48).size == 48
+    assert TrainConfig.parse({"family": "claims", "size": None}).size == 32
+    assert main(["train", "claims", str(small_collection.root), "--steps=5", f"--out={tmp_path / 'out'}", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pixels"] == 32 * 16
+    train(small_collection, TrainConfig(family="claims"), tmp_path / "out")
+    assert TrainConfig.parse(read_yaml(tmp_path / "out" / "recipe.yaml")).size == load_generator(tmp_path / "out").size == 32
+    assert read_yaml(tmp_path / "out" / "recipe.yaml")["size"] == 32
+    for wrong, message in [({"size": 8}, "size"), ({"model": {"size": 128}}, "not as 'model.size'")]:
+        with pytest.raises(RecipeError, match=message):
+            TrainConfig.parse({"family": "claims", **wrong})
+    with pytest.raises(UnknownNameError, match="claims"):
+        train(small_collection, TrainConfig.parse({"family": "claimz"}), tmp_path / "wrong")
 
 
 def test_the_licence_of_the_pre_trained_model_goes_along(small_collection: Collection, tmp_path: Path) -> None:

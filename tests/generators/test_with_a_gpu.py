@@ -11,12 +11,14 @@ import pytest
 from made import make_collection
 
 from syntype.apps.cli import main
+from syntype.generators import TrainConfig
+from syntype.generators.families.lora import LoRA, LoRAConfig
 from syntype.generators.pretrained.bases import DEFAULT_BASE, KNOWN_BASES, describe_base
 from syntype.generators.pretrained.estimate import estimate
 from syntype.generators.pretrained.text_to_image import adapted_by
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "how-to" / "with-a-gpu.md").read_text(encoding="utf-8")
-SMALLER = {"512": "32", "2000": "2", "100": "3", "5": "2", "'Neoglyphidodon nigroris'": "'Aus rarus'"}
+SMALLER = {"2000": "2", "100": "3", "5": "2", "'Neoglyphidodon nigroris'": "'Aus rarus'"}
 """Values of the guide, and those that take seconds."""
 QUICK = "--quick --device cpu --set size=32 --set fill_to=8 --set num_bootstrap=200 --set classifier.steps=3 --set classifier.batch_size=8"
 
@@ -40,7 +42,7 @@ def test_the_commands_lead_from_photographs_to_a_verdict(
     for command in commands():
         words = [SMALLER.get(word, word) for word in shlex.split(re.sub("'.*?'", lambda found: SMALLER[found[0]], command))]
         if words[1] == "train":
-            words += shlex.split(f"--set 'model.base={tiny_base('stable_diffusion')}' --set model.base_precision=fp32 --device cpu")
+            words += shlex.split(f"--set 'model.base={tiny_base('stable_diffusion')}' --set model.base_precision=fp32 --size 32 --device cpu")
             words += shlex.split("--set model.rank=2 --set model.sampling_steps=2")
         words += shlex.split(QUICK) if words[1] == "study" else []
         assert main(words[1:]) == 0, (command, capsys.readouterr().err)
@@ -77,6 +79,14 @@ def test_the_table_of_bases_says_what_the_estimate_says_and_parameters_are_as_ma
         row = next(line for line in GUIDE.splitlines() if line.startswith(f"| `{other.name}`"))
         told = [f"[{other.licence}]({other.licence_url})", "yes" if other.gated else "no", f"{other.size} px"]
         assert [cell.strip() for cell in row.strip("|").split("|")][1:] == told + sizes
+
+
+def test_by_default_the_default_base_can_be_trained_on_24_gb() -> None:
+    pytest.importorskip("transformers")
+    batch_size = TrainConfig.model_fields["batch_size"].default
+    told = LoRA.plan(LoRAConfig(), batch_size)
+    assert told["card"].startswith("to train, a card of 24 GB or more") and told["base"] == DEFAULT_BASE and "with_less_memory" not in told
+    assert LoRA.plan(LoRAConfig(images_at_once=None), batch_size)["gb_to_train"] > 24
 
 
 def test_the_guide_has_a_row_for_every_known_base() -> None:

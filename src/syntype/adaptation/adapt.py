@@ -21,7 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from syntype.adaptation.methods import FISHER_IMAGES, METHODS, add_ewc_penalty, fisher_information
+from syntype.adaptation.methods import FISHER_IMAGES, METHODS, WITHOUT_DISCRIMINATORS, add_ewc_penalty, fisher_information
 from syntype.collection.relatives import nearest_relatives, taxa_of
 from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
@@ -29,7 +29,7 @@ from syntype.compute.tensors import to_tensor
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError, shown_list
 from syntype.files import atomic_write, inside, write_json
-from syntype.generators.contract import Adapts, Encodes, UsesRelative
+from syntype.generators.contract import Adapts, AdaptsAdversarially, DescribesSpecies, Encodes, GenerativeModel, TrainingData, UsesRelative
 from syntype.generators.engine.batches import training_data
 from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state, write_learnt, write_weights
 from syntype.generators.engine.generator import NEW_ROW_PREFIX, Generator
@@ -44,6 +44,8 @@ __all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs
 
 RELATIVE_SHARE = 0.5
 """Default of ``AdaptConfig.relative_share`` for families that can use a related species."""
+DEFAULT_METHOD = "modulate"
+"""Default of ``AdaptConfig.method`` for families with discriminators."""
 MAX_COMPARED = 4000
 """Largest number of photographs of known species that are compared to find the most similar species (at least one per species)."""
 
@@ -53,9 +55,10 @@ class AdaptConfig(Settings):
 
     species: str
     """Species to learn."""
-    method: str = "modulate"
-    """One of ``METHODS``. In a benchmark with six species the default kept the variety of the images, was closest to the photographs (KID), and took
-    40 kB per species (docs/benchmarks/adaptation.md). ``encode`` trains nothing: of the settings below, only ``shots`` and ``seed`` apply to it."""
+    method: str | None = None
+    """One of ``METHODS``. If left out, ``finetune`` for families without discriminators, and ``modulate`` for the others: in a benchmark with six
+    species it kept the variety of the images, was closest to the photographs (KID), and took 40 kB per species (docs/benchmarks/adaptation.md).
+    ``encode`` trains nothing: of the settings below, only ``shots`` and ``seed`` apply to it."""
     ewc_weight: float = Field(1.0, gt=0)
     """Weight of the EWC penalty (method ``ewc``). The Fisher information is scaled to mean 1."""
     relative_share: float | None = Field(None, ge=0, le=1)
@@ -175,7 +178,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         (6, True)
     """
     out = Path(out)
-    if config.method not in METHODS:
+    if config.method is not None and config.method not in METHODS:
         raise UnknownNameError("adaptation method", config.method, METHODS)
     if config.species in generator.species:
         raise InputError(f"knows {config.species} already", "Generate images of it directly, or train again with --except.", file=generator.folder)
@@ -184,6 +187,11 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     model = base.model
     if not isinstance(model, Adapts):
         raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. See which can with: syntype families")
+    with_discriminators = isinstance(model, AdaptsAdversarially)
+    config = config.model_copy(update={"method": config.method or (DEFAULT_METHOD if with_discriminators else WITHOUT_DISCRIMINATORS[0])})
+    if not with_discriminators and config.method not in (*WITHOUT_DISCRIMINATORS, "encode"):
+        reason = f"method {config.method} needs discriminators, which family {generator.family} does not have"
+        raise UnsupportedError(f"{reason}. Methods that it can use: {shown_list(WITHOUT_DISCRIMINATORS)}.")
     if config.relative_share and not isinstance(model, UsesRelative):
         raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)
@@ -202,7 +210,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         out,
         config.species,
         learnt.relative,
-        config.method,
+        str(config.method),
         len(photographs),
         learnt.steps,
         round(learnt.seconds / 60, 4),
@@ -243,7 +251,7 @@ def _train(
     generator: Generator, base: Generator, collection: Collection, photographs: Collection, config: AdaptConfig, out: Path, run: Run
 ) -> _Learnt:
     """Train the base's model on the photographs, beginning with the nearest relative's rows."""
-    model, base_path = base.model, base.folder
+    model = base.model
     assert isinstance(model, Adapts)
     relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0
     relative, rank = _most_similar_species(collection, photographs, base.species)
@@ -254,29 +262,17 @@ def _train(
     trainable = set(model.adaptable_parameters())
     if config.method == "modulate":
         trainable = modulate(model.generator, trainable, config.seed)
-    data = training_data(photographs, generator.size)
-    data = replace(data, labels=np.full(len(data.labels), len(model.species) - 1), species=model.species)
+    data = _as_last_species(training_data(photographs, model.config.shape), model)
     runtime = Runtime(config.device, config.precision)
     torch.manual_seed(config.seed)
     model.prepare(data, runtime)
     model.scale_learning_rates(config.learning_rate_factor)
     if isinstance(model, UsesRelative):
         model.use_relative(relative_share)
-    state = read_state(base_path)
-    if state is not None:
-        model.restore_discriminator(state["model"], relative)
-    elif config.method in ("freeze-d", "ewc"):
-        reason = f"has no training state, and the method {config.method} needs its discriminators"
-        raise InputError(reason, "Restore the file training/state.pt, or use --method finetune or modulate.", file=base_path)
-    else:
-        run.say("The base generator has no training state, so the discriminators start from random weights. This lowers the quality.")
     for name, parameter in model.generator.named_parameters():
         parameter.requires_grad_(name in trainable)
-    if config.method == "freeze-d":
-        for parameter in model.lower_discriminator_parameters():
-            parameter.requires_grad_(False)
-    if config.method == "ewc":
-        add_ewc_penalty(model.generator, fisher_information(model, model.generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
+    if isinstance(model, AdaptsAdversarially):
+        _take_up_discriminators(model, base, relative, config, run)
     settings = TrainConfig(
         family=generator.family,
         size=generator.size,
@@ -300,6 +296,31 @@ def _train(
     if run.folder is not None:
         loop.final_preview([config.species])
     return _Learnt(adapter_weights(loop.average.average), relative, rank, loop.step, loop.seconds, status)
+
+
+def _as_last_species(data: TrainingData, model: GenerativeModel) -> TrainingData:
+    """Images of one species as those of the last species of a model."""
+    others = len(model.species) - 1
+    taxa = {rank: (*(None,) * others, *names) for rank, names in data.taxa.items()}
+    return replace(data, labels=np.full(len(data.labels), others), species=model.species, taxa=taxa)
+
+
+def _take_up_discriminators(model: AdaptsAdversarially, base: Generator, relative: str | None, config: AdaptConfig, run: Run) -> None:
+    """Load the trained discriminators, and do with them what the method wants."""
+    state = read_state(base.folder)
+    if state is not None:
+        model.restore_discriminator(state["model"], relative)
+    elif config.method in ("freeze-d", "ewc"):
+        reason = f"has no training state, and the method {config.method} needs its discriminators"
+        raise InputError(reason, "Restore the file training/state.pt, or use --method finetune or modulate.", file=base.folder)
+    else:
+        run.say("The base generator has no training state, so the discriminators start from random weights. This lowers the quality.")
+    if config.method == "freeze-d":
+        for parameter in model.lower_discriminator_parameters():
+            parameter.requires_grad_(False)
+    if config.method == "ewc":
+        generator = base.model.generator
+        add_ewc_penalty(generator, fisher_information(model, generator, base.info["species"], FISHER_IMAGES), config.ewc_weight)
 
 
 def _most_similar_species(collection: Collection, photographs: Collection, known: tuple[str, ...]) -> tuple[str | None, str | None]:
@@ -385,6 +406,7 @@ def _save(
             "steps": learnt.steps,
             "seed": config.seed,
             "photographs": photographs.table["image_id"].tolist(),
+            **({"description": base.model.description_of(config.species)} if isinstance(base.model, DescribesSpecies) else {}),
         }
     )
     write_learnt(out, generator.trained_on | set(photographs.table["sha256"].dropna()))

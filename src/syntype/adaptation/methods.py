@@ -7,18 +7,20 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from syntype.generators.contract import Adapts
+from syntype.generators.contract import AdaptsAdversarially
 
-__all__ = ["FISHER_IMAGES", "METHODS", "add_ewc_penalty", "fisher_information"]
+__all__ = ["FISHER_IMAGES", "METHODS", "WITHOUT_DISCRIMINATORS", "add_ewc_penalty", "fisher_information"]
 
 METHODS = {
-    "finetune": "all weights of the generator are trained; the discriminators continue from their trained weights",
+    "finetune": "all weights of the generator that may change are trained; discriminators, if any, continue from their trained weights",
     "freeze-d": "as finetune, with the lower layers of the discriminators frozen (Mo et al. 2020, arXiv 2002.10964)",
     "ewc": "as finetune, with a penalty on changing weights that the known species need (Li et al. 2020, arXiv 2012.02780)",
     "modulate": "only factors on the frozen kernels, biases and the species embedding are trained (after Zhao et al. 2022, arXiv 2210.16559)",
     "encode": "nothing is trained: what distinguishes the species from its nearest relative is computed from its photographs, in seconds",
 }
 """Adaptation methods: name -> description."""
+WITHOUT_DISCRIMINATORS = ("finetune",)
+"""Methods that can be used for families without discriminators."""
 
 FISHER_IMAGES = 128
 """Number of generated images from which the Fisher information is estimated."""
@@ -26,7 +28,7 @@ FISHER_BATCH_SIZE = 16
 """Number of these images that the discriminators see at once."""
 
 
-def fisher_information(model: Adapts, generator: nn.Module, species: Sequence[str], num_images: int) -> dict[str, Tensor]:
+def fisher_information(model: AdaptsAdversarially, generator: nn.Module, species: Sequence[str], num_images: int) -> dict[str, Tensor]:
     """Diagonal of the Fisher information of the generator's weights, estimated on generated images as in Li et al. 2020.
 
     It is the mean over images of the squared gradient of the log-likelihood, for which the discriminators' output "real" stands. The gradient is

@@ -92,7 +92,7 @@ class _SpeciesLists(click.Command):
 @click.argument("family")
 @click.argument("collection", type=FOLDER)
 @out_option("the generator")
-@click.option("--size", type=click.IntRange(16, 1024), help="Side of the images in pixels.  [default: 64]")
+@click.option("--size", type=click.IntRange(16, 1024), help="Side of the images in pixels.  [default: the family's own, mostly 64]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Duration of the training in minutes. Give this, --steps or both.")
 @click.option("--steps", type=click.IntRange(min=1), help="Largest number of training steps.")
 @click.option("--only", multiple=True, metavar="SPECIES", help="Train on these species only (one or more names).")
@@ -155,7 +155,11 @@ def train(
 @click.argument("collection", type=FOLDER)
 @out_option("the adapted generator")
 @click.option("--species", required=True, help="Species to learn.")
-@click.option("--method", help="Adaptation method: modulate, finetune, freeze-d, ewc, or encode (in seconds, without training).  [default: modulate]")
+@click.option(
+    "--method",
+    help="Adaptation method: modulate, finetune, freeze-d, ewc, or encode (in seconds, without training).  "
+    "[default: modulate, or finetune if the family has no other]",
+)
 @click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to use.  [default: 6]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of training steps; `encode` takes none.  [default: 300]")
 @click.option("--recipe", metavar="NAME|FILE", help="Read the settings from a named recipe or a YAML file. Other options override it.")

@@ -24,9 +24,11 @@ from syntype.recipe import Settings
 
 __all__ = [
     "Adapts",
+    "AdaptsAdversarially",
     "Batch",
     "BlendOf",
     "Blends",
+    "DescribesSpecies",
     "Encodes",
     "GenerativeModel",
     "GeneratorConfig",
@@ -302,8 +304,20 @@ class Adapts(Protocol):
     def add_species(self, name: str, relative: str | None) -> None:
         """Add a species at the end of the vocabulary, before ``prepare``.
 
-        Tensors of ``generator`` with one row a species (the embedding) get one more row, a copy of the relative's or the mean of all.
+        Tensors of ``generator`` with one row a species (the embedding) get one more row, a copy of the relative's or the mean of all. A family may
+        also add tensors to ``generator``, with values that leave the images of all other species as they are.
         """
+
+    def scale_learning_rates(self, factor: float) -> None:
+        """Multiply all learning rates, after ``prepare``."""
+
+    def adaptable_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters that a few-shot adapter may change, by their name in ``generator.state_dict()``."""
+
+
+@runtime_checkable
+class AdaptsAdversarially(Adapts, Protocol):
+    """A family that is adapted against its discriminators: all methods of adaptation can be used, not only ``finetune``."""
 
     def restore_discriminator(self, state: dict[str, Tensor], relative: str | None) -> None:
         """Load the trained discriminators, after ``prepare``.
@@ -312,12 +326,6 @@ class Adapts(Protocol):
             state: ``state_dict()`` of the base generator's model, from before the species was added.
             relative: the new species starts with the relative's rows; None uses the mean of all.
         """
-
-    def scale_learning_rates(self, factor: float) -> None:
-        """Multiply all learning rates, after ``prepare``."""
-
-    def adaptable_parameters(self) -> dict[str, nn.Parameter]:
-        """Parameters that a few-shot adapter may change, by their name in ``generator.state_dict()``."""
 
     def lower_discriminator_parameters(self) -> list[nn.Parameter]:
         """Parameters of the discriminators' layers nearest to the image, which adaptation may freeze; after ``prepare``."""
@@ -331,6 +339,17 @@ class Adapts(Protocol):
 
         N is even, and images 2i and 2i + 1 are of one species, as in training, since discriminators may compare the two.
         """
+
+
+@runtime_checkable
+class DescribesSpecies(Protocol):
+    """A family that can be adapted and needs more than weights to generate the new species, such as its names."""
+
+    def description_of(self, species: str) -> dict[str, str]:
+        """What ``generator.json`` remembers of a species to which the generator was adapted; after ``prepare``."""
+
+    def restore_description(self, species: str, description: Mapping[str, str]) -> None:
+        """Take over what ``description_of`` returned, after ``add_species``."""
 
 
 @runtime_checkable

@@ -125,7 +125,8 @@ class TrainRequest(_Request):
     kind: Literal["train"] = "train"
     family: Text
     collection: Slug
-    size: int = Field(64, ge=16, le=1024)
+    size: int | None = Field(None, ge=16, le=1024)
+    """If left out, the family's own."""
     minutes: Minutes | None = None
     steps: Steps | None = None
     seed: Seed = 0
@@ -152,7 +153,8 @@ class AdaptRequest(_Request):
     generator: Slug
     collection: Slug
     species: Text
-    method: Literal["modulate", "finetune", "freeze-d", "ewc", "encode"] = "modulate"
+    method: Literal["modulate", "finetune", "freeze-d", "ewc", "encode"] | None = None
+    """If left out, the one that suits the family."""
     shots: int = Field(6, ge=1, le=10_000)
     steps: Steps = 300
     seed: Seed = 0

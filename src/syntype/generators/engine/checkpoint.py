@@ -132,7 +132,7 @@ def load_generator(folder: Path | str) -> Generator:
         file = inside(folder, adapter["file"])
         with _fitting(file):
             changed = _read_weights(file, adapter["sha256"])
-            result.add_adapter(adapter["species"], changed)
+            result.add_adapter(adapter["species"], changed, adapter.get("description"))
             own = base.model.generator.state_dict()
             shapes = full_weights(*({name: tensor.to("meta") for name, tensor in tensors.items()} for tensors in (changed, own)))
             if wrong := [name for name, tensor in shapes.items() if own[name].shape != tensor.shape]:
@@ -203,9 +203,16 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
     if adapted and not _are_texts([info["base"].get(name) for name in ("relative", "absolute", "weights_sha256")]):
         raise InputError("is damaged: 'base' is not complete", _AGAIN, file=file)
     entries = info["adapters"] if adapted else []
-    if not all(isinstance(entry, dict) and _are_texts([entry.get(key) for key in ("species", "file", "sha256")]) for entry in entries):
+    if not all(map(_is_adapter, entries)):
         raise InputError("is damaged: 'adapters' is not complete", _AGAIN, file=file)
     return info, _read_learnt(folder / "training_images.txt")
+
+
+def _is_adapter(entry: Any) -> bool:
+    """Whether an entry of 'adapters' names a species and its file, and describes the species in words, if at all."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("description", {}), dict):
+        return False
+    return _are_texts([*(entry.get(key) for key in ("species", "file", "sha256")), *entry.get("description", {}).values()])
 
 
 def _are_texts(values: list[Any]) -> bool:

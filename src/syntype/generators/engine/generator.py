@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known, shortened, shown_list
-from syntype.generators.contract import Adapts, BlendOf, Blends, Encodes, GenerativeModel, Inpaints, KnowsParents, Varies
+from syntype.generators.contract import Adapts, BlendOf, Blends, DescribesSpecies, Encodes, GenerativeModel, Inpaints, KnowsParents, Varies
 from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import families_that
 
@@ -90,8 +90,12 @@ class Generator:
         self.model.to(device)
         return self
 
-    def add_adapter(self, species: str, changed: dict[str, Tensor]) -> None:
+    def add_adapter(self, species: str, changed: dict[str, Tensor], description: Mapping[str, str] | None = None) -> None:
         """Add a species with changed weights, which are used for this species only.
+
+        Args:
+            changed: tensors by their names in an adapter file.
+            description: what else the family remembers of the species; see ``contract.DescribesSpecies``.
 
         Raises:
             CollectionError: the family cannot be adapted.
@@ -107,6 +111,8 @@ class Generator:
             own = self.model.generator.state_dict()
             for name, row in rows.items():
                 own[name][-1:] = row
+        if isinstance(self.model, DescribesSpecies):
+            self.model.restore_description(species, description or {})
         self._adapters[species] = changed
 
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:

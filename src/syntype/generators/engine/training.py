@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from syntype.collection.table import Collection
 from syntype.compute.ema import MovingAverage
@@ -27,12 +27,12 @@ from syntype.compute.processes import synchronise_batch_norm
 from syntype.compute.runtime import Precision, Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.errors import InputError, TrainingError, require_known
-from syntype.generators.contract import Batch, GenerativeModel, ShowsProcess, TrainingData
+from syntype.generators.contract import Batch, GenerativeModel, GeneratorConfig, ShowsProcess, TrainingData
 from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.generators.engine.checkpoint import learnt_before, read_state, save_generator, save_state
 from syntype.generators.engine.masked_patches import MaskedPatches
 from syntype.generators.engine.previews import plot_curves, preview_species, save_animation, save_grid, save_process_strip
-from syntype.generators.registry import family
+from syntype.generators.registry import family, list_families
 from syntype.recipe import Seed, Settings, write_yaml
 from syntype.run import OWN_RUN, Run, keeps_run, read_events
 
@@ -49,8 +49,8 @@ class TrainConfig(Settings):
 
     family: str
     """Name of the generator family; see ``syntype families``."""
-    size: int = Field(64, ge=16, le=1024)
-    """Side of the images, in pixels; their height in families with non-square images."""
+    size: int = Field(0, ge=16, le=1024, validate_default=True)
+    """Side of the images, in pixels; their height in families with non-square images. 0, or left out: the family's own, mostly 64."""
     minutes: float | None = Field(None, gt=0)
     """Stop after this many minutes of training (all sessions of a resumed run together)."""
     steps: int | None = Field(None, gt=0)
@@ -84,8 +84,16 @@ class TrainConfig(Settings):
         {"minutes", "steps", "checkpoint_minutes", "preview_every", "device", "precision", "only", "except_", "model"}
     )
 
+    @field_validator("size", mode="before")
+    @classmethod
+    def _size_of_family(cls, size: Any, info: ValidationInfo) -> Any:
+        name = info.data.get("family")  # an unknown one is told when the family is needed
+        return size or (family(name).Config if name in list_families() else GeneratorConfig).model_fields["size"].default
+
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
+        if "size" in self.model:
+            raise ValueError("give the size of the images as --size or 'size', not as 'model.size'")
         if self.batch_size % 2:
             raise ValueError("batch_size must be even: a batch consists of pairs of images of one species")
         if self.only and self.except_:

@@ -14,7 +14,7 @@ alone; its ``weights.safetensors`` is a file that other programs load as a LoRA 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,10 @@ from syntype.recipe import Settings
 
 __all__ = ["LoRA", "LoRAConfig", "LoRAControls"]
 
+SPECIES_RANK, SPECIES_BYTES = 4, 20_000_000
+"""Rank, at most, of the second adapter, which a species that is added later learns, and bytes that its file may take; the rank is lower if needed."""
+_SPECIES = "species"
+"""Name of the second adapter, and of its module in ``generator``."""
 CAPTIONS_KEPT = 64
 """Different captions of a species, at most, that a generator remembers as contexts for other species."""
 
@@ -69,10 +73,11 @@ class LoRAConfig(GeneratorConfig):
     """Probability with which a photograph's caption is left out of its text in training, so that the species' names alone also mean the species."""
     prompt_tokens: int = Field(512, ge=16, le=1024)
     """Length of a text for models of the FLUX.2 family, in tokens; shorter needs less time and memory. Others have a fixed length."""
-    images_at_once: int | None = Field(None, ge=1)
-    """Images of a batch that are computed at a time, to save memory; the result is the same. If left out, the whole batch."""
+    images_at_once: int | None = Field(1, ge=1)
+    """Images of a batch that are computed at a time; the result is the same. 1 needs the least memory: the default base at 512 pixels then fits on a
+    card of 24 GB by estimate. A card with room for more, or a small base, is faster with more at a time; none computes the whole batch at once."""
     gradient_checkpointing: bool = False
-    """Compute parts of the network twice instead of keeping them, which saves memory and takes about a third longer."""
+    """Compute parts of the network twice instead of keeping them, which saves memory; a step then has half as many operations again."""
     sampling_steps: int = Field(28, ge=1, le=1000)
     """Number of denoising steps, unless another is asked for when generating. Distilled models need few."""
     sampling_guidance: float = Field(4.0, ge=1)
@@ -116,7 +121,7 @@ class LoRAControls(Settings):
 
 
 class LoRA(GenerativeModel):
-    """A pre-trained text-to-image model with an adapter; blends, varies and inpaints."""
+    """A pre-trained text-to-image model with an adapter; adapts to new species, blends, varies and inpaints."""
 
     Config = LoRAConfig
     Controls = LoRAControls
@@ -148,6 +153,7 @@ class LoRA(GenerativeModel):
             self.pretrained.denoiser.enable_gradient_checkpointing()
         place = base.name if base.revision else str(base.folder)
         self.config = config.model_copy(update={"base": place, "base_revision": base.revision, "base_fingerprint": base.fingerprint, "ranks": ranks})
+        self._added: tuple[str, ...] = ()
         self._latents: dict[int, Tensor] = {}  # of photographs and their mirror images, float16, shape (1 or 2, *latent_shape)
 
     @classmethod
@@ -164,7 +170,9 @@ class LoRA(GenerativeModel):
             precision=config.base_precision,
             text_tokens=config.prompt_tokens,
         )
-        return needed.plan(card_gb(), "--set model.images_at_once=1 --set model.gradient_checkpointing=true")
+        less = ["" if config.images_at_once == 1 else "--set model.images_at_once=1"]
+        less += ["" if config.gradient_checkpointing else "--set model.gradient_checkpointing=true"]
+        return needed.plan(card_gb(), " ".join(filter(None, less)))
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> LoRA:
         """Move the base too (``to`` of ``torch.nn.Module``)."""
@@ -179,10 +187,14 @@ class LoRA(GenerativeModel):
         self.runtime, self.remarks = runtime, self._about
         self.to(runtime.device)
         genus, family = (data.taxa.get(rank, (None,) * len(data.species)) for rank in ("genus", "family"))
-        texts = {name: species_text(name, data.common_names.get(name), genus[label], family[label]) for label, name in enumerate(data.species)}
-        captions: dict[str, list[str]] = {}
+        texts, captions = dict(self.config.texts), dict(self.config.captions)
+        for label in np.unique(data.labels).tolist():
+            name = data.species[label]
+            texts[name] = species_text(name, data.common_names.get(name), genus[label], family[label])
         given = data.captions or (None,) * len(data.labels)
         for label, caption in zip(data.labels, given, strict=True):
+            if data.species[label] in self._added:
+                continue  # as a context for other species it would change their images
             kept = captions.setdefault(data.species[label], []) if caption else []
             if caption and caption not in kept and len(kept) < CAPTIONS_KEPT:
                 kept.append(caption)
@@ -195,8 +207,14 @@ class LoRA(GenerativeModel):
             self.remarks += (f"{len(every):,} different texts are too many to keep, so the text encoders stay loaded, which takes memory and time.",)
         else:
             self.pretrained.embed(sorted(every))
-        weights = list(self.generator.parameters())
-        self.optimisers = {"adapter": torch.optim.AdamW(weights, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True)}
+        weights, rate = list(self.generator.parameters()), self.config.learning_rate
+        if self._added:
+            rate = rate or LoRAConfig.model_fields["learning_rate"].default  # an adapter from elsewhere that was to stay as it is has 0
+            weights = list(self.adaptable_parameters().values())
+            for name, parameter in self.adaptable_parameters().items():
+                if "lora_A" in name:
+                    nn.init.kaiming_uniform_(parameter, a=5**0.5)  # peft's own start; the second matrices stay zero
+        self.optimisers = {"adapter": torch.optim.AdamW(weights, lr=rate, weight_decay=self.config.weight_decay, fused=True)}
 
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
         """One step: noise is added to latents, and the error of the denoiser's prediction is reduced."""
@@ -245,6 +263,41 @@ class LoRA(GenerativeModel):
                 views = [image[None], image[None].flip(3)] if self.config.flip else [image[None]]
                 self._latents[row] = torch.cat([self.pretrained.encode(view.contiguous()) for view in views]).half().cpu()
         return torch.stack([self._latents[row] for row in batch.indices.tolist()]).to(batch.indices.device)
+
+    # one more species
+
+    def add_species(self, name: str, relative: str | None) -> None:
+        """Add a species. A second adapter beside the first, shared by all added species, has its weights; zero, it leaves all images as they are.
+
+        The first adapter is not changed, and what the model knows of the name is where the species starts, whatever its relative.
+        """
+        if not self._added:
+            tensors = self.generator.state_dict()
+            each = sum(tensor.numel() // tensor.shape[0 if "lora_A" in key else 1] for key, tensor in tensors.items())
+            rank = max(1, min(SPECIES_RANK, SPECIES_BYTES // (4 * each)))
+            self.generator.add_module(_SPECIES, add_adapter(self.pretrained, dict.fromkeys(self.config.ranks or (), rank), _SPECIES))
+            for parameter in self.adaptable_parameters().values():
+                parameter.data.zero_()
+        self._added = (*self._added, name)
+        self._label_of[name] = len(self.species)
+        self.species = (*self.species, name)
+
+    def adaptable_parameters(self) -> dict[str, nn.Parameter]:
+        """The second adapter."""
+        return {name: parameter for name, parameter in self.generator.named_parameters() if name.startswith(f"{_SPECIES}.")}
+
+    def scale_learning_rates(self, factor: float) -> None:
+        """Multiply the learning rate."""
+        for group in self.optimisers["adapter"].param_groups:
+            group["lr"] *= factor
+
+    def description_of(self, species: str) -> dict[str, str]:
+        """The names of a species in the texts."""
+        return {"text": self.config.texts[species]}
+
+    def restore_description(self, species: str, description: Mapping[str, str]) -> None:
+        """Take over the names of a species in the texts; without them, the species' name alone is used."""
+        self.config = self.config.model_copy(update={"texts": {**self.config.texts, species: description.get("text", species_text(species))}})
 
     # sampling
 

@@ -9,6 +9,7 @@ assumes where a file says nothing else: the file ``weights.safetensors`` of a ge
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,12 @@ def adapted_layers(model: TextToImage, rank: int) -> dict[str, int]:
     return {name: rank for name, module in model.denoiser.named_modules() if name.endswith(ends) and isinstance(module, nn.Linear)}
 
 
-def add_adapter(model: TextToImage, ranks: Mapping[str, int]) -> nn.Module:
+def add_adapter(model: TextToImage, ranks: Mapping[str, int], name: str = "default") -> nn.Module:
     """Add a new adapter to the denoiser: the first matrix of each layer is random, the second zero, so that nothing changes yet.
 
     Args:
         ranks: of each layer, by its name in the denoiser.
+        name: of the adapter. What adapters of several names add to a layer's output is summed.
 
     Returns:
         a module that holds the adapter's tensors alone, float32, by the names that diffusers reads.
@@ -48,10 +50,13 @@ def add_adapter(model: TextToImage, ranks: Mapping[str, int]) -> nn.Module:
     patterns = {f"^{re.escape(name)}": rank for name, rank in ranks.items()}
     highest = max(ranks.values())
     wanted = "|".join(re.escape(name) for name in ranks)
-    model.denoiser.add_adapter(
-        LoraConfig(r=highest, lora_alpha=highest, target_modules=wanted, rank_pattern=patterns, alpha_pattern=patterns), "default"
-    )
-    return _tensors_of(model)
+    earlier = list(getattr(model.denoiser, "peft_config", {}))
+    config = LoraConfig(r=highest, lora_alpha=highest, target_modules=wanted, rank_pattern=patterns, alpha_pattern=patterns)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)  # several adapters are meant
+        model.denoiser.add_adapter(config, name)
+    model.denoiser.set_adapter([*earlier, name])
+    return _tensors_of(model, name)
 
 
 def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, int], tuple[str, ...]]:
@@ -86,7 +91,7 @@ def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, in
         for layer in layers.values():
             layer.lora_B["default"].weight.mul_(layer.scaling["default"])
             layer.scaling["default"] = 1.0
-    adapter = _tensors_of(model)
+    adapter = _tensors_of(model, "default")
     if not layers or len(adapter.state_dict()) != len(given):
         raise InputError(f"changes other layers than {model.base.name} has, or in another way than LoRA", another, file=path)
     others = [name for name in every if re.match(r"(lora_te|text_encoder|te[12]?[._])", name)]
@@ -94,15 +99,15 @@ def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, in
     return adapter, {name: int(layer.r["default"]) for name, layer in layers.items()}, remarks
 
 
-def _tensors_of(model: TextToImage) -> nn.Module:
-    """The adapter's tensors, shared with the denoiser's layers."""
+def _tensors_of(model: TextToImage, adapter: str) -> nn.Module:
+    """The tensors of the adapter of this name, shared with the denoiser's layers."""
     root = nn.Module()
     for name, parameter in model.denoiser.named_parameters():
-        if ".default." not in name or ".lora_" not in name:
+        if f".{adapter}." not in name or ".lora_" not in name:
             continue
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
-        *path, last = f"{model.denoiser_part}.{name.replace('.default.', '.')}".split(".")
+        *path, last = f"{model.denoiser_part}.{name.replace(f'.{adapter}.', '.')}".split(".")
         node = root
         for step in path:
             if step not in node._modules:
