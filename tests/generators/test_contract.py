@@ -116,7 +116,7 @@ def test_a_gradient_that_is_not_finite_stops_training_with_advice(
     import syntype.generators.engine.training as training
 
     monkeypatch.setattr(training, "MAX_SKIPPED_STEPS", 2)
-    monkeypatch.setattr(training, "to_tensor", lambda images: torch.full((len(images), 3, 32, 32), float("nan")))
+    monkeypatch.setattr(training, "to_tensor", lambda images, device: torch.full((len(images), 3, 32, 32), float("nan")))
     with pytest.raises(TrainingError, match="diverged"):
         train_tiny(name, small_collection, tmp_path / "g", steps=50)
 
