@@ -180,7 +180,6 @@ def adapt(
     from syntype.adaptation import adapt as stage
     from syntype.adaptation.adapt import choose_photographs
     from syntype.generators import load_generator
-    from syntype.generators.contract import Plans
 
     if resume and recipe is None and (out / "recipe.yaml").is_file():
         recipe = str(out / "recipe.yaml")  # the settings that it was started with; options given now override them
@@ -188,8 +187,7 @@ def adapt(
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
         photographs = choose_photographs(opened, config.species, config.shots, config.seed)
-        large = isinstance(trained.model, Plans)  # how long such a model takes depends on the graphics card
-        minutes = None if large else config.steps * config.batch_size / images_per_second(trained.size) / 60
+        minutes = config.steps * config.batch_size / images_per_second(trained.size) / 60
         plan(as_json, out=out, images=len(photographs), steps=config.steps, minutes=minutes)
         return
     result = run_stage(
