@@ -216,7 +216,7 @@ def test_a_failed_job_and_a_wrong_field_are_told_in_the_words_of_the_form(client
     assert "--minutes" in client.get(f"/api/jobs/{job['id']}/log").json(), "the log is that of the command"
     fetched = {"sec-fetch-mode": "cors"}
     for change, told in (
-        ({"name": "No Name"}, "The name must be 1 to 63 small letters"),
+        ({"name": "***"}, "The name: '***' cannot be a name"),
         ({"num": 0}, "The number of images must be at least 1; it is 0."),
         ({"num": None}, "The number of images"),
     ):

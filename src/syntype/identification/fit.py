@@ -55,7 +55,7 @@ def fit(train: LabelledImages, counts_real: np.ndarray, num_species: int, config
         raise ValueError(f"counts_real: {len(counts_real)} values for {num_species} species")
     if config.head == "tip_adapter" and names is None:
         raise UnsupportedError(
-            "head 'tip_adapter' needs the embedded names of the species, which only `syntype classify train` gives. Set head to 'linear'."
+            "head 'tip_adapter' needs the embedded names of the species, which only the training of a single classifier gives. Set head to 'linear'."
         )
     if config.tune == "lora":
         require_peft()  # now, before the features are computed

@@ -135,7 +135,9 @@ def wrong_field(error: Mapping[str, Any]) -> str:
     kind, given = str(error["type"]), error.get("input")
     if kind == "missing":
         return f"{field} is missing."
-    if kind == "string_pattern_mismatch" and name in ("name", "generator", "collection", "synthetic", "real"):
+    if kind == "string_pattern_mismatch" and name == "name":
+        return f"{field} holds a line break or another character that cannot be shown."
+    if kind == "string_pattern_mismatch" and name in ("generator", "collection", "synthetic", "real"):
         return f"{field} must be 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or digit."
     for word, said in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
         if word in bounds:

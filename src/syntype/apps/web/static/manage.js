@@ -1,12 +1,13 @@
 // The buttons "Rename" and "Delete" of things, on whatever page they are.
 import { tell } from "/static/studio.js";
 import { askDelete, askRename, pageOf } from "/static/dialogs.js";
+import { refreshLists } from "/static/patch.js";
 
 const doing = {
   rename: async (kind, name) => {
     const thing = await askRename(kind, name);
     if (!thing) return;
-    if (location.pathname === "/") location.reload();
+    if (location.pathname === "/") await refreshLists();
     else location.replace(pageOf(thing) ?? "/storage"); // the address of before leads nowhere
   },
   delete: async (kind, name) => {
