@@ -6,7 +6,7 @@ Beside them: photographs, ``copies``, ``collage``, noise, and ``lightweight-gan`
 Training is done first, each in a process of its own with one thread, so that this command may run twice at once on two cores with other
 ``--rows`` and the same --out; then a referee compares what each draws with test photographs. A row that is known is not measured again; training
 that was stopped begins anew (a peer's continues); after a change of the code, give a new --out. Page and picture show all rows that are known.
-Without the photographs nothing is measured.
+Families that need a model from elsewhere are left out. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from peer_process import PeerProcess, save_photographs, train_for
 from syntype.collection import Collection
 from syntype.compute.tensors import to_uint8
 from syntype.generators import family, list_families, load_generator
+from syntype.generators.contract import Plans
 
 LIGHTWEIGHT, DIFFUSION = "lightweight-gan", "denoising-diffusion-pytorch"
 PEERS: dict[str, Callable[[Path, Path], PeerProcess]] = {
@@ -100,7 +101,14 @@ def main() -> None:
 
 def rows() -> list[str]:
     """Names of all rows, in the order of the table."""
-    return ["real", "copies", "collage", *(name for name in list_families() if family(name).learns), *PEERS, "noise"]
+    return [
+        "real",
+        "copies",
+        "collage",
+        *(name for name in list_families() if family(name).learns and not issubclass(family(name), Plans)),
+        *PEERS,
+        "noise",
+    ]
 
 
 def train(row: str, collection: Collection, place: Path, minutes: float) -> dict:
