@@ -184,6 +184,7 @@ def adapt(
     from syntype.adaptation import adapt as stage
     from syntype.adaptation.adapt import choose_photographs
     from syntype.generators import load_generator
+    from syntype.generators.contract import Plans
 
     if resume and recipe is None and (out / "recipe.yaml").is_file():
         recipe = str(out / "recipe.yaml")  # the settings that it was started with; options given now override them
@@ -191,7 +192,8 @@ def adapt(
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
         photographs = choose_photographs(opened, config.species, config.shots, config.seed)
-        minutes = config.training_steps * config.batch_size / images_per_second(trained.size) / 60
+        speed = None if isinstance(trained.model, Plans) else images_per_second(trained.size)  # that of a graphics card is not known
+        minutes = None if speed is None else config.training_steps * config.batch_size / speed / 60
         plan(as_json, out=out, images=len(photographs), steps=config.training_steps, minutes=minutes)
         return
     result = run_stage(
