@@ -16,7 +16,6 @@ from common.results import RESULTS, ROOT, provenance, table
 
 OTHERS = {
     "checks": "What holds, and the command that shows it.",
-    "demo": "What `make demo` gives, and how long it takes.",
     "latent-256": "What latent diffusion draws at 256 px after an hour.",
     "diary": "Diary of experiments: what was tried, with figures, by date.",
 }
