@@ -388,7 +388,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
                 [
                     f"{one['bank']:,}",
                     f"{one['build_seconds']:.0f} s",
-                    f"{one['megabytes']:,.0f} MB",
+                    f"{one['megabytes']:,.0f} MB" if one["megabytes"] > 0 else "no growth",
                     f"{one['queries']:,}",
                     *(f"{one[key]:.1f} ms" for key in ("exact_ms", "approximate_ms", "ms_per_query")),
                     *(share(one[key], one["queries"]) for key in ("refused", "named")),
