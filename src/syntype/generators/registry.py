@@ -9,14 +9,14 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from syntype.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from syntype.generators.contract import GenerativeModel
 
-__all__ = ["families_that", "family", "family_folders", "list_families"]
+__all__ = ["families_that", "family", "family_folders", "is_family", "list_families"]
 
 family_folders: list[Path] = [Path(__file__).parent / "families"]
 """Folders that are searched for families; append a folder to add your own families."""
@@ -35,6 +35,11 @@ def list_families() -> dict[str, str]:
         documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         found[name] = documentation.partition("\n")[0]
     return found
+
+
+def is_family(name: object) -> TypeGuard[str]:
+    """Whether there is a family of this name; reads and imports none."""
+    return name in _files()
 
 
 def family(name: str) -> type[GenerativeModel]:

@@ -23,7 +23,7 @@ from syntype.collection.names import count_unknown
 from syntype.collection.table import Collection
 from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.curation.leaks import held_back_apart
-from syntype.encoders import Encoder, check_duties, encode_collection, load_encoder
+from syntype.encoders import Encoder, check_duties, encode_collection, is_zero_shot, load_encoder
 from syntype.errors import CollectionError, checks_arguments
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run
@@ -310,7 +310,7 @@ def distances_in(encoder: Encoder, photographs: Collection, fake: Collection, co
         kid=found,
         kid_chance=kid_chance(x, y, group_names(photographs), group_names(fake), kid=found, seed=config.seed),
         frechet_distance=frechet_distance(x, y) if min(len(x), len(y)) > encoder.dim else None,
-        cmmd=cmmd(x, y) if encoder.name.startswith("open_clip:") else None,
+        cmmd=cmmd(x, y) if is_zero_shot(encoder.name) else None,
     )
 
 

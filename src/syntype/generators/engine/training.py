@@ -32,7 +32,7 @@ from syntype.generators.engine.batches import BatchSampler, training_data
 from syntype.generators.engine.checkpoint import learnt_before, read_state, save_generator, save_state
 from syntype.generators.engine.masked_patches import MaskedPatches
 from syntype.generators.engine.previews import plot_curves, preview_species, save_animation, save_grid, save_process_strip
-from syntype.generators.registry import family, list_families
+from syntype.generators.registry import family, is_family
 from syntype.recipe import Seed, Settings, write_yaml
 from syntype.run import OWN_RUN, Run, keeps_run, read_events
 
@@ -88,7 +88,7 @@ class TrainConfig(Settings):
     @classmethod
     def _size_of_family(cls, size: Any, info: ValidationInfo) -> Any:
         name = info.data.get("family")  # an unknown one is told when the family is needed
-        return size or (family(name).Config if name in list_families() else GeneratorConfig).model_fields["size"].default
+        return size or (family(name).Config if is_family(name) else GeneratorConfig).model_fields["size"].default
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:

@@ -323,7 +323,7 @@ class LoRA(GenerativeModel):
                 for end in (0, 1)
             ]
             texts = {name: torch.lerp(first, told[1][name], _column(amount, first)) for name, first in told[0].items()}
-            return self._decode(self.process.denoise(self._predictor(texts, chosen), start, self._steps(chosen)))
+            return self.pretrained.decode(self.process.denoise(self._predictor(texts, chosen), start, self._steps(chosen)))
 
         return self._in_chunks(generate, len(species))
 
@@ -340,7 +340,7 @@ class LoRA(GenerativeModel):
             clean = self.pretrained.encode(images_NCHW[rows].to(noise.device).contiguous())
             texts = self._texts([species[row] for row in rows], [seeds[row] for row in rows], chosen)
             predict = self._predictor(texts, chosen)
-            return self._decode(self.process.denoise(predict, noise, self._steps(chosen), clean=clean, strength=strength))
+            return self.pretrained.decode(self.process.denoise(predict, noise, self._steps(chosen), clean=clean, strength=strength))
 
         return self._in_chunks(generate, len(species))
 
@@ -362,7 +362,7 @@ class LoRA(GenerativeModel):
             free = nn.functional.max_pool2d(free, 3, stride=1, padding=1) > 0
             texts = self._texts([species[row] for row in rows], [seeds[row] for row in rows], chosen)
             x = self.process.denoise(self._predictor(texts, chosen), noise, self._steps(chosen), clean=clean, free=free)
-            return torch.where(masks, self._decode(x), images)
+            return torch.where(masks, self.pretrained.decode(x), images)
 
         return self._in_chunks(generate, len(species))
 
@@ -374,12 +374,12 @@ class LoRA(GenerativeModel):
         """
         name = self.config.texts.get(species) or species_text(species)
         every = [(owner, caption) for owner, captions in self.config.captions.items() for caption in captions]
-        others = [pair for pair in every if pair[0] != species] or every
-        if not context or not others:
+        if not context or not every:
             return prompt(name)
+        has_others = any(owner != species for owner, _ in every)
         # drawn again until it is another species', so that one seed mostly gives two species the same context
         random = np.random.default_rng([seed, 0])
-        while (pair := every[random.integers(len(every))]) not in others:
+        while (pair := every[random.integers(len(every))])[0] == species and has_others:
             pass
         return prompt(name, pair[1])
 
@@ -405,9 +405,6 @@ class LoRA(GenerativeModel):
             return without + guidance * (predict(x, times, texts) - without)
 
         return guided
-
-    def _decode(self, x: Tensor) -> Tensor:
-        return self.pretrained.decode(x)
 
     def _in_chunks(self, generate: Callable[[list[int]], Tensor], number: int) -> Tensor:
         """Images of all rows, on the CPU, computed in chunks to limit memory."""

@@ -60,6 +60,7 @@ class TextToImage(ABC):
         self.vae: Any = pipeline.vae.requires_grad_(False).eval()
         self.scheduler_config = dict(pipeline.scheduler.config)
         self._pipeline_class = type(pipeline)
+        self._index = dict(self._pipeline_class.load_config(base.folder))
         self._texts: Any = None
         self._known: dict[str, dict[str, Tensor]] = {}
 
@@ -206,12 +207,9 @@ class _StableDiffusionXL(_StableDiffusion):
 
     def embed_nothing(self, count: int) -> Embeddings:
         empty = self.embed([""] * count)
-        if self._index().get("force_zeros_for_empty_prompt", True):
+        if self._index.get("force_zeros_for_empty_prompt", True):
             return {name: torch.zeros_like(rows) for name, rows in empty.items()}
         return empty
-
-    def _index(self) -> dict[str, Any]:
-        return dict(self._pipeline_class.load_config(self.base.folder))
 
     def _more(self, latents: Tensor, texts: Embeddings) -> dict[str, Tensor] | None:
         height, width = (side * self.downsampling for side in latents.shape[2:])
@@ -238,7 +236,7 @@ class _Flux2Klein(TextToImage):
 
     @property
     def guides(self) -> bool:
-        return not self._pipeline_class.load_config(self.base.folder).get("is_distilled", False)
+        return not self._index.get("is_distilled", False)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return int(self.denoiser.config.in_channels), height // self.multiple, width // self.multiple

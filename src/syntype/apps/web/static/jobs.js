@@ -3,8 +3,9 @@ import { call, tell } from "/static/studio.js";
 
 export const ACTIVE = ["waiting", "running"];
 
-function left(seconds) {
-  if (seconds === null) return "";
+// The time left in words; nothing where it is not known.
+export function left(seconds) {
+  if (!Number.isFinite(seconds)) return "";
   if (seconds < 90) return `, about ${Math.ceil(seconds)} s left`;
   return seconds < 5400 ? `, about ${Math.round(seconds / 60)} min left` : `, about ${(seconds / 3600).toFixed(1)} h left`;
 }

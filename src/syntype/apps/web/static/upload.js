@@ -1,5 +1,7 @@
 // Photographs, folders and zips on their way to the server: a few at a time, what cannot be used is listed with the reason, and the others go on.
+import { size } from "/static/dialogs.js";
 import { dropped, picked } from "/static/files.js";
+import { left } from "/static/jobs.js";
 import { byId, call, csrf, make } from "/static/studio.js";
 
 const SHOWN = 24; // of the chosen photographs
@@ -10,16 +12,6 @@ const drop = byId("drop");
 const bar = byId("sent-bytes");
 let chosen = { items: [], failed: [] };
 let stopping = null;
-
-function size(bytes) {
-  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
-  return bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
-}
-
-function left(seconds) {
-  if (!Number.isFinite(seconds)) return "";
-  return seconds < 90 ? `, about ${Math.ceil(seconds)} s left` : `, about ${Math.round(seconds / 60)} min left`;
-}
 
 const note = ({ file, reason }) => byId("refused").append(make("li", { textContent: `${file}: ${reason.startsWith(`${file}: `) ? reason.slice(file.length + 2) : reason}` }));
 const nameOf = ({ file, folder }) => (folder ? `${folder}/${file.name}` : file.name);
