@@ -79,6 +79,8 @@ class GeneratorSummary(BaseModel):
     terms: list[str]
     preview: bool
     """Whether there is a preview picture."""
+    unfinished: str | None = None
+    """What its training lacks, if it was stopped early or still goes on: ``stopped early after 3 steps``."""
     damaged: str | None = None
     """What is wrong with its folder, in a list; then the other values say nothing."""
 
@@ -220,10 +222,20 @@ def show_generator(studio: CurrentStudio, name: Slug) -> GeneratorSummary:
     folder = studio.workspace.find("generators", name)
     try:
         title = studio.storage.titles.of("generators", name)
-        return GeneratorSummary(**describe_generator(folder), title=title, preview=preview(folder) is not None)
+        about = describe_generator(folder)
+        unfinished = _unfinished(studio.workspace.manifest("generators", name).get("status"), about["steps"])
+        return GeneratorSummary(**about, title=title, preview=preview(folder) is not None, unfinished=unfinished)
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
         raise CollectionError(f"{folder / 'generator.json'}: is damaged ({key}: {error.errors()[0]['msg']}). Train or adapt it again.") from None
+
+
+def _unfinished(status: Any, steps: Any) -> str | None:
+    """What a generator's training lacks, from the status of its run; nothing is known of one that was copied here without ``run.json``."""
+    if status in (None, "finished"):
+        return None
+    taken = f"{steps:,} {'step' if steps == 1 else 'steps'}" if isinstance(steps, int) else "some steps"
+    return f"still in training, {taken} so far" if status == "running" else f"stopped early after {taken}"
 
 
 @router.get("/generators/{name}/preview", tags=["generators"], response_class=FileResponse)
