@@ -16,6 +16,7 @@ __all__ = ["GLOSSARY", "Term", "date", "glossary", "is_scientific", "species_nam
 GLOSSARY = Path(__file__).parent / "glossary.md"
 """The one list of terms: the page Glossary shows it, and the documentation includes it."""
 _BINOMIAL = re.compile(r"(?:× )?(?P<genus>[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ-]{2,}) (?:\([A-Z][a-z-]+\) )?(?:× )?(?P<epithet>[a-zß-öø-ÿ][a-zß-öø-ÿ-]+)(?: .*)?")
+_OPEN = re.compile(r"[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ-]{2,} (?:cf|aff|nr|gr|spp?|indet)\.")
 _LATIN = re.compile(r"(?:us|um|is|i|ae|a|ens|ans|ops|or|ix|ax|ex|os|on|es|ys|as)$")
 _RARER = re.compile(r"(?:e|er|en|x|ps|o)$")
 """Endings of epithets that English nouns have too: they count behind a genus with a Latin ending only."""
@@ -31,12 +32,12 @@ def is_scientific(name: str) -> bool:
         >>> [is_scientific(name) for name in ("Amphiprion ocellaris", "Fictibranchus alter", "Aus sp.", "Blue tang", "Zebra finch", "wels")]
         [True, True, True, False, False, False]
     """
+    if _OPEN.match(name):
+        return True
     found = _BINOMIAL.fullmatch(name)
     if found is None:
         return False
     genus, epithet = found["genus"], found["epithet"]
-    if re.match(rf"{re.escape(genus)} (?:cf|aff|nr|gr|spp?|indet)\.", name):
-        return True
     return bool(_LATIN.search(epithet) or (_LATIN.search(genus) and _RARER.search(epithet)))
 
 
