@@ -227,5 +227,5 @@ def test_a_finished_job_changes_the_lists_and_nothing_that_one_types(page: Any, 
     job = server.post("/api/jobs", json={"kind": "export", "name": "third", "collection": "fish"}).json()
     assert wait(server, job["id"])["status"] == "finished"
     page.locator("#newest a", has_text="third.zip").wait_for()
-    until(lambda: page.locator("#jobs a", has_text="export: third").count() == 1, 30)
+    until(lambda: page.locator("#jobs a", has_text="Export: third").count() == 1, 30)
     assert page.evaluate("document.activeElement.textContent") == "fish" and page.evaluate("window.same")

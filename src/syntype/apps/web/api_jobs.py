@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species
-from syntype.apps.web.outcomes import outcome
+from syntype.apps.web.outcomes import WORK, outcome
 from syntype.apps.web.progress import latest_events, now, pictures, preview
 from syntype.apps.web.progress import picture as find_picture
 from syntype.apps.web.requests import JobRequest, Slug
@@ -32,13 +32,14 @@ JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 class Job(BaseModel):
     """A job.
 
-    ``name``: folder of its result; ``title``: what people call that.
+    ``work``: the kind as pages call it; ``name``: folder of its result; ``title``: what people call that.
     ``outcome``: what came of it, in words, once it has ended.
     ``status``: waiting, running, finished, failed or cancelled; times in seconds since 1970; ``ahead``: jobs before it in the queue.
     """
 
     id: int
     kind: str
+    work: str
     name: str
     title: str
     request: dict[str, Any]
@@ -125,8 +126,10 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
     result = None if row.result is None else json.loads(studio.workspace.hide(json.dumps(row.result)))
     return Job(
-        id=row.id, kind=row.kind, name=row.slug, title=studio.storage.titles.of(row.place, row.slug), request=row.request, status=row.status,
-        message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result), created=row.created, started=row.started, ended=row.ended,
+        id=row.id, kind=row.kind, work=WORK[row.kind], name=row.slug, title=studio.storage.titles.of(row.place, row.slug),
+        request=row.request, status=row.status,
+        message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result),
+        created=row.created, started=row.started, ended=row.ended,
         ahead=studio.queue.ahead(row.id) if row.status == "waiting" else 0, **told,
     )  # fmt: skip
 

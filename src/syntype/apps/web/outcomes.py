@@ -7,9 +7,14 @@ from typing import Any
 
 from syntype.errors import shortened
 
-__all__ = ["outcome"]
+__all__ = ["WORK", "outcome"]
 
 Result = Mapping[str, Any]
+WORK = {
+    "import": "Import", "reef": "Drawn reef", "train": "Training", "adapt": "Adaptation", "generate": "New images", "blend": "Hybrids",
+    "vary": "Variations", "inpaint": "Inpainting", "curate": "Check against photographs", "study": "Study", "export": "Export",
+}  # fmt: skip
+"""What pages call each kind of job."""
 _SMALL = 128
 """Pixels below which details of an animal are hard to see."""
 _REFUSED = {"copy": "repeat a photograph", "species": "look like another species", "distribution": "look like no photograph"}

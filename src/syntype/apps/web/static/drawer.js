@@ -11,7 +11,7 @@ const notify = byId("notify");
 let known = null; // jobs that had ended at the last look
 
 function row(job) {
-  const item = make("li", {}, make("a", { href: `/jobs/${job.id}`, textContent: `${job.kind}: ${job.title}` }), make("span", { textContent: words(job) }));
+  const item = make("li", {}, make("a", { href: `/jobs/${job.id}`, textContent: `${job.work}: ${job.title}` }), make("span", { textContent: words(job) }));
   if (job.status === "running") {
     const bar = make("progress", { ariaLabel: `Progress of ${job.title}` });
     fill(bar, job);
@@ -54,7 +54,7 @@ async function refresh() {
   const late = (job) => job.ended && 1000 * job.ended > performance.timeOrigin - 10_000; // perhaps since the page was made
   const fresh = ended.filter((job) => (before ? !before.has(job.id) : late(job)));
   if (!fresh.length) return;
-  if (before && wanted()) for (const job of fresh) new Notification(`${job.kind}: ${job.title}`, { body: job.outcome ?? job.message ?? job.status, tag: `job-${job.id}` });
+  if (before && wanted()) for (const job of fresh) new Notification(`${job.work}: ${job.title}`, { body: job.outcome ?? job.message ?? job.status, tag: `job-${job.id}` });
   if (document.querySelector("[data-live]")) await refreshLists();
 }
 
