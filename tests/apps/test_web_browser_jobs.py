@@ -195,12 +195,13 @@ def test_the_queue_says_who_is_next_and_a_failed_job_why(page: Any, restartable:
     for name in ("second", "third"):
         server.post("/api/jobs", json={"kind": "train", "name": name, "family": "projected", "collection": "fish"})
     page.goto(str(server.base_url))
+    page.get_by_role("button", name="Jobs (1 running, 2 waiting)").click()
     page.locator("#jobs li").nth(2).wait_for()
-    assert [text.split("\n")[0] for text in page.locator("#jobs li").all_inner_texts()] == ["train: long", "train: second", "train: third"]
+    assert [text.split("\n")[0] for text in page.locator("#jobs li").all_inner_texts()] == ["Training: long", "Training: second", "Training: third"]
     page.get_by_text("waiting, 2 before it").wait_for()
     page.get_by_role("button", name="Cancel third").click()
     page.get_by_text("cancelled before it started").wait_for()
     server.post(f"/api/jobs/{number}/cancel")
-    page.get_by_role("link", name="train: second").click()
+    page.get_by_role("link", name="Training: second").click()
     page.locator("#message", has_text="Minutes to train").wait_for(timeout=240_000)
     assert page.locator("#status").inner_text() == "failed"

@@ -153,11 +153,11 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, archive: Path, p
         page.get_by_role("button", name="Begin").click()
         loaded(page, "#image, #nearest img")
         take(page, "review")
-    page.get_by_role("link", name="Workspace").click()
-    page.locator("#jobs li").first.wait_for()
+    page.get_by_role("link", name="Syntype Studio").click()
     loaded(page, ".cover img")
     take(page, "workspace")
 
+    page.get_by_role("navigation", name="Studio").get_by_role("link", name="Generators").click()
     page.get_by_role("link", name="learnt", exact=True).click()
     page.get_by_role("link", name="Adapt it to a species").click()
     page.get_by_label("Name of the species").fill(SPECIES)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species
+from syntype.apps.web.outcomes import WORK, outcome
 from syntype.apps.web.progress import latest_events, now, pictures, preview
 from syntype.apps.web.progress import picture as find_picture
 from syntype.apps.web.requests import JobRequest, Slug
@@ -31,12 +32,14 @@ JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 class Job(BaseModel):
     """A job.
 
-    ``name``: folder of its result; ``title``: what people call that.
+    ``work``: the kind as pages call it; ``name``: folder of its result; ``title``: what people call that.
+    ``outcome``: what came of it, in words, once it has ended.
     ``status``: waiting, running, finished, failed or cancelled; times in seconds since 1970; ``ahead``: jobs before it in the queue.
     """
 
     id: int
     kind: str
+    work: str
     name: str
     title: str
     request: dict[str, Any]
@@ -48,6 +51,7 @@ class Job(BaseModel):
     seconds_left: float | None
     message: str | None
     result: dict[str, Any] | None
+    outcome: str | None
     created: float
     started: float | None
     ended: float | None
@@ -79,6 +83,8 @@ class GeneratorSummary(BaseModel):
     terms: list[str]
     preview: bool
     """Whether there is a preview picture."""
+    unfinished: str | None = None
+    """What its training lacks, if it was stopped early or still goes on: ``stopped early after 3 steps``."""
     damaged: str | None = None
     """What is wrong with its folder, in a list; then the other values say nothing."""
 
@@ -120,8 +126,10 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
     result = None if row.result is None else json.loads(studio.workspace.hide(json.dumps(row.result)))
     return Job(
-        id=row.id, kind=row.kind, name=row.slug, title=studio.storage.titles.of(row.place, row.slug), request=row.request, status=row.status,
-        message=row.message, result=result, created=row.created, started=row.started, ended=row.ended,
+        id=row.id, kind=row.kind, work=WORK[row.kind], name=row.slug, title=studio.storage.titles.of(row.place, row.slug),
+        request=row.request, status=row.status,
+        message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result),
+        created=row.created, started=row.started, ended=row.ended,
         ahead=studio.queue.ahead(row.id) if row.status == "waiting" else 0, **told,
     )  # fmt: skip
 
@@ -220,10 +228,20 @@ def show_generator(studio: CurrentStudio, name: Slug) -> GeneratorSummary:
     folder = studio.workspace.find("generators", name)
     try:
         title = studio.storage.titles.of("generators", name)
-        return GeneratorSummary(**describe_generator(folder), title=title, preview=preview(folder) is not None)
+        about = describe_generator(folder)
+        unfinished = _unfinished(studio.workspace.manifest("generators", name).get("status"), about["steps"])
+        return GeneratorSummary(**about, title=title, preview=preview(folder) is not None, unfinished=unfinished)
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
         raise CollectionError(f"{folder / 'generator.json'}: is damaged ({key}: {error.errors()[0]['msg']}). Train or adapt it again.") from None
+
+
+def _unfinished(status: Any, steps: Any) -> str | None:
+    """What a generator's training lacks, from the status of its run; nothing is known of one that was copied here without ``run.json``."""
+    if status in (None, "finished"):
+        return None
+    taken = f"{steps:,} {'step' if steps == 1 else 'steps'}" if isinstance(steps, int) else "some steps"
+    return f"still in training, {taken} so far" if status == "running" else f"stopped early after {taken}"
 
 
 @router.get("/generators/{name}/preview", tags=["generators"], response_class=FileResponse)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_storage, api_uploads, api_verdicts, forms, pages, quiz, storage_pages
+from syntype.apps.web import api_collections, api_jobs, api_storage, api_uploads, api_verdicts, forms, pages, places, quiz, storage_pages
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
@@ -88,7 +88,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    apis = (api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_storage, pages, forms, storage_pages)
+    apis = (api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_storage, pages, places, forms, storage_pages)
     for router in (_sessions, *(api.router for api in apis)):
         app.include_router(router)
     app.mount("/static", pages.STATIC)

@@ -47,7 +47,7 @@ _FIRST = {
 @router.get("/new/{kind}")
 def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Response:
     """The form for one kind of job; the query of the address sets default values."""
-    known = [item for item in list_generators(studio) if item.damaged is None]
+    known = sorted((item for item in list_generators(studio) if item.damaged is None), key=lambda item: item.unfinished is not None)
     collections = [item for item in list_collections(studio) if item.damaged is None]
     generators = [item for item in known if kind not in _NEEDS_ABILITY or kind in item.abilities]
     lacks = None

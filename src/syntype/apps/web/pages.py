@@ -24,21 +24,12 @@ from syntype.apps.web.api_collections import (
     show_collection,
     show_image,
 )
-from syntype.apps.web.api_jobs import (
-    NO_TRAINING,
-    JobNumber,
-    list_exports,
-    list_generators,
-    list_studies,
-    search_generator_species,
-    show_generator,
-    show_job,
-    show_study,
-)
-from syntype.apps.web.api_uploads import list_uploads, show_upload
+from syntype.apps.web.api_jobs import NO_TRAINING, JobNumber, search_generator_species, show_generator, show_job, show_study
+from syntype.apps.web.api_uploads import show_upload
 from syntype.apps.web.api_verdicts import show_agreement
 from syntype.apps.web.requests import ImportOptions, Slug, UploadId
 from syntype.apps.web.security import HEADERS
+from syntype.apps.web.shown import date, species_name, term
 from syntype.apps.web.studio import CurrentStudio, Studio
 from syntype.apps.web.trash import IN_TRASH, Trash
 from syntype.collection.sources.recognition import READERS
@@ -57,6 +48,8 @@ SPECIES = 60
 """That a generator's page names."""
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _environment = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True)  # whatever the files are called
+_environment.filters |= {"species": species_name, "date": date}
+_environment.globals["term"] = term
 _environment.globals["fields"] = _environment.get_template("fields.html.j2").module
 _templates = Jinja2Templates(env=_environment)
 
@@ -64,20 +57,6 @@ _templates = Jinja2Templates(env=_environment)
 def render(request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """The page that ``templates/TEMPLATE.html.j2`` makes of what is shown."""
     return _templates.TemplateResponse(request, f"{template}.html.j2", shown, status)
-
-
-@router.get("/")
-def home(request: Request, studio: CurrentStudio) -> Response:
-    """What the workspace holds, the queue, and where photographs come in."""
-    shown = {
-        "collections": list_collections(studio),
-        "generators": list_generators(studio),
-        "studies": list_studies(studio),
-        "exports": list_exports(studio),
-        "uploads": list_uploads(studio),
-        "called": studio.storage.titles.of,
-    }
-    return render(request, "home", **shown)
 
 
 @router.get("/uploads/{upload}")

@@ -251,7 +251,7 @@ class Queue:
         if code == 0:
             self._end(row.id, "failed", "its result is not where the job wrote it: it was moved, deleted or replaced. Create a new job.")
         elif row.cancel:
-            self._end(row.id, "cancelled", "its work so far is kept" if request.resumable else None)
+            self._end(row.id, "cancelled", "its work so far is kept" if request.resumable else None, told)
         elif code is None and row.starts < MAX_STARTS:
             self._set(row.id, status="waiting")
         elif code is None:

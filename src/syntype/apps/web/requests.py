@@ -118,6 +118,17 @@ class ImportRequest(_Request, ImportOptions):
         return self.upload
 
 
+class ReefRequest(_Request):
+    """Draw a small collection of invented fishes, to try the Studio with."""
+
+    resumable: ClassVar[bool] = False
+    kind: Literal["reef"] = "reef"
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype reef``: a few seconds."""
+        return ["reef", "--species=6", "--size=128", "--set=max_images=40", "--set=num_test=6"]
+
+
 class TrainRequest(_Request):
     """Train a generator."""
 
@@ -347,6 +358,7 @@ class ExportRequest(_Request):
 
 JobRequest = Annotated[
     ImportRequest
+    | ReefRequest
     | TrainRequest
     | AdaptRequest
     | GenerateRequest

@@ -44,7 +44,7 @@ TOO_MANY_GUESSES = "too many wrong tokens came from this address. Wait a minute,
 _ADDRESSES = 10_000
 """Addresses whose wrong tokens are remembered."""
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self'; connect-src 'self'; font-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

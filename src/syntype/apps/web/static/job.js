@@ -47,6 +47,8 @@ async function refresh() {
     byId("status").textContent = words(latest);
     byId("bar").hidden = latest.status !== "running";
     fill(byId("bar"), latest);
+    byId("outcome").textContent = latest.outcome ?? "";
+    byId("outcome").hidden = !latest.outcome;
     byId("message").textContent = latest.message ?? "";
     byId("message").hidden = !latest.message;
     byId("cancel").hidden = !active;

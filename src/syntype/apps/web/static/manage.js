@@ -7,7 +7,7 @@ const doing = {
   rename: async (kind, name) => {
     const thing = await askRename(kind, name);
     if (!thing) return;
-    if (location.pathname === "/") await refreshLists();
+    if (document.querySelector("[data-live]")) await refreshLists();
     else location.replace(pageOf(thing) ?? "/storage"); // the address of before leads nowhere
   },
   delete: async (kind, name) => {

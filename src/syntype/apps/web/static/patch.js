@@ -3,6 +3,7 @@
 const shown = new WeakMap(); // of each entry that the server made, its HTML as it came: scripts and people may have changed it since
 
 const keyOf = (entry) => entry.dataset.key ?? entry.querySelector("a[href]")?.getAttribute("href") ?? entry.textContent;
+const listOf = (part) => part.querySelector("ul, ol");
 const remember = (list) => [...list.children].forEach((entry) => shown.set(entry, entry.outerHTML));
 
 // Give a list these entries, each of which stays the same element while it says the same.
@@ -28,12 +29,12 @@ export function patch(list, entries) {
 
 // The lists of this page as the server has them now: the parts marked data-live, and in them the lists, entry by entry.
 export async function refreshLists() {
-  const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+  const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(part.id);
-    const [list, other] = [part.querySelector("ul"), now?.querySelector("ul")];
+    const [list, other] = [listOf(part), now && listOf(now)];
     if (!now) continue;
     if (list && other) patch(list, [...other.children].map((entry) => document.adoptNode(entry)));
     else if (shown.get(part) !== now.outerHTML) {
@@ -47,5 +48,5 @@ export async function refreshLists() {
 
 for (const part of document.querySelectorAll("[data-live]")) {
   shown.set(part, part.outerHTML);
-  if (part.querySelector("ul")) remember(part.querySelector("ul"));
+  if (listOf(part)) remember(listOf(part));
 }
