@@ -49,7 +49,7 @@ def test_what_the_command_is_told_is_what_the_preview_shows_and_the_collection_h
     assert table["licence"].tolist() == ["CC0", "CC BY-SA 4.0", "CC BY 4.0", "CC BY-SA 4.0"]
     assert set(table["rights_holder"]) == {"Reef Museum"}
     with (tmp_path / "fish" / "refused.csv").open() as file:
-        assert [(row["file"], row["reason"]) for row in csv.DictReader(file)] == [("4.png", "its species was left out, as asked for")]
+        assert [(row["file"], row["reason"]) for row in csv.DictReader(file)] == [("4.png", "of a species that was left out")]
     found = preview(source, SourceConfig(rename={"Naso literatus": "Naso lituratus"}, leave_out=["Boat"], default_licence="CC0"))
     assert found.species == {"Naso lituratus": 3, "Zanclus sp": 1}
     assert "Naso literatus (2 images) is taken as Naso lituratus, as was asked for" in found.notes

@@ -14,7 +14,7 @@ from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["corrected"]
 
-_LEFT_OUT = "its species was left out, as asked for"
+_LEFT_OUT = "of a species that was left out"
 
 
 def corrected(listing: Listing, config: SourceConfig) -> Listing:
