@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio_server import end_server, loaded, make_synthetic, make_workspace, png, start_server, until
+from studio_server import end_server, loaded, make_synthetic, make_workspace, png, start_server, until, zipped
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
@@ -42,7 +42,7 @@ def test_photographs_are_imported_and_looked_at(page: Any) -> None:
     page.get_by_label("Photographs or a zip").set_input_files(photographs)
     page.get_by_role("button", name="Send").click()
     page.get_by_text("6 photographs of 1 species").wait_for()
-    loaded(page, "#examples img")
+    loaded(page, "#species img")
     page.get_by_role("button", name="Import these").click()
     page.get_by_role("link", name="Look at the photographs").click(timeout=240_000)
     assert page.locator(".grid img").count() == 6
@@ -76,6 +76,33 @@ def test_dropped_photographs_are_imported_and_refused_ones_told(page: Any) -> No
     page.get_by_text("6 images of 1 species").wait_for()
     page.get_by_text("How many images each species has").click()
     loaded(page, "#long-tail")
+
+
+def test_names_are_corrected_in_the_preview_and_outlive_a_reload(page: Any, server: httpx2.Client) -> None:
+    """A folder of folders as macOS zips it, with a misspelt species and one that is none."""
+    names = ["Cus tertius"] * 3 + ["Cus tercius"] * 2 + ["Divers"]
+    members = [(f"Reef/{name}/{i}.png", png(40 + i, (20 * i, 90, 40))) for i, name in enumerate(names)]
+    page.goto("/")
+    page.get_by_label("Name of the new collection").fill("corrected")
+    packed = zipped(*members, ("__MACOSX/Reef/._Cus tertius", b"x"), ("Reef/.DS_Store", b"x"))
+    page.get_by_label("Photographs or a zip").set_input_files([{"name": "Reef.zip", "mimeType": "application/zip", "buffer": packed}])
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("6 photographs of 3 species").wait_for()
+    page.get_by_label("Name of Cus tercius").fill("Cus tertius")
+    page.keyboard.press("Tab")
+    page.get_by_text("6 photographs of 2 species").wait_for()
+    page.reload()
+    page.get_by_text("6 photographs of 2 species").wait_for()
+    assert page.get_by_label("Name of Cus tercius").input_value() == "Cus tertius"
+    page.locator("li", has=page.get_by_label("Name of Divers")).get_by_role("checkbox").uncheck()
+    page.get_by_text("5 photographs of 1 species").wait_for()
+    page.get_by_label("Photographer or institution").fill("Reef Museum")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Import these").click()
+    page.get_by_role("link", name="Look at the photographs").click(timeout=240_000)
+    assert page.locator(".grid img").count() == 5
+    images = server.get("/api/collections/corrected/images").json()["images"]
+    assert {image["species"] for image in images} == {"Cus tertius"}
 
 
 def test_two_hundred_images_are_judged_by_keyboard(page: Any, workspace: Workspace) -> None:

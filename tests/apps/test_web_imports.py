@@ -77,11 +77,11 @@ def begin(client: TestClient, *files: tuple[str, bytes]) -> str:
     return upload
 
 
-def look_at(client: TestClient, upload: str, **options: str) -> Any:
+def look_at(client: TestClient, upload: str, **options: Any) -> Any:
     return client.get(f"/api/uploads/{upload}/preview", params=options).json()
 
 
-def take_in(client: TestClient, upload: str, name: str, **options: str) -> dict[str, Any]:
+def take_in(client: TestClient, upload: str, name: str, **options: Any) -> dict[str, Any]:
     job = client.post("/api/jobs", json={"kind": "import", "name": name, "upload": upload, **options}).json()
     return wait(client, job["id"])
 
@@ -120,6 +120,21 @@ def test_columns_of_other_names_can_be_named_and_the_import_uses_them(client: Te
     options = {"file_column": "x1", "species_column": "x2"}
     assert look_at(client, upload, **options)["species"] == {"Aus 0": 2, "Aus 1": 2}
     assert take_in(client, upload, "fish", **options)["result"]["num_species"] == 2
+
+
+def test_names_are_corrected_before_the_import_and_what_is_missing_is_filled_in(client: TestClient) -> None:
+    names = ["Aus primus"] * 3 + ["Aus prymus"] * 2 + ["Boats"]
+    upload = begin(client, ("fish.zip", zipped(*((f"{name}/{number}.png", photograph(number)) for number, name in enumerate(names)))))
+    asked: dict[str, Any] = {"rename": ["Aus prymus=Aus primus"], "leave_out": ["Boats"], "default_licence": "CC0 1.0"}
+    seen = look_at(client, upload, **asked)
+    assert seen["species"] == {"Aus primus": 5} and seen["licences"] == {"CC0 1.0": 5}
+    [left_out] = seen["refused_items"]
+    assert left_out["file"] == "Boats/5.png" and left_out["hint"] == "Tick it in the list of species to import it."
+    told = look_at(client, upload, rename=["Aus primus="])["error"]
+    assert "rename" in told.lower() or "name" in told
+    assert "did you mean" in look_at(client, upload, leave_out=["Boat"])["error"].lower()
+    assert take_in(client, upload, "fish", **asked)["result"]["num_species"] == 1
+    assert client.get("/api/collections/fish").json()["facets"]["species"] == {"Aus primus": 5}
 
 
 @pytest.mark.parametrize("looked_at_here", [False], indirect=True)

@@ -100,7 +100,7 @@ def test_the_first_curated_set(page: Any, workspace: Workspace, archive: Path, p
     page.get_by_label("Name of the new collection").fill("fish")
     page.get_by_label("Photographs or a zip").set_input_files(archive)
     page.get_by_role("button", name="Send").click()
-    loaded(page, "#examples img")
+    loaded(page, "#species img")
     take(page, "import")
     page.get_by_role("button", name="Import these").click()
     page.get_by_role("link", name="Train a generator on them").click(timeout=600_000)

@@ -36,6 +36,18 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
     return found
 
 
+def _new_names(_context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """``OLD=NEW`` of each ``--rename`` as a dict."""
+    found: dict[str, str] = {}
+    for text in given:
+        old, equals, new = (part.strip() for part in text.partition("="))
+        if not equals or not old or not new:
+            raise click.BadParameter(f"{shortened(text)!r} is not like OLD=NEW, two names of species.", param=parameter)
+        if found.setdefault(old, new) != new:
+            raise click.BadParameter(f"{old} is given two new names.", param=parameter)
+    return found
+
+
 @click.command(
     short_help="Import photographs into a collection.",
     epilog=example(
@@ -45,6 +57,7 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
         "syntype collect fish-vista/ --split train=train.csv --split test=test.csv --out out/fish",
         'syntype collect gbif-download.zip --download --licence CC0 --licence "CC BY" --max-per-species 200 --out out/fish',
         "syntype collect labels.csv --names taxon.txt --out out/fish",
+        'syntype collect photographs/ --rename "Naso literatus=Naso lituratus" --leave-out Unknown --default-licence "CC BY 4.0" --out out/fish',
         "syntype collect boxes.csv --box-column bbox --box-format size --out out/fish",
         "syntype collect photographs/ --boxes megadetector.json --min-confidence 0.4 --out out/mammals",
     ),
@@ -87,6 +100,16 @@ def _pairs(_context: click.Context, parameter: click.Parameter, given: tuple[str
     help="Checklist with accepted names and ranks: a Darwin Core taxon table, a folder with one, or a table with the columns name and accepted; "
     "or gbif, to ask GBIF.",
 )
+@click.option(
+    "--rename",
+    multiple=True,
+    metavar="OLD=NEW",
+    callback=_new_names,
+    help="Import species OLD under the name NEW. Two with one NEW become one. Repeatable.",
+)
+@click.option("--leave-out", multiple=True, metavar="NAME", help="Do not import this species. Repeatable.")
+@click.option("--default-licence", metavar="TEXT", help="Licence of the images of which SOURCE gives none.")
+@click.option("--default-rights-holder", metavar="TEXT", help="Photographer or institution of the images of which SOURCE names none.")
 @click.option("--images", metavar="FOLDER", help="Folder with the image files, if they do not lie beside the table.")
 @click.option(
     "--origin",

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
+from syntype.apps.web.import_options import ImportOptions
 from syntype.apps.web.refusals import RefusedFile
-from syntype.apps.web.requests import ImportOptions, UploadId
+from syntype.apps.web.requests import UploadId
 from syntype.apps.web.room import require_room_for_upload
 from syntype.apps.web.stock import UploadResult
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer

@@ -10,7 +10,8 @@ from pydantic import BaseModel, StringConstraints
 
 from syntype.apps.web.api_collections import ImageRow, image_row
 from syntype.apps.web.catalogue import Index
-from syntype.apps.web.requests import Slug, Text
+from syntype.apps.web.import_options import Text
+from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.collection.experts import Decision
 from syntype.errors import UnknownNameError, UserError

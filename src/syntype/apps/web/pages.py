@@ -27,7 +27,8 @@ from syntype.apps.web.api_collections import (
 from syntype.apps.web.api_jobs import NO_TRAINING, JobNumber, search_generator_species, show_generator, show_job, show_study
 from syntype.apps.web.api_uploads import show_upload
 from syntype.apps.web.api_verdicts import show_agreement
-from syntype.apps.web.requests import ImportOptions, Slug, UploadId
+from syntype.apps.web.import_options import ImportOptions
+from syntype.apps.web.requests import Slug, UploadId
 from syntype.apps.web.security import HEADERS
 from syntype.apps.web.shown import date, species_name, term
 from syntype.apps.web.studio import CurrentStudio, Studio

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from syntype.apps.web.generators import generator_species
+from syntype.apps.web.import_options import ImportOptions, Text
 from syntype.apps.web.titles import Typed, as_slug
 from syntype.apps.web.workspace import SLUG, Kind, Workspace
 from syntype.collection import Collection
@@ -18,11 +19,9 @@ from syntype.collection.exports import LayoutName
 from syntype.errors import InputError, UserError, require_known, shortened, shown_list
 from syntype.recipe import Settings
 
-__all__ = ["ImportOptions", "JobRequest", "Slug", "Text", "UploadId", "parse_request"]
+__all__ = ["JobRequest", "Slug", "UploadId", "parse_request"]
 
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""A name as people write it: no control characters, so that it can stand on a command line."""
 UploadId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 Seed = Annotated[int, Field(ge=0, le=2**31)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -73,28 +72,6 @@ class _Request(Settings):
     def consumed_upload(self) -> str | None:
         """The upload to delete once the job has finished."""
         return None
-
-
-class ImportOptions(Settings):
-    """How an upload is read. What is not given is found from its content."""
-
-    format: Text | None = None
-    """Name of the format."""
-    species: Text | None = None
-    """Species of all images, whatever their folders or tables say."""
-    file_column: Text | None = None
-    species_column: Text | None = None
-    group_column: Text | None = None
-    split_column: Text | None = None
-    licence_column: Text | None = None
-    box_column: Text | None = None
-    box_format: Literal["corners", "size"] | None = None
-    origin: Literal["real", "synthetic"] | None = None
-
-    def options(self) -> list[str]:
-        """The same as options of ``syntype collect``."""
-        given = {name: getattr(self, name) for name in ImportOptions.model_fields}
-        return [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
 
 
 class ImportRequest(_Request, ImportOptions):

@@ -25,6 +25,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"--box-format corners", f"“left, top, right, bottom” under {_OTHERWISE}"),
     (r"--box-format size", f"“left, top, width, height” under {_OTHERWISE}"),
     (r"[Ss]ee (the formats|what Syntype reads) with: syntype formats", f"See the list of formats under {_OTHERWISE}"),
+    (r"Take --leave-out .* away to import it", "Tick it in the list of species to import it"),
+    (r", or leave the species out with --leave-out", ", or untick the species"),
     (r"Add --all(?![\w-])", "Tick “Include refused images”"),
     (r"Add --download to syntype collect, and they are fetched; or give the folder that has them with --images", "Send the photographs too"),
     (r"Add --download to fetch it, or put the file beside the table", "Send the photograph too"),

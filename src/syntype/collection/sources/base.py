@@ -73,6 +73,14 @@ class SourceConfig(Settings):
     names: str | None = None
     """Checklist that gives accepted names and ranks: a table or a folder with ``taxon.txt`` (Darwin Core, WoRMS, Catalogue of Life, or two columns:
     name and accepted name), or ``gbif`` to ask GBIF over the internet."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """New names of species, by the names that the preview shows. Species that get the same name become one."""
+    leave_out: list[str] = Field(default_factory=list)
+    """Species that are not imported, by the names that the preview shows."""
+    default_licence: str | None = Field(None, min_length=1, max_length=300)
+    """Licence of the images of which the source gives none."""
+    default_rights_holder: str | None = Field(None, min_length=1, max_length=300)
+    """Photographer or institution that holds the rights in the images of which the source names none."""
 
 
 @dataclass(frozen=True)

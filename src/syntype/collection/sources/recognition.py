@@ -8,6 +8,7 @@ from pathlib import Path
 from syntype.collection.sources.base import ARCHIVES, Entry, Listing, Reader, SourceConfig, species_name
 from syntype.collection.sources.camtrap_dp import READER as CAMTRAP_DP
 from syntype.collection.sources.coco import READER as COCO
+from syntype.collection.sources.corrections import corrected
 from syntype.collection.sources.cvat import READER as CVAT
 from syntype.collection.sources.darwin_core import READER as DARWIN_CORE
 from syntype.collection.sources.folders import READER as FOLDERS
@@ -184,7 +185,7 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
 
     Raises:
         InputError: the source or the checklist is missing, damaged, of no known format, lacks a column, or has nothing to import.
-        UnknownNameError: ``config.format`` is unknown.
+        UnknownNameError: ``config.format`` is unknown, or a species to rename or to leave out.
     """
     try:
         if is_hub_name(source):
@@ -201,4 +202,4 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
         beside = (source if source.is_dir() else source.parent) / config.boxes
         boxes = beside if beside.is_file() and not Path(config.boxes).is_file() else Path(config.boxes)
         listing = overlay(listing, boxes, config.min_confidence)
-    return name_species(listing, source, config)
+    return corrected(name_species(listing, source, config), config)

@@ -1,4 +1,5 @@
 // What an import would do: shown before anything is taken in. Then the import, or nothing.
+import { clearCorrections, corrections, followCorrections, listSpecies } from "/static/corrections.js";
 import { byId, call, make, oneAtATime, onSubmit, tell } from "/static/studio.js";
 
 const upload = byId("preview").dataset.upload;
@@ -15,6 +16,7 @@ const share = (counts) => Object.entries(counts).slice(0, 8).map(([name, value])
 const picture = (row, alt) => make("img", { loading: "lazy", alt, src: `${address}/thumbnail?${new URLSearchParams({ path: row.path })}` });
 let images = 0;
 let looks = 0;
+let listed = null; // the options under which the species were listed
 
 function facts(found) {
   const known = [
@@ -26,21 +28,6 @@ function facts(found) {
     ["Further columns kept", found.columns.slice(0, 20).join(", ") + (found.columns.length > 20 ? ", …" : "")],
   ].filter(([, value]) => value);
   byId("facts").replaceChildren(...known.flatMap(([word, value]) => [make("dt", { textContent: word }), make("dd", { textContent: value })]));
-}
-
-function species(found) {
-  const example = (row) => {
-    const name = row.species ?? "no species";
-    const count = make("p", { textContent: many(found.species[row.species ?? "none"] ?? 0, "photograph") });
-    return make("li", {}, ...(row.path ? [picture(row, "")] : []), make("i", { textContent: name }), count);
-  };
-  byId("examples").replaceChildren(...found.examples.map(example));
-  byId("species").replaceChildren(
-    ...Object.entries(found.species).map(([name, value]) => make("li", {}, make("i", { textContent: name }), make("span", { textContent: number(value) }))),
-  );
-  const shown = Object.keys(found.species).length;
-  byId("all-species").hidden = shown <= found.examples.length;
-  byId("all-species").firstElementChild.textContent = found.num_species > shown ? `The ${number(shown)} commonest of ${number(found.num_species)} species` : `All ${number(found.num_species)} species`;
 }
 
 function rows(found) {
@@ -71,19 +58,30 @@ function ask(names) {
   byId("by-folders").textContent = names.length ? `As the folders say: ${many(names.length, "species", "species")} (${shown})` : "As the folders say";
 }
 
+const query = (given) => new URLSearchParams(Object.entries(given).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
+
+// The species are listed as the source has them; what is corrected there changes what is told of the import, and the list stays.
 async function look() {
   const mine = ++looks;
+  const read = options();
+  const anew = JSON.stringify(read) !== listed;
   byId("take").disabled = true;
-  byId("preview").hidden = true;
-  byId("looking").textContent = "Reading what was sent…";
+  byId("preview").hidden = anew;
+  byId("looking").textContent = anew ? "Reading what was sent…" : "Looking at it with your corrections…";
   try {
-    const found = await call("GET", `${address}/preview?${new URLSearchParams(options())}`);
+    let found = anew && (await call("GET", `${address}/preview?${query(read)}`));
     if (mine !== looks) return; // asked again since
+    if (anew) {
+      listSpecies(found, address);
+      listed = JSON.stringify(read);
+    }
+    const given = query(corrections());
+    if (!found || given.size) found = await call("GET", `${address}/preview?${query(read)}&${given}`);
+    if (mine !== looks) return;
     images = found.num_images - found.num_missing;
     ask(Object.keys(found.species).filter((name) => name !== "none"));
     byId("sentence").textContent = found.sentence;
     facts(found);
-    species(found);
     rows(found);
     refusals(found);
     byId("notes").replaceChildren(...found.notes.map((textContent) => make("li", { textContent })));
@@ -94,9 +92,12 @@ async function look() {
     tell("");
   } catch (error) {
     if (mine !== looks) return;
-    ask([]);
-    byId("looking").textContent = "What was sent cannot be imported as it is.";
-    byId("otherwise").open = true;
+    if (listed === JSON.stringify(read)) byId("looking").textContent = "It cannot be imported with these corrections.";
+    else {
+      ask([]);
+      byId("looking").textContent = "What was sent cannot be imported as it is.";
+      byId("otherwise").open = true;
+    }
     tell(error.message);
   }
 }
@@ -112,9 +113,11 @@ byId("discard").addEventListener("click", () =>
     location.assign(`/?${new URLSearchParams({ deleted: id })}`);
   }),
 );
+followCorrections(upload, look);
 onSubmit(byId("importing"), async () => {
   if (!answered()) throw new Error("Say first what the photographs show: choose above.");
-  const job = await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload, ...options() });
+  const job = await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload, ...options(), ...corrections() });
+  clearCorrections();
   location.assign(`/jobs/${job.id}`);
 });
 look();
