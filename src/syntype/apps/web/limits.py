@@ -48,6 +48,11 @@ class Limits(Settings):
     receiving: int = Field(64, ge=1)
     """Most files that are received at the same time."""
 
+    drawings: int = Field(8, ge=1)
+    """Most drawings of hybrids that may be asked for at the same time; they are drawn one after another."""
+    draw_seconds: float = Field(120, gt=0)
+    """Longest time for one of them."""
+
     def of_archive(self) -> ArchiveLimits:
         """What a zip may hold."""
         return ArchiveLimits(self.files, self.unpacked_bytes, self.file_bytes, self.table_bytes, self.ratio, self.check_seconds)

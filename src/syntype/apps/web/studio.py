@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from syntype.apps.web.catalogue import Catalogue
+from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
@@ -46,6 +47,7 @@ class Studio:
     sessions: Sessions
     guesses: Guesses
     storage: Storage
+    drawings: Drawings
 
 
 class Problem(BaseModel):
