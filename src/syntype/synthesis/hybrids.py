@@ -193,7 +193,7 @@ def _captioned(image: np.ndarray, config: HybridConfig) -> np.ndarray:
 
     factor = max(1, 512 // image.shape[0])
     large = image.repeat(factor, 0).repeat(factor, 1)
-    height, width = large.shape[:2]
+    width = large.shape[1]
     size = max(11, width // 26)
     share = "" if config.first == config.second else f"  ({round(100 * (1 - config.x))} % : {round(100 * config.x)} %)"
     lines = [NOTICE, f"{drawn_name(config.first)}{'' if config.first == config.second else ' × ' + drawn_name(config.second)}{share}"]

@@ -28,7 +28,8 @@ from syntype.errors import InputError
 from syntype.files import atomic_write
 
 __all__ = [
-    "EDITED", "NOTICE", "TRAINED", "Provenance", "animation_bytes", "image_bytes", "read_provenance", "require_image", "write_animation", "write_image",
+    "EDITED", "NOTICE", "TRAINED", "Provenance", "animation_bytes", "image_bytes", "read_provenance", "require_image", "write_animation",
+    "write_image",
 ]  # fmt: skip
 
 NOTICE = "Synthetic image. Not occurrence evidence."
