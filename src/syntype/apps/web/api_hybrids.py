@@ -116,7 +116,9 @@ def show_favourite(studio: CurrentStudio, generator: Slug, favourite: FavouriteI
 
 def sheet_of(studio: Studio, generator: str, asked: SheetAsked, most: int) -> Response:
     """Draw a sheet, where at most ``most`` drawings may be asked for at the same time."""
-    sheet = studio.drawings.draw(_found(studio, generator, asked), "sheet", asked.hybrid(), most, layout=asked.layout, part=asked.part)
+    still = {"x": 0.5} if asked.layout == "strip" and asked.first != asked.second else {"x": 0.5, "y": 0.0}  # so that each sheet is drawn once
+    hybrid = {**asked.hybrid(), **still}
+    sheet = studio.drawings.draw(_found(studio, generator, asked), "sheet", hybrid, most, layout=asked.layout, part=asked.part)
     about = {name: value for name, value in sheet.items() if name != "content"}
     return Response(sheet["content"], media_type="image/webp", headers={"X-Syntype-Sheet": json.dumps(about)})
 
