@@ -6,6 +6,7 @@ at any time, alone or among others.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -68,6 +69,7 @@ class Sheet:
         columns: images in a row.
         parts: number of sheets that the positions fill, of which this is one.
         generator_id: of the generator.
+        seconds: that the drawing took.
     """
 
     content: bytes
@@ -77,6 +79,7 @@ class Sheet:
     size: int
     parts: int
     generator_id: str
+    seconds: float
 
 
 def hybrid_sheet(generator: Generator, config: HybridConfig, layout: Literal["strip", "map"], part: int = 0) -> Sheet:
@@ -98,12 +101,14 @@ def hybrid_sheet(generator: Generator, config: HybridConfig, layout: Literal["st
     batch = max(1, generator.model.sampling_batch_size)
     parts = -(-len(points) // batch)
     chosen = points[batch * (part % parts) :][:batch]
+    began = time.monotonic()
     images = _draw(generator, config, chosen)
+    seconds = round(time.monotonic() - began, 3)
     columns = min(6, len(chosen))
     blank = np.zeros((-len(chosen) % columns, *images.shape[1:]), np.uint8)
     about = _provenance(generator, config, {"positions": [list(point) for point in chosen]})
     content = image_bytes(tile(np.concatenate([images, blank]), columns), "webp", about, quality=100 if generator.size <= _EXACT else 90)
-    return Sheet(content, chosen, columns, images.shape[2], images.shape[1], parts, generator.generator_id)
+    return Sheet(content, chosen, columns, images.shape[2], images.shape[1], parts, generator.generator_id, seconds)
 
 
 def hybrid_image(generator: Generator, config: HybridConfig, *, visibly: bool = False) -> bytes:

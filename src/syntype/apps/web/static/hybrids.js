@@ -76,11 +76,10 @@ function code() {
 
 // The address says what is shown, so that reloading, going back and sending it give the same.
 let writing = 0;
-function remember(how = "replaceState") {
+const write = (how) => history[how](null, "", byId("link").value);
+function remember() {
   clearTimeout(writing);
-  const write = () => history[how](null, "", new URL(byId("link").value));
-  if (how === "pushState") write();
-  else writing = setTimeout(write, 250); // browsers refuse many changes in a short time
+  writing = setTimeout(() => write("replaceState"), 250); // browsers refuse many changes in a short time
 }
 
 // Fetching
@@ -90,7 +89,6 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 // One sheet; while the server is busy, it is asked for again.
 async function sheet(layout, part, signal) {
   for (;;) {
-    const began = performance.now();
     let answer;
     try {
       answer = await fetch(`${api}/sheet?${query({ layout, part })}`, { signal });
@@ -100,8 +98,8 @@ async function sheet(layout, part, signal) {
     }
     if (answer.status === 401) location.assign("/signin");
     if (answer.ok) {
-      seconds = (performance.now() - began) / 1000;
       const about = JSON.parse(answer.headers.get("X-Syntype-Sheet"));
+      ({ seconds } = about);
       return { ...about, image: await createImageBitmap(await answer.blob()) };
     }
     const { error } = await answer.json();
@@ -176,7 +174,9 @@ async function run(action) {
 }
 
 // Draw everything anew: other species or individuals.
-function begin(how) {
+function begin(anew = true) {
+  clearTimeout(writing);
+  if (anew) write("replaceState"); // where one goes back to
   stop.abort();
   stop = new AbortController();
   frames = [];
@@ -189,7 +189,7 @@ function begin(how) {
   byId("right").textContent = alone() ? "another individual" : second.value;
   byId("pad").hidden = true;
   show();
-  remember(how);
+  if (anew) write("pushState");
   run(async (control) => {
     strips.add(where().y);
     await fetchAll("strip", control);
@@ -229,15 +229,15 @@ other.addEventListener("input", () => {
   move();
   refine();
 });
-for (const choice of [first, second]) choice.addEventListener("change", () => begin("pushState"));
+for (const choice of [first, second]) choice.addEventListener("change", () => begin());
 byId("swap").addEventListener("click", () => {
   [first.value, second.value] = [second.value, first.value];
   if (!alone()) slider.value = STEPS - slider.value;
-  begin("pushState");
+  begin();
 });
 function reroll() {
   seeds = [random(), random()];
-  begin("pushState");
+  begin();
 }
 byId("reroll").addEventListener("click", reroll);
 
@@ -358,9 +358,10 @@ function read() {
 }
 addEventListener("popstate", () => {
   read();
-  begin();
+  begin(false);
 });
 byId("which")?.addEventListener("change", () => byId("which").submit());
 read();
-begin();
+begin(false);
+remember();
 if (!isPublic) showKept().catch((error) => tell(error.message));
