@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
 pytestmark = pytest.mark.slow
+PAINTED = "() => document.getElementById('mask').getContext('2d').getImageData(0, 0, 256, 256).data.filter((value) => value).length"
+"""How much of the mask is painted."""
 
 
 def with_generator(workspace: Workspace, trained: Path) -> Workspace:
@@ -107,6 +110,9 @@ def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: W
     loaded(page, "#seen img")
     varied = Collection.open(workspace.root / "collections" / "varied").table
     assert len(varied) == 2 and varied["controls"].str.contains("0.7").all()
+    page.get_by_role("img", name=f"Photograph {json.loads(varied['parents'][0])[0]}").wait_for()  # beside what was made from it
+    loaded(page, "#parents img")
+    assert page.locator("#parents .grid img").count() == 2
 
     page.goto("/new/inpaint?collection=fish&generator=little")
     page.get_by_role("button", name="Fill in").click()
@@ -114,11 +120,30 @@ def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: W
     page.locator("#found input").first.check()
     page.get_by_role("button", name="Fill in").click()
     page.get_by_text("Mark the part to fill in first").wait_for()
+    page.locator("#mask").scroll_into_view_if_needed()
     where = page.locator("#mask").bounding_box()
     page.mouse.move(where["x"] + 100, where["y"] + 100)
     page.mouse.down()
     page.mouse.move(where["x"] + 200, where["y"] + 160, steps=5)
     page.mouse.up()
+    assert page.evaluate(PAINTED) > 0
+    page.keyboard.press("z")
+    assert page.evaluate(PAINTED) == 0
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    touch = page.context.new_cdp_session(page)
+    for kind, x in (("touchStart", 100), ("touchMove", 150), ("touchMove", 200), ("touchEnd", None)):
+        points = [] if x is None else [{"x": where["x"] + x, "y": where["y"] + 100}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_function(f"() => ({PAINTED})() > 0")
+    before = page.evaluate(PAINTED)
+    page.get_by_label("Images", exact=True).fill("3")
+    page.get_by_label("Images", exact=True).press("Tab")
+    page.goto("/quiz")
+    page.go_back()
+    page.locator("#mask").wait_for()
+    page.wait_for_function(f"() => ({PAINTED})() === {before}")  # nothing is lost on the way
+    page.locator("#found input:checked").wait_for()
+    assert page.get_by_label("Images", exact=True).input_value() == "3"
     page.get_by_text("By keyboard").click()
     page.get_by_role("button", name="Mark this box").click()
     page.get_by_label("Images", exact=True).fill("1")

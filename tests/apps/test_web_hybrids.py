@@ -17,8 +17,10 @@ from starlette.testclient import TestClient
 from studio_server import SMALL, browser, make_workspace
 
 from syntype.apps.web import drawing
+from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.workspace import Workspace
+from syntype.errors import UnknownNameError
 from syntype.synthesis import read_provenance
 
 PAIR = {"first": "Aus primus", "second": "Bus secundus", "seed": 3, "other": 4}
@@ -146,13 +148,13 @@ def test_more_drawings_than_allowed_are_sent_away_and_the_same_is_drawn_once(
     drawings = drawing.Drawings(1)
     answers: list[Any] = []
     folder = workspace.root / "generators" / "little"
-    threads = [threading.Thread(target=lambda: answers.append(drawings.draw(folder, "image", PAIR, 3))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: answers.append(drawings.draw(folder, "image", PAIR, drawing.Allowance(3)))) for _ in range(3)]
     for thread in threads:
         thread.start()
     while drawings._asked < 3:
         pass
     with pytest.raises(drawing.HTTPException) as refusal:
-        drawings.draw(folder, "image", {**PAIR, "seed": 9}, 3)
+        drawings.draw(folder, "image", {**PAIR, "seed": 9}, drawing.Allowance(3))
     assert refusal.value.status_code == 503 and refusal.value.headers == {"Retry-After": "3"}
     go.set()
     for thread in threads:
@@ -162,3 +164,73 @@ def test_more_drawings_than_allowed_are_sent_away_and_the_same_is_drawn_once(
     monkeypatch.setattr(drawing.Drawings, "draw", lambda *_, **__: (_ for _ in ()).throw(refusal.value))
     answer = client.get("/api/hybrids/little/sheet", params=PAIR)
     assert answer.status_code == 503 and answer.headers["retry-after"] == "3" and "Try again in a moment" in answer.json()["error"]
+
+
+OPEN = {"/signin", "/static", "/api/session", "/try"}
+"""What is open to everybody where generators are public, besides what lies below /try/ and /api/try/."""
+
+
+def addresses(client: TestClient) -> Iterator[tuple[str, str, str]]:
+    """(method, route, an address of it) of every route of the application."""
+    app: Any = client.app
+    routes = [inner for route in app.app.routes for inner in (route.original_router.routes if hasattr(route, "original_router") else [route])]
+    for route in routes:
+        path = route.path
+        for method in getattr(route, "methods", None) or ["GET"]:
+            values = {"number": "1", "generator": "little", "kind": "collections"}
+            yield method, path, "/".join(values.get(part.strip("{}"), "fish") if "{" in part else part for part in path.split("/"))
+
+
+@pytest.fixture(scope="module")
+def visitor(workspace: Workspace) -> Iterator[TestClient]:
+    """Somebody without the token, where ``little`` is public."""
+    shutil.copytree(workspace.root / "generators" / "little", workspace.root / "generators" / "secret")
+    limits = SMALL.model_copy(update={"public_rate": 6, "public_drawings": 1})
+    with browser(workspace, StudioConfig(token="a-token-of-the-tests", public=("little",), limits=limits)) as client:
+        yield client
+
+
+def test_visitors_draw_with_public_generators_and_open_nothing_else(visitor: TestClient) -> None:
+    home = visitor.get("/", headers={"accept": "text/html"}, follow_redirects=False)
+    assert home.status_code == 303 and home.headers["location"] == "/try"
+    page = visitor.get("/try", headers={"accept": "text/html"})
+    assert page.url.path == "/try/little" and "Every picture here is synthetic" in page.text and "/new/" not in page.text
+    picture = Image.open(io.BytesIO(visitor.get("/api/try/little/image", params=PAIR).content))
+    assert picture.width == 512 and picture.height > 540 and "Not occurrence evidence" in str(picture.info)  # the bar below it says so too
+    assert b"<svg" in visitor.get("/api/try/little/code", params=PAIR).content
+    for name in ("secret", "nobody"):
+        for address in (f"/try/{name}", f"/api/try/{name}/sheet", f"/api/try/{name}/code"):
+            answer = visitor.get(address, params=PAIR)
+            assert answer.status_code == 404 and "secret" not in answer.text.replace(f"'{name}'", ""), address
+    routes = list(addresses(visitor))
+    assert len(routes) > 80
+    for method, route, address in routes:
+        if route in OPEN or route.startswith(("/try/", "/api/try/")):
+            continue
+        answer = visitor.request(method, address, params=PAIR)
+        assert answer.status_code == 401, (method, address, answer.status_code)
+    for address in ("/static/../studio.sqlite", "/static/..%2f..%2fapp.py", "/try/../collections/fish", "/try/..%2fcollections", "/api/try/little"):
+        assert visitor.get(address).status_code in (401, 404), address
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert visitor.request(method, "/api/try/little/image", params=PAIR).status_code == 405
+
+
+def test_visitors_ask_for_so_much_and_no_more(visitor: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawings = visitor.app.app.state.studio.drawings  # type: ignore[attr-defined]
+    visitor.app.app.state.studio.turns._taken.clear()  # type: ignore[attr-defined]
+    monkeypatch.setattr(drawings, "_asked", 1)  # somebody else is drawing
+    busy = visitor.get("/api/try/little/sheet", params={**PAIR, "seed": 70})
+    assert busy.status_code == 503 and busy.headers["retry-after"] == "3"
+    monkeypatch.setattr(drawings, "_asked", 0)
+    answers = [visitor.get("/api/try/little/sheet", params={**PAIR, "seed": seed}) for seed in (70, 71, 72, 73, 74, 75, 70)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 200, 429, 200]  # what is drawn already does not count
+    assert 1 <= int(answers[5].headers["retry-after"]) <= 60 and "Go on in" in answers[5].json()["error"]
+
+
+def test_public_generators_must_be_there_and_a_token_is_needed(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown generator 'nobody'"):
+        create_app(workspace, StudioConfig(token="a-token-of-the-tests", public=("nobody",)))
+    with browser(workspace, StudioConfig(token="a-token-of-the-tests")) as client:
+        assert client.get("/try").status_code == 401 and client.get("/api/try/little/image", params=PAIR).status_code == 401
+    with browser(workspace, StudioConfig()) as client:
+        assert client.get("/try").status_code == 404 and client.get("/api/try/little/image", params=PAIR).status_code == 404

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
+from syntype.apps.web.drawing import Allowance
 from syntype.apps.web.favourites import add_favourite, favourite_picture, list_favourites, remove_favourite
 from syntype.apps.web.generators import describe_generator, generator_species
 from syntype.apps.web.requests import Slug
@@ -67,19 +68,19 @@ class Favourite(HybridAsked):
 @router.get("/{generator}/sheet", **_DRAWN)
 def show_sheet(studio: CurrentStudio, generator: Slug, asked: Annotated[SheetAsked, Query()]) -> Response:
     """A WebP with many frames, row by row; the header X-Syntype-Sheet (JSON) says where they are and how many parts there are."""
-    return sheet_of(studio, generator, asked, studio.config.limits.drawings)
+    return sheet_of(studio, generator, asked, _allowed(studio))
 
 
 @router.get("/{generator}/image", **_DRAWN)
 def show_hybrid(studio: CurrentStudio, generator: Slug, asked: Annotated[HybridAsked, Query()]) -> Response:
     """One hybrid as a PNG, as large as it is drawn, with its provenance."""
-    return image_of(studio, generator, asked, studio.config.limits.drawings)
+    return image_of(studio, generator, asked, _allowed(studio))
 
 
 @router.get("/{generator}/animation", **_DRAWN)
 def show_animation(studio: CurrentStudio, generator: Slug, asked: Annotated[AnimationAsked, Query()]) -> Response:
     """From one species to the other and back, as an animated WebP or GIF."""
-    return animation_of(studio, generator, asked, studio.config.limits.drawings)
+    return animation_of(studio, generator, asked, _allowed(studio))
 
 
 @router.get("/{generator}/code", **_DRAWN)
@@ -98,7 +99,7 @@ def show_favourites(studio: CurrentStudio, generator: Slug) -> list[Favourite]:
 def keep_favourite(studio: CurrentStudio, generator: Slug, asked: HybridAsked) -> Favourite:
     """Keep a hybrid with its picture."""
     folder = _found(studio, generator, asked)
-    picture = studio.drawings.draw(folder, "image", asked.hybrid(), studio.config.limits.drawings)
+    picture = studio.drawings.draw(folder, "image", asked.hybrid(), _allowed(studio))
     return Favourite(**add_favourite(folder, asked.hybrid(), str(describe_generator(folder)["generator_id"]), picture))
 
 
@@ -114,25 +115,25 @@ def show_favourite(studio: CurrentStudio, generator: Slug, favourite: FavouriteI
     return image_answer(studio.workspace.inside(favourite_picture(studio.workspace.find("generators", generator), favourite)), for_ever=True)
 
 
-def sheet_of(studio: Studio, generator: str, asked: SheetAsked, most: int) -> Response:
-    """Draw a sheet, where at most ``most`` drawings may be asked for at the same time."""
+def sheet_of(studio: Studio, generator: str, asked: SheetAsked, allowed: Allowance) -> Response:
+    """Draw a sheet."""
     still = {"x": 0.5} if asked.layout == "strip" and asked.first != asked.second else {"x": 0.5, "y": 0.0}  # so that each sheet is drawn once
     hybrid = {**asked.hybrid(), **still}
-    sheet = studio.drawings.draw(_found(studio, generator, asked), "sheet", hybrid, most, layout=asked.layout, part=asked.part)
+    sheet = studio.drawings.draw(_found(studio, generator, asked), "sheet", hybrid, allowed, layout=asked.layout, part=asked.part)
     about = {name: value for name, value in sheet.items() if name != "content"}
     return Response(sheet["content"], media_type="image/webp", headers={"X-Syntype-Sheet": json.dumps(about)})
 
 
-def image_of(studio: Studio, generator: str, asked: HybridAsked, most: int, *, visibly: bool = False) -> Response:
+def image_of(studio: Studio, generator: str, asked: HybridAsked, allowed: Allowance, *, visibly: bool = False) -> Response:
     """Draw a picture; ``visibly``: it says itself, in large letters, that it is synthetic."""
-    content = studio.drawings.draw(_found(studio, generator, asked), "image", asked.hybrid(), most, visibly=visibly)
+    content = studio.drawings.draw(_found(studio, generator, asked), "image", asked.hybrid(), allowed, visibly=visibly)
     return _download(content, "image/png", f"{_file_name(asked)}-{round(100 * asked.x)}-percent.png")
 
 
-def animation_of(studio: Studio, generator: str, asked: AnimationAsked, most: int, *, visibly: bool = False) -> Response:
+def animation_of(studio: Studio, generator: str, asked: AnimationAsked, allowed: Allowance, *, visibly: bool = False) -> Response:
     """Draw an animation; see ``image_of``."""
     hybrid = {**asked.hybrid(), "x": 0.5}  # it does not matter, so that the animation is drawn once
-    content = studio.drawings.draw(_found(studio, generator, asked), "animation", hybrid, most, suffix=asked.suffix, visibly=visibly)
+    content = studio.drawings.draw(_found(studio, generator, asked), "animation", hybrid, allowed, suffix=asked.suffix, visibly=visibly)
     return _download(content, f"image/{asked.suffix}", f"{_file_name(asked)}.{asked.suffix}")
 
 
@@ -143,6 +144,11 @@ def code_of(request: Request, studio: Studio, page: str, query: dict[str, Any]) 
     file = io.BytesIO()
     segno.make_qr(link).save(file, kind="svg", scale=6, border=4, light="white")
     return Response(file.getvalue(), media_type="image/svg+xml")
+
+
+def _allowed(studio: Studio) -> Allowance:
+    """How much people may ask for who are signed in."""
+    return Allowance(studio.config.limits.drawings)
 
 
 def _found(studio: Studio, name: str, asked: HybridAsked) -> FilePath:

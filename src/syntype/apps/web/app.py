@@ -28,15 +28,17 @@ from syntype.apps.web import (
     forms,
     hybrid_pages,
     pages,
+    parents,
     quiz,
     storage_pages,
+    visitors,
 )  # fmt: skip
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions
+from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions, Turns
 from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
@@ -74,7 +76,9 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
 
     Raises:
         InputError, UnsupportedError: the database cannot be used.
+        UserError: there is no generator of a name in ``config.public``, or it cannot draw hybrids.
     """
+    visitors.require_public(workspace, config.public)
     store = Store(database or f"sqlite:///{workspace.root / 'studio.sqlite'}")
     if database:
         store.belong_to(workspace.identity)
@@ -84,7 +88,8 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
     storage = Storage(workspace, store, reviews, queue, uploads)
     drawings = Drawings(config.limits.draw_seconds)
-    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses, storage, drawings)
+    turns = Turns(config.limits.public_rate)
+    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses, storage, drawings, turns)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -103,8 +108,9 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    apis = (api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage, pages, forms, hybrid_pages, storage_pages)
-    for router in (_sessions, *(api.router for api in apis)):
+    apis = (parents, api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage)
+    places = (pages, forms, hybrid_pages, storage_pages, visitors)
+    for router in (_sessions, *(part.router for part in (*apis, *places))):
         app.include_router(router)
     app.mount("/static", pages.STATIC)
     app.add_exception_handler(SyntypeError, _handle)

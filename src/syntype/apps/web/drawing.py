@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from starlette.exceptions import HTTPException
 
 from syntype.errors import SyntypeError, UserError
 
-__all__ = ["Drawings"]
+__all__ = ["Allowance", "Drawings"]
 
 _KEPT_GENERATORS = 2
 _KEPT_BYTES = 64_000_000
@@ -30,6 +31,19 @@ _IDLE_SECONDS = 600
 """Time without requests after which the process ends and its memory is free."""
 _WAIT = "3"
 """Seconds after which somebody who was sent away may ask again."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How much somebody may ask for.
+
+    Attributes:
+        most: drawings of all people, at most, that may be asked for at the same time, the new one among them.
+        take_turn: called before each drawing that is not remembered; raises if it may not be.
+    """
+
+    most: int
+    take_turn: Callable[[], None] = lambda: None
 
 
 class Drawings:
@@ -48,27 +62,28 @@ class Drawings:
         self._pipe: Any = None
         self._idle: threading.Timer | None = None
 
-    def draw(self, folder: Path, what: str, hybrid: dict[str, Any], most: int, **options: Any) -> Any:
+    def draw(self, folder: Path, what: str, hybrid: dict[str, Any], allowed: Allowance, **options: Any) -> Any:
         """Draw something with a generator.
 
         Args:
             folder: of the generator.
             what: ``sheet``, ``image`` or ``animation``: the function of ``syntype.synthesis.hybrids``.
             hybrid: fields of its ``HybridConfig``.
-            most: drawings, at most, that may be asked for at the same time, this one among them.
+            allowed: how much may be asked for.
             options: of the function.
 
         Returns:
             what the function returns; a ``Sheet`` as a dictionary.
 
         Raises:
-            HTTPException: 503, as ``most`` drawings have been asked for, or the drawing took too long.
+            HTTPException: 503, as too many drawings have been asked for, or this one took too long; or what ``allowed`` says.
             UserError: the generator cannot be used, with its own message.
         """
         key = (folder, _stamp(folder), what, tuple(sorted(hybrid.items())), tuple(sorted(options.items())))
         if (known := self._remembered(key)) is not None:
             return known
-        with self._counted(most), self._turn:
+        allowed.take_turn()
+        with self._counted(allowed.most), self._turn:
             if (known := self._remembered(key)) is not None:  # somebody else has just asked for the same
                 return known
             try:

@@ -50,6 +50,10 @@ class Limits(Settings):
 
     drawings: int = Field(8, ge=1)
     """Most drawings of hybrids that may be asked for at the same time; they are drawn one after another."""
+    public_drawings: int = Field(4, ge=1)
+    """Of these, most at the same time if a visitor asks for another one."""
+    public_rate: int = Field(120, ge=1)
+    """Drawings a minute for the visitors of one address, which may be a whole school."""
     draw_seconds: float = Field(120, gt=0)
     """Longest time for one of them."""
 
@@ -71,6 +75,8 @@ class StudioConfig(Settings):
     """The browser reaches the Studio through https (a proxy in front of it): cookies are marked Secure."""
     jobs: int = Field(1, ge=1, le=64)
     """Jobs at the same time."""
+    public: tuple[str, ...] = ()
+    """Generators with which visitors without the token may draw."""
     limits: Limits = Limits()
 
 

@@ -16,7 +16,7 @@ from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.security import Guesses, Sessions
+from syntype.apps.web.security import Guesses, Sessions, Turns
 from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
 from syntype.apps.web.uploads import Uploads
@@ -48,6 +48,7 @@ class Studio:
     guesses: Guesses
     storage: Storage
     drawings: Drawings
+    turns: Turns
 
 
 class Problem(BaseModel):

@@ -59,8 +59,8 @@ function show() {
   byId("caption").textContent = told;
   picture.canvas.ariaLabel = `Synthetic picture: ${told}`;
   slider.setAttribute("aria-valuetext", told);
-  byId("cross").style.left = `${100 * where().x}%`;
-  byId("cross").style.top = `${100 * where().y}%`;
+  const cell = ({ x, y }) => [x, y].map((share) => `${(100 * (share * ROWS + 0.5)) / (ROWS + 1)}%`); // the middle of the picture there
+  [byId("cross").style.left, byId("cross").style.top] = cell(where());
   const left = query();
   for (const [link, what, more] of [["png", "image", {}], ["webp", "animation", { suffix: "webp" }], ["gif", "animation", { suffix: "gif" }]]) byId(link).href = `${api}/${what}?${query(more)}`;
   const address = page === "/hybrids" ? `${page}?${new URLSearchParams({ generator })}&${left}` : `${page}?${left}`;
@@ -243,7 +243,7 @@ byId("reroll").addEventListener("click", reroll);
 
 function toPad(event) {
   const bounds = byId("pad").getBoundingClientRect();
-  const share = (at, from, length) => Math.min(1, Math.max(0, (at - from) / length));
+  const share = (at, from, length) => Math.min(1, Math.max(0, (((at - from) / length) * (ROWS + 1) - 0.5) / ROWS));
   slider.value = Math.round(share(event.clientX, bounds.left, bounds.width) * STEPS);
   other.value = Math.round(share(event.clientY, bounds.top, bounds.height) * ROWS);
   move();
