@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import shutil
 import threading
 from collections.abc import Iterator
@@ -164,6 +165,49 @@ def test_more_drawings_than_allowed_are_sent_away_and_the_same_is_drawn_once(
     monkeypatch.setattr(drawing.Drawings, "draw", lambda *_, **__: (_ for _ in ()).throw(refusal.value))
     answer = client.get("/api/hybrids/little/sheet", params=PAIR)
     assert answer.status_code == 503 and answer.headers["retry-after"] == "3" and "Try again in a moment" in answer.json()["error"]
+
+
+class Dying:
+    """A process that dies at its first task, or never answers."""
+
+    def __init__(self, answers: bool, begun: list[Any]) -> None:
+        self.pipe, self.theirs = multiprocessing.Pipe()
+        begun.append(self)
+        if len(begun) == 1:
+            self.theirs.close()
+        elif answers:
+            self.theirs.send((True, b"drawn"))
+
+    def is_alive(self) -> bool:
+        return True
+
+    def kill(self) -> None:
+        self.theirs.close()
+
+    def join(self) -> None: ...
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_process_that_dies_is_started_again_and_one_that_takes_too_long_is_ended(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    monkeypatch.undo()
+    begun: list[Any] = []
+
+    def begin(self: Any) -> None:
+        self._process = Dying(answers, begun)
+        self._pipe = self._process.pipe
+
+    monkeypatch.setattr(drawing.Drawings, "_begin", begin)
+    drawings, folder = drawing.Drawings(0.2), workspace.root / "generators" / "little"
+    if answers:
+        assert drawings.draw(folder, "image", PAIR, drawing.Allowance(3)) == b"drawn"
+    else:
+        with pytest.raises(drawing.HTTPException, match="takes more than 0 s"):
+            drawings.draw(folder, "image", PAIR, drawing.Allowance(3))
+        assert drawings._process is None
+    assert len(begun) == 2
+    drawings.close()
 
 
 OPEN = {"/signin", "/static", "/api/session", "/try"}

@@ -186,7 +186,7 @@ def _carry_out(folder: str, stamp: int, what: str, hybrid: dict[str, Any], optio
     try:
         from syntype.synthesis import hybrids
 
-        draw = {"sheet": hybrids.hybrid_sheet, "image": hybrids.hybrid_image, "animation": hybrids.hybrid_animation}[what]
+        draw: Any = {"sheet": hybrids.hybrid_sheet, "image": hybrids.hybrid_image, "animation": hybrids.hybrid_animation}[what]
         result = draw(_generator(folder, stamp), hybrids.HybridConfig(**hybrid), **options)
         return True, vars(result) if isinstance(result, hybrids.Sheet) else result
     except SyntypeError as error:

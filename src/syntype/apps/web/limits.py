@@ -52,7 +52,7 @@ class Limits(Settings):
     """Most drawings of hybrids that may be asked for at the same time; they are drawn one after another."""
     public_drawings: int = Field(4, ge=1)
     """Of these, most at the same time if a visitor asks for another one."""
-    public_rate: int = Field(120, ge=1)
+    public_rate: int = Field(600, ge=1)
     """Drawings a minute for the visitors of one address, which may be a whole school."""
     draw_seconds: float = Field(120, gt=0)
     """Longest time for one of them."""
