@@ -55,7 +55,7 @@ async function refresh() {
     byId("nothing").hidden = !active || !byId("seen").hidden;
     byId("onwards").hidden = latest.status !== "finished";
     if (latest.status !== "waiting") await look();
-    if (latest.status === "finished" && ["vary", "inpaint"].includes(kind)) await showParents(byId("parents"), latest.name);
+    if (latest.status === "finished" && ["vary", "inpaint"].includes(kind)) byId("pictures").hidden = await showParents(byId("parents"), latest.name);
     if (latest.status === "finished" && kind === "blend") await showBetween(byId("between"), latest);
     tell("");
     if (!active) return;

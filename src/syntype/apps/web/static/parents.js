@@ -18,10 +18,12 @@ function family(collection, parent) {
   return make("li", { className: "family" }, make("figure", {}, picture, make("figcaption", { textContent: `Photograph ${parent.image_id}` })), results);
 }
 
+// Whether there are some.
 export async function showParents(place, collection) {
   const { total, parents } = await call("GET", `/api/collections/${collection}/parents`);
-  if (!parents.length) return;
+  if (!parents.length) return false;
   const more = total > parents.length ? [make("p", { className: "hint", textContent: `These are the first ${parents.length} of ${total.toLocaleString("en")} photographs.` })] : [];
   place.replaceChildren(make("h2", { textContent: "Photographs, and what was made from each" }), make("ul", {}, ...parents.map((parent) => family(collection, parent))), ...more);
   place.hidden = false;
+  return true;
 }
