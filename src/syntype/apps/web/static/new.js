@@ -8,8 +8,9 @@ const generator = byId("generator");
 
 // What was filled in stays with this entry of the browser's history: it is there again when one comes back, or reloads the page.
 export const keepState = (more) => history.replaceState({ ...history.state, ...more }, "");
-const kept = () => [...form.elements].filter((field) => field.id && !["file", "submit", "button"].includes(field.type));
-for (const field of kept()) {
+const kept = () => [...form.elements].filter((field) => field.id && !["file", "submit", "button"].includes(field.type) && !isOffered(field));
+const isOffered = (field) => field.id === "name" && field.value === field.defaultValue; // the server offers a name that is free
+for (const field of form.elements) {
   const before = history.state?.fields?.[field.id];
   if (before === undefined) continue;
   if (["radio", "checkbox"].includes(field.type)) field.checked = before;
