@@ -66,6 +66,7 @@ def _work(streams: list[Descriptor], arguments: list[str], environment: dict[str
 
 def use(setattr: Callable[[Any, str, Any], None] = setattr) -> None:
     """From now on jobs of this process start so."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)  # of hybrids too
     setattr(queue, "_TICK", 0.1)  # what has ended is noticed at once, too
     if sys.platform == "linux":
         setattr(processes, "subprocess", SimpleNamespace(Popen=Popen, DEVNULL=subprocess.DEVNULL))

@@ -1,22 +1,40 @@
-"""Jobs in a real browser: asked for in a form, watched, stopped, taken up again, and what they give."""
+"""Jobs in a real browser: asked for in a form, watched, stopped, taken up again, and what they give; and hybrids that are drawn without a job."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any
 
 import httpx2
 import pytest
+from PIL import Image
 from studio_server import end_server, loaded, make_workspace, png, start_server, until
 
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
 pytestmark = pytest.mark.slow
+PAINTED = "() => document.getElementById('mask').getContext('2d').getImageData(0, 0, 256, 256).data.filter((value) => value).length"
+"""How much of the mask is painted."""
+LATENCIES = """async () => {
+  const slider = document.getElementById("x"), picture = document.getElementById("picture"), taken = [];
+  for (let turn = 0; turn < 62; turn++) {
+    slider.value = turn % 31;
+    const began = performance.now();
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    const shown = picture.dataset.frame;
+    await new Promise(requestAnimationFrame);
+    taken.push([performance.now() - began, Math.abs(parseFloat(shown) - slider.value / 30) < 0.001]);
+  }
+  return taken;
+}"""
+"""For each move of the slider the milliseconds until the frame of its place is on the screen, and whether it is that of its place."""
 
 
 def with_generator(workspace: Workspace, trained: Path) -> Workspace:
@@ -107,6 +125,9 @@ def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: W
     loaded(page, "#seen img")
     varied = Collection.open(workspace.root / "collections" / "varied").table
     assert len(varied) == 2 and varied["controls"].str.contains("0.7").all()
+    page.get_by_role("img", name=f"Photograph {json.loads(varied['parents'][0])[0]}").wait_for()  # beside what was made from it
+    loaded(page, "#parents img")
+    assert page.locator("#parents .grid img").count() == 2
 
     page.goto("/new/inpaint?collection=fish&generator=little")
     page.get_by_role("button", name="Fill in").click()
@@ -114,11 +135,30 @@ def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: W
     page.locator("#found input").first.check()
     page.get_by_role("button", name="Fill in").click()
     page.get_by_text("Mark the part to fill in first").wait_for()
+    page.locator("#mask").scroll_into_view_if_needed()
     where = page.locator("#mask").bounding_box()
     page.mouse.move(where["x"] + 100, where["y"] + 100)
     page.mouse.down()
     page.mouse.move(where["x"] + 200, where["y"] + 160, steps=5)
     page.mouse.up()
+    assert page.evaluate(PAINTED) > 0
+    page.keyboard.press("z")
+    assert page.evaluate(PAINTED) == 0
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    touch = page.context.new_cdp_session(page)
+    for kind, x in (("touchStart", 100), ("touchMove", 150), ("touchMove", 200), ("touchEnd", None)):
+        points = [] if x is None else [{"x": where["x"] + x, "y": where["y"] + 100}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_function(f"() => ({PAINTED})() > 0")
+    before = page.evaluate(PAINTED)
+    page.get_by_label("Images", exact=True).fill("3")
+    page.get_by_label("Images", exact=True).press("Tab")
+    page.goto("/quiz")
+    page.go_back()
+    page.locator("#mask").wait_for()
+    page.wait_for_function(f"() => ({PAINTED})() === {before}")  # nothing is lost on the way
+    page.locator("#found input:checked").wait_for()
+    assert page.get_by_label("Images", exact=True).input_value() == "3"
     page.get_by_text("By keyboard").click()
     page.get_by_role("button", name="Mark this box").click()
     page.get_by_label("Images", exact=True).fill("1")
@@ -127,6 +167,70 @@ def test_photographs_are_varied_and_a_part_is_drawn_anew(page: Any, workspace: W
     filled = Collection.open(workspace.root / "collections" / "filled").table
     assert len(filled) == 1 and filled["controls"].str.contains("mask").all()
     assert list((workspace.root / "uploads").iterdir()) == []
+
+
+def drawn(page: Any) -> None:
+    """Wait until the strip and the map are drawn."""
+    page.wait_for_function("() => document.getElementById('drawing').hidden && !document.getElementById('pad').hidden")
+
+
+def test_the_picture_follows_the_slider_and_its_link_opens_it_again(page: Any) -> None:
+    page.goto("/hybrids?generator=little")
+    drawn(page)
+    taken = page.evaluate(LATENCIES)
+    times = sorted(time for time, _ in taken)
+    print(f"slider to frame: median {median(times):.1f} ms, 95th percentile {quantiles(times, n=20)[-1]:.1f} ms")
+    assert all(exact for _, exact in taken)  # without a request, so the place of each is shown in the same frame of the screen
+    page.get_by_label("Position between the two species").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    page.get_by_text("10 % Aus primus, 90 % Bus secundus").wait_for()
+    page.keyboard.press("r")
+    drawn(page)
+    page.get_by_label("Individual", exact=True).fill("4")
+    page.get_by_text("50 % of the way to the other individual").wait_for()
+    link, picture = page.get_by_label("Link to exactly this hybrid").input_value(), "() => document.getElementById('picture').toDataURL()"
+    page.wait_for_function("() => document.getElementById('picture').dataset.frame === '0.9,0.5'")  # the strip of this individual has come
+    before = page.evaluate(picture)
+    page.locator("#qr summary").click()
+    loaded(page, "#code")
+    page.goto("/quiz")
+    page.goto(link)
+    drawn(page)
+    page.get_by_text("10 % Aus primus, 90 % Bus secundus, 50 % of the way").wait_for()
+    assert page.evaluate(picture) == before
+    for _ in range(3):
+        page.go_back()
+    drawn(page)
+    assert page.get_by_label("Link to exactly this hybrid").input_value().endswith("seed=0&other=1&x=0.9&y=0")  # before the other individuals
+
+
+def test_a_hybrid_is_kept_taken_along_and_projected(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/hybrids?generator=little&first=Bus+secundus&second=Aus+primus&seed=5&other=6&x=0.2")
+    drawn(page)
+    page.locator("#pad").click(position={"x": 5, "y": 5})
+    page.get_by_text("Bus secundus", exact=True).locator("visible=true").first.wait_for()
+    page.locator("#pad").click(position={"x": page.locator("#pad").bounding_box()["width"] / 2, "y": 2})
+    page.keyboard.press("f")
+    page.get_by_role("link", name="Bus secundus × Aus primus, 50 %").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Picture (PNG)").click()
+    assert download.value.suggested_filename == "bus-secundus-x-aus-primus-50-percent.png"
+    with Image.open(download.value.path()) as taken:
+        assert taken.size == (32, 32)
+    page.get_by_role("button", name="Projector view").click()
+    assert page.locator("#individuals").is_hidden() and page.locator("header").bounding_box()["y"] <= 0
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("47 % Bus secundus, 53 % Aus primus").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#individuals").wait_for()
+    page.get_by_role("button", name="Remove Bus secundus × Aus primus").click()
+    page.get_by_text("None yet.").wait_for()
+    page.get_by_label("To", exact=True).select_option("Bus secundus")
+    page.get_by_text("another individual", exact=True).wait_for()
+    page.wait_for_function("() => document.getElementById('drawing').hidden")
+    assert page.locator("#individuals").is_hidden()
 
 
 @pytest.fixture

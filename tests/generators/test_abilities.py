@@ -61,6 +61,11 @@ def test_a_blend_ends_exactly_at_what_sample_draws(name: str, trained: Callable[
         assert not torch.equal(images[1], images[0]) and not torch.equal(images[1], images[2])
         if of == "both":
             assert torch.equal(images[2], b)
+    apart = generator.blend([(NAMES[0], NAMES[1])] * 4, [(3, 4)] * 4, [0.0, 1.0, 0.0, 0.5], "both", individuals=[0.0, 1.0, 0.5, 0.0])
+    assert torch.equal(apart[0], a) and torch.equal(apart[1], b)
+    assert_close(apart[2:3], generator.blend([(NAMES[0], NAMES[1])], [(3, 4)], [0.5], "latent"), atol=1e-5, rtol=0)
+    if generator.model.is_conditional:
+        assert_close(apart[3:], generator.blend([(NAMES[0], NAMES[1])], [(3, 4)], [0.5], "species"), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", families_that(Blends))

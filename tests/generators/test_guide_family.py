@@ -10,6 +10,7 @@ import torch
 from made import train_tiny
 
 from syntype.collection import Collection
+from syntype.errors import UnsupportedError
 from syntype.generators import Generator, family, list_families, load_generator
 from syntype.generators import registry as registry_module
 from syntype.run import read_events
@@ -46,6 +47,8 @@ def test_the_example_keeps_the_contract(small_collection: Collection, tmp_path: 
     assert torch.equal(together[5:6], generator.sample(species[5:6], seeds[5:6]))  # one seed, one image
     assert torch.equal(together.flip(0), generator.sample(species[::-1], seeds[::-1]))
     ends = generator.blend([("Aus primus", "Bus tertius")] * 2, [(0, 2)] * 2, [0.0, 1.0])
+    with pytest.raises(UnsupportedError, match="cannot change species and individual apart"):
+        generator.blend([("Aus primus", "Bus tertius")], [(0, 2)], [0.5], individuals=[0.0])
     torch.testing.assert_close(ends, together[[0, 2]])
 
 

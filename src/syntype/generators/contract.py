@@ -251,6 +251,9 @@ class Blends(Protocol):
         Args:
             amounts: position between the two, in [0, 1]; 0 gives the first as ``sample`` does, 1 the second.
             of: ``latent`` keeps the first's species, ``species`` keeps the first's latent, ``both`` interpolates both.
+
+        A family that can interpolate species and latent by different amounts has one argument more, ``individuals: Sequence[float] | None = None``:
+        with ``both``, the positions between the two latents, in [0, 1], while ``amounts`` are those between the species.
         """
 
 

@@ -27,7 +27,10 @@ from PIL.PngImagePlugin import PngInfo
 from syntype.errors import InputError
 from syntype.files import atomic_write
 
-__all__ = ["EDITED", "NOTICE", "TRAINED", "Provenance", "read_provenance", "require_image", "write_animation", "write_image"]
+__all__ = [
+    "EDITED", "NOTICE", "TRAINED", "Provenance", "animation_bytes", "image_bytes", "read_provenance", "require_image", "write_animation",
+    "write_image",
+]  # fmt: skip
 
 NOTICE = "Synthetic image. Not occurrence evidence."
 """Statement in the metadata of every image (description and usage terms) and in the column ``terms`` of every synthetic collection."""
@@ -97,20 +100,38 @@ def write_image(image: np.ndarray, path: Path, provenance: Provenance, *, qualit
     Raises:
         InputError: The image has another type or shape, the file name extension is another, or the file cannot be written.
     """
-    require_image(image)
     path = Path(path)
+    kind = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"has the extension {path.suffix!r}", "Use .png or .jpg for synthetic images.", file=path)
+    return _write(image_bytes(image, kind, provenance, quality=quality), path)
+
+
+def image_bytes(image: np.ndarray, kind: str, provenance: Provenance, *, quality: int = 95) -> bytes:
+    """The content of an image file with its provenance.
+
+    Args:
+        image: uint8, shape (height, width, 3), RGB.
+        kind: ``png``, ``jpeg`` or ``webp``.
+        provenance: Metadata of the file.
+        quality: of JPEG and WebP, 1 to 100; JPEG without chroma subsampling, WebP of 100 without losses.
+
+    Raises:
+        InputError: The image has another type or shape.
+    """
+    require_image(image)
     buffer, packet = io.BytesIO(), _packet(provenance)
     picture = Image.fromarray(image)
-    match path.suffix.lower():
-        case ".png":
+    match kind:
+        case "png":
             info = PngInfo()
             info.add_itxt("XML:com.adobe.xmp", packet)
             picture.save(buffer, "PNG", pnginfo=info)
-        case ".jpg" | ".jpeg":
+        case "jpeg":
             picture.save(buffer, "JPEG", quality=quality, subsampling=0, xmp=packet.encode("utf-8"))
         case _:
-            raise InputError(f"has the extension {path.suffix!r}", "Use .png or .jpg for synthetic images.", file=path)
-    return _write(buffer.getvalue(), path)
+            picture.save(buffer, "WEBP", quality=quality, lossless=quality == 100, method=2, xmp=packet.encode("utf-8"))
+    return buffer.getvalue()
 
 
 def write_animation(frames: Sequence[np.ndarray], path: Path, provenance: Provenance, *, milliseconds: int) -> bytes:
@@ -128,19 +149,35 @@ def write_animation(frames: Sequence[np.ndarray], path: Path, provenance: Proven
     Raises:
         InputError: The file cannot be written.
     """
+    path = Path(path)
+    return _write(animation_bytes(frames, "webp" if path.suffix.lower() == ".webp" else "gif", provenance, milliseconds=milliseconds), path)
+
+
+def animation_bytes(frames: Sequence[np.ndarray], kind: str, provenance: Provenance, *, milliseconds: int) -> bytes:
+    """The content of such a file.
+
+    Args:
+        frames: Images, uint8, shape (height, width, 3) each, RGB.
+        kind: ``webp`` or ``gif``.
+        provenance: Metadata of the file.
+        milliseconds: Duration of each frame.
+
+    Raises:
+        InputError: There are no frames, or one is no image.
+    """
     for frame in frames:
         require_image(frame)
     if not len(frames):
         raise InputError("an animation has no frames", "Give one image at least.")
-    path, buffer = Path(path), io.BytesIO()
+    buffer = io.BytesIO()
     first, *others = [Image.fromarray(frame) for frame in frames]
-    if path.suffix.lower() == ".webp":
+    if kind == "webp":
         first.save(
             buffer, "WEBP", save_all=True, append_images=others, duration=milliseconds, loop=0, lossless=True, xmp=_packet(provenance).encode()
         )
     else:
         first.save(buffer, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0, comment=_description(provenance).encode())
-    return _write(buffer.getvalue(), path)
+    return buffer.getvalue()
 
 
 def _write(content: bytes, path: Path) -> bytes:

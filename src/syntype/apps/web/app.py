@@ -18,12 +18,28 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_storage, api_uploads, api_verdicts, forms, pages, places, quiz, storage_pages
+from syntype.apps.web import (
+    api_collections,
+    api_hybrids,
+    api_jobs,
+    api_storage,
+    api_uploads,
+    api_verdicts,
+    forms,
+    hybrid_pages,
+    pages,
+    parents,
+    places,
+    quiz,
+    storage_pages,
+    visitors,
+)  # fmt: skip
 from syntype.apps.web.catalogue import Catalogue
+from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions
+from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions, Turns
 from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
@@ -61,7 +77,9 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
 
     Raises:
         InputError, UnsupportedError: the database cannot be used.
+        UserError: there is no generator of a name in ``config.public``, or it cannot draw hybrids.
     """
+    visitors.require_public(workspace, config.public)
     store = Store(database or f"sqlite:///{workspace.root / 'studio.sqlite'}")
     if database:
         store.belong_to(workspace.identity)
@@ -70,7 +88,9 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     queue = Queue(store, workspace, reviews, uploads, config.jobs)
     sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
     storage = Storage(workspace, store, reviews, queue, uploads)
-    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses, storage)
+    drawings = Drawings(config.limits.draw_seconds)
+    turns = Turns(config.limits.public_rate)
+    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses, storage, drawings, turns)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -79,6 +99,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         queue.start()
         yield
         storage.sizes.close()
+        await asyncio.to_thread(drawings.close)
         await asyncio.to_thread(queue.close)
         await asyncio.to_thread(reviews.apply_rested, 0)
         store.close()
@@ -88,8 +109,9 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    apis = (api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_storage, pages, places, forms, storage_pages)
-    for router in (_sessions, *(api.router for api in apis)):
+    apis = (parents, api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage)
+    shown = (pages, places, forms, hybrid_pages, storage_pages, visitors)
+    for router in (_sessions, *(part.router for part in (*apis, *shown))):
         app.include_router(router)
     app.mount("/static", pages.STATIC)
     app.add_exception_handler(SyntypeError, _handle)
@@ -164,7 +186,9 @@ def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = _BACK if _is_page(request) else "See /api/openapi.json."
     known = {404: f"nothing is found at this address. {where}", 405: f"this address does not accept this method. {where}"}
-    return _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
+    answer = _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _is_page(request: Request) -> bool:

@@ -48,6 +48,15 @@ class Limits(Settings):
     receiving: int = Field(64, ge=1)
     """Most files that are received at the same time."""
 
+    drawings: int = Field(8, ge=1)
+    """Most drawings of hybrids that may be asked for at the same time; they are drawn one after another."""
+    public_drawings: int = Field(4, ge=1)
+    """Of these, most at the same time if a visitor asks for another one."""
+    public_rate: int = Field(600, ge=1)
+    """Drawings a minute for the visitors of one address, which may be a whole school."""
+    draw_seconds: float = Field(120, gt=0)
+    """Longest time for one of them."""
+
     def of_archive(self) -> ArchiveLimits:
         """What a zip may hold."""
         return ArchiveLimits(self.files, self.unpacked_bytes, self.file_bytes, self.table_bytes, self.ratio, self.check_seconds)
@@ -66,6 +75,8 @@ class StudioConfig(Settings):
     """The browser reaches the Studio through https (a proxy in front of it): cookies are marked Secure."""
     jobs: int = Field(1, ge=1, le=64)
     """Jobs at the same time."""
+    public: tuple[str, ...] = ()
+    """Generators with which visitors without the token may draw."""
     limits: Limits = Limits()
 
 

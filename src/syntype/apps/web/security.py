@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import logging
 import secrets
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
@@ -33,13 +34,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from syntype.apps.web.limits import Limits, StudioConfig, is_loopback
 from syntype.files import atomic_write
 
-__all__ = ["COOKIE", "CSRF_HEADER", "HEADERS", "TOO_MANY_GUESSES", "Guesses", "SecurityMiddleware", "Sessions", "Visitor"]
+__all__ = ["COOKIE", "CSRF_HEADER", "HEADERS", "TOO_MANY_GUESSES", "VISITORS", "Guesses", "SecurityMiddleware", "Sessions", "Turns", "Visitor"]
 
 COOKIE = "syntype_session"
 CSRF_HEADER = "x-syntype-csrf"
 SESSION_SECONDS = 30 * 86400
 MAX_GUESSES = 10
 GUESS_SECONDS = 60.0
+TURN_SECONDS = 60.0
+VISITORS = ("/try", "/try/", "/api/try/")
+"""Addresses that visitors may open where generators are public; a trailing slash stands for everything below."""
 TOO_MANY_GUESSES = "too many wrong tokens came from this address. Wait a minute, then try again."
 _ADDRESSES = 10_000
 """Addresses whose wrong tokens are remembered."""
@@ -144,6 +148,38 @@ class Guesses:
             self._wrong.popitem(last=False)
 
 
+class Turns:
+    """Counts the drawings of each address, over the last minute. Safe to use from several threads.
+
+    Args:
+        most: drawings a minute.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: OrderedDict[str, deque[float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, scope: Scope) -> None:
+        """Count a drawing.
+
+        Raises:
+            HTTPException: 429, as this address has had all of the minute.
+        """
+        now = time.monotonic()
+        with self._lock:
+            taken = self._taken.setdefault(_address(scope), deque())
+            self._taken.move_to_end(_address(scope))
+            while len(self._taken) > _ADDRESSES:
+                self._taken.popitem(last=False)
+            while taken and taken[0] < now - TURN_SECONDS:
+                taken.popleft()
+            if len(taken) >= self._most:
+                wait = str(int(taken[0] + TURN_SECONDS - now) + 1)
+                raise HTTPException(429, f"many pictures were asked for from here. Go on in {wait} seconds.", {"Retry-After": wait})
+            taken.append(now)
+
+
 @dataclass
 class SecurityMiddleware:
     """ASGI middleware around the whole application.
@@ -164,6 +200,8 @@ class SecurityMiddleware:
     def __post_init__(self) -> None:
         own = {"localhost", "127.0.0.1", "::1"} if is_loopback(self.config.host) else set()
         self._hosts = frozenset(own | {self.config.host})
+        if self.config.public:
+            self.open_paths = (*self.open_paths, *VISITORS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, pass it on or refuse it, add headers to the response and log it."""
@@ -187,7 +225,8 @@ class SecurityMiddleware:
             visitor, refusal = self._authenticate(HTTPConnection(scope))
             refusal = refusal or self._refusal(scope, headers, visitor)
             if refusal is not None:
-                await _refuse(headers, scope["method"], *refusal)(scope, receive, send_with_headers)
+                at_home = "/try" if self.config.public and scope["path"] == "/" else "/signin"
+                await _refuse(headers, scope["method"], at_home, *refusal)(scope, receive, send_with_headers)
                 return
             scope.setdefault("state", {})["visitor"] = visitor
             timely = _timely(receive, self.config.limits)
@@ -294,8 +333,8 @@ def _host(netloc: str) -> str:
         return ""
 
 
-def _refuse(headers: Headers, method: str, status: int, message: str) -> Response:
-    """The error as JSON; a browser that opens a page without being signed in is sent to the sign-in page."""
+def _refuse(headers: Headers, method: str, instead: str, status: int, message: str) -> Response:
+    """The error as JSON; a browser that opens a page without being signed in is sent to another one."""
     if status == 401 and method == "GET" and "text/html" in headers.get("accept", ""):
-        return RedirectResponse("/signin", 303)
+        return RedirectResponse(instead, 303)
     return JSONResponse({"error": message}, status)

@@ -32,7 +32,7 @@ def serve(folder: Path, config: StudioConfig, database: str | None = None) -> No
     """
     workspace = Workspace(folder)
     with workspace.claimed():
-        if config.token is None and not is_loopback(config.host):
+        if config.token is None and (config.public or not is_loopback(config.host)):  # visitors and owners must be told apart
             config = config.model_copy(update={"token": _make_token()})
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
         app = create_app(workspace, config, database)
@@ -40,6 +40,8 @@ def serve(folder: Path, config: StudioConfig, database: str | None = None) -> No
         port = listener.getsockname()[1]
         host = f"[{config.host}]" if ":" in config.host else config.host
         print(f"The Studio over {folder}: http://{host}:{port}", flush=True)
+        if config.public:
+            print(f"Visitors, without the token: http://{host}:{port}/try", file=sys.stderr, flush=True)
         # SecurityMiddleware logs the requests, without queries and cookies.
         protocol = _protocol(config.limits.head_seconds)
         settings = uvicorn.Config(app, http=protocol, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10)

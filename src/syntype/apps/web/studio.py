@@ -12,10 +12,11 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from syntype.apps.web.catalogue import Catalogue
+from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.security import Guesses, Sessions
+from syntype.apps.web.security import Guesses, Sessions, Turns
 from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
 from syntype.apps.web.uploads import Uploads
@@ -46,6 +47,8 @@ class Studio:
     sessions: Sessions
     guesses: Guesses
     storage: Storage
+    drawings: Drawings
+    turns: Turns
 
 
 class Problem(BaseModel):

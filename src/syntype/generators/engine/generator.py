@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
@@ -136,8 +137,9 @@ class Generator:
         return self.model.parents([species], [seed])[0] if isinstance(self.model, KnowsParents) else ()
 
     def blend(
-        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf = "both", **controls: Any
-    ) -> Tensor:
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf = "both",
+        individuals: Sequence[float] | None = None, **controls: Any,
+    ) -> Tensor:  # fmt: skip
         """Interpolate between two images, each a (species, seed).
 
         Added species have weights of their own. Between two species weights are interpolated linearly, one amount at a time (network interpolation:
@@ -146,12 +148,13 @@ class Generator:
         Args:
             amounts: 0 is what ``sample`` generates for the first, 1 for the second; in [0, 1].
             of: ``latent`` keeps the first's species, ``species`` keeps the first's latent, ``both`` interpolates both.
+            individuals: with ``both``, positions between the two latents, where they differ from ``amounts``; in [0, 1].
 
         Raises:
-            UnsupportedError: the family has no blends; the message lists those that have.
+            UnsupportedError: the family has no blends, and the message lists those that have; or it has no ``individuals``.
             UnknownNameError: a species that the generator does not have.
             RecipeError: a control that the family does not have.
-            InputError: an amount outside [0, 1].
+            InputError: an amount or individual outside [0, 1].
         """
         model, settings = self.model, self.check_controls(controls)
         if not isinstance(model, Blends):
@@ -163,12 +166,24 @@ class Generator:
         _require_unit_interval("amount", amounts)
         if not hasattr(amounts, "__len__") or len(amounts) != len(species):
             raise InputError(f"the amounts are {shortened(repr(amounts))} for {len(species)} pairs of species", "Give one for each pair.")
+        apart = self._individuals(model, individuals, len(species), of)
         return self._generate(
             [self._weights(a, a if of == "latent" else b, amount) for (a, b), amount in zip(species, amounts, strict=True)],
             lambda indices: model.blend(
-                [species[index] for index in indices], [seeds[index] for index in indices], [amounts[index] for index in indices], of, **settings
+                [species[index] for index in indices], [seeds[index] for index in indices], [amounts[index] for index in indices], of,
+                **({} if apart is None else {"individuals": [apart[index] for index in indices]}), **settings,
             ),
-        )
+        )  # fmt: skip
+
+    def _individuals(self, model: Blends, individuals: Sequence[float] | None, num: int, of: BlendOf) -> Sequence[float] | None:
+        if individuals is None:
+            return None
+        if "individuals" not in signature(model.blend).parameters:
+            raise UnsupportedError(f"family {self.family} cannot change species and individual apart. Change both together.")
+        _require_unit_interval("individual", individuals)
+        if of != "both" or len(individuals) != num:
+            raise InputError(f"there are {len(individuals)} individuals for {num} pairs, of {of!r}", "Give one for each pair, and of='both'.")
+        return individuals
 
     def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
         """Generate one variation of each photograph.

@@ -164,8 +164,9 @@ class DDPM(GenerativeModel):
 
     @torch.inference_mode()
     def blend(
-        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
-    ) -> Tensor:
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf,
+        individuals: Sequence[float] | None = None, **controls: Any,
+    ) -> Tensor:  # fmt: skip
         """Interpolate: the noise (initial and in the steps) spherically, the species' condition vectors linearly. See ``Blends``."""
         settings = self._checked(controls)
         amount = torch.tensor(amounts, dtype=torch.float32, device=self._device)
@@ -173,7 +174,8 @@ class DDPM(GenerativeModel):
         if of != "latent":
             conditions = torch.lerp(conditions, self._conditions([pair[1] for pair in species]), amount[:, None])
         if of != "species":
-            noise = _interpolated_noise(noise, self._noise([pair[1] for pair in seeds]), amount)
+            along = amount if individuals is None else torch.tensor(individuals, dtype=torch.float32, device=self._device)
+            noise = _interpolated_noise(noise, self._noise([pair[1] for pair in seeds]), along)
         return self._last(noise(), ReverseProcess.levels(settings.steps), self._process(conditions, noise, settings))
 
     @torch.inference_mode()

@@ -278,16 +278,18 @@ class LatentDiffusion(GenerativeModel):
 
     @torch.inference_mode()
     def blend(
-        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
-    ) -> Tensor:
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf,
+        individuals: Sequence[float] | None = None, **controls: Any,
+    ) -> Tensor:  # fmt: skip
         """Interpolate spherically between the two initial noises and between the two species' embeddings. See ``Blends``."""
         labels = [self.labels_of([pair[end] for pair in species]) for end in (0, 1)]
 
         def generate(rows: list[int]) -> Tensor:
             amount = torch.tensor([amounts[row] for row in rows])
+            along = amount if individuals is None else torch.tensor([individuals[row] for row in rows])
             noise = [self._noise([seeds[row][end] for row in rows]) for end in (0, 1)]
             vectors = [self._vectors(labels[end][rows].to(self._device)) for end in (0, 1)]
-            start = noise[0] if of == "species" else slerp(noise[0], noise[1], amount)
+            start = noise[0] if of == "species" else slerp(noise[0], noise[1], along)
             vector = vectors[0] if of == "latent" or vectors[0] is None or vectors[1] is None else slerp(vectors[0], vectors[1], amount)
             return self._decode(self._solve(self._denoiser(vector, controls), SIGMA_MAX * start, 1.0, controls))
 

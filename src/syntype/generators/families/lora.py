@@ -307,15 +307,17 @@ class LoRA(GenerativeModel):
 
     @torch.no_grad()
     def blend(
-        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
-    ) -> Tensor:
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf,
+        individuals: Sequence[float] | None = None, **controls: Any,
+    ) -> Tensor:  # fmt: skip
         """Interpolate spherically between the two initial noises, and linearly between the embeddings of the two texts. See ``Blends``."""
         chosen = self.Controls.parse(controls, "controls of lora")
 
         def generate(rows: list[int]) -> Tensor:
             amount = torch.tensor([amounts[row] for row in rows])
+            along = amount if individuals is None else torch.tensor([individuals[row] for row in rows])
             noise = [self._noise([seeds[row][end] for row in rows]) for end in (0, 1)]
-            start = noise[0] if of == "species" else slerp(noise[0], noise[1], amount)
+            start = noise[0] if of == "species" else slerp(noise[0], noise[1], along)
             told = [
                 self._texts(
                     [species[row][0 if of == "latent" else end] for row in rows], [seeds[row][0 if of == "species" else end] for row in rows], chosen

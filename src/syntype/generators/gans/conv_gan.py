@@ -109,13 +109,15 @@ class ConvGAN(GenerativeModel):
 
     @torch.inference_mode()
     def blend(
-        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
-    ) -> Tensor:
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf,
+        individuals: Sequence[float] | None = None, **controls: Any,
+    ) -> Tensor:  # fmt: skip
         """Interpolate latents spherically and the species' condition vectors linearly. See ``Blends``."""
         latents, conditions = self._latents([pair[0] for pair in seeds]), self._conditions([pair[0] for pair in species])
         amount = torch.tensor(amounts, dtype=torch.float32, device=latents.device)
         if of in ("latent", "both"):
-            latents = slerp(latents, self._latents([pair[1] for pair in seeds]), amount)
+            along = amount if individuals is None else torch.tensor(individuals, dtype=torch.float32, device=latents.device)
+            latents = slerp(latents, self._latents([pair[1] for pair in seeds]), along)
         if of in ("species", "both"):
             conditions = torch.lerp(conditions, self._conditions([pair[1] for pair in species]), amount[:, None])
         return self._generate(latents, conditions)

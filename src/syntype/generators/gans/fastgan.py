@@ -130,14 +130,16 @@ class FastGANBase(GenerativeModel):
 
     @torch.inference_mode()
     def blend(
-        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf, **controls: Any
-    ) -> Tensor:
+        self, species: Sequence[tuple[str, str]], seeds: Sequence[tuple[int, int]], amounts: Sequence[float], of: BlendOf,
+        individuals: Sequence[float] | None = None, **controls: Any,
+    ) -> Tensor:  # fmt: skip
         """Interpolate latents and condition vectors spherically (``slerp``), as each kind has about one length in training. See ``Blends``."""
         t = torch.tensor(amounts, dtype=torch.float32)
         still = torch.zeros_like(t)
+        along = t if individuals is None else torch.tensor(individuals, dtype=torch.float32)
         ends = [self.generator_inputs([pair[side] for pair in species], [pair[side] for pair in seeds]) for side in (0, 1)]
         (first, first_rows), (second, second_rows) = ends
-        latents = self.interpolate_latents(first, second, still if of == "species" else t)
+        latents = self.interpolate_latents(first, second, still if of == "species" else along)
         conditions = slerp(
             self.generator.condition_vectors(first_rows), self.generator.condition_vectors(second_rows), still if of == "latent" else t
         )

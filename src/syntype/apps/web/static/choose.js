@@ -1,15 +1,39 @@
 // Choose training photographs of a collection, a page at a time.
-import { before } from "/static/new.js";
+import { before, keepState } from "/static/new.js";
 import { byId, call, make, tell, thumbnail } from "/static/studio.js";
 
 const PAGE = 12;
 const place = byId("photographs");
 const collection = byId("collection");
 const species = byId("narrow");
-const picked = new Set(place.dataset.given ? [place.dataset.given] : []);
+const earlier = history.state?.picked; // before one went away from this page
+const picked = new Set(earlier ?? (place.dataset.given ? [place.dataset.given] : []));
 let offset = 0;
 
 export const chosen = () => [...picked];
+
+function changed() {
+  keepState({ picked: chosen() });
+  showChosen();
+  place.dispatchEvent(new CustomEvent("picked"));
+}
+
+// The photographs that are chosen, also those of other pages of the list.
+function showChosen() {
+  if (!place.dataset.many) return;
+  byId("chosen").replaceChildren(
+    ...chosen().map((id) => {
+      const remove = make("button", { type: "button", className: "second", textContent: "Remove", ariaLabel: `Remove photograph ${id}` });
+      remove.addEventListener("click", () => {
+        picked.delete(id);
+        for (const input of byId("found").querySelectorAll("input")) input.checked = picked.has(input.dataset.image);
+        changed();
+      });
+      return make("li", {}, make("img", { src: thumbnail(collection.value, { image_id: id }, 320), alt: `Photograph ${id}` }), remove);
+    }),
+  );
+  byId("chosen-title").hidden = !picked.size;
+}
 
 function photograph(image) {
   const input = make("input", { type: place.dataset.many ? "checkbox" : "radio", name: "", checked: picked.has(image.image_id) });
@@ -20,8 +44,9 @@ function photograph(image) {
     }
     if (input.checked) picked.add(image.image_id);
     else picked.delete(image.image_id);
-    place.dispatchEvent(new CustomEvent("picked"));
+    changed();
   });
+  input.dataset.image = image.image_id;
   const picture = make("img", { src: thumbnail(collection.value, image, 160), alt: "", width: 160, height: 160 });
   return make("li", {}, make("label", {}, picture, input, ` ${image.species ?? "no species"}, ${image.image_id}`));
 }
@@ -49,7 +74,7 @@ species.addEventListener("input", () => trying(async () => (await offer()) && (a
 collection.addEventListener("change", () => {
   picked.clear();
   species.value = "";
-  place.dispatchEvent(new CustomEvent("picked"));
+  changed();
   trying(offer);
   from(0);
 });
@@ -57,5 +82,6 @@ before((request) => {
   if (!picked.size) throw new Error("Choose a photograph first.");
   request.photographs = chosen();
 });
+showChosen();
 trying(offer);
 from(0);

@@ -1,6 +1,7 @@
 // Progress of a job. The page keeps no state: after a lost connection or a restarted server it asks again.
 import { showBetween } from "/static/between.js";
 import { ACTIVE, act, fill, words } from "/static/jobs.js";
+import { showParents } from "/static/parents.js";
 import { patch } from "/static/patch.js";
 import { byId, call, make, tell } from "/static/studio.js";
 
@@ -56,6 +57,7 @@ async function refresh() {
     byId("nothing").hidden = !active || !byId("seen").hidden;
     byId("onwards").hidden = latest.status !== "finished";
     if (latest.status !== "waiting") await look();
+    if (latest.status === "finished" && ["vary", "inpaint"].includes(kind)) byId("pictures").hidden = await showParents(byId("parents"), latest.name);
     if (latest.status === "finished" && kind === "blend") await showBetween(byId("between"), latest);
     tell("");
     if (!active) return;

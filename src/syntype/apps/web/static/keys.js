@@ -3,7 +3,7 @@
 // Letters and what they do. In a list of choices they do it too, instead of choosing what begins with the letter.
 export function onKeys(actions) {
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || /^(INPUT|TEXTAREA)$/.test(event.target.tagName)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || (/^(INPUT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "range")) return;
     const act = actions[event.key];
     if (!act || (event.key === "Enter" && /^(BUTTON|A|SELECT|SUMMARY)$/.test(event.target.tagName))) return;
     if (act() !== false) event.preventDefault();

@@ -6,6 +6,20 @@ const form = byId("new");
 const chosen = byId("species");
 const generator = byId("generator");
 
+// What was filled in stays with this entry of the browser's history: it is there again when one comes back, or reloads the page.
+export const keepState = (more) => history.replaceState({ ...history.state, ...more }, "");
+const kept = () => [...form.elements].filter((field) => field.id && !["file", "submit", "button"].includes(field.type) && !isOffered(field));
+const isOffered = (field) => field.id === "name" && field.value === field.defaultValue; // the server offers a name that is free
+for (const field of form.elements) {
+  const before = history.state?.fields?.[field.id];
+  if (before === undefined) continue;
+  if (["radio", "checkbox"].includes(field.type)) field.checked = before;
+  else if (field.tagName !== "SELECT" || [...field.options].some((option) => option.value === before)) field.value = before;
+  for (const output of document.querySelectorAll(`output[for="${field.id}"]`)) output.value = field.value;
+}
+const keepFields = () => keepState({ fields: Object.fromEntries(kept().map((field) => [field.id, ["radio", "checkbox"].includes(field.type) ? field.checked : field.value])) });
+form.addEventListener("change", keepFields);
+
 // The request: fields by their names; what is empty is left out.
 function values() {
   const request = { kind: form.dataset.kind };

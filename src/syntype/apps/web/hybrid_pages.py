@@ -1,0 +1,27 @@
+"""The page on which hybrids are drawn while somebody moves a slider."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from syntype.apps.web.api_jobs import list_generators
+from syntype.apps.web.generators import generator_species
+from syntype.apps.web.pages import render
+from syntype.apps.web.studio import CurrentStudio
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@router.get("/hybrids")
+def hybrids(request: Request, studio: CurrentStudio) -> Response:
+    """One picture between two species, and what can be done with it."""
+    known = [item for item in list_generators(studio) if item.damaged is None]
+    generators = [item for item in known if "blend" in item.abilities and item.num_species]
+    given = request.query_params.get("generator")
+    chosen = next((item for item in generators if item.name == given), generators[0] if generators and given is None else None)
+    species = [] if chosen is None else sorted(generator_species(studio.workspace.find("generators", chosen.name)))
+    lacks = None if generators else "ability" if known else "generator"
+    return render(request, "hybrids", generators=generators, generator=chosen, species=species, given=given, lacks=lacks)
