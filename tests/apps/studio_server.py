@@ -39,6 +39,7 @@ SMALL = Limits(file_bytes=200_000, zip_bytes=400_000, unpacked_bytes=3_000_000, 
 KINDS = ("train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "study", "export")
 PAGES = (
     *("/", "/collections/fish", "/collections/drawn", "/collections/drawn/curate", "/collections/fish?species=Bus+secundus&offset=3", "/quiz"),
+    *("/collections/drawn/beside", "/collections/drawn/map", "/collections/fish/outliers", "/collections/fish/mislabelled"),
     *("/collections/fish/duplicates", "/collections/fish/refused", "/generators/little", "/studies/small", "/jobs/1"),
     *("/collections/fish/images/0-0", "/collections/drawn/images/0-0", "/storage"),
     *(f"/new/{kind}" for kind in KINDS),

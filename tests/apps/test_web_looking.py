@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from starlette.testclient import TestClient
-from studio_server import browser, make_workspace
+from studio_server import browser, make_workspace, until
 
 from syntype.apps.web.catalogue import Catalogue
+from syntype.apps.web.looks import Looks
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
@@ -139,17 +139,71 @@ def test_several_images_are_judged_at_once_and_taken_back_by_one_undo(client: Te
     assert client.post("/api/collections/fish/verdicts/together", json=photograph).status_code == 422
 
 
-def test_fifty_thousand_images_are_searched_and_sorted_quickly(tmp_path: Path) -> None:
-    number = 50_000
-    rows = np.arange(number)
-    table = pd.DataFrame(
-        {"image_id": rows.astype(str), "file_name": [f"images/{row}.png" for row in rows], "species": [f"Species {row % 500}" for row in rows],
-         "original_name": [f"photographs of the reef/IMG_{row}.jpg" for row in rows], "width": rows % 900 + 100, "height": 100, "origin": "synthetic"}
-    )  # fmt: skip
-    Collection.create(tmp_path / "large", table)
-    index = Catalogue().index(tmp_path / "large")
-    for chosen, expected in (({"query": "species 499 img"}, 0), ({"query": "img_4999", "sort": "-size"}, 11), ({"sort": "species"}, number)):
-        begin = time.process_time()
-        total = len(index.matching(chosen))
-        assert time.process_time() - begin < 0.5 and total >= expected, "it takes less than 0.1 s where nothing else runs"
-    assert index.table.nbytes < 150 * number
+@pytest.mark.slow
+@pytest.mark.usefixtures("ready_jobs")
+def test_the_map_is_drawn_once_and_shows_photographs_beside_synthetic_images(client: TestClient) -> None:
+    address = "/api/collections/drawn/looks/map"
+    assert client.get(address).json()["status"] == "none" and "Draw the map" in client.get("/collections/drawn/map", headers=HTML).text
+    assert "not there yet" in client.get("/api/collections/drawn/map").json()["error"]
+    assert client.post(address).status_code == 202
+    until(lambda: client.get(address).json()["status"] != "running")
+    assert client.get(address).json() == client.post(address).json(), "what is there is not computed again"
+    found = client.get("/api/collections/drawn/map").json()
+    assert {(point["collection"], point["origin"]) for point in found["points"]} == {("fish", "real"), ("drawn", "synthetic")}
+    assert len(found["points"]) == 24 + 16 and 0 < found["share"] <= 1 and all(point["sha256"] for point in found["points"])
+    assert 'id="map"' in client.get("/collections/drawn/map", headers=HTML).text
+
+
+def test_a_map_is_shown_for_the_images_that_it_was_drawn_of_alone(client: TestClient, workspace: Workspace) -> None:
+    """As `syntype inspect --map` writes it."""
+    address = "/api/collections/drawn/looks/map"
+    assert client.get(address).json()["status"] == "none" and "Draw the map" in client.get("/collections/drawn/map", headers=HTML).text
+    assert "not there yet" in client.get("/api/collections/drawn/map").json()["error"]
+    folder = Looks(workspace, Catalogue())._folder("drawn", "map")
+    for name, content in (
+        ("job/exit", "0"),
+        ("out/map.csv", "collection,image_id,species,origin,x,y\nfish,0-0,,real,0.5,-1\ndrawn,1-0,Bus,synthetic,0,2\n"),
+    ):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(content)
+    assert client.post(address).json()["status"] == "finished", "what is there is not computed again"
+    points = client.get("/api/collections/drawn/map").json()["points"]
+    assert [(point["collection"], point["species"], point["x"], point["y"]) for point in points] == [("fish", None, 0.5, -1), ("drawn", "Bus", 0, 2)]
+    assert all(point["sha256"] for point in points) and 'id="map"' in client.get("/collections/drawn/map", headers=HTML).text
+    fish = Collection.open(workspace.root / "collections" / "fish")
+    Collection.create(fish.root, fish.table.assign(species="Bus secundus"), species=fish.species)
+    assert client.get(address).json()["status"] == "none", "the photographs beside them have changed"
+
+
+def test_doubtful_photographs_are_shown_with_the_reason_in_words(client: TestClient, workspace: Workspace) -> None:
+    """As `syntype inspect --labels` writes them."""
+    folder = Looks(workspace, Catalogue())._folder("fish", "suspects")
+    (folder / "job").mkdir(parents=True)
+    (folder / "job" / "log").write_text("syntype: error: two species are needed\n")
+    (folder / "job" / "start").write_text("0")
+    (folder / "job" / "exit").write_text("2")
+    assert "Two species are needed" in client.get("/collections/fish/outliers", headers=HTML).text
+    (folder / "job" / "exit").write_text("0")
+    (folder / "out").mkdir()
+    names = ["kind", "image_id", "species", "suggested_species", "probability_given", "probability_suggested", "score", "beside_image_id"]
+    rows = [
+        ["label", "0-3", "Aus primus", "Bus secundus", "0.004", "0.93", "4", "1-2"],
+        ["outlier", "0-5", "Aus primus", "", "", "", "6.04", ""],
+        ["near-duplicate", "0-7", "Aus primus", "Bus secundus", "", "", "1", "1-0"],
+    ]
+    with (folder / "out" / "suspects.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([names, *rows])
+    page = client.get("/collections/fish/mislabelled", headers=HTML).text
+    assert "Called Aus primus (under 1 % probable). It looks more like Bus secundus (93 % probable)." in page and "1 to 1 of 1" in page
+    assert "Nearly the same picture is called Bus secundus" in page
+    page = client.get("/collections/fish/outliers", headers=HTML).text
+    assert "Unlike all other photographs of Aus primus: 6.0 deviations" in page and "/images/0-5" in page
+    assert '/collections/fish/outliers">the photographs' in client.get("/collections/drawn/outliers", headers=HTML).text
+
+
+def test_photographs_stand_beside_synthetic_images_of_each_species(client: TestClient) -> None:
+    page = client.get("/collections/drawn/beside", headers=HTML).text
+    assert page.index("16 photographs") < page.index("10 synthetic images") < page.index("8 photographs") < page.index("6 synthetic images")
+    page = client.get("/collections/drawn/beside?species=Bus+secundus", headers=HTML).text
+    assert "16 photographs" not in page and "/collections/fish/images/1-0" in page
+    assert 'href="/collections/drawn/beside"' in client.get("/collections/fish/beside", headers=HTML).text

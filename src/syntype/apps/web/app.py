@@ -18,9 +18,22 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
-from syntype.apps.web import api_collections, api_jobs, api_storage, api_uploads, api_verdicts, forms, pages, quiz, storage_pages
+from syntype.apps.web import (
+    api_collections,
+    api_jobs,
+    api_looks,
+    api_storage,
+    api_uploads,
+    api_verdicts,
+    forms,
+    look_pages,
+    pages,
+    quiz,
+    storage_pages,
+)
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
+from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions
@@ -70,7 +83,8 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     queue = Queue(store, workspace, reviews, uploads, config.jobs)
     sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
     storage = Storage(workspace, store, reviews, queue, uploads)
-    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses, storage)
+    catalogue = Catalogue()
+    studio = Studio(config, workspace, store, reviews, queue, uploads, catalogue, sessions, guesses, storage, Looks(workspace, catalogue))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -79,6 +93,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         queue.start()
         yield
         storage.sizes.close()
+        studio.looks.stop()
         await asyncio.to_thread(queue.close)
         await asyncio.to_thread(reviews.apply_rested, 0)
         store.close()
@@ -88,7 +103,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    apis = (api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_storage, pages, forms, storage_pages)
+    apis = (api_collections, api_looks, api_uploads, api_verdicts, quiz, api_jobs, api_storage, look_pages, pages, forms, storage_pages)
     for router in (_sessions, *(api.router for api in apis)):
         app.include_router(router)
     app.mount("/static", pages.STATIC)

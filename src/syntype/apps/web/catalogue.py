@@ -7,6 +7,7 @@ again when the collection's table has changed on disk.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import sys
 import threading
 from collections import OrderedDict
@@ -29,8 +30,8 @@ __all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
 
 FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
 """Columns by which images can be filtered; the word ``none`` asks for those without a value."""
-_READ = (*FILTERS, "image_id", "file_name", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
-_REPEATED = {*FILTERS}
+_READ = (*FILTERS, "image_id", "file_name", "group", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
+_REPEATED = {*FILTERS, "group"}
 """Columns with few different values, each of which is kept once."""
 _SUMMED = ("species", "origin", "verdict", "image_id", "sha256")
 _KEPT = 8
@@ -63,6 +64,15 @@ class Index:
     def facets(self) -> dict[str, dict[str, int]]:
         """For every filter its values and how many images have each, commonest first."""
         return {name: self.count(name) for name in FILTERS}
+
+    @cached_property
+    def content(self) -> str:
+        """Sixteen hex digits that change when the images, their species or their groups change."""
+        digest = hashlib.sha256()
+        for name in ("image_id", "species", "sha256", "group"):
+            digest.update("\0".join("\1" if value is None else value for value in self.table[name].to_pylist()).encode())
+            digest.update(b"\2")
+        return digest.hexdigest()[:16]
 
     def count(self, name: str) -> dict[str, int]:
         """A column's values and how many images have each, commonest first."""

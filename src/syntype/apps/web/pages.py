@@ -172,7 +172,8 @@ def image(request: Request, studio: CurrentStudio, name: Slug, image_id: str, ch
 @router.get("/collections/{name}/duplicates")
 def duplicates(request: Request, studio: CurrentStudio, name: Slug, offset: Offset = 0) -> Response:
     """Duplicates beside what they repeat."""
-    return render(request, "duplicates", name=name, page=list_duplicates(studio, name, offset, DUPLICATES), size=DUPLICATES)
+    title = studio.storage.titles.of("collections", name)
+    return render(request, "duplicates", name=name, title=title, page=list_duplicates(studio, name, offset, DUPLICATES), size=DUPLICATES)
 
 
 @router.get("/collections/{name}/refused")

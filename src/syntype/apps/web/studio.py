@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
+from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import Guesses, Sessions
@@ -46,6 +47,7 @@ class Studio:
     sessions: Sessions
     guesses: Guesses
     storage: Storage
+    looks: Looks
 
 
 class Problem(BaseModel):
