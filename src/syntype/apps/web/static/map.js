@@ -6,7 +6,7 @@ const map = byId("map");
 const [WIDTH, HEIGHT, EDGE] = [1000, 700, 20];
 const NEAR = 30; // of the map's units
 const draw = (tag, attributes) => {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  const element = document.createElementNS(map.namespaceURI, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 };
