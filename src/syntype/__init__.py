@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from syntype.collection.importers import CollectConfig, CollectResult, collect
     from syntype.collection.inspection import InspectResult, inspect, plot_long_tail
     from syntype.collection.reef import ReefConfig, draw_images, draw_reef
-    from syntype.curation import CurateConfig, CurateResult, SuspectsConfig, SuspectsResult, curate, find_suspects
+    from syntype.curation import CurateConfig, CurateResult, MapConfig, MapResult, SuspectsConfig, SuspectsResult, curate, find_suspects, map_images
     from syntype.errors import SyntypeError
     from syntype.generators import Generator, TrainConfig, TrainResult, list_families, load_generator, train
     from syntype.identification import Classifier, ClassifierConfig, ClassifierResult, PredictResult, load_classifier, predict, train_classifier
@@ -67,6 +67,8 @@ __all__ = [
     "InpaintConfig",
     "InpaintResult",
     "InspectResult",
+    "MapConfig",
+    "MapResult",
     "PredictResult",
     "ReefConfig",
     "Run",
@@ -96,6 +98,7 @@ __all__ = [
     "list_families",
     "load_classifier",
     "load_generator",
+    "map_images",
     "plot_long_tail",
     "predict",
     "run_study",
@@ -114,7 +117,17 @@ _HOMES = {
     "collection.importers": ("CollectConfig", "CollectResult", "collect"),
     "collection.inspection": ("InspectResult", "inspect", "plot_long_tail"),
     "collection.reef": ("ReefConfig", "draw_images", "draw_reef"),
-    "curation": ("CurateConfig", "CurateResult", "SuspectsConfig", "SuspectsResult", "curate", "find_suspects"),
+    "curation": (
+        "CurateConfig",
+        "CurateResult",
+        "MapConfig",
+        "MapResult",
+        "SuspectsConfig",
+        "SuspectsResult",
+        "curate",
+        "find_suspects",
+        "map_images",
+    ),
     "errors": ("SyntypeError",),
     "generators": ("Generator", "TrainConfig", "TrainResult", "list_families", "load_generator", "train"),
     "identification": ("Classifier", "ClassifierConfig", "ClassifierResult", "PredictResult", "load_classifier", "predict", "train_classifier"),

@@ -40,6 +40,7 @@ KINDS = ("train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "st
 PAGES = (
     *("/", "/photographs", "/generators", "/images", "/studies", "/glossary"),
     *("/collections/fish", "/collections/drawn", "/collections/drawn/curate", "/collections/fish?species=Bus+secundus&offset=3", "/quiz"),
+    *("/collections/drawn/beside", "/collections/drawn/map", "/collections/fish/outliers", "/collections/fish/mislabelled"),
     *("/collections/fish/duplicates", "/collections/fish/refused", "/generators/little", "/studies/small", "/jobs/1"),
     *("/collections/fish/images/0-0", "/collections/drawn/images/0-0", "/storage"),
     *(f"/new/{kind}" for kind in KINDS),

@@ -363,11 +363,14 @@ def test_legends_lie_above_the_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_page_is_patched_by_parts_that_it_has(client: TestClient) -> None:
     """What ``patch.js`` replaces when a job has ended: forms are in none of these parts."""
-    page = client.get("/", headers=HTML).text
     assert "location.reload" not in "".join(path.read_text() for path in (SOURCE / "apps" / "web" / "static").glob("*.js"))
-    for part in ("collections-list", "generators-list", "studies-list", "exports-list", "waiting"):
-        assert f'<div id="{part}" data-live>' in page
-    assert page.index("<form") < page.index('id="waiting"') and page.count("<form") == 1
+    parts = {"/": ("steps", "newest", "sample", "waiting"), "/photographs": ("collections-list", "waiting"), "/generators": ("generators-list",),
+             "/images": ("collections-list", "exports-list"), "/studies": ("studies-list",)}  # fmt: skip
+    for address, own in parts.items():
+        page = client.get(address, headers=HTML).text
+        for part in re.split(r'<div id="(?=[a-z-]+" data-live>)', page)[1:]:
+            assert part.startswith(tuple(f'{name}" data-live>' for name in own)) and "<form" not in part.split("</div>")[0]
+        assert page.count(" data-live>") == len(own), address
 
 
 def test_no_page_and_no_script_speaks_of_options_or_commands() -> None:

@@ -67,7 +67,7 @@ def test_verdicts_reach_the_table_and_an_undone_one_leaves_it(client: TestClient
     assert Collection.open(folder).table.set_index("image_id").loc["0-1", "verdict"] == "accepted"
     client.post(f"{URL}/verdicts/undo", json={"reviewer": "Ada"})
     client.post(f"{URL}/verdicts/undo", json={"reviewer": "Ada"})
-    assert client.post(f"{URL}/verdicts/undo", json={"reviewer": "Ada"}).json() == {"verdict": None, "item": None}
+    assert client.post(f"{URL}/verdicts/undo", json={"reviewer": "Ada"}).json() == {"verdict": None, "item": None, "num_undone": 0}
     until(lambda: len(Collection.open(folder).select(usable=True)) == 16)  # without being asked, once everybody has paused
 
 

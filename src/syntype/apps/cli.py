@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from syntype import __version__
-from syntype.apps import cli_classify, cli_collections, cli_generators, cli_hybrids, cli_serve, cli_study, demo
+from syntype.apps import cli_classify, cli_collections, cli_generators, cli_hybrids, cli_inspect, cli_serve, cli_study, demo
 from syntype.errors import SyntypeError, shortened
 
 __all__ = ["cli", "main"]
@@ -67,7 +67,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for module in (cli_collections, cli_generators, cli_hybrids, cli_classify, cli_study, cli_serve, demo):
+for module in (cli_collections, cli_inspect, cli_generators, cli_hybrids, cli_classify, cli_study, cli_serve, demo):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -1,4 +1,4 @@
-"""Commands for collections: collect, reef, inspect, export."""
+"""Commands for collections: collect, reef, export."""
 
 from __future__ import annotations
 
@@ -255,121 +255,6 @@ def reef(out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, **fl
 
 
 @click.command(
-    short_help="Summarise a collection and list its problems.",
-    epilog=example(
-        "syntype inspect out/fish",
-        "syntype inspect out/fish --encoder lite2 --plot long-tail.png",
-        "syntype inspect out/fish --verify",
-        "syntype inspect out/fish --labels --out out/suspects",
-    ),
-)
-@click.argument("collection", type=FOLDER)
-@click.option(
-    "--encoder",
-    metavar="NAME",
-    help="Also search for near duplicates with the features of this encoder, for example lite2. With --labels: the encoder to use.  "
-    "[default with --labels: lite2]",
-)
-@click.option("--plot", type=FOLDER, help="Write a plot of the images per species (PNG or SVG).")
-@click.option("--verify", is_flag=True, help="Instead, read every image file and name those that are missing, changed, empty, damaged or unknown.")
-@click.option("--labels", is_flag=True, help="Instead, search for photographs with a wrong name, and write a list and contact sheets to --out.")
-@click.option("--out", type=FOLDER, help="With --labels: folder to write to.")
-@set_option
-@output_options
-def inspect(
-    collection: Path,
-    encoder: str | None,
-    plot: Path | None,
-    verify: bool,
-    labels: bool,
-    out: Path | None,
-    overrides: tuple[str, ...],
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Summarise COLLECTION: images per species, splits, licences, duplicates and problems.
-
-    It reports what would make results unreliable, such as duplicates in different splits. Nothing is changed. With --verify the exit code is 2 if
-    something is wrong with a file.
-
-    With --labels it lists the photographs that most probably have a wrong name, each beside photographs to compare it with: suspects.csv,
-    suspects.html and contact sheets. Settings for --set: size, folds, min_groups, neighbours, deviations, most, seed.
-    """
-    _check_inspect(encoder, plot, verify, labels, out is not None or bool(overrides))
-    if verify:
-        _verify(collection, as_json, quiet)
-        return
-    if labels:
-        if out is None:
-            raise click.UsageError("--labels needs --out: the folder to write the list and the contact sheets to.", click.get_current_context())
-        _suspects(collection, encoder, out, overrides, as_json, quiet)
-        return
-    from syntype.collection.inspection import inspect as stage
-    from syntype.collection.inspection import plot_long_tail
-    from syntype.run import Run
-
-    opened = open_collection(collection)
-    encode = None
-    if encoder is not None:
-        from syntype.encoders import load_encoder
-
-        encode = load_encoder(encoder).encode
-    result = stage(opened, Run(None, quiet=quiet), encode)
-    if plot is not None:
-        plot_long_tail(opened, plot)
-    if as_json:
-        show(result.summary(), True)
-    else:
-        print(result.text(), flush=True)
-
-
-def _check_inspect(encoder: str | None, plot: Path | None, verify: bool, labels: bool, has_settings: bool) -> None:
-    """Refuse options that do not belong together."""
-    wrong = None
-    if verify and (labels or encoder is not None or plot is not None):
-        wrong = "--verify reads the files only; leave out --encoder, --plot and --labels."
-    elif labels and plot is not None:
-        wrong = "--labels draws no plot; leave out --plot."
-    elif not labels and has_settings:
-        wrong = "--out and --set belong to --labels."
-    if wrong is not None:
-        raise click.UsageError(wrong, click.get_current_context())
-
-
-def _suspects(folder: Path, encoder: str | None, out: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
-    from syntype.curation.suspects import SuspectsConfig
-    from syntype.curation.suspects import find_suspects as stage
-
-    config = settings(SuspectsConfig, {"encoder": encoder}, overrides=overrides)
-    opened = open_collection(folder)
-    result = run_stage(
-        lambda run: stage(opened, config, out, run),
-        "suspects",
-        out,
-        config,
-        seed=config.seed,
-        inputs={"collection": opened},
-        kept=f"{folder} is unchanged; delete {out} and start again.",
-        quiet=quiet,
-    )
-    show(result.summary(), as_json, f"Next: look at {result.page}")
-
-
-def _verify(folder: Path, as_json: bool, quiet: bool) -> None:
-    from syntype.collection import Collection
-    from syntype.collection.verification import verify as stage
-    from syntype.run import Run
-
-    result = stage(Collection.open(folder, hashes=False), Run(None, quiet=quiet))
-    if as_json:
-        show(result.summary(), True)
-    else:
-        click.echo(result.text())
-    if result.problems:
-        click.get_current_context().exit(2)
-
-
-@click.command(
     short_help="Pack a collection into one file for another program.",
     epilog=example(
         "syntype export out/curated --out out/export",
@@ -442,4 +327,4 @@ def export(
     show(result.summary(), as_json)
 
 
-COMMANDS = (formats, collect, reef, inspect, export)
+COMMANDS = (formats, collect, reef, export)

@@ -15,34 +15,46 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from syntype.apps.web.catalogue import FILTERS, Index
+from syntype.apps.web.finding import further_columns, image_columns, sortable
 from syntype.apps.web.generators import matching
 from syntype.apps.web.refusals import RefusedFile, list_refused_of
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
 from syntype.apps.web.thumbnails import squared, thumbnail
 from syntype.collection import Collection
-from syntype.errors import UnknownNameError
+from syntype.errors import UnknownNameError, UserError
 from syntype.files import read_json_object, write_json
 
-__all__ = ["Filters", "ImageRow", "Offset", "image_row", "num_same", "router"]
+__all__ = ["MOST_TOGETHER", "Chosen", "ImageDetail", "ImageRow", "Offset", "image_row", "neighbours", "num_same", "router"]
 
 router = APIRouter(prefix="/api", tags=["collections"], responses=PROBLEMS)
 ImageId = str
+MOST_TOGETHER = 10_000
+"""Images that can be judged together."""
 _searching = threading.Lock()
 """One search for near duplicates at a time, as it decodes photographs."""
 Offset = Annotated[int, Query(ge=0, le=10**9)]
 Filter = Annotated[str | None, Query(max_length=300)]
 
 
-def _filters(
-    species: Filter = None, split: Filter = None, licence: Filter = None, origin: Filter = None, verdict: Filter = None, reason: Filter = None
+def _chosen(
+    species: Filter = None,
+    split: Filter = None,
+    licence: Filter = None,
+    origin: Filter = None,
+    verdict: Filter = None,
+    reason: Filter = None,
+    query: Annotated[str | None, Query(max_length=300, description="words that all must stand in some column, upper and lower case alike")] = None,
+    sort: Annotated[
+        str | None, Query(max_length=300, description="file_name, species, size, nearest_real_distance or a column of `sorts`; `-` before it: down")
+    ] = None,
 ) -> dict[str, str]:
-    """Filters that were set; an empty one, as a form sends it, is not."""
-    asked = zip(FILTERS, (species, split, licence, origin, verdict, reason), strict=True)
-    return {key: value for key, value in asked if value}
+    """What was chosen; an empty value, as a form sends it, is not."""
+    asked = zip((*FILTERS, "query", "sort"), (species, split, licence, origin, verdict, reason, query, sort), strict=True)
+    return {key: value.strip() for key, value in asked if value and value.strip()}
 
 
-Filters = Annotated[dict[str, str], Depends(_filters)]
+Chosen = Annotated[dict[str, str], Depends(_chosen)]
 
 
 class CoverImage(BaseModel):
@@ -70,6 +82,8 @@ class CollectionDetail(CollectionSummary):
     """A collection: for every filter its values and how many images have each (``none``: no value), and what made it."""
 
     facets: dict[str, dict[str, int]]
+    sorts: list[str]
+    """Further columns by which images can be sorted: numbers and dates."""
     sources: list[Any]
     history: list[Any]
     reference: str | None
@@ -93,6 +107,47 @@ class ImageRow(BaseModel):
     duplicate_of: str | None
     nearest_real_id: str | None
     nearest_real_distance: float | None
+
+
+class ImageVerdict(BaseModel):
+    """What one reviewer says of an image now; ``decided``: in seconds since 1970."""
+
+    reviewer: str
+    decision: str
+    reason: str | None
+    decided: float
+
+
+class ParentImage(BaseModel):
+    """A photograph from which an image was made; ``collection``: where it is, null if it is not in the workspace any more."""
+
+    image_id: str
+    collection: str | None
+    sha256: str | None
+
+
+class ImageDetail(ImageRow):
+    """All that is known of an image. ``further``: columns that are not Syntype's own, as text."""
+
+    file_name: str
+    original_name: str | None = None
+    group: str | None = None
+    generator_id: str | None = None
+    seed: int | None = None
+    label_weights: str | None = None
+    rights_holder: str | None = None
+    source_url: str | None = None
+    terms: str | None = None
+    note: str | None = None
+    parents: list[ParentImage]
+    verdicts: list[ImageVerdict]
+    further: dict[str, str]
+
+
+class ImageIds(BaseModel):
+    """Ids of images."""
+
+    image_ids: list[str]
 
 
 class ImagePage(BaseModel):
@@ -164,18 +219,27 @@ def show_collection(studio: CurrentStudio, name: Slug) -> CollectionDetail:
     history = json.loads(studio.workspace.hide(json.dumps(info.get("history", []))))
     sources = [studio.workspace.hide(str(source)) for source in info.get("sources", [])]
     return CollectionDetail(
-        **_summary(studio, name), facets=index.facets, sources=sources, history=history, reference=studio.workspace.reference(name)
-    )
+        **_summary(studio, name), facets=index.facets, sorts=sortable(index.root), sources=sources, history=history,
+        reference=studio.workspace.reference(name),
+    )  # fmt: skip
 
 
 @router.get("/collections/{name}/images")
-def list_images(
-    studio: CurrentStudio, name: Slug, filters: Filters, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
-) -> ImagePage:
+def list_images(studio: CurrentStudio, name: Slug, chosen: Chosen, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> ImagePage:
     """A page of images; the value ``none`` of a filter asks for images without one."""
     index = _index(studio, name)
-    positions = index.matching(filters)
+    positions = index.matching(chosen)
     return ImagePage(total=len(positions), offset=offset, images=[image_row(row) for row in index.rows(positions[offset : offset + limit])])
+
+
+@router.get("/collections/{name}/to-judge")
+def list_to_judge(studio: CurrentStudio, name: Slug, chosen: Chosen) -> ImageIds:
+    """Ids of all synthetic images that match, in their order, to be judged together; at most 10,000."""
+    index = _index(studio, name)
+    positions = index.matching({**chosen, "origin": "synthetic"})
+    if len(positions) > MOST_TOGETHER:
+        raise UserError(f"{len(positions):,} synthetic images match; {MOST_TOGETHER:,} can be judged together. Choose a species, or search.")
+    return ImageIds(image_ids=index.table["image_id"].take(positions).to_pylist())
 
 
 @router.get("/collections/{name}/images/{image_id:path}/thumbnail", response_class=FileResponse)
@@ -210,9 +274,43 @@ def show_square(studio: CurrentStudio, name: Slug, image_id: ImageId) -> Respons
 
 # Behind the routes of its file and pictures, because an id may hold slashes.
 @router.get("/collections/{name}/images/{image_id:path}")
-def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageRow:
-    """One image."""
-    return image_row(_index(studio, name).image(image_id))
+def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageDetail:
+    """One image, with all that is known of it."""
+    index = _index(studio, name)
+    image = index.image(image_id)
+    known = image_columns(index.root, image["position"], index.num_images)
+    verdicts = [
+        ImageVerdict(reviewer=row.name, decision=row.decision, reason=row.reason, decided=row.decided)
+        for row in studio.reviews.of_image(name, image_id)
+    ]
+    own = {column: known[column] for column in ImageDetail.model_fields if column in known and column not in image and column != "parents"}
+    further = {column: str(known[column]) for column in further_columns(index.root) if column in known}
+    return ImageDetail(**image_row(image).model_dump(), file_name=image["file_name"], **own, parents=_parents(studio, name, known.get("parents")),
+                       verdicts=verdicts, further=further)  # fmt: skip
+
+
+def _parents(studio: Studio, name: str, told: str | None) -> list[ParentImage]:
+    """The photographs that a table names as parents of an image, with where they are."""
+    ids = [str(one) for one in json.loads(told or "[]")]
+    of = studio.workspace.photographs_of("collections", name) if ids else None
+    index = None if of is None else _index(studio, of)
+    places = [None if index is None else index.position(one) for one in ids]
+    hashes = [None if index is None or place is None else index.table["sha256"][place].as_py() for place in places]
+    return [
+        ParentImage(image_id=one, collection=None if place is None else of, sha256=sha256)
+        for one, place, sha256 in zip(ids, places, hashes, strict=True)
+    ]
+
+
+def neighbours(studio: Studio, name: str, image_id: str, chosen: dict[str, str]) -> tuple[int | None, int, str | None, str | None]:
+    """An image among those that match: its place from 0 (None if it does not match), how many they are, and the ids before and after it."""
+    index = _index(studio, name)
+    positions, own = index.matching(chosen), index.position(image_id)
+    place = None if own is None else positions.index(own).as_py()
+    if place is None or place < 0:
+        return None, len(positions), None, None
+    ids = [index.table["image_id"][positions[at].as_py()].as_py() if 0 <= at < len(positions) else None for at in (place - 1, place + 1)]
+    return place, len(positions), ids[0], ids[1]
 
 
 @router.get("/collections/{name}/long-tail", response_class=FileResponse)

@@ -151,6 +151,7 @@ def empty_caches(studio: CurrentStudio) -> Freed:
     with studio.queue.entering:
         if any(row.status in ACTIVE for row in studio.queue.list(200)):
             raise UserError("caches cannot be emptied while a job waits or runs. Try again when the jobs have ended.")
+        studio.looks.stop()
         folders = [thing.folder for thing in studio.storage.things() if thing.place == "collections"]
         caches = [path for path in (studio.workspace.root / ".cache", *(folder / ".cache" for folder in folders)) if path.is_dir()]
         freed = 0
@@ -180,12 +181,14 @@ def show_thing(studio: CurrentStudio, kind: Place, name: Slug) -> ThingDetail:
 @router.post("/storage/{kind}/{name}/rename")
 def rename_thing(studio: CurrentStudio, kind: Place, name: Slug, new: NewName) -> StoredThing:
     """Give it another name; its verdicts, what was made from it and its jobs go along. What a job waits for, reads or makes is refused."""
+    _stop_looks(studio, kind, name)
     return StoredThing.model_validate(_stored(studio, studio.storage.rename(kind, name, new.name)))
 
 
 @router.delete("/storage/{kind}/{name}")
 def delete_thing(studio: CurrentStudio, kind: Place, name: Slug) -> TrashedThing:
     """Move it to the trash. What a job waits for, reads or makes is refused, and so is a generator that adapted ones need."""
+    _stop_looks(studio, kind, name)
     return _trashed(studio, studio.storage.delete(kind, name))
 
 
@@ -222,6 +225,12 @@ def empty_trash(studio: CurrentStudio) -> Freed:
     """Delete all that lies in the trash for good."""
     freed = [destroy_thing(studio, entry.id) for entry in studio.storage.trash.entries()]
     return Freed(num_items=len(freed), num_bytes=sum(item.num_bytes for item in freed))
+
+
+def _stop_looks(studio: Studio, kind: str, name: str) -> None:
+    """What is computed of a collection ends before it moves, so that nothing is written where it was."""
+    if kind == "collections":
+        studio.looks.stop(name)
 
 
 def _sentence(clause: str | None) -> str | None:

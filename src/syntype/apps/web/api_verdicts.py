@@ -6,23 +6,25 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
-from syntype.apps.web.api_collections import ImageRow, image_row
+from syntype.apps.web.api_collections import MOST_TOGETHER, ImageRow, image_row
 from syntype.apps.web.catalogue import Index
 from syntype.apps.web.import_options import Text
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.collection.experts import Decision
-from syntype.errors import UnknownNameError, UserError
+from syntype.errors import SyntypeError, UnknownNameError, UserError
 
 __all__ = ["Reviewer", "router"]
 
 router = APIRouter(prefix="/api/collections/{name}", tags=["verdicts"], responses=PROBLEMS)
 Reviewer = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f;]+$", strip_whitespace=True)]
 """A reviewer's name as it will stand in the table, where semicolons separate several."""
+Reason = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] | None
 _CHUNK = 200
 _NEAREST = 3
+_MOVED = "collection {!r} was renamed or deleted at this moment, so the decision was not saved. Open its page again."
 
 
 class NearPhotograph(BaseModel):
@@ -56,8 +58,25 @@ class NewVerdict(BaseModel):
     image_id: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     reviewer: Reviewer
     decision: Decision
-    reason: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] | None = None
+    reason: Reason = None
     key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")] | None = None
+
+
+class NewVerdicts(BaseModel):
+    """One decision about several images, which is undone as one. ``key``: as for one image."""
+
+    image_ids: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=300)]], Field(min_length=1, max_length=MOST_TOGETHER)]
+    reviewer: Reviewer
+    decision: Decision
+    reason: Reason = None
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,56}$")]
+
+
+class SavedVerdicts(BaseModel):
+    """``num_saved`` images were judged; the verdict of ``num_differ`` of them is another one: they were refused as copies, or outvoted."""
+
+    num_saved: int
+    num_differ: int
 
 
 class SavedVerdict(BaseModel):
@@ -75,10 +94,11 @@ class Undo(BaseModel):
 
 
 class Undone(BaseModel):
-    """The decision that was undone, and its image to judge again; both null if there was none."""
+    """The decision that was undone, and its image to judge again; both null if there was none. ``num_undone``: of so many images."""
 
     verdict: SavedVerdict | None
     item: ReviewItem | None
+    num_undone: int
 
 
 class PairAgreement(BaseModel):
@@ -146,8 +166,33 @@ def decide(studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdi
     number = studio.reviews.decide(name, verdict.image_id, image["sha256"], verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
     if not folder.is_dir():  # renamed or deleted at this moment: the next collection of this name must not have this decision
         studio.reviews.withdraw(number)
-        raise UserError(f"collection {name!r} was renamed or deleted at this moment, so the decision was not saved. Open its page again.")
+        raise UserError(_MOVED.format(name))
     return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision)
+
+
+@router.post("/verdicts/together", status_code=201)
+def decide_together(studio: CurrentStudio, name: Slug, verdict: NewVerdicts) -> SavedVerdicts:
+    """Save one decision about several images, and write it into the collection's table. ``/verdicts/undo`` undoes it for all of them."""
+    folder = studio.workspace.find("collections", name)
+    index = studio.catalogue.index(folder)
+    images = index.images(list(dict.fromkeys(verdict.image_ids)))
+    if (real := next((image for image in images if image["origin"] != "synthetic"), None)) is not None:
+        raise UserError(f"image {real['image_id']} of {name!r} is a photograph. Experts judge synthetic images only.")
+    hashes = [(image["image_id"], image["sha256"]) for image in images]
+    studio.reviews.decide_together(name, hashes, verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
+    if not folder.is_dir():
+        studio.reviews.withdraw_together(verdict.key)
+        raise UserError(_MOVED.format(name))
+    _apply_now(studio, name)
+    wanted = {"accept": "accepted", "reject": "refused"}.get(verdict.decision)
+    now = studio.catalogue.index(folder).images([image["image_id"] for image in images]) if wanted else []
+    return SavedVerdicts(num_saved=len(images), num_differ=sum(image["verdict"] != wanted for image in now))
+
+
+def _apply_now(studio: Studio, name: str) -> None:
+    """Write what was decided into the collection's table; where that cannot be now, it happens later by itself."""
+    with suppress(SyntypeError, OSError):
+        studio.reviews.apply(name)
 
 
 @router.post("/verdicts/undo")
@@ -156,13 +201,17 @@ def undo(studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
     index = studio.catalogue.index(studio.workspace.find("collections", name))
     taken = studio.reviews.undo(name, undo.reviewer)
     if taken is None:
-        return Undone(verdict=None, item=None)
+        return Undone(verdict=None, item=None, num_undone=0)
+    if taken["together"]:
+        _apply_now(studio, name)
+    num = taken["together"] or 1
     verdict = SavedVerdict(id=taken["id"], image_id=taken["image_id"], decision=taken["decision"])
     try:
         image = index.image(taken["image_id"])
     except UnknownNameError:  # the collection was replaced since
-        return Undone(verdict=verdict, item=None)
-    return Undone(verdict=verdict, item=ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(studio, name, None))))
+        return Undone(verdict=verdict, item=None, num_undone=num)
+    item = ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(studio, name, None)))
+    return Undone(verdict=verdict, item=item, num_undone=num)
 
 
 @router.get("/verdicts")

@@ -22,11 +22,13 @@ from syntype.apps.web import (
     api_collections,
     api_hybrids,
     api_jobs,
+    api_looks,
     api_storage,
     api_uploads,
     api_verdicts,
     forms,
     hybrid_pages,
+    look_pages,
     pages,
     parents,
     places,
@@ -37,6 +39,7 @@ from syntype.apps.web import (
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
+from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions, Turns
@@ -88,9 +91,11 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     queue = Queue(store, workspace, reviews, uploads, config.jobs)
     sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
     storage = Storage(workspace, store, reviews, queue, uploads)
+    catalogue = Catalogue()
     drawings = Drawings(config.limits.draw_seconds)
     turns = Turns(config.limits.public_rate)
-    studio = Studio(config, workspace, store, reviews, queue, uploads, Catalogue(), sessions, guesses, storage, drawings, turns)
+    looks = Looks(workspace, catalogue)
+    studio = Studio(config, workspace, store, reviews, queue, uploads, catalogue, sessions, guesses, storage, drawings, turns, looks)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -100,6 +105,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         yield
         storage.sizes.close()
         await asyncio.to_thread(drawings.close)
+        studio.looks.stop()
         await asyncio.to_thread(queue.close)
         await asyncio.to_thread(reviews.apply_rested, 0)
         store.close()
@@ -109,8 +115,8 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    apis = (parents, api_collections, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage)
-    shown = (pages, places, forms, hybrid_pages, storage_pages, visitors)
+    apis = (parents, api_collections, api_looks, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage)
+    shown = (look_pages, pages, places, forms, hybrid_pages, storage_pages, visitors)
     for router in (_sessions, *(part.router for part in (*apis, *shown))):
         app.include_router(router)
     app.mount("/static", pages.STATIC)

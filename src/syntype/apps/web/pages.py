@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,12 +15,13 @@ from jinja2 import Environment, FileSystemLoader
 from starlette.staticfiles import StaticFiles
 
 from syntype.apps.web.api_collections import (
-    Filters,
+    Chosen,
     Offset,
     list_collections,
     list_duplicates,
     list_images,
     list_refused,
+    neighbours,
     num_same,
     show_collection,
     show_image,
@@ -41,6 +43,8 @@ __all__ = ["STATIC", "render", "router"]
 _HERE = Path(__file__).parent
 STATIC = StaticFiles(directory=_HERE / "static")
 PAGE_SIZE = 120
+TILES = ("small", "medium", "large")
+"""Sizes of the pictures on a page of images; the browser keeps the chosen one in a cookie."""
 LEARNT_FROM = 12
 """Photographs shown of those that an adaptation learns from."""
 DUPLICATES = 50
@@ -52,6 +56,7 @@ _environment = Environment(loader=FileSystemLoader(_HERE / "templates"), autoesc
 _environment.filters |= {"species": species_name, "date": date}
 _environment.globals["term"] = term
 _environment.globals["fields"] = _environment.get_template("fields.html.j2").module
+_environment.filters["day"] = lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 _templates = Jinja2Templates(env=_environment)
 
 
@@ -102,9 +107,10 @@ def _told(studio: Studio, value: Any) -> Any:
 
 
 @router.get("/collections/{name}")
-def grid(request: Request, studio: CurrentStudio, name: Slug, chosen: Filters, offset: Offset = 0) -> Response:
-    """A page of a collection's images, and filters."""
+def grid(request: Request, studio: CurrentStudio, name: Slug, chosen: Chosen, offset: Offset = 0) -> Response:
+    """A page of a collection's images, the search and filters."""
     page = list_images(studio, name, chosen, offset=offset, limit=PAGE_SIZE)
+    tiles = request.cookies.get("tiles", "")
 
     def address(to: int) -> str:
         return "?" + urlencode({**chosen, "offset": to})
@@ -113,6 +119,9 @@ def grid(request: Request, studio: CurrentStudio, name: Slug, chosen: Filters, o
         "collection": show_collection(studio, name),
         "page": page,
         "chosen": chosen,
+        "state": urlencode(chosen),
+        "tiles": tiles if tiles in TILES else TILES[1],
+        "sizes": TILES,
         "earlier": address(max(0, offset - PAGE_SIZE)) if offset > 0 else None,
         "later": address(offset + PAGE_SIZE) if offset + PAGE_SIZE < page.total else None,
         "num_duplicates": num_same(studio, name),
@@ -122,15 +131,29 @@ def grid(request: Request, studio: CurrentStudio, name: Slug, chosen: Filters, o
 
 
 @router.get("/collections/{name}/images/{image_id:path}")
-def image(request: Request, studio: CurrentStudio, name: Slug, image_id: str) -> Response:
-    """One image, large, and what is known of it."""
-    return render(request, "image", name=name, image=show_image(studio, name, image_id), reference=studio.workspace.reference(name))
+def image(request: Request, studio: CurrentStudio, name: Slug, image_id: str, chosen: Chosen) -> Response:
+    """One image, large, what is known of it, and the way to those before and after it among the images that were chosen."""
+    place, total, earlier, later = neighbours(studio, name, image_id, chosen)
+    shown = {
+        "name": name,
+        "title": studio.storage.titles.of("collections", name),
+        "image": show_image(studio, name, image_id),
+        "reference": studio.workspace.reference(name),
+        "position": place,
+        "total": total,
+        "earlier": earlier,
+        "later": later,
+        "state": urlencode(chosen),
+        "offset": 0 if place is None else place // PAGE_SIZE * PAGE_SIZE,
+    }
+    return render(request, "image", **shown)
 
 
 @router.get("/collections/{name}/duplicates")
 def duplicates(request: Request, studio: CurrentStudio, name: Slug, offset: Offset = 0) -> Response:
     """Duplicates beside what they repeat."""
-    return render(request, "duplicates", name=name, page=list_duplicates(studio, name, offset, DUPLICATES), size=DUPLICATES)
+    title = studio.storage.titles.of("collections", name)
+    return render(request, "duplicates", name=name, title=title, page=list_duplicates(studio, name, offset, DUPLICATES), size=DUPLICATES)
 
 
 @router.get("/collections/{name}/refused")

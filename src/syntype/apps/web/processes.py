@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -97,6 +98,14 @@ class JobProcess:
                     os.kill(number, signal.SIGINT)
                 return True
         return False
+
+    def end(self) -> None:
+        """Kill the process that this object has started, and its child processes; wait until they are gone."""
+        if self._child is not None and self.is_alive():
+            with suppress(OSError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            while self._child.poll() is None:
+                time.sleep(0.02)
 
     def _is_worker(self, number: int) -> bool:
         """Whether a process is this job's: its number comes from a file, and may be that of another process by now, or on another machine."""

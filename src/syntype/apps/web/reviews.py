@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -67,15 +67,49 @@ class Reviews:
                 raise UserError("this key was sent with another decision. Use a new key for each decision.") from None
             return int(known.id)
 
+    def decide_together(
+        self, collection: str, images: Sequence[tuple[str, str | None]], reviewer: str, decision: Decision, reason: str | None, key: str
+    ) -> None:
+        """Record one decision about several images, which ``undo`` takes back together. On the disk when this returns: all of them, or none.
+
+        Args:
+            images: image_id and sha256 of each.
+            key: as for ``decide``. (In the log every image has it, with a dot and a number behind it.)
+        """
+        number, now = self._reviewer(reviewer), time.time()
+        shared = {"collection": collection, "reviewer": number, "decision": decision, "reason": reason, "decided": now}
+        rows = [{**shared, "key": f"{key}.{place}", "image_id": image, "sha256": sha256} for place, (image, sha256) in enumerate(images)]
+        try:
+            with self._store.writing() as connection:
+                connection.execute(insert(verdicts), rows)
+        except IntegrityError:  # sent again because the response was lost
+            with self._store.reading() as connection:
+                known = connection.execute(select(verdicts).where(verdicts.c.key == rows[0]["key"])).one_or_none()
+            if known is None:
+                raise
+            if (known.collection, known.image_id, known.reviewer, known.decision) != (collection, images[0][0], number, decision):
+                raise UserError("this key was sent with another decision. Use a new key for each decision.") from None
+
     def undo(self, collection: str, reviewer: str) -> dict[str, Any] | None:
-        """Undo this reviewer's latest decision on the collection that still holds; returns it, or None if there is none."""
-        latest = select(func.max(verdicts.c.id)).where(self._own(collection, reviewer))
+        """Undo this reviewer's latest decision on the collection that still holds; returns it, or None if there is none.
+
+        Returns:
+            the decision; ``together``: of how many images it was taken back, None if it was made about one alone.
+        """
+        own = self._own(collection, reviewer)
+        latest = select(func.max(verdicts.c.id)).where(own)
         with self._store.writing() as connection:
             row = connection.execute(select(verdicts).where(verdicts.c.id == latest.scalar_subquery()).with_for_update()).one_or_none()
             if row is None:
                 return None
-            connection.execute(update(verdicts).where(verdicts.c.id == row.id).values(undone=time.time()))
-        return {"id": row.id, "image_id": row.image_id, "decision": row.decision, "reason": row.reason}
+            shared, dot, _ = (row.key or "").partition(".")
+            which = and_(own, verdicts.c.key.startswith(f"{shared}.", autoescape=True)) if dot else verdicts.c.id == row.id
+            num = connection.execute(update(verdicts).where(which).values(undone=time.time())).rowcount
+        return {"id": row.id, "image_id": row.image_id, "decision": row.decision, "reason": row.reason, "together": num if dot else None}
+
+    def of_image(self, collection: str, image_id: str) -> list[Row[Any]]:
+        """The decisions about one image that hold, oldest first."""
+        return self._standing(collection, verdicts.c.image_id == image_id)
 
     def judged(self, collection: str, reviewer: str, images: Iterable[str]) -> set[str]:
         """Which of some images (a page of them) the reviewer has judged."""
@@ -95,9 +129,12 @@ class Reviews:
 
     def standing(self, collection: str) -> list[Row[Any]]:
         """The decisions that hold, oldest first: of each image and reviewer the latest that was not undone."""
+        return self._standing(collection)
+
+    def _standing(self, collection: str, *narrowed: ColumnElement[bool]) -> list[Row[Any]]:
         latest = (
             select(func.max(verdicts.c.id))
-            .where(verdicts.c.collection == collection, verdicts.c.undone.is_(None))
+            .where(verdicts.c.collection == collection, verdicts.c.undone.is_(None), *narrowed)
             .group_by(verdicts.c.image_id, verdicts.c.reviewer)
         )
         wanted = (
@@ -183,6 +220,11 @@ class Reviews:
         """Take a decision off the log that was sent while its collection was being moved."""
         with self._store.writing() as connection:
             connection.execute(delete(verdicts).where(verdicts.c.id == number))
+
+    def withdraw_together(self, key: str) -> None:
+        """The same for a decision about several images."""
+        with self._store.writing() as connection:
+            connection.execute(delete(verdicts).where(verdicts.c.key.startswith(f"{key}.", autoescape=True)))
 
     def _marks(self, collection: str | None = None) -> dict[str, tuple[int, int]]:
         """For each collection how many decisions were ever made about it, and how many undone: this changes with every change."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
+from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import Guesses, Sessions, Turns
@@ -49,6 +50,7 @@ class Studio:
     storage: Storage
     drawings: Drawings
     turns: Turns
+    looks: Looks
 
 
 class Problem(BaseModel):

@@ -95,12 +95,13 @@ const undo = () =>
       byId("status").textContent = "There is nothing to undo.";
       return;
     }
-    judged -= 1;
-    left += 1;
+    judged = Math.max(0, judged - answer.num_undone);
+    left += answer.num_undone;
     if (shown) waiting.unshift(shown);
     const item = ready(answer.item);
     show(item, await item.decoded);
-    byId("status").textContent = `Undone: ${answer.verdict.decision}`;
+    const many = answer.num_undone > 1 ? ` of ${answer.num_undone.toLocaleString("en")} images that were judged together. Press Begin to judge the others` : "";
+    byId("status").textContent = `Undone: ${answer.verdict.decision}${many}`;
   });
 
 function zoom() {

@@ -1,8 +1,200 @@
-import { byId } from "/static/studio.js";
+// The images of a collection: search, size of the pictures, one image large, and several chosen to be judged together.
+import { lightbox } from "/static/lightbox.js";
+import { patch } from "/static/patch.js";
+import { byId, call, make, oneAtATime, reviewerName, tell } from "/static/studio.js";
 
-// A filter takes effect when it is chosen; without this script the button does the same.
+const tiles = byId("tiles");
+const collection = tiles.dataset.collection;
+const base = `/api/collections/${collection}`;
+const entries = () => [...tiles.children];
+const linkOf = (entry) => entry.querySelector("a");
+const boxOf = (entry) => entry?.querySelector("input");
+const entryOf = (node) => entries().find((entry) => entry.contains(node)) ?? null;
+
+// A filter takes effect when it is chosen; without this script the button does the same. What is empty is not in the address.
 const filters = byId("filters");
-if (filters) {
-  filters.addEventListener("change", () => filters.requestSubmit());
-  filters.querySelector("button").hidden = true;
+filters.addEventListener("change", (event) => event.target.type !== "search" && filters.requestSubmit());
+filters.addEventListener("formdata", ({ formData }) => {
+  for (const [name, value] of [...formData]) if (!value.trim()) formData.delete(name);
+});
+for (const field of filters.querySelectorAll("[data-search]")) {
+  field.addEventListener("input", async () => {
+    const found = await call("GET", `${base}/species?${new URLSearchParams({ query: field.value })}`).catch(() => []);
+    field.list.replaceChildren(...found.map((item) => make("option", { value: item.species })));
+  });
 }
+
+const sizes = byId("tile-sizes");
+sizes.hidden = false;
+sizes.addEventListener("change", ({ target }) => {
+  document.cookie = `tiles=${target.value}; path=/; max-age=31536000; samesite=strict`;
+  tiles.dataset.tiles = target.value;
+  if (target.value === "large") for (const image of tiles.querySelectorAll("img")) image.src = image.src.replace("side=160", "side=320");
+});
+
+// What this page shows, as the server has it now.
+async function refresh() {
+  const answer = await fetch(place, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  patch(tiles, [...fresh.getElementById("tiles").children].map((entry) => document.adoptNode(entry)));
+  for (const id of ["counted", "pages"]) byId(id).replaceChildren(...[...fresh.getElementById(id).childNodes].map((node) => document.adoptNode(node)));
+  dress();
+}
+const place = location.href; // stays, while an image is shown under its own address
+
+// One stop for the Tab key; the arrows go on from there.
+let current = null;
+function stopAt(entry, focus = false) {
+  if (!entry) return;
+  for (const other of entries()) linkOf(other).tabIndex = other === entry ? 0 : -1;
+  current = entry;
+  if (focus) linkOf(entry).focus();
+}
+
+const picked = new Set(); // image_id of chosen images, of other pages too
+let anchor = null; // from where Shift extends the choice
+const bar = byId("choice");
+
+function dress() {
+  for (const entry of entries()) {
+    if (bar && entry.dataset.species && !boxOf(entry)) {
+      const box = make("input", { type: "checkbox", tabIndex: -1, ariaLabel: `Choose image ${entry.dataset.key}` });
+      entry.prepend(box);
+    }
+  }
+  stopAt(tiles.contains(current) ? current : entries()[0]);
+  if (!tiles.contains(anchor)) anchor = null;
+  mark();
+}
+
+function mark() {
+  if (!bar) return;
+  for (const entry of entries()) if (boxOf(entry)) boxOf(entry).checked = picked.has(entry.dataset.key);
+  const here = entries().filter((entry) => picked.has(entry.dataset.key)).length;
+  const elsewhere = picked.size > here ? `, ${here.toLocaleString("en")} of them on this page` : "";
+  byId("chosen").textContent = picked.size ? `${picked.size.toLocaleString("en")} chosen${elsewhere}` : "None chosen";
+  for (const button of bar.querySelectorAll("[data-decision], #choose-none")) button.disabled = !picked.size;
+  byId("choose-species").disabled = !current?.dataset.species;
+}
+
+function pick(entry, on, from = null) {
+  const all = entries();
+  const [first, last] = [all.indexOf(from ?? entry), all.indexOf(entry)].sort((one, other) => one - other);
+  for (const one of all.slice(first, last + 1)) if (boxOf(one)) picked[on ? "add" : "delete"](one.dataset.key);
+  if (!from) anchor = entry;
+  mark();
+}
+
+const choosing = oneAtATime();
+const pickMatching = (species) =>
+  choosing(async () => {
+    const query = new URLSearchParams(new URL(place).search);
+    query.delete("offset");
+    if (species) query.set("species", species);
+    const found = await call("GET", `${base}/to-judge?${query}`);
+    for (const id of found.image_ids) picked.add(id);
+    mark();
+  });
+const pickPage = () => {
+  for (const entry of entries()) if (boxOf(entry)) picked.add(entry.dataset.key);
+  mark();
+};
+const pickSpecies = () => current?.dataset.species && pickMatching(current.dataset.species);
+const pickNone = () => (picked.clear(), mark());
+
+const reviewer = bar && reviewerName();
+const judging = oneAtATime();
+const images = (number) => `${number.toLocaleString("en")} ${number === 1 ? "image" : "images"}`;
+let unsure = null; // a decision that the server may not have received: sent again, it counts once
+
+function named() {
+  if (bar.reportValidity()) return bar.requestSubmit(); // keeps the name for the next page
+  throw new Error("Write your name first, below the images: it is kept with your verdicts.");
+}
+
+async function judge(decision, ids, say = (words) => (byId("done").textContent = words)) {
+  await judging(async () => {
+    if (!ids.length) return;
+    named();
+    const same = [decision, ...ids].join("\n");
+    if (unsure?.same !== same) unsure = { same, key: crypto.getRandomValues(new Uint32Array(4)).join("-") };
+    const told = await call("POST", `${base}/verdicts/together`, { image_ids: ids, reviewer: reviewer(), decision, key: unsure.key });
+    unsure = null;
+    picked.clear();
+    await refresh();
+    const differ = told.num_differ ? ` The verdict of ${images(told.num_differ)} stays: refused as a copy, or other reviewers decided otherwise.` : "";
+    say(`${images(told.num_saved)} ${decision === "accept" ? "accepted" : "rejected"}.${differ} Take it back with z.`);
+  });
+}
+
+async function undo(say = (words) => (byId("done").textContent = words)) {
+  await judging(async () => {
+    named();
+    const told = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer() });
+    await refresh();
+    say(told.verdict ? `Taken back: ${told.verdict.decision} of ${images(told.num_undone)}.` : "There is nothing to take back.");
+  });
+}
+
+const open = lightbox({
+  find: (id) => entries().find((entry) => entry.dataset.key === id),
+  focus: (entry) => stopAt(entry ?? (tiles.contains(current) ? current : entries()[0]), true),
+  judge: bar && judge,
+  undo: bar && undo,
+});
+
+tiles.addEventListener("focusin", ({ target }) => (stopAt(entryOf(target)), mark()));
+tiles.addEventListener("click", (event) => {
+  const entry = entryOf(event.target);
+  if (!entry) return;
+  if (event.target === boxOf(entry)) {
+    pick(entry, event.target.checked, event.shiftKey ? anchor : null);
+    stopAt(entry, true); // so that letters judge, and arrows go on from here
+  } else if (event.target.closest("a") && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    event.preventDefault();
+    if (event.shiftKey && boxOf(entry)) pick(entry, true, anchor ?? current);
+    else open(linkOf(entry).href);
+  }
+});
+
+const STEPS = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (row) => -row, ArrowDown: (row) => row };
+function step(key, extend) {
+  const all = entries();
+  const row = all.filter((entry) => entry.offsetTop === all[0].offsetTop).length;
+  const target = key === "Home" ? all[0] : key === "End" ? all.at(-1) : all[all.indexOf(current) + STEPS[key](row)];
+  if (!target) return;
+  if (extend) pick(target, true, (anchor ??= current));
+  stopAt(target, true);
+}
+
+document.addEventListener("keydown", (event) => {
+  const { key } = event;
+  const inside = tiles.contains(event.target);
+  if (document.querySelector("dialog[open]") || (!inside && /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName))) return;
+  const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+  if (inside && plain && (key in STEPS || key === "Home" || key === "End")) step(key, event.shiftKey);
+  else if (!bar) return;
+  else if (inside && plain && key === " " && event.target.tagName === "A") pick(current, !picked.has(current.dataset.key), event.shiftKey ? anchor : null);
+  else if (inside && key === "a" && (event.ctrlKey || event.metaKey)) pickPage();
+  else if (plain && !event.repeat && key === "a") judge("accept", [...picked]);
+  else if (plain && !event.repeat && key === "r") judge("reject", [...picked]);
+  else if (plain && !event.repeat && key === "z") undo();
+  else if (plain && inside && key === "s") pickSpecies();
+  else if (plain && key === "Escape" && picked.size) pickNone();
+  else return;
+  event.preventDefault();
+});
+
+if (bar) {
+  bar.hidden = false;
+  bar.addEventListener("submit", (event) => event.preventDefault());
+  byId("choose-page").addEventListener("click", pickPage);
+  byId("choose-species").addEventListener("click", pickSpecies);
+  byId("choose-all").addEventListener("click", () => pickMatching(null));
+  byId("choose-none").addEventListener("click", pickNone);
+  byId("undo").addEventListener("click", () => undo());
+  for (const button of bar.querySelectorAll("[data-decision]")) button.addEventListener("click", () => judge(button.dataset.decision, [...picked]));
+}
+dress();
+tell("");

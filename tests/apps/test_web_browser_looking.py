@@ -1,0 +1,120 @@
+"""Looking at a collection in a real browser: by keyboard, from image to image, several judged at once, and back again."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from studio_server import end_server, loaded, make_workspace, start_server
+
+from syntype.apps.web.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    workspace: Workspace = make_workspace(tmp_path_factory.mktemp("looking") / "workspace")
+    process, client = start_server(workspace.root)
+    yield client
+    end_server(process, client, signal.SIGTERM)
+
+
+def focused(page: Any) -> str:
+    return str(page.evaluate("document.activeElement.closest('li')?.dataset.key ?? document.activeElement.className"))
+
+
+def test_a_collection_is_searched_looked_at_and_judged_by_keyboard(page: Any, server: httpx2.Client) -> None:
+    def count(verdict: str) -> int:
+        return int(server.get("/api/collections/drawn/images", params={"verdict": verdict}).json()["total"])
+
+    page.goto("/collections/drawn")
+    loaded(page, "#tiles img")
+    page.get_by_label("Search", exact=True).fill("SECUNDUS")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 to 6 of 6 that match").wait_for()
+    assert page.url.endswith("/collections/drawn?query=SECUNDUS"), "what is empty is not in the address"
+    page.get_by_label("large").check()
+    page.reload()
+    assert page.locator("#tiles").get_attribute("data-tiles") == "large", "the size is kept"
+
+    page.locator("#tiles a").first.focus()  # an image large, the next one, and back by Escape
+    page.keyboard.press("ArrowRight")
+    assert focused(page) == "1-1"
+    page.keyboard.press("Enter")
+    box = page.get_by_role("dialog", name="Image")
+    box.get_by_text("2 of 6").wait_for()
+    page.keyboard.press("ArrowRight")
+    box.get_by_text("3 of 6").wait_for()
+    assert "/images/1-2?query=SECUNDUS" in page.url
+    page.keyboard.press("f")
+    assert page.locator("dialog .large img").get_attribute("src") == "/api/collections/drawn/images/1-2/file"
+    page.keyboard.press("f")
+    page.keyboard.press("Escape")
+    box.wait_for(state="hidden")
+    assert focused(page) == "1-2" and page.url.endswith("?query=SECUNDUS")
+    page.go_forward()
+    box.get_by_text("3 of 6").wait_for()
+    page.go_back()
+    box.wait_for(state="hidden")
+
+    page.get_by_label("Your name").fill("Ada")  # three images rejected together, and all taken back by one key
+    page.locator("#tiles a").first.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    page.get_by_text("3 chosen").wait_for()
+    page.keyboard.press("r")
+    page.get_by_text("3 images rejected").wait_for()
+    assert page.locator("#tiles li.refused").count() == count("refused") == 3
+    page.keyboard.press("z")
+    page.get_by_text("Taken back: reject of 3 images").wait_for()
+    assert page.locator("#tiles li.refused").count() == count("refused") == 0
+    page.keyboard.press("s")
+    page.get_by_text("6 chosen").wait_for()
+    page.keyboard.press("a")
+    page.get_by_text("6 images accepted").wait_for()
+    page.keyboard.press("Enter")  # the focus is still on an image: it opens
+    box.get_by_role("term").filter(has_text="Ada").wait_for()
+    page.keyboard.press("r")
+    box.get_by_text("1 image rejected").wait_for()
+    assert (count("accepted"), count("refused")) == (5, 1)
+    page.keyboard.press("z")
+    box.get_by_text("Taken back: reject of 1 image").wait_for()
+    assert count("accepted") == 6
+    page.keyboard.press("Escape")
+    box.wait_for(state="hidden")
+
+    page.locator("#tiles input").nth(1).click()  # with the mouse
+    page.locator("#tiles a").nth(4).click(modifiers=["Shift"])
+    page.get_by_text("4 chosen").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text("None chosen").wait_for()
+
+
+def test_an_image_opens_on_a_telephone(chromium: Any, server: httpx2.Client) -> None:
+    context = chromium.new_context(base_url=str(server.base_url), viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto("/collections/fish?sort=file_name")
+    page.locator("#tiles a").first.tap()
+    box = page.get_by_role("dialog", name="Image")
+    box.get_by_text("1 of 24").wait_for()
+    page.evaluate(
+        """() => {
+            const place = document.querySelector("dialog");
+            const touch = (clientX) => new Touch({ identifier: 1, target: place, clientX, clientY: 300 });
+            place.dispatchEvent(new TouchEvent("touchstart", { touches: [touch(300)], changedTouches: [touch(300)] }));
+            place.dispatchEvent(new TouchEvent("touchend", { touches: [], changedTouches: [touch(100)] }));
+        }"""
+    )
+    box.get_by_text("2 of 24").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box.get_by_role("link", name="All images").tap()
+    box.wait_for(state="hidden")
+    page.goto("/collections/fish/images/0-0")  # the same on a page of its own
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/images/0-1")
+    context.close()
