@@ -73,11 +73,39 @@ def test_pages_fit_and_nothing_is_complained_of(page: Any, width: int) -> None:
 
 
 def test_an_accessibility_check_finds_nothing_serious(page: Any, axe: str) -> None:
+    """Every other page in dark colours."""
     found = {}
-    for address, tab in visit(page):
+    for number, (address, tab) in enumerate(visit(page)):
+        tab.emulate_media(color_scheme="dark" if number % 2 else "light")
         tab.evaluate(axe)
         violations = tab.evaluate("axe.run({ iframes: false }).then((result) => result.violations)")
         serious = [(item["id"], [node["html"][:200] for node in item["nodes"]]) for item in violations if item["impact"] in ("serious", "critical")]
         if serious:
             found[address] = serious
     assert found == {}
+
+
+@pytest.mark.parametrize(("width", "height", "colours"), [(1280, 800, "light"), (390, 844, "dark")])
+def test_the_four_places_are_reached_by_keyboard_and_tell_the_next_step(page: Any, axe: str, width: int, height: int, colours: str) -> None:
+    """From place to place, and to the list of jobs and back, without a mouse."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=colours)
+    page.goto("/")
+    next_steps = {"Photographs": "Train a generator from these", "Generators": "Generate images", "Images": "Curate", "Studies": "Read the report"}
+    for place, step in next_steps.items():
+        if width < 800:
+            page.locator(".menu summary").press("Enter")
+        page.get_by_role("navigation").get_by_role("link", name=place, exact=True).press("Enter")
+        page.wait_for_url(f"**/{place.lower()}")
+        page.get_by_role("heading", level=1, name=place).wait_for()
+        page.get_by_role("main").get_by_role("link", name=step, exact=True).first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Jobs").press("Enter")
+    drawer = page.get_by_role("dialog", name="Jobs")
+    drawer.get_by_role("link", name="Import: fish").wait_for()
+    page.evaluate(axe)
+    violations = page.evaluate("axe.run().then((result) => result.violations)")
+    assert [item["id"] for item in violations if item["impact"] in ("serious", "critical")] == []
+    page.keyboard.press("Escape")
+    drawer.wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.id") == "jobs-button"

@@ -126,7 +126,7 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
     result = None if row.result is None else json.loads(studio.workspace.hide(json.dumps(row.result)))
     return Job(
-        id=row.id, kind=row.kind, work=WORK[row.kind], name=row.slug, title=studio.storage.titles.of(row.place, row.slug),
+        id=row.id, kind=row.kind, work=WORK.get(row.kind, row.kind), name=row.slug, title=studio.storage.titles.of(row.place, row.slug),
         request=row.request, status=row.status,
         message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result),
         created=row.created, started=row.started, ended=row.ended,

@@ -55,7 +55,7 @@ from syntype.files import disk_problem
 __all__ = ["create_app"]
 
 _log = logging.getLogger("syntype.studio")
-_BACK = "Go back, or to the first page: it lists all that there is."
+_BACK = "Go back, or to the first page: it shows what there is."
 _sessions = APIRouter(prefix="/api/session", tags=["session"], responses=PROBLEMS)
 
 

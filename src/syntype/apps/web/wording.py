@@ -33,7 +33,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"Give the folder (that has them |with the images )?with --images", "Send the photographs too"),
     (r"Make one with: syntype collect SOURCE( --out \S+)?", "Import the photographs on the first page"),
     (r"(Make|Import) (it|them) again with: syntype collect( SOURCE --out \S+)?", "Import the photographs again on the first page"),
-    (r"Make some with: syntype generate", "Make some under “Generate”"),
+    (r"Make some with: syntype generate", "Generate some on the page “Images”"),
     (r"Train it again on this collection: syntype train FAMILY COLLECTION --out \S+", "Train it again on this collection"),
     (r"Train one with: syntype train FAMILY COLLECTION --out \S+", "Train one under “Train a generator”"),
     (r"Run the same syntype train again with --resume", "Resume its job"),

@@ -65,7 +65,7 @@ async function watch() {
 
 button.addEventListener("click", () => drawer.showModal());
 byId("drawer-close").addEventListener("click", () => drawer.close());
-drawer.addEventListener("click", (event) => event.target === drawer && drawer.close()); // beside it
+drawer.addEventListener("click", (event) => event.target === drawer && event.clientX < drawer.getBoundingClientRect().left && drawer.close()); // beside it
 if (location.hash === "#jobs") drawer.showModal();
 offer();
 watch();
