@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from syntype.collection.importers import CollectConfig, CollectResult, collect
     from syntype.collection.inspection import InspectResult, inspect, plot_long_tail
     from syntype.collection.reef import ReefConfig, draw_images, draw_reef
+    from syntype.collection.relabel import RelabelResult, relabel, undo_relabel
     from syntype.curation import CurateConfig, CurateResult, MapConfig, MapResult, SuspectsConfig, SuspectsResult, curate, find_suspects, map_images
     from syntype.errors import SyntypeError
     from syntype.generators import Generator, TrainConfig, TrainResult, list_families, load_generator, train
@@ -71,6 +72,7 @@ __all__ = [
     "MapResult",
     "PredictResult",
     "ReefConfig",
+    "RelabelResult",
     "Run",
     "StudyConfig",
     "StudyResult",
@@ -101,9 +103,11 @@ __all__ = [
     "map_images",
     "plot_long_tail",
     "predict",
+    "relabel",
     "run_study",
     "train",
     "train_classifier",
+    "undo_relabel",
     "vary",
     "write_report",
 ]
@@ -116,6 +120,7 @@ _HOMES = {
     "collection.exports": ("ExportConfig", "ExportResult", "export"),
     "collection.importers": ("CollectConfig", "CollectResult", "collect"),
     "collection.inspection": ("InspectResult", "inspect", "plot_long_tail"),
+    "collection.relabel": ("RelabelResult", "relabel", "undo_relabel"),
     "collection.reef": ("ReefConfig", "draw_images", "draw_reef"),
     "curation": (
         "CurateConfig",

@@ -104,7 +104,7 @@ def test_an_image_opens_on_a_telephone(chromium: Any, server: httpx2.Client) -> 
     box.get_by_text("1 of 24").wait_for()
     page.evaluate(
         """() => {
-            const place = document.querySelector("dialog");
+            const place = document.querySelector("dialog.lightbox");
             const touch = (clientX) => new Touch({ identifier: 1, target: place, clientX, clientY: 300 });
             place.dispatchEvent(new TouchEvent("touchstart", { touches: [touch(300)], changedTouches: [touch(300)] }));
             place.dispatchEvent(new TouchEvent("touchend", { touches: [], changedTouches: [touch(100)] }));
@@ -118,3 +118,26 @@ def test_an_image_opens_on_a_telephone(chromium: Any, server: httpx2.Client) -> 
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/images/0-1")
     context.close()
+
+
+def test_names_of_photographs_are_corrected_by_keyboard_and_taken_back(page: Any, server: httpx2.Client) -> None:
+    def species() -> dict[str, int]:
+        return dict(server.get("/api/collections/fish").json()["facets"]["species"])
+
+    before = species()
+    page.goto("/collections/fish")
+    loaded(page, "#tiles img")
+    page.locator("#tiles a").first.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+ArrowRight")
+    page.get_by_text("2 chosen").wait_for()
+    page.keyboard.press("n")
+    page.get_by_label("Right name").fill("Cus quartus")
+    page.keyboard.press("Enter")
+    page.get_by_text("Take it back with z.").wait_for()
+    assert species()["Cus quartus"] == 2
+    page.get_by_text("Cus quartus").first.wait_for()
+    page.locator("#tiles a").first.focus()
+    page.keyboard.press("z")
+    page.get_by_text("Taken back.").wait_for()
+    assert species() == before

@@ -207,3 +207,17 @@ def test_photographs_stand_beside_synthetic_images_of_each_species(client: TestC
     page = client.get("/collections/drawn/beside?species=Bus+secundus", headers=HTML).text
     assert "16 photographs" not in page and "/collections/fish/images/1-0" in page
     assert 'href="/collections/drawn/beside"' in client.get("/collections/fish/beside", headers=HTML).text
+
+
+def test_names_of_photographs_are_corrected_together_and_taken_back(client: TestClient) -> None:
+    images = [image["image_id"] for image in client.get("/api/collections/fish/images").json()["images"]][:2]
+    before = client.get("/api/collections/fish").json()["facets"]["species"]
+    asked = {"image_ids": images, "species": "Cus quartus", "who": "Ada"}
+    assert "Cus quartus" in client.post("/api/collections/fish/names", json=asked).json()["told"]
+    assert client.get("/api/collections/fish").json()["facets"]["species"]["Cus quartus"] == 2
+    assert client.post("/api/collections/fish/names", json={**asked, "species": None}).json()["told"] == "2 left out."
+    client.post("/api/collections/fish/names/undo")
+    assert client.post("/api/collections/fish/names/undo").status_code == 200
+    assert client.get("/api/collections/fish").json()["facets"]["species"] == before
+    assert "no change of names is left" in client.post("/api/collections/fish/names/undo").json()["error"]
+    assert "synthetic" in client.post("/api/collections/drawn/names", json={**asked, "image_ids": ["0-0"]}).json()["error"]

@@ -1,4 +1,4 @@
-"""The command ``inspect``: what a collection holds, what is wrong with it, and how its images lie to one another."""
+"""The commands ``inspect`` (what a collection holds, what is wrong with it, a map of its images) and ``relabel`` (correct its names)."""
 
 from __future__ import annotations
 
@@ -163,4 +163,54 @@ def _verify(folder: Path, as_json: bool, quiet: bool) -> None:
         click.get_current_context().exit(2)
 
 
-COMMANDS = (inspect,)
+@click.command(
+    short_help="Correct names of photographs in a collection.",
+    epilog=example(
+        'syntype relabel out/fish --image fish-0017 --image fish-0018 --species "Naso lituratus" --who "A. Curator"',
+        "syntype relabel out/fish --table corrected.csv",
+        "syntype relabel out/fish --undo",
+    ),
+)
+@click.argument("collection", type=FOLDER)
+@click.option("--image", "images", multiple=True, metavar="ID", help="image_id of a photograph. Repeatable.")
+@click.option("--species", metavar="NAME", help="With --image: the right name.")
+@click.option("--leave-out", is_flag=True, help="With --image: leave these photographs out; nothing learns from them any more.")
+@click.option("--table", type=FOLDER, help="CSV table with the columns image_id and species; an empty species leaves the photograph out.")
+@click.option("--who", metavar="NAME", help="Your name, kept with the change.")
+@click.option("--undo", is_flag=True, help="Take the latest change back that has not been taken back yet.")
+@output_options
+def relabel(
+    collection: Path,
+    images: tuple[str, ...],
+    species: str | None,
+    leave_out: bool,
+    table: Path | None,
+    who: str | None,
+    undo: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Give photographs of COLLECTION other species, or leave them out. No file is changed or deleted, and --undo takes a change back.
+
+    The column verbatim_name keeps the first name, and the folder changes/ in the collection what was changed, when and by whom. Generators,
+    classifiers and studies that were made before keep the names that they learnt: make them again.
+    """
+    from syntype.collection.relabel import read_corrections, undo_relabel
+    from syntype.collection.relabel import relabel as stage
+
+    asked = (bool(images), table is not None, undo)
+    if sum(asked) != 1 or (bool(images) and (species is None) == (not leave_out)):
+        raise click.UsageError("Give --image with --species or --leave-out, or --table, or --undo.")
+    if undo:
+        result = undo_relabel(collection)
+    else:
+        result = stage(collection, dict.fromkeys(images, species) if table is None else read_corrections(table), who=who)
+    if result.num_companions and not quiet:
+        click.echo(
+            f"{result.num_companions:,} photographs of the same groups (specimens, tracks) keep another name: look whether they are misnamed too.",
+            err=True,
+        )
+    show(result.summary(), as_json, "" if undo else f"Take it back with: syntype relabel {collection} --undo")
+
+
+COMMANDS = (inspect, relabel)

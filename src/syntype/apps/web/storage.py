@@ -138,6 +138,19 @@ class Storage:
         names = [item.name for item in self.dependents(thing) if item.unfinished]
         return None if not names else f"the unfinished study {names[0]} finds it by its name. Let that study finish, or delete it, first"
 
+    @contextmanager
+    def changing(self, place: str, name: str) -> Iterator[Path]:
+        """The folder of a thing whose content is changed meanwhile.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+            UserError: it lies in the trash, is a link, or a job reads or makes it.
+        """
+        with self._still():
+            thing = self.thing(place, name)
+            self._refuse(thing, "changed", self.in_use(thing))
+            yield thing.folder
+
     def rename(self, place: str, name: str, typed: str) -> Thing:
         """Give a thing another name. What was made from it, its verdicts and the records of jobs go along.
 

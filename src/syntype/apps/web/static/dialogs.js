@@ -16,7 +16,7 @@ export function size(bytes) {
 
 // Show a dialog and do something when it is agreed to; the promise gives what was done, null if nothing was.
 // An error of the action is told in the dialog, which stays open. Where something is deleted, Enter alone cancels.
-function ask(title, parts, agree, action, dangerous) {
+export function ask(title, parts, agree, action, dangerous) {
   return new Promise((resolve) => {
     const problem = make("p", { className: "wrong", hidden: true });
     problem.setAttribute("role", "alert");

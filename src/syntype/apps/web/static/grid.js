@@ -1,5 +1,6 @@
 // The images of a collection: search, size of the pictures, one image large, and several chosen to be judged together.
 import { lightbox } from "/static/lightbox.js";
+import { askNames, undoNames } from "/static/names.js";
 import { patch } from "/static/patch.js";
 import { byId, call, make, oneAtATime, reviewerName, tell } from "/static/studio.js";
 
@@ -55,6 +56,7 @@ function stopAt(entry, focus = false) {
 const picked = new Set(); // image_id of chosen images, of other pages too
 let anchor = null; // from where Shift extends the choice
 const bar = byId("choice");
+const naming = bar?.dataset.names; // photographs alone: their names are corrected
 
 function dress() {
   for (const entry of entries()) {
@@ -74,8 +76,8 @@ function mark() {
   const here = entries().filter((entry) => picked.has(entry.dataset.key)).length;
   const elsewhere = picked.size > here ? `, ${here.toLocaleString("en")} of them on this page` : "";
   byId("chosen").textContent = picked.size ? `${picked.size.toLocaleString("en")} chosen${elsewhere}` : "None chosen";
-  for (const button of bar.querySelectorAll("[data-decision], #choose-none")) button.disabled = !picked.size;
-  byId("choose-species").disabled = !current?.dataset.species;
+  for (const button of bar.querySelectorAll("[data-decision], #choose-none, #name-them")) button.disabled = !picked.size;
+  if (!naming) byId("choose-species").disabled = !current?.dataset.species;
 }
 
 function pick(entry, on, from = null) {
@@ -103,7 +105,7 @@ const pickPage = () => {
 const pickSpecies = () => current?.dataset.species && pickMatching(current.dataset.species);
 const pickNone = () => (picked.clear(), mark());
 
-const reviewer = bar && reviewerName();
+const reviewer = bar && !naming && reviewerName();
 const judging = oneAtATime();
 const images = (number) => `${number.toLocaleString("en")} ${number === 1 ? "image" : "images"}`;
 let unsure = null; // a decision that the server may not have received: sent again, it counts once
@@ -128,8 +130,24 @@ async function judge(decision, ids, say = (words) => (byId("done").textContent =
   });
 }
 
+// Correct the name of what is chosen, or of the photograph in focus.
+const nameThem = () =>
+  judging(async () => {
+    const told = await askNames(collection, picked.size ? [...picked] : [current.dataset.key]);
+    if (!told) return;
+    picked.clear();
+    await refresh();
+    byId("done").textContent = `${told.told} Take it back with z.`;
+  });
+
 async function undo(say = (words) => (byId("done").textContent = words)) {
   await judging(async () => {
+    if (naming) {
+      const told = await undoNames(collection);
+      await refresh();
+      say(`Taken back. ${told.told}`);
+      return;
+    }
     named();
     const told = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer() });
     await refresh();
@@ -140,8 +158,8 @@ async function undo(say = (words) => (byId("done").textContent = words)) {
 const open = lightbox({
   find: (id) => entries().find((entry) => entry.dataset.key === id),
   focus: (entry) => stopAt(entry ?? (tiles.contains(current) ? current : entries()[0]), true),
-  judge: bar && judge,
-  undo: bar && undo,
+  judge: bar && !naming && judge,
+  undo: bar && !naming && undo,
 });
 
 tiles.addEventListener("focusin", ({ target }) => (stopAt(entryOf(target)), mark()));
@@ -177,10 +195,11 @@ document.addEventListener("keydown", (event) => {
   else if (!bar) return;
   else if (inside && plain && key === " " && event.target.tagName === "A") pick(current, !picked.has(current.dataset.key), event.shiftKey ? anchor : null);
   else if (inside && key === "a" && (event.ctrlKey || event.metaKey)) pickPage();
-  else if (plain && !event.repeat && key === "a") judge("accept", [...picked]);
-  else if (plain && !event.repeat && key === "r") judge("reject", [...picked]);
+  else if (naming && plain && inside && key === "n") nameThem();
+  else if (!naming && plain && !event.repeat && key === "a") judge("accept", [...picked]);
+  else if (!naming && plain && !event.repeat && key === "r") judge("reject", [...picked]);
   else if (plain && !event.repeat && key === "z") undo();
-  else if (plain && inside && key === "s") pickSpecies();
+  else if (!naming && plain && inside && key === "s") pickSpecies();
   else if (plain && key === "Escape" && picked.size) pickNone();
   else return;
   event.preventDefault();
@@ -190,8 +209,9 @@ if (bar) {
   bar.hidden = false;
   bar.addEventListener("submit", (event) => event.preventDefault());
   byId("choose-page").addEventListener("click", pickPage);
-  byId("choose-species").addEventListener("click", pickSpecies);
-  byId("choose-all").addEventListener("click", () => pickMatching(null));
+  byId("choose-species")?.addEventListener("click", pickSpecies);
+  byId("choose-all")?.addEventListener("click", () => pickMatching(null));
+  byId("name-them")?.addEventListener("click", nameThem);
   byId("choose-none").addEventListener("click", pickNone);
   byId("undo").addEventListener("click", () => undo());
   for (const button of bar.querySelectorAll("[data-decision]")) button.addEventListener("click", () => judge(button.dataset.decision, [...picked]));

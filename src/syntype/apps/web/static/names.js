@@ -1,0 +1,30 @@
+// The names of photographs are corrected, several at once, and a correction is taken back.
+import { ask } from "/static/dialogs.js";
+import { call, make } from "/static/studio.js";
+
+const address = (collection) => `/api/collections/${collection}/names`;
+const many = (number) => `${number.toLocaleString("en")} ${number === 1 ? "photograph" : "photographs"}`;
+
+// Ask for the right name and save it: gives what was done in a sentence, null if nothing was.
+export async function askNames(collection, ids) {
+  const list = make("datalist", { id: "known-names" });
+  const field = make("input", { id: "right-name", maxLength: 300, autocomplete: "off", autofocus: true, required: true });
+  field.setAttribute("list", list.id);
+  field.addEventListener("input", async () => {
+    const found = await call("GET", `/api/collections/${collection}/species?${new URLSearchParams({ query: field.value })}`).catch(() => []);
+    list.replaceChildren(...found.map((item) => make("option", { value: item.species })));
+  });
+  const without = make("input", { type: "checkbox" });
+  without.addEventListener("change", () => (field.disabled = without.checked));
+  const label = make("label", { textContent: "Right name" });
+  label.htmlFor = field.id;
+  const parts = [
+    make("p", { textContent: `Of ${many(ids.length)}. The files stay as they are, and the first name is kept in the column verbatim_name. You can take it back.` }),
+    label, field, list,
+    make("label", { className: "inline" }, without, make("span", { textContent: ids.length === 1 ? "Leave it out instead: nothing learns from it" : "Leave them out instead: nothing learns from them" })),
+  ]; // prettier-ignore
+  const who = localStorage.getItem("reviewer");
+  return ask("Correct the name", parts, "Save", () => call("POST", address(collection), { image_ids: ids, species: without.checked ? null : field.value.trim(), who }));
+}
+
+export const undoNames = (collection) => call("POST", `${address(collection)}/undo`);
