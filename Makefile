@@ -18,10 +18,12 @@ help: ## this list
 	@echo '  Python: $(PYTHON)   environment: $(VENV)   (override with PYTHON=... VENV=...)'
 	@for script in $(BENCHMARKS); do echo "  benchmark: $$script"; done
 
-$(STAMP): pyproject.toml constraints.txt
+$(BIN)/python:
 	"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Syntype needs Python 3.11 or newer; this is " + sys.version + ". Use: make PYTHON=/path/to/python3.11 ...")'
 	"$(PYTHON)" -m venv "$(VENV)"
 	"$(BIN)/python" -m pip install -q 'pip>=25'  # the one that comes with Python 3.11 takes half as long again
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	"$(BIN)/python" -m pip install -c constraints.txt -e '.[dev]'
 	@rm -f "$(VENV)"/.installed-*
 	@touch "$@"
