@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 OUT ?= out
+# Test processes: one for each core.
+PROCESSES ?= auto
 
 BIN := $(VENV)/bin
 # The stamp's name holds a checksum of what defines the environment, so that a change there, and nothing else, installs again.
@@ -36,7 +38,7 @@ demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (minutes on 2
 # A process a core, with one thread each: small networks gain little from a second one. Whoever is done early takes over tests of the other.
 # Tests that ask for more threads let them sleep where they have nothing to do; otherwise they would keep the cores from the other processes.
 test: $(STAMP) ## the fast tests
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist worksteal --durations=10 --durations-min=5
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n $(PROCESSES) --dist worksteal --durations=10 --durations-min=5
 
 test-browser: $(STAMP) ## the Studio in Chromium, where there is one
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist worksteal -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py

@@ -27,8 +27,8 @@ def overlap(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def test_together_they_know_more_than_their_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outlines, "_STEPS", 30)
-    monkeypatch.setattr(_outlines, "_MAX_TRAINING_PHOTOGRAPHS", 100)  # the last twenty did not teach
-    images, truth = drawn(120, 64, 8)
+    monkeypatch.setattr(_outlines, "_MAX_TRAINING_PHOTOGRAPHS", 60)  # the last ten did not teach
+    images, truth = drawn(70, 64, 8)
     alone, together = (overlap(found.masks.numpy() > 127, truth) for found in (segment(images), self_trained_masks(images, CPU)))
     print(f"alone {alone.mean():.3f}, together {together.mean():.3f}")
     assert together.mean() > alone.mean() + 0.02

@@ -175,7 +175,7 @@ def test_ctrl_c_keeps_what_is_finished(
 
 
 def test_several_processes_find_what_one_finds_and_one_that_is_killed_costs_its_arm_alone(
-    reef: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reef: Collection, curations: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = config(arms=FEW, classifier=ClassifierConfig(backbone="scratch", steps=4, batch_size=8))
     one = study(reef, asked, tmp_path / "one", Run.silent())

@@ -87,6 +87,12 @@ def relabel(folder: Path | str, names: Mapping[str, str | None], *, who: str | N
     Raises:
         UnknownNameError: an image is not in the collection.
         InputError: nothing is to be changed, a name is empty, an image is synthetic, or another command writes to the collection.
+
+    Example:
+        >>> import syntype
+        >>> fish = syntype.Collection.open("out/fish")
+        >>> syntype.relabel("out/fish", {fish.table["image_id"][0]: "Pictopiscis novus"}, who="Ada").renamed
+        {'Pictopiscis alter → Pictopiscis novus': 1}
     """
     lock = FolderLock(_collection_folder(folder))
     try:
@@ -127,6 +133,11 @@ def undo_relabel(folder: Path | str) -> RelabelResult:
 
     Raises:
         InputError: there is none, or another command writes to the collection.
+
+    Example:
+        >>> import syntype
+        >>> syntype.undo_relabel("out/fish").renamed
+        {'Pictopiscis novus → Pictopiscis alter': 1}
     """
     lock = FolderLock(_collection_folder(folder))
     try:
