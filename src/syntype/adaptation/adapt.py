@@ -191,7 +191,8 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     config = config.model_copy(update={"method": config.method or (DEFAULT_METHOD if with_discriminators else WITHOUT_DISCRIMINATORS[0])})
     if not with_discriminators and config.method not in (*WITHOUT_DISCRIMINATORS, "encode"):
         reason = f"method {config.method} needs discriminators, which family {generator.family} does not have"
-        raise UnsupportedError(f"{reason}. Methods that it can use: {shown_list(WITHOUT_DISCRIMINATORS)}.")
+        able = (*WITHOUT_DISCRIMINATORS, *(("encode",) if isinstance(model, Encodes) else ()))
+        raise UnsupportedError(f"{reason}. Methods that it can use: {shown_list(able)}.")
     if config.relative_share and not isinstance(model, UsesRelative):
         raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
     photographs = choose_photographs(collection, config.species, config.shots, config.seed)
@@ -240,7 +241,10 @@ def _encode(base: Generator, photographs: Collection, config: AdaptConfig, out: 
         able = shown_list(families_that(Encodes))
         raise UnsupportedError(f"family {base.family} cannot learn a species without training (method encode). Families that can: {able}.")
     began = time.monotonic()
-    relative = model.encode_species(config.species, to_tensor(photographs.pixels(model.config.size)))
+    data = training_data(photographs, model.config.shape)
+    relative = model.encode_species(config.species, to_tensor(data.images))
+    if isinstance(model, DescribesSpecies):
+        model.describe_species(data)
     seconds = time.monotonic() - began
     (out / "previews").mkdir(parents=True, exist_ok=True)
     save_grid(model, [config.species], out / "previews" / "final-000000.png")

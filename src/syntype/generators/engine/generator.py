@@ -105,7 +105,7 @@ class Generator:
         new = [name for name in changed if name.startswith(NEW_ROW_PREFIX)]
         rows = {name.removeprefix(NEW_ROW_PREFIX): changed.pop(name) for name in new}  # that only this species uses
         if isinstance(self.model, Encodes):
-            self.model.restore_species(species, rows)
+            self.model.restore_species(species, rows, changed)
         else:
             self.model.add_species(species, None)
             own = self.model.generator.state_dict()

@@ -8,7 +8,7 @@ Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled; in Syntype it is us
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -266,7 +266,7 @@ class ProjectedGAN(FastGANBase):
         bank.own_codes(torch.cat([own, bank.moved_codes(relative, own.mean(0), len(images_NCHW), len(own))]))
         return known
 
-    def restore_species(self, name: str, rows: Mapping[str, Tensor]) -> None:
+    def restore_species(self, name: str, rows: Mapping[str, Tensor], changed: Collection[str]) -> None:
         """Add a species with rows that an adapter file holds, and with codes of its own if it holds any. See ``Encodes``."""
         self.add_species(name, None)
         if "bank.codes" in rows:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from syntype.errors import InputError, shortened
+from syntype.generators.pretrained.species_tokens import NAME as TOKENS_NAME
 from syntype.generators.pretrained.text_to_image import TextToImage
 
 __all__ = ["adapted_layers", "add_adapter", "read_adapter"]
@@ -95,8 +96,10 @@ def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, in
     if not layers or len(adapter.state_dict()) != len(given):
         raise InputError(f"changes other layers than {model.base.name} has, or in another way than LoRA", another, file=path)
     others = [name for name in every if re.match(r"(lora_te|text_encoder|te[12]?[._])", name)]
-    remarks = (f"{path} also changes the text encoder ({len(others)} tensors); this part is left out.",) if others else ()
-    return adapter, {name: int(layer.r["default"]) for name, layer in layers.items()}, remarks
+    remarks = [f"{path} also changes the text encoder ({len(others)} tensors); this part is left out."] if others else []
+    if any(name.startswith(f"{TOKENS_NAME}.") for name in every):
+        remarks.append(f"{path} also tells species by features of their photographs (species_tokens); this part is left out.")
+    return adapter, {name: int(layer.r["default"]) for name, layer in layers.items()}, tuple(remarks)
 
 
 def _tensors_of(model: TextToImage, adapter: str) -> nn.Module:
