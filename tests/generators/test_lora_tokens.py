@@ -20,8 +20,9 @@ from syntype.adaptation.adapt import choose_photographs
 from syntype.collection import Collection
 from syntype.compute.tensors import seeded_normal
 from syntype.encoders import load_encoder
-from syntype.errors import InputError, RecipeError, UnsupportedError
+from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError
 from syntype.generators import load_generator
+from syntype.generators.families import lora
 from syntype.generators.families.lora import LoRA, LoRAConfig
 from syntype.generators.pretrained.species_tokens import MOST_DRAWN, OtherPhotographs
 from syntype.run import Run
@@ -52,7 +53,7 @@ def trained(told: Collection, tiny_base: Callable[[str], Path]) -> Callable[[str
     return get
 
 
-def adapted(told: Collection, generator: Path, species: str, out: Path, **settings: Any) -> AdaptResult:
+def adapted(told: Collection, generator: Path, species: str | tuple[str, ...], out: Path, **settings: Any) -> AdaptResult:
     config = AdaptConfig.parse({"species": species, "method": "encode", "device": "cpu", "precision": "fp32", "batch_size": 2, **settings})
     with without_previews(), Run.start(out, "adapt", config, seed=0, quiet=True) as run:
         return adapt(load_generator(generator), told, config, out, run)
@@ -96,8 +97,9 @@ def test_a_species_is_encoded_from_its_photographs(name: str, told: Collection, 
     row = row_by_hand(weights, choose_photographs(told, NEW[0], 6, seed=0))
     assert_close(saved["new_row.species_lora.rows"][0], row, atol=2e-5, rtol=1e-4)
     assert result.relative == OLD[int(torch.nn.functional.cosine_similarity(weights["species_lora.rows"], row[None]).argmax())]
-    plain, one = load_generator(base), load_generator(tmp_path / "one")
-    assert one.model.prompt_of(NEW[0], 0) == "a photo of Cus novus, new fish"  # type: ignore[attr-defined]
+    plain: Any = load_generator(base)
+    one: Any = load_generator(tmp_path / "one")
+    assert one.model.prompt_of(NEW[0], 0) == "a photo of Cus novus, new fish"
     assert torch.equal(plain.sample(OLD, [1, 2]), one.sample(OLD, [1, 2]))
     drawn = one.sample(NEW[:1], [3])
     assert torch.equal(drawn, load_generator(tmp_path / "one").sample(NEW[:1] * 2, [3, 4])[:1]) and not torch.equal(drawn, one.sample(OLD[:1], [3]))
@@ -110,6 +112,30 @@ def test_a_species_is_encoded_from_its_photographs(name: str, told: Collection, 
         and torch.equal(plain.sample(OLD, [1, 2]), two.sample(OLD, [1, 2]))
     )
     assert_close(two.model.tokens.rows[3], row_by_hand(weights, choose_photographs(told, NEW[1], 6, seed=0)), atol=2e-5, rtol=1e-4)
+
+
+def test_all_new_species_are_encoded_at_once(
+    told: Collection, trained: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = trained("stable_diffusion")
+    loaded, load = [], lora.load_text_to_image
+    monkeypatch.setattr(lora, "load_text_to_image", lambda *arguments: loaded.append(arguments) or load(*arguments))
+    result = adapted(told, base, (), tmp_path / "all")
+    assert len(loaded) == 1, "the base is in memory once"
+    assert result.species == NEW and result.relative is None and result.shots == 12
+    monkeypatch.undo()
+    adapted(told, base, NEW[1], tmp_path / "alone")
+    every, alone = load_generator(tmp_path / "all"), load_generator(tmp_path / "alone")
+    assert every.species == (*OLD, *NEW)
+    assert (tmp_path / "all/adapters/0001.safetensors").read_bytes() == (tmp_path / "alone/adapters/0000.safetensors").read_bytes()
+    assert torch.equal(every.sample(NEW[1:], [3]), alone.sample(NEW[1:], [3])), "whatever else is encoded with it"
+    before = alone.sample([*OLD, NEW[1]], [1, 2, 3])
+    alone.take_model().train()
+    assert torch.equal(alone.sample([*OLD, NEW[1]], [1, 2, 3]), before), "whose model was taken can be used again"
+    with pytest.raises(CollectionError, match="no training photograph of a species that the generator does not know"):
+        adapted(told, tmp_path / "all", (), tmp_path / "none")
+    with pytest.raises(InputError, match=r"2 species are named, and only the method encode learns several\. Name one species"):
+        adapted(told, base, tuple(NEW), tmp_path / "both", method="finetune")
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -160,4 +186,4 @@ def test_what_does_not_fit_is_refused(told: Collection, trained: Callable[[str],
     model: Any = load_generator(trained("stable_diffusion")).model
     model.config = model.config.model_copy(update={"species_weights": "others"})
     with pytest.raises(InputError, match=r"lite1 has other weights.*Use those of then \(others\)"):
-        model.encode_species(NEW[0], torch.zeros(1, 3, 32, 32))
+        model.encode_species(torch.zeros(1, 3, 32, 32))

@@ -403,15 +403,14 @@ class Plans(Protocol):
 class Encodes(Protocol):
     """A family that can add a species without training: what its generator needs to know of the species is computed from photographs."""
 
-    def encode_species(self, name: str, images_NCHW: Tensor) -> str:
-        """Add a species at the end of the vocabulary, as ``Adapts.add_species`` does, with rows that are computed from its photographs.
+    def encode_species(self, images_NCHW: Tensor) -> tuple[str, dict[str, Tensor]]:
+        """Compute what distinguishes a species from its photographs; the generator does not change.
 
         Args:
-            name: of the species.
-            images_NCHW: at least one photograph of it, shape (N, 3, height, width), in [-1, 1].
+            images_NCHW: at least one photograph of the species, shape (N, 3, height, width), in [-1, 1].
 
         Returns:
-            the known species that is most similar to it.
+            the known species that is most similar to it, and the rows that ``restore_species`` adds.
 
         Raises:
             UnsupportedError: the generator lacks what encodes photographs.

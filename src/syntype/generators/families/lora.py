@@ -266,8 +266,8 @@ class LoRA(GenerativeModel):
         self._label_of[name] = len(self.species)
         self.species = (*self.species, name)
 
-    def encode_species(self, name: str, images_NCHW: Tensor) -> str:
-        """Add a species whose row is the mean of its photographs' features. See ``Encodes``.
+    def encode_species(self, images_NCHW: Tensor) -> tuple[str, dict[str, Tensor]]:
+        """The row of a species: the mean of its photographs' features. See ``Encodes``.
 
         Raises:
             UnsupportedError: the generator was trained without ``species_tokens``.
@@ -277,9 +277,7 @@ class LoRA(GenerativeModel):
             reason = "this generator was trained without species_tokens, so it cannot learn a species without training (method encode)"
             raise UnsupportedError(f"{reason}. Use --method finetune, or train again with --set model.species_tokens=4.")
         row = self.tokens.row_of(torch.from_numpy(self.encoder().encode(to_uint8(images_NCHW))).mean(0))
-        relative = self.species[self.tokens.nearest(row)]
-        self._append(name, row)
-        return relative
+        return self.species[self.tokens.nearest(row)], {f"{TOKENS_NAME}.rows": row[None]}
 
     def restore_species(self, name: str, rows: Mapping[str, Tensor], changed: Collection[str]) -> None:
         """Add a species that was encoded or learnt before. See ``Encodes``."""
