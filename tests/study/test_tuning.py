@@ -116,7 +116,8 @@ def test_settings_that_cannot_be_tried_are_explained(tuning: dict[str, Any], wor
 
 
 def test_a_classifier_that_a_study_cannot_train_is_refused_before_it_begins() -> None:
-    for tuning in (None, {"photographs": [{}], "synthetic": [{}]}):
+    every: list[dict[str, Any] | None] = [None, {"photographs": [{}], "synthetic": [{}]}]
+    for tuning in every:
         with pytest.raises(RecipeError, match="head 'tip_adapter' needs the embedded names of the species, which a study does not compute"):
             StudyConfig.parse({"classifier": {"backbone": "open_clip:ViT-B-16", "tune": "head", "head": "tip_adapter"}, "tuning": tuning})
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from syntype.collection.prompts import prompt, species_text
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import seeded_normal, slerp, to_uint8
-from syntype.encoders import Encoder, build_backbone
+from syntype.encoders import Encoder
 from syntype.errors import InputError, RecipeError, UnsupportedError
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, TrainingData
 from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter
@@ -34,7 +34,7 @@ from syntype.generators.pretrained.estimate import card_gb, estimate
 from syntype.generators.pretrained.lora_settings import LoRAConfig, LoRAControls
 from syntype.generators.pretrained.processes import process_of
 from syntype.generators.pretrained.species_tokens import NAME as TOKENS_NAME
-from syntype.generators.pretrained.species_tokens import OtherPhotographs, SpeciesTokens
+from syntype.generators.pretrained.species_tokens import OtherPhotographs, SpeciesTokens, open_encoder
 from syntype.generators.pretrained.text_to_image import TEXTS_KEPT, Embeddings, adapted_by, load_text_to_image
 
 __all__ = ["LoRA", "LoRAConfig", "LoRAControls"]
@@ -95,7 +95,7 @@ class LoRA(GenerativeModel):
     def _build_tokens(self) -> SpeciesTokens:
         config = self.config
         if config.species_features is None or config.species_weights is None:
-            self._encoder = Encoder(build_backbone(config.species_encoder))
+            self._encoder = open_encoder(config.species_encoder)
             found = {"species_features": self._encoder.dim, "species_weights": self._encoder.backbone.weights}
             self.config = config = config.model_copy(update=found)
         return SpeciesTokens(len(self.species), config.species_features or 0, config.species_tokens, self.pretrained.text_features)
@@ -181,7 +181,7 @@ class LoRA(GenerativeModel):
             InputError: it has other weights than in training.
         """
         if self._encoder is None:
-            self._encoder = Encoder(build_backbone(self.config.species_encoder))
+            self._encoder = open_encoder(self.config.species_encoder)
             if self._encoder.backbone.weights != self.config.species_weights:
                 reason = f"the encoder {self.config.species_encoder} has other weights than when the generator was trained"
                 raise InputError(reason, f"Use those of then ({self.config.species_weights}).")

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NAME", "OtherPhotographs", "SpeciesTokens"]
+from syntype.encoders import BUNDLED, Encoder, build_backbone, load_encoder
+
+__all__ = ["NAME", "OtherPhotographs", "SpeciesTokens", "open_encoder"]
 
 NAME = "species_lora"
 """Beginning of the names of these tensors in a generator's file. Programs that read the file as a LoRA pass over them, but refuse names without
@@ -21,6 +23,11 @@ HIDDEN = 256
 """Width of the network between the row and the tokens."""
 MOST_DRAWN = 16
 """Other photographs, at most, whose mean is a species' row in a training step."""
+
+
+def open_encoder(name: str) -> Encoder:
+    """The encoder of this name. Unlike ``load_encoder``, a large one is not kept for the rest of the process."""
+    return load_encoder(name) if name in BUNDLED else Encoder(build_backbone(name))
 
 
 class SpeciesTokens(nn.Module):
