@@ -180,6 +180,23 @@ def test_a_row_in_training_is_of_other_photographs() -> None:
     assert one_group[:, 1].max() == 0 and one_group[:, [0, 2]].min(0).values.tolist() == [0, 0]
 
 
+def test_an_adapter_to_start_from_keeps_how_it_tells_species(told: Collection, trained: Callable[[str], Path], tmp_path: Path) -> None:
+    start = trained("stable_diffusion")
+    about = json.loads((start / "generator.json").read_text())["config"]
+    settings = {key: about[key] for key in ("base", "base_precision", "sampling_steps", "species_tokens")} | {
+        "start_from": str(start),
+        "learning_rate": 0.0,
+    }
+    train_tiny("lora", told, tmp_path / "again", model=settings, steps=1, only=tuple(OLD))
+    again, before = load_file(tmp_path / "again/weights.safetensors"), load_file(start / "weights.safetensors")
+    assert again.keys() == before.keys()
+    for name, tensor in before.items():
+        assert_close(again[name], tensor)
+    assert any("species_tokens=2" in remark for remark in LoRA(LoRAConfig.parse({**settings, "species_tokens": 0, "size": 32}), OLD)._about)
+    with pytest.raises(InputError, match=r"other tokens.*species_tokens=2 --set model\.species_encoder=lite1"):
+        LoRA(LoRAConfig.parse({**settings, "species_tokens": 3, "size": 32}), OLD)
+
+
 def test_what_does_not_fit_is_refused(told: Collection, trained: Callable[[str], Path], tiny_base: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"lite0.*cannot be used to train generators"):
         LoRAConfig.parse({"species_encoder": "lite0"})

@@ -28,7 +28,7 @@ from syntype.compute.tensors import seeded_normal, slerp, to_uint8
 from syntype.encoders import Encoder
 from syntype.errors import InputError, RecipeError, UnsupportedError
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, TrainingData
-from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter
+from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter, read_tokens
 from syntype.generators.pretrained.bases import check_same_base, describe_base, resolve_base
 from syntype.generators.pretrained.estimate import card_gb, estimate
 from syntype.generators.pretrained.lora_settings import LoRAConfig, LoRAControls
@@ -84,6 +84,8 @@ class LoRA(GenerativeModel):
         if config.species_tokens:
             self.tokens = self._build_tokens()
             self.generator.add_module(TOKENS_NAME, self.tokens)
+        if config.start_from is not None and config.ranks is None:
+            self._about += read_tokens(self.tokens, config.start_from, self.config.species_weights)
         if config.gradient_checkpointing:
             self.pretrained.denoiser.enable_gradient_checkpointing()
         place = base.name if base.revision else str(base.folder)
