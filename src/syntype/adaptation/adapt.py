@@ -231,7 +231,9 @@ def species_to_learn(generator: Generator, collection: Collection, config: Adapt
         CollectionError: None is named, and the collection has no photograph of one that the generator does not know.
     """
     names = (config.species,) if isinstance(config.species, str) else tuple(dict.fromkeys(config.species))
-    if len(names) != 1 and config.method != "encode":
+    if not names and config.method != "encode":
+        raise InputError("no species is named", "Name one with --species. The method encode takes all that are new if none is named.")
+    if len(names) > 1 and config.method != "encode":
         raise InputError(f"{len(names)} species are named, and only the method encode learns several", "Name one species with --species.")
     for name in names:
         if name in generator.species:
