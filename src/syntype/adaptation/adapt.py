@@ -42,6 +42,8 @@ RELATIVE_SHARE = 0.5
 """Default of ``AdaptConfig.relative_share`` for families that can use a related species."""
 DEFAULT_METHOD = "modulate"
 """Default of ``AdaptConfig.method`` for families with discriminators."""
+DECODED = 64
+"""Species whose photographs ``encode`` decodes at a time."""
 SHOWN = 8
 """New species, at most, of which ``encode`` draws images for its preview."""
 MAX_COMPARED = 4000
@@ -203,7 +205,7 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
         del model
         base = load_generator(base_path)
     if config.method == "encode":
-        added, steps, seconds, status = _encode(base, photographs, config, out, run)
+        added, steps, seconds, status = _encode(base, collection, photographs, out, run)
     else:
         added, steps, seconds, status = _train(generator, base, collection, photographs[names[0]], config, out, run)
     generator_id, size = save_adapted(generator, known, base, added, str(config.method), steps, config.seed, out)
@@ -248,23 +250,25 @@ _Outcome = tuple[list[Added], int, float, str]
 """What was learnt of each species, number of steps, seconds, status."""
 
 
-def _encode(base: Generator, photographs: dict[str, Collection], config: AdaptConfig, out: Path, run: Run) -> _Outcome:
+def _encode(base: Generator, collection: Collection, photographs: dict[str, Collection], out: Path, run: Run) -> _Outcome:
     """Compute the new species' rows from their photographs, and draw a grid of images of the first ones, if that is quick without a graphics card."""
     model = base.model
     if not isinstance(model, Encodes):
         able = shown_list(families_that(Encodes))
         raise UnsupportedError(f"family {base.family} cannot learn a species without training (method encode). Families that can: {able}.")
-    added, began = [], time.monotonic()
-    with run.progress("Encoding species", len(photographs)) as bar:
-        for number, (name, chosen) in enumerate(photographs.items(), 1):
-            data = training_data(chosen, model.config.shape)
-            relative, rows = model.encode_species(to_tensor(data.images))
-            described: dict[str, str] = {}
+    names, added, began = list(photographs), [], time.monotonic()
+    with run.progress("Encoding species", len(names)) as bar:
+        for start in range(0, len(names), DECODED):
+            part = {name: photographs[name] for name in names[start : start + DECODED]}
+            chosen = pd.concat([view.table["image_id"] for view in part.values()])
+            data = training_data(collection.where(collection.table["image_id"].isin(chosen)).hashed(), model.config.shape)
             if isinstance(model, DescribesSpecies):
                 model.describe_species(data)
-                described = model.description_of(name)
-            added.append(Added(name, chosen, relative, None, {NEW_ROW_PREFIX + key: row for key, row in rows.items()}, described))
-            bar.set(number)
+            for name, view in part.items():
+                relative, rows = model.encode_species(to_tensor(data.images[data.labels == data.species.index(name)]))
+                described = model.description_of(name) if isinstance(model, DescribesSpecies) else {}
+                added.append(Added(name, view, relative, None, {NEW_ROW_PREFIX + key: row for key, row in rows.items()}, described))
+                bar.set(len(added))
     seconds = time.monotonic() - began
     shown = [] if isinstance(model, Plans) else added[:SHOWN]
     for one in shown:
