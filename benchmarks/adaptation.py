@@ -1,16 +1,19 @@
 """How well does a generator learn a species that it never saw from six photographs? Every method, species left out one and all.
 
     python benchmarks/adaptation.py [--data FOLDER | --collection FOLDER] [--out FOLDER] [--base-steps 2000] [--steps 300] [--only METHOD ...]
+    python benchmarks/adaptation.py --photographs butterflies [--butterflies FOLDER] --only encode modulate unadapted
 
 One base generator is trained without the six rarest species of Fish4Knowledge that have photographs enough to judge by; then each method
 of ``syntype adapt`` teaches it each of them from six photographs (``plain``: fine-tuning on these photographs alone), and 100 images
 are compared with those photographs of the species whose group (video track) none of the six belongs to. ``unadapted`` is what the base draws
-for the species' nearest relative. What was measured is kept, so a call that was stopped continues where it was; the page has the methods that
-are known for every species; other settings need another --out. Without the photographs nothing is measured.
+for the species' nearest relative. On butterflies the same is asked of the first ten of the rare species; their test photographs are not read.
+What was measured is kept, so a call that was stopped continues where it was; the page has the methods that are known for every species, and keeps
+what it has of the other photographs; other settings need another --out. Without the photographs nothing is measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import time
@@ -18,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.butterflies import BUTTERFLIES, without_test
 from common.fish import NOTICE, SIZE, open_photographs, photograph_options
-from common.results import Page, kept, publish, rewrite, table
+from common.results import Page, kept, publish, read_result, rewrite, table
 from common.timing import syntype
 
 from syntype.adaptation import METHODS
-from syntype.adaptation.adapt import choose_photographs
+from syntype.adaptation.adapt import choose_photographs, nearest_relative
 from syntype.collection import Collection
 from syntype.compute.tensors import to_uint8
 from syntype.curation.curate import copy_detector
@@ -35,7 +39,12 @@ from syntype.study.distances import density_coverage, kid, vendi_score
 from syntype.study.fidelity import EvaluateConfig
 
 SHOTS, IMAGES = 6, 100
-LEAST_PHOTOGRAPHS, LEAST_HELD_OUT = 20, 10
+LEAST_HELD_OUT = 10
+SPECIES = {"fish": 6, "butterflies": 10}
+"""Number of species to leave out."""
+LEAST_PHOTOGRAPHS = {"fish": 20, "butterflies": 18}
+REFERENCE = {"fish": "plain", "butterflies": "unadapted"}
+"""With what each method is compared, species by species."""
 VARIANTS = {"plain": ["--method", "finetune", "--set", "relative_share=0"], **{method: ["--method", method] for method in reversed(METHODS)}}
 """How each row adapts. Except in ``plain``, half of the training images show the species with codes of its nearest relative (``relative_share``);
 ``encode`` trains nothing."""
@@ -46,17 +55,20 @@ def main() -> None:
     parser = photograph_options("adaptation", __doc__)
     parser.add_argument("--base-steps", type=int, default=2000, help="training steps of the base")
     parser.add_argument("--steps", type=int, default=300, help="steps of each adaptation")
-    parser.add_argument("--species", type=int, default=6, help="number of species to leave out")
+    parser.add_argument("--photographs", choices=SPECIES, default="fish", help="of which animals")
+    parser.add_argument("--butterflies", type=Path, default=BUTTERFLIES, help="folder of the butterfly photographs (images.csv, reserve.csv)")
+    parser.add_argument("--species", type=int, help="number of species to leave out (6 of the fish, 10 of the butterflies)")
     parser.add_argument("--only", nargs="*", default=[*VARIANTS, "unadapted"], choices=[*VARIANTS, "unadapted"], help="measure these alone")
     arguments = parser.parse_args()
     if arguments.page:
         rewrite("adaptation", report, arguments)
         return
-    collection = open_photographs(arguments)
+    of, out = arguments.photographs, arguments.out
+    collection = open_photographs(arguments) if of == "fish" else open_butterflies(arguments)
     if collection is None:
         return
-    out, folder = arguments.out, collection.root
-    species = left_out(collection, arguments.species)
+    folder = collection.root
+    species = left_out(collection, arguments.species or SPECIES[of], LEAST_PHOTOGRAPHS[of])
     if not species:
         print(f"{folder}: no species has photographs enough to be left out: nothing measured.", file=sys.stderr)
         return
@@ -73,18 +85,42 @@ def main() -> None:
                 write_json(path, measure(method, name, base, folder, adapted, arguments.steps, referee))
             if path.exists():
                 figures.setdefault(method, {})[name] = kept(path, dict)
-    known = {"species": figures, **summary(figures, species)}
-    if "plain" not in known["mean"]:  # with which the page compares
-        print(f"{out}: measured: {', '.join(figures)}. The page needs plain too.", file=sys.stderr)
+    known = {"species": figures, **summary(figures, species, REFERENCE[of])}
+    if REFERENCE[of] not in known["mean"]:  # with which the page compares
+        print(f"{out}: measured: {', '.join(figures)}. The page needs {REFERENCE[of]} too.", file=sys.stderr)
         return
-    publish("adaptation", {"base_steps": trained["steps"], "steps": arguments.steps}, known, report, arguments)
+    settings = {"base_steps": trained["steps"], "steps": arguments.steps}
+    before = read_result(arguments.results / "adaptation.json") if (arguments.results / "adaptation.json").is_file() else {}
+    old, told = before.get("figures", {}), before.get("settings", {})
+    if of == "fish":
+        rest = ({"butterflies": part["butterflies"]} if "butterflies" in part else {} for part in (told, old))
+        settings, known = ({**part, **more} for part, more in zip((settings, known), rest, strict=True))
+    else:
+        settings |= {"species": len(collection.species) - len(species), "photographs": len(taught(collection, species))}
+        settings, known = {**told, "butterflies": settings}, {**old, "butterflies": known}
+    publish("adaptation", settings, known, report, arguments)
+
+
+def open_butterflies(arguments: argparse.Namespace) -> Collection | None:
+    """Training, validation and reserve photographs; None, and a word to the user, where there are none. Makes --out."""
+    if not (arguments.butterflies / "images.csv").is_file():
+        print(f"{arguments.butterflies} is not there: nothing measured. Give --butterflies or set SYNTYPE_BUTTERFLIES.", file=sys.stderr)
+        return None
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    return without_test(arguments.butterflies, arguments.out / "collection", reserve=True)
+
+
+def taught(collection: Collection, species: list[str]) -> Collection:
+    """Photographs from which the base has learnt."""
+    training = collection.training()
+    return training.where(~training.table["species"].isin(species))
 
 
 def measure(method: str, species: str, base: Path, collection: Path, out: Path, steps: int, referee: Referee) -> dict:
     """What one method cost and gave for one species; how long it took is that of the whole command."""
     if method == "unadapted":
-        relative = kept(out.with_name(f"plain-{species.replace(' ', '-')}.row.json"), dict)["relative"]
-        return referee.judge(base, species, relative)
+        relative = referee.relative(species, load_generator(base).species)
+        return {**referee.judge(base, species, relative), "relative": relative}
     words = ["adapt", base, collection, "--species", species, *VARIANTS[method], "--shots", SHOTS, "--steps", steps]
     result = command(words, out)
     return {**result, **referee.judge(out, species, species), "minutes": result["wall_minutes"]}
@@ -103,10 +139,10 @@ def command(words: list[object], out: Path, *, resume: bool = False) -> dict:
     return kept(out.with_name(out.name + ".json"), run)
 
 
-def left_out(collection: Collection, number: int) -> list[str]:
-    """The rarest species with photographs enough to learn from and to judge by."""
+def left_out(collection: Collection, number: int, least: int) -> list[str]:
+    """The rarest species with photographs enough to learn from and to judge by, ``least`` in all."""
     counts, training = collection.counts(), collection.training().counts()
-    names = [name for name in sorted(counts, key=lambda name: (counts[name], name)) if counts[name] >= LEAST_PHOTOGRAPHS and training[name] >= SHOTS]
+    names = [name for name in sorted(counts, key=lambda name: (counts[name], name)) if counts[name] >= least and training[name] >= SHOTS]
     return [name for name in names if len(held_out(collection, name)) >= LEAST_HELD_OUT][:number]
 
 
@@ -127,6 +163,13 @@ class Referee:
     def judge(self, folder: Path, species: str, drawn: str) -> dict:
         """Figures of ``IMAGES`` images of ``drawn`` against the photographs of ``species``, unless they are known."""
         return kept(folder.with_name(f"{folder.name}.{species.replace(' ', '-')}.judged.json"), lambda: self._compared(folder, species, drawn))
+
+    def relative(self, species: str, known: tuple[str, ...]) -> str:
+        """The most similar of the known species, as ``adapt`` finds it where nothing is known of genus and family."""
+        training, encoder = self.collection.training(), load_encoder("lite2")
+        training = training.where(training.table["species"].isin(known))
+        target = encode_collection(encoder, choose_photographs(self.collection, species, SHOTS, seed=0), pixels=64).mean(0)
+        return nearest_relative(encode_collection(encoder, training, pixels=64), training.table["species"].tolist(), target)
 
     def _compared(self, folder: Path, species: str, drawn: str) -> dict:
         images = to_uint8(load_generator(folder).sample([drawn] * IMAGES, range(IMAGES)))
@@ -152,19 +195,19 @@ def interval(values: list[float]) -> list[float]:
     return [float(data.mean()), float(low), float(high)]
 
 
-def summary(found: dict[str, dict[str, dict[str, Any]]], species: list[str]) -> dict[str, dict[str, Any]]:
-    """Means over species, and mean differences from ``plain``, of the methods that are known for every species; each with its interval."""
+def summary(found: dict[str, dict[str, dict[str, Any]]], species: list[str], reference: str) -> dict[str, dict[str, Any]]:
+    """Means over species, and mean differences from a method, of the methods that are known for every species; each with its interval."""
     means: dict[str, Any] = {}
     differences: dict[str, Any] = {}
     for method, rows in found.items():
         if any(name not in rows for name in species):
             continue
         for key in MEASURES:
-            values, plain = ([part[name].get(key) for name in species] for part in (rows, found.get("plain", {name: {} for name in species})))
+            values, others = ([part[name].get(key) for name in species] for part in (rows, found.get(reference, {name: {} for name in species})))
             if None not in values:
                 means.setdefault(method, {})[key] = interval(values)
-                if method != "plain" and None not in plain:
-                    differences.setdefault(method, {})[key] = interval([a - b for a, b in zip(values, plain, strict=True)])
+                if method != reference and None not in others:
+                    differences.setdefault(method, {})[key] = interval([a - b for a, b in zip(values, others, strict=True)])
     return {"mean": means, "difference": differences}
 
 
@@ -208,6 +251,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         row = found["plain"][name]
         body += ["", f"## {name} ({row['held_out']} held-out photographs, nearest relative {row['relative']})", ""]
         body += table(heads, [[method, *cells(rows[name])] for method, rows in found.items() if method in means])
+    more, seen = figures.get("butterflies"), settings.get("butterflies", {})
     return Page(
         title="Adaptation to a species never seen",
         question="How well does a generator learn a new species from six photographs, and which method of `syntype adapt` is best?",
@@ -217,15 +261,43 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         f"coverage "
         f"has `{best['coverage']}` ({means[best['coverage']]['coverage'][0]:.3f}).",
         headline=[(f"KID, `{best['kid']}`", cells(means[best["kid"]])[0]), ("KID, `plain`", cells(means["plain"])[0])],
-        body=body,
+        body=[*body, *(butterflies(more) if more else [])],
         method=[
             f"One base generator (`projected`, {SIZE} px), trained for {settings['base_steps']} steps without the {len(species)} species; {SHOTS} "
             f"photographs "
             f"and {settings['steps']} steps a species, seed 0; {IMAGES} images each against held-out photographs of other groups (video tracks), in "
             "EfficientNet-Lite0 features. Coverage (k = 5) and Vendi ratio are computed with as many images as photographs.",
             "",
+            *([learnt(seen, len(next(iter(more["species"].values()))))] if more else []),
             NOTICE,
         ],
+    )
+
+
+def butterflies(figures: dict[str, Any]) -> list[str]:
+    """The section on butterflies: means, differences from the unadapted base, and each species."""
+    means, found, heads = figures["mean"], figures["species"], ["method", *MEASURES.values()]
+    number = len(found["unadapted"])
+    lines = ["", f"## {number} rare butterflies", "", f"Mean over {number} species; in brackets: 95 % interval, bootstrap over species.", ""]
+    lines += table(heads, [[method, *cells(one)] for method, one in means.items()])
+    lines += ["", "Difference from `unadapted`, species by species:", ""]
+    lines += table(heads, [[method, *cells(one)] for method, one in figures["difference"].items()])
+    told = [method for method in found if method in means]
+    lines += ["", "KID of each species; the nearest relative is that of `unadapted`, and in brackets that of `encode` where it is another:", ""]
+    rows = []
+    for name, row in found["unadapted"].items():
+        other = found.get("encode", {}).get(name, {}).get("relative", row["relative"])
+        relative = row["relative"] if other == row["relative"] else f"{row['relative']} ({other})"
+        rows.append([name, relative, *(f"{found[method][name]['kid']:.3f}" for method in told)])
+    return [*lines, *table(["species", "nearest relative", *told], rows)]
+
+
+def learnt(settings: dict[str, Any], number: int) -> str:
+    """How the butterflies were measured."""
+    return (
+        f"Butterflies: a base of {settings['base_steps']} steps on {settings['photographs']} photographs of {settings['species']} species, without "
+        f"the {number}, which are the first by name of the 40 rare ones (6 training photographs each); {settings['steps']} steps a species where a "
+        "method trains; judged by 12 further photographs of each, which are no test photographs; a photograph is a group of its own.\n"
     )
 
 

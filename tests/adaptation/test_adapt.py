@@ -199,7 +199,7 @@ def test_several_species_are_encoded_one_after_the_other(
 
 def test_what_cannot_be_encoded_is_refused_in_words(collection: Collection, base: Path, tmp_path: Path) -> None:
     trained(collection, "fastgan", tmp_path / "fastgan", steps=1)
-    with pytest.raises(UnsupportedError, match=r"fastgan cannot .*encode.*: projected\."):
+    with pytest.raises(UnsupportedError, match=r"fastgan cannot .*encode.*: lora, projected\."):
         adapted(collection, tmp_path / "fastgan", "Cus novus", tmp_path / "one", method="encode")
     shutil.copytree(base, tmp_path / "old")  # as an older version saved it
     info, weights = read_json_object(base / "generator.json"), load_file(base / "weights.safetensors")

@@ -122,7 +122,7 @@ def test_methods_that_need_discriminators_are_refused(told: Collection, base: Pa
     model = load_generator(base).model
     assert isinstance(model, Adapts) and not isinstance(model, AdaptsAdversarially)
     for method in ("modulate", "ewc", "freeze-d"):
-        with pytest.raises(UnsupportedError, match=rf"method {method} needs discriminators, which family lora .* can use: finetune\."):
+        with pytest.raises(UnsupportedError, match=rf"method {method} needs discriminators, which family lora .* can use: finetune, encode\."):
             adapted(told, base, NEW[0], tmp_path / method, method=method)
 
 

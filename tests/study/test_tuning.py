@@ -14,6 +14,7 @@ from syntype.run import Run
 from syntype.study import StudyConfig, plan_study, study
 from syntype.study.arms import ARMS
 from syntype.study.running import classifier_of
+from syntype.study.synthetic import _size_of
 
 FEW = ("real", "mixup", "copies", "synthetic+curated")
 TRIED = {
@@ -112,6 +113,18 @@ def test_the_usual_network_and_the_quick_look(reef: Collection) -> None:
 def test_settings_that_cannot_be_tried_are_explained(tuning: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         StudyConfig.parse({"tuning": tuning})
+
+
+def test_a_classifier_that_a_study_cannot_train_is_refused_before_it_begins() -> None:
+    every: list[dict[str, Any] | None] = [None, {"photographs": [{}], "synthetic": [{}]}]
+    for tuning in every:
+        with pytest.raises(RecipeError, match="head 'tip_adapter' needs the embedded names of the species, which a study does not compute"):
+            StudyConfig.parse({"classifier": {"backbone": "open_clip:ViT-B-16", "tune": "head", "head": "tip_adapter"}, "tuning": tuning})
+
+
+@pytest.mark.parametrize(("family", "size"), [("projected", 128), ("collage", 256), ("lora", 512)])
+def test_a_study_trains_a_family_at_a_size_that_it_can_draw(family: str, size: int) -> None:
+    assert _size_of(family, 224) == size and _size_of(family, 1024) == 1024
 
 
 def test_a_size_that_no_family_draws(reef: Collection, fits: list[dict[str, Any]], curations: list[Path], tmp_path: Path) -> None:

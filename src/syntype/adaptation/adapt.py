@@ -6,9 +6,6 @@ species. An adapter is used for its species only, so the images of the other spe
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,19 +16,18 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from syntype.adaptation.methods import FISHER_IMAGES, METHODS, WITHOUT_DISCRIMINATORS, add_ewc_penalty, fisher_information
+from syntype.adaptation.saving import Added, changed_tensors, save_adapted
 from syntype.collection.relatives import nearest_relatives, taxa_of
 from syntype.collection.table import Collection
 from syntype.compute.runtime import Precision, Runtime
 from syntype.compute.tensors import to_tensor
 from syntype.encoders import encode_collection, load_encoder
 from syntype.errors import CollectionError, InputError, UnknownNameError, UnsupportedError, shown_list
-from syntype.files import atomic_write, inside, write_json
-from syntype.generators.contract import Adapts, AdaptsAdversarially, DescribesSpecies, Encodes, GenerativeModel, TrainingData, UsesRelative
+from syntype.generators.contract import Adapts, AdaptsAdversarially, DescribesSpecies, Encodes, GenerativeModel, Plans, TrainingData, UsesRelative
 from syntype.generators.engine.batches import training_data
-from syntype.generators.engine.checkpoint import base_folder, load_generator, read_generator_info, read_state, write_learnt, write_weights
+from syntype.generators.engine.checkpoint import base_folder, load_generator, read_state
 from syntype.generators.engine.generator import NEW_ROW_PREFIX, Generator
 from syntype.generators.engine.previews import save_grid
 from syntype.generators.engine.training import TrainConfig, TrainingLoop
@@ -40,12 +36,16 @@ from syntype.generators.registry import families_that
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
 
-__all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative"]
+__all__ = ["METHODS", "AdaptConfig", "AdaptResult", "adapt", "choose_photographs", "nearest_relative", "species_to_learn"]
 
 RELATIVE_SHARE = 0.5
 """Default of ``AdaptConfig.relative_share`` for families that can use a related species."""
 DEFAULT_METHOD = "modulate"
 """Default of ``AdaptConfig.method`` for families with discriminators."""
+DECODED = 64
+"""Species whose photographs ``encode`` decodes at a time."""
+SHOWN = 8
+"""New species, at most, of which ``encode`` draws images for its preview."""
 MAX_COMPARED = 4000
 """Largest number of photographs of known species that are compared to find the most similar species (at least one per species)."""
 
@@ -53,8 +53,8 @@ MAX_COMPARED = 4000
 class AdaptConfig(Settings):
     """Settings of ``adapt``."""
 
-    species: str
-    """Species to learn."""
+    species: str | tuple[str, ...] = ()
+    """Species to learn. With the method ``encode`` also several; if none is named, all in the collection that the generator does not know."""
     method: str | None = None
     """One of ``METHODS``. If left out, ``finetune`` for families without discriminators, and ``modulate`` for the others: in a benchmark with six
     species it kept the variety of the images, was closest to the photographs (KID), and took 40 kB per species (docs/benchmarks/adaptation.md).
@@ -95,21 +95,21 @@ class AdaptResult:
 
     Attributes:
         folder: Folder of the adapted generator.
-        species: The new species.
+        species: The new species, or a list of them if they are several.
         relative: The known species that is most similar to it, of the same genus, family or order if known; None if the collection has no photographs
-            of known species.
+            of known species, or with several (``generator.json`` has that of each).
         relative_rank: The rank that both share, of which the relative was chosen: ``genus``, ``family``, ``order``, or None.
         method: The adaptation method.
-        shots: Number of photographs that were used.
+        shots: Number of photographs that were used, of all species together.
         steps: Number of training steps that were taken; 0 with the method ``encode``.
         minutes: Duration of the training, or of the computation with ``encode``.
-        megabytes: Size of the adapter file.
+        megabytes: Size of the adapter files.
         generator_id: Identifier of the adapted generator.
         status: ``finished`` or ``interrupted``.
     """
 
     folder: Path
-    species: str
+    species: str | list[str]
     relative: str | None
     method: str
     shots: int
@@ -149,7 +149,7 @@ def choose_photographs(collection: Collection, species: str, shots: int, seed: i
 
 @keeps_run("adapt", resumable=True)
 def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out: Path | str, run: Run = OWN_RUN) -> AdaptResult:
-    """Adapt a trained generator to a species that it was not trained on.
+    """Adapt a trained generator to a species that it was not trained on, or with the method ``encode`` to several.
 
     Args:
         generator: As ``load_generator`` returns it. A generator that was adapted before keeps its species.
@@ -165,7 +165,8 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     Raises:
         UnsupportedError: The family does not support adaptation, or not this method, or not the use of a related species.
         UnknownNameError: The method or the species is not known.
-        InputError: The generator knows the species already, or the method needs the discriminators and the base has none saved.
+        InputError: The generator knows the species already, several are given to a method that trains, or the method needs the discriminators and the
+            base has none saved.
         CollectionError: The collection has no training photograph of the species.
         TrainingError: The training diverged.
 
@@ -180,85 +181,117 @@ def adapt(generator: Generator, collection: Collection, config: AdaptConfig, out
     out = Path(out)
     if config.method is not None and config.method not in METHODS:
         raise UnknownNameError("adaptation method", config.method, METHODS)
-    if config.species in generator.species:
-        raise InputError(f"knows {config.species} already", "Generate images of it directly, or train again with --except.", file=generator.folder)
-    base_path = base_folder(generator.folder, generator.info)
-    base = load_generator(base_path)
-    model = base.model
+    names = species_to_learn(generator, collection, config)
+    known, model = generator.species, generator.model
     if not isinstance(model, Adapts):
         raise UnsupportedError(f"family {generator.family} cannot be adapted to a new species. See which can with: syntype families")
     with_discriminators = isinstance(model, AdaptsAdversarially)
     config = config.model_copy(update={"method": config.method or (DEFAULT_METHOD if with_discriminators else WITHOUT_DISCRIMINATORS[0])})
     if not with_discriminators and config.method not in (*WITHOUT_DISCRIMINATORS, "encode"):
         reason = f"method {config.method} needs discriminators, which family {generator.family} does not have"
-        raise UnsupportedError(f"{reason}. Methods that it can use: {shown_list(WITHOUT_DISCRIMINATORS)}.")
+        able = (*WITHOUT_DISCRIMINATORS, *(("encode",) if isinstance(model, Encodes) else ()))
+        raise UnsupportedError(f"{reason}. Methods that it can use: {shown_list(able)}.")
     if config.relative_share and not isinstance(model, UsesRelative):
         raise UnsupportedError(f"family {generator.family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
-    photographs = choose_photographs(collection, config.species, config.shots, config.seed)
-    if len(photographs) < config.shots:
-        run.say(f"{config.species} has only {len(photographs)} training photographs, not {config.shots}. All of them are used.")
-    before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
-
+    photographs = {name: choose_photographs(collection, name, config.shots, config.seed) for name in names}
+    few = [f"{name} ({len(chosen)})" for name, chosen in photographs.items() if len(chosen) < config.shots]
+    if few:
+        run.say(f"Fewer than {config.shots} training photographs, so all of them are used: {shown_list(few)}.")
+    base_path = base_folder(generator.folder, generator.info)
+    model = generator.take_model()  # a base may be large: two of them would need twice the memory
+    if base_path == generator.folder:
+        base = Generator(base_path, model.to("cpu"), generator.info, generator.trained_on)
+    else:  # the same without the species that were added before
+        del model
+        base = load_generator(base_path)
     if config.method == "encode":
-        learnt = _encode(base, photographs, config, out)
+        added, steps, seconds, status = _encode(base, collection, photographs, out, run)
     else:
-        learnt = _train(generator, base, collection, photographs, config, out, run)
-    changed = _changed_tensors(before, learnt.weights)
-    file = _save(generator, base, config, learnt, changed, photographs, out)
-    info, _ = read_generator_info(out)
+        added, steps, seconds, status = _train(generator, base, collection, photographs[names[0]], config, out, run)
+    generator_id, size = save_adapted(generator, known, base, added, str(config.method), steps, config.seed, out)
+    one = added[0] if len(added) == 1 else None
     return AdaptResult(
         out,
-        config.species,
-        learnt.relative,
+        list(names) if one is None else one.species,
+        None if one is None else one.relative,
         str(config.method),
-        len(photographs),
-        learnt.steps,
-        round(learnt.seconds / 60, 4),
-        round(file.stat().st_size / 1e6, 4),
-        str(info["generator_id"]),
-        learnt.status,
-        learnt.rank,
+        sum(map(len, photographs.values())),
+        steps,
+        round(seconds / 60, 4),
+        round(size / 1e6, 4),
+        generator_id,
+        status,
+        None if one is None else one.rank,
     )
 
 
-@dataclass(frozen=True)
-class _Learnt:
-    """What a method found out: the generator's weights, the relative and the rank that it shares, and what it cost."""
+def species_to_learn(generator: Generator, collection: Collection, config: AdaptConfig) -> tuple[str, ...]:
+    """Names of the species that ``adapt`` learns.
 
-    weights: dict[str, Tensor]
-    relative: str | None
-    rank: str | None
-    steps: int
-    seconds: float
-    status: str
+    Raises:
+        InputError: The generator knows one already, or there are several, or none, for a method that trains.
+        CollectionError: None is named, and the collection has no photograph of one that the generator does not know.
+    """
+    names = (config.species,) if isinstance(config.species, str) else tuple(dict.fromkeys(config.species))
+    if not names and config.method != "encode":
+        raise InputError("no species is named", "Name one with --species. The method encode takes all that are new if none is named.")
+    if len(names) > 1 and config.method != "encode":
+        raise InputError(f"{len(names)} species are named, and only the method encode learns several", "Name one species with --species.")
+    for name in names:
+        if name in generator.species:
+            raise InputError(f"knows {name} already", "Generate images of it directly, or train again with --except.", file=generator.folder)
+    names = names or tuple(name for name, number in collection.training().counts().items() if number and name not in generator.species)
+    if not names:
+        raise CollectionError(f"{collection.root}: has no training photograph of a species that the generator does not know.")
+    return names
 
 
-def _encode(base: Generator, photographs: Collection, config: AdaptConfig, out: Path) -> _Learnt:
-    """Compute the new species' rows from its photographs, on the CPU, and draw a grid of its images."""
+_Outcome = tuple[list[Added], int, float, str]
+"""What was learnt of each species, number of steps, seconds, status."""
+
+
+def _encode(base: Generator, collection: Collection, photographs: dict[str, Collection], out: Path, run: Run) -> _Outcome:
+    """Compute the new species' rows from their photographs, and draw a grid of images of the first ones, if that is quick without a graphics card."""
     model = base.model
     if not isinstance(model, Encodes):
         able = shown_list(families_that(Encodes))
         raise UnsupportedError(f"family {base.family} cannot learn a species without training (method encode). Families that can: {able}.")
-    began = time.monotonic()
-    relative = model.encode_species(config.species, to_tensor(photographs.pixels(model.config.size)))
+    names, added, began = list(photographs), [], time.monotonic()
+    with run.progress("Encoding species", len(names)) as bar:
+        for start in range(0, len(names), DECODED):
+            part = {name: photographs[name] for name in names[start : start + DECODED]}
+            chosen = pd.concat([view.table["image_id"] for view in part.values()])
+            data = training_data(collection.where(collection.table["image_id"].isin(chosen)).hashed(), model.config.shape)
+            if isinstance(model, DescribesSpecies):
+                model.describe_species(data)
+            for name, view in part.items():
+                relative, rows = model.encode_species(to_tensor(data.images[data.labels == data.species.index(name)]))
+                described = model.description_of(name) if isinstance(model, DescribesSpecies) else {}
+                added.append(Added(name, view, relative, None, {NEW_ROW_PREFIX + key: row for key, row in rows.items()}, described))
+                bar.set(len(added))
     seconds = time.monotonic() - began
-    (out / "previews").mkdir(parents=True, exist_ok=True)
-    save_grid(model, [config.species], out / "previews" / "final-000000.png")
-    return _Learnt(dict(model.generator.state_dict()), relative, None, 0, seconds, "finished")
+    shown = [] if isinstance(model, Plans) else added[:SHOWN]
+    for one in shown:
+        model.restore_species(one.species, {key.removeprefix(NEW_ROW_PREFIX): row for key, row in one.changed.items()}, ())
+    if shown:
+        (out / "previews").mkdir(parents=True, exist_ok=True)
+        save_grid(model, [one.species for one in shown], out / "previews" / "final-000000.png")
+    return added, 0, seconds, "finished"
 
 
 def _train(
     generator: Generator, base: Generator, collection: Collection, photographs: Collection, config: AdaptConfig, out: Path, run: Run
-) -> _Learnt:
+) -> _Outcome:
     """Train the base's model on the photographs, beginning with the nearest relative's rows."""
-    model = base.model
+    model, species = base.model, str(photographs.table["species"].iloc[0])
     assert isinstance(model, Adapts)
+    before = {name: tensor.clone() for name, tensor in model.generator.state_dict().items()}
     relative_share = RELATIVE_SHARE if config.relative_share is None and isinstance(model, UsesRelative) else config.relative_share or 0.0
     relative, rank = _most_similar_species(collection, photographs, base.species)
     if rank is not None:
-        run.say(f"The nearest relative of {config.species} is {relative}, of the same {rank}.")
+        run.say(f"The nearest relative of {species} is {relative}, of the same {rank}.")
 
-    model.add_species(config.species, relative)
+    model.add_species(species, relative)
     trainable = set(model.adaptable_parameters())
     if config.method == "modulate":
         trainable = modulate(model.generator, trainable, config.seed)
@@ -275,7 +308,7 @@ def _train(
         _take_up_discriminators(model, base, relative, config, run)
     settings = TrainConfig(
         family=generator.family,
-        size=generator.size,
+        size=base.size,
         steps=config.steps,
         batch_size=config.batch_size,
         ema=config.ema,
@@ -294,8 +327,10 @@ def _train(
     loop = TrainingLoop(model, data, runtime, settings, out, run, identity={**method, **made_from})
     status = loop.run_until_done()
     if run.folder is not None:
-        loop.final_preview([config.species])
-    return _Learnt(adapter_weights(loop.average.average), relative, rank, loop.step, loop.seconds, status)
+        loop.final_preview([species])
+    described = model.description_of(species) if isinstance(model, DescribesSpecies) else {}
+    changed = changed_tensors(before, adapter_weights(loop.average.average))
+    return [Added(species, photographs, relative, rank, changed, described)], loop.step, loop.seconds, status
 
 
 def _as_last_species(data: TrainingData, model: GenerativeModel) -> TrainingData:
@@ -371,65 +406,3 @@ def _evenly_sampled(collection: Collection, number: int) -> Collection:
     place[np.argsort(labels, kind="stable")] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     kept, of = np.minimum(most, counts)[labels], counts[labels]
     return collection.where((place + 1) * kept // of > place * kept // of)
-
-
-def _changed_tensors(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that changed or are new. Of a tensor that gained rows for the new species, only these rows."""
-    changed = {}
-    for name, tensor in after.items():
-        tensor = tensor.detach().cpu()
-        if name in before and tensor.shape != before[name].shape:
-            changed[NEW_ROW_PREFIX + name] = tensor[len(before[name]) :].clone().contiguous()
-        elif name not in before or not torch.equal(tensor, before[name].cpu()):
-            changed[name] = tensor.clone(memory_format=torch.contiguous_format)
-    return changed
-
-
-def _save(
-    generator: Generator, base: Generator, config: AdaptConfig, learnt: _Learnt, changed: dict[str, Tensor], photographs: Collection, out: Path
-) -> Path:
-    adapters = list(generator.info.get("adapters", []))
-    (out / "adapters").mkdir(parents=True, exist_ok=True)
-    for adapter in adapters:
-        with atomic_write(inside(out, adapter["file"])) as temporary:
-            shutil.copyfile(inside(generator.folder, adapter["file"]), temporary)
-    file = out / "adapters" / f"{len(adapters):04d}.safetensors"
-    digest = write_weights(file, changed)
-    adapters.append(
-        {
-            "species": config.species,
-            "file": f"adapters/{file.name}",
-            "sha256": digest,
-            "method": config.method,
-            "relative": learnt.relative,
-            **({} if learnt.rank is None else {"relative_rank": learnt.rank}),
-            "steps": learnt.steps,
-            "seed": config.seed,
-            "photographs": photographs.table["image_id"].tolist(),
-            **({"description": base.model.description_of(config.species)} if isinstance(base.model, DescribesSpecies) else {}),
-        }
-    )
-    write_learnt(out, generator.trained_on | set(photographs.table["sha256"].dropna()))
-    digests = [adapter["sha256"] for adapter in adapters]
-    added = digest if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    write_json(
-        out / "generator.json",
-        {
-            "schema_version": base.info["schema_version"],
-            "generator_id": f"{base.generator_id}+{added[:8]}",
-            "family": generator.family,
-            "config": base.info["config"],
-            "species": [*generator.species, config.species],
-            "abilities": base.info.get("abilities", []),
-            "licences": sorted({*generator.licences, *photographs.table["licence"].dropna()}),
-            "terms": sorted({*generator.info.get("terms", []), *photographs.table["terms"].dropna()}),
-            **{key: base.info[key] for key in ("built_on",) if key in base.info},
-            "base": {
-                "relative": os.path.relpath(base.folder, out),
-                "absolute": str(base.folder.resolve()),
-                "weights_sha256": base.info["weights_sha256"],
-            },
-            "adapters": adapters,
-        },
-    )
-    return file

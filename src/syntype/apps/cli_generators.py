@@ -154,7 +154,7 @@ def train(
 @click.argument("generator", type=FOLDER)
 @click.argument("collection", type=FOLDER)
 @out_option("the adapted generator")
-@click.option("--species", required=True, help="Species to learn.")
+@click.option("--species", multiple=True, help="Species to learn. With `encode`: repeat it for each; without it, all that GENERATOR does not know.")
 @click.option(
     "--method",
     help="Adaptation method: modulate, finetune, freeze-d, ewc, or encode (in seconds, without training).  "
@@ -176,25 +176,27 @@ def adapt(
     quiet: bool,
     **flags: Any,
 ) -> None:
-    """Adapt a trained GENERATOR to one more species, with a few training photographs from COLLECTION.
+    """Adapt a trained GENERATOR to one more species (with `encode`, to several), with a few training photographs from COLLECTION.
 
     Only the weights that change are saved. The result refers to GENERATOR, which must be kept, and its other species do not change.
     """
     from syntype.adaptation import AdaptConfig
     from syntype.adaptation import adapt as stage
-    from syntype.adaptation.adapt import choose_photographs
+    from syntype.adaptation.adapt import choose_photographs, species_to_learn
     from syntype.generators import load_generator
     from syntype.generators.contract import Plans
 
     if resume and recipe is None and (out / "recipe.yaml").is_file():
         recipe = str(out / "recipe.yaml")  # the settings that it was started with; options given now override them
-    config = settings(AdaptConfig, flags, recipe=recipe, overrides=overrides)
+    if len(named := flags.pop("species")) == 1:
+        named = named[0]
+    config = settings(AdaptConfig, {"species": named, **flags}, recipe=recipe, overrides=overrides)
     trained, opened = load_generator(generator), open_collection(collection)
     if dry_run:
-        photographs = choose_photographs(opened, config.species, config.shots, config.seed)
+        photographs = [choose_photographs(opened, name, config.shots, config.seed) for name in species_to_learn(trained, opened, config)]
         speed = None if isinstance(trained.model, Plans) else images_per_second(trained.size)  # that of a graphics card is not known
         minutes = None if speed is None else config.training_steps * config.batch_size / speed / 60
-        plan(as_json, out=out, images=len(photographs), steps=config.training_steps, minutes=minutes)
+        plan(as_json, out=out, images=sum(map(len, photographs)), steps=config.training_steps, minutes=minutes)
         return
     result = run_stage(
         lambda run: stage(trained, opened, config, out, run),
@@ -207,7 +209,8 @@ def adapt(
         resume=resume,
         quiet=quiet,
     )
-    show(result.summary(), as_json, f"Next: syntype generate {out} --species '{flags['species']}' --num 20 --out out/synthetic")
+    first = result.species if isinstance(result.species, str) else result.species[0]
+    show(result.summary(), as_json, f"Next: syntype generate {out} --species '{first}' --num 20 --out out/synthetic")
 
 
 @click.command(

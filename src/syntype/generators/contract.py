@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from syntype.compute.ema import warmup_decay
@@ -34,6 +34,7 @@ __all__ = [
     "GeneratorConfig",
     "Inpaints",
     "KnowsParents",
+    "OblongConfig",
     "Plans",
     "ShowsProcess",
     "TrainingData",
@@ -118,6 +119,24 @@ class GeneratorConfig(Settings):
     def tiny(cls, size: int = 32) -> Self:
         """The smallest settings that can be trained, for tests."""
         return cls(size=size)
+
+
+class OblongConfig(GeneratorConfig):
+    """Settings common to families whose images need not be square, nor have a power of two as their side."""
+
+    image_width: int | None = Field(None, ge=16, le=2048)
+    """Width of the images in pixels, if they are not square; ``size`` is then their height."""
+
+    @field_validator("size")
+    @classmethod
+    def check_size(cls, size: int) -> int:
+        """Accept any size: the divisor depends on the autoencoder, and is checked when the model is built."""
+        return size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels."""
+        return self.size, self.image_width or self.size
 
 
 class GenerativeModel(nn.Module, ABC):
@@ -208,6 +227,17 @@ class GenerativeModel(nn.Module, ABC):
         Raises:
             UnknownNameError: a species that is not in the vocabulary.
         """
+
+    def in_chunks(self, generate: Callable[[list[int]], Tensor], number: int) -> Tensor:
+        """Images of ``number`` rows, on the CPU, generated at most ``sampling_batch_size`` at a time to limit memory.
+
+        Args:
+            generate: numbers of rows -> their images.
+        """
+        self.eval()
+        rows, chunk = list(range(number)), self.sampling_batch_size
+        parts = [generate(rows[start : start + chunk]).float().cpu() for start in range(0, number, chunk)]
+        return torch.cat(parts) if parts else torch.empty(0, 3, *self.config.shape)
 
     def ema_decay(self, step: int, limit: float | None) -> float:
         """Decay of the moving average after ``step``: by default a limit that is reached after a warm-up.
@@ -348,8 +378,11 @@ class AdaptsAdversarially(Adapts, Protocol):
 class DescribesSpecies(Protocol):
     """A family that can be adapted and needs more than weights to generate the new species, such as its names."""
 
+    def describe_species(self, data: TrainingData) -> None:
+        """Take over what a collection says of the species of its photographs; ``prepare`` does it too."""
+
     def description_of(self, species: str) -> dict[str, str]:
-        """What ``generator.json`` remembers of a species to which the generator was adapted; after ``prepare``."""
+        """What ``generator.json`` remembers of a species to which the generator was adapted; after ``prepare`` or ``describe_species``."""
 
     def restore_description(self, species: str, description: Mapping[str, str]) -> None:
         """Take over what ``description_of`` returned, after ``add_species``."""
@@ -373,26 +406,26 @@ class Plans(Protocol):
 class Encodes(Protocol):
     """A family that can add a species without training: what its generator needs to know of the species is computed from photographs."""
 
-    def encode_species(self, name: str, images_NCHW: Tensor) -> str:
-        """Add a species at the end of the vocabulary, as ``Adapts.add_species`` does, with rows that are computed from its photographs.
+    def encode_species(self, images_NCHW: Tensor) -> tuple[str, dict[str, Tensor]]:
+        """Compute what distinguishes a species from its photographs; the generator does not change.
 
         Args:
-            name: of the species.
-            images_NCHW: at least one photograph of it, shape (N, 3, height, width), in [-1, 1].
+            images_NCHW: at least one photograph of the species, shape (N, 3, height, width), in [-1, 1].
 
         Returns:
-            the known species that is most similar to it.
+            the known species that is most similar to it, and the rows that ``restore_species`` adds.
 
         Raises:
-            UnsupportedError: the saved weights lack what encodes photographs.
+            UnsupportedError: the generator lacks what encodes photographs.
         """
 
-    def restore_species(self, name: str, rows: Mapping[str, Tensor]) -> None:
+    def restore_species(self, name: str, rows: Mapping[str, Tensor], changed: Collection[str]) -> None:
         """Add a species whose rows were computed or learnt before.
 
         Args:
             name: of the species.
             rows: by the name of a tensor of ``generator.state_dict()``, the rows that the species added to it.
+            changed: names of the other tensors that the species has changed.
         """
 
 

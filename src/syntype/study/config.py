@@ -138,8 +138,10 @@ class StudyConfig(Settings):
             raise ValueError(f"zero_shot: {self.zero_shot!r} cannot name species by texts. Give open_clip:NAME, such as open_clip:ViT-B-16-SigLIP2")
         if 0 < self.size < 8:
             raise ValueError("size: images have a side of at least 8 pixels; 0 stands for that of the photographs")
-        for setting in () if self.tuning is None else (*self.tuning.photographs, *self.tuning.synthetic):
-            ClassifierConfig.parse({**self.classifier.model_dump(), **{name: value for name, value in setting.items() if name != "ratio"}})
+        for setting in ({}, *(() if self.tuning is None else (*self.tuning.photographs, *self.tuning.synthetic))):
+            chosen = {name: value for name, value in setting.items() if name != "ratio"}
+            if ClassifierConfig.parse({**self.classifier.model_dump(), **chosen}).head == "tip_adapter":
+                raise ValueError("head 'tip_adapter' needs the embedded names of the species, which a study does not compute. Set head to 'linear'")
         return self
 
     @model_validator(mode="after")

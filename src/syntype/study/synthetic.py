@@ -25,6 +25,7 @@ from syntype.curation import curate
 from syntype.errors import CollectionError, RecipeError, UnknownNameError
 from syntype.files import read_json_object, write_json
 from syntype.generators import Generator, TrainConfig, list_families, load_generator, train
+from syntype.generators.contract import Plans
 from syntype.generators.registry import family
 from syntype.run import Run
 from syntype.study.config import StudyConfig
@@ -209,10 +210,13 @@ def label_positions(collection: Collection, species: tuple[str, ...]) -> np.ndar
 def _size_of(name: str, size: int) -> int:
     """Size at which a study trains a family for images of ``size`` pixels: families draw squares whose side is a power of two, which are then scaled.
 
-    A family that learns is trained at the power of two below ``size``, as larger images take several times as long; the others at the one above.
+    A family that learns is trained at the power of two below ``size``, as larger images take several times as long; the others at the one above. One
+    that builds on a large model is trained at its own size, if that is larger: such models draw badly at much smaller ones than they were made for.
     """
-    below = 1 << (size.bit_length() - 1)
-    return below if below == size or family(name).learns else 2 * below
+    kind, below = family(name), 1 << (size.bit_length() - 1)
+    if issubclass(kind, Plans):
+        return max(below, int(kind.Config.model_fields["size"].default))
+    return below if below == size or kind.learns else 2 * below
 
 
 def _training_counts(real: Collection) -> np.ndarray:

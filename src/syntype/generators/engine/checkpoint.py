@@ -119,7 +119,7 @@ def load_generator(folder: Path | str) -> Generator:
             model = kind(config, info["species"])
             model.generator.load_state_dict(_read_weights(folder / "weights.safetensors", info["weights_sha256"]))
         model.eval()
-        return Generator(folder, model, info, trained_on)
+        return Generator(folder, model, info, trained_on, load_generator)
     place = base_folder(folder, info)
     base_info, _ = read_generator_info(place)
     if "base" in base_info:
@@ -127,7 +127,7 @@ def load_generator(folder: Path | str) -> Generator:
     if base_info.get("weights_sha256") != info["base"]["weights_sha256"]:
         raise CollectionError(f"{folder}: its base generator at {place} has been trained further since. Adapt again with: syntype adapt {place}")
     base = load_generator(place)
-    result = Generator(folder, base.model, info, trained_on)
+    result = Generator(folder, base.model, info, trained_on, load_generator)
     for adapter in info["adapters"]:
         file = inside(folder, adapter["file"])
         with _fitting(file):

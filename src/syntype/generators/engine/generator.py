@@ -35,16 +35,37 @@ class Generator:
     All images are float32, shape (N, 3, height, width), in [-1, 1], on the CPU. An image depends on its own arguments only, whatever else is in the
     call. Controls are the fields of the family's ``Controls``; missing ones take their defaults.
 
+    Args:
+        load: loads the generator in a folder, as ``load_generator`` does; needed to use it again after ``take_model``.
+
     Attributes:
         folder: of the generator.
         info: the content of ``generator.json``.
         trained_on: sha256 of every image that it or its adapters were trained on.
     """
 
-    def __init__(self, folder: Path, model: GenerativeModel, info: dict[str, Any], trained_on: Iterable[str]) -> None:
-        self.folder, self.model, self.info = folder, model, info
+    def __init__(
+        self, folder: Path, model: GenerativeModel, info: dict[str, Any], trained_on: Iterable[str], load: Callable[[Path], Generator] | None = None
+    ) -> None:
+        self.folder, self.info = folder, info
         self.trained_on = frozenset(trained_on)
+        self._model: GenerativeModel | None = model
+        self._load = load
         self._adapters: dict[str, dict[str, Tensor]] = {}
+
+    @property
+    def model(self) -> GenerativeModel:
+        """The model, with the base's weights."""
+        if self._model is None:
+            assert self._load is not None, "its model was taken"
+            again = self._load(self.folder)
+            self._model, self._adapters = again.model, again._adapters
+        return self._model
+
+    def take_model(self) -> GenerativeModel:
+        """Hand over the model, which may then be changed. If this generator is used again, its model is loaded again."""
+        model, self._model = self.model, None
+        return model
 
     @property
     def family(self) -> str:
@@ -106,7 +127,7 @@ class Generator:
         new = [name for name in changed if name.startswith(NEW_ROW_PREFIX)]
         rows = {name.removeprefix(NEW_ROW_PREFIX): changed.pop(name) for name in new}  # that only this species uses
         if isinstance(self.model, Encodes):
-            self.model.restore_species(species, rows)
+            self.model.restore_species(species, rows, changed)
         else:
             self.model.add_species(species, None)
             own = self.model.generator.state_dict()

@@ -3,9 +3,10 @@
 Paper: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685). Contexts from photographs of other species: "Beyond
 Objects: Contextual Synthetic Data Generation for Fine-Grained Classification" 2025 (arXiv 2510.24078). Variations of photographs: Trabucco et al.
 2023, "Effective Data Augmentation With Diffusion Models" (DA-Fusion, arXiv 2302.07944); Wang et al. 2024, "Enhance Image Classification via
-Inter-Class Image Mixup with Diffusion Model" (Diff-Mix, arXiv 2403.19600).
+Inter-Class Image Mixup with Diffusion Model" (Diff-Mix, arXiv 2403.19600). Rows of species from photographs (``species_tokens``): after Khurana et
+al. 2026, "TaxaAdapter" (arXiv 2603.26128).
 Code: written for Syntype; the networks, the adapter's layers and the solvers are diffusers' and peft's (Apache-2.0).
-Weights: those of the model named by ``base``, under its own licence.
+Weights: those of the model named by ``base``, under its own licence; with ``species_tokens`` also those of ``species_encoder``.
 
 The layers of the denoiser's attention get an adapter each; nothing else is trained. A species is told to the model by its names, so what the model
 knows of these helps. Each photograph is encoded once, when it first occurs, and each text before training. A generator's folder holds the adapter
@@ -14,25 +15,27 @@ alone; its ``weights.safetensors`` is a file that other programs load as a LoRA 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from syntype.collection.prompts import prompt, species_text
 from syntype.compute.runtime import Runtime
-from syntype.compute.tensors import seeded_normal, slerp
-from syntype.errors import RecipeError
-from syntype.generators.contract import Batch, BlendOf, GenerativeModel, GeneratorConfig, TrainingData
-from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter
-from syntype.generators.pretrained.bases import DEFAULT_BASE, check_same_base, describe_base, resolve_base
+from syntype.compute.tensors import seeded_normal, slerp, to_uint8
+from syntype.encoders import Encoder
+from syntype.errors import InputError, RecipeError, UnsupportedError
+from syntype.generators.contract import Batch, BlendOf, GenerativeModel, TrainingData
+from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter, read_tokens
+from syntype.generators.pretrained.bases import check_same_base, describe_base, resolve_base
 from syntype.generators.pretrained.estimate import card_gb, estimate
+from syntype.generators.pretrained.lora_settings import LoRAConfig, LoRAControls
 from syntype.generators.pretrained.processes import process_of
+from syntype.generators.pretrained.species_tokens import NAME as TOKENS_NAME
+from syntype.generators.pretrained.species_tokens import OtherPhotographs, SpeciesTokens, open_encoder
 from syntype.generators.pretrained.text_to_image import TEXTS_KEPT, Embeddings, adapted_by, load_text_to_image
-from syntype.recipe import Settings
 
 __all__ = ["LoRA", "LoRAConfig", "LoRAControls"]
 
@@ -40,84 +43,10 @@ SPECIES_RANK, SPECIES_BYTES = 4, 20_000_000
 """Rank, at most, of the second adapter, which a species that is added later learns, and bytes that its file may take; the rank is lower if needed."""
 _SPECIES = "species"
 """Name of the second adapter, and of its module in ``generator``."""
+TEXTS_MEASURED = 64
+"""Texts, at most, from which the typical size of the numbers in a text's tokens is measured."""
 CAPTIONS_KEPT = 64
 """Different captions of a species, at most, that a generator remembers as contexts for other species."""
-
-
-class LoRAConfig(GeneratorConfig):
-    """Settings of ``lora``."""
-
-    size: int = 512
-    """Side of the square images, in pixels. Models draw best at about the size that they were trained with."""
-    image_width: int | None = Field(None, ge=16, le=2048)
-    """Width of the images in pixels, if they are not square; ``size`` is then their height."""
-    base: str = DEFAULT_BASE
-    """The pre-trained model: its name on the Hugging Face hub, or its folder in diffusers' layout."""
-    base_revision: str | None = None
-    """Version of the model on the hub: a branch, tag or commit. If left out, the newest."""
-    base_precision: Literal["bf16", "fp32"] = "bf16"
-    """Number format of the model's own weights; ``fp32`` needs twice the memory. The adapter is kept in fp32."""
-    rank: int = Field(16, ge=1, le=1024)
-    """Rank of the adapter: how much it can change. More needs more photographs and a larger file."""
-    start_from: str | None = None
-    """An adapter (LoRA) of the same model to begin with, instead of a new one: a file of diffusers, peft or kohya, or a folder with one."""
-    learning_rate: float = Field(1e-4, ge=0)
-    """AdamW's learning rate. 0 leaves the adapter named by ``start_from`` as it is."""
-    weight_decay: float = Field(1e-4, ge=0)
-    """AdamW's weight decay."""
-    min_snr: float | None = Field(5.0, gt=0)
-    """Upper limit of the signal-to-noise ratio in the loss weights, for models that predict noise; none gives all noise levels the same weight."""
-    flip: bool = True
-    """Mirror photographs at random (switch off for taxa whose sides differ, such as flatfish)."""
-    caption_dropout: float = Field(0.3, ge=0, le=1)
-    """Probability with which a photograph's caption is left out of its text in training, so that the species' names alone also mean the species."""
-    prompt_tokens: int = Field(512, ge=16, le=1024)
-    """Length of a text for models of the FLUX.2 family, in tokens; shorter needs less time and memory. Others have a fixed length."""
-    images_at_once: int | None = Field(1, ge=1)
-    """Images of a batch that are computed at a time; the result is the same. 1 needs the least memory: the default base at 512 pixels then fits on a
-    card of 24 GB by estimate. A card with room for more, or a small base, is faster with more at a time; none computes the whole batch at once."""
-    gradient_checkpointing: bool = False
-    """Compute parts of the network twice instead of keeping them, which saves memory; a step then has half as many operations again."""
-    sampling_steps: int = Field(28, ge=1, le=1000)
-    """Number of denoising steps, unless another is asked for when generating. Distilled models need few."""
-    sampling_guidance: float = Field(4.0, ge=1)
-    """Guidance, unless another is asked for when generating: more follows the text more closely and varies less; 1 does without."""
-
-    base_fingerprint: str | None = None
-    """Checksum of the model's files; set when training, so that a generator is never used with another model."""
-    ranks: dict[str, int] | None = None
-    """Rank of the adapter in each layer, by its name; set when training."""
-    texts: dict[str, str] = {}
-    """Names of each species in the texts, from the collection; set when training."""
-    captions: dict[str, list[str]] = {}
-    """Captions of each species' photographs, which are contexts for other species; set when training."""
-
-    @classmethod
-    def tiny(cls, size: int = 32) -> LoRAConfig:
-        """Settings that train in seconds on a small base."""
-        return cls(size=size, base_precision="fp32", rank=2, prompt_tokens=32, sampling_steps=2)
-
-    @field_validator("size")
-    @classmethod
-    def check_size(cls, size: int) -> int:
-        """Accept any size: the divisor depends on the base, and is checked when the model is built."""
-        return size
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the images, in pixels."""
-        return self.size, self.image_width or self.size
-
-
-class LoRAControls(Settings):
-    """Further arguments of ``sample`` and of the abilities of ``lora``."""
-
-    steps: int | None = Field(None, ge=1, le=1000)
-    """Number of denoising steps; if left out, as set in training."""
-    guidance: float | None = Field(None, ge=1)
-    """Classifier-free guidance: 1 does without, more follows the text more closely and varies less; if left out, as set in training."""
-    context: bool = True
-    """Complete the text with the caption of a photograph of another species, drawn by the seed, if the collection has captions."""
 
 
 class LoRA(GenerativeModel):
@@ -149,12 +78,34 @@ class LoRA(GenerativeModel):
         else:
             ranks = config.ranks or adapted_layers(self.pretrained, config.rank)
             self.generator = add_adapter(self.pretrained, ranks)
+        self.config = config
+        self.tokens: SpeciesTokens | None = None
+        self._encoder: Encoder | None = None
+        if config.species_tokens:
+            self.tokens = self._build_tokens()
+            self.generator.add_module(TOKENS_NAME, self.tokens)
+        if config.start_from is not None and config.ranks is None:
+            self._about += read_tokens(self.tokens, config.start_from, self.config.species_weights)
         if config.gradient_checkpointing:
             self.pretrained.denoiser.enable_gradient_checkpointing()
         place = base.name if base.revision else str(base.folder)
-        self.config = config.model_copy(update={"base": place, "base_revision": base.revision, "base_fingerprint": base.fingerprint, "ranks": ranks})
+        found = {"base": place, "base_revision": base.revision, "base_fingerprint": base.fingerprint, "ranks": ranks}
+        self.config = self.config.model_copy(update=found)
         self._added: tuple[str, ...] = ()
         self._latents: dict[int, Tensor] = {}  # of photographs and their mirror images, float16, shape (1 or 2, *latent_shape)
+
+    def _build_tokens(self) -> SpeciesTokens:
+        config = self.config
+        if config.species_features is None or config.species_weights is None:
+            self._encoder = open_encoder(config.species_encoder)
+            found = {"species_features": self._encoder.dim, "species_weights": self._encoder.backbone.weights}
+            self.config = config = config.model_copy(update=found)
+        return SpeciesTokens(len(self.species), config.species_features or 0, config.species_tokens, self.pretrained.text_features)
+
+    @property
+    def trained_with(self) -> str | None:
+        """The network of the species' features, if there are any."""
+        return self.config.species_encoder if self.config.species_tokens else None
 
     @classmethod
     def plan(cls, config: LoRAConfig, batch_size: int) -> dict[str, Any]:
@@ -186,11 +137,8 @@ class LoRA(GenerativeModel):
         """Encode the texts of all photographs, free the text encoders, and build the optimiser."""
         self.runtime, self.remarks = runtime, self._about
         self.to(runtime.device)
-        genus, family = (data.taxa.get(rank, (None,) * len(data.species)) for rank in ("genus", "family"))
-        texts, captions = dict(self.config.texts), dict(self.config.captions)
-        for label in np.unique(data.labels).tolist():
-            name = data.species[label]
-            texts[name] = species_text(name, data.common_names.get(name), genus[label], family[label])
+        self.describe_species(data)
+        texts, captions = self.config.texts, dict(self.config.captions)
         given = data.captions or (None,) * len(data.labels)
         for label, caption in zip(data.labels, given, strict=True):
             if data.species[label] in self._added:
@@ -198,15 +146,18 @@ class LoRA(GenerativeModel):
             kept = captions.setdefault(data.species[label], []) if caption else []
             if caption and caption not in kept and len(kept) < CAPTIONS_KEPT:
                 kept.append(caption)
-        self.config = self.config.model_copy(update={"texts": texts, "captions": captions})
+        self.config = self.config.model_copy(update={"captions": captions})
         names = [texts[data.species[label]] for label in data.labels]
-        self._prompts = [(prompt(name), prompt(name, caption)) for name, caption in zip(names, given, strict=True)]
+        said = [[name, ""] if self.tokens is not None else [name] for name in names]  # with rows, a text may also do without the names
+        self._prompts = [tuple(prompt(name, told) for name in every for told in (None, caption)) for every, caption in zip(said, given, strict=True)]
         every = {"", *(text for pair in self._prompts for text in pair)}
         self.pretrained.keep_text_encoders = len(every) > TEXTS_KEPT
         if self.pretrained.keep_text_encoders:
             self.remarks += (f"{len(every):,} different texts are too many to keep, so the text encoders stay loaded, which takes memory and time.",)
         else:
             self.pretrained.embed(sorted(every))
+        if self.tokens is not None:
+            self._look_at(data, self.tokens, sorted(every))
         weights, rate = list(self.generator.parameters()), self.config.learning_rate
         if self._added:
             rate = rate or LoRAConfig.model_fields["learning_rate"].default  # an adapter from elsewhere that was to stay as it is has 0
@@ -216,6 +167,28 @@ class LoRA(GenerativeModel):
                     nn.init.kaiming_uniform_(parameter, a=5**0.5)  # peft's own start; the second matrices stay zero
         self.optimisers = {"adapter": torch.optim.AdamW(weights, lr=rate, weight_decay=self.config.weight_decay, fused=True)}
 
+    def _look_at(self, data: TrainingData, tokens: SpeciesTokens, texts: Sequence[str]) -> None:
+        """Compute the features of the photographs, and from them the rows of their species."""
+        features = torch.from_numpy(self.encoder().encode(data.images))
+        self._encoder = None  # it may be large
+        if not tokens.spread:
+            tokens.fit(features, self.pretrained.embed(texts[:TEXTS_MEASURED])["tokens"])
+        tokens.store(features, data.labels)
+        self._others = OtherPhotographs(features, data.labels, data.groups)
+
+    def encoder(self) -> Encoder:
+        """What computes the features of photographs, with ``species_tokens``.
+
+        Raises:
+            InputError: it has other weights than in training.
+        """
+        if self._encoder is None:
+            self._encoder = open_encoder(self.config.species_encoder)
+            if self._encoder.backbone.weights != self.config.species_weights:
+                reason = f"the encoder {self.config.species_encoder} has other weights than when the generator was trained"
+                raise InputError(reason, f"Use those of then ({self.config.species_weights}).")
+        return self._encoder
+
     def training_step(self, batch: Batch) -> dict[str, float | Tensor]:
         """One step: noise is added to latents, and the error of the denoiser's prediction is reduced."""
         n, device = len(batch.indices), batch.indices.device
@@ -223,15 +196,21 @@ class LoRA(GenerativeModel):
         mirrored = (torch.rand(n, device=device) < 0.5).long() if self.config.flip else torch.zeros_like(batch.indices)
         clean = views[torch.arange(n, device=device), mirrored].float()
         captioned = torch.rand(n, device=device) >= self.config.caption_dropout
-        texts = self.pretrained.embed([self._prompts[row][told] for row, told in zip(batch.indices.tolist(), captioned.long().tolist(), strict=True)])
         noise = torch.randn(clean.shape, device=device)
         places = self.process.draw_times(clean)
+        which, seen = captioned.long(), None
+        if self.tokens is not None:
+            which = which + 2 * (torch.rand(n, device=device) < self.config.name_dropout).long()
+            seen = self.tokens.row_of(self._others.means(batch.indices))
+        texts = self.pretrained.embed([self._prompts[row][text] for row, text in zip(batch.indices.tolist(), which.tolist(), strict=True)])
         losses: list[Tensor] = []
 
         def parts() -> Iterator[Tensor]:
             chunk = self.config.images_at_once or n
             for rows in torch.arange(n, device=device).split(chunk):
                 part = {name: values[rows] for name, values in texts.items()}
+                if self.tokens is not None and seen is not None:
+                    part["tokens"] = self.tokens.tell(part["tokens"], seen[rows])
                 loss = self.errors(clean[rows], noise[rows], places[rows], part).sum() / n
                 losses.append(loss.detach())
                 yield loss
@@ -271,16 +250,46 @@ class LoRA(GenerativeModel):
 
         The first adapter is not changed, and what the model knows of the name is where the species starts, whatever its relative.
         """
-        if not self._added:
-            tensors = self.generator.state_dict()
+        if _SPECIES not in self.generator._modules:
+            tensors = {key: tensor for key, tensor in self.generator.state_dict().items() if not key.startswith(f"{TOKENS_NAME}.")}
             each = sum(tensor.numel() // tensor.shape[0 if "lora_A" in key else 1] for key, tensor in tensors.items())
             rank = max(1, min(SPECIES_RANK, SPECIES_BYTES // (4 * each)))
             self.generator.add_module(_SPECIES, add_adapter(self.pretrained, dict.fromkeys(self.config.ranks or (), rank), _SPECIES))
             for parameter in self.adaptable_parameters().values():
                 parameter.data.zero_()
+        rows = None if self.tokens is None else self.tokens.rows
+        self._append(name, None if rows is None else rows.mean(0) if relative is None else rows[self._label_of[relative]])
+
+    def _append(self, name: str, row: Tensor | None) -> None:
+        """Add a species at the end of the vocabulary, with its row."""
+        if self.tokens is not None and row is not None:
+            self.tokens.add_species(row)
         self._added = (*self._added, name)
         self._label_of[name] = len(self.species)
         self.species = (*self.species, name)
+
+    def encode_species(self, images_NCHW: Tensor) -> tuple[str, dict[str, Tensor]]:
+        """The row of a species: the mean of its photographs' features. See ``Encodes``.
+
+        Raises:
+            UnsupportedError: the generator was trained without ``species_tokens``.
+            InputError: the encoder has other weights than in training.
+        """
+        if self.tokens is None:
+            reason = "this generator was trained without species_tokens, so it cannot learn a species without training (method encode)"
+            raise UnsupportedError(f"{reason}. Use --method finetune, or train again with --set model.species_tokens=4.")
+        row = self.tokens.row_of(torch.from_numpy(self.encoder().encode(to_uint8(images_NCHW))).mean(0))
+        return self.species[self.tokens.nearest(row)], {f"{TOKENS_NAME}.rows": row[None]}
+
+    def restore_species(self, name: str, rows: Mapping[str, Tensor], changed: Collection[str]) -> None:
+        """Add a species that was encoded or learnt before. See ``Encodes``."""
+        row = rows.get(f"{TOKENS_NAME}.rows")
+        if not changed:
+            self._append(name, None if row is None else row[0])
+            return
+        self.add_species(name, None)
+        if self.tokens is not None and row is not None:
+            self.tokens.rows[-1] = row[0]
 
     def adaptable_parameters(self) -> dict[str, nn.Parameter]:
         """The second adapter."""
@@ -290,6 +299,15 @@ class LoRA(GenerativeModel):
         """Multiply the learning rate."""
         for group in self.optimisers["adapter"].param_groups:
             group["lr"] *= factor
+
+    def describe_species(self, data: TrainingData) -> None:
+        """Take the names of the species in the texts from what the collection says of them."""
+        genus, family = (data.taxa.get(rank, (None,) * len(data.species)) for rank in ("genus", "family"))
+        texts = dict(self.config.texts)
+        for label in np.unique(data.labels).tolist():
+            name = data.species[label]
+            texts[name] = species_text(name, data.common_names.get(name), genus[label], family[label])
+        self.config = self.config.model_copy(update={"texts": texts})
 
     def description_of(self, species: str) -> dict[str, str]:
         """The names of a species in the texts."""
@@ -327,7 +345,7 @@ class LoRA(GenerativeModel):
             texts = {name: torch.lerp(first, told[1][name], _column(amount, first)) for name, first in told[0].items()}
             return self.pretrained.decode(self.process.denoise(self._predictor(texts, chosen), start, self._steps(chosen)))
 
-        return self._in_chunks(generate, len(species))
+        return self.in_chunks(generate, len(species))
 
     @torch.no_grad()
     def vary(self, images_NCHW: Tensor, species: Sequence[str], seeds: Sequence[int], strength: float, **controls: Any) -> Tensor:
@@ -344,7 +362,7 @@ class LoRA(GenerativeModel):
             predict = self._predictor(texts, chosen)
             return self.pretrained.decode(self.process.denoise(predict, noise, self._steps(chosen), clean=clean, strength=strength))
 
-        return self._in_chunks(generate, len(species))
+        return self.in_chunks(generate, len(species))
 
     @torch.no_grad()
     def inpaint(self, images_NCHW: Tensor, masks_N1HW: Tensor, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
@@ -366,7 +384,7 @@ class LoRA(GenerativeModel):
             x = self.process.denoise(self._predictor(texts, chosen), noise, self._steps(chosen), clean=clean, free=free)
             return torch.where(masks, self.pretrained.decode(x), images)
 
-        return self._in_chunks(generate, len(species))
+        return self.in_chunks(generate, len(species))
 
     def prompt_of(self, species: str, seed: int, *, context: bool = True) -> str:
         """The text with which ``sample`` draws an image.
@@ -386,8 +404,12 @@ class LoRA(GenerativeModel):
         return prompt(name, pair[1])
 
     def _texts(self, species: Sequence[str], seeds: Sequence[int], chosen: LoRAControls) -> Embeddings:
-        self.labels_of(species)  # raises for unknown names
-        return self.pretrained.embed([self.prompt_of(name, seed, context=chosen.context) for name, seed in zip(species, seeds, strict=True)])
+        labels = self.labels_of(species)  # raises for unknown names
+        texts = self.pretrained.embed([self.prompt_of(name, seed, context=chosen.context) for name, seed in zip(species, seeds, strict=True)])
+        if self.tokens is not None:  # one by one, as a sum may depend on how many rows are computed at a time
+            told = [self.tokens.tell(text[None], self.tokens.rows[[label]]) for text, label in zip(texts["tokens"], labels.tolist(), strict=True)]
+            texts["tokens"] = torch.cat(told)
+        return texts
 
     def _noise(self, seeds: Sequence[int]) -> Tensor:
         return seeded_normal(seeds, self.latent_shape).to(self.pretrained.device)
@@ -407,12 +429,6 @@ class LoRA(GenerativeModel):
             return without + guidance * (predict(x, times, texts) - without)
 
         return guided
-
-    def _in_chunks(self, generate: Callable[[list[int]], Tensor], number: int) -> Tensor:
-        """Images of all rows, on the CPU, computed in chunks to limit memory."""
-        rows, chunk = list(range(number)), self.sampling_batch_size
-        parts = [generate(rows[start : start + chunk]).float().cpu() for start in range(0, number, chunk)]
-        return torch.cat(parts) if parts else torch.empty(0, 3, *self.config.shape)
 
 
 def _column(amounts: Tensor, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ Weights: EfficientNet-Lite1 (ImageNet, Apache-2.0), bundled; in Syntype it is us
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -251,8 +251,8 @@ class ProjectedGAN(FastGANBase):
         super().add_species(name, relative)
 
     @torch.no_grad()
-    def encode_species(self, name: str, images_NCHW: Tensor) -> str:
-        """Add a species with the embedding of the known species whose mean is nearest (the relative), and with codes measured from that mean.
+    def encode_species(self, images_NCHW: Tensor) -> tuple[str, dict[str, Tensor]]:
+        """Rows of a species: the embedding of the known species whose mean is nearest (the relative), and codes measured from that mean.
 
         The generator has learnt to draw what a code says; these codes also say what distinguishes the new species from the relative. Half are those
         of the photographs, half those of the relative's photographs moved to the new mean: poses, places and light of others. See ``Encodes``.
@@ -261,12 +261,13 @@ class ProjectedGAN(FastGANBase):
         found = torch.cat([self.projected_features(view) for view in views])
         bank = self.generator.bank
         relative = int((bank.mean - found.mean(0)).square().sum(1).argmin())
-        known, own = self.species[relative], found - bank.mean[relative]
-        self.add_species(name, known)
-        bank.own_codes(torch.cat([own, bank.moved_codes(relative, own.mean(0), len(images_NCHW), len(own))]))
-        return known
+        own = found - bank.mean[relative]
+        codes = torch.cat([own, bank.moved_codes(relative, own.mean(0), len(images_NCHW), len(own))])
+        state = self.generator.state_dict()
+        rows = {part: state[part][relative : relative + 1].clone() for part in ("bank.mean", "embedding.weight")}
+        return self.species[relative], {**rows, "bank.codes": codes, "bank.spans": bank.spans.new_tensor([[len(bank.codes), len(codes)]])}
 
-    def restore_species(self, name: str, rows: Mapping[str, Tensor]) -> None:
+    def restore_species(self, name: str, rows: Mapping[str, Tensor], changed: Collection[str]) -> None:
         """Add a species with rows that an adapter file holds, and with codes of its own if it holds any. See ``Encodes``."""
         self.add_species(name, None)
         if "bank.codes" in rows:

@@ -18,9 +18,12 @@ import torch
 from torch import nn
 
 from syntype.errors import InputError, shortened
+from syntype.files import read_json_object
+from syntype.generators.pretrained.species_tokens import NAME as TOKENS_NAME
+from syntype.generators.pretrained.species_tokens import SpeciesTokens
 from syntype.generators.pretrained.text_to_image import TextToImage
 
-__all__ = ["adapted_layers", "add_adapter", "read_adapter"]
+__all__ = ["adapted_layers", "add_adapter", "read_adapter", "read_tokens"]
 
 
 def adapted_layers(model: TextToImage, rank: int) -> dict[str, int]:
@@ -74,15 +77,12 @@ def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, in
     from peft.tuners.lora import LoraLayer
     from safetensors import safe_open
 
-    place = Path(path).expanduser()
-    files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
-    if len(files) != 1 or not files[0].is_file():
-        raise InputError("is neither a .safetensors file nor a folder with one such file", "Give the adapter's file.", file=path)
+    file = _file_of(path)
     another = "Give an adapter (LoRA) that was trained on this base."
     try:
-        with safe_open(files[0], "pt") as opened:
+        with safe_open(file, "pt") as opened:
             every = list(opened.keys())
-        given = model.read_adapter(str(files[0]))
+        given = model.read_adapter(str(file))
     except Exception as error:  # diffusers and peft raise anything on files that do not fit
         reason = shortened(" ".join(str(error).split()), 200)
         raise InputError(f"cannot be read as an adapter of {model.base.name} ({reason})", another, file=path) from None
@@ -95,8 +95,48 @@ def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, in
     if not layers or len(adapter.state_dict()) != len(given):
         raise InputError(f"changes other layers than {model.base.name} has, or in another way than LoRA", another, file=path)
     others = [name for name in every if re.match(r"(lora_te|text_encoder|te[12]?[._])", name)]
-    remarks = (f"{path} also changes the text encoder ({len(others)} tensors); this part is left out.",) if others else ()
-    return adapter, {name: int(layer.r["default"]) for name, layer in layers.items()}, remarks
+    remarks = [f"{path} also changes the text encoder ({len(others)} tensors); this part is left out."] if others else []
+    return adapter, {name: int(layer.r["default"]) for name, layer in layers.items()}, tuple(remarks)
+
+
+def read_tokens(tokens: SpeciesTokens | None, path: str, weights: str | None) -> tuple[str, ...]:
+    """Take over how an adapter that was trained elsewhere tells species by their photographs; their rows are not needed.
+
+    Args:
+        tokens: what is to know it; None for a generator without.
+        path: the adapter, as for ``read_adapter``.
+        weights: source of the weights of the encoder with which ``tokens`` is to be used.
+
+    Returns:
+        sentences on what was left out.
+
+    Raises:
+        InputError: the adapter was trained with another number of tokens, or another encoder.
+    """
+    from safetensors.torch import load_file
+
+    file, begin = _file_of(path), f"{TOKENS_NAME}."
+    saved = {name.removeprefix(begin): tensor for name, tensor in load_file(file).items() if name.startswith(begin)}
+    if not saved:
+        return ()
+    config = read_json_object(file.with_name("generator.json")).get("config", {})
+    asked = f"--set model.species_tokens={config.get('species_tokens')} --set model.species_encoder={config.get('species_encoder')}"
+    if tokens is None:
+        return (f"{path} also tells species by features of their photographs; this part is left out. To keep it, train with {asked}.",)
+    rows = saved.pop("rows")
+    own = {name: tensor.shape for name, tensor in tokens.state_dict().items() if name != "rows"}
+    if {name: tensor.shape for name, tensor in saved.items()} != own or config.get("species_weights") != weights:
+        raise InputError("tells species by other tokens, or by the features of another encoder", f"Train with {asked}.", file=path)
+    tokens.load_state_dict({**saved, "rows": torch.zeros_like(tokens.rows, dtype=rows.dtype)})
+    return ()
+
+
+def _file_of(path: str) -> Path:
+    place = Path(path).expanduser()
+    files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
+    if len(files) != 1 or not files[0].is_file():
+        raise InputError("is neither a .safetensors file nor a folder with one such file", "Give the adapter's file.", file=path)
+    return files[0]
 
 
 def _tensors_of(model: TextToImage, adapter: str) -> nn.Module:

@@ -80,6 +80,12 @@ class TextToImage(ABC):
         return next(self.denoiser.parameters()).device
 
     @property
+    def text_features(self) -> int:
+        """Numbers in a token of a text, as the denoiser is told of it."""
+        config = self.denoiser.config
+        return int(config.cross_attention_dim if "cross_attention_dim" in config else config.joint_attention_dim)
+
+    @property
     def guides(self) -> bool:
         """Whether guidance changes anything: not for models that were distilled to do without."""
         return True
