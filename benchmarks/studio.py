@@ -62,7 +62,7 @@ SEEN = """async () => {
 PRESSES = """
 window.waits = [];
 document.addEventListener("keydown", async (event) => {
-    const place = document.getElementById("zoom");
+    const place = document.getElementById("left");
     await new Promise((then) => new MutationObserver((_, seen) => { seen.disconnect(); then(); }).observe(place, { childList: true, subtree: true }));
     await document.getElementById("image").decode();
     await new Promise((then) => requestAnimationFrame(() => setTimeout(then)));

@@ -128,6 +128,47 @@ def test_two_hundred_images_are_judged_by_keyboard(page: Any, workspace: Workspa
     assert set(table["reviewer"]) == {"Ada"}
 
 
+def test_earlier_verdicts_are_changed_by_keyboard_and_both_pictures_are_enlarged_together(page: Any, server: httpx2.Client) -> None:
+    page.goto("/collections/drawn/curate?real=fish&species=Aus+primus&judges=2")  # the choice that a colleague has sent
+    assert page.get_by_label("Species").input_value() == "Aus primus"
+    page.get_by_label("Your name").fill("Bo")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("0 judged, 10 left").wait_for()
+    assert page.locator("#right img").get_attribute("alt") == "Photograph of Aus primus"
+    sizes = page.evaluate("['left', 'right'].map((id) => document.querySelector(`#${id} img`).getBoundingClientRect().height)")
+    assert sizes[0] == sizes[1] > 300
+    page.keyboard.press("Enter")
+    page.keyboard.press("Shift+ArrowLeft")
+    seen = "['left', 'right'].map((id) => getComputedStyle(document.querySelector(`#${id} img`)).transform)"
+    left, right = page.evaluate(seen)
+    assert left == right and left.startswith("matrix(3, 0, 0, 3, ")
+    page.keyboard.press("c")  # another photograph, seen at the same place
+    assert page.evaluate(seen) == [left, left] and page.locator("#nearest [aria-pressed=true] img").count() == 1
+
+    page.keyboard.press("2")
+    page.get_by_text("1 judged, 9 left").wait_for()
+    page.keyboard.press("a")
+    page.get_by_text("2 judged, 8 left").wait_for()
+    newest = page.locator("#caption").inner_text()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("You said: accepted").wait_for()
+    page.keyboard.press("b")
+    page.get_by_text("You said: rejected, wrong colours").wait_for()
+    page.keyboard.press("u")
+    page.get_by_text("You said: accepted").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("(words) => document.getElementById('caption').textContent === words", arg=newest)
+    page.keyboard.press("z")
+    page.get_by_text("You said: rejected, wrong colours").wait_for()  # what was said before holds again
+    assert server.get("/api/collections/drawn/verdicts").json()["reviewers"]["Bo"] == {"accept": 1, "reject": 1}
+    page.reload()
+    page.get_by_label("Images", exact=True).select_option("decided")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("0 judged, 2 left").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("You said: accepted").wait_for()
+
+
 @pytest.mark.parametrize("address", ["/collections/drawn/curate", "/quiz?synthetic=drawn"])
 def test_a_name_typed_before_the_scripts_are_there_stays(page: Any, address: str) -> None:
     held: list[Any] = []

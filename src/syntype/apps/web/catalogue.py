@@ -15,21 +15,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from syntype.apps.web.checks import outcomes, thresholds
 from syntype.collection import Collection
 from syntype.collection.columns import COLUMNS, TABLE
+from syntype.collection.prompts import common_names_of
 from syntype.errors import CollectionError, UnknownNameError, require_known
+from syntype.files import read_json_object
 
 __all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
 
 FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
 """Columns by which images can be filtered; the word ``none`` asks for those without a value."""
 _READ = (*FILTERS, "image_id", "file_name", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
+_MEASURED = {"margin": pa.float64(), "typicality": pa.float64(), "looks_like": pa.string()}
+"""Further columns, which the automatic check writes."""
 _SUMMED = ("species", "origin", "verdict", "image_id", "sha256")
 _KEPT = 8
 _COVER = 4
+_CHECK = "check"
 _NONE = "none"
 
 
@@ -41,11 +48,13 @@ class Index:
         root: the collection's folder.
         table: one row an image, in the order of the collection.
         stamp: what the file was when it was read.
+        common_names: of the species that have one.
     """
 
     root: Path
     table: pa.Table
     stamp: tuple[int, int] = field(repr=False)
+    common_names: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def num_images(self) -> int:
@@ -56,6 +65,11 @@ class Index:
     def facets(self) -> dict[str, dict[str, int]]:
         """For every filter its values and how many images have each, commonest first."""
         return {name: self.count(name) for name in FILTERS}
+
+    @cached_property
+    def thresholds(self) -> dict[str, Any]:
+        """Those of the automatic check; see ``checks.thresholds``."""
+        return thresholds(read_json_object(self.root / "collection.json"))
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
@@ -70,7 +84,7 @@ class Index:
         """Positions of the images that fit every filter, ascending."""
         mask: Any = pa.scalar(True)
         for name, value in filters.items():
-            require_known("filter", [name], FILTERS)
+            require_known("filter", [name], (*FILTERS, _CHECK))
             column = self.table[name]
             fits = pc.is_null(column) if value == _NONE else pc.fill_null(pc.equal(column, value), False)
             mask = pc.and_(mask, fits)
@@ -144,7 +158,7 @@ class Catalogue:
             stamp = _stamp(folder)
             known = self._indexes.get(folder)
             if known is None or known.stamp != stamp:
-                known = Index(folder, _read(folder, _READ), stamp)
+                known = _index(folder, stamp)
             self._indexes[folder] = known
             self._indexes.move_to_end(folder)
             while len(self._indexes) > _KEPT:
@@ -162,7 +176,7 @@ class Catalogue:
             known = self._summaries.get(folder)
             if known is not None and known[0] == stamp:
                 return known[1]
-            index = Index(folder, _read(folder, _SUMMED), stamp)
+            index = Index(folder, _columns(_table(folder), _SUMMED), stamp)
         rows = index.rows(_spread(index.table["species"].to_pylist()))
         cover = tuple((row["image_id"], row["sha256"]) for row in rows)
         species = index.count("species").keys() - {_NONE}
@@ -196,8 +210,28 @@ def _spread(species: list[str | None]) -> list[int]:
     return sorted(list(dict.fromkeys([*first.values(), *range(min(len(species), 2 * _COVER))]))[:_COVER])
 
 
-def _read(folder: Path, names: tuple[str, ...]) -> pa.Table:
-    """Columns of a collection's table, checked as every command checks them."""
-    table = Collection.open(folder, hashes=False).table
+def _table(folder: Path) -> pd.DataFrame:
+    """A collection's table, checked as every command checks it."""
+    return Collection.open(folder, hashes=False).table
+
+
+def _columns(table: pd.DataFrame, names: tuple[str, ...]) -> pa.Table:
     kinds = {"Float64": pa.float64(), "Int32": pa.int32(), "string": pa.string()}
     return pa.table({name: pa.array(table[name], type=kinds[COLUMNS[name]]) for name in names}).combine_chunks()
+
+
+def _index(folder: Path, stamp: tuple[int, int]) -> Index:
+    table = _table(folder)
+    found = _columns(table, _READ)
+    for name, kind in _MEASURED.items():  # a column of this name in another's table may hold anything
+        found = found.append_column(name, _measured(table, name, kind))
+    found = found.append_column(_CHECK, pa.array(outcomes(table), pa.string()))
+    return Index(folder, found, stamp, common_names_of(table))
+
+
+def _measured(table: pd.DataFrame, name: str, kind: pa.DataType) -> pa.Array:
+    if name not in table:
+        return pa.nulls(len(table), kind)
+    if kind == pa.string():
+        return pa.array([value if isinstance(value, str) else None for value in table[name]], kind)
+    return pa.array(pd.to_numeric(table[name], errors="coerce").astype("Float64"), kind)

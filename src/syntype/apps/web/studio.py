@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.limits import StudioConfig
+from syntype.apps.web.offers import Offers
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import Guesses, Sessions
@@ -46,6 +47,7 @@ class Studio:
     sessions: Sessions
     guesses: Guesses
     storage: Storage
+    offers: Offers = field(default_factory=Offers)
 
 
 class Problem(BaseModel):
