@@ -202,6 +202,33 @@ def test_a_quiz_is_taken_and_survives_a_reload(page: Any) -> None:
         page.keyboard.press(key)
     page.get_by_text("of 4 right").wait_for()
     assert "guessing gives half" in page.locator("#meaning").inner_text()
+    right = int(page.locator("#score").inner_text()[0])
+    assert page.locator("#mistakes > li").count() == 4 - right, "each mistake, with photographs beside it"
+    if right < 4:
+        assert "You said: " in page.locator("#mistakes figcaption").first.inner_text() and page.locator("#mistakes .grid img").count() >= 2 * (4 - right)
+
+
+def test_a_class_names_species_by_a_show_of_hands(page: Any) -> None:
+    page.goto("/quiz?synthetic=drawn&real=fish")
+    page.get_by_label("Question").select_option("species")
+    page.get_by_label("For a class").check()
+    page.get_by_label("Your name").fill("Class")
+    page.get_by_label("Pictures").fill("2")
+    page.get_by_role("button", name="Begin").click()
+    hands = []
+    for number in range(2):
+        page.get_by_text(f"Picture {number + 1} of 2").wait_for()
+        page.locator("#quiz[aria-busy=false]").wait_for()
+        for key in ("1", "2", "2", "2", "z"):
+            page.keyboard.press(key)
+        assert [button.inner_text().split()[-1] for button in page.locator("#choices button").all()] == ["1", "2"]
+        page.keyboard.press("Enter")
+        page.locator("#truth", has_text="us ").wait_for()
+        hands.append(int(page.locator("#hands").inner_text()[0]))
+        assert page.locator("#similar img").count() >= 2
+        page.keyboard.press("Enter")
+    page.get_by_text(f"Of 6 hands, {sum(hands)} were right.").wait_for()
+    assert page.locator("#score").inner_text() == f"{hands.count(2)} of 2 right."
 
 
 def test_a_set_is_exported_and_downloaded(page: Any) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made import make_collection
 from reviewing import killed_servers_lose_nothing, reviewers_lose_nothing
 from starlette.testclient import TestClient
-from studio_server import browser, make_workspace, until
+from studio_server import browser, make_synthetic, make_workspace, until
 
 from syntype.apps.web.quiz import wilson_interval
 from syntype.apps.web.workspace import Workspace
@@ -190,16 +191,42 @@ def test_photographs_are_not_judged(client: TestClient) -> None:
 def test_a_quiz_tells_nothing_before_its_end(client: TestClient) -> None:
     quiz = client.post("/api/quizzes", json={"synthetic": "drawn", "real": "fish", "reviewer": "Ada", "num": 8}).json()
     url = f"/api/quizzes/{quiz['id']}"
-    assert quiz["num_items"] == 8 and set(quiz) == {"id", "reviewer", "num_items", "num_answered"}
+    assert quiz["num_items"] == 8 and quiz["choices"] == [] and set(quiz) == {"id", "reviewer", "kind", "num_items", "num_answered", "choices"}
     pictures = [client.get(f"{url}/items/{number}/image") for number in range(8)]
     assert {(picture.headers["content-type"], picture.content[16:24]) for picture in pictures} == {("image/png", b"\0\0\0\x30\0\0\0\x30")}
-    assert client.get(f"{url}/result").status_code == 422
+    assert client.get(f"{url}/result").status_code == client.get(f"{url}/items/0").status_code == 422
     for number in range(8):
         assert client.post(f"{url}/items/{number}", json={"is_real": True}).json()["num_answered"] == number + 1
     assert client.post(f"{url}/items/0", json={"is_real": False}).status_code == 422
     assert client.post(f"{url}/items/8", json={"is_real": False}).status_code == 404
     result = client.get(f"{url}/result").json()
-    assert (result["share_right"], result["convincing"], result["doubted"]) == (0.5, 1, 0)
+    assert (result["share_right"], result["convincing"], result["doubted"], result["guessing"]) == (0.5, 1, 0, 0.5)
+    assert len(result["mistakes"]) == 4
+    for mistake in result["mistakes"]:
+        assert (mistake["is_real"], mistake["said_real"], mistake["right"]) == (False, True, False)
+        assert mistake["nearest"] and all(near["species"] == mistake["species"] and near["collection"] == "fish" for near in mistake["nearest"])
+
+
+def test_a_quiz_about_species_is_answered_by_choices_and_its_mistakes_are_told(client: TestClient, workspace: Workspace) -> None:
+    asked = {"synthetic": "drawn", "real": "fish", "reviewer": "Class", "num": 6, "kind": "species"}
+    quiz = client.post("/api/quizzes", json=asked).json()
+    url, said = f"/api/quizzes/{quiz['id']}", []
+    for number in range(6):
+        names = [choice["species"] for choice in quiz["choices"]]
+        assert sorted(names) == ["Aus primus", "Bus secundus"] and client.post(f"{url}/items/{number}", json={"is_real": True}).status_code == 422
+        said.append({0: None}.get(number, "Aus primus"))
+        quiz = client.post(f"{url}/items/{number}", json={} if number == 0 else {"choice": names.index("Aus primus")}).json()
+        revealed = client.get(f"{url}/items/{number}").json()
+        assert (revealed["said_species"], revealed["right"]) == (said[-1], revealed["species"] == said[-1])
+    assert quiz["num_answered"] == 6 and quiz["choices"] == []
+    result = client.get(f"{url}/result").json()
+    assert (result["num_items"], result["guessing"], result["convincing"], result["doubted"]) == (6, 0.5, None, None)
+    assert result["num_right"] == 6 - len(result["mistakes"]) and result["mistakes"][0]["number"] == 0, "undecided is not right"
+    make_synthetic(workspace.root / "collections" / "one", {"Aus primus": 4})
+    make_collection(workspace.root / "collections" / "single", {"Aus primus": 8})
+    assert "two species" in client.post("/api/quizzes", json={**asked, "synthetic": "one", "real": "single"}).json()["error"]
+    client.delete("/api/storage/collections/drawn")  # the result stays
+    assert client.get(f"{url}/result").json()["num_right"] == result["num_right"]
 
 
 def test_the_interval_of_a_score_is_wilsons() -> None:
