@@ -101,10 +101,11 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
     """Check every synthetic image, and write a collection with the verdicts.
 
     Three filters are calibrated on real photographs: ``CopyDetector`` (column ``nearest_real_distance``), ``SpeciesMargin`` (columns
-    ``margin`` and ``looks_like``, the other species that the image fits best) and ``Typicality`` (column ``typicality``). Their thresholds are recorded in the history of ``collection.json``. A file that is
-    identical to a validation or test photograph is rejected as a copy too. An image between two species (column ``label_weights``) is judged against
-    both: it must not look like a third species, and must be typical of one of the two. What an expert rejected stays rejected, and what an expert
-    accepted stays accepted unless it is a copy; verdicts of an earlier curation are replaced. Image files are hard links if the disk supports them.
+    ``margin`` and ``looks_like``, the other species that the image fits best) and ``Typicality`` (column ``typicality``). Their thresholds are
+    recorded in the history of ``collection.json``. A file that is identical to a validation or test photograph is rejected as a copy too. An image
+    between two species (column ``label_weights``) is judged against both: it must not look like a third species, and must be typical of one of the
+    two. What an expert rejected stays rejected, and what an expert accepted stays accepted unless it is a copy; verdicts of an earlier curation are
+    replaced. Image files are hard links if the disk supports them.
 
     Args:
         synthetic: The collection to curate; it is not changed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -237,7 +237,9 @@ def _reference(studio: Studio, name: str, asked: str | None) -> tuple[str, Index
     return None if asked is None else (asked, studio.catalogue.index(studio.workspace.find("collections", asked)))
 
 
-def _fitting(studio: Studio, name: str, index: Index, wanted: pa.Array, fits: Any, chunk: int) -> Iterator[tuple[dict[str, Any], dict[str, Row[Any]]]]:
+def _fitting(
+    studio: Studio, name: str, index: Index, wanted: pa.Array, fits: Callable[[str, dict[str, Row[Any]]], bool], chunk: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Row[Any]]]]:
     """The images at some positions that fit, with what reviewers have said of each; they are read in chunks, as mostly the first are enough."""
     start = 0
     while start < len(wanted):

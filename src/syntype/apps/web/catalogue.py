@@ -15,13 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syntype.apps.web.checks import outcomes, thresholds
+from syntype.apps.web.checks import thresholds
 from syntype.collection import Collection
 from syntype.collection.columns import COLUMNS, TABLE
+from syntype.collection.experts import check_outcomes
 from syntype.collection.prompts import common_names_of
 from syntype.errors import CollectionError, UnknownNameError, require_known
 from syntype.files import read_json_object
@@ -31,7 +31,7 @@ __all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
 FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
 """Columns by which images can be filtered; the word ``none`` asks for those without a value."""
 _READ = (*FILTERS, "image_id", "file_name", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
-_MEASURED = {"margin": pa.float64(), "typicality": pa.float64(), "looks_like": pa.string()}
+_MEASURED = {"margin": (pa.float64(), float), "typicality": (pa.float64(), float), "looks_like": (pa.string(), str)}
 """Further columns, which the automatic check writes."""
 _SUMMED = ("species", "origin", "verdict", "image_id", "sha256")
 _KEPT = 8
@@ -176,7 +176,7 @@ class Catalogue:
             known = self._summaries.get(folder)
             if known is not None and known[0] == stamp:
                 return known[1]
-            index = Index(folder, _columns(_table(folder), _SUMMED), stamp)
+            index = Index(folder, _columns(_open(folder), _SUMMED), stamp)
         rows = index.rows(_spread(index.table["species"].to_pylist()))
         cover = tuple((row["image_id"], row["sha256"]) for row in rows)
         species = index.count("species").keys() - {_NONE}
@@ -210,28 +210,21 @@ def _spread(species: list[str | None]) -> list[int]:
     return sorted(list(dict.fromkeys([*first.values(), *range(min(len(species), 2 * _COVER))]))[:_COVER])
 
 
-def _table(folder: Path) -> pd.DataFrame:
-    """A collection's table, checked as every command checks it."""
-    return Collection.open(folder, hashes=False).table
+def _open(folder: Path) -> Collection:
+    """A collection, checked as every command checks it."""
+    return Collection.open(folder, hashes=False)
 
 
-def _columns(table: pd.DataFrame, names: tuple[str, ...]) -> pa.Table:
+def _columns(collection: Collection, names: tuple[str, ...]) -> pa.Table:
     kinds = {"Float64": pa.float64(), "Int32": pa.int32(), "string": pa.string()}
-    return pa.table({name: pa.array(table[name], type=kinds[COLUMNS[name]]) for name in names}).combine_chunks()
+    return pa.table({name: pa.array(collection.table[name], type=kinds[COLUMNS[name]]) for name in names}).combine_chunks()
 
 
 def _index(folder: Path, stamp: tuple[int, int]) -> Index:
-    table = _table(folder)
-    found = _columns(table, _READ)
-    for name, kind in _MEASURED.items():  # a column of this name in another's table may hold anything
-        found = found.append_column(name, _measured(table, name, kind))
-    found = found.append_column(_CHECK, pa.array(outcomes(table), pa.string()))
-    return Index(folder, found, stamp, common_names_of(table))
-
-
-def _measured(table: pd.DataFrame, name: str, kind: pa.DataType) -> pa.Array:
-    if name not in table:
-        return pa.nulls(len(table), kind)
-    if kind == pa.string():
-        return pa.array([value if isinstance(value, str) else None for value in table[name]], kind)
-    return pa.array(pd.to_numeric(table[name], errors="coerce").astype("Float64"), kind)
+    collection = _open(folder)
+    found = _columns(collection, _READ)
+    for name, (kind, python) in _MEASURED.items():  # a column of this name in another's table may hold anything
+        values = collection.table[name].tolist() if name in collection.table else [None] * len(collection)
+        found = found.append_column(name, pa.array([value if isinstance(value, python) and value == value else None for value in values], kind))
+    found = found.append_column(_CHECK, pa.array(check_outcomes(collection.table), pa.string()))
+    return Index(folder, found, stamp, common_names_of(collection.table))

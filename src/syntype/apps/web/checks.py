@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-import pandas as pd
 from pydantic import BaseModel
 
-from syntype.collection.experts import BEFORE
-
-__all__ = ["REFUSALS", "Check", "Outcome", "Refusal", "outcomes", "thresholds", "told"]
+__all__ = ["REFUSALS", "Check", "Outcome", "Refusal", "thresholds", "told"]
 
 Refusal = Literal["copy", "species", "distribution"]
 Outcome = Literal["passed", "copy", "species", "distribution", "none"]
@@ -28,18 +25,6 @@ class Check(BaseModel):
     sentence: str
     values: list[str]
     looks_like: str | None
-
-
-def outcomes(table: pd.DataFrame) -> pd.Series:
-    """The check's result on each image of a collection's table, whatever experts have said since: str, one of ``Outcome``."""
-    judged = table[BEFORE[0]].notna() if BEFORE[0] in table else pd.Series(False, index=table.index)
-    verdict, reason = table["verdict"].astype(object), table["reason"].astype(object)
-    if judged.any():
-        verdict, reason = verdict.mask(judged, table[BEFORE[0]]), reason.mask(judged, table[BEFORE[1]])
-    by_expert = ~judged & table["reviewer"].notna()
-    passed = (verdict == "accepted").fillna(False) & ~by_expert
-    refused = (verdict == "refused").fillna(False) & reason.isin(REFUSALS)
-    return pd.Series("none", index=table.index, dtype=object).mask(passed, "passed").mask(refused, reason)
 
 
 def thresholds(info: dict[str, Any]) -> dict[str, Any]:

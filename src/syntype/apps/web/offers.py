@@ -13,7 +13,7 @@ OFFER_SECONDS = 900.0
 
 
 class Offers:
-    """Images offered and not judged yet. Kept in memory: after a restart two reviewers may be offered the same image once. Safe to use from threads."""
+    """Images offered and not judged yet. In memory: after a restart two reviewers may be offered the same image once. Safe to use from threads."""
 
     def __init__(self) -> None:
         self._until: dict[tuple[str, str], dict[str, float]] = {}

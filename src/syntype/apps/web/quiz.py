@@ -220,7 +220,7 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
 
 
 def _quiz(studio: Studio, name: str) -> tuple[Row[Any], dict[int, int]]:
-    """A quiz, and what was answered, by the number of the picture: 1 for a photograph and 0 for synthetic, or the place of the species; -1: undecided."""
+    """A quiz, and what was answered by the number of the picture: 1 a photograph, 0 synthetic, or the place of the species; -1: undecided."""
     with studio.store.reading() as connection:
         row = connection.execute(select(quizzes).where(quizzes.c.id == name)).one_or_none()
         given = connection.execute(select(answers.c.number, answers.c.real).where(answers.c.quiz == name)).all()
