@@ -36,7 +36,8 @@ function ready(item) {
   if (item.picture) return item;
   const alt = `Synthetic image, labelled ${item.image.species ?? "without a species"}`;
   const picture = Object.assign(new Image(), { id: "image", src: thumbnail(collection, item.image, 1024), alt });
-  return Object.assign(item, { picture, beside: fetchBeside(item.nearest), decoded: picture.decode().then(() => true, () => false) });
+  const decoded = picture.decode().then(() => true, () => false);
+  return Object.assign(item, { picture, decoded, beside: fetchBeside(item.nearest, decoded) });
 }
 
 // What was asked for: the filters of the form, as the interface has them.
