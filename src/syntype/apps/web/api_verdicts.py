@@ -13,7 +13,7 @@ from pydantic import BaseModel, StringConstraints
 from sqlalchemy import Row
 
 from syntype.apps.web.api_collections import ImageRow, image_row
-from syntype.apps.web.catalogue import Index
+from syntype.apps.web.catalogue import OFFERED, Index
 from syntype.apps.web.checks import REFUSALS, Check, Refusal, told
 from syntype.apps.web.requests import Slug, Text
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
@@ -143,11 +143,8 @@ def next_images(
     compare with, by default the one that curation used, or the one from which the images were made.
     """
     index = studio.catalogue.index(studio.workspace.find("collections", name))
-    filters = {"origin": "synthetic"} | ({} if species is None else {"species": species}) | ({"check": refused} if refused in REFUSALS else {})
-    wanted = index.matching(filters)
-    if refused == "no":
-        outcome = index.table["check"].take(wanted).to_pylist()
-        wanted = wanted.filter(pa.array([one not in REFUSALS for one in outcome], pa.bool_()))
+    check = {"no": OFFERED, "too": None}.get(refused, refused)
+    wanted = index.matching({"origin": "synthetic", **({"species": species} if species else {}), **({"check": check} if check else {})})
 
     def fits(image: str, votes: dict[str, Row[Any]]) -> bool:
         own = votes.get(reviewer)
@@ -160,7 +157,7 @@ def next_images(
     compare = _reference(studio, name, real)
     start = 0 if after is None else int(wanted.to_numpy().searchsorted(after, side="right"))
     found = _fitting(studio, name, index, wanted[start:], fits, len(wanted) if after is None else _CHUNK)
-    items = [_item(row, votes.get(reviewer), index, compare) for row, votes in islice(found, count)]
+    items = [_item(index.rows([position])[0], votes.get(reviewer), index, compare) for position, votes in islice(found, count)]
     if which == "undecided":
         studio.offers.offer(name, [item.image.image_id for item in items], reviewer)
     return NextImages(items=items, num_left=len(items) + sum(1 for _ in found) if after is None else None)
@@ -239,8 +236,8 @@ def _reference(studio: Studio, name: str, asked: str | None) -> tuple[str, Index
 
 def _fitting(
     studio: Studio, name: str, index: Index, wanted: pa.Array, fits: Callable[[str, dict[str, Row[Any]]], bool], chunk: int
-) -> Iterator[tuple[dict[str, Any], dict[str, Row[Any]]]]:
-    """The images at some positions that fit, with what reviewers have said of each; they are read in chunks, as mostly the first are enough."""
+) -> Iterator[tuple[int, dict[str, Row[Any]]]]:
+    """Those of some positions whose images fit, with what reviewers have said; they are read in chunks, as mostly the first are enough."""
     start = 0
     while start < len(wanted):
         part = wanted[start : start + max(chunk, 1)]
@@ -248,7 +245,7 @@ def _fitting(
         votes = studio.reviews.votes(name, None if len(ids) > 1000 else ids)
         for position, image in zip(part.to_pylist(), ids, strict=True):
             if fits(image, votes.get(image, {})):
-                yield index.rows([position])[0], votes.get(image, {})
+                yield position, votes.get(image, {})
         start, chunk = start + len(part), 2 * chunk
 
 

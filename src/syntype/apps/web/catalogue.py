@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from syntype.apps.web.checks import thresholds
+from syntype.apps.web.checks import REFUSALS, thresholds
 from syntype.collection import Collection
 from syntype.collection.columns import COLUMNS, TABLE
 from syntype.collection.experts import check_outcomes
@@ -26,7 +26,7 @@ from syntype.collection.prompts import common_names_of
 from syntype.errors import CollectionError, UnknownNameError, require_known
 from syntype.files import read_json_object
 
-__all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
+__all__ = ["FILTERS", "OFFERED", "Catalogue", "Index", "Summary"]
 
 FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
 """Columns by which images can be filtered; the word ``none`` asks for those without a value."""
@@ -37,6 +37,8 @@ _SUMMED = ("species", "origin", "verdict", "image_id", "sha256")
 _KEPT = 8
 _COVER = 4
 _CHECK = "check"
+OFFERED = "offered"
+"""Value of the filter ``check`` that asks for the images that the automatic check did not refuse."""
 _NONE = "none"
 
 
@@ -86,6 +88,9 @@ class Index:
         for name, value in filters.items():
             require_known("filter", [name], (*FILTERS, _CHECK))
             column = self.table[name]
+            if name == _CHECK and value == OFFERED:
+                mask = pc.and_(mask, pc.invert(pc.is_in(column, value_set=pa.array(REFUSALS))))
+                continue
             fits = pc.is_null(column) if value == _NONE else pc.fill_null(pc.equal(column, value), False)
             mask = pc.and_(mask, fits)
         if not filters:

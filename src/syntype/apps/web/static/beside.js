@@ -4,22 +4,13 @@ import { make, thumbnail } from "/static/studio.js";
 
 const LARGE = 1024;
 
-const alt = (near) => `Photograph of ${near.species ?? "no species"}`;
-const address = (near, side) => thumbnail(near.collection, near, side);
+const picture = (near, side) => Object.assign(new Image(), { alt: `Photograph of ${near.species ?? "no species"}`, src: thumbnail(near.collection, near, side) });
 
-// What is fetched before the photographs are shown, one after another so that the server stays free for decisions: the first one large, then all of them small.
-export function fetchBeside(nearest, after) {
-  const large = nearest.slice(0, 1).map((near) => Object.assign(new Image(), { alt: alt(near) }));
-  const small = nearest.map((near) => Object.assign(new Image(), { alt: alt(near) }));
-  after.then(async () => {
-    for (const [images, side] of [[large, LARGE], [small, 160]]) {
-      for (const [number, image] of images.entries()) {
-        image.src = address(nearest[number], side);
-        await image.decode().catch(() => {}); // one that is missing shows its words
-      }
-    }
-  });
-  return { large, small };
+// What is fetched before the photographs are shown: the first one large and decoded, all of them small.
+export function fetchBeside(nearest) {
+  const large = nearest.slice(0, 1).map((near) => picture(near, LARGE));
+  large[0]?.decode().catch(() => {}); // one that is missing shows its words
+  return { large, small: nearest.map((near) => picture(near, 160)) };
 }
 
 // Shows photographs in a pane, a line that tells which it is, and a list. Returns what shows others, and the next of them.
@@ -29,7 +20,7 @@ export function besides(pane, line, list) {
   function choose(number) {
     chosen = number;
     const near = nearest[chosen];
-    fetched.large[chosen] ??= Object.assign(new Image(), { alt: alt(near), src: address(near, LARGE) });
+    fetched.large[chosen] ??= picture(near, LARGE);
     pane.replaceChildren(fetched.large[chosen]);
     const words = near.distance === null ? "" : near.distance === 0 ? ": the same picture" : `: the nearest photograph, distance ${near.distance.toFixed(3)}`;
     line.replaceChildren("Photograph of ", speciesName(near.species, near.common_name), words);

@@ -37,7 +37,7 @@ function ready(item) {
   const alt = `Synthetic image, labelled ${item.image.species ?? "without a species"}`;
   const picture = Object.assign(new Image(), { id: "image", src: thumbnail(collection, item.image, 1024), alt });
   const decoded = picture.decode().then(() => true, () => false);
-  return Object.assign(item, { picture, decoded, beside: fetchBeside(item.nearest, decoded) });
+  return Object.assign(item, { picture, decoded, beside: fetchBeside(item.nearest) });
 }
 
 // What was asked for: the filters of the form, as the interface has them.
@@ -86,7 +86,10 @@ function show(item, seen = true) {
   shown = item;
   if (item) item.seen = seen;
   byId("counted").textContent = `${judged} judged, ${left} left`;
-  byId("judging").hidden = !item;
+  if (byId("judging").hidden === Boolean(item)) {
+    byId("judging").hidden = !item;
+    document.body.classList.toggle("judges", Boolean(item));
+  }
   if (!item) return end();
   zoom.reset();
   byId("image").replaceWith(item.picture); // decoded already; the old one given its address might be decoded again
