@@ -111,6 +111,10 @@ def test_reviewers_share_the_images_or_give_a_second_opinion(client: TestClient)
     assert first["own"] is None and "accept" not in str(first), "what the other has said is not told"
     client.post(f"{URL}/verdicts/apply")
     assert "accept" not in str(client.get(f"{URL}/next", params={"reviewer": "Bo", "second": True}).json()["items"][0])
+    together = {"image_ids": bo[:2], "reviewer": "Bo", "decision": "accept", "key": "several-at-once"}
+    assert client.post(f"{URL}/verdicts/together", json=together).status_code == 201
+    assert client.post(f"{URL}/verdicts/undo", json={"reviewer": "Bo"}).json()["num_undone"] == 2
+    assert asked(client, "Cy", judges=1) == bo[:2], "judged together and taken back, they are before nobody"
     decide(client, ada[0], "accept", "Bo")
     assert client.get(f"{URL}/verdicts").json()["pairs"] == [{"reviewers": ["Ada", "Bo"], "num_shared": 1, "kappa": 1.0}]
     assert asked(client, "Cy", 1, judges=2) == [bo[0]], "Ada has judged those before, and Bo is judging them"
