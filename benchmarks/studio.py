@@ -62,7 +62,7 @@ SEEN = """async () => {
 PRESSES = """
 window.waits = [];
 document.addEventListener("keydown", async (event) => {
-    const place = document.getElementById("zoom");
+    const place = document.getElementById("left");
     await new Promise((then) => new MutationObserver((_, seen) => { seen.disconnect(); then(); }).observe(place, { childList: true, subtree: true }));
     await document.getElementById("image").decode();
     await new Promise((then) => requestAnimationFrame(() => setTimeout(then)));
@@ -70,8 +70,10 @@ document.addEventListener("keydown", async (event) => {
 }, true);
 """
 """For every key pressed the milliseconds until the next image is decoded and painted: the first task behind the frame that paints it."""
-PACES = {"four a second": 0.25, "at once": 0.0}
-"""Seconds between an image and the key that judges it."""
+PACES = {"four a second": (0.25, "large"), "at once": (0.0, "large"), "four a second, large photographs beside": (0.25, "photographs")}
+"""Seconds between an image and the key that judges it, and the collection whose photographs stand beside it."""
+LARGE, BESIDE, DIFFERENT = (1600, 1200), 3, 20
+"""Pixels of large photographs, how many of these each species has, and how many are different."""
 SAVING = "() => performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/verdicts')).map((one) => one.duration)"
 """For every verdict the milliseconds from the request to its answer."""
 
@@ -111,14 +113,21 @@ def make_workspace(root: Path, arguments: argparse.Namespace) -> None:
     shutil.rmtree(root, ignore_errors=True)
     Workspace(root)
     large, drawn = root / "collections" / "large", root / "collections" / "drawn"
-    pictures = draw(root / "collections" / "pictures", DRAWN, 64)
+    pictures = draw(root / "collections" / "pictures", DRAWN, (64, 64))
     (large / "images").mkdir(parents=True)
     for row in range(arguments.images):
         os.link(pictures[row % DRAWN], large / "images" / f"{row}.png")
-    Collection.create(large, rows(arguments.images, 64, "real"))
+    Collection.create(large, rows(arguments.images, (64, 64), "real"))
     num = max(arguments.presses + 1, arguments.verdicts // REVIEWERS)
-    draw(drawn / "images", num, 256)
-    Collection.create(drawn, rows(num, 256, "synthetic"))
+    draw(drawn / "images", num, (256, 256))
+    Collection.create(drawn, rows(num, (256, 256), "synthetic"))
+    beside, pictures = root / "collections" / "photographs", draw(root / "collections" / "large-pictures", DIFFERENT, LARGE, "jpg")
+    (beside / "images").mkdir(parents=True)
+    for row in range(SPECIES * BESIDE):
+        os.link(pictures[row % DIFFERENT], beside / "images" / f"{row}.jpg")
+    table = rows(SPECIES * BESIDE, LARGE, "real", "jpg").assign(split="train")
+    table["sha256"] = table["sha256"].tolist()[:DIFFERENT] * (len(table) // DIFFERENT)  # each is made smaller once
+    Collection.create(beside, table)
     for number in range(2, COLLECTIONS + 1):
         other = root / "collections" / f"large-{number}"
         other.mkdir()
@@ -126,30 +135,30 @@ def make_workspace(root: Path, arguments: argparse.Namespace) -> None:
             os.link(large / name, other / name)
 
 
-def draw(folder: Path, num: int, side: int) -> list[Path]:
-    """So many different PNGs of smooth colours."""
+def draw(folder: Path, num: int, size: tuple[int, int], ending: str = "png") -> list[Path]:
+    """So many different images of smooth colours."""
     folder.mkdir(parents=True)
-    random = np.random.default_rng(side)
+    random = np.random.default_rng(size[0])
     for number in range(num):
         small = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        small.resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
-    return [folder / f"{number}.png" for number in range(num)]
+        small.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.{ending}")
+    return [folder / f"{number}.{ending}" for number in range(num)]
 
 
-def rows(num: int, side: int, origin: str) -> pd.DataFrame:
+def rows(num: int, size: tuple[int, int], origin: str, ending: str = "png") -> pd.DataFrame:
     """A table of images that are all different, by what it says of them."""
     numbers = range(num)
     return pd.DataFrame(
         {
             "image_id": [str(number) for number in numbers],
-            "file_name": [f"images/{number}.png" for number in numbers],
+            "file_name": [f"images/{number}.{ending}" for number in numbers],
             "species": [f"Species {number % SPECIES}" for number in numbers],
             "split": ["test" if number % 4 == 0 else "train" for number in numbers] if origin == "real" else None,
             "origin": origin,
             "licence": "CC0-1.0",
-            "width": side,
-            "height": side,
-            "sha256": [hashlib.sha256(f"{origin} {number}".encode()).hexdigest() for number in numbers],
+            "width": size[0],
+            "height": size[1],
+            "sha256": [hashlib.sha256(f"{origin} {number} {size[0]}".encode()).hexdigest() for number in numbers],
         }
     )
 
@@ -253,13 +262,13 @@ def measure_in_browser(address: str) -> dict[str, Any]:
 def measure_paces(root: Path, num: int) -> dict[str, Any]:
     """What ``measure_keys`` tells of each pace, no image having been drawn small before."""
     found = {}
-    for pace, pause in PACES.items():
+    for pace, (pause, beside) in PACES.items():
         shutil.rmtree(root / ".cache", ignore_errors=True)
-        found[pace] = measure_keys(root, num, pause)
+        found[pace] = measure_keys(root, num, pause, beside)
     return found
 
 
-def measure_keys(root: Path, num: int, pause: float) -> dict[str, Any]:
+def measure_keys(root: Path, num: int, pause: float, beside: str) -> dict[str, Any]:
     """Milliseconds from each key to the next image, the next key following after some seconds; of these the part that saves the verdict."""
     database = root / "keys.sqlite"
     database.unlink(missing_ok=True)
@@ -269,7 +278,7 @@ def measure_keys(root: Path, num: int, pause: float) -> dict[str, Any]:
             page.add_init_script(PRESSES)
             page.goto("/collections/drawn/curate")
             page.get_by_label("Your name").fill("Ada")
-            page.get_by_label("Compare with").select_option("large")
+            page.get_by_label("Compare with").select_option(beside)
             page.get_by_role("button", name="Begin").click()
             page.wait_for_function("() => document.getElementById('caption').textContent")
             before = processor_seconds(server)
@@ -361,8 +370,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         used = [1000 * told["processor_seconds"] / presses for told in paces.values()]
         headline.append(("key to next image, four a second, median", f"{paces['four a second']['waits'][0]:.0f} ms"))
         body += [
-            f"{presses:,} decisions in Chromium, 256 px, photographs of the large collection beside them; the next key follows a quarter of a "
-            f"second after each image (*four a second*) or *at once*, which is faster than any person. Measured from the key's time stamp until the "
+            f"{presses:,} decisions in Chromium, 256 px, photographs of the large collection beside them, or others of {LARGE[0]:,} x {LARGE[1]:,} "
+            f"pixels, {BESIDE} of each species and {DIFFERENT} different ones in all; the next key follows a quarter of a second after each image "
+            f"(*four a second*) or *at once*, which is faster than any person. Measured from the key's time stamp until the "
             f"next image is decoded and a frame was painted with it. No thumbnail had been made before. Load {keys['load']:.1f}.",
             "",
             *table(["milliseconds", "median", "95th percentile", "largest"], rows),

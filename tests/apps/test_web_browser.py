@@ -155,6 +155,47 @@ def test_two_hundred_images_are_judged_by_keyboard(page: Any, workspace: Workspa
     assert set(table["reviewer"]) == {"Ada"}
 
 
+def test_earlier_verdicts_are_changed_by_keyboard_and_both_pictures_are_enlarged_together(page: Any, server: httpx2.Client) -> None:
+    page.goto("/collections/drawn/curate?real=fish&species=Aus+primus&judges=2")  # the choice that a colleague has sent
+    assert page.get_by_label("Species").input_value() == "Aus primus"
+    page.get_by_label("Your name").fill("Bo")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("0 judged, 10 left").wait_for()
+    assert page.locator("#right img").get_attribute("alt") == "Photograph of Aus primus"
+    sizes = page.evaluate("['left', 'right'].map((id) => document.querySelector(`#${id} img`).getBoundingClientRect().height)")
+    assert sizes[0] == sizes[1] > 300
+    page.keyboard.press("Enter")
+    page.keyboard.press("Shift+ArrowLeft")
+    seen = "['left', 'right'].map((id) => getComputedStyle(document.querySelector(`#${id} img`)).transform)"
+    left, right = page.evaluate(seen)
+    assert left == right and left.startswith("matrix(3, 0, 0, 3, ")
+    page.keyboard.press("c")  # another photograph, seen at the same place
+    assert page.evaluate(seen) == [left, left] and page.locator("#nearest [aria-pressed=true] img").count() == 1
+
+    page.keyboard.press("2")
+    page.get_by_text("1 judged, 9 left").wait_for()
+    page.keyboard.press("a")
+    page.get_by_text("2 judged, 8 left").wait_for()
+    newest = page.locator("#caption").inner_text()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("You said: accepted").wait_for()
+    page.keyboard.press("b")
+    page.get_by_text("You said: rejected, wrong colours").wait_for()
+    page.keyboard.press("u")
+    page.get_by_text("You said: accepted").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("(words) => document.getElementById('caption').textContent === words", arg=newest)
+    page.keyboard.press("z")
+    page.get_by_text("You said: rejected, wrong colours").wait_for()  # what was said before holds again
+    assert server.get("/api/collections/drawn/verdicts").json()["reviewers"]["Bo"] == {"accept": 1, "reject": 1}
+    page.reload()
+    page.get_by_label("Images", exact=True).select_option("decided")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("0 judged, 2 left").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("You said: accepted").wait_for()
+
+
 @pytest.mark.parametrize("address", ["/collections/drawn/curate", "/quiz?synthetic=drawn"])
 def test_a_name_typed_before_the_scripts_are_there_stays(page: Any, address: str) -> None:
     held: list[Any] = []
@@ -188,6 +229,34 @@ def test_a_quiz_is_taken_and_survives_a_reload(page: Any) -> None:
         page.keyboard.press(key)
     page.get_by_text("of 4 right").wait_for()
     assert "guessing gives half" in page.locator("#meaning").inner_text()
+    right = int(page.locator("#score").inner_text()[0])
+    assert page.locator("#mistakes > li").count() == 4 - right, "each mistake, with photographs beside it"
+    if right < 4:
+        assert "You said: " in page.locator("#mistakes figcaption").first.inner_text()
+        assert page.locator("#mistakes .grid img").count() >= 2 * (4 - right)
+
+
+def test_a_class_names_species_by_a_show_of_hands(page: Any) -> None:
+    page.goto("/quiz?synthetic=drawn&real=fish")
+    page.get_by_label("Question").select_option("species")
+    page.get_by_label("For a class").check()
+    page.get_by_label("Your name").fill("Class")
+    page.get_by_label("Pictures").fill("2")
+    page.get_by_role("button", name="Begin").click()
+    hands = []
+    for number in range(2):
+        page.get_by_text(f"Picture {number + 1} of 2").wait_for()
+        page.locator("#quiz[aria-busy=false]").wait_for()
+        for key in ("1", "2", "2", "2", "z"):
+            page.keyboard.press(key)
+        assert [button.inner_text().split()[-1] for button in page.locator("#choices button").all()] == ["1", "2"]
+        page.keyboard.press("Enter")
+        page.locator("#truth", has_text="us ").wait_for()
+        hands.append(int(page.locator("#hands").inner_text()[0]))
+        assert page.locator("#similar img").count() >= 2
+        page.keyboard.press("Enter")
+    page.get_by_text(f"Of 6 hands, {sum(hands)} were right.").wait_for()
+    assert page.locator("#score").inner_text() == f"{hands.count(2)} of 2 right."
 
 
 def test_a_set_is_exported_and_downloaded(page: Any) -> None:

@@ -159,14 +159,13 @@ def test_keys_of_curation_work_wherever_the_focus_is_and_enter_repeats_nothing(p
     page.get_by_text("1 judged, 15 left").wait_for()
     page.keyboard.press("Enter")
     assert page.locator("#zoom").get_attribute("aria-pressed") == "true"
-    page.get_by_label("Reason").select_option("wrong shape")
-    page.get_by_label("Reason").focus()
-    page.keyboard.press("r")
+    page.get_by_role("button", name="forward").focus()
+    page.keyboard.press("1")
     page.get_by_text("2 judged, 14 left").wait_for()
     page.get_by_role("button", name="undo").click()
     page.get_by_text("1 judged, 15 left").wait_for()
     page.keyboard.press("Enter")
-    page.get_by_label("Reason").focus()
+    page.locator("#nearest button").last.focus()
     page.keyboard.press("u")
     page.get_by_text("2 judged, 14 left").wait_for()
     told = server.get("/api/collections/drawn/verdicts").json()["reviewers"]["Ada"]

@@ -10,14 +10,20 @@ import httpx2
 import pytest
 from studio_server import end_server, loaded, make_workspace, start_server
 
+from syntype.apps.web.catalogue import Catalogue
+from syntype.apps.web.looks import Looks
 from syntype.apps.web.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
-    workspace: Workspace = make_workspace(tmp_path_factory.mktemp("looking") / "workspace")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("looking") / "workspace")
+
+
+@pytest.fixture(scope="module")
+def server(workspace: Workspace) -> Iterator[httpx2.Client]:
     process, client = start_server(workspace.root)
     yield client
     end_server(process, client, signal.SIGTERM)
@@ -93,6 +99,28 @@ def test_a_collection_is_searched_looked_at_and_judged_by_keyboard(page: Any, se
     page.get_by_text("4 chosen").wait_for()
     page.keyboard.press("Escape")
     page.get_by_text("None chosen").wait_for()
+
+    page.goto("/collections/drawn/curate")  # the latest decision was one about six images: taken back there as one
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("0 judged, 10 left").wait_for()
+    page.keyboard.press("z")
+    page.get_by_text("Undone: accepted of 6 images that were judged together").wait_for()
+    page.get_by_text("0 judged, 16 left").wait_for()
+    assert count("accepted") == 0
+
+
+def test_a_map_takes_the_place_of_its_progress(page: Any, server: httpx2.Client, workspace: Workspace) -> None:
+    page.goto("/collections/drawn/map")
+    page.evaluate("window.same = true")
+    folder = Looks(workspace, Catalogue())._folder("drawn", "map")
+    for name, content in (("job/exit", "0"), ("out/map.csv", "collection,image_id,species,origin,x,y\ndrawn,1-0,Bus secundus,synthetic,0,2\n")):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(content)
+    page.get_by_role("button", name="Draw the map").click()
+    page.locator("#map").focus()
+    page.locator("#pointed").filter(has_text="Bus secundus, synthetic image 1-0").wait_for()
+    assert page.evaluate("window.same") and page.locator("#map .dot").count() == 1 and not page.locator("#begin").count()
 
 
 def test_an_image_opens_on_a_telephone(chromium: Any, server: httpx2.Client) -> None:

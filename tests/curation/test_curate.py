@@ -170,13 +170,17 @@ def test_another_encoder_judges_species_by_their_names_or_means(
     for by in ("zero_shot", "nearest_mean"):
         config = CurateConfig.parse({"encoder": name, "margin": by})
         curated = curate(judged[0], reef, config, tmp_path / by, Run.silent()).collection
-        margins[by] = curated.table["margin"].to_numpy(float)
+        margins[by], looks_like = curated.table["margin"].to_numpy(float), curated.table["looks_like"].tolist()
+        if by == "zero_shot":
+            named = looks_like
         step = curated.info["history"][-1]
         assert step["encoder"].startswith(name) and step["settings"]["margin"] == by
     namer = load_zero_shot(name, reef)
     logits, labels = namer.logits(namer.encoder.encode(judged[0].pixels(64))), [reef.species.index(one) for one in judged[0].table["species"]]
     expected = [row[label] - np.delete(row, label).max() for row, label in zip(logits, labels, strict=True)]
     np.testing.assert_allclose(margins["zero_shot"], expected, atol=1e-3)
+    others = [np.where(np.arange(len(row)) == label, -np.inf, row).argmax() for row, label in zip(logits, labels, strict=True)]
+    assert named == [reef.species[other] for other in others]
     assert not np.allclose(margins["nearest_mean"], margins["zero_shot"])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from syntype.collection.table import Collection
 
-__all__ = ["BEFORE", "DECISIONS", "Decision", "ExpertResult", "Vote", "apply_votes", "cohen_kappa", "combine"]
+__all__ = ["BEFORE", "DECISIONS", "Decision", "ExpertResult", "Vote", "apply_votes", "check_outcomes", "cohen_kappa", "combine"]
 
 Decision = Literal["accept", "reject", "unsure"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
@@ -101,6 +101,19 @@ def apply_votes(collection: Collection, votes: Sequence[Vote], withdrawn: Iterab
         collection = Collection(collection.root, table.assign(**written), collection.species, collection.info)
         collection.save()
     return ExpertResult(collection, counts["accepted"], counts["refused"], counts["open"], counts["changed"])
+
+
+def check_outcomes(table: pd.DataFrame) -> list[str]:
+    """What ``curate`` said of each image, whatever experts have said since: ``passed``, its reason for refusing the image, or ``none``: no check."""
+    columns = {name: _texts(table, name) for name in ("verdict", "reason", "reviewer", *BEFORE)}
+    found = []
+    for row in range(len(table)):
+        verdict, reason, reviewer = _earlier(columns, row)
+        if verdict == "refused":
+            found.append(reason if reason not in (None, "expert") else "none")
+        else:
+            found.append("passed" if verdict == "accepted" and reviewer is None else "none")
+    return [str(outcome) for outcome in found]
 
 
 def cohen_kappa(first: Mapping[str, str], second: Mapping[str, str]) -> float | None:

@@ -69,8 +69,8 @@ class CurateResult:
     """Result of ``curate``.
 
     Attributes:
-        collection: All images, with the columns ``verdict``, ``reason``, ``nearest_real_id``, ``nearest_real_distance``, ``margin`` and
-            ``typicality``.
+        collection: All images, with the columns ``verdict``, ``reason``, ``nearest_real_id``, ``nearest_real_distance``, ``margin``,
+            ``looks_like`` and ``typicality``.
         num_images: Number of images.
         num_accepted: Number of accepted images.
         refused: Number of rejected images for each of ``REASONS``.
@@ -100,11 +100,12 @@ class CurateResult:
 def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: Path | str, run: Run = OWN_RUN) -> CurateResult:
     """Check every synthetic image, and write a collection with the verdicts.
 
-    Three filters are calibrated on real photographs: ``CopyDetector`` (column ``nearest_real_distance``), ``SpeciesMargin`` (column
-    ``margin``) and ``Typicality`` (column ``typicality``). Their thresholds are recorded in the history of ``collection.json``. A file that is
-    identical to a validation or test photograph is rejected as a copy too. An image between two species (column ``label_weights``) is judged against
-    both: it must not look like a third species, and must be typical of one of the two. What an expert rejected stays rejected, and what an expert
-    accepted stays accepted unless it is a copy; verdicts of an earlier curation are replaced. Image files are hard links if the disk supports them.
+    Three filters are calibrated on real photographs: ``CopyDetector`` (column ``nearest_real_distance``), ``SpeciesMargin`` (columns
+    ``margin`` and ``looks_like``, the other species that the image fits best) and ``Typicality`` (column ``typicality``). Their thresholds are
+    recorded in the history of ``collection.json``. A file that is identical to a validation or test photograph is rejected as a copy too. An image
+    between two species (column ``label_weights``) is judged against both: it must not look like a third species, and must be typical of one of the
+    two. What an expert rejected stays rejected, and what an expert accepted stays accepted unless it is a copy; verdicts of an earlier curation are
+    replaced. Image files are hard links if the disk supports them.
 
     Args:
         synthetic: The collection to curate; it is not changed.
@@ -153,7 +154,9 @@ def curate(synthetic: Collection, real: Collection, config: CurateConfig, out: P
     objections = [nearest.is_copy, ~species.accepts(features, labels, seconds), ~typical.accepts(features, labels, seconds)]
     margins = species.margin(features, labels, seconds)
     margins[~np.isfinite(margins)] = np.nan
+    others = [real.species[rival] if rival >= 0 else None for rival in species.rivals(features, labels, seconds)]
     table = _judged(synthetic.table, objections, nearest, margins, typical.typicality(features, labels, seconds))
+    table = table.assign(looks_like=pd.array(others, dtype="string"))
     step = {
         "stage": "curate",
         "settings": config.model_dump(),

@@ -70,7 +70,7 @@ class SpeciesMargin:
             if namer is None:
                 raise ValueError("zero_shot needs a namer")
             self._model: _Scores = _ByName(namer, labels)
-            held_out = self._model.margin(features, labels)  # it has learnt from no photograph
+            held_out = self._model.margins(features, labels)[0]  # it has learnt from no photograph
             held_out[np.isinf(held_out)] = np.nan
         else:
             kind = _Classifier if by == "classifier" else _NearestMean
@@ -97,7 +97,12 @@ class SpeciesMargin:
         Raises:
             CollectionError: There was no training photograph of a label.
         """
-        return self._model.margin(features, labels, seconds)
+        return self._model.margins(features, labels, seconds)[0]
+
+    def rivals(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> np.ndarray:
+        """The other species that each image fits best, against which its margin is measured: positions in the vocabulary, int64, shape (N,); -1 if
+        there is no other species. Arguments and errors as for ``margin``."""
+        return self._model.margins(features, labels, seconds)[1]
 
     def accepts(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> np.ndarray:
         """Whether the margins reach the thresholds of their species: bool, shape (N,). Arguments as for ``margin``."""
@@ -202,18 +207,20 @@ class _Scores(ABC):
     def scores(self, features: np.ndarray) -> np.ndarray:
         """The higher, the more probable: float64, shape (N, len(classes))."""
 
-    def margin(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> np.ndarray:
+    def margins(self, features: np.ndarray, labels: np.ndarray, seconds: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Margin of each image, and the label of the species against which it is measured (-1 if there is no other)."""
         own_places = [self._positions(labels)]
         if len(self.classes) == 1:
-            return np.full(len(features), np.inf)
+            return np.full(len(features), np.inf), np.full(len(features), -1)
         if seconds is not None:
             own_places.append(self._positions(np.where(seconds >= 0, seconds, labels)))
         scores, every = self.scores(features), np.arange(len(features))
         own = np.max([scores[every, places] for places in own_places], axis=0)
         for places in own_places:
             scores[every, places] = -np.inf
-        difference: np.ndarray = own - scores.max(1)
-        return difference
+        best = scores.argmax(1)
+        found = np.isfinite(scores[every, best])  # with two species, an image between them has no other
+        return own - scores[every, best], np.where(found, self.classes[best], -1)
 
     def _positions(self, labels: np.ndarray) -> np.ndarray:
         """Position of each label in ``classes``."""
@@ -293,7 +300,7 @@ def _held_out_margins(kind: type[_Classifier | _NearestMean], features: np.ndarr
         learn = folds != fold
         test = ~learn & np.isin(labels, labels[learn])
         if test.any():
-            margins[test] = kind(features[learn], labels[learn], seed).margin(features[test], labels[test])
+            margins[test] = kind(features[learn], labels[learn], seed).margins(features[test], labels[test])[0]
     return margins
 
 

@@ -281,7 +281,7 @@ def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageDet
     known = image_columns(index.root, image["position"], index.num_images)
     verdicts = [
         ImageVerdict(reviewer=row.name, decision=row.decision, reason=row.reason, decided=row.decided)
-        for row in studio.reviews.of_image(name, image_id)
+        for row in studio.reviews.standing(name, [image_id])
     ]
     own = {column: known[column] for column in ImageDetail.model_fields if column in known and column not in image and column != "parents"}
     further = {column: str(known[column]) for column in further_columns(index.root) if column in known}

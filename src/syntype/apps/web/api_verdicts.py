@@ -1,28 +1,35 @@
-"""Routes of expert curation: the next image with photographs to compare, a decision, undo, and the agreement of reviewers."""
+"""Routes of expert curation: the next image with photographs to compare, decisions and earlier ones, undo, and the agreement of reviewers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, Literal
 
+import pyarrow as pa
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, StringConstraints
+from sqlalchemy import Row
 
 from syntype.apps.web.api_collections import MOST_TOGETHER, ImageRow, image_row
-from syntype.apps.web.catalogue import Index
+from syntype.apps.web.catalogue import OFFERED, Index
+from syntype.apps.web.checks import REFUSALS, Check, Refusal, told
 from syntype.apps.web.import_options import Text
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.collection.experts import Decision
 from syntype.errors import SyntypeError, UnknownNameError, UserError
 
-__all__ = ["Reviewer", "router"]
+__all__ = ["Reviewer", "near_photographs", "router"]
 
 router = APIRouter(prefix="/api/collections/{name}", tags=["verdicts"], responses=PROBLEMS)
 Reviewer = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f;]+$", strip_whitespace=True)]
 """A reviewer's name as it will stand in the table, where semicolons separate several."""
 Reason = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] | None
-_CHUNK = 200
+Which = Literal["undecided", "decided", "unsure"]
+"""Images by what the reviewer has said of them: nothing yet, anything, or unsure."""
+_CHUNK = 50
 _NEAREST = 3
 _MOVED = "collection {!r} was renamed or deleted at this moment, so the decision was not saved. Open its page again."
 
@@ -33,23 +40,36 @@ class NearPhotograph(BaseModel):
     collection: str
     image_id: str
     species: str | None
+    common_name: str | None
     sha256: str | None
     distance: float | None
 
 
+class SavedVerdict(BaseModel):
+    """A saved decision."""
+
+    id: int
+    image_id: str
+    decision: Decision
+    reason: str | None = None
+
+
 class ReviewItem(BaseModel):
-    """An image to judge, and photographs beside it."""
+    """An image to judge, photographs beside it, what the automatic check said, and what the reviewer has said. What others said is not in it."""
 
     image: ImageRow
+    common_name: str | None
     nearest: list[NearPhotograph]
+    check: Check
+    own: SavedVerdict | None
 
 
 class NextImages(BaseModel):
-    """Images that the reviewer has not judged, in the order of the collection: the first to show, the others to fetch in advance."""
+    """Images to judge, in the order of the collection: the first to show, the others to fetch in advance."""
 
     items: list[ReviewItem]
-    num_left: int
-    """Images that the reviewer has not judged, those in ``items`` too."""
+    num_left: int | None
+    """Images that fit, those in ``items`` too; null if ``after`` was given, as it is counted at the beginning."""
 
 
 class NewVerdict(BaseModel):
@@ -79,18 +99,11 @@ class SavedVerdicts(BaseModel):
     num_differ: int
 
 
-class SavedVerdict(BaseModel):
-    """A saved decision."""
-
-    id: int
-    image_id: str
-    decision: Decision
-
-
 class Undo(BaseModel):
-    """Whose latest decision to undo."""
+    """Whose latest decision to undo. ``real``: the collection to compare with."""
 
     reviewer: Reviewer
+    real: Slug | None = None
 
 
 class Undone(BaseModel):
@@ -110,10 +123,15 @@ class PairAgreement(BaseModel):
 
 
 class Agreement(BaseModel):
-    """Number of decisions of each reviewer, and the agreement of every two reviewers."""
+    """Number of decisions of each reviewer, and the agreement of every two reviewers.
+
+    ``num_images``: synthetic images that the automatic check did not refuse; ``refused``: those that it refused, by its reason.
+    """
 
     reviewers: dict[str, dict[str, int]]
     pairs: list[PairAgreement]
+    num_images: int
+    refused: dict[Refusal, int]
 
 
 class Applied(BaseModel):
@@ -130,30 +148,40 @@ def next_images(
     studio: CurrentStudio,
     name: Slug,
     reviewer: Annotated[Reviewer, Query()],
-    after: Annotated[int, Query(ge=-1, le=10**9)] = -1,
+    after: Annotated[int | None, Query(ge=0, le=10**9)] = None,
     count: Annotated[int, Query(ge=1, le=20)] = 3,
+    which: Annotated[Which, Query()] = "undecided",
     species: Annotated[Text | None, Query()] = None,
-    verdict: Annotated[Text | None, Query()] = None,
+    refused: Annotated[Literal["no", "too", "copy", "species", "distribution"], Query()] = "no",
+    judges: Annotated[int | None, Query(ge=1, le=9)] = None,
+    second: Annotated[bool, Query()] = False,
     real: Annotated[Slug | None, Query()] = None,
 ) -> NextImages:
     """The next synthetic images to judge, behind the position ``after``.
 
-    ``species`` and ``verdict`` narrow them down; ``real`` names the collection to compare with, by default the one that
-    curation used, or the one from which the images were made.
+    ``refused``: what the automatic check refused is left out, shown too, or shown alone, by the check's reason. ``judges``: an image that so many
+    other reviewers have judged, or are judging, is left out. ``second``: only images that another reviewer has judged. ``real``: the collection to
+    compare with, by default the one that curation used, or the one from which the images were made.
     """
     index = studio.catalogue.index(studio.workspace.find("collections", name))
-    filters = {"origin": "synthetic"} | {key: value for key, value in (("species", species), ("verdict", verdict)) if value is not None}
-    wanted = index.matching(filters)
-    start = int(wanted.to_numpy().searchsorted(after, side="right"))
+    check = {"no": OFFERED, "too": None}.get(refused, refused)
+    wanted = index.matching({"origin": "synthetic", **({"species": species} if species else {}), **({"check": check} if check else {})})
+
+    def fits(image: str, votes: dict[str, Row[Any]]) -> bool:
+        own = votes.get(reviewer)
+        if which != "undecided":
+            return own is not None and which in ("decided", own.decision)
+        others = votes.keys() - {reviewer}
+        judging = others | studio.offers.to_others(name, image, reviewer) if judges else others
+        return own is None and not (second and not others) and not (judges and len(judging) >= judges)
+
     compare = _reference(studio, name, real)
-    found: list[dict[str, Any]] = []
-    while start < len(wanted) and len(found) < count:
-        rows = index.rows(wanted[start : start + _CHUNK])
-        judged = studio.reviews.judged(name, reviewer, [row["image_id"] for row in rows])
-        found += [row for row in rows if row["image_id"] not in judged]
-        start += _CHUNK
-    items = [ReviewItem(image=image_row(row), nearest=_nearest(row, compare)) for row in found[:count]]
-    return NextImages(items=items, num_left=max(0, len(wanted) - studio.reviews.count(name, reviewer)) if len(filters) == 1 else len(items))
+    start = 0 if after is None else int(wanted.to_numpy().searchsorted(after, side="right"))
+    found = _fitting(studio, name, index, wanted[start:], fits, len(wanted) if after is None else _CHUNK)
+    items = [_item(index.rows([position])[0], votes.get(reviewer), index, compare) for position, votes in islice(found, count)]
+    if which == "undecided":
+        studio.offers.offer(name, [item.image.image_id for item in items], reviewer)
+    return NextImages(items=items, num_left=len(items) + sum(1 for _ in found) if after is None else None)
 
 
 @router.post("/verdicts", status_code=201)
@@ -167,7 +195,26 @@ def decide(studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdi
     if not folder.is_dir():  # renamed or deleted at this moment: the next collection of this name must not have this decision
         studio.reviews.withdraw(number)
         raise UserError(_MOVED.format(name))
-    return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision)
+    studio.offers.judged(name, [verdict.image_id], verdict.reviewer)
+    return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision, reason=verdict.reason)
+
+
+@router.get("/verdicts/own")
+def list_own(
+    studio: CurrentStudio,
+    name: Slug,
+    reviewer: Annotated[Reviewer, Query()],
+    before: Annotated[int | None, Query(ge=0, le=10**9)] = None,
+    count: Annotated[int, Query(ge=1, le=100)] = 20,
+    real: Annotated[Slug | None, Query()] = None,
+) -> list[ReviewItem]:
+    """The images that a reviewer has judged, the latest decision first; ``before``: only decisions with a lower number."""
+    index = studio.catalogue.index(studio.workspace.find("collections", name))
+    compare, items = _reference(studio, name, real), []
+    for vote in studio.reviews.own(name, reviewer, before, count):
+        with suppress(UnknownNameError):  # the collection was replaced since
+            items.append(_item(index.image(vote.image_id), vote, index, compare))
+    return items
 
 
 @router.post("/verdicts/together", status_code=201)
@@ -183,6 +230,7 @@ def decide_together(studio: CurrentStudio, name: Slug, verdict: NewVerdicts) -> 
     if not folder.is_dir():
         studio.reviews.withdraw_together(verdict.key)
         raise UserError(_MOVED.format(name))
+    studio.offers.judged(name, [image["image_id"] for image in images], verdict.reviewer)
     _apply_now(studio, name)
     wanted = {"accept": "accepted", "reject": "refused"}.get(verdict.decision)
     now = studio.catalogue.index(folder).images([image["image_id"] for image in images]) if wanted else []
@@ -197,28 +245,31 @@ def _apply_now(studio: Studio, name: str) -> None:
 
 @router.post("/verdicts/undo")
 def undo(studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
-    """Undo the reviewer's latest decision."""
+    """Undo the reviewer's latest decision; an earlier one on the same image holds again."""
     index = studio.catalogue.index(studio.workspace.find("collections", name))
     taken = studio.reviews.undo(name, undo.reviewer)
     if taken is None:
         return Undone(verdict=None, item=None, num_undone=0)
     if taken["together"]:
         _apply_now(studio, name)
-    num = taken["together"] or 1
-    verdict = SavedVerdict(id=taken["id"], image_id=taken["image_id"], decision=taken["decision"])
+        index = studio.catalogue.index(studio.workspace.find("collections", name))
+    num, verdict = taken["together"] or 1, SavedVerdict.model_validate(taken)
     try:
-        image = index.image(taken["image_id"])
+        image = index.image(verdict.image_id)
     except UnknownNameError:  # the collection was replaced since
         return Undone(verdict=verdict, item=None, num_undone=num)
-    item = ReviewItem(image=image_row(image), nearest=_nearest(image, _reference(studio, name, None)))
-    return Undone(verdict=verdict, item=item, num_undone=num)
+    own = studio.reviews.votes(name, [verdict.image_id]).get(verdict.image_id, {}).get(undo.reviewer)
+    return Undone(verdict=verdict, item=_item(image, own, index, _reference(studio, name, undo.real)), num_undone=num)
 
 
 @router.get("/verdicts")
 def show_agreement(studio: CurrentStudio, name: Slug) -> Agreement:
-    """Counts and agreement of the reviewers."""
-    studio.workspace.find("collections", name)
-    return Agreement.model_validate(studio.reviews.agreement(name))
+    """Counts and agreement of the reviewers, and how many images there are to judge."""
+    index = studio.catalogue.index(studio.workspace.find("collections", name))
+    outcomes = index.table["check"].take(index.matching({"origin": "synthetic"})).to_pylist()
+    refused = {reason: outcomes.count(reason) for reason in REFUSALS}
+    told = studio.reviews.agreement(name)
+    return Agreement.model_validate({**told, "num_images": len(outcomes) - sum(refused.values()), "refused": refused})
 
 
 @router.post("/verdicts/apply")
@@ -233,8 +284,32 @@ def _reference(studio: Studio, name: str, asked: str | None) -> tuple[str, Index
     return None if asked is None else (asked, studio.catalogue.index(studio.workspace.find("collections", asked)))
 
 
-def _nearest(row: dict[str, Any], compare: tuple[str, Index] | None) -> list[NearPhotograph]:
-    """The photograph that curation found nearest, then others of the same species."""
+def _fitting(
+    studio: Studio, name: str, index: Index, wanted: pa.Array, fits: Callable[[str, dict[str, Row[Any]]], bool], chunk: int
+) -> Iterator[tuple[int, dict[str, Row[Any]]]]:
+    """Those of some positions whose images fit, with what reviewers have said; they are read in chunks, as mostly the first are enough."""
+    start = 0
+    while start < len(wanted):
+        part = wanted[start : start + max(chunk, 1)]
+        ids = index.table["image_id"].take(part).to_pylist()
+        votes = studio.reviews.votes(name, None if len(ids) > 1000 else ids)
+        for position, image in zip(part.to_pylist(), ids, strict=True):
+            if fits(image, votes.get(image, {})):
+                yield position, votes.get(image, {})
+        start, chunk = start + len(part), 2 * chunk
+
+
+def _item(row: dict[str, Any], vote: Row[Any] | None, index: Index, compare: tuple[str, Index] | None) -> ReviewItem:
+    check = told(row, index.thresholds)
+    verdict, reason = ("refused", check.outcome) if check.outcome in REFUSALS else ("accepted" if check.outcome == "passed" else None, None)
+    own = None if vote is None else SavedVerdict(id=vote.id, image_id=vote.image_id, decision=vote.decision, reason=vote.reason)
+    image = image_row(row | {"verdict": verdict, "reason": reason})  # the check's: reviewers are not told what others have said
+    near = near_photographs(row, compare, check.looks_like if check.outcome == "species" else None)
+    return ReviewItem(image=image, common_name=index.common_names.get(row["species"] or ""), nearest=near, check=check, own=own)
+
+
+def near_photographs(row: dict[str, Any], compare: tuple[str, Index] | None, other: str | None = None) -> list[NearPhotograph]:
+    """The photograph that curation found nearest, then others of the same species, and one of another species that the image looks like."""
     if compare is None:
         return []
     name, index = compare
@@ -245,9 +320,13 @@ def _nearest(row: dict[str, Any], compare: tuple[str, Index] | None) -> list[Nea
     if row["species"] is not None:
         same = index.rows(index.matching({"species": row["species"], "split": "train"})[: _NEAREST + 1])
         found += [(photograph, None) for photograph in same if photograph["image_id"] != row["nearest_real_id"]]
+    found = found[:_NEAREST]
+    if other is not None:
+        found += [(photograph, None) for photograph in index.rows(index.matching({"species": other, "split": "train"})[:1])]
     return [
         NearPhotograph(
-            collection=name, image_id=photograph["image_id"], species=photograph["species"], sha256=photograph["sha256"], distance=distance
+            collection=name, image_id=photograph["image_id"], species=photograph["species"], sha256=photograph["sha256"], distance=distance,
+            common_name=index.common_names.get(photograph["species"] or ""),
         )
-        for photograph, distance in found[:_NEAREST]
-    ]
+        for photograph, distance in found
+    ]  # fmt: skip

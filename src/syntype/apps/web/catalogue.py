@@ -1,6 +1,6 @@
 """Collections as the Studio shows them: an in-memory index of a few columns, which is filtered and paged.
 
-An index takes about 150 bytes an image, and the catalogue keeps the most recently used ones, so memory stays bounded. An index is read
+An index takes about 170 bytes an image, and the catalogue keeps the most recently used ones, so memory stays bounded. An index is read
 again when the collection's table has changed on disk.
 """
 
@@ -21,22 +21,31 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from syntype.apps.web.checks import REFUSALS, thresholds
 from syntype.apps.web.finding import order, searched
 from syntype.collection import Collection
 from syntype.collection.columns import COLUMNS, TABLE
+from syntype.collection.experts import check_outcomes
+from syntype.collection.prompts import common_names_of
 from syntype.errors import CollectionError, UnknownNameError, require_known
+from syntype.files import read_json_object
 
-__all__ = ["FILTERS", "Catalogue", "Index", "Summary"]
+__all__ = ["FILTERS", "OFFERED", "Catalogue", "Index", "Summary"]
 
 FILTERS = ("species", "split", "licence", "origin", "verdict", "reason")
 """Columns by which images can be filtered; the word ``none`` asks for those without a value."""
 _READ = (*FILTERS, "image_id", "file_name", "group", "width", "height", "sha256", "box", "duplicate_of", "nearest_real_id", "nearest_real_distance")
-_REPEATED = {*FILTERS, "group"}
+_MEASURED = {"margin": (pa.float64(), float), "typicality": (pa.float64(), float), "looks_like": (pa.string(), str)}
+"""Further columns, which the automatic check writes."""
+_REPEATED = {*FILTERS, "group", "looks_like", "check"}
 """Columns with few different values, each of which is kept once."""
 _SUMMED = ("species", "origin", "verdict", "image_id", "sha256")
 _KEPT = 8
 _KEPT_RESULTS = 4
 _COVER = 4
+_CHECK = "check"
+OFFERED = "offered"
+"""Value of the filter ``check`` that asks for the images that the automatic check did not refuse."""
 _NONE = "none"
 
 
@@ -48,11 +57,13 @@ class Index:
         root: the collection's folder.
         table: one row an image, in the order of the collection.
         stamp: what the file was when it was read.
+        common_names: of the species that have one.
     """
 
     root: Path
     table: pa.Table
     stamp: tuple[int, int] = field(repr=False)
+    common_names: dict[str, str] = field(default_factory=dict, repr=False)
     _found: OrderedDict[tuple[tuple[str, str], ...], pa.Array] = field(default_factory=OrderedDict, repr=False, compare=False)
 
     @property
@@ -74,6 +85,11 @@ class Index:
             digest.update(b"\2")
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def thresholds(self) -> dict[str, Any]:
+        """Those of the automatic check; see ``checks.thresholds``."""
+        return thresholds(read_json_object(self.root / "collection.json"))
+
     def count(self, name: str) -> dict[str, int]:
         """A column's values and how many images have each, commonest first."""
         counts = [(item["values"], item["counts"]) for item in self.table[name].value_counts().to_pylist()]
@@ -91,8 +107,11 @@ class Index:
         filters = {name: value for name, value in chosen.items() if name not in ("query", "sort")}
         mask = pa.scalar(True) if "query" not in chosen else searched(self.table, self.root, chosen["query"])
         for name, value in filters.items():
-            require_known("filter", [name], FILTERS)
+            require_known("filter", [name], (*FILTERS, _CHECK))
             column = self.table[name]
+            if name == _CHECK and value == OFFERED:
+                mask = pc.and_(mask, pc.invert(pc.is_in(column, value_set=pa.array(REFUSALS))))
+                continue
             fits = pc.is_null(column) if value == _NONE else pc.fill_null(pc.equal(column, value), False)
             mask = pc.and_(mask, fits)
         found = pa.array(range(self.num_images), pa.int64()) if isinstance(mask, pa.Scalar) else pc.indices_nonzero(mask)
@@ -186,7 +205,8 @@ class Catalogue:
             stamp = _stamp(folder)
             known = self._indexes.get(folder)
             if known is None or known.stamp != stamp:
-                known = Index(folder, _read(folder, _READ), stamp)
+                known = _index(folder, stamp)
+                _give_back()
             self._indexes[folder] = known
             self._indexes.move_to_end(folder)
             while len(self._indexes) > _KEPT:
@@ -206,7 +226,8 @@ class Catalogue:
                 return known[1]
             index = self._indexes.get(folder)
             if index is None or index.stamp != stamp:
-                index = Index(folder, _read(folder, _SUMMED), stamp)
+                index = Index(folder, _columns(_open(folder), _SUMMED), stamp)
+                _give_back()
         rows = index.rows(_spread(index.table["species"].to_pylist()))
         cover = tuple((row["image_id"], row["sha256"]) for row in rows)
         species = index.count("species").keys() - {_NONE}
@@ -240,15 +261,30 @@ def _spread(species: list[str | None]) -> list[int]:
     return sorted(list(dict.fromkeys([*first.values(), *range(min(len(species), 2 * _COVER))]))[:_COVER])
 
 
-def _read(folder: Path, names: tuple[str, ...]) -> pa.Table:
-    """Columns of a collection's table, checked as every command checks them."""
-    table = Collection.open(folder, hashes=False).table
+def _open(folder: Path) -> Collection:
+    """A collection, checked as every command checks it."""
+    return Collection.open(folder, hashes=False)
+
+
+def _columns(collection: Collection, names: tuple[str, ...]) -> pa.Table:
     kinds = {"Float64": pa.float64(), "Int32": pa.int32(), "string": pa.string()}
-    columns = {name: pa.array(table[name], type=kinds[COLUMNS[name]]) for name in names}
-    kept = pa.table({name: column.dictionary_encode() if name in _REPEATED else column for name, column in columns.items()}).combine_chunks()
-    del table, columns
-    _give_back()
-    return kept
+    columns = {name: pa.array(collection.table[name], type=kinds[COLUMNS[name]]) for name in names}
+    return pa.table({name: _short(name, column) for name, column in columns.items()}).combine_chunks()
+
+
+def _short(name: str, column: pa.Array) -> pa.Array:
+    return column.dictionary_encode() if name in _REPEATED else column
+
+
+def _index(folder: Path, stamp: tuple[int, int]) -> Index:
+    collection = _open(folder)
+    found = _columns(collection, _READ)
+    for name, (kind, python) in _MEASURED.items():  # a column of this name in another's table may hold anything
+        values = collection.table[name].tolist() if name in collection.table else [None] * len(collection)
+        fitting = pa.array([value if isinstance(value, python) and value == value else None for value in values], kind)
+        found = found.append_column(name, _short(name, fitting))
+    found = found.append_column(_CHECK, _short(_CHECK, pa.array(check_outcomes(collection.table), pa.string())))
+    return Index(folder, found, stamp, common_names_of(collection.table))
 
 
 def _give_back() -> None:

@@ -59,7 +59,7 @@ def searched(table: pa.Table, root: Path, query: str) -> Any:
         table: of the index; its columns are not read again.
         query: words, between blanks; the first 20 count.
     """
-    own = [name for name in table.column_names if name not in _NOT_SEARCHED]
+    own = [name for name in table.column_names if name in COLUMNS and name not in _NOT_SEARCHED]
     others = [name for name in _schema(root).names if name not in _NOT_SEARCHED and name not in own]
     read = _read(root, others, table.num_rows)
     columns = [_text(table[name]) for name in own] + [_text(read[name]) for name in others if read[name].null_count < table.num_rows]

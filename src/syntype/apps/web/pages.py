@@ -165,9 +165,12 @@ def refused(request: Request, studio: CurrentStudio, name: Slug) -> Response:
 @router.get("/collections/{name}/curate")
 def curate(request: Request, studio: CurrentStudio, name: Slug) -> Response:
     """Judge a collection's synthetic images one by one."""
-    shown = {"collection": show_collection(studio, name), "references": [item.name for item in list_collections(studio) if item.origins.get("real")]}
-    made_from = studio.workspace.photographs_of("collections", name)
-    return render(request, "curate", agreement=show_agreement(studio, name), made_from=made_from, **shown)
+    collection, agreement = show_collection(studio, name), show_agreement(studio, name)
+    references = [item for item in list_collections(studio) if item.origins.get("real")]
+    compare = collection.reference or studio.workspace.photographs_of("collections", name)
+    checked = "passed" in studio.catalogue.index(studio.workspace.find("collections", name)).count("check") or sum(agreement.refused.values()) > 0
+    shown = {"collection": collection, "agreement": agreement, "references": references, "compare": compare, "checked": checked}
+    return render(request, "curate", **shown)
 
 
 @router.get("/generators/{name}")

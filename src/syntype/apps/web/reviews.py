@@ -107,36 +107,40 @@ class Reviews:
             num = connection.execute(update(verdicts).where(which).values(undone=time.time())).rowcount
         return {"id": row.id, "image_id": row.image_id, "decision": row.decision, "reason": row.reason, "together": num if dot else None}
 
-    def of_image(self, collection: str, image_id: str) -> list[Row[Any]]:
-        """The decisions about one image that hold, oldest first."""
-        return self._standing(collection, verdicts.c.image_id == image_id)
+    def votes(self, collection: str, images: Iterable[str] | None = None) -> dict[str, dict[str, Row[Any]]]:
+        """The decisions that hold, by image and by reviewer.
 
-    def judged(self, collection: str, reviewer: str, images: Iterable[str]) -> set[str]:
-        """Which of some images (a page of them) the reviewer has judged."""
-        own = self._own(collection, reviewer)
-        with self._store.reading() as connection:
-            return set(connection.scalars(select(verdicts.c.image_id).where(own, verdicts.c.image_id.in_(list(images)))))
+        Args:
+            images: only of these (a page of them); None for all of the collection.
+        """
+        found: dict[str, dict[str, Row[Any]]] = {}
+        for row in self.standing(collection, images):
+            found.setdefault(row.image_id, {})[row.name] = row
+        return found
 
-    def count(self, collection: str, reviewer: str) -> int:
-        """How many images of the collection the reviewer has judged."""
-        own = self._own(collection, reviewer)
+    def own(self, collection: str, reviewer: str, before: int | None, count: int) -> list[Row[Any]]:
+        """A reviewer's latest decisions that hold, newest first.
+
+        Args:
+            before: only those with a lower number.
+        """
+        latest = select(func.max(verdicts.c.id).label("id")).where(self._own(collection, reviewer)).group_by(verdicts.c.image_id).subquery()
+        wanted = select(verdicts).join(latest, verdicts.c.id == latest.c.id).order_by(verdicts.c.id.desc()).limit(count)
+        if before is not None:
+            wanted = wanted.where(verdicts.c.id < before)
         with self._store.reading() as connection:
-            return int(connection.scalar(select(func.count(verdicts.c.image_id.distinct())).where(own)) or 0)
+            return list(connection.execute(wanted))
 
     def _own(self, collection: str, reviewer: str) -> ColumnElement[bool]:
         """A reviewer's decisions about a collection that were not undone."""
         return and_(verdicts.c.collection == collection, verdicts.c.reviewer == self._reviewer(reviewer), verdicts.c.undone.is_(None))
 
-    def standing(self, collection: str) -> list[Row[Any]]:
-        """The decisions that hold, oldest first: of each image and reviewer the latest that was not undone."""
-        return self._standing(collection)
-
-    def _standing(self, collection: str, *narrowed: ColumnElement[bool]) -> list[Row[Any]]:
-        latest = (
-            select(func.max(verdicts.c.id))
-            .where(verdicts.c.collection == collection, verdicts.c.undone.is_(None), *narrowed)
-            .group_by(verdicts.c.image_id, verdicts.c.reviewer)
-        )
+    def standing(self, collection: str, images: Iterable[str] | None = None) -> list[Row[Any]]:
+        """The decisions that hold, oldest first: of each image and reviewer the latest that was not undone. ``images``: only of these."""
+        of = [verdicts.c.collection == collection, verdicts.c.undone.is_(None)]
+        if images is not None:
+            of.append(verdicts.c.image_id.in_(list(images)))
+        latest = select(func.max(verdicts.c.id)).where(*of).group_by(verdicts.c.image_id, verdicts.c.reviewer)
         wanted = (
             select(verdicts, reviewers.c.name)
             .join(reviewers, verdicts.c.reviewer == reviewers.c.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +15,7 @@ from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
+from syntype.apps.web.offers import Offers
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import Guesses, Sessions, Turns
@@ -51,6 +52,7 @@ class Studio:
     drawings: Drawings
     turns: Turns
     looks: Looks
+    offers: Offers = field(default_factory=Offers)
 
 
 class Problem(BaseModel):

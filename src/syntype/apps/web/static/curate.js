@@ -1,33 +1,61 @@
-// One key per decision. The next images are fetched and decoded in advance; a decision is saved before the next image is shown.
+// One key a decision. The next images are fetched and decoded in advance; a decision is saved before the next image is shown.
+import { besides, fetchBeside } from "/static/beside.js";
 import { onKeys, onPress } from "/static/keys.js";
+import { refreshLists } from "/static/patch.js";
+import { speciesName, withNames } from "/static/species.js";
 import { byId, call, make, oneAtATime, onSubmit, reviewerName, tell, thumbnail } from "/static/studio.js";
+import { zoomTogether } from "/static/zoom.js";
 
 const who = byId("who");
 const reviewer = reviewerName();
-const base = `/api/collections/${who.dataset.collection}`;
+const collection = who.dataset.collection;
+const base = `/api/collections/${collection}`;
 const AHEAD = 5;
-const waiting = []; // images to come, each with its picture already decoding
+const KEPT = 10; // earlier images whose pictures stay decoded
+const WORDS = { accept: "accepted", reject: "rejected", unsure: "unsure" };
+const waiting = []; // new images to come, each with its picture already decoding
+const past = []; // images that were judged, oldest first, for the keys back and forward
+let at = null; // place in "past" of the image shown; null: the new one is shown
+let fresh = null; // the new image; it waits while an earlier one is shown
 let shown = null;
-let after = -1;
+let oldest = null; // number of the oldest decision fetched for "past"
+let after = null;
 let begun = false;
 let ended = false;
 let fetching = null;
 let judged = 0; // since Begin, without undone ones
 let left = 0;
 
+const photographs = besides(byId("right"), byId("beside"), byId("nearest"));
+const zoom = zoomTogether(byId("panes"), (scale) => {
+  byId("zoom").setAttribute("aria-pressed", String(scale > 1));
+  byId("scale").textContent = scale > 1 ? `${scale.toFixed(1)} ×` : "";
+});
+
 function ready(item) {
+  if (item.picture) return item;
   const alt = `Synthetic image, labelled ${item.image.species ?? "without a species"}`;
-  const picture = Object.assign(new Image(), { id: "image", src: thumbnail(who.dataset.collection, item.image, 1024), alt });
-  const beside = item.nearest.map((near) => Object.assign(new Image(), { src: thumbnail(near.collection, near, 1024), alt: near.species ?? "" }));
-  return { ...item, picture, beside, decoded: picture.decode().then(() => true, () => false) };
+  const picture = Object.assign(new Image(), { id: "image", src: thumbnail(collection, item.image, 1024), alt });
+  const decoded = picture.decode().then(() => true, () => false);
+  return Object.assign(item, { picture, decoded, beside: fetchBeside(item.nearest) });
+}
+
+// What was asked for: the filters of the form, as the interface has them.
+function asked() {
+  const query = new URLSearchParams();
+  for (const name of ["which", "species", "real"]) if (byId(name)?.value) query.set(name, byId(name).value);
+  if (byId("judges").value === "second") query.set("second", "true");
+  else if (byId("judges").value) query.set("judges", byId("judges").value);
+  if (byId("refused")?.checked) query.set("refused", byId("refused-by").value);
+  return query;
 }
 
 async function fetchAhead() {
   if (ended || waiting.length >= AHEAD) return;
-  const query = new URLSearchParams({ reviewer: reviewer(), after, count: AHEAD - waiting.length });
-  if (byId("real").value) query.set("real", byId("real").value);
+  const query = asked();
+  for (const [name, value] of Object.entries({ reviewer: reviewer(), after, count: AHEAD - waiting.length })) if (value !== null) query.set(name, value);
   const page = await call("GET", `${base}/next?${query}`);
-  if (after < 0) left = page.num_left; // counted from here on
+  if (page.num_left !== null) left = page.num_left; // counted from here on
   ended = page.items.length === 0;
   for (const item of page.items) {
     after = item.image.position;
@@ -43,85 +71,173 @@ function fill() {
 
 const UNSEEN = "The picture of this image cannot be shown, so it can be neither accepted nor rejected. Press u to leave it, or reload the page.";
 
+function end() {
+  const shared = byId("judges").value && byId("judges").value !== "second";
+  byId("status").textContent = shared
+    ? "All images are judged, or before other reviewers at the moment. Undo with z."
+    : asked().size > 1 || byId("which").value !== "undecided"
+      ? "All images are judged that fit your choice. Undo with z."
+      : "All images are judged. Undo with z.";
+  byId("setup").open = true;
+  refreshLists().catch(() => {}); // the table of the reviewers is of no use to the one who goes on
+}
+
 function show(item, seen = true) {
   shown = item;
   if (item) item.seen = seen;
   byId("counted").textContent = `${judged} judged, ${left} left`;
-  byId("judging").hidden = !item;
-  if (!item) {
-    byId("status").textContent = "All images are judged. Undo with z.";
-    return;
+  if (byId("judging").hidden === Boolean(item)) {
+    byId("judging").hidden = !item;
+    document.body.classList.toggle("judges", Boolean(item));
   }
+  if (!item) return end();
+  zoom.reset();
   byId("image").replaceWith(item.picture); // decoded already; the old one given its address might be decoded again
-  byId("caption").textContent = `${item.image.species ?? "no species"}, image ${item.image.image_id}`;
-  byId("nearest").replaceChildren(
-    ...item.nearest.map((near, number) => {
-      const words = near.distance === null ? "same species" : `distance ${near.distance.toFixed(3)}`;
-      return make("li", {}, item.beside[number], make("p", { textContent: `${near.species ?? ""} (${words})` }));
-    }),
-  );
-  byId("reason").value = "";
+  byId("caption").replaceChildren(speciesName(item.image.species, item.common_name), `, image ${item.image.image_id}`);
+  const { outcome, sentence, values, looks_like: other } = item.check;
+  byId("check").dataset.outcome = outcome;
+  byId("check").replaceChildren(...[sentence, values.join("; ")].filter(Boolean).map((text) => make("p", {}, ...withNames(text, [item.image.species, other]))));
+  byId("own").textContent = item.own ? `You said: ${WORDS[item.own.decision]}${item.own.reason ? `, ${item.own.reason}` : ""}` : "";
+  photographs.show(item.nearest, item.beside);
+}
+
+async function turnTo(item) {
+  const seen = item ? await ready(item).decoded : true;
+  show(item, seen);
+  if (!seen) throw new Error(UNSEEN);
 }
 
 async function next() {
   if (!waiting.length) await fill();
-  const item = waiting.shift() ?? null;
-  const seen = item ? await item.decoded : true;
-  show(item, seen);
+  [at, fresh] = [null, waiting.shift() ?? null];
   requestAnimationFrame(() => setTimeout(() => fill().catch((error) => tell(error.message)))); // as soon as this one is painted
-  if (!seen) throw new Error(UNSEEN);
+  await turnTo(fresh);
+}
+
+// Keep an image for the keys back and forward; of those long ago only what is known.
+function remember(item) {
+  const before = past.findIndex((one) => one.image.image_id === item.image.image_id);
+  if (before >= 0) past.splice(before, 1);
+  past.push(item);
+  const far = past.at(-KEPT - 1);
+  if (far) [far.picture, far.beside, far.decoded] = [];
+}
+
+async function back() {
+  if (at === null && shown !== fresh) return; // nothing is shown yet
+  let to = (at ?? past.length) - 1;
+  while (to < 0) {
+    const query = new URLSearchParams({ reviewer: reviewer(), count: 20 });
+    if (oldest !== null) query.set("before", oldest);
+    if (byId("real").value) query.set("real", byId("real").value);
+    const page = await call("GET", `${base}/verdicts/own?${query}`);
+    if (!page.length) {
+      byId("status").textContent = "There is no earlier verdict.";
+      return;
+    }
+    oldest = page.at(-1).own.id;
+    const known = new Set([...past, ...(fresh ? [fresh] : [])].map((item) => item.image.image_id));
+    const more = page.filter((item) => !known.has(item.image.image_id)).reverse();
+    past.unshift(...more);
+    if (at !== null) at += more.length;
+    to += more.length;
+  }
+  at = to;
+  byId("status").textContent = "An earlier image. Decide again to change your verdict, or go forward.";
+  await turnTo(past[at]);
+}
+
+async function forward() {
+  if (at === null) {
+    byId("status").textContent = "This is the newest image.";
+    return;
+  }
+  at = at + 1 < past.length ? at + 1 : null;
+  if (at === null) byId("status").textContent = "";
+  await turnTo(at === null ? fresh : past[at]);
 }
 
 const once = oneAtATime(); // keys pressed meanwhile are not taken for the next image
 
-const decide = (decision) =>
+const decide = (decision, reason = null) =>
   once(async () => {
     if (!shown) return;
     if (!shown.seen && decision !== "unsure") throw new Error(UNSEEN);
-    shown.key ??= crypto.getRandomValues(new Uint32Array(4)).join("-"); // sent again after a lost answer, it counts once
-    const reason = byId("reason").value || null;
-    const verdict = { image_id: shown.image.image_id, reviewer: reviewer(), decision, reason, key: `${shown.key}-${decision}` };
-    await call("POST", `${base}/verdicts`, verdict);
+    const item = shown;
+    item.key ??= crypto.getRandomValues(new Uint32Array(4)).join("-"); // sent again after a lost answer, it counts once
+    const verdict = { image_id: item.image.image_id, reviewer: reviewer(), decision, reason, key: `${item.key}-${decision}` };
+    item.own = await call("POST", `${base}/verdicts`, verdict);
+    item.key = null;
+    byId("status").textContent = `${item.image.image_id}: ${WORDS[decision]}${reason ? `, ${reason}` : ""}`;
+    if (at !== null) {
+      await forward();
+      return;
+    }
     judged += 1;
     left -= 1;
-    byId("status").textContent = `${shown.image.image_id}: ${decision}`;
+    remember(item);
     await next();
   });
 
 const undo = () =>
   once(async () => {
-    const answer = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer() });
-    if (!answer.item) {
-      byId("status").textContent = "There is nothing to undo.";
+    const { verdict, item, num_undone: num } = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer(), real: byId("real").value || null });
+    if (!item) {
+      byId("status").textContent = verdict ? `Undone: ${WORDS[verdict.decision]}. The image is not in the collection any more.` : "There is nothing to undo.";
       return;
     }
-    judged = Math.max(0, judged - answer.num_undone);
-    left += answer.num_undone;
-    if (shown) waiting.unshift(shown);
-    const item = ready(answer.item);
-    show(item, await item.decoded);
-    const many = answer.num_undone > 1 ? ` of ${answer.num_undone.toLocaleString("en")} images that were judged together. Press Begin to judge the others` : "";
-    byId("status").textContent = `Undone: ${answer.verdict.decision}${many}`;
+    const many = num > 1; // judged together, on the collection's page
+    if (many) [past.length, oldest] = [0, item.own?.id ?? null]; // fetched again, as what was said of the others has changed
+    const before = past.findIndex((one) => one.image.image_id === item.image.image_id);
+    if (item.own) {
+      // a changed verdict: the one before it holds again
+      if (before < 0) past.push(item);
+      else past[before] = item;
+      at = before < 0 ? past.length - 1 : before;
+      await turnTo(item);
+    } else {
+      if (before >= 0) past.splice(before, 1);
+      judged = Math.max(0, judged - (many ? 0 : 1));
+      left += num;
+      if (fresh) waiting.unshift(fresh);
+      [at, fresh] = [null, item];
+      await turnTo(item);
+    }
+    const others = many ? ` of ${num.toLocaleString("en")} images that were judged together. Press Begin to judge the others` : "";
+    byId("status").textContent = `Undone: ${WORDS[verdict.decision]}${others}`;
   });
-
-function zoom() {
-  const button = byId("zoom");
-  button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
-}
 
 onSubmit(who, async () => {
   begun = true;
-  waiting.length = 0;
-  shown = null;
-  after = -1;
-  ended = false;
-  judged = 0;
+  waiting.length = past.length = 0;
+  [shown, fresh, at, oldest, after, ended, judged] = [null, null, null, null, null, false, 0];
+  history.replaceState(null, "", `?${asked()}`); // the address can be given to others, who then judge in the same way
+  byId("setup").open = false;
+  byId("status").textContent = "";
   await once(next);
   document.activeElement?.blur();
+  byId("judging").scrollIntoView({ block: "start" });
 });
 
+// The choice that the address makes.
+for (const [name, value] of new URLSearchParams(location.search)) {
+  if (name === "refused") [byId("refused"), byId("refused-by")].forEach((field, number) => field && (number ? (field.value = value) : (field.checked = true)));
+  else if (name === "second") byId("judges").value = "second";
+  else if (["which", "species", "real", "judges"].includes(name) && [...(byId(name)?.options ?? [])].some((option) => option.value === value)) byId(name).value = value;
+}
+
+const reasons = [...document.querySelectorAll("[data-reason]")];
+for (const button of reasons) onPress(button, () => decide("reject", button.dataset.reason));
 for (const button of document.querySelectorAll("[data-decision]")) onPress(button, () => decide(button.dataset.decision));
-onPress(byId("undo"), undo);
-onPress(byId("zoom"), zoom);
-const keys = { a: () => decide("accept"), r: () => decide("reject"), u: () => decide("unsure"), z: undo, Enter: zoom };
+const actions = { undo, back: () => once(back), forward: () => once(forward), zoom: zoom.toggle, "zoom-in": zoom.zoomIn, "zoom-out": zoom.zoomOut, other: photographs.next };
+for (const [name, action] of Object.entries(actions)) onPress(byId(name), action);
+const step = 0.15;
+const keys = {
+  a: () => decide("accept"), r: () => decide("reject"), u: () => decide("unsure"), z: undo,
+  ...Object.fromEntries(reasons.map((button, number) => [number + 1, () => decide("reject", button.dataset.reason)])),
+  ArrowLeft: actions.back, ArrowRight: actions.forward, b: actions.back, f: actions.forward, c: photographs.next,
+  Enter: zoom.toggle, "+": zoom.zoomIn, "=": zoom.zoomIn, "-": zoom.zoomOut,
+  "Shift+ArrowLeft": () => zoom.move(step, 0), "Shift+ArrowRight": () => zoom.move(-step, 0),
+  "Shift+ArrowUp": () => zoom.move(0, step), "Shift+ArrowDown": () => zoom.move(0, -step),
+}; // prettier-ignore
 onKeys(Object.fromEntries(Object.entries(keys).map(([key, action]) => [key, () => (begun ? action() : false)])));

@@ -156,5 +156,8 @@ if (own) {
     if (event.key === "f") toggleFull(own);
   });
   onSwipe(own, go);
-  window.addEventListener("popstate", () => location.reload()); // reached by reloading an image that lay over another page
+  // Reached by reloading an image that lay over another page, Back changes the address alone.
+  const address = () => location.pathname + location.search;
+  const mine = address();
+  window.addEventListener("popstate", () => address() !== mine && location.replace(address()));
 }

@@ -1,29 +1,36 @@
-// A computation that a page waits for: begin it, show how far it is, and reload when it is there.
+// A computation that a page waits for: begin it, show how far it is, and put its result in its place when it is there.
 import { fill, left } from "/static/jobs.js";
+import { refreshPart } from "/static/patch.js";
 import { byId, call, oneAtATime, tell } from "/static/studio.js";
 
-const place = byId("computed");
+const alone = oneAtATime();
 
-async function watch() {
+async function watch(place) {
   const address = `/api/collections/${place.dataset.name}/looks/${place.dataset.kind}`;
   const state = await call("GET", address).catch((error) => ({ status: "running", doing: error.message }));
-  if (state.status !== "running") return location.reload();
+  if (state.status !== "running") {
+    await refreshPart("view").then(prepare, (error) => tell(error.message));
+    return;
+  }
   const share = state.total ? `: ${Math.round(state.done).toLocaleString("en")} of ${Math.round(state.total).toLocaleString("en")}` : "";
   byId("begin").hidden = true;
   byId("far").hidden = false;
   byId("doing").textContent = `${state.doing ?? "Starting"}${share}${left(state.seconds_left)}`;
   fill(byId("far"), state);
-  setTimeout(watch, 1000);
+  setTimeout(() => watch(place), 1000);
 }
 
-if (place) {
-  const alone = oneAtATime();
+function prepare() {
+  if (byId("map")) import("/static/map.js");
+  const place = byId("computed");
+  if (!place) return;
   byId("begin").addEventListener("click", () =>
     alone(async () => {
       await call("POST", `/api/collections/${place.dataset.name}/looks/${place.dataset.kind}`);
-      watch();
+      watch(place);
     }),
   );
-  if (place.dataset.status === "running") watch();
-  tell("");
+  if (place.dataset.status === "running") watch(place);
 }
+
+prepare();

@@ -27,11 +27,23 @@ export function patch(list, entries) {
   (same ?? again?.querySelector("a, button"))?.focus();
 }
 
+// This page as the server has it now; null if it has none.
+async function pageNow() {
+  const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
+  return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+}
+
+// One part of this page as the server has it now, whole.
+export async function refreshPart(id) {
+  const now = (await pageNow())?.getElementById(id);
+  if (!now) throw new Error("The page cannot be read again. It may have been deleted or renamed: reload the page.");
+  document.getElementById(id).replaceWith(document.adoptNode(now));
+}
+
 // The lists of this page as the server has them now: the parts marked data-live, and in them the lists, entry by entry.
 export async function refreshLists() {
-  const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = await pageNow();
+  if (!fresh) return;
   for (const part of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(part.id);
     const [list, other] = [listOf(part), now && listOf(now)];

@@ -1,58 +1,173 @@
-// Photograph or not: one picture at a time, the score at the end. The quiz's id stands in the address, so that a reload goes on with it.
+// Photograph or not, or which species: one picture at a time, the score and the mistakes at the end. The quiz's id stands in the address, so that a reload goes on with it.
 import "/static/made-from.js";
 import { onKeys, onPress } from "/static/keys.js";
-import { byId, call, oneAtATime, onSubmit, reviewerName } from "/static/studio.js";
+import { speciesName } from "/static/species.js";
+import { byId, call, make, oneAtATime, onSubmit, reviewerName, thumbnail } from "/static/studio.js";
 
+const REAL = [
+  { key: "p", label: "photograph", answer: { is_real: true }, real: "yes" },
+  { key: "s", label: "synthetic", answer: { is_real: false }, real: "no" },
+];
 let quiz = null;
+let choices = []; // of the picture shown
 let seen = false;
+let revealed = null; // in a class: the picture is answered, and what it is stands there
+let forClass = false;
+let hands = []; // in a class: the choices, one for each hand
 const once = oneAtATime();
 const percent = (share) => `${Math.round(100 * share)} %`;
+const counted = () => JSON.parse(sessionStorage.getItem(`hands ${quiz.id}`) ?? "[0, 0]"); // right ones, and all
 
 function see(there) {
   seen = there;
   byId("quiz").ariaBusy = String(!there);
 }
 
+function showChoices() {
+  choices = quiz.kind === "real" ? REAL : quiz.choices.map((choice, number) => ({ key: String(number + 1), ...choice, answer: { choice: number } }));
+  byId("choices").replaceChildren(
+    ...choices.map((choice, number) => {
+      const name = choice.label ?? speciesName(choice.species, choice.common_name);
+      const button = make("button", { type: "button" }, make("kbd", { textContent: choice.key }), " ", name, make("span", { className: "count" }));
+      if (choice.real) button.dataset.real = choice.real;
+      onPress(button, () => answer(number));
+      return button;
+    }),
+  );
+}
+
+function showHands() {
+  [...byId("choices").children].forEach((button, number) => {
+    const raised = hands.filter((hand) => hand === number).length;
+    button.querySelector(".count").textContent = raised ? ` ${raised}` : "";
+  });
+}
+
+// Photographs of the same species, small.
+const similar = (nearest) => nearest.map((near) => make("li", {}, Object.assign(new Image(), { src: thumbnail(near.collection, near, 320), alt: `Photograph of ${near.species ?? "no species"}` })));
+const whatItIs = (item) => [item.is_real ? "A photograph of " : "Synthetic, labelled ", speciesName(item.species, item.common_name)];
+
+function whatWasSaid(item) {
+  if (item.said_species) return ["You said: ", speciesName(item.said_species)];
+  if (item.said_real === null) return ["Not decided"];
+  return [`You said: ${item.said_real ? "photograph" : "synthetic"}`];
+}
+
 async function show() {
   const at = quiz.num_answered;
   byId("asking").hidden = true;
+  byId("title").textContent = quiz.kind === "real" ? "Photograph or not?" : "Which species is it?";
   byId("quiz").hidden = at === quiz.num_items;
-  if (at < quiz.num_items) {
-    byId("counted").textContent = `Picture ${at + 1} of ${quiz.num_items}`;
-    const picture = byId("picture");
-    picture.src = `/api/quizzes/${quiz.id}/items/${at}/image`;
-    see(false); // no answer counts before it can be seen
-    await picture.decode().catch(() => {
-      throw new Error("The picture cannot be shown. Reload the page: the quiz goes on where it is.");
-    });
-    see(true);
-    return;
-  }
+  byId("quiz").classList.toggle("for-class", forClass);
+  byId("class-keys").hidden = !forClass;
+  if (at === quiz.num_items) return showResult();
+  [revealed, hands] = [null, []];
+  byId("revealed").hidden = true;
+  byId("fewer").hidden = false;
+  byId("reveal-words").textContent = "show what it is";
+  showChoices();
+  byId("counted").textContent = `Picture ${at + 1} of ${quiz.num_items}`;
+  const picture = byId("picture");
+  picture.src = `/api/quizzes/${quiz.id}/items/${at}/image`;
+  see(false); // no answer counts before it can be seen
+  await picture.decode().catch(() => {
+    throw new Error("The picture cannot be shown. Reload the page: the quiz goes on where it is.");
+  });
+  see(true);
+}
+
+async function showResult() {
   const result = await call("GET", `/api/quizzes/${quiz.id}/result`);
   byId("result").hidden = false;
   byId("score").textContent = `${result.num_right} of ${result.num_items} right.`;
-  byId("meaning").textContent =
-    `That is ${percent(result.share_right)}; the 95 % interval is ${percent(result.interval[0])} to ${percent(result.interval[1])}, ` +
-    `and guessing gives half. You took ${percent(result.convincing)} of the synthetic images for photographs, and ${percent(result.doubted)} of the photographs for synthetic.`;
+  const about = `That is ${percent(result.share_right)}; the 95 % interval is ${percent(result.interval[0])} to ${percent(result.interval[1])}, and guessing gives ${result.guessing === 0.5 ? "half" : percent(result.guessing)}.`;
+  const told =
+    quiz.kind === "real"
+      ? `You took ${percent(result.convincing)} of the synthetic images for photographs, and ${percent(result.doubted)} of the photographs for synthetic.`
+      : `You named ${percent(result.right_real)} of the photographs and ${percent(result.right_synthetic)} of the synthetic images as they are labelled.`;
+  const [right, all] = counted();
+  byId("meaning").textContent = `${about} ${told}${all ? ` Of ${all} hands, ${right} were right.` : ""}`;
+  byId("wrong").hidden = !result.mistakes.length;
+  byId("mistakes").replaceChildren(
+    ...result.mistakes.map((item) => {
+      const picture = Object.assign(new Image(), { loading: "lazy", src: `/api/quizzes/${quiz.id}/items/${item.number}/image`, alt: `Picture ${item.number + 1}` });
+      const words = make("figcaption", {}, make("strong", {}, ...whatItIs(item)), make("br"), ...whatWasSaid(item));
+      return make("li", {}, make("figure", {}, picture, words), make("ul", { className: "grid", ariaLabel: "Photographs of this species" }, ...similar(item.nearest)));
+    }),
+  );
 }
 
-const step = (action) =>
-  once(async () => {
-    await action();
-    await show();
-  });
-const answer = (isReal) => quiz && seen && !byId("quiz").hidden && step(async () => (quiz = await call("POST", `/api/quizzes/${quiz.id}/items/${quiz.num_answered}`, { is_real: isReal })));
+async function send(given) {
+  quiz = await call("POST", `/api/quizzes/${quiz.id}/items/${quiz.num_answered}`, given);
+}
 
-for (const button of document.querySelectorAll("[data-real]")) onPress(button, () => answer(button.dataset.real === "yes"));
-onKeys({ p: () => answer(true), s: () => answer(false) });
-const begun = new URLSearchParams(location.search).get("quiz");
+const asking = () => quiz && seen && !byId("quiz").hidden;
+
+// An answer; in a class, one hand for it.
+function answer(number) {
+  if (!asking() || number >= choices.length || revealed) return;
+  if (forClass) {
+    hands.push(number);
+    showHands();
+  } else {
+    once(async () => {
+      await send(choices[number].answer);
+      await show();
+    });
+  }
+}
+
+function fewer() {
+  if (!asking() || revealed) return;
+  hands.pop();
+  showHands();
+}
+
+// In a class: what the picture is; most hands are the answer of the class, and none or a tie is none. Then the next picture.
+const reveal = () =>
+  asking() &&
+  once(async () => {
+    if (revealed) return show();
+    const at = quiz.num_answered;
+    const raised = choices.map((_, number) => hands.filter((hand) => hand === number).length);
+    const most = Math.max(...raised);
+    const leading = raised.filter((number) => number === most).length === 1 ? choices[raised.indexOf(most)] : null;
+    const shown = choices;
+    await send(leading ? leading.answer : {});
+    revealed = await call("GET", `/api/quizzes/${quiz.id}/items/${at}`);
+    const right = shown.findIndex((choice) => (choice.real ? (choice.real === "yes") === revealed.is_real : choice.species === revealed.species));
+    const [before, all] = counted();
+    sessionStorage.setItem(`hands ${quiz.id}`, JSON.stringify([before + raised[right], all + hands.length]));
+    byId("truth").replaceChildren(...whatItIs(revealed));
+    byId("hands").textContent = hands.length ? `${raised[right]} of ${hands.length} hands were right.` : "";
+    byId("similar").replaceChildren(...similar(revealed.nearest));
+    byId("reveal-words").textContent = quiz.num_answered === quiz.num_items ? "score" : "next picture";
+    byId("revealed").hidden = false;
+    byId("fewer").hidden = true;
+  });
+
+onPress(byId("reveal"), reveal);
+onPress(byId("fewer"), fewer);
+const keys = Object.fromEntries(["p", "s", "1", "2", "3", "4"].map((key) => [key, () => (asking() ? answer(choices.findIndex((choice) => choice.key === key) >>> 0) : false)]));
+onKeys({ ...keys, Enter: () => (asking() && forClass ? void reveal() : false), z: () => (asking() && forClass ? fewer() : false) });
+
+const given = new URLSearchParams(location.search);
 if (byId("begin")) {
   const reviewer = reviewerName();
-  onSubmit(byId("begin"), async () => {
-    const asked = { synthetic: byId("synthetic").value, real: byId("real").value, reviewer: reviewer(), num: Number(byId("num").value) };
-    quiz = await call("POST", "/api/quizzes", asked);
-    history.replaceState(null, "", `?quiz=${quiz.id}`);
+  const begin = async (begun) => {
+    quiz = begun;
+    history.replaceState(null, "", `?quiz=${quiz.id}${forClass ? "&class=1" : ""}`);
     await show();
+    document.activeElement?.blur();
+  };
+  byId("class").addEventListener("change", () => byId("class").checked && (byId("reviewer").value ||= "Class"));
+  onSubmit(byId("begin"), async () => {
+    forClass = byId("class").checked;
+    const asked = { synthetic: byId("synthetic").value, real: byId("real").value, reviewer: reviewer(), num: Number(byId("num").value), kind: byId("kind").value };
+    await begin(await call("POST", "/api/quizzes", asked));
   });
-  if (begun) step(async () => (quiz = await call("GET", `/api/quizzes/${encodeURIComponent(begun)}`)));
+  if (given.get("quiz")) {
+    forClass = given.get("class") === "1";
+    once(async () => begin(await call("GET", `/api/quizzes/${encodeURIComponent(given.get("quiz"))}`)));
+  }
 }
