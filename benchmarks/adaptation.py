@@ -23,7 +23,7 @@ from common.results import Page, kept, publish, rewrite, table
 from common.timing import syntype
 
 from syntype.adaptation import METHODS
-from syntype.adaptation.adapt import choose_photographs
+from syntype.adaptation.learning import choose_photographs
 from syntype.collection import Collection
 from syntype.compute.tensors import to_uint8
 from syntype.curation.curate import copy_detector

@@ -1,6 +1,7 @@
 """The command line: ``syntype COMMAND``.
 
-Exit codes: 0 success; 1 an error that the user did not cause; 2 wrong input; 130 stopped by Ctrl-C.
+Exit codes: 0 success; 1 an error that the user did not cause; 2 wrong input; 75 pre-empted by a cluster, to be continued with ``--resume``;
+130 stopped by Ctrl-C.
 Standard output holds only the result (one JSON object with ``--json``); messages and progress go to standard error.
 Commands import their packages when they run, so that ``syntype --help`` is fast.
 """

@@ -182,7 +182,7 @@ def adapt(
     """
     from syntype.adaptation import AdaptConfig
     from syntype.adaptation import adapt as stage
-    from syntype.adaptation.adapt import choose_photographs
+    from syntype.adaptation.learning import choose_photographs
     from syntype.generators import load_generator
     from syntype.generators.contract import Plans
 
