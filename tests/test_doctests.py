@@ -26,6 +26,8 @@ STAGES = (
     "train",
     "load_generator",
     "adapt",
+    "adapt_many",
+    "read_cluster",
     "generate",
     "blend",
     "vary",

@@ -129,7 +129,8 @@ class OneNodeSlurm:
             time.sleep(0.3)
 
     def logs(self) -> str:
-        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in sorted(self.folder.glob("*.log")) + sorted(self.folder.glob("*.out")))
+        files = [*sorted(self.folder.glob("*.log")), *sorted(self.folder.glob("*.out"))]
+        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in files)
 
     def close(self) -> None:
         subprocess.run(["scancel", "--user=root"], env=self.environment, capture_output=True, check=False)

@@ -36,11 +36,13 @@ class Place(Protocol):
         capacity: Number of jobs that may be there at the same time.
         fewest: Jobs are submitted this many at a time, or more; fewer if no more are left.
         grace: Seconds that may pass between the end of a job and the moment at which its result can be seen.
+        lingers: Whether a job may be there for a while after its result is.
     """
 
     capacity: int
     fewest: int
     grace: float
+    lingers: bool
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Start jobs; returns an identifier for each."""
@@ -76,7 +78,7 @@ class Processes:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         import submitit
 
-        self.capacity, self.fewest, self.grace = cluster.workers, 1, 0.0
+        self.capacity, self.fewest, self.grace, self.lingers = cluster.workers, 1, 0.0, False
         self._executor, self._own = submitit.LocalExecutor(folder, max_num_timeout=_MANY_TIMEOUTS), dict[str, Any]()
         self._executor.update_parameters(timeout_min=60 * 24 * 365, gpus_per_node=cluster.gpus)
         self._environment = _environment(cluster)
@@ -117,7 +119,7 @@ class Slurm:
             raise UnsupportedError(
                 f"Slurm's command {missing[0]} is not on this machine. Run this on the cluster's login node, or use another executor."
             )
-        self.capacity, self.fewest, self.grace = cluster.most_queued, max(1, cluster.most_queued // 2), 20.0
+        self.capacity, self.fewest, self.grace, self.lingers = cluster.most_queued, max(1, cluster.most_queued // 2), 20.0, True
         self._most = cluster.most_queued
         self._executor = submitit.SlurmExecutor(folder, max_num_timeout=_MANY_TIMEOUTS, python=cluster.python)
         wanted = {

@@ -138,7 +138,7 @@ class _Session:
         alive = self.place.alive([one.identifier for one in self.there.values()])
         for name, one in list(self.there.items()):
             outcome = _outcome(self.folder / one.folder, one.identifier)
-            if outcome is None and one.identifier in alive:
+            if one.identifier in alive and (outcome is None or not self.place.lingers):
                 one.gone_since = None
                 continue
             if outcome is None:  # its result may take a while to be seen on a shared disk

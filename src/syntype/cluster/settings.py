@@ -66,8 +66,19 @@ class Cluster(Settings):
 def read_cluster(path: Path | str | None) -> Cluster:
     """Read a cluster file; without one, jobs run here.
 
+    Args:
+        path: A file in YAML with settings of ``Cluster``.
+
+    Returns:
+        the settings.
+
     Raises:
         RecipeError: The file cannot be read, or a setting is unknown or out of range. The message names it and lists the known ones.
+
+    Example:
+        >>> import syntype
+        >>> syntype.read_cluster(None).executor
+        'here'
     """
     if path is None:
         return Cluster()
