@@ -53,7 +53,8 @@ def test_processes_end_fail_and_are_started_again_when_they_die(tmp_path: Path) 
         Job("command", Command("inspect", str(tmp_path / "nowhere"))),
         Job("died", partial(die_once, tmp_path / "died")),
     ]
-    cluster = Cluster(executor="processes", poll_seconds=0.1, cpus=3)
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])  # where the processes find these functions
+    cluster = Cluster(executor="processes", poll_seconds=0.1, cpus=3, environment={"PYTHONPATH": path})
     failures = run_jobs(jobs, cluster, tmp_path / "cluster", Run.silent(), arrived=arrived.append)
     assert sorted(arrived) == ["died", "good"] and (tmp_path / "good").read_text() == "3"
     assert failures["bad"] == "the training diverged." and "is not a collection" in failures["command"] and "exit code 2" in failures["command"]

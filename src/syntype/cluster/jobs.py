@@ -105,10 +105,11 @@ class Command:
 
         def copy() -> None:
             assert process.stderr is not None
-            for text in process.stderr:
-                sys.stderr.write(text)
-                sys.stderr.flush()
-                last[0] = text.strip() or last[0]
+            with process.stderr as messages:
+                for text in messages:
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
+                    last[0] = text.strip() or last[0]
 
         reader = threading.Thread(target=copy, daemon=True)
         reader.start()
