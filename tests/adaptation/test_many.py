@@ -38,7 +38,7 @@ def base(collection: Collection) -> Path:
 def many(collection: Collection, base: Path, out: Path, cluster: Cluster | None = None, **changes: object):
     config = AdaptManyConfig.parse({**SETTINGS, **changes})
     with Run.start(out, "adapt-many", config, seed=0, quiet=True, resume=True) as run:
-        return adapt_many(load_generator(base), collection, config, out, cluster, run)
+        return adapt_many(load_generator(base), collection, config, out, run, cluster=cluster)
 
 
 def table(folder: Path) -> dict[str, dict[str, str]]:

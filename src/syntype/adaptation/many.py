@@ -110,7 +110,7 @@ def species_to_learn(generator: Generator, collection: Collection) -> tuple[str,
 
 @keeps_run("adapt-many", resumable=True)
 def adapt_many(
-    generator: Generator, collection: Collection, config: AdaptManyConfig, out: Path | str, cluster: Cluster | None = None, run: Run = OWN_RUN
+    generator: Generator, collection: Collection, config: AdaptManyConfig, out: Path | str, run: Run = OWN_RUN, *, cluster: Cluster | None = None
 ) -> AdaptManyResult:
     """Adapt a trained generator to many species, each from its own few photographs.
 
@@ -121,8 +121,8 @@ def adapt_many(
         collection: Contains training photographs of the new species, and of the known ones if possible.
         config: Settings.
         out: Folder of the adapted generator. It refers to the base generator, which must not be deleted.
-        cluster: Where to compute; None: here, one species after the other.
         run: Records progress and events. Default: a run folder in ``out``, with progress on standard error.
+        cluster: Where to compute; None: here, one species after the other.
 
     Returns:
         how many species are learnt, and how many failed.

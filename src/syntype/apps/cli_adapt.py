@@ -134,7 +134,7 @@ def _adapt_many(
         return
     go_on = "; jobs on the cluster go on (syntype jobs shows them)" if cluster.executor == "slurm" else ""
     result = run_stage(
-        lambda run: adapt_many(generator, collection, config, out, cluster, run),
+        lambda run: adapt_many(generator, collection, config, out, run, cluster=cluster),
         "adapt-many",
         out,
         config,
