@@ -123,11 +123,11 @@ def test_a_job_whose_time_is_up_continues(slurm: OneNodeSlurm, tmp_path: Path) -
     collection = make_collection(tmp_path / "collection", {"Aus primus": 8, "Novus unus": 8}, size=32, split="train")
     base = train_tiny("fastgan", collection, tmp_path / "base", steps=1, only=("Aus primus",)).folder
     out, lab = tmp_path / "out", tmp_path / "lab.yaml"
-    lab.write_text("executor: slurm\nminutes: 1\nwarning_seconds: 30\npoll_seconds: 1\n")
+    lab.write_text("executor: slurm\nminutes: 3\nwarning_seconds: 60\npoll_seconds: 1\n")
     line = adapt(base, collection.root, out, "--cluster", str(lab), "--steps", "100000")
     process = subprocess.Popen(line, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: bool(list(out.glob("tasks/*/out/tasks/*/work-*/training/state.pt"))), "no checkpoint", process, 240)
+        wait_for(lambda: bool(list(out.glob("tasks/*/out/tasks/*/work-*/training/state.pt"))), "no checkpoint", process, 400)
         wait_for(lambda: "Restarts=1" in slurm.run("scontrol", "show", "job"), "the job is not put into the queue again", process, 240)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130

@@ -178,12 +178,11 @@ class Learner:
         if self._many:
             base = Generator(base.folder, copy.deepcopy(base.model), base.info, base.trained_on)
         before = {name: tensor.clone() for name, tensor in base.model.generator.state_dict().items()}
-        if config.method == "encode":
-            weights, *told = _encode(base, photographs, config, out, run)
-        else:
-            weights, *told = self._train(base, photographs, config, out, run)
+        found = (_encode if config.method == "encode" else self._train)(base, photographs, config, out, run)
+        weights, relative, rank, steps, seconds, status = found
         description = base.model.description_of(config.species) if isinstance(base.model, DescribesSpecies) else None
-        return Learnt(config.species, _changed_tensors(before, weights), photographs, str(config.method), *told, config.seed, description)
+        changed, method = _changed_tensors(before, weights), str(config.method)
+        return Learnt(config.species, changed, photographs, method, relative, rank, steps, seconds, status, config.seed, description)
 
     def _train(
         self, base: Generator, photographs: Collection, config: AdaptConfig, out: Path, run: Run

@@ -190,14 +190,14 @@ def _tasks(book: _Book, config: AdaptManyConfig, cluster: Cluster) -> Iterator[P
         for name in names:
             missing.pop(name, None)
         yield left
-    names = list(missing)
-    for start in range(0, len(names), config.species_per_task):
+    rest = list(missing)
+    for start in range(0, len(rest), config.species_per_task):
         task = folder / f"{number:04d}"
         task.mkdir()
         if cluster.executor != "here":
             write_yaml(task / "settings.yaml", config.model_copy(update={"species": ()}))
         with atomic_write(task / "species.txt") as temporary:
-            temporary.write_text("".join(f"{name}\n" for name in names[start : start + config.species_per_task]), encoding="utf-8")
+            temporary.write_text("".join(f"{name}\n" for name in rest[start : start + config.species_per_task]), encoding="utf-8")
         number += 1
         yield task
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from syntype.cluster.preemption import RESUME, Preempted, preemptible
+from syntype.cluster.preemption import RESUME, Preempted, preemptible, stop_requests
 from syntype.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -163,8 +163,9 @@ def run_stage(
 
     if num_processes() > 1 and name != "train":
         raise UnsupportedError(f"{num_processes()} processes were started, but syntype {name} runs in one. Start it without torchrun or accelerate.")
+    guarded = preemptible() if num_processes() == 1 else stop_requests()  # several processes stop together, after a step
     try:
-        with preemptible(), Run.start(out, name, config, seed=seed, inputs=inputs, resume=resume, quiet=quiet) as run, redirect_stdout(sys.stderr):
+        with guarded, Run.start(out, name, config, seed=seed, inputs=inputs, resume=resume, quiet=quiet) as run, redirect_stdout(sys.stderr):
             try:
                 result = stage(run)
             except Interrupted:  # of a stage inside this one

@@ -41,13 +41,20 @@ class StopRequest:
         return "preempted" if self.preempted else "interrupted"
 
 
+_active: list[StopRequest] = []
+"""The outermost context of ``stop_requests``, if there is one."""
+
+
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
     """A context in which Ctrl-C and warnings are only noted, so that the work inside can stop at a good moment.
 
     A second Ctrl-C ends it at once. Warnings may come several times, as a cluster sends more than one of them, and change nothing then.
-    Outside of the main thread, signals are left as they are.
+    Outside of the main thread, signals are left as they are. A context inside another one is the same.
     """
+    if _active:
+        yield _active[0]
+        return
     stop = StopRequest()
 
     def interrupt(number: int, _frame: Any) -> None:
@@ -61,9 +68,11 @@ def stop_requests() -> Iterator[StopRequest]:
         yield stop
         return
     previous = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt)} | {number: signal.signal(number, warn) for number in WARNINGS}
+    _active.append(stop)
     try:
         yield stop
     finally:
+        _active.clear()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
