@@ -273,10 +273,10 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         title="Many species on several machines",
         question="What does the machinery of jobs cost beside the learning, and how long would all fish of the world take?",
         answer=(
-            f"{found['done']:,} tiny species in {settings['workers']} processes take {ratio:.2f} times the time of the learning alone, where a species "
-            f"is learnt in {settings['seconds']:g} s: each job adds {found['startup_seconds']:.0f} s, and each species "
-            f"{1000 * found['extra_seconds_a_species']:.0f} ms. {FISH:,} fish by `modulate` on 64 slots like the machine that was measured would take "
-            f"{modulate['model'] / 24:.1f} days, by a model that a simulation with failures confirms within {100 * worst:.0f} %."
+            f"{found['done']:,} tiny species in {settings['workers']} processes take {ratio:.2f} times the time of the learning alone, where a "
+            f"species is learnt in {settings['seconds']:g} s: each job adds {found['startup_seconds']:.0f} s, and each species "
+            f"{1000 * found['extra_seconds_a_species']:.0f} ms. {FISH:,} fish by `modulate` on 64 slots like the machine that was measured would "
+            f"take {modulate['model'] / 24:.1f} days, by a model that a simulation with failures confirms within {100 * worst:.0f} %."
         ),
         headline=[
             (f"{found['done']:,} species, wall time / ideal", f"{ratio:.2f}"),
@@ -286,8 +286,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         body=[
             f"## {found['done']:,} tiny species in {settings['workers']} processes",
             "",
-            f"The learning is simulated: each species waits {settings['seconds']:g} s and gets weights of {4 * WEIGHTS // 1000} kB. Jobs, tables and "
-            f"files are real: {found['jobs']} jobs of {settings['per_task']} species. With species that take minutes, the same costs are a small part.",
+            f"The learning is simulated: each species waits {settings['seconds']:g} s and gets weights of {4 * WEIGHTS // 1000} kB. Jobs, tables "
+            f"and files are real: {found['jobs']} jobs of {settings['per_task']} species. With species that take minutes, the same costs are a small "
+            "part.",
             "",
             *table(["measure", "value"], rows),
             "",
@@ -298,14 +299,15 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             "",
             *table(["method", "minutes a species", "slot hours", *(f"hours on {slots} slots" for slots in SLOTS), "GB of adapters"], computed),
             "",
-            f"Model: a job learns {PER_TASK} species and needs {STARTUP:g} min to start. A slot fails once in {LIFE:,.0f} hours; that costs half of the "
-            f"{CHECKPOINT:g} min between two checkpoints, {REQUEUE:g} min in the queue, and another start. At the end, half of a job's time passes until "
-            "the last one is done. These figures are assumptions; put in those of your site (`benchmarks/cluster.py`). Photographs must be there: of "
-            "most fish there are none that may be used.",
+            f"Model: a job learns {PER_TASK} species and needs {STARTUP:g} min to start. A slot fails once in {LIFE:,.0f} hours; that costs half of "
+            f"the {CHECKPOINT:g} min between two checkpoints, {REQUEUE:g} min in the queue, and another start. At the end, half of a job's time "
+            "passes until the last one is done. These figures are assumptions; put in those of your site (`benchmarks/cluster.py`). Photographs must "
+            "be there: of most fish there are none that may be used.",
         ],
         method=[
             "The first table: one call on a busy machine of two cores, so that the wall time holds waiting for other programs. The second: computed, "
-            "not measured on a cluster. A test runs 200 species through a real Slurm of two nodes, one of which is drained (`tests/cluster/test_slurm.py`)."
+            "not measured on a cluster. A test runs 200 species through a real Slurm of two nodes, one of which is drained "
+            "(`tests/cluster/test_slurm.py`)."
         ],
     )
 
