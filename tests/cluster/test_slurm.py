@@ -135,3 +135,31 @@ def test_a_job_whose_time_is_up_continues(slurm: OneNodeSlurm, tmp_path: Path) -
         process.kill()
         process.communicate()
         subprocess.run([sys.executable, "-m", "syntype.apps.cli", "jobs", str(out), "--cancel"], check=True, capture_output=True)
+
+
+def test_the_batch_file_of_the_guide_trains_on_two_nodes_and_continues_after_a_warning(slurm: OneNodeSlurm, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/how-to/use-a-cluster.md").read_text(encoding="utf-8")
+    script = guide.partition("```bash\n")[2].partition("```")[0]
+    collection = make_collection(tmp_path / "collection", {"Aus primus": 8, "Bus alter": 8}, size=32, split="train")
+    model = {"width": 4, "latent_dim": 8, "embedding_dim": 4}
+    smaller = " ".join(["--device cpu --size 32 --set precision=fp32", *(f"--set model.{name}={value}" for name, value in model.items())])
+    for before, now in {
+        "#SBATCH --gpus-per-node=4\n": "", "#SBATCH --cpus-per-task=32": f"#SBATCH --output={tmp_path}/log", "--nproc-per-node=4": "--nproc-per-node=1",
+        "source ~/venv/bin/activate": f"export PATH={Path(sys.executable).parent}:$PATH OMP_NUM_THREADS=1", "train projected": "train fastgan",
+        "out/fish": str(collection.root), "out/generator": str(tmp_path / "out"), "--steps 20000": "--steps 60", "batch_size=64": f"batch_size=4 {smaller}",
+    }.items():  # fmt: skip
+        assert before in script
+        script = script.replace(before, now)
+    (tmp_path / "train.sbatch").write_text(script)
+    number = slurm.run("sbatch", "--parsable", str(tmp_path / "train.sbatch")).strip()
+    events = tmp_path / "out" / "progress.jsonl"
+
+    def told() -> str:
+        return f"{(tmp_path / 'log').read_text() if (tmp_path / 'log').is_file() else ''}\n{slurm.run('scontrol', 'show', 'job', number)}"
+
+    slurm.wait(lambda: events.is_file() and '"step"' in events.read_text(), f"no step is taken\n{told()}", 300)
+    slurm.run("scancel", "--signal=USR1", "--batch", number)
+    slurm.wait(lambda: "Restarts=1" in slurm.run("scontrol", "show", "job", number), f"not put into the queue again\n{told()}", 120)
+    slurm.wait(lambda: "JobState=COMPLETED" in slurm.run("scontrol", "show", "job", number), f"does not end\n{told()}", 400)
+    assert read_json_object(tmp_path / "out" / "generator.json")["steps"] == 60, told()
+    assert "Resuming fastgan at step" in events.read_text() and len(read_json_object(tmp_path / "out" / "run.json")["sessions"]) == 2

@@ -137,7 +137,7 @@ def adapt_many(
     Example:
         >>> import syntype
         >>> reef, generator = syntype.Collection.open("out/reef"), syntype.load_generator("out/generator")
-        >>> config = syntype.AdaptManyConfig(method="encode")
+        >>> config = syntype.AdaptManyConfig(steps=2, batch_size=2)
         >>> result = syntype.adapt_many(generator, reef, config, "out/adapted-many")
         >>> result.num_done, result.num_failed, result.num_files
         (1, 0, 1)
