@@ -143,11 +143,18 @@ def test_the_batch_file_of_the_guide_trains_on_two_nodes_and_continues_after_a_w
     collection = make_collection(tmp_path / "collection", {"Aus primus": 8, "Bus alter": 8}, size=32, split="train")
     model = {"width": 4, "latent_dim": 8, "embedding_dim": 4}
     smaller = " ".join(["--device cpu --size 32 --set precision=fp32", *(f"--set model.{name}={value}" for name, value in model.items())])
-    for before, now in {
-        "#SBATCH --gpus-per-node=4\n": "", "#SBATCH --cpus-per-task=32": f"#SBATCH --output={tmp_path}/log", "--nproc-per-node=4": "--nproc-per-node=1",
-        "source ~/venv/bin/activate": f"export PATH={Path(sys.executable).parent}:$PATH OMP_NUM_THREADS=1", "train projected": "train fastgan",
-        "out/fish": str(collection.root), "out/generator": str(tmp_path / "out"), "--steps 20000": "--steps 60", "batch_size=64": f"batch_size=4 {smaller}",
-    }.items():  # fmt: skip
+    changes = {
+        "#SBATCH --gpus-per-node=4\n": "",
+        "#SBATCH --cpus-per-task=32": f"#SBATCH --output={tmp_path}/log",
+        "--nproc-per-node=4": "--nproc-per-node=1",
+        "source ~/venv/bin/activate": f"export PATH={Path(sys.executable).parent}:$PATH OMP_NUM_THREADS=1",
+        "train projected": "train fastgan",
+        "out/fish": str(collection.root),
+        "out/generator": str(tmp_path / "out"),
+        "--steps 20000": "--steps 60",
+        "batch_size=64": f"batch_size=4 {smaller}",
+    }
+    for before, now in changes.items():
         assert before in script
         script = script.replace(before, now)
     (tmp_path / "train.sbatch").write_text(script)
