@@ -93,6 +93,7 @@ def many(arguments: argparse.Namespace) -> dict[str, Any]:
         "second_call_seconds": seconds[1],
         "jobs": len(jobs),
         "startup_seconds": statistics.mean(one["startup"] for one in jobs),
+        "processor_seconds_a_job": statistics.mean(one["processor"] for one in jobs),
         "extra_seconds_a_species": statistics.mean((one["seconds"] - one["startup"]) / one["species"] - arguments.seconds for one in jobs),
         "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         "job_megabytes": max(one["megabytes"] for one in jobs),
@@ -129,7 +130,7 @@ def simulated_task(base: str, collection: str, task: str, config: dict[str, Any]
 
     Learner.learn, room._read_ahead = learn, lambda *_: None
     adapt(Path(base), Path(collection), AdaptManyConfig.parse({**config, "species": names}), place / "out", None)
-    told = {"startup": started[0] - began, "seconds": time.time() - began, "species": len(names)}
+    told = {"startup": started[0] - began, "seconds": time.time() - began, "species": len(names), "processor": time.process_time()}
     told["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     (Path(collection).parent / f"job-{place.name}.json").write_text(json.dumps(told))
 
@@ -250,6 +251,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         ["ideal: the learning alone, divided by the workers", f"{found['ideal_seconds']:,.0f} s"],
         ["wall time / ideal", f"{ratio:.2f}"],
         ["start of a job, until it learns its first species", f"{found['startup_seconds']:.1f} s"],
+        ["processor time of a job, its start included", f"{found['processor_seconds_a_job']:.1f} s"],
         ["besides the learning, for each species", f"{1000 * found['extra_seconds_a_species']:.0f} ms"],
         ["memory of the command (peak)", f"{found['megabytes']:,.0f} MB"],
         ["memory of a job (peak)", f"{found['job_megabytes']:,.0f} MB"],
