@@ -45,6 +45,18 @@ def table(folder: Path) -> dict[str, dict[str, str]]:
     return {row["species"]: row for row in csv.DictReader((folder / "species.csv").read_text(encoding="utf-8").splitlines())}
 
 
+def interrupted_at(species: str):
+    """In place of ``Learner.learn``: Ctrl-C when this species is to be learnt."""
+    own = Learner.learn
+
+    def learn(self: Learner, config: AdaptConfig, out: Path, run: Run):
+        if config.species == species:
+            raise KeyboardInterrupt
+        return own(self, config, out, run)
+
+    return learn
+
+
 @pytest.fixture(scope="module")
 def done(collection: Collection, base: Path) -> Path:
     result = many(collection, base, collection.root.parent / "done")
@@ -131,7 +143,14 @@ def test_what_fails_is_told_and_a_second_call_does_the_missing_alone(
 
 
 @pytest.mark.slow
-def test_processes_learn_the_same(collection: Collection, base: Path, done: Path, tmp_path: Path) -> None:
+def test_processes_learn_the_same_and_go_on_with_what_was_begun_here(
+    collection: Collection, base: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "learn", interrupted_at(NEW[1]))
+        with pytest.raises(KeyboardInterrupt):
+            many(collection, base, tmp_path / "out", species=NEW[:3])
+    assert (tmp_path / "out/tasks/0000/0000.json").is_file()
     result = many(collection, base, tmp_path / "out", Cluster(executor="processes", poll_seconds=0.1))
     assert result.num_done == 4
     assert {name: row["sha256"] for name, row in table(tmp_path / "out").items()} == {name: row["sha256"] for name, row in table(done).items()}

@@ -151,10 +151,16 @@ def adapt_many(
         config = config.model_copy(update={"precision": Runtime(config.device, config.precision).precision})
     book = _Book(out, learner, wanted)
     tasks = list(_tasks(book, config, cluster))
-    jobs = [Job(task.name, _work(task, learner, config, cluster, run)) for task in tasks]
     by_name = {task.name: task for task in tasks}
+    jobs = {task: Job(task.name, _work(task, learner, config, run)) for task in tasks}
+    here = [jobs[task] for task in tasks if not _is_job(task)]  # with a cluster: begun by an earlier call without one
+
+    def arrived(name: str) -> None:
+        book.take(by_name[name])
+
     try:
-        failures = run_jobs(jobs, cluster, out / "cluster", run, arrived=lambda name: book.take(by_name[name]))
+        failures = run_jobs(here, Cluster(), out / "cluster", run, arrived=arrived)
+        failures |= run_jobs([jobs[task] for task in tasks if _is_job(task)], cluster, out / "cluster", run, arrived=arrived)
     finally:
         with suppress(DiskError):
             book.save()
@@ -184,9 +190,11 @@ def _tasks(book: _Book, config: AdaptManyConfig, cluster: Cluster) -> Iterator[P
     for left in sorted(path for path in folder.iterdir() if path.is_dir()):
         number = max(number, int(left.name) + 1) if left.name.isdigit() else number
         names = _names_of(left) if (left / "species.txt").is_file() else ()
-        if not names or all(name not in missing for name in names):
-            shutil.rmtree(left)  # in the files already, or no longer wanted
+        if all(name in book.done for name in names):
+            shutil.rmtree(left)  # in the files already, or not begun
             continue
+        if not missing.keys() & set(names):
+            continue  # not wanted now
         for name in names:
             missing.pop(name, None)
         yield left
@@ -202,9 +210,14 @@ def _tasks(book: _Book, config: AdaptManyConfig, cluster: Cluster) -> Iterator[P
         yield task
 
 
-def _work(task: Path, learner: Learner, config: AdaptManyConfig, cluster: Cluster, run: Run) -> Any:
+def _is_job(task: Path) -> bool:
+    """Whether a task is done by a command line of its own, and not by a call here."""
+    return (task / "settings.yaml").is_file()
+
+
+def _work(task: Path, learner: Learner, config: AdaptManyConfig, run: Run) -> Any:
     """The work of a job: a command line that learns the species of a task in a folder of its own; or here the same as a call."""
-    if cluster.executor == "here":
+    if not _is_job(task):
         return partial(_learn_all, task, learner, config, run)
     generator, collection = (str(Path(path).resolve()) for path in (learner.generator.folder, learner.collection.root))
     place = task.resolve()
