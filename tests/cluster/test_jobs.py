@@ -68,7 +68,6 @@ def test_a_cluster_file_is_read_and_a_wrong_line_is_named(tmp_path: Path) -> Non
     file.write_text("executor: slurm\npartition: gpu\nminutes: 30\nsetup:\n- module load cuda\nenvironment: {THREADS: 2}\n")
     cluster = read_cluster(file)
     assert (cluster.partition, cluster.setup, cluster.environment) == ("gpu", ("module load cuda",), {"THREADS": "2"})
-    assert read_cluster(None).executor == "here"
     for line, words in {"partitoin: gpu": "partitoin", "gpus: many": "gpus", "executor: pbs": "executor", "minutes: 0": "minutes"}.items():
         file.write_text(f"{line}\n")
         with pytest.raises(RecipeError) as caught:

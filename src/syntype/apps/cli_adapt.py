@@ -121,9 +121,9 @@ def _adapt_many(
     quiet: bool,
 ) -> None:
     from syntype.adaptation import AdaptManyConfig, adapt_many, read_species_list, species_to_learn
-    from syntype.cluster import read_cluster
+    from syntype.cluster import Cluster, read_cluster
 
-    cluster = read_cluster(cluster_file)
+    cluster = Cluster() if cluster_file is None else read_cluster(cluster_file)
     names = species_to_learn(generator, collection) if species_list is None else read_species_list(species_list)
     config = settings(AdaptManyConfig, {"species": names, **flags}, recipe=recipe, overrides=overrides)
     if dry_run:

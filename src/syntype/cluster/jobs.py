@@ -143,6 +143,8 @@ class Command:
     def _has_ended(self) -> bool:
         """Unlike ``Popen.poll``, this may be called by a signal's handler while it is already running: it takes no lock."""
         assert self._process is not None
+        if not hasattr(os, "waitid"):  # macOS, before Python 3.13
+            return self._process.poll() is not None
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from syntype.errors import checks_arguments
 from syntype.recipe import Settings, read_yaml
 
 __all__ = ["Cluster", "read_cluster"]
@@ -63,8 +64,9 @@ class Cluster(Settings):
         return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else values
 
 
-def read_cluster(path: Path | str | None) -> Cluster:
-    """Read a cluster file; without one, jobs run here.
+@checks_arguments
+def read_cluster(path: Path | str) -> Cluster:
+    """Read a cluster file.
 
     Args:
         path: A file in YAML with settings of ``Cluster``.
@@ -76,10 +78,9 @@ def read_cluster(path: Path | str | None) -> Cluster:
         RecipeError: The file cannot be read, or a setting is unknown or out of range. The message names it and lists the known ones.
 
     Example:
-        >>> import syntype
-        >>> syntype.read_cluster(None).executor
-        'here'
+        >>> import pathlib, syntype
+        >>> _ = pathlib.Path("lab.yaml").write_text("executor: processes")
+        >>> syntype.read_cluster("lab.yaml").executor
+        'processes'
     """
-    if path is None:
-        return Cluster()
     return Cluster.parse(read_yaml(Path(path), Cluster), str(path))
