@@ -173,6 +173,9 @@ def jobs(folder: Path, cancel: bool, log: str | None, as_json: bool) -> None:
             raise UnknownNameError("job", log, [state.name for state in states])
         print(found.log.read_text(encoding="utf-8", errors="replace") if found.log.is_file() else "(no messages yet)", flush=True)
         return
+    if not states and not as_json:
+        print("There are no jobs left.", flush=True)
+        return
     described = [{"job": one.name, "id": one.identifier, "state": "there" if one.alive else "ended", "log": str(one.log)} for one in states]
     show({"jobs": described}, as_json)
 

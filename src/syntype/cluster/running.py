@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def run_jobs(jobs: Sequence[Job], cluster: Cluster, folder: Path, run: Run, *, a
         InputError: Slurm refuses the jobs.
         KeyboardInterrupt: After Ctrl-C or a warning of the cluster.
     """
-    if cluster.executor == "here":
+    if cluster.executor == "here" or not jobs:
         return _run_here(jobs, run, arrived)
     return _Session(jobs, cluster, folder, run, arrived).run_all()
 
@@ -128,6 +129,9 @@ class _Session:
             if self.cluster.executor == "processes":
                 self.place.cancel([one.identifier for one in self.there.values()])
             raise
+        finally:
+            with suppress(OSError):  # it holds what is left of jobs that failed or go on
+                (self.folder / self.number).rmdir()
         return self.failures
 
     def _told(self) -> str:
@@ -254,3 +258,5 @@ def _outcome(folder: Path, identifier: str) -> str | None:
 def _forget(folder: Path, identifier: str) -> None:
     for path in _files(folder, identifier):
         path.unlink(missing_ok=True)
+    if "_" in identifier and not any(folder.glob(f"{identifier.partition('_')[0]}_[0-9]*")):  # the last of an array
+        (folder / f"{identifier.partition('_')[0]}_submission.sh").unlink(missing_ok=True)
