@@ -201,7 +201,7 @@ def test_jobs_give_the_verdict_of_a_study_without_jobs(reef: Collection, tmp_pat
     one = study(reef, asked, tmp_path / "one", Run.silent())
     shutil.copytree(tmp_path / "one", tmp_path / "jobs", ignore=shutil.ignore_patterns("arms", "results.json", "report.html"))
     jobs = study(reef, asked.model_copy(update={"cluster": Cluster(executor="processes", poll_seconds=0.2)}), tmp_path / "jobs", Run.silent())
-    assert (tmp_path / "jobs" / "cluster" / "arms" / "0001").is_dir()
+    assert (tmp_path / "jobs" / "cluster" / "arms" / "jobs.json").is_file()
     assert jobs.verdict == one.verdict
     for part in ("effects", "competitor", "sensitivity"):
         assert jobs.results[part] == one.results[part], part

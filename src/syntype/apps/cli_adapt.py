@@ -160,13 +160,13 @@ def jobs(folder: Path, cancel: bool, log: str | None, as_json: bool) -> None:
     from syntype.cluster import cancel_jobs, job_states
     from syntype.errors import InputError, UnknownNameError
 
-    place = folder / "cluster"
-    if not place.is_dir():
+    places = sorted(path.parent for path in (folder / "cluster").rglob("jobs.json"))
+    if not places:
         raise InputError("has no jobs", "Give the folder --out of a command that was started with --cluster.", file=folder)
     if cancel:
-        show({"cancelled": cancel_jobs(place)}, as_json)
+        show({"cancelled": sum(map(cancel_jobs, places))}, as_json)
         return
-    states = job_states(place)
+    states = [state for place in places for state in job_states(place)]
     if log is not None:
         found = next((state for state in states if state.name == log), None)
         if found is None:
