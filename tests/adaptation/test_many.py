@@ -75,6 +75,18 @@ def test_each_species_is_learnt_as_it_would_be_alone(collection: Collection, bas
     assert one.trained_on < packed.trained_on
 
 
+def test_one_more_species_joins_many_and_many_more_join_it(collection: Collection, base: Path, done: Path, tmp_path: Path) -> None:
+    few = many(collection, base, tmp_path / "few", species=NEW[:1]).folder
+    config = AdaptConfig.parse({**{name: value for name, value in SETTINGS.items() if name != "species_per_task"}, "species": NEW[1]})
+    with without_previews():
+        adapt(load_generator(few), collection, config, tmp_path / "one-more", Run.silent())
+    result = many(collection, tmp_path / "one-more", tmp_path / "rest")
+    assert result.num_done == 2
+    whole, grown = load_generator(done), load_generator(tmp_path / "rest")
+    assert grown.species == whole.species and grown.trained_on == whole.trained_on
+    assert torch.equal(grown.sample(list(NEW), [1, 2, 3, 4]), whole.sample(list(NEW), [1, 2, 3, 4]))
+
+
 def test_species_can_be_asked_for_in_any_order(base: Path, done: Path) -> None:
     first, second, plain = load_generator(done), load_generator(done), load_generator(base)
     assert first.species == (*KNOWN, *NEW)

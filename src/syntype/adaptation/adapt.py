@@ -113,10 +113,12 @@ def _save(generator: Generator, base: Generator, learnt: Learnt, out: Path) -> t
     """Write the generator with one more adapter; returns the adapter's file, and the generator_id."""
     adapters = list(generator.info.get("adapters", []))
     (out / "adapters").mkdir(parents=True, exist_ok=True)
-    for name in dict.fromkeys(adapter["file"] for adapter in adapters):
+    files = dict.fromkeys(adapter["file"] for adapter in adapters)
+    for name in files:
         with atomic_write(inside(out, name)) as temporary:
             shutil.copyfile(inside(generator.folder, name), temporary)
-    file = out / "adapters" / f"{len(adapters):04d}.safetensors"
+    number = next(number for number in range(len(adapters), 2 * len(adapters) + 1) if f"adapters/{number:04d}.safetensors" not in files)
+    file = out / "adapters" / f"{number:04d}.safetensors"
     digest = write_weights(file, learnt.weights)
     adapters.append(learnt.entry(f"adapters/{file.name}", digest))
     return file, write_adapted(out, generator, base, adapters, learnt.photographs)

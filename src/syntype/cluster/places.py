@@ -120,7 +120,6 @@ class Slurm:
                 f"Slurm's command {missing[0]} is not on this machine. Run this on the cluster's login node, or use another executor."
             )
         self.capacity, self.fewest, self.grace, self.lingers = cluster.most_queued, max(1, cluster.most_queued // 2), 20.0, True
-        self._most = cluster.most_queued
         self._executor = submitit.SlurmExecutor(folder, max_num_timeout=_MANY_TIMEOUTS, python=cluster.python)
         wanted = {
             "partition": cluster.partition, "account": cluster.account, "qos": cluster.qos, "constraint": cluster.constraint,
@@ -136,7 +135,7 @@ class Slurm:
         )  # fmt: skip
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
-        """Submit one array, or as many as are needed.
+        """Submit an array of at most ``capacity`` jobs.
 
         Raises:
             BusyError: Slurm takes no jobs at the moment.
@@ -144,13 +143,11 @@ class Slurm:
         """
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        made: list[Any] = []
         try:
-            for start in range(0, len(jobs), self._most):
-                made += self._executor.submit_array([Attempt(job.work) for job in jobs[start : start + self._most]])
+            made = self._executor.submit_array([Attempt(job.work) for job in jobs])
         except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
             told = " ".join(str(error).split())
-            if any(word in told for word in _TRANSIENT) and not made:
+            if any(word in told for word in _TRANSIENT):
                 raise BusyError(told) from None
             reason = told.rpartition("error:")[2].strip() or told
             raise InputError(f"Slurm refuses the jobs ({shortened(reason, 200)})", "Correct the cluster file.") from None
