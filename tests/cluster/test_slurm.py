@@ -135,6 +135,7 @@ def test_a_job_whose_time_is_up_continues(slurm: OneNodeSlurm, tmp_path: Path) -
         process.kill()
         process.communicate()
         subprocess.run([sys.executable, "-m", "syntype.apps.cli", "jobs", str(out), "--cancel"], check=True, capture_output=True)
+    assert not slurm.run("squeue", "-h", "-t", "PD,R").split(), "a job that was just put into the queue again is cancelled too"
 
 
 def test_the_batch_file_of_the_guide_trains_on_two_nodes_and_continues_after_a_warning(slurm: OneNodeSlurm, tmp_path: Path) -> None:

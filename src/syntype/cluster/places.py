@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = ["BusyError", "Place", "Processes", "Slurm", "place_of"]
 
 _MANY_TIMEOUTS = 10_000
 """A job may use up its time this often: each time it continues from its last checkpoint."""
+_CANCEL_SECONDS = 60.0
 _TRANSIENT = ("Unable to contact", "Connection refused", "Socket timed out", "temporarily", "SubmitJob", "Zero Bytes", "communication")
 """Words in an error message of Slurm after which the same request may succeed later: the controller is away, or the user has too many jobs."""
 _ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT")
@@ -170,9 +172,12 @@ class Slurm:
         return {one for one in identifiers if one in states and not states[one].startswith(_ENDED)}
 
     def cancel(self, identifiers: Collection[str]) -> None:
-        """Cancel the jobs. A running one is killed, and has its last checkpoint."""
-        if identifiers:
-            subprocess.run(["scancel", *identifiers], capture_output=True, check=False)
+        """Cancel the jobs, until they are gone: one that is just being put back into the queue has to be told again. A running one is killed, and
+        has its last checkpoint."""
+        until = time.monotonic() + _CANCEL_SECONDS
+        while (left := self.alive(identifiers)) and time.monotonic() < until:
+            subprocess.run(["scancel", *left], capture_output=True, check=False)
+            time.sleep(1)
 
 
 def _environment(cluster: Cluster) -> dict[str, str]:
