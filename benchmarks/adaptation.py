@@ -26,8 +26,8 @@ from common.fish import NOTICE, SIZE, open_photographs, photograph_options
 from common.results import Page, kept, publish, read_result, rewrite, table
 from common.timing import syntype
 
-from syntype.adaptation import METHODS
-from syntype.adaptation.adapt import choose_photographs, nearest_relative
+from syntype.adaptation import METHODS, nearest_relative
+from syntype.adaptation.learning import choose_photographs
 from syntype.collection import Collection
 from syntype.compute.tensors import to_uint8
 from syntype.curation.curate import copy_detector

@@ -133,7 +133,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         method=[
             f"Reefs of {', '.join(f'{number:,}' for number in numbers)} drawn species and one more, which training leaves out and adaptation learns; "
             f"{settings['images']} images each, {SIZE} px; one thread for each process. Other processes may have run at the same time: processor "
-            f"seconds are the better measure."
+            f"seconds are the better measure. [Many species on several machines](cluster.md) has what jobs cost besides."
         ],
     )
 

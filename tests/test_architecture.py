@@ -15,7 +15,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "syntype"
 # The data's route. A module imports only from its own package and from those before it.
 ROUTE = (
-    "errors", "files", "recipe", "ownership", "run", "collection", "compute", "encoders", "generators", "adaptation",
+    "errors", "files", "recipe", "ownership", "run", "cluster", "collection", "compute", "encoders", "generators", "adaptation",
     "synthesis", "curation", "identification", "study", "apps",
 )  # fmt: skip
 # The rooms of generators/: each imports only from itself and from those before it. The registry loads families by name.

@@ -29,6 +29,8 @@ STAGES = (
     "train",
     "load_generator",
     "adapt",
+    "adapt_many",
+    "read_cluster",
     "generate",
     "blend",
     "vary",

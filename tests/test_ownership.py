@@ -211,10 +211,12 @@ def test_the_lock_of_a_killed_process_does_not_last(tmp_path: Path) -> None:
 
 
 def test_temporary_files_of_living_processes_and_of_users_stay(tmp_path: Path) -> None:
-    for name in (f"a.{os.getpid()}-1.tmp", "a.999999999-1.tmp", "my.tmp", "notes.2024-1.tmp.txt"):
+    stay = {f"a.{os.getpid()}-1.tmp", "my.tmp", "notes.2024-1.tmp.txt", "a.999999999-1@other-node.tmp"}
+    for name in (*stay, "a.999999999-1.tmp", "old.999999999-1@other-node.tmp"):
         (tmp_path / name).write_text("")
+    os.utime(tmp_path / "old.999999999-1@other-node.tmp", (0, 0))
     sweep_temporary(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"a.{os.getpid()}-1.tmp", "my.tmp", "notes.2024-1.tmp.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == stay
 
 
 # Names from tables

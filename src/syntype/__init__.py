@@ -14,7 +14,8 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from syntype.adaptation import AdaptConfig, AdaptResult, adapt
+    from syntype.adaptation import AdaptConfig, AdaptManyConfig, AdaptManyResult, AdaptResult, adapt, adapt_many
+    from syntype.cluster import Cluster, read_cluster
     from syntype.collection import Collection
     from syntype.collection.exports import ExportConfig, ExportResult, export
     from syntype.collection.importers import CollectConfig, CollectResult, collect
@@ -47,12 +48,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptConfig",
+    "AdaptManyConfig",
+    "AdaptManyResult",
     "AdaptResult",
     "BlendConfig",
     "BlendResult",
     "Classifier",
     "ClassifierConfig",
     "ClassifierResult",
+    "Cluster",
     "CollectConfig",
     "CollectResult",
     "Collection",
@@ -85,6 +89,7 @@ __all__ = [
     "VaryResult",
     "__version__",
     "adapt",
+    "adapt_many",
     "blend",
     "collect",
     "curate",
@@ -103,6 +108,7 @@ __all__ = [
     "map_images",
     "plot_long_tail",
     "predict",
+    "read_cluster",
     "relabel",
     "run_study",
     "train",
@@ -115,7 +121,8 @@ __all__ = [
 __version__ = metadata.version("syntype")
 
 _HOMES = {
-    "adaptation": ("AdaptConfig", "AdaptResult", "adapt"),
+    "adaptation": ("AdaptConfig", "AdaptManyConfig", "AdaptManyResult", "AdaptResult", "adapt", "adapt_many"),
+    "cluster": ("Cluster", "read_cluster"),
     "collection": ("Collection",),
     "collection.exports": ("ExportConfig", "ExportResult", "export"),
     "collection.importers": ("CollectConfig", "CollectResult", "collect"),

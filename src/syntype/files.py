@@ -9,9 +9,11 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
@@ -36,7 +38,9 @@ __all__ = [
 _KINDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 _LITTLE_SPACE = 64 * 1024
 """Bytes. With less free space than this, an unexplained error while writing means that the disk is full."""
-_TEMPORARY = re.compile(r"\.(?P<process>\d+)-\d+\.tmp$")
+_TEMPORARY = re.compile(r"\.(?P<process>\d+)-\d+(@(?P<machine>[\w-]*))?\.tmp$")
+_MACHINE = re.sub(r"[^\w-]+", "-", platform.node())[:20]
+_DAY = 86400.0
 
 
 @contextmanager
@@ -49,7 +53,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         DiskError: the disk is full or read-only, or the folder may not be written to.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}@{_MACHINE}.tmp")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -68,7 +72,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def sweep_temporary(folder: Path, *, own: bool = False) -> None:
-    """Delete the temporary files that killed processes left in ``folder`` and the folders in it. Those of living processes stay.
+    """Delete the temporary files that killed processes left in ``folder`` and the folders in it. Those of living processes stay, and on a disk
+    that machines share those that another machine wrote less than a day ago.
 
     Args:
         folder: a folder that Syntype has made.
@@ -76,9 +81,13 @@ def sweep_temporary(folder: Path, *, own: bool = False) -> None:
     """
     for path in folder.rglob("*.tmp"):
         found = _TEMPORARY.search(path.name)
-        if found and not _is_alive(int(found["process"]), own):
-            with suppress(OSError):
+        with suppress(OSError):
+            if found and not (_is_young(path) if found["machine"] not in (None, _MACHINE) else _is_alive(int(found["process"]), own)):
                 path.unlink()
+
+
+def _is_young(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime < _DAY
 
 
 def _is_alive(process: int, own: bool) -> bool:

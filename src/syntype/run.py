@@ -391,7 +391,7 @@ def keeps_run(name: str, *, resumable: bool = False) -> Callable[[Callable[P, T]
 
 def _run_in(out: Path, name: str, resumable: bool, arguments: Mapping[str, Any]) -> Run:
     """A run of the stage ``name`` in ``out``, which is empty or, if the stage is ``resumable``, holds an earlier run of the same stage."""
-    inputs = {key: value for key, value in arguments.items() if key not in ("config", "out", "run")}
+    inputs = {key: value for key, value in arguments.items() if key not in ("config", "out", "run", "cluster")}
     config = arguments["config"]
     return Run.start(out, name, config, seed=getattr(config, "seed", 0), inputs=inputs, resume=resumable or None)
 

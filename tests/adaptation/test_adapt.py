@@ -16,7 +16,7 @@ from made import make_collection, train_tiny, without_previews
 from safetensors.torch import load_file
 
 from syntype.adaptation import METHODS, AdaptConfig, AdaptResult, adapt
-from syntype.adaptation.adapt import choose_photographs
+from syntype.adaptation.learning import choose_photographs
 from syntype.collection import Collection
 from syntype.compute.tensors import to_tensor
 from syntype.encoders import encode_collection, load_encoder
@@ -36,7 +36,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 @pytest.fixture(autouse=True)
 def _few_images_for_the_fisher_information(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("syntype.adaptation.adapt"), "FISHER_IMAGES", 4)
+    monkeypatch.setattr(import_module("syntype.adaptation.learning"), "FISHER_IMAGES", 4)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_photographs_come_from_many_groups_and_from_training_alone(collection: C
 def test_the_relative_is_the_species_whose_mean_photograph_is_nearest(
     number: int, collection: Collection, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("syntype.adaptation.adapt"), "MAX_COMPARED", number)
+    monkeypatch.setattr(import_module("syntype.adaptation.relatives"), "MAX_COMPARED", number)
     found = adapted(collection, base, "Cus novus", tmp_path / "one", steps=1).relative
     chosen = {}  # of each species as many photographs, evenly spaced
     for name in ("Aus primus", "Aus secundus", "Bus tertius"):

@@ -10,7 +10,8 @@ import pytest
 from made import make_collection, train_tiny, without_previews
 
 from syntype.adaptation import AdaptConfig, adapt
-from syntype.adaptation.adapt import _most_similar_species, choose_photographs
+from syntype.adaptation.learning import choose_photographs
+from syntype.adaptation.relatives import Relatives
 from syntype.collection import Collection
 from syntype.collection.relatives import nearest_relatives, taxa_of
 from syntype.generators import load_generator
@@ -34,7 +35,7 @@ def with_ranks(collection: Collection, **columns: dict[str, str]) -> Collection:
 
 
 def relative_in(collection: Collection) -> tuple[str | None, str | None]:
-    return _most_similar_species(collection, choose_photographs(collection, "Cus novus", 6, 0), KNOWN)
+    return Relatives(collection, KNOWN).most_similar(choose_photographs(collection, "Cus novus", 6, 0))
 
 
 def test_taxa_are_read_and_what_contradicts_itself_is_unknown() -> None:

@@ -12,7 +12,7 @@ import torch
 from damaging import damage_all, with_value
 from safetensors.torch import load_file, save_file
 
-from syntype.adaptation.adapt import AdaptConfig, adapt
+from syntype.adaptation import AdaptConfig, adapt
 from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, UserError
 from syntype.generators import Generator, load_generator

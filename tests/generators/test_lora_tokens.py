@@ -17,7 +17,7 @@ from test_lora import pipeline_of
 from torch.testing import assert_close
 
 from syntype.adaptation import AdaptConfig, AdaptResult, adapt
-from syntype.adaptation.adapt import choose_photographs
+from syntype.adaptation.learning import choose_photographs
 from syntype.collection import Collection
 from syntype.compute.tensors import seeded_normal
 from syntype.encoders import load_encoder

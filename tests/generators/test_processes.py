@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from syntype.cluster import RESUME
 from syntype.collection import Collection
 from syntype.compute.processes import WholeBatchRandom, synchronise_batch_norm
 from syntype.compute.runtime import Runtime
@@ -169,6 +171,59 @@ def test_two_processes_train_as_one_and_resume(small_collection: Collection, tmp
     assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
     assert [path.name for path in (two / "training").iterdir()] == ["state.pt"] and len(list((two / "tensorboard").iterdir())) == 1
     assert len(json.loads((parts / "run.json").read_text())["sessions"]) == 2
+
+
+def start_two(words: list[str]) -> list[subprocess.Popen[str]]:
+    """Two processes of one training, without a launcher between them and us, as ``srun`` starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "syntype.apps.cli", *words], env={**common, "RANK": rank, "LOCAL_RANK": rank}, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_processes_preempted_ten_times_give_the_same_weights(
+    small_collection: Collection, tmp_path: Path, group: list[subprocess.Popen[str]]
+) -> None:
+    """A warning reaches one of the processes, at random, or both, at a random moment; they save, and end with the code that says "resume me"."""
+    random, whole, parts = np.random.default_rng(0), tmp_path / "whole", tmp_path / "parts"
+    length = 120
+    words = command(small_collection.root, parts, "--steps", length, "--set", "checkpoint_minutes=100", "--resume")
+    run(2, command(small_collection.root, whole, "--steps", length))
+    preempted, reached = 0, [0]
+    while True:
+        events = len(read_events(parts))
+        both = start_two(words)
+        group += both
+        deadline = time.monotonic() + 240
+        while len(both) == 2 and preempted < 10 and all(one.poll() is None for one in both):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+            if len(read_events(parts)) > events:  # the first step, or the message that it continues
+                time.sleep(random.random() * 3)
+                for one in random.permutation(2)[: random.integers(1, 3)]:
+                    for _ in range(random.integers(1, 3)):
+                        both[one].send_signal([signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2][random.integers(3)])
+                break
+        errors = [one.communicate(timeout=240)[1] for one in both]
+        codes = {one.returncode for one in both}
+        if codes == {0}:
+            break
+        assert codes == {RESUME}, errors
+        assert "continue with --resume" in errors[0]
+        preempted += 1
+        reached.append(torch.load(parts / "training" / "state.pt", weights_only=True)["step"])
+        assert json.loads((parts / "run.json").read_text())["status"] == "preempted"
+    assert preempted == 10 and reached == sorted(set(reached)) and reached[-1] < length
+    assert (parts / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    assert list(steps(parts)) == list(steps(whole))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from made import small_study
 
+from syntype.cluster import Cluster
 from syntype.collection import Collection
 from syntype.encoders import load_zero_shot
 from syntype.errors import CollectionError, InputError, LeakageError, RecipeError, TrainingError, UnknownNameError
@@ -191,6 +192,24 @@ def test_several_processes_find_what_one_finds_and_one_that_is_killed_costs_its_
     assert several.results["effects"] == one.results["effects"]
     again = study(reef, asked.model_copy(update={"processes": 1}), tmp_path / "several", Run.silent())
     assert again.results["effects"] == one.results["effects"]  # the number of processes is no part of what a study is
+
+
+@pytest.mark.slow
+def test_jobs_give_the_verdict_of_a_study_without_jobs(reef: Collection, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    asked = config(arms=FEW, classifier=ClassifierConfig(backbone="scratch", steps=4, batch_size=8))
+    one = study(reef, asked, tmp_path / "one", Run.silent())
+    shutil.copytree(tmp_path / "one", tmp_path / "jobs", ignore=shutil.ignore_patterns("arms", "results.json", "report.html"))
+    jobs = study(reef, asked.model_copy(update={"cluster": Cluster(executor="processes", poll_seconds=0.2)}), tmp_path / "jobs", Run.silent())
+    assert (tmp_path / "jobs" / "cluster" / "arms" / "jobs.json").is_file()
+    assert jobs.verdict == one.verdict
+    for part in ("effects", "competitor", "sensitivity"):
+        assert jobs.results[part] == one.results[part], part
+    names = [path.name for path in (tmp_path / "one" / "arms").iterdir()]
+    assert len(names) == len(FEW) * asked.seeds
+    for name in names:
+        with np.load(tmp_path / "one" / "arms" / name) as mine, np.load(tmp_path / "jobs" / "arms" / name) as other:
+            assert all(np.array_equal(mine[key], other[key]) for key in mine.files if key != "seconds"), name
 
 
 def dies(number: int, name: str) -> None:

@@ -1,6 +1,7 @@
 """The command line: ``syntype COMMAND``.
 
-Exit codes: 0 success; 1 an error that the user did not cause; 2 wrong input; 130 stopped by Ctrl-C.
+Exit codes: 0 success; 1 an error that the user did not cause; 2 wrong input; 75 pre-empted by a cluster, to be continued with ``--resume``;
+130 stopped by Ctrl-C.
 Standard output holds only the result (one JSON object with ``--json``); messages and progress go to standard error.
 Commands import their packages when they run, so that ``syntype --help`` is fast.
 """
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 import click
 
 from syntype import __version__
-from syntype.apps import cli_classify, cli_collections, cli_generators, cli_hybrids, cli_inspect, cli_serve, cli_study, demo
+from syntype.apps import cli_adapt, cli_classify, cli_collections, cli_generators, cli_hybrids, cli_inspect, cli_serve, cli_study, demo
 from syntype.errors import SyntypeError, shortened
 
 __all__ = ["cli", "main"]
@@ -29,7 +30,7 @@ SECTIONS = {
     "Generators": ("families", "train", "adapt"),
     "Synthetic images": ("generate", "blend", "vary", "inpaint", "curate", "evaluate"),
     "Identification": ("classify", "study", "report"),
-    "All in one": ("demo", "serve"),
+    "All in one": ("demo", "serve", "jobs"),
 }
 """Commands on the help page, in the order of use."""
 
@@ -67,7 +68,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for module in (cli_collections, cli_inspect, cli_generators, cli_hybrids, cli_classify, cli_study, cli_serve, demo):
+for module in (cli_collections, cli_inspect, cli_generators, cli_adapt, cli_hybrids, cli_classify, cli_study, cli_serve, demo):
     for command in module.COMMANDS:
         cli.add_command(command)
 

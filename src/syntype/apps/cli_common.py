@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from syntype.cluster.preemption import RESUME, Preempted, preemptible, stop_requests
 from syntype.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ class Interrupted(click.ClickException):
     """Ctrl-C during a stage: exit code 130, with a sentence about what was kept."""
 
     exit_code = 130
+
+
+class ToResume(Interrupted):
+    """A cluster took the machine back during a stage: exit code 75, "resume me"."""
+
+    exit_code = RESUME
 
 
 def example(*lines: str) -> str:
@@ -147,6 +154,7 @@ def run_stage(
 
     Raises:
         Interrupted: The user pressed Ctrl-C.
+        ToResume: A cluster takes the machine back.
         InputError: ``out`` is not empty and the run is not resumed, it is not a run of the same stage, settings and inputs, another process
             writes to it, or it cannot be written.
         UnsupportedError: Several processes were started for a stage that supports only one.
@@ -155,8 +163,9 @@ def run_stage(
 
     if num_processes() > 1 and name != "train":
         raise UnsupportedError(f"{num_processes()} processes were started, but syntype {name} runs in one. Start it without torchrun or accelerate.")
+    guarded = preemptible() if num_processes() == 1 else stop_requests()  # several processes stop together, after a step
     try:
-        with Run.start(out, name, config, seed=seed, inputs=inputs, resume=resume, quiet=quiet) as run, redirect_stdout(sys.stderr):
+        with guarded, Run.start(out, name, config, seed=seed, inputs=inputs, resume=resume, quiet=quiet) as run, redirect_stdout(sys.stderr):
             try:
                 result = stage(run)
             except Interrupted:  # of a stage inside this one
@@ -165,8 +174,10 @@ def run_stage(
             summary = plain(result.summary())
             status = summary.pop("status", "finished")
             run.finish(status, **summary)
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped by Ctrl-C. {kept}") from None
+    except KeyboardInterrupt as error:
+        status = "preempted" if isinstance(error, Preempted) else "interrupted"
+    if status == "preempted":
+        raise ToResume(f"stopped by a signal (pre-emption). {kept}")
     if status == "interrupted":
         raise Interrupted(f"stopped by Ctrl-C. {kept}")
     return result

@@ -1,4 +1,4 @@
-"""Commands for generators: families, train, adapt, generate, curate."""
+"""Commands for generators: families, train, generate, curate."""
 
 from __future__ import annotations
 
@@ -148,72 +148,6 @@ def train(
 
 
 @click.command(
-    short_help="Adapt a generator to a new species with few photographs.",
-    epilog=example("syntype adapt out/generator out/fish --species 'Neoglyphidodon nigroris' --shots 6 --out out/adapted"),
-)
-@click.argument("generator", type=FOLDER)
-@click.argument("collection", type=FOLDER)
-@out_option("the adapted generator")
-@click.option("--species", multiple=True, help="Species to learn. With `encode`: repeat it for each; without it, all that GENERATOR does not know.")
-@click.option(
-    "--method",
-    help="Adaptation method: modulate, finetune, freeze-d, ewc, or encode (in seconds, without training).  "
-    "[default: modulate, or finetune if the family has no other]",
-)
-@click.option("--shots", type=click.IntRange(min=1), help="Number of training photographs to use.  [default: 6]")
-@click.option("--steps", type=click.IntRange(min=1), help="Number of training steps; `encode` takes none.  [default: 300]")
-@click.option("--recipe", metavar="NAME|FILE", help="Read the settings from a named recipe or a YAML file. Other options override it.")
-@stage_options
-def adapt(
-    generator: Path,
-    collection: Path,
-    out: Path,
-    recipe: str | None,
-    resume: bool,
-    overrides: tuple[str, ...],
-    dry_run: bool,
-    as_json: bool,
-    quiet: bool,
-    **flags: Any,
-) -> None:
-    """Adapt a trained GENERATOR to one more species (with `encode`, to several), with a few training photographs from COLLECTION.
-
-    Only the weights that change are saved. The result refers to GENERATOR, which must be kept, and its other species do not change.
-    """
-    from syntype.adaptation import AdaptConfig
-    from syntype.adaptation import adapt as stage
-    from syntype.adaptation.adapt import choose_photographs, species_to_learn
-    from syntype.generators import load_generator
-    from syntype.generators.contract import Plans
-
-    if resume and recipe is None and (out / "recipe.yaml").is_file():
-        recipe = str(out / "recipe.yaml")  # the settings that it was started with; options given now override them
-    if len(named := flags.pop("species")) == 1:
-        named = named[0]
-    config = settings(AdaptConfig, {"species": named, **flags}, recipe=recipe, overrides=overrides)
-    trained, opened = load_generator(generator), open_collection(collection)
-    if dry_run:
-        photographs = [choose_photographs(opened, name, config.shots, config.seed) for name in species_to_learn(trained, opened, config)]
-        speed = None if isinstance(trained.model, Plans) else images_per_second(trained.size)  # that of a graphics card is not known
-        minutes = None if speed is None else config.training_steps * config.batch_size / speed / 60
-        plan(as_json, out=out, images=sum(map(len, photographs)), steps=config.training_steps, minutes=minutes)
-        return
-    result = run_stage(
-        lambda run: stage(trained, opened, config, out, run),
-        "adapt",
-        out,
-        config,
-        seed=config.seed,
-        inputs={"generator": trained, "collection": opened},
-        kept=f"{generator} is unchanged; the progress so far is in {out}: continue with --resume.",
-        resume=resume,
-        quiet=quiet,
-    )
-    first = result.species if isinstance(result.species, str) else result.species[0]
-    show(result.summary(), as_json, f"Next: syntype generate {out} --species '{first}' --num 20 --out out/synthetic")
-
-
-@click.command(
     short_help="Generate synthetic images.",
     epilog=example("syntype generate out/adapted --species 'Neoglyphidodon nigroris' --num 200 --out out/synthetic"),
 )
@@ -285,4 +219,4 @@ def curate(synthetic: Path, real: Path, out: Path, overrides: tuple[str, ...], a
     show(result.summary(), as_json, f"Next: syntype evaluate {out} --real {real}")
 
 
-COMMANDS = (families, train, adapt, generate, curate)
+COMMANDS = (families, train, generate, curate)

@@ -75,8 +75,19 @@ def evaluate(synthetic: Path, real: Path, overrides: tuple[str, ...], as_json: b
 )
 @click.option("--zero-shot", metavar="ENCODER", help="Also name the test photographs with a model of images and texts, untrained (open_clip:NAME).")
 @click.option("--processes", type=click.IntRange(min=1), help="Number of arms to train in parallel.  [default: one per core, at most 8; 1 on a GPU]")
+@click.option("--cluster", type=FOLDER, metavar="FILE", help="Where to train the arms: a cluster file, such as lab.yaml.  [default: here]")
 @stage_options
-def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any) -> None:
+def study(
+    collection: Path,
+    out: Path,
+    resume: bool,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    cluster: Path | None,
+    **flags: Any,
+) -> None:
     """Test whether synthetic images help to identify the rare species of COLLECTION.
 
     The study trains classifiers with the same settings on different training sets ("arms"): photographs only, with standard methods for rare
@@ -87,10 +98,13 @@ def study(collection: Path, out: Path, resume: bool, overrides: tuple[str, ...],
     arm chooses its settings on the validation photographs, among equally many. On processor cores this takes hours: look first with --dry-run,
     which measures how many, or with --quick.
     """
+    from syntype.cluster import read_cluster
     from syntype.study import StudyConfig, plan_study
     from syntype.study import study as stage
     from syntype.study.running import processes_for
 
+    if cluster is not None:
+        flags["cluster"] = read_cluster(cluster).model_dump(mode="json", exclude_unset=True)
     flags["quick"] = flags["quick"] or None  # so that --set quick=true works too
     flags["processes"] = flags["processes"] or processes_for(flags["device"] or "auto")
     config = settings(StudyConfig, flags, overrides=overrides)

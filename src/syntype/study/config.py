@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
+from syntype.cluster import Cluster
 from syntype.collection import Collection
 from syntype.curation import CurateConfig
 from syntype.encoders import is_zero_shot
@@ -115,9 +116,12 @@ class StudyConfig(Settings):
     processes: int = Field(1, ge=1)
     """Number of arms that are trained at the same time, each in its own process with an equal part of the cores. Figures stay the same except
     for rounding. With more than one, a script needs ``if __name__ == "__main__":`` around its calls."""
+    cluster: Cluster | None = None
+    """Where the arms are trained, each arm and repetition in a job of its own, instead of in ``processes`` here. The rest of the study is computed
+    here. The folder of the study must then lie on a disk that all machines share. Figures stay the same except for rounding."""
 
     may_change: ClassVar[frozenset[str]] = frozenset(
-        {"processes", "generator", "synthetic", "retrieve_from", "worth", "more_photographs", "zero_shot"}
+        {"processes", "cluster", "generator", "synthetic", "retrieve_from", "worth", "more_photographs", "zero_shot"}
     )
     """``generator``, ``synthetic`` and ``retrieve_from`` by place: ``study`` compares their content. What synthetic images are worth, and
     ``zero_shot``, can be measured when the study is finished."""

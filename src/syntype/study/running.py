@@ -1,4 +1,4 @@
-"""Trains the arms of a study and predicts with them: one after the other, or several at a time in separate processes."""
+"""Trains the arms of a study and predicts with them: one after the other, several at a time in separate processes, or in jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from syntype.cluster import Cluster, Job, run_jobs
 from syntype.collection import Collection
 from syntype.errors import TrainingError
 from syntype.files import read_npz, write_npz
@@ -113,10 +114,13 @@ def run_arms(real: Collection, synthetic: SyntheticSets, arms: Sequence[Arm], co
             bar.advance(0, f"repetition {remaining[0][0] + 1} of {config.seeds}: {remaining[0][1]}")
             run.event("arm", **trainer.train(*remaining[0]))
             bar.advance()
-            others, processes = remaining[1:], min(config.processes, len(remaining) - 1)
+            elsewhere = config.cluster is not None and config.cluster.executor != "here"
+            others, processes = [] if elsewhere else remaining[1:], min(config.processes, len(remaining) - 1)
             for done in _in_processes(task, others, processes) if processes > 1 else (trainer.train(*item) for item in others):
                 run.event("arm", **done)
                 bar.advance(1, f"repetition {done['seed'] + 1} of {config.seeds}: {done['name']}")
+    if config.cluster is not None and config.cluster.executor != "here":
+        _in_jobs(task, remaining[1:], config.cluster, out / "cluster" / folder, run)
     return {arm.name: _load(task, arm.name) for arm in arms}
 
 
@@ -210,6 +214,40 @@ def _in_processes(task: _Task, remaining: Sequence[tuple[int, str]], processes: 
                     "continue with --resume and fewer --processes."
                 ) from None
             raise
+
+
+@dataclass(frozen=True)
+class _ArmJob:
+    """The work of a job: to train one arm in one repetition, unless its predictions are there already."""
+
+    task: _Task
+    number: int
+    name: str
+
+    def __call__(self) -> None:
+        """Write the predictions."""
+        if self.task.read(self.name, self.number) is None:
+            _Trainer(self.task).train(self.number, self.name)
+
+
+def _in_jobs(task: _Task, remaining: Sequence[tuple[int, str]], cluster: Cluster, folder: Path, run: Run) -> None:
+    """Train the remaining arms in jobs, one for each arm and repetition.
+
+    Raises:
+        TrainingError: A job failed.
+    """
+    items = {task.file(name, number).stem: (number, name) for number, name in remaining}
+
+    def arrived(job: str) -> None:
+        number, name = items[job]
+        found = task.read(name, number)
+        if found is not None:
+            run.event("arm", name=name, seed=number, num_added=int(found["num_added"]), seconds=round(float(found["seconds"]), 1))
+
+    failures = run_jobs([Job(job, _ArmJob(task, *item)) for job, item in items.items()], cluster, folder, run, arrived=arrived)
+    for job, reason in failures.items():
+        number, name = items[job]
+        raise TrainingError(f"the arm {name!r} in repetition {number + 1}: {reason} Finished arms are kept: continue with --resume.")
 
 
 _trainers: list[_Trainer] = []

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from syntype.cluster.preemption import Preempted
 from syntype.collection import Collection
 from syntype.collection.names import count_unknown
 from syntype.collection.soft_labels import blends_left_out, label_counts, soft_labels, with_main_species
@@ -244,8 +245,8 @@ def _plan(real: Collection, known: tuple[str, ...], config: StudyConfig) -> np.n
 
 def _train(real: Collection, settings: TrainConfig, folder: Path, run: Run) -> None:
     result = train(real, settings, folder, _run_in(folder, run))
-    if result.status == "interrupted":  # train saves its state and returns; the study has to stop too
-        raise KeyboardInterrupt
+    if result.status != "finished":  # train saves its state and returns; the study has to stop too
+        raise Preempted if result.status == "preempted" else KeyboardInterrupt
 
 
 def _generate_and_curate(

@@ -4,7 +4,7 @@ GENERATOR/
   generator.json         family, settings, species, provenance; of an adapted generator: its base and its adapters
   weights.safetensors    the averaged weights used in sampling (an adapted generator has none of its own)
   training_images.txt    sha256 of every image that it was trained on
-  adapters/              one .safetensors file for each added species, with changed tensors only
+  adapters/              one .safetensors file for each added species, with changed tensors only; or one for many (engine/packed.py)
   training/state.pt      everything for an exact resume (tensors and plain values; loaded with weights_only)
   previews/  losses.png  progress.webp  tensorboard/  run.json  recipe.yaml  progress.jsonl
 """
@@ -12,8 +12,7 @@ GENERATOR/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from syntype.errors import CollectionError, InputError, checks_arguments, shorte
 from syntype.files import atomic_write, check_keys, inside, load_json, sha256_of, write_json
 from syntype.generators.contract import ABILITIES, GenerativeModel
 from syntype.generators.engine.generator import Generator
+from syntype.generators.engine.packed import AGAIN, Shards, fitting
 from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import family
 
@@ -42,7 +42,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-_AGAIN = "Copy the generator's folder again from where it came, or train it again."
 _OPTIONAL = {"weights_sha256": str, "abilities": list, "licences": list, "terms": list, "steps": int, "collection": dict, "built_on": dict}
 
 
@@ -115,7 +114,7 @@ def load_generator(folder: Path | str) -> Generator:
     if "base" not in info:
         kind = family(info["family"])
         config = kind.Config.parse(info["config"], str(folder / "generator.json"))
-        with _fitting(folder / "weights.safetensors"):
+        with fitting(folder / "weights.safetensors"):
             model = kind(config, info["species"])
             model.generator.load_state_dict(_read_weights(folder / "weights.safetensors", info["weights_sha256"]))
         model.eval()
@@ -123,31 +122,24 @@ def load_generator(folder: Path | str) -> Generator:
     place = base_folder(folder, info)
     base_info, _ = read_generator_info(place)
     if "base" in base_info:
-        raise InputError("is damaged: its base is an adapted generator itself", _AGAIN, file=folder / "generator.json")
+        raise InputError("is damaged: its base is an adapted generator itself", AGAIN, file=folder / "generator.json")
     if base_info.get("weights_sha256") != info["base"]["weights_sha256"]:
         raise CollectionError(f"{folder}: its base generator at {place} has been trained further since. Adapt again with: syntype adapt {place}")
     base = load_generator(place)
     result = Generator(folder, base.model, info, trained_on, load_generator)
     for adapter in info["adapters"]:
+        if adapter.get("packed"):
+            continue
         file = inside(folder, adapter["file"])
-        with _fitting(file):
+        with fitting(file):
             changed = _read_weights(file, adapter["sha256"])
             result.add_adapter(adapter["species"], changed, adapter.get("description"))
             own = base.model.generator.state_dict()
             shapes = full_weights(*({name: tensor.to("meta") for name, tensor in tensors.items()} for tensors in (changed, own)))
             if wrong := [name for name, tensor in shapes.items() if own[name].shape != tensor.shape]:
                 raise KeyError(wrong[0])
+    result.add_shards(Shards(folder, [adapter for adapter in info["adapters"] if adapter.get("packed")]))
     return result
-
-
-@contextmanager
-def _fitting(path: Path) -> Iterator[None]:
-    """Turn the errors of weights that do not fit the model into one sentence."""
-    try:
-        yield
-    except (RuntimeError, KeyError, IndexError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise CollectionError(f"{path}: does not fit the settings and species in generator.json ({reason}). {_AGAIN}") from None
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
@@ -192,19 +184,19 @@ def read_generator_info(folder: Path) -> tuple[dict[str, Any], list[str]]:
             f"{folder}: is not a trained generator (no generator.json). Train one with: syntype train FAMILY COLLECTION --out {folder}"
         )
     file = folder / "generator.json"
-    info = load_json(file, _AGAIN, {})
+    info = load_json(file, AGAIN, {})
     if info.get("schema_version") != SCHEMA_VERSION:
         raise CollectionError(f"{folder}: has schema version {info.get('schema_version')}; this Syntype reads {SCHEMA_VERSION}. Update Syntype.")
     adapted = "base" in info
     more: dict[str, type] = {"base": dict, "adapters": list} if adapted else {"weights_sha256": str}
-    check_keys(file, info, _AGAIN, {"generator_id": str, "family": str, "config": dict, "species": list, **more}, _OPTIONAL)
+    check_keys(file, info, AGAIN, {"generator_id": str, "family": str, "config": dict, "species": list, **more}, _OPTIONAL)
     if not _are_texts(info["species"]) or not all(_are_texts(info.get(name) or []) for name in ("abilities", "licences", "terms")):
-        raise InputError("is damaged: 'species', 'abilities', 'licences' or 'terms' holds something else than text", _AGAIN, file=file)
+        raise InputError("is damaged: 'species', 'abilities', 'licences' or 'terms' holds something else than text", AGAIN, file=file)
     if adapted and not _are_texts([info["base"].get(name) for name in ("relative", "absolute", "weights_sha256")]):
-        raise InputError("is damaged: 'base' is not complete", _AGAIN, file=file)
+        raise InputError("is damaged: 'base' is not complete", AGAIN, file=file)
     entries = info["adapters"] if adapted else []
     if not all(map(_is_adapter, entries)):
-        raise InputError("is damaged: 'adapters' is not complete", _AGAIN, file=file)
+        raise InputError("is damaged: 'adapters' is not complete", AGAIN, file=file)
     return info, _read_learnt(folder / "training_images.txt")
 
 
@@ -224,9 +216,9 @@ def _read_learnt(path: Path) -> list[str]:
     try:
         digests = path.read_text(encoding="utf-8").split()
     except (OSError, ValueError):
-        raise InputError("is missing or damaged, so nobody can tell what the generator was trained on", _AGAIN, file=path) from None
+        raise InputError("is missing or damaged, so nobody can tell what the generator was trained on", AGAIN, file=path) from None
     if not digests or not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
-        raise InputError("is damaged, so nobody can tell what the generator was trained on", _AGAIN, file=path)
+        raise InputError("is damaged, so nobody can tell what the generator was trained on", AGAIN, file=path)
     return digests
 
 

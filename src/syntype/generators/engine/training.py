@@ -8,8 +8,6 @@ process writes files.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ import numpy as np
 import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from syntype.cluster.preemption import stop_requests
 from syntype.collection.table import Collection
 from syntype.compute.ema import MovingAverage
 from syntype.compute.processes import synchronise_batch_norm
@@ -115,7 +114,7 @@ class TrainResult:
         minutes: training time, over all sessions.
         num_images: photographs in the training data.
         num_species: species of these.
-        status: ``finished`` or ``interrupted``.
+        status: ``finished``, ``interrupted``, or ``preempted`` (by a cluster).
     """
 
     folder: Path
@@ -158,8 +157,8 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
         run: receives progress, messages and events; by default a run folder in ``out``, with progress on standard error.
 
     Returns:
-        steps, speed in images per second, minutes, numbers of parameters, images and species; ``status`` is ``interrupted`` after Ctrl-C. Open the
-        generator with ``load_generator(out)``.
+        steps, speed in images per second, minutes, numbers of parameters, images and species; ``status`` is ``interrupted`` after Ctrl-C, and
+        ``preempted`` after a warning of a cluster. Open the generator with ``load_generator(out)``.
 
     Raises:
         TrainingError: losses or gradients stay not finite, or one of several processes has ended.
@@ -218,7 +217,8 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
         }
         learnt = {*images.table["sha256"].dropna(), *earlier}
         generator_id = save_generator(out, model, loop.average.average, info, learnt)
-        loop.final_preview()
+        if status != "preempted":  # then every second counts
+            loop.final_preview()
     else:
         generator_id = ""
     runtime.wait()
@@ -281,14 +281,14 @@ class TrainingLoop:
         return self.step * self.config.batch_size / self.seconds if self.seconds else 0.0
 
     def run_until_done(self) -> str:
-        """Train until the steps or minutes are used up, or the user interrupts. Returns ``finished`` or ``interrupted``."""
+        """Train until the steps or minutes are used up, or somebody asks to stop. Returns ``finished``, ``interrupted`` or ``preempted``."""
         if not self.model.learns:
             return "finished"
         config, status, saved, preview_seconds = self.config, "finished", self.seconds, 0.0
         writer = _tensorboard(self.out) if self.runtime.is_main and self.run.folder else None
         species = preview_species(self.data.species, self.data.counts)
         total = float(config.steps) if config.steps else 60 * float(config.minutes or 0)
-        with _stop_on_signal() as stop, self.run.progress(f"Training {config.family}", total) as bar:
+        with stop_requests() as stop, self.run.progress(f"Training {config.family}", total) as bar:
             bar.set(self.step if config.steps else self.seconds)
             while not self._done():
                 began = time.monotonic()
@@ -301,8 +301,8 @@ class TrainingLoop:
                     began = time.monotonic()
                     self.preview(f"step-{self.step:06d}", species)
                     preview_seconds += time.monotonic() - began
-                if self.runtime.any_process(stop.is_set()):
-                    status = "interrupted"
+                if self.runtime.any_process(stop.asked):
+                    status = "preempted" if self.runtime.any_process(stop.preempted) else "interrupted"
                     break
                 if self.runtime.any_process(self.seconds - saved > 60 * config.checkpoint_minutes):
                     self.checkpoint()
@@ -421,26 +421,6 @@ class TrainingLoop:
         self.step, self.seconds, self._skipped = state["step"], state["seconds"], state["skipped"]
         self.run.drop_events(lambda event: event.get("step", 0) > self.step)
         self.run.say(f"Resuming {self.config.family} at step {self.step} ({self.seconds / 60:.1f} min of training so far).")
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """The first Ctrl-C or SIGTERM ends training after the current step; a second one ends it at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, _frame: Any) -> None:
-        stop.set()
-        signal.signal(number, previous[signal.Signals(number)])
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _tensorboard(folder: Path) -> Any:
