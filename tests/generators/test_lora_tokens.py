@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from test_lora import pipeline_of
 from torch.testing import assert_close
 
-from syntype.adaptation import AdaptConfig, AdaptResult, adapt
+from syntype.adaptation import AdaptConfig, AdaptManyConfig, AdaptResult, adapt, adapt_many
 from syntype.adaptation.learning import choose_photographs
 from syntype.collection import Collection
 from syntype.compute.tensors import seeded_normal
@@ -124,22 +124,22 @@ def test_all_new_species_are_encoded_at_once(
     base = trained("stable_diffusion")
     loading = Mock(wraps=lora.load_text_to_image)
     monkeypatch.setattr(lora, "load_text_to_image", loading)
-    result = adapted(told, base, (), tmp_path / "all")
+    config = AdaptManyConfig(method="encode", device="cpu")
+    result = adapt_many(load_generator(base), told, config, tmp_path / "all", Run.silent())
     assert loading.call_count == 1, "the base is in memory once"
-    assert result.species == NEW and result.relative is None and result.shots == 12
+    assert (result.num_done, result.num_failed, result.num_files) == (2, 0, 1)
     monkeypatch.undo()
     adapted(told, base, NEW[1], tmp_path / "alone")
     every, alone = load_generator(tmp_path / "all"), load_generator(tmp_path / "alone")
     assert every.species == (*OLD, *NEW)
-    assert (tmp_path / "all/adapters/0001.safetensors").read_bytes() == (tmp_path / "alone/adapters/0000.safetensors").read_bytes()
     assert torch.equal(every.sample(NEW[1:], [3]), alone.sample(NEW[1:], [3])), "whatever else is encoded with it"
     before = alone.sample([*OLD, NEW[1]], [1, 2, 3])
     alone.take_model().train()
     assert torch.equal(alone.sample([*OLD, NEW[1]], [1, 2, 3]), before), "whose model was taken can be used again"
-    with pytest.raises(CollectionError, match="no training photograph of a species that the generator does not know"):
-        adapted(told, tmp_path / "all", (), tmp_path / "none")
-    with pytest.raises(InputError, match=r"2 species are named, and only the method encode learns several\. Name one species"):
-        adapted(told, base, tuple(NEW), tmp_path / "both", method="finetune")
+    with pytest.raises(UnsupportedError, match="one species at a time by the method finetune"):
+        adapt_many(load_generator(base), told, AdaptManyConfig(device="cpu"), tmp_path / "trained", Run.silent())
+    with pytest.raises(CollectionError, match="knows every species"):
+        adapt_many(load_generator(tmp_path / "all"), told, config, tmp_path / "none", Run.silent())
 
 
 @pytest.mark.parametrize("name", BASES)

@@ -161,6 +161,9 @@ class Learner:
         if method == "encode" and not isinstance(model, Encodes):
             can = shown_list(families_that(Encodes))
             raise UnsupportedError(f"family {family} cannot learn a species without training (method encode). Families that can: {can}.")
+        if self._many and method != "encode" and isinstance(model, Plans):
+            reason = f"family {family} learns one species at a time by the method {method}"
+            raise UnsupportedError(f"{reason}. Give one with --species, or learn many with --method encode.")
         if relative_share and not isinstance(model, UsesRelative):
             raise UnsupportedError(f"family {family} cannot use photographs of a related species. Leave relative_share out, or set it to 0.")
         return method

@@ -279,7 +279,7 @@ class _Book:
         self._taken: list[Path] = []
         self._saved = time.monotonic()
         self._before = {str(entry["species"]) for entry in learner.generator.info.get("adapters", [])}
-        (out / "adapters").mkdir(exist_ok=True)
+        (out / "adapters").mkdir(parents=True, exist_ok=True)
         if (out / "generator.json").is_file():
             entries = read_generator_info(out)[0]["adapters"]
             self.done = {entry["species"]: entry for entry in entries if entry["species"] not in self._before}

@@ -72,7 +72,7 @@ def _corrected(
         return replace(item, values=values)
     values[VERBATIM] = values.get(VERBATIM) or item.species
     if new in ranks or new.split()[0] != str(item.species).split()[0]:  # another genus' ranks are not those of the old name
-        values = {column: value for column, value in values.items() if column not in HIGHER_RANKS} | ranks.get(new, {})
+        values = {**{column: value for column, value in values.items() if column not in HIGHER_RANKS}, **ranks.get(new, {})}
     return replace(item, species=new, values=values)
 
 

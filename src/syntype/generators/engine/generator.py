@@ -63,6 +63,7 @@ class Generator:
             assert self._load is not None, "its model was taken"
             again = self._load(self.folder)
             self._model, self._adapters = again.model, again._adapters
+            self._shards, self._waiting = again._shards, again._waiting
         return self._model
 
     def take_model(self) -> GenerativeModel:
