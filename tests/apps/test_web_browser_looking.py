@@ -118,6 +118,7 @@ def test_a_map_takes_the_place_of_its_progress(page: Any, server: httpx2.Client,
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(content)
     page.get_by_role("button", name="Draw the map").click()
+    page.locator("#map .dot").wait_for(state="attached")
     page.locator("#map").focus()
     page.locator("#pointed").filter(has_text="Bus secundus, synthetic image 1-0").wait_for()
     assert page.evaluate("window.same") and page.locator("#map .dot").count() == 1 and not page.locator("#begin").count()
@@ -132,7 +133,7 @@ def test_an_image_opens_on_a_telephone(chromium: Any, server: httpx2.Client) -> 
     box.get_by_text("1 of 24").wait_for()
     page.evaluate(
         """() => {
-            const place = document.querySelector("dialog");
+            const place = document.querySelector("dialog.lightbox");
             const touch = (clientX) => new Touch({ identifier: 1, target: place, clientX, clientY: 300 });
             place.dispatchEvent(new TouchEvent("touchstart", { touches: [touch(300)], changedTouches: [touch(300)] }));
             place.dispatchEvent(new TouchEvent("touchend", { touches: [], changedTouches: [touch(100)] }));
