@@ -59,6 +59,7 @@ def reef(tmp_path: Path) -> Path:
 
 def drop(page: Any, *paths: Path) -> None:
     """Drop files and folders of the disk onto the page, as from a file manager."""
+    page.locator("#drop").scroll_into_view_if_needed()
     box = page.locator("#drop").bounding_box()
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     session = page.context.new_cdp_session(page)
