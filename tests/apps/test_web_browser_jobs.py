@@ -268,7 +268,7 @@ def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, rest
     waiting = client.post("/api/jobs", json={"kind": "export", "name": "later", "collection": "fish"}).json()
     other = chromium.new_page(base_url=str(client.base_url))
     other.goto(f"/jobs/{waiting['id']}")
-    other.get_by_text("waiting, 1 before it").wait_for()
+    other.locator("#status", has_text="waiting, 1 before it").wait_for()
     other.close()
 
     port, pid = client.base_url.port, workspace.root / "jobs" / str(number) / "pid"

@@ -118,6 +118,7 @@ def test_a_map_takes_the_place_of_its_progress(page: Any, server: httpx2.Client,
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(content)
     page.get_by_role("button", name="Draw the map").click()
+    page.locator("#map .dot").wait_for(state="attached")
     page.locator("#map").focus()
     page.locator("#pointed").filter(has_text="Bus secundus, synthetic image 1-0").wait_for()
     assert page.evaluate("window.same") and page.locator("#map .dot").count() == 1 and not page.locator("#begin").count()
