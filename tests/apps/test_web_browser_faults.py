@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from made import make_collection
-from studio_server import end_server, make_workspace, png, start_server, until, wait
+from studio_server import end_server, make_workspace, png, start_server, wait
 
 from syntype.apps.web.workspace import Workspace
 
@@ -228,5 +228,6 @@ def test_a_finished_job_changes_the_lists_and_nothing_that_one_types(page: Any, 
     job = server.post("/api/jobs", json={"kind": "export", "name": "third", "collection": "fish"}).json()
     assert wait(server, job["id"])["status"] == "finished"
     page.locator("#newest a", has_text="third").wait_for()
-    until(lambda: page.locator("#jobs a", has_text="Export: third").count() == 1, 30)
     assert page.evaluate("document.activeElement.textContent") == "theirs" and page.evaluate("window.same")
+    page.get_by_role("button", name="Jobs").click()
+    page.locator("#jobs a", has_text="Export: third").wait_for()
