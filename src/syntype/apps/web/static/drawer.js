@@ -8,6 +8,7 @@ const ENDED = 8; // jobs that have ended, of which the drawer tells
 const drawer = byId("drawer");
 const button = byId("jobs-button");
 const notify = byId("notify");
+let latest = []; // jobs at the last look
 let known = null; // jobs that had ended at the last look
 
 function row(job) {
@@ -42,13 +43,24 @@ notify.addEventListener("click", async () => {
   offer();
 });
 
+function tellJobs() {
+  const none = "None yet. What takes longer than a moment runs as a job: imports, trainings, new images, studies, exports.";
+  patch(byId("jobs"), latest.length ? latest.map(row) : [make("li", { textContent: none })]);
+}
+
+function open() {
+  drawer.showModal();
+  if (known) tellJobs(); // or at the first look, which is on its way
+}
+
 // Running and waiting jobs in the order of the queue, then ended jobs, latest first.
 async function refresh() {
   const list = await call("GET", "/api/jobs?limit=20");
   const active = list.filter((job) => ACTIVE.includes(job.status)).reverse();
   const ended = list.filter((job) => !ACTIVE.includes(job.status));
   count(active);
-  patch(byId("jobs"), list.length ? [...active, ...ended.slice(0, ENDED)].map(row) : [make("li", { textContent: "None yet. What takes longer than a moment runs as a job: imports, trainings, new images, studies, exports." })]);
+  latest = [...active, ...ended.slice(0, ENDED)];
+  if (drawer.open) tellJobs();
   const before = known;
   known = new Set(ended.map((job) => job.id));
   const late = (job) => job.ended && 1000 * job.ended > performance.timeOrigin - 10_000; // perhaps since the page was made
@@ -63,9 +75,9 @@ async function watch() {
   setTimeout(watch, INTERVAL);
 }
 
-button.addEventListener("click", () => drawer.showModal());
+button.addEventListener("click", open);
 byId("drawer-close").addEventListener("click", () => drawer.close());
 drawer.addEventListener("click", (event) => event.target === drawer && event.clientX < drawer.getBoundingClientRect().left && drawer.close()); // beside it
-if (location.hash === "#jobs") drawer.showModal();
+if (location.hash === "#jobs") open();
 offer();
 watch();

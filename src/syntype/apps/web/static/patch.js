@@ -10,7 +10,8 @@ const remember = (list) => [...list.children].forEach((entry) => shown.set(entry
 export function patch(list, entries) {
   const known = new Map([...list.children].map((entry) => [keyOf(entry), entry]));
   const focused = list.contains(document.activeElement) ? document.activeElement : null;
-  const place = focused && { key: keyOf([...list.children].find((entry) => entry.contains(focused))), name: focused.ariaLabel ?? focused.textContent };
+  const at = focused ? [...list.children].findIndex((entry) => entry.contains(focused)) : -1;
+  const place = focused && { key: keyOf(list.children[at]), name: focused.ariaLabel ?? focused.textContent };
   const wanted = entries.map((entry) => {
     const old = known.get(keyOf(entry));
     const html = entry.outerHTML;
@@ -22,7 +23,7 @@ export function patch(list, entries) {
   for (const entry of [...list.children]) if (!staying.has(entry)) entry.remove();
   wanted.forEach((entry, at) => list.children[at] !== entry && list.insertBefore(entry, list.children[at] ?? null));
   if (!place || document.activeElement === focused) return;
-  const again = [...list.children].find((entry) => keyOf(entry) === place.key);
+  const again = [...list.children].find((entry) => keyOf(entry) === place.key) ?? list.children[Math.min(at, list.childElementCount - 1)]; // or what is there now
   const same = again && [...again.querySelectorAll("a, button, input, select")].find((part) => (part.ariaLabel ?? part.textContent) === place.name);
   (same ?? again?.querySelector("a, button"))?.focus();
 }
