@@ -236,7 +236,7 @@ def test_a_quiz_is_taken_and_survives_a_reload(page: Any) -> None:
     assert page.locator("#mistakes > li").count() == 4 - right, "each mistake, with photographs beside it"
     if right < 4:
         assert "You said: " in page.locator("#mistakes figcaption").first.inner_text()
-        assert page.locator("#mistakes .grid img").count() >= 2 * (4 - right)
+        assert page.locator("#mistakes .grid img").count() >= 4 - right  # a photograph that was taken for synthetic is not shown beside itself
 
 
 def test_a_class_names_species_by_a_show_of_hands(page: Any) -> None:

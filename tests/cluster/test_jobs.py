@@ -117,7 +117,8 @@ def test_a_command_passes_warnings_on_and_tells_how_it_ended(monkeypatch: pytest
 def test_jobs_of_before_are_shown_and_cancelled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("submitit")
     (tmp_path / "cluster" / "0001").mkdir(parents=True)
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "submitit"])
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests were started in the background
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "submitit"], preexec_fn=heeds)
     time.sleep(0.2)
     write_json(tmp_path / "cluster" / "jobs.json", {"executor": "processes", "jobs": {"0000": {"id": str(sleeper.pid), "folder": "0001"}}})
     (tmp_path / "cluster" / "0001" / f"{sleeper.pid}_0_log.err").write_text("learning\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -87,7 +89,7 @@ class Processes:
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Start a process for each job."""
-        with _variables(self._environment):
+        with _variables(self._environment), _heeding_sigint():
             made = [self._executor.submit(Attempt(job.work)) for job in jobs]
         self._own |= {job.job_id: job for job in made}
         return [job.job_id for job in made]
@@ -100,7 +102,7 @@ class Processes:
         """Ask the processes to save their work and to end."""
         for one in self.alive(identifiers):
             with suppress(ProcessLookupError):
-                os.kill(int(one), 2)
+                os.kill(int(one), signal.SIGINT)
 
 
 def _runs_submitit(process: int) -> bool:
@@ -182,6 +184,20 @@ class Slurm:
 
 def _environment(cluster: Cluster) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(cluster.cpus), **cluster.environment}
+
+
+@contextmanager
+def _heeding_sigint() -> Iterator[None]:
+    """What is started inside heeds SIGINT, by which ``cancel`` ends it. A shell starts commands in the background so that they, and all that they
+    start, ignore it."""
+    ignored = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
