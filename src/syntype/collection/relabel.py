@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ import pandas as pd
 
 from syntype.collection.sources.base import species_name
 from syntype.collection.sources.checklists import HIGHER_RANKS
-from syntype.collection.sources.naming import VERBATIM
+from syntype.collection.sources.naming import VERBATIM, renamed_values
 from syntype.collection.table import Collection
 from syntype.errors import CollectionError, InputError, UnknownNameError, shown_list
 from syntype.files import write_json
@@ -94,9 +96,7 @@ def relabel(folder: Path | str, names: Mapping[str, str | None], *, who: str | N
         >>> syntype.relabel("out/fish", {fish.table["image_id"][0]: "Pictopiscis novus"}, who="Ada").renamed
         {'Pictopiscis alter → Pictopiscis novus': 1}
     """
-    lock = FolderLock(_collection_folder(folder))
-    try:
-        collection = Collection.open(folder, hashes=False)
+    with _changing(folder) as collection:
         table = collection.table
         rows = {image: row for row, image in enumerate(table["image_id"].tolist())}
         for image in names:
@@ -124,8 +124,6 @@ def relabel(folder: Path | str, names: Mapping[str, str | None], *, who: str | N
         step = {"stage": "relabel", "change": number, "num_images": len(after), "who": who, "time": change["time"]}
         _write(collection, {rows[image]: values for image, values in after.items()}, step)
         return RelabelResult(number, *_counts(before, after), num_companions=companions)
-    finally:
-        lock.release()
 
 
 def undo_relabel(folder: Path | str) -> RelabelResult:
@@ -139,14 +137,12 @@ def undo_relabel(folder: Path | str) -> RelabelResult:
         >>> syntype.undo_relabel("out/fish").renamed
         {'Pictopiscis novus → Pictopiscis alter': 1}
     """
-    lock = FolderLock(_collection_folder(folder))
-    try:
-        collection = Collection.open(folder, hashes=False)
-        open_ones = [(number, path) for number, path in enumerate(_changes(collection.root), 1) if not _load(path)["undone"]]
-        if not open_ones:
+    with _changing(folder) as collection:
+        changes = ((number, path, _load(path)) for number, path in reversed(list(enumerate(_changes(collection.root), 1))))
+        latest = next((one for one in changes if not one[2]["undone"]), None)
+        if latest is None:
             raise InputError("no change of names is left to be taken back", "Names are changed with: syntype relabel", file=collection.root)
-        number, path = open_ones[-1]
-        change = _load(path)
+        number, path, change = latest
         rows = {image: row for row, image in enumerate(collection.table["image_id"].tolist())}
         before, after = change["before"], change["after"]
         same = [
@@ -158,13 +154,19 @@ def undo_relabel(folder: Path | str) -> RelabelResult:
         write_json(path, {**change, "undone": True})
         renamed, _ = _counts({image: after[image] for image in same}, {image: before[image] for image in same})
         return RelabelResult(number, renamed, 0, num_changed_since=len(after) - len(same))
+
+
+@contextmanager
+def _changing(folder: Path | str) -> Iterator[Collection]:
+    """The collection in a folder, to which no other process writes meanwhile."""
+    is_path = isinstance(folder, (str, os.PathLike))
+    if not is_path or not (Path(folder) / "collection.json").is_file():
+        Collection.open(folder, hashes=False)  # says what is wrong with it, before a lock is written there
+    lock = FolderLock(Path(folder))
+    try:
+        yield Collection.open(folder, hashes=False)
     finally:
         lock.release()
-
-
-def _collection_folder(folder: Path | str) -> Path:
-    Collection.open(folder, hashes=False)  # an error of its own if it is none, before a lock is written there
-    return Path(folder)
 
 
 def _changes(folder: Path) -> list[Path]:
@@ -195,10 +197,8 @@ def _renamed(old: Mapping[str, str | None], name: str, ranks: Mapping[str, Mappi
         raise InputError("the new name of a photograph is empty", "Give a name, or leave the photograph out.")
     if name == old["species"]:
         return dict(old)
-    new = {**old, "species": name, VERBATIM: old.get(VERBATIM) or old["species"]}
-    if name in ranks or name.split()[0] != str(old["species"]).split()[0]:  # another genus' ranks are not those of the old name
-        new |= {rank: ranks.get(name, {}).get(rank) for rank in HIGHER_RANKS if rank in old}
-    return new
+    values = renamed_values(old, old["species"], name, ranks)
+    return {**dict.fromkeys(old), **values, "species": name}
 
 
 def _ranks(table: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -229,7 +229,7 @@ def _write(collection: Collection, values: Mapping[int, Mapping[str, str | None]
     had = set(table["species"].dropna())
     columns = {}
     for column in dict.fromkeys(column for row in values.values() for column in row):
-        cells = [_cell(table, column, row) for row in range(len(table))] if column not in table else table[column].astype(object).tolist()
+        cells = table[column].astype(object).tolist() if column in table else [None] * len(table)
         for row, new in values.items():
             if column in new:
                 cells[row] = new[column]

@@ -20,7 +20,7 @@ from itertools import combinations
 
 from syntype.errors import RecipeError
 
-__all__ = ["DUTIES", "check_duties", "duty_conflict", "same_encoder"]
+__all__ = ["DUTIES", "check_duties", "duty_conflict", "may_generate", "same_encoder"]
 
 DUTIES: Mapping[str, str] = {"generate": "lite1", "curate": "lite2", "classify": "lite2", "judge": "lite0"}
 """The encoder of each duty, unless another is chosen."""
@@ -57,6 +57,17 @@ def duty_conflict(*, generate: str | None = None, curate: str | None = None, cla
             f"they are to the encoder that made or chose them. Choose another, for example {DUTIES[wrong]!r}."
         )
     return None
+
+
+def may_generate(name: str) -> str:
+    """The name of an encoder that trains generators, as a pydantic validator of the setting that names it.
+
+    Raises:
+        ValueError: it has another duty that must be apart.
+    """
+    if conflict := duty_conflict(generate=name):
+        raise ValueError(conflict)
+    return name
 
 
 def check_duties(*, generate: str | None = None, curate: str | None = None, classify: str | None = None, judge: str | None = None) -> None:

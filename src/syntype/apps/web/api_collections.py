@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints
 
 from syntype.apps.web.catalogue import FILTERS, Index
 from syntype.apps.web.finding import further_columns, image_columns, sortable
@@ -25,12 +25,13 @@ from syntype.collection import Collection
 from syntype.errors import UnknownNameError, UserError
 from syntype.files import read_json_object, write_json
 
-__all__ = ["MOST_TOGETHER", "Chosen", "ImageDetail", "ImageRow", "Offset", "image_row", "neighbours", "num_same", "router"]
+__all__ = ["Chosen", "ImageDetail", "ImageRow", "ImagesTogether", "Offset", "image_row", "neighbours", "num_same", "router"]
 
 router = APIRouter(prefix="/api", tags=["collections"], responses=PROBLEMS)
 ImageId = str
 MOST_TOGETHER = 10_000
-"""Images that can be judged together."""
+"""Images that can be judged or named together."""
+ImagesTogether = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=300)]], Field(min_length=1, max_length=MOST_TOGETHER)]
 _searching = threading.Lock()
 """One search for near duplicates at a time, as it decodes photographs."""
 Offset = Annotated[int, Query(ge=0, le=10**9)]

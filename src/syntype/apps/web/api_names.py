@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel
 
+from syntype.apps.web.api_collections import ImagesTogether
 from syntype.apps.web.import_options import Text
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio
@@ -15,13 +14,12 @@ from syntype.collection.relabel import RelabelResult, relabel, undo_relabel
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api/collections/{name}/names", tags=["collections"], responses=PROBLEMS)
-_MOST = 10_000
 
 
 class NewNames(BaseModel):
     """Photographs and the species that they show; null leaves them out. ``who`` corrects."""
 
-    image_ids: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=300)]], Field(min_length=1, max_length=_MOST)]
+    image_ids: ImagesTogether
     species: Text | None
     who: Text | None = None
 

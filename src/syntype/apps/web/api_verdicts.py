@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, StringConstraints
 from sqlalchemy import Row
 
-from syntype.apps.web.api_collections import MOST_TOGETHER, ImageRow, image_row
+from syntype.apps.web.api_collections import ImageRow, ImagesTogether, image_row
 from syntype.apps.web.catalogue import OFFERED, Index
 from syntype.apps.web.checks import REFUSALS, Check, Refusal, told
 from syntype.apps.web.import_options import Text
@@ -85,7 +85,7 @@ class NewVerdict(BaseModel):
 class NewVerdicts(BaseModel):
     """One decision about several images, which is undone as one. ``key``: as for one image."""
 
-    image_ids: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=300)]], Field(min_length=1, max_length=MOST_TOGETHER)]
+    image_ids: ImagesTogether
     reviewer: Reviewer
     decision: Decision
     reason: Reason = None

@@ -41,8 +41,10 @@ def home(request: Request, studio: CurrentStudio) -> Response:
     shown = _all(studio)
     newest = [(kind, item) for kind in ("photographs", "generators", "images", "studies", "exports") for item in shown[kind] if item.damaged is None]
     newest.sort(key=lambda pair: -shown["made"](_FOLDERS[pair[0]], pair[1].name))
-    once = [pair for number, pair in enumerate(newest) if pair[1] not in [item for _, item in newest[:number]]]
-    return render(request, "home", newest=once[:NEWEST], **shown, **_uploads(studio))
+    once: dict[tuple[Kind, str], tuple[str, Any]] = {}  # a collection with both kinds of images is in two places
+    for kind, item in newest:
+        once.setdefault((_FOLDERS[kind], item.name), (kind, item))
+    return render(request, "home", newest=list(once.values())[:NEWEST], **shown, **_uploads(studio))
 
 
 @router.get("/photographs")

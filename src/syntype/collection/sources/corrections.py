@@ -9,7 +9,7 @@ from typing import Any
 
 from syntype.collection.sources.base import Entry, Listing, Refused, SourceConfig, species_name
 from syntype.collection.sources.checklists import HIGHER_RANKS
-from syntype.collection.sources.naming import VERBATIM
+from syntype.collection.sources.naming import renamed_values
 from syntype.errors import InputError, UnknownNameError
 
 __all__ = ["corrected"]
@@ -70,10 +70,7 @@ def _corrected(
     new = names.get(item.species or "")
     if new is None:
         return replace(item, values=values)
-    values[VERBATIM] = values.get(VERBATIM) or item.species
-    if new in ranks or new.split()[0] != str(item.species).split()[0]:  # another genus' ranks are not those of the old name
-        values = {**{column: value for column, value in values.items() if column not in HIGHER_RANKS}, **ranks.get(new, {})}
-    return replace(item, species=new, values=values)
+    return replace(item, species=new, values=renamed_values(values, item.species, new, ranks))
 
 
 def _ranks(entries: Sequence[Entry], wanted: set[str]) -> dict[str, dict[str, Any]]:

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from syntype.collection.scientific_names import doubtful_pairs, join_spellings, parse_name
 from syntype.collection.sources.base import Entry, Listing, Refused, SourceConfig
 from syntype.collection.sources.checklists import HIGHER_RANKS, Found, NameList, Taxon, read_checklist
 from syntype.errors import shortened
 
-__all__ = ["ONLINE", "VERBATIM", "name_species"]
+__all__ = ["ONLINE", "VERBATIM", "name_species", "renamed_values"]
 
 VERBATIM = "verbatim_name"
 """Column with the name that the source gives, of images that got another."""
@@ -74,6 +75,22 @@ def name_species(listing: Listing, source: Path, config: SourceConfig) -> Listin
     items = [_renamed(item, names) for item in listing.items]
     species = None if listing.species is None else tuple(dict.fromkeys(names.new.get(name, name) for name in listing.species))
     return replace(listing, items=items, species=species, notes=[*names.notes, *listing.notes])
+
+
+def renamed_values(values: Mapping[str, Any], old: str | None, new: str, ranks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The columns of a photograph that gets another species: the first name is kept, and genus, family and the other ranks are those of the new
+    name where they are known. Where they are not, they stay if the genus does, and else go.
+
+    Args:
+        values: columns of the photograph, without the species.
+        old: its species, if it had one.
+        new: the species that it gets.
+        ranks: the ranks of the species that are known, by species.
+    """
+    kept = {**values, VERBATIM: values.get(VERBATIM) or old}
+    if new not in ranks and old is not None and new.split()[0] == old.split()[0]:
+        return kept
+    return {**{column: value for column, value in kept.items() if column not in HIGHER_RANKS}, **ranks.get(new, {})}
 
 
 def _renamed(item: Entry | Refused, names: _Names) -> Entry | Refused:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from syntype.compute.runtime import Runtime
-from syntype.encoders import duty_conflict, is_backbone
+from syntype.encoders import is_backbone, may_generate
 from syntype.generators.augmentation import augment
 from syntype.generators.contract import TrainingData
 from syntype.generators.gans.classifier_guidance import build_guidance_classifier
@@ -37,12 +37,7 @@ class GuidedGANConfig(ConditionalWassersteinConfig):
     guidance_size: int = Field(96, ge=32)
     """Side to which images are scaled for the guidance classifier, in pixels; a trained classifier has its own."""
 
-    @field_validator("guidance_classifier")
-    @classmethod
-    def _has_no_other_duty(cls, name: str) -> str:
-        if conflict := duty_conflict(generate=name):
-            raise ValueError(conflict)
-        return name
+    _has_no_other_duty = field_validator("guidance_classifier")(may_generate)
 
     @classmethod
     def tiny(cls, size: int = 32) -> GuidedGANConfig:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import seeded_normal, slerp, to_tensor
-from syntype.encoders import build_backbone, duty_conflict
+from syntype.encoders import build_backbone, may_generate
 from syntype.errors import UnsupportedError
 from syntype.generators.augmentation import augment, mirror
 from syntype.generators.contract import Batch, TrainingData
@@ -60,12 +60,7 @@ class ProjectedConfig(FastGANBaseConfig):
     feature_matching_weight: float = Field(4.0, ge=0)
     """Weight of the squared distance between the features of a generated image and of the photograph whose instance code it has."""
 
-    @field_validator("backbone")
-    @classmethod
-    def _has_no_other_duty(cls, name: str) -> str:
-        if conflict := duty_conflict(generate=name):
-            raise ValueError(conflict)
-        return name
+    _has_no_other_duty = field_validator("backbone")(may_generate)
 
     @classmethod
     def tiny(cls, size: int = 32) -> ProjectedConfig:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from syntype.encoders import duty_conflict
+from syntype.encoders import may_generate
 from syntype.generators.contract import OblongConfig
 from syntype.generators.pretrained.bases import DEFAULT_BASE
 from syntype.recipe import Settings
@@ -71,12 +71,7 @@ class LoRAConfig(OblongConfig):
     species_weights: str | None = None
     """Source of the weights of ``species_encoder``; set when training, so that features are never compared with another network's."""
 
-    @field_validator("species_encoder")
-    @classmethod
-    def _has_no_other_duty(cls, name: str) -> str:
-        if conflict := duty_conflict(generate=name):
-            raise ValueError(conflict)
-        return name
+    _has_no_other_duty = field_validator("species_encoder")(may_generate)
 
     @classmethod
     def tiny(cls, size: int = 32) -> LoRAConfig:

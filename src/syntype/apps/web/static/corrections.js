@@ -1,7 +1,6 @@
 // Corrections before an import: names of species, species left out, licence and photographer filled in. They outlive a reload of the page.
-import { byId, make } from "/static/studio.js";
+import { byId, make, many, number } from "/static/studio.js";
 
-const number = (value) => value.toLocaleString("en");
 let place = null; // where they are kept in this tab
 let kept = { rename: {}, leave_out: [], values: {} };
 
@@ -23,7 +22,7 @@ function tile(name, count, picture, index) {
   const tick = make("input", { type: "checkbox", checked: !kept.leave_out.includes(name), id: `import-${index}` });
   field.dataset.species = tick.dataset.species = name;
   field.setAttribute("aria-label", `Name of ${name}`);
-  const label = make("label", { className: "inline" }, tick, make("span", { textContent: `${number(count)} ${count === 1 ? "photograph" : "photographs"}` }));
+  const label = make("label", { className: "inline" }, tick, make("span", { textContent: many(count, "photograph") }));
   const item = make("li", {}, ...(picture ? [picture] : []), field, label);
   item.classList.toggle("out", !tick.checked);
   return item;

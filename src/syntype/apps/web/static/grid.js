@@ -2,7 +2,7 @@
 import { lightbox } from "/static/lightbox.js";
 import { askNames, undoNames } from "/static/names.js";
 import { patch } from "/static/patch.js";
-import { byId, call, make, oneAtATime, reviewerName, tell } from "/static/studio.js";
+import { byId, call, make, many, oneAtATime, reviewerName, tell } from "/static/studio.js";
 
 const tiles = byId("tiles");
 const collection = tiles.dataset.collection;
@@ -107,7 +107,6 @@ const pickNone = () => (picked.clear(), mark());
 
 const reviewer = bar && !naming && reviewerName();
 const judging = oneAtATime();
-const images = (number) => `${number.toLocaleString("en")} ${number === 1 ? "image" : "images"}`;
 let unsure = null; // a decision that the server may not have received: sent again, it counts once
 
 function named() {
@@ -125,8 +124,8 @@ async function judge(decision, ids, say = (words) => (byId("done").textContent =
     unsure = null;
     picked.clear();
     await refresh();
-    const differ = told.num_differ ? ` The verdict of ${images(told.num_differ)} stays: refused as a copy, or other reviewers decided otherwise.` : "";
-    say(`${images(told.num_saved)} ${decision === "accept" ? "accepted" : "rejected"}.${differ} Take it back with z.`);
+    const differ = told.num_differ ? ` The verdict of ${many(told.num_differ, "image")} stays: refused as a copy, or other reviewers decided otherwise.` : "";
+    say(`${many(told.num_saved, "image")} ${decision === "accept" ? "accepted" : "rejected"}.${differ} Take it back with z.`);
   });
 }
 
@@ -151,7 +150,7 @@ async function undo(say = (words) => (byId("done").textContent = words)) {
     named();
     const told = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer() });
     await refresh();
-    say(told.verdict ? `Taken back: ${told.verdict.decision} of ${images(told.num_undone)}.` : "There is nothing to take back.");
+    say(told.verdict ? `Taken back: ${told.verdict.decision} of ${many(told.num_undone, "image")}.` : "There is nothing to take back.");
   });
 }
 

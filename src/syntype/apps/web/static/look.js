@@ -1,11 +1,9 @@
 // What an import would do: shown before anything is taken in. Then the import, or nothing.
 import { clearCorrections, corrections, followCorrections, listSpecies } from "/static/corrections.js";
-import { byId, call, make, oneAtATime, onSubmit, tell } from "/static/studio.js";
+import { byId, call, make, many, number, oneAtATime, onSubmit, tell } from "/static/studio.js";
 
 const upload = byId("preview").dataset.upload;
 const address = `/api/uploads/${upload}`;
-const number = (value) => value.toLocaleString("en");
-const many = (value, one, several = `${one}s`) => `${number(value)} ${value === 1 ? one : several}`;
 const typed = byId("typed"); // the species that was written, where the photographs lie in folders
 const said = () => typed?.querySelector("input:checked")?.value;
 const options = () => ({

@@ -1,9 +1,8 @@
 // The names of photographs are corrected, several at once, and a correction is taken back.
 import { ask } from "/static/dialogs.js";
-import { call, make } from "/static/studio.js";
+import { call, make, many } from "/static/studio.js";
 
 const address = (collection) => `/api/collections/${collection}/names`;
-const many = (number) => `${number.toLocaleString("en")} ${number === 1 ? "photograph" : "photographs"}`;
 
 // Ask for the right name and save it: gives what was done in a sentence, null if nothing was.
 export async function askNames(collection, ids) {
@@ -19,7 +18,7 @@ export async function askNames(collection, ids) {
   const label = make("label", { textContent: "Right name" });
   label.htmlFor = field.id;
   const parts = [
-    make("p", { textContent: `Of ${many(ids.length)}. The files stay as they are, and the first name is kept in the column verbatim_name. You can take it back.` }),
+    make("p", { textContent: `Of ${many(ids.length, "photograph")}. The files stay as they are, and the first name is kept in the column verbatim_name. You can take it back.` }),
     label, field, list,
     make("label", { className: "inline" }, without, make("span", { textContent: ids.length === 1 ? "Leave it out instead: nothing learns from it" : "Leave them out instead: nothing learns from them" })),
   ]; // prettier-ignore

@@ -3,6 +3,8 @@
 let session = null;
 
 export const byId = (id) => document.getElementById(id);
+export const number = (value) => value.toLocaleString("en");
+export const many = (value, one, several = `${one}s`) => `${number(value)} ${value === 1 ? one : several}`;
 
 // The session's header value; asked for once a page.
 export async function csrf() {

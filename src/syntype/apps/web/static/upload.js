@@ -2,12 +2,10 @@
 import { size } from "/static/dialogs.js";
 import { dropped, picked } from "/static/files.js";
 import { left } from "/static/jobs.js";
-import { byId, call, csrf, make } from "/static/studio.js";
+import { byId, call, csrf, make, many, number } from "/static/studio.js";
 
 const SHOWN = 24; // of the chosen photographs
 const AT_ONCE = 3;
-const number = (value) => value.toLocaleString("en");
-const many = (value, one) => `${number(value)} ${one}${value === 1 ? "" : "s"}`;
 const drop = byId("drop");
 const bar = byId("sent-bytes");
 let chosen = { items: [], failed: [] };
