@@ -40,7 +40,9 @@ def trained(trained_folder: Callable[[str], Path]) -> Callable[[str], Generator]
 
 
 def quick(generator: Generator) -> dict[str, object]:
-    return dict(generator.model.validation_controls)
+    """Settings with which an image takes few steps, of those that the family has."""
+    few = {"steps": 4, "search_steps": 10, "resamples": 1}
+    return {name: value for name, value in few.items() if name in generator.model.Controls.model_fields}
 
 
 def some(photographs: Collection, count: int) -> tuple[Tensor, list[str]]:
@@ -53,30 +55,32 @@ def some(photographs: Collection, count: int) -> tuple[Tensor, list[str]]:
 @pytest.mark.usefixtures("small_batches")
 def test_a_blend_ends_exactly_at_what_sample_draws(name: str, trained: Callable[[str], Generator]) -> None:
     generator = trained(name)
-    a, b = generator.sample(NAMES[:2], [3, 4])
+    controls = quick(generator)
+    a, b = generator.sample(NAMES[:2], [3, 4], **controls)
     for of in ("both", "species", "latent") if generator.model.is_conditional else ("both", "latent"):
-        images = generator.blend([(NAMES[0], NAMES[1])] * 3, [(3, 4)] * 3, [0.0, 0.5, 1.0], of)
+        images = generator.blend([(NAMES[0], NAMES[1])] * 3, [(3, 4)] * 3, [0.0, 0.5, 1.0], of, **controls)
         assert torch.equal(images[0], a)
         assert torch.isfinite(images).all() and images.min() >= -1 and images.max() <= 1
         assert not torch.equal(images[1], images[0]) and not torch.equal(images[1], images[2])
         if of == "both":
             assert torch.equal(images[2], b)
-    apart = generator.blend([(NAMES[0], NAMES[1])] * 4, [(3, 4)] * 4, [0.0, 1.0, 0.0, 0.5], "both", individuals=[0.0, 1.0, 0.5, 0.0])
+    apart = generator.blend([(NAMES[0], NAMES[1])] * 4, [(3, 4)] * 4, [0.0, 1.0, 0.0, 0.5], "both", individuals=[0.0, 1.0, 0.5, 0.0], **controls)
     assert torch.equal(apart[0], a) and torch.equal(apart[1], b)
-    assert_close(apart[2:3], generator.blend([(NAMES[0], NAMES[1])], [(3, 4)], [0.5], "latent"), atol=1e-5, rtol=0)
+    assert_close(apart[2:3], generator.blend([(NAMES[0], NAMES[1])], [(3, 4)], [0.5], "latent", **controls), atol=1e-5, rtol=0)
     if generator.model.is_conditional:
-        assert_close(apart[3:], generator.blend([(NAMES[0], NAMES[1])], [(3, 4)], [0.5], "species"), atol=1e-5, rtol=0)
+        assert_close(apart[3:], generator.blend([(NAMES[0], NAMES[1])], [(3, 4)], [0.5], "species", **controls), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", families_that(Blends))
 @pytest.mark.usefixtures("small_batches")
 def test_one_pair_is_one_image_whatever_the_batch(name: str, trained: Callable[[str], Generator]) -> None:
     generator = trained(name)
+    controls = quick(generator)
     pairs = [(NAMES[i % 3], NAMES[(i + 1) % 3]) for i in range(10)]  # more than a batch
     seeds, amounts = [(i, 100 - i) for i in range(10)], [i / 9 for i in range(10)]
-    together = generator.blend(pairs, seeds, amounts)
-    assert torch.equal(together[9:], generator.blend(pairs[9:], seeds[9:], amounts[9:]))
-    assert torch.equal(together.flip(0), generator.blend(pairs[::-1], seeds[::-1], amounts[::-1]))
+    together = generator.blend(pairs, seeds, amounts, **controls)
+    assert torch.equal(together[9:], generator.blend(pairs[9:], seeds[9:], amounts[9:], **controls))
+    assert torch.equal(together.flip(0), generator.blend(pairs[::-1], seeds[::-1], amounts[::-1], **controls))
 
 
 @pytest.mark.parametrize("name", families_that(Varies))

@@ -119,7 +119,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     apis = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage)
     shown = (look_pages, pages, places, forms, hybrid_pages, storage_pages, visitors)
     for router in (_sessions, *(part.router for part in (*apis, *shown))):
-        app.include_router(router)
+        app.router.routes.extend(router.routes)
     app.mount("/static", pages.STATIC)
     app.add_exception_handler(SyntypeError, _handle)
     app.add_exception_handler(RequestValidationError, _handle_invalid)
