@@ -1,16 +1,15 @@
-"""The result of a study in words and a picture for people who know no statistics: of 100 photographs, how many were named rightly."""
+"""The result of a study in words for people who know no statistics: of 100 photographs, how many were named rightly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from syntype.study.arms import CURATED
 from syntype.study.verdict import damaged
 
-__all__ = ["PlainResult", "draw_dots", "in_plain_words"]
+__all__ = ["PlainResult", "in_plain_words"]
 
 _WITHOUT = {
     "real": "the photographs alone",
@@ -21,7 +20,6 @@ _WITHOUT = {
     "retrieved": "similar photographs from elsewhere",
 }
 """The methods without a generator, after "with"."""
-_ROW = 10
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ class PlainResult:
 def in_plain_words(results: Mapping[str, Any]) -> PlainResult:
     """Say what a study found.
 
-    The numbers of 100 photographs are the mean recall of the rare species, each with the same weight, as in the verdict. "Chance alone hardly explains
-    that" is said where the 95 % interval of the difference does not reach 0.
+    The numbers of 100 photographs are the mean recall of the rare species, each with the same weight, as in the verdict. "Chance alone hardly
+    explains that" is said where the 95 % interval of the difference does not reach 0.
 
     Args:
         results: the content of ``results.json``.
@@ -74,9 +72,7 @@ def in_plain_words(results: Mapping[str, Any]) -> PlainResult:
         are = "One photograph was" if left_out == 1 else f"{left_out:,} photographs were"
         said.append(f"{are} left out of the test, because the identifier had seen almost the same picture before.")
     number, species = primary["num_images"], primary["num_species"]
-    tested = (
-        f"Measured on {number:,} test {'photograph' if number == 1 else 'photographs'} of {species:,} rare species, as a mean over the species."
-    )
+    tested = f"Measured on {number:,} test {'photograph' if number == 1 else 'photographs'} of {species:,} rare species, as a mean over the species."
     return PlainResult(" ".join(said), (("with the synthetic images", found), (f"with {without}", before)), tested)
 
 
@@ -108,26 +104,3 @@ def _consequences(results: Mapping[str, Any], low: float, high: float) -> Sequen
     if others is not None and damaged(others["value"], others["interval"][1], rules["max_head_loss"]):
         return (f"But of 100 photographs of the other species it named {round(-100 * others['value']) or 1} fewer rightly.",)
     return ()
-
-
-def draw_dots(found: PlainResult) -> str:
-    """Draw the two numbers as SVG: a hundred circles each, full where a photograph was named rightly.
-
-    It takes the page's colours, and needs no styles of its own. Empty where nothing could be compared.
-    """
-    if not found.shares:
-        return ""
-    panels, step, gap = [], 16, 40
-    side = _ROW * step
-    for panel, (_, number) in enumerate(found.shares):
-        left = panel * (side + gap)
-        for place in range(100):
-            x, y = left + step * (place % _ROW) + step / 2, step * (place // _ROW) + step / 2
-            full = place < number
-            panels.append(f'<circle cx="{x:g}" cy="{y:g}" r="{5.5 if full else 4.75}" fill="{"currentColor" if full else "none"}"/>')
-    words = "; ".join(f"{name}: {number} of 100 named rightly" for name, number in found.shares)
-    width = len(found.shares) * (side + gap) - gap
-    return (
-        f'<svg class="dots" viewBox="0 0 {width} {side}" width="{width}" height="{side}" role="img" aria-label="{escape(words)}">'
-        f'<g stroke="currentColor" stroke-width="1.5">{"".join(panels)}</g></svg>'
-    )
