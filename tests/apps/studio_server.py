@@ -110,9 +110,7 @@ def _fill_full(root: Path) -> None:
     (generator / "previews" / "final-000002.png").write_bytes(png())
     study.mkdir()
     plain = {"sentence": "With the synthetic images 2 more.", "shares": [["with them", 63], ["without", 61]], "tested": "Measured on 4."}
-    (study / "results.json").write_text(
-        json.dumps({"verdict": {"word": "not enough evidence", "sentence": "Not enough evidence."}, "plain": plain})
-    )
+    (study / "results.json").write_text(json.dumps({"verdict": {"word": "not enough evidence", "sentence": "Not enough evidence."}, "plain": plain}))
     (study / "report.html").write_text("<p>Report</p><script>alert(1)</script>")
     store = Store(f"sqlite:///{root / 'studio.sqlite'}")
     with store.writing() as connection:

@@ -277,7 +277,13 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     outside = make_workspace(tmp_path / "outside").root
     secret = tmp_path / "secret.zip"
     secret.write_bytes(b"secret")
-    for kind, mark in (("collections", None), ("generators", "generator.json"), ("identifiers", "classifier.json"), ("studies", "results.json"), ("exports", "export.json")):
+    for kind, mark in (
+        ("collections", None),
+        ("generators", "generator.json"),
+        ("identifiers", "classifier.json"),
+        ("studies", "results.json"),
+        ("exports", "export.json"),
+    ):
         if mark is not None:
             (outside / kind / "fish").mkdir()
             (outside / kind / "fish" / mark).write_text('{"species": [], "file": "set.zip", "num_images": 1, "num_bytes": 6}')

@@ -115,7 +115,7 @@ def identify(classifier: Classifier, pixels: np.ndarray, nearest: NearestPhotogr
         pixels: the whole photograph, uint8, shape (height, width, 3), RGB.
         nearest: finds similar training photographs; None leaves them out.
     """
-    image = crop_square(pixels, classifier.size)
+    image = crop_square(pixels, classifier.size).copy()  # PyTorch warns of arrays that cannot be written
     probabilities, scores = classifier.identify(image[None])
     answer = lowest_sure(probabilities, classifier.species, classifier.ranks or Ranks({}), classifier.fitted.config.sure)[0]
     order = np.argsort(-probabilities[0], kind="stable")[:NUM_SPECIES]

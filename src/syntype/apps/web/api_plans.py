@@ -72,7 +72,7 @@ def _work(told: dict[str, Any]) -> str:
     """What is done in that time."""
     if "classifiers" not in told:
         return f", for {_many(told['images'], 'image')}"
-    return f": {_many(told['classifiers'], 'identifier')} of {told['size']} pixels, {len(told['arms'])} methods {_many(told['seeds'], 'time')} each"
+    return f": {_many(told['classifiers'], 'identifier')} of {told['size']} pixels, {told['arms']} methods {_many(told['seeds'], 'time')} each"
 
 
 def _many(number: int, one: str) -> str:
