@@ -38,15 +38,17 @@ LOSS = {"value": -0.05, "interval": [-0.08, -0.02]}
          "That is too little to matter: the study asked for at least 1 more of 100."),
         (results(0.5, 0.4, 0.05, 0.15, effects={"primary": {"interval": [0.05, 0.15], "num_species": 1, "num_images": 1}, "others": LOSS}),
          "10 more. Chance alone hardly explains that. But of 100 photographs of the other species it named 5 fewer rightly."),
-        (results(0.5, 0.4, 0.05, 0.15, leakage={"left_out": ["a", "b"]}),
-         "2 photographs were left out of the test, because the identifier had seen almost the same picture before."),
     ],
 )  # fmt: skip
 def test_a_difference_is_said_as_photographs_of_a_hundred(found: dict[str, Any], end: str) -> None:
     said = in_plain_words(found)
     assert said.sentence.startswith("With the synthetic images the identifier named ") and said.sentence.endswith(end)
     assert [number for _, number in said.shares] == [round(100 * arm["recall_rare"]) for arm in found["arms"].values()]
-    assert said.tested.startswith("Measured on ")
+    number = found["effects"]["primary"]["num_images"]
+    assert said.tested.startswith(f"Measured on {number} test photograph")
+    leaked = in_plain_words({**found, "leakage": {"left_out": ["a", "b"]}})
+    assert leaked.sentence == said.sentence
+    assert leaked.tested == f"{said.tested} 2 photographs were left out, because the identifier would have seen almost the same picture before."
 
 
 @pytest.mark.parametrize(

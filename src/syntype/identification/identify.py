@@ -21,6 +21,8 @@ NUM_SPECIES = 5
 NUM_NEAREST = 6
 OF_EACH = 100
 """Training photographs of a species that are compared, at most."""
+KEPT = 200
+"""Species whose features stay in memory: with 1,280 features of each photograph 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class NearestPhotographs:
         self._classifier, self._photographs = classifier, collection.training()
         self._names = self._photographs.table["species"].to_numpy()
         self._cache = FeatureCache(cache)
-        self._pixels: np.ndarray | None = None
+        self._known: dict[str, tuple[list[str], np.ndarray]] = {}
 
     def find(self, image: np.ndarray, species: tuple[str, ...], number: int = NUM_NEAREST) -> tuple[Nearest, ...]:
         """The nearest photographs.
@@ -86,18 +88,27 @@ class NearestPhotographs:
             species: those whose photographs are compared.
             number: how many to find, at most.
         """
-        rows = np.concatenate([_spread(np.flatnonzero(self._names == name)) for name in species] or [np.empty(0, np.int64)])
-        if not len(rows):
-            return ()
-        if self._pixels is None:
-            self._pixels = self._photographs.pixels(self._classifier.size)
-        own, theirs = self._features(image[None], FeatureCache()), self._features(self._pixels[rows], self._cache)
-        similarity = (theirs @ own[0]).astype(np.float64)
-        table = self._photographs.table
-        return tuple(
-            Nearest(str(table["image_id"].iloc[rows[place]]), str(self._names[rows[place]]), float(similarity[place]))
-            for place in np.argsort(-similarity, kind="stable")[:number]
-        )
+        own = self._features(image[None], FeatureCache())[0]
+        found = []
+        for name in species:
+            image_ids, features = self._of(name)
+            found += [Nearest(one, name, float(similarity)) for one, similarity in zip(image_ids, features @ own, strict=True)]
+        return tuple(sorted(found, key=lambda one: -one.similarity)[:number])
+
+    def _of(self, species: str) -> tuple[list[str], np.ndarray]:
+        """The photographs of a species that are compared: their image_id, and their features, float32, shape (N, num_features)."""
+        if species not in self._known:
+            rows = _spread(np.flatnonzero(self._names == species))
+            chosen = np.zeros(len(self._names), bool)
+            chosen[rows] = True
+            photographs = self._photographs.where(chosen)
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            self._known[species] = (
+                [str(one) for one in photographs.table["image_id"]],
+                self._features(photographs.pixels(self._classifier.size), self._cache),
+            )
+        return self._known[species]
 
     def _features(self, images: np.ndarray, cache: FeatureCache) -> np.ndarray:
         """Features of length 1: float32, shape (N, num_features)."""

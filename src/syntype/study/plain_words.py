@@ -27,7 +27,7 @@ class PlainResult:
     """What a study found, in plain words.
 
     Attributes:
-        sentence: the finding, in one to four sentences.
+        sentence: the finding, in one to three sentences.
         shares: for the synthetic images and for the best method without them: what it is called, and how many of 100 photographs of rare species were
             named rightly (0..100). Empty where nothing could be compared.
         tested: what the numbers rest on; "" where nothing could be compared.
@@ -68,11 +68,11 @@ def in_plain_words(results: Mapping[str, Any]) -> PlainResult:
         _chance(found - before, low, high),
         *_consequences(results, low, high),
     ]
-    if left_out := len(leakage.get("left_out", ())):
-        are = "One photograph was" if left_out == 1 else f"{left_out:,} photographs were"
-        said.append(f"{are} left out of the test, because the identifier had seen almost the same picture before.")
     number, species = primary["num_images"], primary["num_species"]
     tested = f"Measured on {number:,} test {'photograph' if number == 1 else 'photographs'} of {species:,} rare species, as a mean over the species."
+    if left_out := len(leakage.get("left_out", ())):
+        are = "One photograph was" if left_out == 1 else f"{left_out:,} photographs were"
+        tested += f" {are} left out, because the identifier would have seen almost the same picture before."
     return PlainResult(" ".join(said), (("with the synthetic images", found), (f"with {without}", before)), tested)
 
 

@@ -10,7 +10,7 @@ import io
 import json
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -150,12 +150,11 @@ def _onnx(folder: str, out: str) -> None:
 
 
 def _plan(command: list[str]) -> dict[str, Any]:
-    from syntype.apps.cli import main
+    from syntype.apps.cli_classify import classify
+    from syntype.apps.cli_study import study
 
-    out, wrong = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(wrong):
-        code = main([*command, "--dry-run", "--json"])
-    if code:
-        said = [line.removeprefix("syntype: error: ") for line in wrong.getvalue().splitlines() if line.startswith("syntype: error: ")]
-        raise UserError(said[-1] if said else f"the command ended with exit code {code}. Try again.")
-    return dict(json.loads(out.getvalue()))
+    name, *arguments = command
+    said = io.StringIO()
+    with redirect_stdout(said):
+        {"classify": classify, "study": study}[name].main([*arguments, "--dry-run", "--json"], standalone_mode=False)
+    return dict(json.loads(said.getvalue()))
