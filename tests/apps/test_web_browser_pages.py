@@ -105,7 +105,7 @@ def what_is_this(page: Any, axe: str) -> None:
     page.get_by_text("2 photographs answered.").wait_for()
     answers = page.get_by_role("list", name="Answers, the latest first").locator("> li")
     assert answers.count() == 2 and "first.png" in answers.first.inner_text()
-    assert answers.first.locator(".verdict").inner_text() == ANSWER["sentence"]
+    assert answers.first.locator(".verdict").inner_text().replace("\xa0", " ") == ANSWER["sentence"]
     assert [meter.get_attribute("aria-label") for meter in answers.first.locator("meter").all()] == ["Aus primus: 60 %", "Bus secundus: 40 %"]
     assert answers.first.locator(".similar a").get_attribute("href") == "/collections/fish/images/0-0"
     page.evaluate(axe)

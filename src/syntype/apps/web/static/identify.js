@@ -32,7 +32,7 @@ function similar(answer) {
 
 function show(item, answer) {
   const names = [answer.name, ...answer.species.map((one) => one.species)];
-  const said = make("p", { className: "verdict" }, ...withNames(answer.sentence, names));
+  const said = make("p", { className: "verdict" }, ...withNames(answer.sentence.replaceAll(" %", "\u00a0%"), names));
   const species = make("ul", { className: "bars", ariaLabel: "Most probable species" }, ...bars(answer));
   const doubt = answer.none_of_these ? [make("p", { className: "badge warn", textContent: "perhaps none of these" })] : [];
   item.lastChild.replaceChildren(said, ...doubt, species, ...similar(answer));
