@@ -36,12 +36,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 TOKEN = "a-token-of-the-tests"
 SMALL = Limits(file_bytes=200_000, zip_bytes=400_000, unpacked_bytes=3_000_000, upload_bytes=4_000_000, files=60, pixels=1_000_000, uploads=50)
 
-KINDS = ("train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "study", "export")
+KINDS = ("train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "classify", "study", "export")
 PAGES = (
     *("/", "/photographs", "/generators", "/images", "/studies", "/glossary"),
     *("/collections/fish", "/collections/drawn", "/collections/drawn/curate", "/collections/fish?species=Bus+secundus&offset=3", "/quiz"),
     *("/collections/drawn/beside", "/collections/drawn/map", "/collections/fish/outliers", "/collections/fish/mislabelled"),
-    *("/collections/fish/duplicates", "/collections/fish/refused", "/generators/little", "/studies/small", "/jobs/1"),
+    *("/collections/fish/duplicates", "/collections/fish/refused", "/generators/little", "/studies/small", "/identifiers/little", "/jobs/1"),
     *("/collections/fish/images/0-0", "/collections/drawn/images/0-0", "/storage"),
     *(f"/new/{kind}" for kind in KINDS),
 )
@@ -91,8 +91,10 @@ def _fill_full(root: Path) -> None:
     fish = Collection.open(root / "collections" / "fish")
     Collection.create(fish.root, fish.table.assign(duplicate_of=pd.array(["0-1", *[None] * 23], dtype="string")), species=fish.species)
     (fish.root / "refused.csv").write_text("file,row,reason,hint\nbroken.jpg,,is no image,Save it again\n")
-    generator, study = root / "generators" / "little", root / "studies" / "small"
+    generator, study, identifier = root / "generators" / "little", root / "studies" / "small", root / "identifiers" / "little"
     generator.mkdir()
+    identifier.mkdir()
+    (identifier / "classifier.json").write_text(json.dumps({"species": fish.species, "metrics": {"num_train": 16, "num_test": 4, "accuracy": 0.75}}))
     (generator / "generator.json").write_text(
         json.dumps(
             {
@@ -107,7 +109,8 @@ def _fill_full(root: Path) -> None:
     (generator / "previews").mkdir()
     (generator / "previews" / "final-000002.png").write_bytes(png())
     study.mkdir()
-    (study / "results.json").write_text('{"verdict": {"word": "not enough evidence", "sentence": "Not enough evidence."}}')
+    plain = {"sentence": "With the synthetic images 2 more.", "shares": [["with them", 63], ["without", 61]], "tested": "Measured on 4."}
+    (study / "results.json").write_text(json.dumps({"verdict": {"word": "not enough evidence", "sentence": "Not enough evidence."}, "plain": plain}))
     (study / "report.html").write_text("<p>Report</p><script>alert(1)</script>")
     store = Store(f"sqlite:///{root / 'studio.sqlite'}")
     with store.writing() as connection:

@@ -12,12 +12,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from studio_server import PAGES, end_server, listen, make_full, start_server
+from studio_server import PAGES, end_server, listen, make_full, png, start_server
 
 pytestmark = pytest.mark.slow
 AXE = "axe-core@4.14.1"
 AT_ONCE = 6
 """Pages that are open at the same time."""
+PLAN = {"possible": True, "minutes": 12.0, "sentence": "About 12 minutes on this machine, for 16 images."}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def visit(page: Any) -> Iterator[tuple[str, Any]]:
         for address in PAGES[start : start + AT_ONCE]:
             tab = page.context.new_page()
             tab.set_viewport_size(page.viewport_size)
+            tab.route("**/api/plans", lambda route: route.fulfill(status=200, json=PLAN))  # timing a network takes seconds
             opened.append((address, tab, listen(tab)))
             tab.goto(address)
         for address, tab, complaints in opened:
@@ -85,6 +87,35 @@ def test_an_accessibility_check_finds_nothing_serious(page: Any, axe: str) -> No
     assert found == {}
 
 
+ANSWER = {
+    "sentence": "Some Aus (the genus, 93 %). Which species, it cannot say surely; the likeliest is Aus primus.",
+    "rank": "genus", "name": "Aus", "probability": 0.93, "none_of_these": False, "strangeness": 0.4, "collection": "fish",
+    "species": [
+        {"species": "Aus primus", "common_name": "First fish", "probability": 0.6},
+        {"species": "Bus secundus", "common_name": None, "probability": 0.4},
+    ],
+    "nearest": [{"image_id": "0-0", "species": "Aus primus", "sha256": None, "width": 48, "height": 48, "similarity": 0.9}],
+}  # fmt: skip
+
+
+def what_is_this(page: Any, axe: str) -> None:
+    """From the studies to an identifier, which answers two files. (What it answers is tested elsewhere; here is what the page makes of it.)"""
+    page.route("**/identify", lambda route: route.fulfill(status=200, json=ANSWER))
+    page.get_by_role("main").get_by_role("link", name="What is this?", exact=True).press("Enter")
+    files = [{"name": name, "mimeType": "image/png", "buffer": png()} for name in ("first.png", "second.png")]
+    page.get_by_label("Photographs: drop them here, or choose them").set_input_files(files)
+    page.get_by_text("2 photographs answered.").wait_for()
+    answers = page.get_by_role("list", name="Answers, the latest first").locator("> li")
+    assert answers.count() == 2 and "first.png" in answers.first.inner_text()
+    assert answers.first.locator(".verdict").inner_text().replace("\xa0", " ") == ANSWER["sentence"]
+    assert [meter.get_attribute("aria-label") for meter in answers.first.locator("meter").all()] == ["Aus primus: 60 %", "Bus secundus: 40 %"]
+    assert answers.first.locator(".similar a").get_attribute("href") == "/collections/fish/images/0-0"
+    page.evaluate(axe)
+    violations = page.evaluate("axe.run().then((result) => result.violations)")
+    assert [item["id"] for item in violations if item["impact"] in ("serious", "critical")] == []
+    page.unroute("**/identify")
+
+
 @pytest.mark.parametrize(("width", "height", "colours"), [(1280, 800, "light"), (390, 844, "dark")])
 def test_the_four_places_are_reached_by_keyboard_and_tell_the_next_step(page: Any, axe: str, width: int, height: int, colours: str) -> None:
     """From place to place, and to the list of jobs and back, without a mouse."""
@@ -100,6 +131,8 @@ def test_the_four_places_are_reached_by_keyboard_and_tell_the_next_step(page: An
         page.get_by_role("heading", level=1, name=place).wait_for()
         page.get_by_role("main").get_by_role("link", name=step, exact=True).first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+    what_is_this(page, axe)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("button", name="Jobs").press("Enter")
     drawer = page.get_by_role("dialog", name="Jobs")
     drawer.get_by_role("link", name="Import: fish").wait_for()

@@ -21,6 +21,7 @@ DESCRIBED = {
     "collections/fish/refused.csv": "/collections/fish/refused",
     "collections/fish/run.json": "/collections/fish",
     "generators/little/generator.json": "/generators/little",
+    "identifiers/little/classifier.json": "/identifiers/little",
     "studies/small/results.json": "/studies/small",
     "exports/packed/export.json": "/api/exports/packed/file",
 }
@@ -70,7 +71,7 @@ def test_every_page_of_a_workspace_in_which_all_is_damaged(root: Path, client: T
         for page in PAGES:
             answer = client.get(page)
             assert answer.status_code in (200, 404, 422), (content, page, answer.text)
-        for kind in ("collections", "generators", "studies", "exports"):
+        for kind in ("collections", "generators", "identifiers", "studies", "exports"):
             listed = client.get(f"/api/{kind}").json()
             assert all(item["damaged"] for item in listed if item["name"] != "drawn"), listed
 

@@ -36,6 +36,11 @@ ENDED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     ("curate", {"num_images": 9, "num_accepted": 8, "refused": {"copy": 1}}, "8 of 9 images passed: 1 repeats a photograph. Now let somebody"),
     ("curate", {"num_images": 9, "num_accepted": 1, "refused": {"copy": 8}}, "Use more photographs, or a family that draws new individuals"),
+    (
+        "classify",
+        {"num_train": 12, "num_synthetic": 30, "num_test": 30, "accuracy": 0.9},
+        "It has learnt from 12 photographs and 30 synthetic images. Of 30 photographs that it had never seen it named 27 rightly. Try it",
+    ),
     ("study", {"verdict": "add", "sentence": "Add them."}, "Add them. Export the accepted images, and train with them."),
     ("export", {"num_images": 16}, "One file with 16 images is ready to download."),
 )

@@ -26,6 +26,8 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, 
     limits = SMALL.model_copy(update={"uploads": 10_000})
     studio = create_app(make_workspace(tmp_path_factory.mktemp("schema") / "workspace"), StudioConfig(host="0.0.0.0", token=TOKEN, limits=limits))
 
+    studio.app.state.studio.answers._ask = lambda task: (False, "nothing is asked")  # type: ignore[attr-defined]
+
     async def without_queue(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "jobs are queued and not begun: what their commands do is other tests' matter"
         await studio(scope, receive, send)

@@ -277,21 +277,29 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     outside = make_workspace(tmp_path / "outside").root
     secret = tmp_path / "secret.zip"
     secret.write_bytes(b"secret")
-    for kind, mark in (("collections", None), ("generators", "generator.json"), ("studies", "results.json"), ("exports", "export.json")):
+    for kind, mark in (
+        ("collections", None),
+        ("generators", "generator.json"),
+        ("identifiers", "classifier.json"),
+        ("studies", "results.json"),
+        ("exports", "export.json"),
+    ):
         if mark is not None:
             (outside / kind / "fish").mkdir()
             (outside / kind / "fish" / mark).write_text('{"species": [], "file": "set.zip", "num_images": 1, "num_bytes": 6}')
         (workspace.root / kind / "linked").symlink_to(outside / kind / "fish")
-    for kind, mark, name in (("exports", "export.json", "set.zip"), ("studies", "results.json", "report.html")):
+    owned = (("exports", "export.json", "set.zip"), ("studies", "results.json", "report.html"), ("identifiers", "classifier.json", "MODEL_CARD.md"))
+    for kind, mark, name in owned:
         (workspace.root / kind / "own").mkdir()
-        (workspace.root / kind / "own" / mark).write_text('{"file": "set.zip", "num_images": 1, "num_bytes": 6}')
+        (workspace.root / kind / "own" / mark).write_text('{"species": [], "file": "set.zip", "num_images": 1, "num_bytes": 6}')
         (workspace.root / kind / "own" / name).symlink_to(secret)
     (workspace.root / "uploads" / ("a" * 32)).symlink_to(outside)
     (workspace.root / "collections" / "dangling").symlink_to(tmp_path / "nowhere")
     with browser(workspace) as client:
-        for kind in ("collections", "generators", "studies", "exports"):
+        for kind in ("collections", "generators", "identifiers", "studies", "exports"):
             assert "linked" not in client.get(f"/api/{kind}").text
         ways = ("collections/linked", "generators/linked", "studies/linked/report", "exports/linked/file", "exports/own/file", "studies/own/report")
+        ways = (*ways, "identifiers/linked", "identifiers/linked/file", "identifiers/own/file")
         for path in ways:
             answer = client.get(f"/api/{path}")
             assert answer.status_code == 422 and "leads out" in answer.json()["error"], path

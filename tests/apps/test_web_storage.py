@@ -65,6 +65,8 @@ def make_related(root: Path) -> Workspace:
     asked = {"generator": str(base), "seeds": 2}
     run = {"stage": "study", "run_id": "4", "status": "finished", "settings": asked, "inputs": inputs(collection=fish)}
     put(root / "studies" / "reef-1", run, results={"verdict": {"word": "add", "sentence": "Add."}})
+    learnt_from = {"stage": "classify", "run_id": "5", "status": "finished", "inputs": inputs(collection=fish)}
+    put(root / "identifiers" / "namer", learnt_from, classifier={"species": ["Aus primus", "Bus secundus"]})
     return workspace
 
 
@@ -122,6 +124,7 @@ def test_what_was_made_from_a_thing_is_named(bench: Bench) -> None:
         "Collection drawn was checked against it.",
         "Generator base learnt from it.",
         "Generator adapted was adapted with its photographs.",
+        "Identifier namer learnt from it.",
         "Study reef-1 used it.",
     ]
     put(bench.root / "generators" / "other", {"stage": "train", "run_id": "5", "inputs": inputs(collection=bench.root / "collections" / "fish")})
@@ -531,7 +534,7 @@ def test_a_job_takes_the_name_that_people_type(client: TestClient, bench: Bench)
 
 
 def test_the_pages_of_things_offer_renaming_and_deleting(client: TestClient) -> None:
-    for kind, name in (("collections", "fish"), ("generators", "base"), ("studies", "reef-1")):
+    for kind, name in (("collections", "fish"), ("generators", "base"), ("identifiers", "namer"), ("studies", "reef-1")):
         text = client.get(f"/{kind}/{name}").text
         assert f'data-do="rename" data-kind="{kind}" data-name="{name}"' in text and f'data-do="delete" data-kind="{kind}"' in text
     assert 'href="/storage"' in client.get("/").text and "Trash" in client.get("/storage").text

@@ -12,6 +12,7 @@ from PIL import Image
 from syntype.collection import Collection
 from syntype.errors import CollectionError, InputError, LeakageError
 from syntype.identification import ClassifierConfig, ClassifierResult, load_classifier, predict, synthetic_images, train_classifier
+from syntype.identification.identify import NearestPhotographs, identify
 from syntype.identification.metrics import measure
 from syntype.identification.plots import plot_confusion
 from syntype.run import Run
@@ -218,3 +219,16 @@ def test_the_confusion_is_drawn_for_few_and_for_many_species(num_species: int, t
     plot_confusion(found, [f"Genus species{i}" for i in range(num_species)], tmp_path / "confusion.png")
     with Image.open(tmp_path / "confusion.png") as image:
         assert min(image.size) > 200
+
+
+def test_a_photograph_is_compared_with_training_photographs_of_likely_species(trained: ClassifierResult, real: Collection, tmp_path: Path) -> None:
+    nearest, table = NearestPhotographs(trained.classifier, real, tmp_path / "features"), real.table
+    row = int(np.flatnonzero(table["split"] == "test")[0])
+    found = identify(trained.classifier, real.pixels(32)[row], nearest)
+    assert found.species[0][0] == table["species"].iloc[row] == found.answer.name and found.none_of_these == (found.strangeness >= 0.95)
+    splits = table.set_index("image_id")["split"]
+    assert len(found.nearest) == 6 and {splits[one.image_id] for one in found.nearest} == {"train"}
+    one = nearest.find(real.pixels(32)[row], (NAMES[2],))
+    assert {photograph.species for photograph in one} == {NAMES[2]} and len(one) == 3  # all that it has
+    assert nearest.find(real.pixels(32)[row], ()) == () and any((tmp_path / "features").iterdir())
+    assert identify(trained.classifier, real.pixels(32)[row]).nearest == ()

@@ -25,8 +25,8 @@ from syntype.apps.cli_common import (
 
 __all__ = ["COMMANDS"]
 
-IMAGES_PER_SECOND = 100.0
-"""For ``--dry-run``: images per second that a bundled backbone encodes on two cores without a GPU. Training takes three times as long."""
+_FORWARD, _TRAINING = 0.01, 0.03
+"""For ``--dry-run`` of a backbone that is not bundled: seconds for an image on two cores without a GPU."""
 
 
 @click.group(
@@ -79,14 +79,17 @@ def classify_train(
     the most frequent confusions. Recall is also given per bin: species with 2-10, 11-100, 101-500 and more than 500 training photographs. If
     genus, family or order are known, so is the accuracy at each rank, and how many test images are answered there.
     """
-    from syntype.identification import ClassifierConfig, train_classifier
+    from syntype.encoders import BUNDLED, SCRATCH
+    from syntype.identification import ClassifierConfig, Speed, measure_speed, train_classifier
 
     config = settings(ClassifierConfig, flags, recipe=recipe, overrides=overrides)
     opened = open_collection(collection)
     extra = None if synthetic is None else open_collection(synthetic)
     if dry_run:
         images = len(opened.training()) + (0 if extra is None else len(extra.select(usable=True)))
-        minutes = images * config.views / IMAGES_PER_SECOND / 60 if config.frozen else config.steps * config.batch_size / IMAGES_PER_SECOND * 3 / 60
+        own = config.backbone in (*BUNDLED, SCRATCH)  # others may have to be fetched first
+        speed = measure_speed(config) if own else Speed(_FORWARD, _TRAINING)
+        minutes = speed.seconds(config, images, len(opened.select(split=("val", "test")))) / 60
         plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes)
         return
     inputs = {"collection": opened, "synthetic": extra}

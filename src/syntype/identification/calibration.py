@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
-__all__ = ["Calibration", "calibrate", "calibration_error", "confidence_error", "energy_score", "temperature"]
+__all__ = ["STRANGE", "Calibration", "calibrate", "calibration_error", "confidence_error", "energy_score", "temperature"]
+
+STRANGE = 0.95
+"""Out-of-distribution score from which an image may show none of the species."""
 
 
 @dataclass(frozen=True)

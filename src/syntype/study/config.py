@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-import numpy as np
-import pandas as pd
 from pydantic import Field, model_validator
 
 from syntype.cluster import Cluster
 from syntype.collection import Collection
+from syntype.collection.sides import usual_side
 from syntype.curation import CurateConfig
 from syntype.encoders import is_zero_shot
 from syntype.identification import ClassifierConfig
@@ -174,7 +172,7 @@ class StudyConfig(Settings):
         """The same settings, with the ``size`` of the photographs in place of 0."""
         if self.size:
             return self
-        return self.model_copy(update={"size": _side(collection)})
+        return self.model_copy(update={"size": usual_side(collection, most=LARGEST_SIZE)})
 
     @property
     def num_trainings(self) -> int:
@@ -188,15 +186,3 @@ class StudyConfig(Settings):
     def seed_of(self, repetition: int) -> int:
         """The random seed of repetition ``repetition`` (0..seeds-1)."""
         return (self.seed * 1000 + repetition) % 2**63
-
-
-def _side(collection: Collection) -> int:
-    """Median of the longer side of the training photographs (of their boxes, if they have any), down to a multiple of 32, from 64 to 224."""
-    table = collection.training().table
-    longer = table[["width", "height"]].max(axis=1).to_numpy(np.float64, na_value=np.nan)
-    for row, box in enumerate(table["box"]):
-        if not pd.isna(box):
-            left, top, right, bottom = json.loads(box)
-            longer[row] = max(right - left, bottom - top)
-    known = longer[np.isfinite(longer)]
-    return int(np.clip(np.median(known) // 32 * 32, 64, LARGEST_SIZE)) if len(known) else 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from syntype.files import atomic_write, load_json
 from syntype.study.arms import CURATED
 from syntype.study.gallery import Gallery
 from syntype.study.pictures import data_uri, plot_forest, plot_tail, plot_worth
+from syntype.study.plain_words import in_plain_words
 from syntype.study.statistics import FEW_SPECIES
 from syntype.study.verdict import points
 
@@ -69,7 +71,7 @@ def _page(results: dict[str, Any], gallery: Gallery) -> str:
     thumbnails = [data_uri(image) for image in gallery.images]
     effects, rules = results["effects"], results["rules"]
     return _template().render(
-        **results,
+        **(results | {"plain": asdict(in_plain_words(results))}),
         forest=Markup(plot_forest(_bin_rows(results), minimum_effect=rules["minimum_effect"], name="forest")),
         against=Markup(plot_forest(_arm_rows(effects), minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
         tail=Markup(plot_tail(results["species"], num_seeds=results["num_seeds"], name="tail")),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,6 +39,7 @@ from syntype.study.doubts import exchanged_species
 from syntype.study.further import content_of, further_photographs, open_photographs, retrieve
 from syntype.study.gallery import collect_gallery
 from syntype.study.photographs import Split
+from syntype.study.plain_words import in_plain_words
 from syntype.study.provenance import limits, provenance
 from syntype.study.report import write_report
 from syntype.study.running import minutes_of, run_arms
@@ -213,6 +214,7 @@ def study(collection: Collection, config: StudyConfig, out: Path | str, run: Run
         "limits": limits(results, config, is_given=synthetic.is_given, num_trainings=synthetic.num_trainings, left_out=synthetic.left_out),
         "provenance": provenance(collection, synthetic.origin, config),
     }
+    results["plain"] = asdict(in_plain_words(results))
     collect_gallery(collection, used.curated[0], shown, config.size).save(out)
     write_json(out / "results.json", results)
     run.event("verdict", word=results["verdict"]["word"], sentence=results["verdict"]["sentence"])

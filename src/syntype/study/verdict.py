@@ -8,7 +8,7 @@ from typing import Literal
 
 from syntype.study.statistics import FEW_SPECIES, Effect
 
-__all__ = ["Comparison", "DecisionRule", "Verdict", "Word", "decide", "explain", "percent", "points"]
+__all__ = ["Comparison", "DecisionRule", "Verdict", "Word", "damaged", "decide", "explain", "percent", "points"]
 
 Word = Literal["add", "do not add", "not enough evidence"]
 
@@ -90,7 +90,12 @@ _LEAD: dict[Word, str] = {
 
 def damages_others(others: Effect | None, rule: DecisionRule) -> bool:
     """True if the other species lose more than ``max_head_loss`` and the interval of the loss lies below 0."""
-    return others is not None and others.value < -rule.max_head_loss and others.high < 0
+    return others is not None and damaged(others.value, others.high, rule.max_head_loss)
+
+
+def damaged(value: float, high: float, max_head_loss: float) -> bool:
+    """The same, from the effect on the other species and the upper end of its interval, as fractions."""
+    return value < -max_head_loss and high < 0
 
 
 def decide(primary: Effect | None, others: Effect | None, num_accepted: int, rule: DecisionRule) -> Word:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species
@@ -89,13 +89,23 @@ class GeneratorSummary(BaseModel):
     """What is wrong with its folder, in a list; then the other values say nothing."""
 
 
+class PlainFinding(BaseModel):
+    """What a study found, for people who know no statistics. ``shares``: of 100 photographs of rare species, how many were named rightly, with the
+    synthetic images and without; empty where nothing could be compared."""
+
+    sentence: str
+    shares: list[tuple[str, Annotated[int, Field(ge=0, le=100)]]]
+    tested: str
+
+
 class StudySummary(BaseModel):
-    """A finished study and its verdict; ``title``: what people call it."""
+    """A finished study and its verdict; ``title``: what people call it. ``plain``: null if an earlier version wrote the study."""
 
     name: str
     title: str
     verdict: str | None
     sentence: str | None
+    plain: PlainFinding | None = None
     damaged: str | None = None
     """What is wrong with its folder, in a list."""
 
@@ -271,11 +281,16 @@ def list_studies(studio: CurrentStudio) -> list[StudySummary]:
 def show_study(studio: CurrentStudio, name: Slug) -> StudySummary:
     """One study's verdict."""
     file, hint = studio.workspace.find("studies", name) / "results.json", "Continue the study with --resume, which writes it again."
-    verdict = load_json(file, hint, {"verdict": dict})["verdict"]
+    results = load_json(file, hint, {"verdict": dict}, {"plain": dict})
+    verdict = results["verdict"]
     if not isinstance(verdict.get("word"), str) or not isinstance(verdict.get("sentence"), str):
         raise InputError("is damaged: 'verdict' is not complete", hint, file=file)
     title = studio.storage.titles.of("studies", name)
-    return StudySummary(name=name, title=title, verdict=verdict["word"], sentence=verdict["sentence"])
+    try:
+        plain = PlainFinding.model_validate(results["plain"]) if "plain" in results else None
+    except ValidationError:
+        raise InputError("is damaged: 'plain' is not complete", hint, file=file) from None
+    return StudySummary(name=name, title=title, verdict=verdict["word"], sentence=verdict["sentence"], plain=plain)
 
 
 @router.get("/studies/{name}/report", tags=["studies"], response_class=FileResponse)

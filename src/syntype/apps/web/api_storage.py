@@ -20,7 +20,7 @@ from syntype.errors import UserError
 __all__ = ["router", "show_storage", "show_thing"]
 
 router = APIRouter(prefix="/api", tags=["storage"], responses=PROBLEMS)
-Place = Literal["collections", "generators", "studies", "exports", "uploads"]
+Place = Literal["collections", "generators", "identifiers", "studies", "exports", "uploads"]
 TrashId = Annotated[str, Path(pattern=TRASH_ID)]
 
 
@@ -152,7 +152,7 @@ def empty_caches(studio: CurrentStudio) -> Freed:
         if any(row.status in ACTIVE for row in studio.queue.list(200)):
             raise UserError("caches cannot be emptied while a job waits or runs. Try again when the jobs have ended.")
         studio.looks.stop()
-        folders = [thing.folder for thing in studio.storage.things() if thing.place == "collections"]
+        folders = [thing.folder for thing in studio.storage.things() if thing.place in ("collections", "identifiers")]
         caches = [path for path in (studio.workspace.root / ".cache", *(folder / ".cache" for folder in folders)) if path.is_dir()]
         freed = 0
         for cache in caches:

@@ -21,14 +21,17 @@ from syntype import __version__
 from syntype.apps.web import (
     api_collections,
     api_hybrids,
+    api_identifiers,
     api_jobs,
     api_looks,
     api_names,
+    api_plans,
     api_storage,
     api_uploads,
     api_verdicts,
     forms,
     hybrid_pages,
+    identifier_pages,
     look_pages,
     pages,
     parents,
@@ -37,6 +40,7 @@ from syntype.apps.web import (
     storage_pages,
     visitors,
 )  # fmt: skip
+from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
@@ -93,10 +97,10 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
     storage = Storage(workspace, store, reviews, queue, uploads)
     catalogue = Catalogue()
-    drawings = Drawings(config.limits.draw_seconds)
+    drawings, answers = Drawings(config.limits.draw_seconds), Answers(config.limits.answer_seconds)
     turns = Turns(config.limits.public_rate)
     looks = Looks(workspace, catalogue)
-    studio = Studio(config, workspace, store, reviews, queue, uploads, catalogue, sessions, guesses, storage, drawings, turns, looks)
+    studio = Studio(config, workspace, store, reviews, queue, uploads, catalogue, sessions, guesses, storage, drawings, turns, looks, answers)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -106,6 +110,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         yield
         storage.sizes.close()
         await asyncio.to_thread(drawings.close)
+        await asyncio.to_thread(answers.close)
         studio.looks.stop()
         await asyncio.to_thread(queue.close)
         await asyncio.to_thread(reviews.apply_rested, 0)
@@ -116,8 +121,9 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    apis = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage)
-    shown = (look_pages, pages, places, forms, hybrid_pages, storage_pages, visitors)
+    things = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz)
+    apis = (*things, api_jobs, api_plans, api_identifiers, api_hybrids, api_storage)
+    shown = (look_pages, pages, places, forms, hybrid_pages, identifier_pages, storage_pages, visitors)
     for router in (_sessions, *(part.router for part in (*apis, *shown))):
         app.router.routes.extend(router.routes)
     app.mount("/static", pages.STATIC)

@@ -1,25 +1,18 @@
-"""Draws hybrids while somebody looks, in a process of its own, as the server does not load PyTorch.
+"""Draws hybrids while somebody looks, in a process beside the server, which keeps the generators that were used last.
 
-The process keeps the generators that were used last, draws one request at a time, and ends when nobody has asked for a while. If it dies, or takes
-too long, it is started again at the next request. What was drawn is remembered, so that a class that opens one link asks for one drawing.
+What was drawn is remembered, so that a class that opens one link asks for one drawing.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from starlette.exceptions import HTTPException
-
+from syntype.apps.web.aside import Aside
 from syntype.errors import SyntypeError, UserError
 
 __all__ = ["Allowance", "Drawings"]
@@ -27,10 +20,6 @@ __all__ = ["Allowance", "Drawings"]
 _KEPT_GENERATORS = 2
 _KEPT_BYTES = 64_000_000
 """Of drawings that are remembered."""
-_IDLE_SECONDS = 600
-"""Time without requests after which the process ends and its memory is free."""
-_WAIT = "3"
-"""Seconds after which somebody who was sent away may ask again."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +35,20 @@ class Allowance:
     take_turn: Callable[[], None] = lambda: None
 
 
-class Drawings:
+class Drawings(Aside):
     """What was drawn, and the process that draws. Safe to use from several threads.
 
     Args:
         seconds: longest time for one drawing.
     """
 
+    busy = "many people are drawing just now. Try again in a moment."
+    slow = "this generator takes more than {seconds:.0f} s for one picture. Draw them as a job instead, under “Draw a strip or a board”."
+    dead = "the process that draws has ended, perhaps for want of memory. Try again, or a smaller generator."
+
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        super().__init__(_carry_out, seconds)
         self._known: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._lock, self._turn = threading.Lock(), threading.Lock()
-        self._asked = 0
-        self._process: Any = None
-        self._pipe: Any = None
-        self._idle: threading.Timer | None = None
 
     def draw(self, folder: Path, what: str, hybrid: dict[str, Any], allowed: Allowance, **options: Any) -> Any:
         """Draw something with a generator.
@@ -98,70 +86,11 @@ class Drawings:
                     self._known.popitem(last=False)
             return result
 
-    def close(self) -> None:
-        """End the process."""
-        if self._idle is not None:
-            self._idle.cancel()
-        self._end()
-
     def _remembered(self, key: tuple[Any, ...]) -> Any:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
             return self._known.get(key)
-
-    @contextmanager
-    def _counted(self, most: int) -> Iterator[None]:
-        with self._lock:
-            if self._asked >= most:
-                raise HTTPException(503, "many people are drawing just now. Try again in a moment.", {"Retry-After": _WAIT})
-            self._asked += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asked -= 1
-
-    def _ask(self, task: tuple[Any, ...]) -> tuple[bool, Any]:
-        """Have the process do a task; whether it succeeded, and the result or the message."""
-        for _ in range(2):  # it may have died since the last request
-            if self._process is None or not self._process.is_alive():
-                self._begin()
-            with suppress(OSError, EOFError):
-                self._pipe.send(task)
-                if self._pipe.poll(self._seconds):
-                    answer: tuple[bool, Any] = self._pipe.recv()
-                    return answer
-                self._end()
-                hint = "Draw them as a job instead, under “Draw a strip or a board”."
-                raise HTTPException(503, f"this generator takes more than {self._seconds:.0f} s for one picture. {hint}")
-            self._end()
-        raise HTTPException(503, "the process that draws has ended, perhaps for want of memory. Try again, or a smaller generator.")
-
-    def _begin(self) -> None:
-        context = multiprocessing.get_context("forkserver")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            self._pipe.close()
-            process.kill()
-            process.join()
-
-    def _end_later(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = threading.Timer(_IDLE_SECONDS, self._end_idle)
-        self._idle.daemon = True
-        self._idle.start()
-
-    def _end_idle(self) -> None:
-        with self._turn:
-            self._end()
 
 
 def _stamp(folder: Path) -> int:
@@ -171,15 +100,6 @@ def _stamp(folder: Path) -> int:
 
 def _size(result: Any) -> int:
     return len(result["content"] if isinstance(result, dict) else result)
-
-
-def _serve(pipe: Any) -> None:
-    """The process: tasks in, results out, until the server ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
-    with suppress(EOFError, OSError):
-        while True:
-            pipe.send(_carry_out(*pipe.recv()))
-    os._exit(0)
 
 
 def _carry_out(folder: str, stamp: int, what: str, hybrid: dict[str, Any], options: dict[str, Any]) -> tuple[bool, Any]:

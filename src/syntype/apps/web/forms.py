@@ -20,7 +20,7 @@ from syntype.collection.exports import LAYOUTS
 __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-JobKind = Literal["train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "study", "export"]
+JobKind = Literal["train", "adapt", "generate", "blend", "vary", "inpaint", "curate", "classify", "study", "export"]
 _RESULTS: dict[str, tuple[Kind, str]] = {
     "train": ("generators", "generator"),
     "adapt": ("generators", "adapted"),
@@ -29,6 +29,7 @@ _RESULTS: dict[str, tuple[Kind, str]] = {
     "vary": ("collections", "variations"),
     "inpaint": ("collections", "inpainted"),
     "curate": ("collections", "curated"),
+    "classify": ("identifiers", "identifier"),
     "study": ("studies", "study"),
     "export": ("exports", "export"),
 }

@@ -56,6 +56,12 @@ class Limits(Settings):
     """Drawings a minute for the visitors of one address, which may be a whole school."""
     draw_seconds: float = Field(120, gt=0)
     """Longest time for one of them."""
+    answers: int = Field(8, ge=1)
+    """Most photographs to identify, and other questions, that may be asked at the same time; they are answered one after another."""
+    answer_bytes: int = Field(30_000_000, ge=1)
+    """Largest photograph to identify; it is held in memory."""
+    answer_seconds: float = Field(300, gt=0)
+    """Longest time for one of them."""
 
     def of_archive(self) -> ArchiveLimits:
         """What a zip may hold."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from syntype.apps.web.identifiers import accuracy_in_words, learnt_in_words
 from syntype.errors import shortened
 
 __all__ = ["WORK", "outcome"]
@@ -12,7 +13,8 @@ __all__ = ["WORK", "outcome"]
 Result = Mapping[str, Any]
 WORK = {
     "import": "Import", "reef": "Drawn reef", "train": "Training", "adapt": "Adaptation", "generate": "New images", "blend": "Hybrids",
-    "vary": "Variations", "inpaint": "Inpainting", "curate": "Check against photographs", "study": "Study", "export": "Export",
+    "vary": "Variations", "inpaint": "Inpainting", "curate": "Check against photographs", "classify": "Identifier", "study": "Study",
+    "export": "Export",
 }  # fmt: skip
 """What pages call each kind of job."""
 _SMALL = 128
@@ -132,6 +134,10 @@ def _one(words: str) -> str:
     return f"{verb}s {rest}"
 
 
+def _classify(_: Result, result: Result) -> str:
+    return f"It has learnt from {learnt_in_words(result)}. {accuracy_in_words(result)} Try it with a photograph of your own."
+
+
 def _study(_: Result, result: Result) -> str:
     after = {
         "add": "Export the accepted images, and train with them.",
@@ -155,6 +161,7 @@ _FINISHED: dict[str, Callable[[Result, Result], str]] = {
     "vary": _images("variation"),
     "inpaint": _images("inpainted image"),
     "curate": _curate,
+    "classify": _classify,
     "study": _study,
     "export": _export,
 }

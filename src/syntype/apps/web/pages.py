@@ -52,7 +52,8 @@ DUPLICATES = 50
 SPECIES = 60
 """That a generator's page names."""
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-_environment = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True)  # whatever the files are called
+_FOLDERS = [_HERE / "templates", _HERE.parents[1] / "study"]  # in the second lies the picture that a study's report has too
+_environment = Environment(loader=FileSystemLoader(_FOLDERS), autoescape=True)  # whatever the files are called
 _environment.filters |= {"species": species_name, "date": date}
 _environment.globals["term"] = term
 _environment.globals["fields"] = _environment.get_template("fields.html.j2").module

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from syntype.apps.web.api_collections import list_collections
+from syntype.apps.web.api_identifiers import list_identifiers
 from syntype.apps.web.api_jobs import list_exports, list_generators, list_studies
 from syntype.apps.web.api_uploads import list_uploads
 from syntype.apps.web.pages import render
@@ -39,7 +40,7 @@ T = TypeVar("T", bound=_Thing)
 def home(request: Request, studio: CurrentStudio) -> Response:
     """What the Studio is for, the four places with what each has and the next step, and where photographs come in."""
     shown = _all(studio)
-    newest = [(kind, item) for kind in ("photographs", "generators", "images", "studies", "exports") for item in shown[kind] if item.damaged is None]
+    newest = [(kind, item) for kind in _FOLDERS for item in shown[kind] if item.damaged is None]
     newest.sort(key=lambda pair: -shown["made"](_FOLDERS[pair[0]], pair[1].name))
     once: dict[tuple[Kind, str], tuple[str, Any]] = {}  # a collection with both kinds of images is in two places
     for kind, item in newest:
@@ -78,7 +79,8 @@ def show_glossary(request: Request) -> Response:
 
 
 _FOLDERS: dict[str, Kind] = {
-    "photographs": "collections", "images": "collections", "generators": "generators", "studies": "studies", "exports": "exports",
+    "photographs": "collections", "generators": "generators", "images": "collections", "identifiers": "identifiers", "studies": "studies",
+    "exports": "exports",
 }  # fmt: skip
 
 
@@ -95,6 +97,7 @@ def _all(studio: Studio) -> dict[str, Any]:
         "photographs": newest("collections", (item for item in collections if item.origins.get("real") or not item.origins)),
         "images": newest("collections", (item for item in collections if item.origins.get("synthetic"))),
         "generators": sorted(newest("generators", list_generators(studio)), key=lambda item: item.unfinished is not None),
+        "identifiers": newest("identifiers", list_identifiers(studio)),
         "studies": newest("studies", list_studies(studio)),
         "exports": newest("exports", list_exports(studio)),
         "drawn": drawn,

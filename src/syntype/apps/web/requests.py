@@ -2,76 +2,26 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from syntype.apps.web.classify_request import ClassifyRequest
 from syntype.apps.web.generators import generator_species
 from syntype.apps.web.import_options import ImportOptions, Text
-from syntype.apps.web.titles import Typed, as_slug
-from syntype.apps.web.workspace import SLUG, Kind, Workspace
+from syntype.apps.web.request_base import Minutes, Names, Seed, Share, Slug, Steps, UploadId
+from syntype.apps.web.request_base import Request as _Request
+from syntype.apps.web.request_base import options_of as _options
+from syntype.apps.web.request_base import path_of as _path
+from syntype.apps.web.workspace import Kind, Workspace
 from syntype.collection import Collection
 from syntype.collection.exports import LayoutName
 from syntype.errors import InputError, UserError, require_known, shortened, shown_list
-from syntype.recipe import Settings
 
 __all__ = ["JobRequest", "Slug", "UploadId", "parse_request"]
-
-Slug = Annotated[str, StringConstraints(pattern=SLUG)]
-UploadId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
-Seed = Annotated[int, Field(ge=0, le=2**31)]
-Steps = Annotated[int, Field(ge=1, le=1_000_000)]
-Minutes = Annotated[float, Field(gt=0, le=60 * 24 * 14)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Names = Annotated[tuple[Text, ...], Field(max_length=1000)]
-
-
-def _nameable(typed: str) -> str:
-    """The same name, after checking that a folder can be called after it."""
-    try:
-        as_slug(typed)
-    except UserError as error:
-        raise ValueError(str(error)) from None
-    return typed
-
-
-class _Request(Settings):
-    """Fields and methods of all requests."""
-
-    place: ClassVar[Kind] = "collections"
-    resumable: ClassVar[bool] = True
-    name: Annotated[Typed, AfterValidator(_nameable)]
-    """Name of the result, as people type it."""
-
-    @property
-    def slug(self) -> str:
-        """Name of its folder."""
-        return as_slug(self.name)
-
-    @property
-    def stage(self) -> str:
-        """What ``run.json`` calls the stage that makes the result."""
-        return str(self.kind)  # type: ignore[attr-defined]
-
-    @abstractmethod
-    def command(self, workspace: Workspace) -> list[str]:
-        """The command and its arguments, without ``--out``.
-
-        Raises:
-            UnknownNameError: something that it needs is not in the workspace.
-        """
-
-    def reads(self) -> tuple[str, ...]:
-        """Collections whose verdicts must be written to their tables before the command starts."""
-        return ()
-
-    def consumed_upload(self) -> str | None:
-        """The upload to delete once the job has finished."""
-        return None
 
 
 class ImportRequest(_Request, ImportOptions):
@@ -343,6 +293,7 @@ JobRequest = Annotated[
     | VaryRequest
     | InpaintRequest
     | CurateRequest
+    | ClassifyRequest
     | StudyRequest
     | ExportRequest,
     Field(discriminator="kind"),
@@ -360,10 +311,6 @@ def parse_request(value: dict[str, Any]) -> JobRequest:
         return _adapter.validate_python(value)
     except ValidationError:
         raise UserError("this Syntype does not understand the job's request. Create a new job.") from None
-
-
-def _path(workspace: Workspace, kind: Kind, slug: str) -> str:
-    return str(workspace.find(kind, slug))
 
 
 def _paths(request: AdaptRequest | _FromPhotographs, workspace: Workspace) -> tuple[str, str]:
@@ -410,12 +357,3 @@ def _require_photographs(workspace: Workspace, slug: str, species: str) -> None:
     near += [name for key, name in spelt.items() if species.casefold() in key and name not in near][: 3 - len(near)]
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Its species are {shown_list(spelt.values(), 5)}."
     raise InputError(f"collection {slug!r} has no photograph of {shortened(species, 80)!r}", hint)
-
-
-def _options(request: _Request, *names: str, **spelled: str) -> list[str]:
-    """``--name=value`` for every field named that is set; ``spelled`` gives the option's name where it is not the field's."""
-    options = []
-    for name, option in {**{name: name for name in names}, **spelled}.items():
-        value = getattr(request, name)
-        options += [f"--{option}={item}" for item in (value if isinstance(value, tuple) else () if value is None else (value,))]
-    return options

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from syntype.apps.web.classify_request import THOROUGH_SIZE, ClassifyRequest
 from syntype.apps.web.generators import describe_generator
 from syntype.apps.web.requests import (
     CurateRequest,
@@ -62,6 +63,8 @@ def _needs(studio: Studio, request: JobRequest) -> int:
         return (num or _num_images(studio, request.collection)) * request.num * each * _image(about["size"])
     if isinstance(request, TrainRequest):
         return _num_images(studio, request.collection) * _image(request.size)
+    if isinstance(request, ClassifyRequest):
+        return _num_images(studio, request.collection) * _image(THOROUGH_SIZE)
     if isinstance(request, StudyRequest):
         return _num_images(studio, request.collection) * _image(_STUDY_SIDE)
     return 0

@@ -186,7 +186,7 @@ class SecurityMiddleware:
 
     Args:
         open_paths: paths that need no authentication: the sign-in page and its files. A trailing slash stands for everything below.
-        upload_suffix: end of the paths that receive files; these check the size of the body themselves.
+        upload_suffixes: ends of the paths that receive files; these check the size of the body themselves.
     """
 
     app: ASGIApp
@@ -194,7 +194,7 @@ class SecurityMiddleware:
     sessions: Sessions
     guesses: Guesses
     open_paths: Iterable[str] = ("/signin", "/static/", "/api/session")
-    upload_suffix: str = "/files"
+    upload_suffixes: tuple[str, ...] = ("/files", "/identify")
     _hosts: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -230,7 +230,7 @@ class SecurityMiddleware:
                 return
             scope.setdefault("state", {})["visitor"] = visitor
             timely = _timely(receive, self.config.limits)
-            limited = timely if scope["path"].endswith(self.upload_suffix) else _limited(timely, self.config.limits.json_bytes)
+            limited = timely if scope["path"].endswith(self.upload_suffixes) else _limited(timely, self.config.limits.json_bytes)
             await self.app(scope, limited, send_with_headers)
         finally:
             path = scope["path"].encode("unicode_escape").decode("ascii")[:300]  # never the query, headers or cookies: they may hold secrets

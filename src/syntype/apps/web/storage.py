@@ -1,4 +1,4 @@
-"""Renames, deletes and restores the things of a workspace: collections, generators, studies, exports and waiting uploads.
+"""Renames, deletes and restores the things of a workspace: collections, generators, identifiers, studies, exports and waiting uploads.
 
 All three are moves. A thing has a key, which is its name or, in the trash, ``trash/ID``. A move
 

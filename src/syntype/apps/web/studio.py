@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
+from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.limits import StudioConfig
@@ -52,6 +53,7 @@ class Studio:
     drawings: Drawings
     turns: Turns
     looks: Looks
+    answers: Answers
     offers: Offers = field(default_factory=Offers)
 
 

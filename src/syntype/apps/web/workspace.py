@@ -1,7 +1,7 @@
 """The workspace: the one folder that the Studio uses. Requests name things in it by slugs; only this module builds paths from them.
 
 WORKSPACE/
-  collections/ generators/ studies/ exports/   one folder a thing, its name is its slug; other folders are not listed
+  collections/ generators/ identifiers/ studies/ exports/   one folder a thing, its name is its slug; other folders are not listed
   uploads/                                     uploaded photographs that are not imported yet
   jobs/                                        one folder a job: its log, its result, its lock
   trash/                                       one folder a deleted thing: the thing, and entry.json
@@ -27,8 +27,11 @@ from syntype.files import atomic_write, read_json_object
 
 __all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
 
-Kind = Literal["collections", "generators", "studies", "exports"]
-MARKS: dict[Kind, str] = {"collections": "collection.json", "generators": "generator.json", "studies": "results.json", "exports": "export.json"}
+Kind = Literal["collections", "generators", "identifiers", "studies", "exports"]
+MARKS: dict[Kind, str] = {
+    "collections": "collection.json", "generators": "generator.json", "identifiers": "classifier.json", "studies": "results.json",
+    "exports": "export.json",
+}  # fmt: skip
 """The file that a folder must have to be listed: stages write it last, so unfinished results are not listed."""
 KINDS: tuple[Kind, ...] = tuple(MARKS)
 _BETWEEN: dict[str, Kind] = {"synthetic": "collections", "generator": "generators"}

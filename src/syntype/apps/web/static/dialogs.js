@@ -1,7 +1,7 @@
 // Dialogs that ask before something is renamed, deleted or restored. They are closed with Escape, and the focus goes back to where it was.
 import { call, make } from "/static/studio.js";
 
-export const KINDS = { collections: "collection", generators: "generator", studies: "study", exports: "export", uploads: "photographs, not imported yet" };
+export const KINDS = { collections: "collection", generators: "generator", identifiers: "identifier", studies: "study", exports: "export", uploads: "photographs, not imported yet" };
 
 // A number of bytes as people say it.
 export function size(bytes) {

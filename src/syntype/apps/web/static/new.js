@@ -21,7 +21,7 @@ const keepFields = () => keepState({ fields: Object.fromEntries(kept().map((fiel
 form.addEventListener("change", keepFields);
 
 // The request: fields by their names; what is empty is left out.
-function values() {
+export function values() {
   const request = { kind: form.dataset.kind };
   for (const field of form.elements) {
     if (!field.name || field.disabled || (["radio", "checkbox"].includes(field.type) && !field.checked)) continue;

@@ -1,0 +1,160 @@
+"""What is asked of PyTorch while somebody waits: what a photograph shows, an identifier as ONNX, and how long a job will take.
+
+All of it happens in a process beside the server, which keeps the identifiers that were used last. A photograph goes there in memory, and is forgotten
+when it is answered: it is never written to a disk.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from syntype.apps.web.aside import Aside
+from syntype.collection.columns import TABLE
+from syntype.errors import SyntypeError, UserError
+
+__all__ = ["Answers"]
+
+_KEPT_IDENTIFIERS = 2
+_KEPT_PLANS = 64
+
+
+class Answers(Aside):
+    """The questions, and the process that answers them. Safe to use from several threads.
+
+    Args:
+        seconds: longest time for one answer.
+    """
+
+    busy = "many people are asking just now. Try again in a moment."
+    slow = "the answer takes more than {seconds:.0f} s. Try again when no job runs, or with another identifier."
+    dead = "the process that answers has ended, perhaps for want of memory. Try again, or a smaller identifier."
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(_carry_out, seconds)
+        self._plans: OrderedDict[tuple[Any, ...], dict[str, Any]] = OrderedDict()
+
+    def identify(self, folder: Path, photographs: Path | None, photograph: bytes, most: int) -> dict[str, Any]:
+        """What an identifier says of a photograph.
+
+        Args:
+            folder: of the identifier.
+            photographs: the collection in which to look for similar ones; None leaves them out.
+            photograph: the content of an image file.
+            most: questions that may be asked at the same time.
+
+        Returns:
+            The fields of ``Identification``, as plain values.
+
+        Raises:
+            UserError: the file is no photograph, or the identifier cannot be used.
+            HTTPException: 503, as too many questions were asked, or this one took too long.
+        """
+        stamps = (_stamp(folder, "classifier.json"), None if photographs is None else _stamp(photographs, TABLE))
+        task = ("identify", str(folder), stamps, None if photographs is None else str(photographs), photograph)
+        return dict(self._answer(task, most))
+
+    def onnx(self, folder: Path, out: Path, most: int) -> None:
+        """Write an identifier as an ONNX file; otherwise as ``identify``."""
+        self._answer(("onnx", str(folder), str(out)), most)
+
+    def plan(self, command: list[str], key: tuple[Any, ...], most: int) -> dict[str, Any]:
+        """What ``--dry-run`` says of a command; remembered.
+
+        Args:
+            command: of Syntype, without ``--dry-run``.
+            key: changes when what the command reads does.
+
+        Raises:
+            UserError: the command refuses, with its own message.
+            HTTPException: as for ``identify``.
+        """
+        whole = (*command, *key)
+        if (known := self._plans.get(whole)) is not None:
+            return known
+        found = dict(self._answer(("plan", command), most))
+        self._plans[whole] = found
+        while len(self._plans) > _KEPT_PLANS:
+            self._plans.pop(next(iter(self._plans)), None)
+        return found
+
+    def _answer(self, task: tuple[Any, ...], most: int) -> Any:
+        with self._counted(most), self._turn:
+            try:
+                good, result = self._ask(task)
+            finally:
+                self._end_later()
+        if not good:
+            raise UserError(result)
+        return result
+
+
+def _stamp(folder: Path, name: str) -> int:
+    """Changes when a thing does."""
+    return (folder / name).stat().st_mtime_ns
+
+
+def _carry_out(what: str, *task: Any) -> tuple[bool, Any]:
+    try:
+        questions: dict[str, Callable[..., Any]] = {"identify": _identify, "onnx": _onnx, "plan": _plan}
+        return True, questions[what](*task)
+    except SyntypeError as error:
+        return False, str(error)
+    except ModuleNotFoundError as error:
+        return False, f"this needs the package {error.name}. Install it where the Studio runs."
+    except Exception as error:
+        return False, f"there is no answer (unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}). Try again."
+
+
+def _identify(folder: str, stamps: tuple[int, int | None], photographs: str | None, photograph: bytes) -> dict[str, Any]:
+    from syntype.collection.decoding import decode
+    from syntype.identification.identify import identify
+
+    pixels = decode(photograph)
+    found = identify(_classifier(folder, stamps[0]), pixels, None if photographs is None else _nearest(folder, photographs, stamps))
+    return {
+        "species": found.species, "rank": found.answer.rank, "name": found.answer.name, "probability": found.answer.probability,
+        "strangeness": found.strangeness, "none_of_these": found.none_of_these,
+        "nearest": [(one.image_id, one.species, one.similarity) for one in found.nearest],
+    }  # fmt: skip
+
+
+@lru_cache(_KEPT_IDENTIFIERS)
+def _classifier(folder: str, _stamp: int) -> Any:
+    from syntype.identification import load_classifier
+
+    return load_classifier(folder)
+
+
+@lru_cache(_KEPT_IDENTIFIERS)
+def _nearest(folder: str, photographs: str, stamps: tuple[int, int | None]) -> Any:
+    from syntype.collection import Collection
+    from syntype.identification.identify import NearestPhotographs
+
+    classifier, collection = _classifier(folder, stamps[0]), Collection.open(photographs, hashes=False)
+    own = not classifier.fitted.config.frozen  # a trained network has features of its own; those of others were kept when it was trained
+    return NearestPhotographs(classifier, collection, Path(folder) / ".cache" if own else collection.root / ".cache" / "views")
+
+
+def _onnx(folder: str, out: str) -> None:
+    from syntype.identification import load_classifier
+    from syntype.identification.export import export_onnx
+
+    export_onnx(load_classifier(folder, "cpu"), Path(out))
+
+
+def _plan(command: list[str]) -> dict[str, Any]:
+    from syntype.apps.cli_classify import classify
+    from syntype.apps.cli_study import study
+
+    name, *arguments = command
+    said = io.StringIO()
+    with redirect_stdout(said):
+        {"classify": classify, "study": study}[name].main([*arguments, "--dry-run", "--json"], standalone_mode=False)
+    return dict(json.loads(said.getvalue()))

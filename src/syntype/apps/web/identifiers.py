@@ -1,0 +1,100 @@
+"""Descriptions of trained identifiers, read from ``classifier.json`` only, so that the server does not import PyTorch, and what they say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from syntype.errors import InputError
+from syntype.files import load_json
+
+__all__ = ["FILES", "accuracy_in_words", "answer_in_words", "describe_identifier", "learnt_in_words"]
+
+FILES = ("classifier.json", "weights.safetensors", "MODEL_CARD.md", "confusion.png", "worst_pairs.csv")
+"""What the training of a classifier writes, and an export holds."""
+_AGAIN = "Copy the identifier's folder again from where it came, or train it again."
+_FEW = 10
+"""Species with fewer training photographs are named less surely."""
+
+
+def describe_identifier(folder: Path) -> dict[str, Any]:
+    """Species, what it has learnt from, how well it did, and what to know before it is believed.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    file = folder / "classifier.json"
+    told = load_json(file, _AGAIN, {"species": list}, {"training": dict, "metrics": dict, "calibration": dict, "config": dict})
+    training, metrics, species = told.get("training", {}), told.get("metrics", {}), [str(name) for name in told["species"]]
+    counts, added = training.get("counts_real"), training.get("synthetic")
+    try:
+        return {
+            "num_species": len(species),
+            "species": species,
+            "learnt": learnt_in_words(metrics) if "num_train" in metrics else None,
+            "accuracy": accuracy_in_words(metrics) if "num_test" in metrics else None,
+            "synthetic": added.get("name") if isinstance(added, dict) else None,
+            "few": [name for name, number in counts.items() if number < _FEW] if isinstance(counts, dict) else [],
+            "knows_strangers": bool(told.get("calibration", {}).get("energy_quantiles")),
+            "sure": float(told.get("config", {}).get("sure", 0.8)),
+        }
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"is damaged ({type(error).__name__}: {' '.join(str(error).split())[:100]})", _AGAIN, file=file) from None
+
+
+def learnt_in_words(metrics: Mapping[str, Any]) -> str:
+    """From how many images it has learnt: "12 photographs and 30 synthetic images".
+
+    Args:
+        metrics: the summary of ``ClassifierResult``.
+    """
+    number, made = int(metrics["num_train"]), int(metrics.get("num_synthetic") or 0)
+    photographs = f"{number:,} {'photograph' if number == 1 else 'photographs'}"
+    return f"{photographs} and {made:,} synthetic {'image' if made == 1 else 'images'}" if made else photographs
+
+
+def accuracy_in_words(metrics: Mapping[str, Any]) -> str:
+    """How well it names photographs that it has never seen, as a sentence.
+
+    Args:
+        metrics: the summary of ``ClassifierResult``.
+
+    Example:
+        >>> accuracy_in_words({"accuracy": 0.9, "num_test": 30})
+        'Of 30 photographs that it had never seen it named 27 rightly.'
+    """
+    number = int(metrics["num_test"])
+    if not number:
+        return "How well it does is not known: the collection keeps no photographs for tests."
+    right = round(float(metrics["accuracy"]) * number)
+    if number == 1:
+        return f"The one photograph that it had never seen it named {'rightly' if right else 'wrongly'}."
+    return f"Of {number:,} photographs that it had never seen it named {right:,} rightly."
+
+
+def answer_in_words(rank: str, name: str, probability: float, best: str, *, none_of_these: bool) -> str:
+    """What an identifier says of a photograph, as a sentence or two.
+
+    Args:
+        rank, name, probability: the lowest rank of which it is sure, as in ``Answer``.
+        best: the most probable species.
+        none_of_these: the photograph may show none of the species.
+
+    Example:
+        >>> answer_in_words("genus", "Naso", 0.93, "Naso lituratus", none_of_these=False)
+        'Some Naso (the genus, 93 %). Which species, it cannot say surely; the likeliest is Naso lituratus.'
+    """
+    share = _percent(probability)
+    if none_of_these:
+        return f"Perhaps none of these species: the photograph looks unlike those that it knows. The likeliest of them is {best}."
+    if rank == "species":
+        return f"{name} ({share})."
+    if rank == "none":
+        return f"Not sure. The likeliest species is {best} ({share})."
+    return f"Some {name} (the {rank}, {share}). Which species, it cannot say surely; the likeliest is {best}."
+
+
+def _percent(share: float) -> str:
+    """A probability in whole percent, never 0 or 100."""
+    return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
