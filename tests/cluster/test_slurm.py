@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from made import make_collection, train_tiny
-from one_node_slurm import OneNodeSlurm, missing, one_node_slurm
+from one_node_slurm import OneNodeSlurm, missing
 
 from syntype.cluster import Cluster, Job, run_jobs
 from syntype.cluster.places import BusyError, place_of
@@ -24,15 +23,6 @@ from syntype.run import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 NUM_SPECIES = 200
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneNodeSlurm]:
-    pytest.importorskip("submitit")
-    with one_node_slurm(tmp_path_factory.mktemp("slurm")) as there, pytest.MonkeyPatch.context() as patch:
-        for name in ("SLURM_CONF", "PATH"):
-            patch.setenv(name, there.environment[name])
-        yield there
 
 
 def table(folder: Path) -> dict[str, dict[str, str]]:
