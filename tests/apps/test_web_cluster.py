@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -217,3 +216,62 @@ def test_a_job_that_never_begins_tells_the_last_message_of_its_place(lab: Lab) -
 def test_a_cluster_file_says_how_many_jobs_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["serve", str(tmp_path / "workspace"), "--jobs", "2", "--cluster", "lab.yaml"]) == 2
     assert "--jobs is for jobs on this machine" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_slurm_runs_the_jobs_of_a_studio_that_is_killed_and_started_again(slurm: OneNodeSlurm, tmp_path: Path) -> None:
+    workspace, lab = make_workspace(tmp_path / "workspace"), tmp_path / "lab.yaml"
+    lab.write_text("executor: slurm\npartition: main\nminutes: 30\nparallel: 2\npoll_seconds: 1\nenvironment: {OMP_NUM_THREADS: 1}\n")
+    folder = workspace.root / "jobs"
+
+    def ask(**request: Any) -> int:
+        answer = client.post("/api/jobs", json=request)
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["id"])
+
+    def job(number: int) -> dict[str, Any]:
+        return client.get(f"/api/jobs/{number}").json()
+
+    def again(server: subprocess.Popen[str], client: httpx2.Client, number: int = signal.SIGKILL) -> tuple[subprocess.Popen[str], httpx2.Client]:
+        end_server(server, client, number)
+        return start_server(workspace.root, cluster=lab)
+
+    server, client = start_server(workspace.root, cluster=lab)
+    try:
+        long = ask(kind="train", name="slow", family="dcgan", collection="fish", size=32, steps=500_000)
+        short = [ask(kind="export", name=f"set-{index}", collection="fish") for index in range(4)]
+        for number in short[:3]:  # killed while a job is being given away, or just after
+            until(lambda number=number: (folder / str(number) / "ticket").exists())
+            server, client = again(server, client)
+        until(lambda: (job(long)["done"] or 0) > 3)
+        assert "ended" not in job(long)["status"] and len(slurm.run("squeue", "-h", "-t", "R").split("\n")) <= 3, "two at a time, as lab.yaml says"
+        slurm.stop_controller()
+        server, client = again(server, client, signal.SIGTERM)  # in good order: what runs on the cluster goes on
+        reached = job(long)["done"]
+        until(lambda: job(long)["done"] > reached)
+        slurm.start_controller()
+        slurm.wait(lambda: bool(slurm.state_of_nodes()), "the controller does not come back")
+        for number in short:
+            assert wait(client, number)["status"] == "finished", client.get(f"/api/jobs/{number}/log").json()
+            made = read_json_object(workspace.root / "exports" / job(number)["name"] / "run.json")
+            assert len(made["sessions"]) == 1 and job(number)["result"]["num_images"] == 24
+        assert read_json_object(workspace.root / "generators" / "slow" / "run.json")["status"] == "running"
+        assert len(read_json_object(workspace.root / "generators" / "slow" / "run.json")["sessions"]) == 1, "no kill of the server touched it"
+
+        os.killpg(int((folder / str(long) / "pid").read_text()), signal.SIGKILL)
+        until(lambda: "Resuming dcgan at step" in client.get(f"/api/jobs/{long}/log").json())
+        client.post(f"/api/jobs/{long}/cancel")
+        ended = wait(client, long)
+        assert ended["status"] == "cancelled" and ended["message"] == "its work so far is kept", ended
+        assert (workspace.root / "generators" / "slow" / "training" / "state.pt").is_file()
+        assert read_json_object(workspace.root / "generators" / "slow" / "run.json")["status"] == "interrupted", "it was asked, not killed"
+
+        client.post(f"/api/jobs/{long}/resume")
+        until(lambda: job(long)["done"])
+        slurm.run("scancel", (folder / str(long) / "number").read_text())
+        ended = wait(client, long)
+        assert ended["status"] == "cancelled" and "cancelled there" in ended["message"]
+        until(lambda: not slurm.run("squeue", "-h", "-t", "PD,R").split())
+    finally:
+        end_server(server, client)
