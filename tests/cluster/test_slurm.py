@@ -16,6 +16,7 @@ from one_node_slurm import OneNodeSlurm, missing
 
 from syntype.cluster import Cluster, Job, run_jobs
 from syntype.cluster.places import BusyError, place_of
+from syntype.collection import Collection
 from syntype.errors import InputError
 from syntype.files import read_json_object
 from syntype.generators import load_generator
@@ -87,6 +88,12 @@ def test_200_species_are_learnt_once_each_whatever_happens_to_the_cluster(slurm:
     assert not (read_json_object(out / "cluster" / "jobs.json"))["jobs"]
     events = [line for line in (out / "progress.jsonl").read_text().splitlines() if '"died"' in line]
     assert events, "the killed worker was noticed"
+
+    line = [sys.executable, "-m", "syntype.apps.cli", "generate", str(out), "--num", "1", "--quiet"]
+    for more in (["--cluster", str(lab), "--out", str(tmp_path / "drawn")], ["--out", str(tmp_path / "drawn-here"), "--device", "cpu"]):
+        subprocess.run([*line, *more], env=environment, check=True, capture_output=True)
+    drawn, here = (Collection.open(tmp_path / name).table for name in ("drawn", "drawn-here"))
+    assert len(drawn) == NUM_SPECIES + 2 and drawn.equals(here)
 
 
 def test_slurm_says_no_in_one_line(slurm: OneNodeSlurm, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ __all__ = ["COMMANDS"]
     help="Access token that users must enter, at least 12 characters.  [default: none on 127.0.0.1, else a random one that is printed once]",
 )
 @click.option("--https", is_flag=True, help="The Studio is behind an https proxy: send cookies over https only.")
-@click.option("--database", metavar="URL", help="PostgreSQL database, postgresql://USER@HOST/NAME.  [default: SQLite in the workspace]")
+@click.option("--database", metavar="URL", help="postgresql://USER@HOST/NAME, or sqlite:///FILE.  [default: SQLite in the workspace]")
 @click.option(
     "--public",
     metavar="GENERATOR[,GENERATOR]",
