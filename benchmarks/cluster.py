@@ -1,6 +1,6 @@
 """Many species on several machines: what the machinery costs beside the learning, and how long all fish of the world would take.
 
-    python benchmarks/cluster.py [--species 10000] [--per-task 500] [--seconds 0.1] [--out FOLDER]
+    python benchmarks/cluster.py [--species 10000] [--per-task 1000] [--seconds 0.1] [--out FOLDER]
 
 1. `syntype adapt --all-rare` for many tiny species in two processes. The learning itself is simulated: it waits a fixed time and gives weights of
    40 kB, the size of a species learnt by `modulate`. Everything else is what the command does: jobs, tables, shards, a second call, a first read.
@@ -41,7 +41,7 @@ METHODS = ("encode", "modulate", "finetune")
 def main() -> None:
     parser = options("cluster", __doc__)
     parser.add_argument("--species", type=int, default=10_000)
-    parser.add_argument("--per-task", type=int, default=500)
+    parser.add_argument("--per-task", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=0.1, help="time in which a species is learnt")
     arguments = parser.parse_args()
     if arguments.page:

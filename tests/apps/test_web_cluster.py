@@ -194,10 +194,20 @@ def test_a_job_whose_time_is_up_goes_on_in_another_turn_and_one_that_dies_does_n
         lab.run(turn)
         lab.step(2)
         assert (lab[number].status, lab[number].starts) == ("running", 1)
+    other = lab.train("two")
+    lab.step()
+    lab.run(MAX_STARTS + 4, "runs")
+    lab.step()
+    assert lab[other].status == "running", "its place says later why it was stopped"
+    lab.slurm.told[str(MAX_STARTS + 4)] = "cancelled"
+    lab.step()
+    assert lab[other].status == "cancelled" and "cancelled there" in lab[other].message
     lab.commands.run, lab.commands.end = run, "kill"  # type: ignore[method-assign]
-    for turn in range(MAX_STARTS + 3, 2 * MAX_STARTS + 3):
+    turn = MAX_STARTS + 3
+    for _ in range(MAX_STARTS):
         lab.run(turn)
         lab.step(2)
+        turn = len(lab.slurm.works)
     assert lab[number].status == "failed" and "killed 3 times" in lab[number].message
 
 
@@ -219,6 +229,7 @@ def test_a_cluster_file_says_how_many_jobs_run(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)  # minutes, on a machine that does nothing else
 @needs_slurm
 def test_slurm_runs_the_jobs_of_a_studio_that_is_killed_and_started_again(slurm: OneNodeSlurm, tmp_path: Path) -> None:
     workspace, lab = make_workspace(tmp_path / "workspace"), tmp_path / "lab.yaml"

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syntype.apps.web.processes import TICKET, JobProcess
-from syntype.cluster import Cluster, Job
+from syntype.cluster import RESUME, Cluster, Job
 from syntype.cluster.places import BusyError, State, place_of
 
 __all__ = ["BusyError", "ClusterProcess", "Elsewhere"]
@@ -159,18 +159,21 @@ class ClusterProcess(JobProcess):
     def is_alive(self) -> bool:
         """Whether it waits or runs; also while nobody can say."""
         ticket = _read(self.folder / TICKET)
-        if ticket is None:  # it was started by a server without a cluster
+        if self._is_locked() or ticket is None:  # without a ticket it was started by a server without a cluster
             return self._is_locked()
-        there = self.exit_code() is None and self._is_there(ticket)
+        code = self.exit_code()
+        there = code in (None, RESUME) and self._is_there(ticket, code)
         if not there:
             self._elsewhere.forget(_read(self.folder / "number"))
         return there
 
-    def _is_there(self, ticket: str) -> bool:
+    def _is_there(self, ticket: str, code: int | None) -> bool:
         self._state = self._ask(ticket)
-        if self._state in ("waits", "runs", "unknown") or self._is_locked() or (self._state == "gone" and self._gives_a_sign()):
+        if self._state in ("waits", "runs", "unknown") or (self._state == "gone" and self._gives_a_sign()):
             self._gone_since = None
             return True
+        if code is not None:  # it was stopped from outside; its place knows now whether somebody cancelled it
+            return False
         if self._gone_since is None:  # its exit code may take a while to be seen on a shared disk
             self._gone_since = time.monotonic()
         return time.monotonic() - self._gone_since < self._elsewhere.grace
