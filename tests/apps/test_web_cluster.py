@@ -82,8 +82,6 @@ class Lab(Bench):
                 (self.folder / "exit").write_text(str(code))
             return True
 
-        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
-            signal.signal(number, signal.getsignal(number))
         monkeypatch.setattr(elsewhere, "place_of", lambda *_, **__: self.slurm)
         monkeypatch.setattr(elsewhere, "_BEAT_SECONDS", 0.0)
         monkeypatch.setattr(elsewhere, "_ALIVE_SECONDS", 0.0)

@@ -37,7 +37,8 @@ _ALIVE_SECONDS = 30.0
 _LOCK_SECONDS = 60.0
 """How long a node waits for the end of an earlier start that still holds the job's folder."""
 _SAVE, _AT_ONCE = "save", "at once"
-_NUMBERS = ("SLURM_JOB_ID", "SUBMITIT_LOCAL_JOB_ID")
+_NUMBERS = {"slurm": "SLURM_JOB_ID", "local": "SUBMITIT_LOCAL_JOB_ID"}
+"""Environment variable with a job's number, by what submitit calls its place."""
 
 
 class Elsewhere:
@@ -267,8 +268,8 @@ class _Work:
                     (folder / "beat").write_text(str(beats), encoding="ascii")
             if warned and not done and process.stop(by=signal.SIGUSR1):
                 done = "warned"
-            asked = _read(folder / "stop") or ""
-            if asked and asked != done and process.stop(at_once=asked == _AT_ONCE):
+            asked = _read(folder / "stop")
+            if asked is not None and asked != done and process.stop(at_once=asked == _AT_ONCE):
                 done = asked
             time.sleep(_LOOK_SECONDS)
 
@@ -286,14 +287,15 @@ class _Work:
         folder = Path(self.folder)
         if _read(folder / TICKET) != self.ticket or _read(folder / "stop"):
             return False
-        number = next((os.environ[name] for name in _NUMBERS if name in os.environ), None)
-        if number is not None:
+        place = os.environ.get("SUBMITIT_EXECUTOR")
+        if place in _NUMBERS and (number := os.environ.get(_NUMBERS[place])):
             (folder / "number").write_text(number, encoding="ascii")
         return True
 
 
 def _read(path: Path) -> str | None:
+    """What a file says; None if it says nothing, or is not there."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
