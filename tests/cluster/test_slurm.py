@@ -46,6 +46,7 @@ def wait_for(condition, what: str, process: subprocess.Popen[str], seconds: floa
         time.sleep(0.2)
 
 
+@pytest.mark.timeout(2400)  # minutes, on a machine that does nothing else
 def test_200_species_are_learnt_once_each_whatever_happens_to_the_cluster(slurm: OneNodeSlurm, tmp_path: Path) -> None:
     new = {f"Novus {number:03d}": 2 for number in range(NUM_SPECIES)}
     collection = make_collection(tmp_path / "collection", {"Aus primus": 8, "Aus secundus": 8, **new}, size=32, split="train")
