@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from made import make_collection
+from one_node_slurm import OneNodeSlurm, one_node_slurm
 from tiny_clip import make_clip_folders
 
 from syntype.collection import Collection
@@ -51,6 +52,16 @@ def clip_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def small_collection(tmp_path: Path) -> Collection:
     """Four species of 16, 12, 8 and 6 images."""
     return make_collection(tmp_path / "collection", {"Aus primus": 16, "Aus secundus": 12, "Bus tertius": 8, "Bus quartus": 6})
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneNodeSlurm]:
+    """A Slurm of this machine, with which commands that are started from here speak; tests that need it skip where there can be none."""
+    pytest.importorskip("submitit")
+    with one_node_slurm(tmp_path_factory.mktemp("slurm")) as there, pytest.MonkeyPatch.context() as patch:
+        for name in ("SLURM_CONF", "PATH"):
+            patch.setenv(name, there.environment[name])
+        yield there
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from made import make_collection, train_tiny
-from one_node_slurm import OneNodeSlurm, missing, one_node_slurm
+from one_node_slurm import OneNodeSlurm, missing
 
 from syntype.cluster import Cluster, Job, run_jobs
 from syntype.cluster.places import BusyError, place_of
+from syntype.collection import Collection
 from syntype.errors import InputError
 from syntype.files import read_json_object
 from syntype.generators import load_generator
@@ -24,15 +24,6 @@ from syntype.run import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 NUM_SPECIES = 200
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneNodeSlurm]:
-    pytest.importorskip("submitit")
-    with one_node_slurm(tmp_path_factory.mktemp("slurm")) as there, pytest.MonkeyPatch.context() as patch:
-        for name in ("SLURM_CONF", "PATH"):
-            patch.setenv(name, there.environment[name])
-        yield there
 
 
 def table(folder: Path) -> dict[str, dict[str, str]]:
@@ -55,6 +46,7 @@ def wait_for(condition, what: str, process: subprocess.Popen[str], seconds: floa
         time.sleep(0.2)
 
 
+@pytest.mark.timeout(2400)  # minutes, on a machine that does nothing else
 def test_200_species_are_learnt_once_each_whatever_happens_to_the_cluster(slurm: OneNodeSlurm, tmp_path: Path) -> None:
     new = {f"Novus {number:03d}": 2 for number in range(NUM_SPECIES)}
     collection = make_collection(tmp_path / "collection", {"Aus primus": 8, "Aus secundus": 8, **new}, size=32, split="train")
@@ -97,6 +89,12 @@ def test_200_species_are_learnt_once_each_whatever_happens_to_the_cluster(slurm:
     assert not (read_json_object(out / "cluster" / "jobs.json"))["jobs"]
     events = [line for line in (out / "progress.jsonl").read_text().splitlines() if '"died"' in line]
     assert events, "the killed worker was noticed"
+
+    line = [sys.executable, "-m", "syntype.apps.cli", "generate", str(out), "--num", "1", "--quiet"]
+    for more in (["--cluster", str(lab), "--out", str(tmp_path / "drawn")], ["--out", str(tmp_path / "drawn-here"), "--device", "cpu"]):
+        subprocess.run([*line, *more], env=environment, check=True, capture_output=True)
+    drawn, here = (Collection.open(tmp_path / name).table for name in ("drawn", "drawn-here"))
+    assert len(drawn) == NUM_SPECIES + 2 and drawn.equals(here)
 
 
 def test_slurm_says_no_in_one_line(slurm: OneNodeSlurm, tmp_path: Path) -> None:

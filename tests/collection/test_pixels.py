@@ -62,6 +62,29 @@ def test_views_and_other_orders_come_from_the_cache(collection: Collection, monk
     assert collection.where(np.zeros(12)).pixels(16).shape == (0, 16, 16, 3)
 
 
+def test_what_is_too_large_for_memory_is_read_from_the_disk_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 MB of decoded images of which every second one is wanted: they are not copied into memory, and batches of them are right."""
+
+    def own_memory() -> int:
+        """Bytes of this process that no file backs."""
+        return int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0]) * 1024
+
+    number, size = 320, 256
+    table = pd.DataFrame({"file_name": "none.png", "sha256": [f"{row:064d}" for row in range(number)], "box": None})
+    images = module._Cache(tmp_path / ".cache", (size, size))
+    assert images.write(module._keys(table), (np.full((size, size, 3), row % 251, dtype=np.uint8) for row in range(number)))
+    monkeypatch.setattr(module, "_MOST_COPIED", 2**24)
+    before = own_memory() if Path("/proc/self/status").exists() else 0
+    wanted = module.read_pixels(tmp_path, table.iloc[::2], size)
+    batch = wanted[np.array([150, 3, 77])]
+    assert isinstance(wanted, np.memmap) and wanted.nbytes > 2**24
+    assert (own_memory() if before else 0) - before < 2**23
+    assert batch[:, 0, 0, 0].tolist() == [300 % 251, 6, 154]
+    assert isinstance(module.read_pixels(tmp_path, table.iloc[::2], size), np.memmap) and len(list(tmp_path.glob(".cache/*.npy"))) == 2
+    monkeypatch.setattr(module._Cache, "write", lambda *_: False)  # a full disk: into memory after all
+    np.testing.assert_array_equal(module.read_pixels(tmp_path, table.iloc[::3], size)[:, 0, 0, 0], np.arange(0, number, 3) % 251)
+
+
 def test_the_cache_grows_by_what_is_missing(collection: Collection) -> None:
     collection.where(np.arange(12) < 5).pixels(16)
     whole = collection.pixels(16)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made import small_study
+from one_node_slurm import missing
 
 from syntype.cluster import Cluster
 from syntype.collection import Collection
@@ -195,12 +196,16 @@ def test_several_processes_find_what_one_finds_and_one_that_is_killed_costs_its_
 
 
 @pytest.mark.slow
-def test_jobs_give_the_verdict_of_a_study_without_jobs(reef: Collection, tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["processes", pytest.param("slurm", marks=pytest.mark.skipif(missing() is not None, reason=str(missing())))])
+def test_jobs_give_the_verdict_of_a_study_without_jobs(executor: str, reef: Collection, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     pytest.importorskip("submitit")
+    if executor == "slurm":
+        request.getfixturevalue("slurm")
     asked = config(arms=FEW, classifier=ClassifierConfig(backbone="scratch", steps=4, batch_size=8))
     one = study(reef, asked, tmp_path / "one", Run.silent())
     shutil.copytree(tmp_path / "one", tmp_path / "jobs", ignore=shutil.ignore_patterns("arms", "results.json", "report.html"))
-    jobs = study(reef, asked.model_copy(update={"cluster": Cluster(executor="processes", poll_seconds=0.2)}), tmp_path / "jobs", Run.silent())
+    cluster = Cluster.parse({"executor": executor, "poll_seconds": 0.5})
+    jobs = study(reef, asked.model_copy(update={"cluster": cluster}), tmp_path / "jobs", Run.silent())
     assert (tmp_path / "jobs" / "cluster" / "arms" / "jobs.json").is_file()
     assert jobs.verdict == one.verdict
     for part in ("effects", "competitor", "sensitivity"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import pickle
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from syntype.cluster import Cluster
 from syntype.collection import Collection
 from syntype.compute.runtime import Runtime
 from syntype.errors import RecipeError, TrainingError, UnknownNameError, UnsupportedError
@@ -104,6 +106,31 @@ def test_an_images_pixels_are_what_the_generator_gives_for_its_seed(shared: Reco
     for row in range(2):
         expected = shared.sample([SPECIES[1]], [int(collection.table["seed"].iloc[row])])[0].permute(1, 2, 0)
         assert np.abs(np.asarray(Image.open(collection.path(row))) / 127.5 - 1 - expected.numpy()).max() <= 0.5 / 127.5 + 1e-6
+
+
+def test_jobs_draw_the_same_images_and_the_missing_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere, submitted = Recorder(), list[list[str]]()
+    monkeypatch.setattr(generate_module, "IMAGES_PER_JOB", 5)
+    monkeypatch.setattr(generate_module, "load_generator", lambda folder: elsewhere)
+
+    def run_jobs(jobs: Sequence[Any], cluster: Cluster, folder: Path, run: Run) -> dict[str, str]:
+        """A place that does all jobs but those that fail."""
+        submitted.append([job.name for job in jobs])
+        for job in jobs[: 1 if len(submitted) == 1 else None]:
+            pickle.loads(pickle.dumps(job.work))()
+        return {"00000005": "memory ran out.", "00000010": "memory ran out."} if len(submitted) == 1 else {}
+
+    monkeypatch.setattr(generate_module, "run_jobs", run_jobs)
+    plain, here = draw(Recorder(), tmp_path / "plain", num=3), Recorder()
+    config, cluster = GenerateConfig(num=3), Cluster(executor="processes")
+    with pytest.raises(TrainingError, match=r"2 of 3 jobs failed\. Images from number 5: memory ran out"):
+        generate(here, config, tmp_path / "jobs", Run.silent(), cluster=cluster)
+    assert elsewhere.asked == 5
+    drawn = generate(here, config, tmp_path / "jobs", Run.silent(), cluster=cluster).collection
+    assert submitted[1] == ["00000005", "00000010"] and elsewhere.asked == 12 and here.asked == 0
+    assert files_of(drawn) == files_of(plain) and drawn.table.equals(plain.table)
+    generate(here, config, tmp_path / "jobs", Run.silent(), cluster=cluster)
+    assert submitted[2] == [] and elsewhere.asked == 12
 
 
 def test_drawing_again_gives_the_same_files(shared: Recorder, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def choose_photographs(collection: Collection, species: str, shots: int, seed: i
         UnknownNameError: The species is not in the collection.
         CollectionError: It has no training photograph.
     """
-    photographs = collection.training().select(species=species).hashed()
+    photographs = collection.select(split="train", species=species, usable=True).hashed()
     if not len(photographs):
         raise CollectionError(f"{collection.root}: has no training photograph of {species}. Add photographs, and import them with: syntype collect")
     order = np.random.default_rng([seed, len(photographs)]).permutation(len(photographs))

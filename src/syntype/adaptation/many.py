@@ -17,6 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import load_file
 
-from syntype.adaptation.learning import Learner, choose_photographs
+from syntype.adaptation.learning import Learner, Learnt, choose_photographs
 from syntype.adaptation.saving import write_adapted
 from syntype.adaptation.settings import AdaptConfig, AdaptManyConfig
 from syntype.cluster import Cluster, Command, Job, Preempted, run_jobs
@@ -231,23 +232,33 @@ def _learn_all(task: Path, learner: Learner, config: AdaptManyConfig, run: Run) 
     todo = [number for number in range(len(names)) if not (task / f"{number:04d}.json").is_file()]
     with suppress(SyntypeError):  # a photograph that cannot be read is told with its species
         _read_ahead(learner, [names[number] for number in todo], config)
-    for number in run.track(todo, f"species of task {task.name}"):
-        name, work, record = names[number], task / f"work-{number:04d}", task / f"{number:04d}.json"
-        try:
-            settings = AdaptConfig.parse({**_without(config), "species": name})
-            learnt = learner.learn(settings, work, Run.silent())
-        except DiskError:
-            raise
-        except SyntypeError as error:
-            write_json(record, {"failed": str(error)})
-        except Exception as error:  # one species must not stop the others
-            write_json(record, {"failed": f"unexpected {type(error).__name__}: {error}"})
-        else:
-            if learnt.status != "finished":
-                raise Preempted if learnt.status == "preempted" else KeyboardInterrupt
-            write_weights(record.with_suffix(".safetensors"), learnt.weights)
-            write_json(record, {**learnt.entry("", digest_of(learnt.weights)), "packed": True, "seconds": round(learnt.seconds, 3)})
-        shutil.rmtree(work, ignore_errors=True)
+    with ThreadPoolExecutor(1) as writer:  # the disk is waited for while the next species is learnt
+        kept = writer.submit(lambda: None)
+        for number in run.track(todo, f"species of task {task.name}"):
+            name, work, record = names[number], task / f"work-{number:04d}", task / f"{number:04d}.json"
+            try:
+                settings = AdaptConfig.parse({**_without(config), "species": name})
+                learnt = learner.learn(settings, work, Run.silent())
+            except DiskError:
+                raise
+            except SyntypeError as error:
+                write_json(record, {"failed": str(error)})
+                shutil.rmtree(work, ignore_errors=True)
+            except Exception as error:  # one species must not stop the others
+                write_json(record, {"failed": f"unexpected {type(error).__name__}: {error}"})
+                shutil.rmtree(work, ignore_errors=True)
+            else:
+                if learnt.status != "finished":
+                    raise Preempted if learnt.status == "preempted" else KeyboardInterrupt
+                kept.result()
+                kept = writer.submit(_keep, learnt, record, work)
+        kept.result()
+
+
+def _keep(learnt: Learnt, record: Path, work: Path) -> None:
+    write_weights(record.with_suffix(".safetensors"), learnt.weights)
+    write_json(record, {**learnt.entry("", digest_of(learnt.weights)), "packed": True, "seconds": round(learnt.seconds, 3)})
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _without(config: AdaptManyConfig) -> dict[str, Any]:

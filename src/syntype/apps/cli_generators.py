@@ -155,19 +155,33 @@ def train(
 @out_option("the synthetic collection")
 @click.option("--species", multiple=True, help="Species to generate. Repeatable.  [default: all species of the generator]")
 @click.option("--num", type=click.IntRange(min=1), required=True, help="Number of images per species.")
+@click.option("--cluster", type=FOLDER, metavar="FILE", help="Where to draw many images: a cluster file, such as lab.yaml.  [default: here]")
 @stage_options
 def generate(
-    generator: Path, out: Path, device: str | None, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
+    generator: Path,
+    out: Path,
+    cluster: Path | None,
+    device: str | None,
+    resume: bool,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> None:
     """Generate synthetic images with a trained GENERATOR.
 
     The result is a collection. Every image has its own seed, and its file contains metadata that mark it as synthetic. Curate the images before
     you use them.
     """
+    from syntype.cluster import read_cluster
     from syntype.generators import load_generator
     from syntype.synthesis import GenerateConfig
     from syntype.synthesis import generate as stage
 
+    if cluster is not None and device is not None:
+        raise click.UsageError("--device is for images that are drawn here. With --cluster, each job uses the device that its machine has.")
+    place = None if cluster is None else read_cluster(cluster)
     config = settings(GenerateConfig, flags, overrides=overrides)
     trained = load_generator(generator)
     if dry_run:
@@ -175,7 +189,7 @@ def generate(
         return
     run_drawing(
         "generate",
-        lambda run: stage(on_device(trained, device), config, out, run),
+        lambda run: stage(on_device(trained, device), config, out, run, cluster=place),
         config,
         out,
         {"generator": trained},

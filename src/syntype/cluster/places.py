@@ -12,13 +12,13 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from syntype.cluster.jobs import Attempt, Job
 from syntype.cluster.settings import Cluster
 from syntype.errors import InputError, UnsupportedError, shortened
 
-__all__ = ["BusyError", "Place", "Processes", "Slurm", "place_of"]
+__all__ = ["BusyError", "Place", "Processes", "Slurm", "State", "place_of"]
 
 _MANY_TIMEOUTS = 10_000
 """A job may use up its time this often: each time it continues from its last checkpoint."""
@@ -27,6 +27,11 @@ _TRANSIENT = ("Unable to contact", "Connection refused", "Socket timed out", "te
 """Words in an error message of Slurm after which the same request may succeed later: the controller is away, or the user has too many jobs."""
 _ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT")
 """States of Slurm from which a job does not come back by itself."""
+
+
+State = Literal["waits", "runs", "ended", "cancelled", "gone", "unknown"]
+"""Of a job: ``cancelled`` if somebody has ended it, ``gone`` if its place does not know it, ``unknown`` while nobody can say."""
+NAME = "syntype"
 
 
 class BusyError(Exception):
@@ -48,22 +53,32 @@ class Place(Protocol):
     grace: float
     lingers: bool
 
-    def submit(self, jobs: Sequence[Job]) -> list[str]:
-        """Start jobs; returns an identifier for each."""
+    def submit(self, jobs: Sequence[Job], name: str = NAME) -> list[str]:
+        """Start jobs; returns an identifier for each. ``name``: what the place calls them all."""
+
+    def states(self, identifiers: Collection[str]) -> dict[str, State]:
+        """The state of each."""
+
+    def find(self, name: str) -> str | None:
+        """The identifier of the job that was submitted under a name of its own; None if the place knows of none."""
 
     def alive(self, identifiers: Collection[str]) -> set[str]:
         """Those that wait or run. All of them while nobody can say."""
+
+    def end(self, identifiers: Collection[str], *, waiting_alone: bool = False) -> None:
+        """Ask once that jobs be ended, or only those of them that do not run yet."""
 
     def cancel(self, identifiers: Collection[str]) -> None:
         """End those that wait or run."""
 
 
-def place_of(cluster: Cluster, folder: Path) -> Place:
+def place_of(cluster: Cluster, folder: Path, *, requeue: bool = True) -> Place:
     """The place that a cluster file names.
 
     Args:
         cluster: Settings; not ``here``.
         folder: For logs, and for what submitit keeps. On a cluster it must lie on a disk that the nodes share.
+        requeue: Whether Slurm may start a job again by itself, for example after its node has died.
 
     Raises:
         UnsupportedError: submitit or Slurm is missing.
@@ -73,7 +88,7 @@ def place_of(cluster: Cluster, folder: Path) -> Place:
     except ModuleNotFoundError:
         raise UnsupportedError("jobs need the library submitit, which is not installed. Install it with: pip install 'syntype[cluster]'") from None
     folder.mkdir(parents=True, exist_ok=True)
-    return Processes(cluster, folder) if cluster.executor == "processes" else Slurm(cluster, folder)
+    return Processes(cluster, folder) if cluster.executor == "processes" else Slurm(cluster, folder, requeue=requeue)
 
 
 class Processes:
@@ -87,16 +102,30 @@ class Processes:
         self._executor.update_parameters(timeout_min=60 * 24 * 365, gpus_per_node=cluster.gpus)
         self._environment = _environment(cluster)
 
-    def submit(self, jobs: Sequence[Job]) -> list[str]:
+    def submit(self, jobs: Sequence[Job], name: str = NAME) -> list[str]:
         """Start a process for each job."""
         with _variables(self._environment), _heeding_sigint():
             made = [self._executor.submit(Attempt(job.work)) for job in jobs]
         self._own |= {job.job_id: job for job in made}
         return [job.job_id for job in made]
 
+    def states(self, identifiers: Collection[str]) -> dict[str, State]:
+        """``runs`` or ``ended``."""
+        there = self.alive(identifiers)
+        return {one: "runs" if one in there else "ended" for one in identifiers}
+
+    def find(self, name: str) -> str | None:
+        """Processes have no names."""
+        return None
+
     def alive(self, identifiers: Collection[str]) -> set[str]:
         """Those whose process runs."""
         return {one for one in identifiers if (not self._own[one].done() if one in self._own else _runs_submitit(int(one)))}
+
+    def end(self, identifiers: Collection[str], *, waiting_alone: bool = False) -> None:
+        """As ``cancel``; none of them waits."""
+        if not waiting_alone:
+            self.cancel(identifiers)
 
     def cancel(self, identifiers: Collection[str]) -> None:
         """Ask the processes to save their work and to end."""
@@ -116,7 +145,7 @@ def _runs_submitit(process: int) -> bool:
 class Slurm:
     """A cluster with Slurm. Jobs are submitted as arrays."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, *, requeue: bool = True) -> None:
         import submitit
 
         if missing := [name for name in ("sbatch", "squeue", "scancel", "srun") if shutil.which(name) is None]:
@@ -132,13 +161,13 @@ class Slurm:
         }  # fmt: skip
         exports = [f"export {name}={shlex.quote(value)}" for name, value in _environment(cluster).items()]
         self._executor.update_parameters(
-            job_name="syntype", time=cluster.minutes, cpus_per_task=cluster.cpus, nodes=1, signal_delay_s=cluster.warning_seconds,
+            time=cluster.minutes, cpus_per_task=cluster.cpus, nodes=1, signal_delay_s=cluster.warning_seconds,
             array_parallelism=cluster.parallel, setup=[*exports, *cluster.setup], stderr_to_stdout=True,
-            additional_parameters={"requeue": True, **cluster.options},
+            additional_parameters={"requeue" if requeue else "no-requeue": True, **cluster.options},
             srun_args=["--cpus-per-task", str(cluster.cpus)], **{name: value for name, value in wanted.items() if value is not None},
         )  # fmt: skip
 
-    def submit(self, jobs: Sequence[Job]) -> list[str]:
+    def submit(self, jobs: Sequence[Job], name: str = NAME) -> list[str]:
         """Submit an array of at most ``capacity`` jobs.
 
         Raises:
@@ -147,6 +176,7 @@ class Slurm:
         """
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+        self._executor.update_parameters(job_name=name)
         try:
             made = self._executor.submit_array([Attempt(job.work) for job in jobs])
         except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
@@ -157,29 +187,61 @@ class Slurm:
             raise InputError(f"Slurm refuses the jobs ({shortened(reason, 200)})", "Correct the cluster file.") from None
         return [job.job_id for job in made]
 
-    def alive(self, identifiers: Collection[str]) -> set[str]:
-        """Those that wait or run, by ``squeue``: unlike ``sacct`` it needs no accounting, which not every site has."""
-        if not identifiers:
-            return set()
+    def states(self, identifiers: Collection[str]) -> dict[str, State]:
+        """By ``squeue``: unlike ``sacct`` it needs no accounting, which not every site has. It forgets a job some minutes after its end."""
         arrays = sorted({one.partition("_")[0] for one in identifiers})
-        states: dict[str, str] = {}
+        told: dict[str, str] = {}
         for start in range(0, len(arrays), 200):
-            asked = subprocess.run(
-                ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", "--jobs", ",".join(arrays[start : start + 200])],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if asked.returncode and "Invalid job id" not in asked.stderr:
-                return set(identifiers)  # the controller is away
-            states |= dict(line.split()[:2] for line in asked.stdout.splitlines() if len(line.split()) >= 2)
-        return {one for one in identifiers if one in states and not states[one].startswith(_ENDED)}
+            lines = _squeue("--array", "--jobs", ",".join(arrays[start : start + 200]))
+            if lines is None:
+                return dict.fromkeys(identifiers, "unknown")
+            told |= dict(lines)
+        return {one: _state(told[one]) if one in told else "gone" for one in identifiers}
+
+    def find(self, name: str) -> str | None:
+        """By ``squeue``.
+
+        Raises:
+            BusyError: The controller is away.
+        """
+        lines = _squeue("--me", "--name", name)
+        if lines is None:
+            raise BusyError("Slurm does not answer")
+        return lines[-1][0] if lines else None
+
+    def alive(self, identifiers: Collection[str]) -> set[str]:
+        """Those that wait or run."""
+        return {one for one, state in self.states(identifiers).items() if state in ("waits", "runs", "unknown")}
+
+    def end(self, identifiers: Collection[str], *, waiting_alone: bool = False) -> None:
+        """A running one is killed, and has its last checkpoint."""
+        more = ["--state=PENDING"] if waiting_alone else []
+        if identifiers:
+            subprocess.run(["scancel", *more, *identifiers], capture_output=True, check=False)
 
     def cancel(self, identifiers: Collection[str]) -> None:
-        """Cancel the jobs, until they are gone: one that is just being put back into the queue has to be told again. A running one is killed, and
-        has its last checkpoint."""
+        """Cancel the jobs, until they are gone: one that is just being put back into the queue has to be told again."""
         until = time.monotonic() + _CANCEL_SECONDS
         while (left := self.alive(identifiers)) and time.monotonic() < until:
-            subprocess.run(["scancel", *left], capture_output=True, check=False)
+            self.end(left)
             time.sleep(1)
+
+
+def _squeue(*which: str) -> list[tuple[str, str]] | None:
+    """Identifier and state of jobs, in the order in which they were submitted; None if Slurm does not answer."""
+    command = ["squeue", "--noheader", "--states=all", "--sort=i", "--format=%i %T", *which]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    if asked.returncode and "Invalid job id" not in asked.stderr:
+        return None  # the controller is away
+    return [(words[0], words[1]) for line in asked.stdout.splitlines() if len(words := line.split()) >= 2]
+
+
+def _state(told: str) -> State:
+    if told == "PENDING":
+        return "waits"
+    if told.startswith("CANCELLED"):
+        return "cancelled"
+    return "ended" if told.startswith(_ENDED) else "runs"
 
 
 def _environment(cluster: Cluster) -> dict[str, str]:

@@ -37,13 +37,16 @@ MARGIN = 0.06
 _VERSION = f"{DECODING}.3"  # change the second number whenever the same decoded image would give other pixels than before
 _DAY = 86400
 _LARGEST = 16384
+_MOST_COPIED = 2**30
+"""Bytes of images that are copied into memory at most."""
 
 
 def read_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int]) -> np.ndarray:
     """Decoded images of a collection's rows, read from the cache if possible: uint8, shape (num_images, height, width, 3), RGB 0..255.
 
-    If the rows are consecutive in the cache, the result is a memory map (copy-on-write, so changes do not reach the cache). Otherwise
-    they are copied into memory. If the folder cannot be written, nothing is cached.
+    If the rows are consecutive in the cache, the result is a memory map (copy-on-write, so changes do not reach the cache): it takes no
+    memory of its own, and all processes of a machine share it. Otherwise they are copied into memory, or, if that takes more than 1 GB, into
+    a further segment of the cache, where they are consecutive. If the folder cannot be written, nothing is cached.
 
     Args:
         root: the collection's folder.
@@ -68,7 +71,10 @@ def read_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int]) ->
         place = cache.find(keys)
         if (place < 0).any():  # the cache was deleted in the meantime
             return _in_memory(root, table, shape, keys)
-    return cache.take(place)
+    images = cache.run(keys)
+    if images is None and len(keys) * shape[0] * shape[1] * 3 > _MOST_COPIED and cache.write(keys, cache.each(place)):
+        images = _Cache(root / ".cache", shape).run(keys)
+    return cache.take(place) if images is None else images
 
 
 def iterate_pixels(root: Path, table: pd.DataFrame, size: int | tuple[int, int], rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
@@ -258,13 +264,23 @@ class _Cache:
         found = order[at]
         return np.where(self.keys[found] == keys, found, -1)
 
+    def run(self, keys: np.ndarray) -> np.ndarray | None:
+        """The images of these keys as a memory map, if they are consecutive in one segment; else None."""
+        for segment, start, stop in zip(self.segments, self.starts[:-1], self.starts[1:], strict=True):
+            own = self.keys[start:stop]
+            for first in np.flatnonzero(own == keys[0]):
+                if np.array_equal(own[first : first + len(keys)], keys):
+                    return segment[first : first + len(keys)]
+        return None
+
+    def each(self, place: np.ndarray) -> Iterator[np.ndarray]:
+        """The images at these positions, one after another."""
+        for at, number in zip(place, np.searchsorted(self.starts, place, side="right") - 1, strict=True):
+            yield self.segments[number][at - self.starts[number]]
+
     def take(self, place: np.ndarray) -> np.ndarray:
-        """The images at these positions. They are not copied if they are consecutive in one segment."""
+        """The images at these positions, copied into memory."""
         segment = np.searchsorted(self.starts, place, side="right") - 1
-        start, number = int(place[0]), int(segment[0])
-        stop = start + len(place)
-        if stop <= self.starts[number + 1] and np.array_equal(self.keys[start:stop], self.keys[place]):
-            return self.segments[number][start - self.starts[number] : stop - self.starts[number]]
         result = np.empty((len(place), *self.shape, 3), dtype=np.uint8)
         for number in np.unique(segment):
             mine = segment == number

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -35,7 +35,8 @@ from syntype.run import Run
 from syntype.synthesis.provenance import NOTICE, Provenance, read_provenance, write_image
 
 __all__ = [
-    "DrawConfig", "DrawResult", "Job", "Jobs", "draw_collection", "image_seed", "licence_of", "provenance_of", "require_species", "slugs", "suffix",
+    "DrawConfig", "DrawResult", "Job", "Jobs", "draw_collection", "draw_files", "image_seed", "licence_of", "provenance_of", "require_species",
+    "slugs", "suffix",
 ]  # fmt: skip
 
 
@@ -272,25 +273,54 @@ def draw_collection(
                     rows[position] = row if before.get("sha256") != row["sha256"] else before | row  # with the verdicts of experts
             num_kept = len(rows)
             bar.advance(num_kept)
-            made: set[Path] = set()
             todo = [position for position in range(len(jobs)) if position not in rows]
             start = time.monotonic()
-            for at in range(0, len(todo), config.batch_size):
-                batch = todo[at : at + config.batch_size]
-                asked = [jobs[position] for position in batch]
-                for folder in {(out / job.file_name).parent for job in asked} - made:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    made.add(folder)
-                for position, job, image in zip(batch, asked, _finite(draw(asked), generator), strict=True):
-                    pending.append((position, pool.submit(_write, image, out, job, config.quality)))
-                _collect(pending, rows, leave=2 * config.batch_size)  # so that generating never runs far ahead of a slow disk
-                bar.advance(len(batch))
-            _collect(pending, rows)
+            for number in _draw_each(generator, jobs, todo, draw, config, out, pool, pending, rows):
+                bar.advance(number)
         except KeyboardInterrupt:
             _collect(pending, rows)
             run.finish("interrupted", **finish().summary())
             raise
     return finish()
+
+
+def draw_files(generator: Generator, jobs: Sequence[JobT], draw: Callable[[list[JobT]], Tensor], config: DrawConfig, out: Path) -> None:
+    """Write the files of those images that are not there, without a table. The arguments are those of ``draw_collection``.
+
+    Raises:
+        TrainingError: The generator produced infinite or NaN values.
+        InputError: A file cannot be written.
+    """
+    todo = [position for position, job in enumerate(jobs) if _existing_row(out, job) is None]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for _ in _draw_each(generator, jobs, todo, draw, config, out, pool, deque(), {}):
+            pass
+
+
+def _draw_each(
+    generator: Generator,
+    jobs: Sequence[JobT],
+    todo: Sequence[int],
+    draw: Callable[[list[JobT]], Tensor],
+    config: DrawConfig,
+    out: Path,
+    pool: ThreadPoolExecutor,
+    pending: deque[tuple[int, Future[dict[str, Any]]]],
+    rows: dict[int, dict[str, Any]],
+) -> Iterator[int]:
+    """Generate the images of the jobs at these positions, batch by batch, and enter their rows; yields the number of each batch."""
+    made: set[Path] = set()
+    for at in range(0, len(todo), config.batch_size):
+        batch = todo[at : at + config.batch_size]
+        asked = [jobs[position] for position in batch]
+        for folder in {(out / job.file_name).parent for job in asked} - made:
+            folder.mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        for position, job, image in zip(batch, asked, _finite(draw(asked), generator), strict=True):
+            pending.append((position, pool.submit(_write, image, out, job, config.quality)))
+        _collect(pending, rows, leave=2 * config.batch_size)  # so that generating never runs far ahead of a slow disk
+        yield len(batch)
+    _collect(pending, rows)
 
 
 def _earlier_rows(out: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:

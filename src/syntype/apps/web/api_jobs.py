@@ -134,6 +134,8 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     folder = studio.queue.result_folder(row) if row.status == "running" else None
     running = {} if folder is None else now(folder)
     told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
+    if row.status == "running" and told["doing"] is None:
+        told["doing"] = studio.queue.process(row.id).doing()
     result = None if row.result is None else json.loads(studio.workspace.hide(json.dumps(row.result)))
     return Job(
         id=row.id, kind=row.kind, work=WORK.get(row.kind, row.kind), name=row.slug, title=studio.storage.titles.of(row.place, row.slug),

@@ -93,7 +93,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         store.belong_to(workspace.identity)
     reviews = Reviews(store, workspace)
     uploads = Uploads(workspace, config.limits, store)
-    queue = Queue(store, workspace, reviews, uploads, config.jobs)
+    queue = Queue(store, workspace, reviews, uploads, config.jobs, config.cluster)
     sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
     storage = Storage(workspace, store, reviews, queue, uploads)
     catalogue = Catalogue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from syntype.cluster import Cluster
 from syntype.collection.archives import ArchiveLimits
 from syntype.recipe import Settings
 
@@ -80,7 +81,9 @@ class StudioConfig(Settings):
     https: bool = False
     """The browser reaches the Studio through https (a proxy in front of it): cookies are marked Secure."""
     jobs: int = Field(1, ge=1, le=64)
-    """Jobs at the same time."""
+    """Jobs at the same time on this machine."""
+    cluster: Cluster | None = None
+    """Where jobs run instead, and how many at the same time."""
     public: tuple[str, ...] = ()
     """Generators with which visitors without the token may draw."""
     limits: Limits = Limits()

@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from syntype.errors import InputError
 from syntype.ownership import RUN_ID_VARIABLE
 
-__all__ = ["JobProcess"]
+__all__ = ["TICKET", "JobProcess"]
 
+TICKET = "ticket"
+"""File in the folder of a job that was given to a cluster: a number of this start. A start whose number is no longer there does nothing."""
 _WORKER = "syntype.apps.web.worker"
 _TAIL = 20_000
 """Bytes of a log that are read at most."""
@@ -32,6 +34,9 @@ class JobProcess:
             ``start`` (where in the log the last one begins, in bytes).
     """
 
+    outlives: ClassVar[bool] = False
+    """Whether a server that ends in good order lets it work on."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._child: subprocess.Popen[bytes] | None = None
@@ -42,9 +47,9 @@ class JobProcess:
         Raises:
             InputError: a process of an earlier start is still running.
         """
-        if self.is_alive():
+        if self._is_locked():
             raise InputError("is still used by another process", "Wait until it has ended, or stop it.", file=self.folder)
-        for name in ("exit", "pid", "output", "start"):
+        for name in (TICKET, "exit", "pid", "output", "start"):
             (self.folder / name).unlink(missing_ok=True)
 
     def start(self, command: Sequence[str], run_id: str) -> None:
@@ -58,8 +63,24 @@ class JobProcess:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.clear()
+        self.launch(command, run_id)
+
+    def launch(self, command: Sequence[str], run_id: str, wanted: Callable[[], bool] = lambda: True) -> bool:
+        """The same in a folder that is ready for it.
+
+        Args:
+            wanted: asked when the lock is held, so that nobody else starts it meanwhile.
+
+        Returns:
+            whether it was started.
+
+        Raises:
+            BlockingIOError: somebody else holds the lock.
+        """
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not wanted():
+                return False
             for name in ("exit", "pid"):  # blanks, over which the process can write its numbers on a full disk
                 (self.folder / name).write_text(" " * 12, encoding="ascii")
             with (self.folder / "output").open("wb") as output, (self.folder / "log").open("ab") as log:
@@ -69,9 +90,13 @@ class JobProcess:
                     stdin=subprocess.DEVNULL, stdout=output, stderr=log, pass_fds=[lock.fileno()], start_new_session=True,
                     env={**os.environ, RUN_ID_VARIABLE: run_id},
                 )  # fmt: skip
+        return True
 
     def is_alive(self) -> bool:
         """Whether the process is running."""
+        return self._is_locked()
+
+    def _is_locked(self) -> bool:
         if self._child is not None:
             self._child.poll()  # so that no zombie stays
         try:
@@ -83,8 +108,8 @@ class JobProcess:
             return True
         return False
 
-    def stop(self, *, at_once: bool = False) -> bool:
-        """Send SIGINT, so that it saves its work and ends, or SIGKILL to it and its child processes (``at_once``).
+    def stop(self, *, at_once: bool = False, by: signal.Signals = signal.SIGINT) -> bool:
+        """Send a signal, so that it saves its work and ends, or SIGKILL to it and its child processes (``at_once``).
 
         Returns:
             whether a signal was sent; False while the process is still starting and cannot save its work yet.
@@ -95,9 +120,25 @@ class JobProcess:
                 if at_once:
                     os.killpg(number, signal.SIGKILL)
                 else:
-                    os.kill(number, signal.SIGINT)
+                    os.kill(number, by)
                 return True
         return False
+
+    def doing(self) -> str | None:
+        """What to tell of it before its command has written anything; None if there is nothing to tell."""
+        return None
+
+    def settled(self) -> bool:
+        """Whether its files must be visible here, after its exit code is."""
+        return True
+
+    def given_up(self) -> str | None:
+        """Why it must not be started again although it did not come to its end; None if it may."""
+        return None
+
+    def cause(self, starts: int) -> str:
+        """Why it is not started again after so many starts without an end."""
+        return f"its process was killed {starts} times, perhaps because memory ran out. Free memory, then resume it."
 
     def end(self) -> None:
         """Kill the process that this object has started, and its child processes; wait until they are gone."""

@@ -1,7 +1,8 @@
 """The job queue: jobs wait in order in the database; a thread starts them and records how they end.
 
 All state is in the database and on disk, so the server may be killed at any moment: the next one finds jobs that still run by their
-locks, and starts jobs that were killed with it again, with ``--resume`` where the command has it.
+locks, or asks the cluster to which they were given (elsewhere.py); it starts jobs that were killed with it again, with ``--resume`` where
+the command has it.
 
 A job's result is a folder whose ``run.json`` holds the job's own run id. A folder of the same name without it was made by somebody else:
 no job goes on in it, shows it or deletes it.
@@ -19,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, insert, select, update
 
+from syntype.apps.web.elsewhere import BusyError, ClusterProcess, Elsewhere
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.requests import JobRequest, parse_request
 from syntype.apps.web.reviews import Reviews
@@ -26,6 +28,7 @@ from syntype.apps.web.store import ACTIVE, Store, jobs
 from syntype.apps.web.trash import IN_TRASH
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import MARKS, Workspace
+from syntype.cluster import RESUME, Cluster
 from syntype.errors import InputError, SyntypeError, UnknownNameError, UserError
 from syntype.files import disk_problem
 from syntype.ownership import discard_run, is_empty
@@ -42,14 +45,22 @@ class Queue:
     """The jobs of a workspace.
 
     Args:
-        at_once: how many run at the same time.
+        at_once: how many run at the same time on this machine.
+        cluster: where they run instead, and how many at the same time; None, or ``here``: on this machine.
+
+    Raises:
+        UnsupportedError: submitit or Slurm is missing.
 
     Attributes:
         entering: held while a job is created or taken up again; who holds it can rely on what waits and runs.
     """
 
-    def __init__(self, store: Store, workspace: Workspace, reviews: Reviews, uploads: Uploads, at_once: int = 1) -> None:
-        self._store, self._workspace, self._reviews, self._uploads, self._at_once = store, workspace, reviews, uploads, at_once
+    def __init__(
+        self, store: Store, workspace: Workspace, reviews: Reviews, uploads: Uploads, at_once: int = 1, cluster: Cluster | None = None
+    ) -> None:
+        self._store, self._workspace, self._reviews, self._uploads = store, workspace, reviews, uploads
+        self._elsewhere = None if cluster is None or cluster.executor == "here" else Elsewhere(cluster, workspace.root / "jobs")
+        self._at_once = at_once if self._elsewhere is None else self._elsewhere.at_once
         self._processes: dict[int, JobProcess] = {}
         self._stops_sent: dict[int, int] = {}
         self._wake, self._ending = threading.Event(), False
@@ -61,16 +72,20 @@ class Queue:
         self._thread.start()
 
     def close(self, seconds: float = 60) -> None:
-        """Stop running jobs with their work saved, so that the next server can continue them; wait at most this many seconds."""
+        """Stop running jobs of this machine with their work saved, so that the next server can continue them; wait at most this many seconds.
+
+        Those of a cluster go on.
+        """
         self._ending = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        unstopped, end = list(self._processes.values()), time.monotonic() + seconds
-        while time.monotonic() < end and any(process.is_alive() for process in self._processes.values()):
+        own = {number: process for number, process in self._processes.items() if not process.outlives}
+        unstopped, end = list(own.values()), time.monotonic() + seconds
+        while time.monotonic() < end and any(process.is_alive() for process in own.values()):
             unstopped = [process for process in unstopped if not process.stop()]  # again, if it was still starting
             time.sleep(0.1)
-        for number, process in self._processes.items():
+        for number, process in own.items():
             if not process.is_alive() and process.exit_code() != 0:
                 self._set(number, status="waiting", starts=0)  # stopped by this server, not by an error
 
@@ -172,8 +187,9 @@ class Queue:
             raise InputError(f"the name {job.slug!r} has been taken since this job was created", "Create a new job under another name.")
 
     def process(self, number: int) -> JobProcess:
-        """The process of a job, for its log."""
-        return self._processes.get(number) or JobProcess(self._workspace.root / "jobs" / str(number))
+        """The process of a job: for its log, and what it does before its command has written anything."""
+        folder = self._workspace.root / "jobs" / str(number)
+        return self._processes.get(number) or (JobProcess(folder) if self._elsewhere is None else ClusterProcess(folder, self._elsewhere))
 
     def _work(self) -> None:
         while not self._ending:
@@ -202,6 +218,8 @@ class Queue:
             room -= 1
             if row.cancel > self._stops_sent.get(row.id, 0) and process.stop(at_once=row.cancel >= 3):
                 self._stops_sent[row.id] = row.cancel
+        if self._elsewhere is not None and not self._elsewhere.takes_jobs:
+            room = 0
         for row in waiting[: max(0, room)]:
             self._step_of(row, self._begin)
 
@@ -233,7 +251,10 @@ class Queue:
             if not connection.execute(update(jobs).where(jobs.c.id == row.id, jobs.c.status == "waiting").values(**begun)).rowcount:
                 return  # cancelled at this moment
         self._processes[row.id] = process
-        process.start(command, run_id(row))
+        try:
+            process.start(command, run_id(row))
+        except BusyError:  # later
+            self._set(row.id, status="waiting", starts=row.starts)
 
     def _ended(self, row: Row[Any], process: JobProcess) -> None:
         request, code, folder = parse_request(row.request), process.exit_code(), self.result_folder(row)
@@ -249,13 +270,23 @@ class Queue:
             self._end(row.id, "finished", None, process.result() or told)
             return
         if code == 0:
+            if not process.settled():
+                return  # looked at again at the next step
             self._end(row.id, "failed", "its result is not where the job wrote it: it was moved, deleted or replaced. Create a new job.")
         elif row.cancel:
             self._end(row.id, "cancelled", "its work so far is kept" if request.resumable else None, told)
+        elif code in (None, RESUME) and (told_off := process.given_up()) is not None:
+            self._end(row.id, "cancelled", told_off)
+        elif code == RESUME and (request.resumable or row.starts < MAX_STARTS):  # its time is up, or its machine is needed for something else
+            self._set(row.id, status="waiting", starts=0 if request.resumable else row.starts)
+        elif code == RESUME:
+            self._end(
+                row.id, "failed", f"it was stopped {row.starts} times before its end. Give jobs more minutes in the cluster file, then resume it."
+            )
         elif code is None and row.starts < MAX_STARTS:
             self._set(row.id, status="waiting")
         elif code is None:
-            self._end(row.id, "failed", f"its process was killed {row.starts} times, perhaps because memory ran out. Free memory, then resume it.")
+            self._end(row.id, "failed", process.cause(row.starts))
         else:
             self._end(row.id, "failed", process.error_message() or told.get("error") or process.last_line() or _unexplained(code))
         if code != 0 and folder is not None and not request.resumable and not (folder / MARKS[row.place]).exists():

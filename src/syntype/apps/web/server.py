@@ -35,6 +35,9 @@ def serve(folder: Path, config: StudioConfig, database: str | None = None) -> No
         if config.token is None and (config.public or not is_loopback(config.host)):  # visitors and owners must be told apart
             config = config.model_copy(update={"token": _make_token()})
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+        if config.cluster is not None and config.cluster.executor == "slurm" and database is None:
+            told = "The database lies in the workspace, where a network disk may damage it. Give --database a file on a disk of this machine"
+            print(f"{told} (sqlite:////var/lib/syntype/studio.sqlite), or PostgreSQL.", file=sys.stderr, flush=True)
         app = create_app(workspace, config, database)
         listener = _listen(config)
         port = listener.getsockname()[1]
