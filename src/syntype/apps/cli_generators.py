@@ -9,6 +9,7 @@ import click
 
 from syntype.apps.cli_common import (
     FOLDER,
+    drawing_options,
     example,
     images_per_second,
     on_device,
@@ -155,10 +156,11 @@ def train(
 @out_option("the synthetic collection")
 @click.option("--species", multiple=True, help="Species to generate. Repeatable.  [default: all species of the generator]")
 @click.option("--num", type=click.IntRange(min=1), required=True, help="Number of images per species.")
-@stage_options
+@drawing_options
 def generate(
-    generator: Path, out: Path, device: str | None, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
-) -> None:
+    generator: Path, out: Path, device: str | None, offload: bool, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool,
+    quiet: bool, **flags: Any,
+) -> None:  # fmt: skip
     """Generate synthetic images with a trained GENERATOR.
 
     The result is a collection. Every image has its own seed, and its file contains metadata that mark it as synthetic. Curate the images before
@@ -175,7 +177,7 @@ def generate(
         return
     run_drawing(
         "generate",
-        lambda run: stage(on_device(trained, device), config, out, run),
+        lambda run: stage(on_device(trained, device, offload), config, out, run),
         config,
         out,
         {"generator": trained},
