@@ -129,7 +129,7 @@ def test_whoever_knows_the_photograph_inpaints_it(name: str, make: Make) -> None
         return signal * guessed - amount * known if name.endswith("_v") else guessed
 
     for more in ({}, {"clean": known, "strength": 0.6}, {"clean": known, "free": free}):
-        assert_close(process.denoise(knows, noise, 6, **more), known, atol=2e-3, rtol=0)
+        assert_close(process.denoise(knows, [noise], 6, **more), known, atol=2e-3, rtol=0)
 
 
 def script_loss(name: str, pipeline: Any, clean: Tensor, noise: Tensor, places: Tensor, prompts: list[str]) -> Tensor:
