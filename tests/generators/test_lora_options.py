@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from test_lora import PROMPT, SEEDS, SPECIES, Make, batch_of, photographs, pipeline_of, script_loss, stepped, trained_elsewhere
 from torch.testing import assert_close
 
+from syntype.apps.cli import main
 from syntype.compute.runtime import Runtime
 from syntype.compute.tensors import seeded_normal, to_tensor
 from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError
@@ -169,12 +170,17 @@ def test_one_network_at_a_time_draws_the_same_images(name: str, make: Make, monk
     assert all(row == [True, *[False] * (len(row) - 1)] for row in seen) and last[:2] == [False, True] and not any(last[2:])
 
 
-def test_without_a_card_offloading_is_refused_in_one_line(make: Make, trained_folder: Callable[[str], Path], tmp_path: Path) -> None:
+def test_without_a_card_offloading_is_refused_in_one_line(
+    make: Make, trained_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     generator = Generator(tmp_path, make("stable_diffusion"), {"family": "lora"}, ())
     with pytest.raises(UnsupportedError, match=r"offload saves memory of a graphics card, and there is none .* Leave --offload out"):
         generator.to("cpu", offload=True)
     with pytest.raises(UnsupportedError, match="family copies has nothing to move"):
         load_generator(trained_folder("copies")).to("cuda", offload=True)
+    words = ["generate", str(trained_folder("copies")), "--num", "1", "--out", str(tmp_path / "drawn"), "--device", "cpu", "--offload"]
+    assert main(words) == 2
+    assert "Leave --offload out." in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["stable_diffusion", "flux2_klein"])
