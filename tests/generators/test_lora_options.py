@@ -20,7 +20,7 @@ from syntype.errors import CollectionError, InputError, RecipeError, Unsupported
 from syntype.generators import load_generator
 from syntype.generators.engine.checkpoint import write_weights
 from syntype.generators.engine.generator import Generator
-from syntype.generators.families.lora import LoRA
+from syntype.generators.families.lora import LoRA, LoRAConfig
 from syntype.generators.pretrained.bases import KNOWN_BASES
 from syntype.generators.pretrained.few_steps import KNOWN_FEW_STEPS
 
@@ -136,6 +136,8 @@ def test_a_known_adapter_for_few_steps_is_taken_from_the_hub_by_its_name(
     assert asked == [("ByteDance/Hyper-SD", "Hyper-SD15-4steps-lora.safetensors")]
     assert (model.config.few_steps_solver, model.config.sampling_steps) == ("ddim", 4)
     assert (model.built_on or {})["few_steps"]["licence_url"].startswith("https://huggingface.co/ByteDance/Hyper-SD")
+    plan = LoRA.plan(LoRAConfig.parse({"base": model.config.base, "size": 32, "few_steps": "latent-consistency/lcm-lora-sdv1-5"}), 2)
+    assert plan["few_steps"] == "CreativeML Open RAIL++-M (weights of latent-consistency/lcm-lora-sdv1-5)"
 
 
 @pytest.mark.parametrize("name", ["stable_diffusion_xl", "flux2_klein"])

@@ -30,7 +30,7 @@ from syntype.generators.contract import Batch, BlendOf, GenerativeModel, Trainin
 from syntype.generators.pretrained.adapters import adamw, adapted_layers, add_adapter, add_few_steps, read_adapter, read_tokens, use_few_steps
 from syntype.generators.pretrained.bases import check_same_base, describe_base, resolve_base
 from syntype.generators.pretrained.estimate import card_gb, estimate
-from syntype.generators.pretrained.few_steps import FewSteps, FewStepsDiffusion, resolve_few_steps
+from syntype.generators.pretrained.few_steps import KNOWN_FEW_STEPS, FewSteps, FewStepsDiffusion, resolve_few_steps
 from syntype.generators.pretrained.lora_settings import LoRAConfig, LoRAControls
 from syntype.generators.pretrained.processes import process_of
 from syntype.generators.pretrained.species_tokens import NAME as TOKENS_NAME
@@ -146,7 +146,11 @@ class LoRA(SpeciesTexts, GenerativeModel):
         )
         less = ["" if config.images_at_once == 1 else "--set model.images_at_once=1"]
         less += ["" if config.gradient_checkpointing else "--set model.gradient_checkpointing=true"]
-        return needed.plan(card_gb(), " ".join(filter(None, less)))
+        told = needed.plan(card_gb(), " ".join(filter(None, less)))
+        if config.few_steps:
+            known = KNOWN_FEW_STEPS.get(config.few_steps)
+            told["few_steps"] = known.notice if known else f"{config.few_steps}, whose licence is told when training begins"
+        return told
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> LoRA:
         """Move the base too (``to`` of ``torch.nn.Module``)."""
