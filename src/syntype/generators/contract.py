@@ -35,7 +35,6 @@ __all__ = [
     "Inpaints",
     "KnowsParents",
     "OblongConfig",
-    "Offloads",
     "Plans",
     "ShowsProcess",
     "TrainingData",
@@ -401,14 +400,6 @@ class Plans(Protocol):
             config: the family's settings.
             batch_size: photographs in each training step.
         """
-
-
-@runtime_checkable
-class Offloads(Protocol):
-    """A family of several large networks that can draw with one at a time on the graphics card."""
-
-    def offload(self, device: torch.device) -> None:
-        """From now on compute on ``device``, where only the network in use is; the others wait in the computer's memory. Instead of ``to``."""
 
 
 @runtime_checkable

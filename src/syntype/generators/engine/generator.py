@@ -7,18 +7,18 @@ from inspect import signature
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from syntype.errors import CollectionError, InputError, RecipeError, UnsupportedError, require_known, shortened, shown_list
-from syntype.generators.contract import Adapts, BlendOf, Blends, DescribesSpecies, Encodes, GenerativeModel, Inpaints, KnowsParents, Offloads, Varies
+from syntype.generators.contract import Adapts, BlendOf, Blends, DescribesSpecies, Encodes, GenerativeModel, Inpaints, KnowsParents, Varies
 from syntype.generators.engine.packed import Shards, fitting
 from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import families_that
 
-__all__ = ["NEW_ROW_PREFIX", "Generator"]
+__all__ = ["NEW_ROW_PREFIX", "Generator", "Offloads"]
 
 SMALL_BATCH = 8
 """Batch size for calls that usually concern few images or take long: variation, inpainting, and interpolated weights."""
@@ -28,6 +28,14 @@ NEW_ROW_PREFIX = "new_row."
 
 _WeightMix = tuple[str | None, str | None, float]
 """Weights for an image: two adapters (None: the base's own weights) and the position between them, 0 to 1."""
+
+
+@runtime_checkable
+class Offloads(Protocol):
+    """A family of several large networks that can draw with one at a time on the graphics card."""
+
+    def offload(self, device: torch.device) -> None:
+        """From now on compute on ``device``, where only the network in use is; the others wait in the computer's memory. Instead of ``to``."""
 
 
 class Generator:
