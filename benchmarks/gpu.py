@@ -1,10 +1,11 @@
 """What does a graphics card make of the training loops: images a second, memory, minutes to the end of a recipe, share of the card's peak?
 
-    python benchmarks/gpu.py [--device cuda] [--seconds 30] [--recipes NAME ...] [--networks NAME ...] [--out FOLDER]
+    python benchmarks/gpu.py [--device cuda] [--seconds 30] [--recipes NAME ...] [--networks NAME ...] [--compile] [--out FOLDER]
 
 For each recipe the first steps are left out, then the training loop of ``syntype train`` runs for --seconds, and once more for a family's second
-phase. The classifier is trained at 224 px beside timm's own loop with its data loader. Images are random numbers, as speed does not depend on what
-they show. Without a card that PyTorch can use nothing is measured; ``--device cpu`` tries the script itself.
+phase. The classifier is trained at 224 px beside timm's own loop with its data loader, and with --compile also by torch.compile. Images are random
+numbers, as speed does not depend on what they show. Without a card that PyTorch can use nothing is measured; ``--device cpu`` tries the script
+itself.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of each measurement")
     parser.add_argument("--recipes", nargs="*", default=RECIPES, help="named recipes or files (%(default)s)")
     parser.add_argument("--networks", nargs="*", default=NETWORKS, help="timm networks of the classifier (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="measure the classifier with torch.compile too, which Syntype does not use")
     arguments = parser.parse_args()
     if arguments.page:
         rewrite("gpu", report, arguments)
@@ -57,7 +59,7 @@ def main() -> None:
         measure: Callable[[], dict[str, Any]] = partial(recipe, name, device, arguments.seconds)
         figures["recipes"][name] = kept(out / f"recipe-{name.replace('/', '-')}.json", measure)
     for name in arguments.networks:
-        figures["networks"][name] = kept(out / f"network-{name}.json", partial(network, name, device, arguments))
+        figures["networks"][name] = kept(out / f"network-{name}{'-compiled' * arguments.compile}.json", partial(network, name, device, arguments))
     publish("gpu", {"seconds": arguments.seconds, "device": device}, figures, report, arguments)
 
 
@@ -130,7 +132,10 @@ def network(name: str, device: str, arguments: Any) -> dict[str, Any]:
     common: dict[str, Any] = {"batch": batch, "device": device, "warm": 10 if device == "cuda" else 1}
     mine = ours(photographs, name, "bf16", steps, arguments.out / "weights", **common)
     theirs = timms(folder, photographs, name, "bf16", steps, **common)
-    return {"syntype": mine, "timm": theirs, "batch": batch}
+    found: dict[str, Any] = {"syntype": mine, "timm": theirs, "batch": batch}
+    if arguments.compile:
+        found["compiled"] = ours(photographs, name, "bf16", steps, arguments.out / "weights", compiled=True, **common)
+    return found
 
 
 def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
@@ -143,7 +148,14 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             rows.append([*map(str, cells), f"{speed['steps'] * one['batch'] / speed['images_per_second'] / 60:,.0f}"])
         answers.append(f"`{name}` in {one['minutes']:,.0f} minutes")
     trained = [
-        [name, str(one["batch"]), f"{one['syntype']:,.0f}", f"{one['timm']:,.0f}", f"{one['syntype'] / one['timm']:.2f}"]
+        [
+            name,
+            str(one["batch"]),
+            f"{one['syntype']:,.0f}",
+            f"{one['timm']:,.0f}",
+            f"{one['syntype'] / one['timm']:.2f}",
+            f"{one['compiled']:,.0f}" if "compiled" in one else "–",
+        ]
         for name, one in figures["networks"].items()
     ]
     return Page(
@@ -160,7 +172,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             "",
             f"The classifier at {SIZE} px, bf16, all weights trained, beside timm's loop with its data loader:",
             "",
-            *table(["network", "batch", "Syntype, images/s", "timm, images/s", "ratio"], trained),
+            *table(["network", "batch", "Syntype, images/s", "timm, images/s", "ratio", "with torch.compile, images/s"], trained),
         ],
         method=[f"Random pixels; {settings['seconds']:g} s for each phase after a fifth of that as warm-up; device `{settings['device']}`."],
     )  # fmt: skip

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 import tiny_bases
+import torch
 from made import make_collection, train_tiny
 
 from syntype.collection import Collection
@@ -51,6 +53,24 @@ def tiny_base(shared_folder: Path) -> Callable[[str], Path]:
             if not (shared_folder / name / "model_index.json").exists():
                 tiny_bases.BASES[name](shared_folder / name)
         return shared_folder / name
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def make(tiny_base: Callable[[str], Path]) -> Callable[..., Any]:
+    """Makes a generator of the family ``lora`` whose adapter is random, so that it changes images."""
+    from syntype.generators.families.lora import LoRA, LoRAConfig
+
+    def get(name: str, without: tuple[str, ...] = (), **settings: Any) -> LoRA:
+        tiny = LoRAConfig.tiny().model_dump(exclude=set(without))
+        torch.manual_seed(0)
+        model = LoRA(LoRAConfig.parse({**tiny, "base": str(tiny_base(name)), **settings}), ("Chaetodon trifascialis", "Zanclus cornutus"))
+        if "start_from" not in settings:
+            for part, parameter in model.generator.named_parameters():
+                if "lora_B" in part:
+                    parameter.data = 0.3 * torch.randn(parameter.shape)
+        return model
 
     return get
 

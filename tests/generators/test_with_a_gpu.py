@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from made import make_collection
+from safetensors.torch import load_file
+from torch.testing import assert_close
 
 from syntype.apps.cli import main
 from syntype.generators import TrainConfig
@@ -23,9 +28,18 @@ SMALLER = {"2000": "2", "100": "3", "5": "2", "'Neoglyphidodon nigroris'": "'Aus
 QUICK = "--quick --device cpu --set size=32 --set fill_to=8 --set num_bootstrap=200 --set classifier.steps=3 --set classifier.batch_size=8"
 
 
-def commands() -> list[str]:
-    """The guide's commands for one process, in order."""
-    return [line.strip() for line in GUIDE.splitlines() if re.match(r" {4,}syntype ", line)]
+def commands(program: str = "syntype") -> list[str]:
+    """The guide's commands that begin with this program, in order."""
+    return [line.strip() for line in GUIDE.splitlines() if re.match(rf" {{4,}}{program} ", line)]
+
+
+def words_of(command: str, base: Path) -> list[str]:
+    """A command of the guide with values that take seconds, and training on a tiny base."""
+    words = [SMALLER.get(word, word) for word in shlex.split(re.sub("'.*?'", lambda found: SMALLER[found[0]], command))]
+    if "train" in words:
+        words += ["--set", f"model.base={base}", *shlex.split("--set model.base_precision=fp32 --size 32 --device cpu")]
+        words += shlex.split("--set model.rank=2 --set model.sampling_steps=2")
+    return words
 
 
 def test_the_commands_lead_from_photographs_to_a_verdict(
@@ -40,10 +54,7 @@ def test_the_commands_lead_from_photographs_to_a_verdict(
         (folder / f"{row}.png").write_bytes(made.path(row).read_bytes())
     done = []
     for command in commands():
-        words = [SMALLER.get(word, word) for word in shlex.split(re.sub("'.*?'", lambda found: SMALLER[found[0]], command))]
-        if words[1] == "train":
-            words += shlex.split(f"--set 'model.base={tiny_base('stable_diffusion')}' --set model.base_precision=fp32 --size 32 --device cpu")
-            words += shlex.split("--set model.rank=2 --set model.sampling_steps=2")
+        words = words_of(command, tiny_base("stable_diffusion"))
         words += shlex.split(QUICK) if words[1] == "study" else []
         assert main(words[1:]) == 0, (command, capsys.readouterr().err)
         told = capsys.readouterr()
@@ -53,6 +64,29 @@ def test_the_commands_lead_from_photographs_to_a_verdict(
     assert done == ["collect", "inspect", "train", "train", "generate", "curate", "study", "export"]
     report = (tmp_path / "out" / "study" / "report.html").read_text(encoding="utf-8")
     assert "pre-trained model" in report and "licence of its weights" in report
+
+
+@pytest.mark.slow
+def test_the_command_for_two_cards_trains_as_that_for_one(
+    tiny_base: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("peft")
+    monkeypatch.chdir(tmp_path)
+    make_collection(tmp_path / "out" / "fish", {"Aus primus": 6, "Aus secundus": 6}, split="train")
+    base = tiny_base("flux2_klein")
+    one = next(command for command in commands() if command.startswith("syntype train") and "--dry-run" not in command)
+    assert main([*words_of(one, base)[1:], "--set", "precision=fp32"]) == 0, capsys.readouterr().err
+    first = (tmp_path / "out" / "generator").rename(tmp_path / "one")
+    (two,) = commands("torchrun")
+    assert two.endswith(one)
+    bin_ = Path(sys.executable).parent
+    words = [str(bin_ / word) if word in ("torchrun", "syntype") else word for word in words_of(two, base)]
+    done = subprocess.run(
+        [*words, "--set", "precision=fp32"], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    weights, expected = (load_file(folder / "weights.safetensors") for folder in (tmp_path / "out" / "generator", first))
+    assert_close(weights, expected, atol=1e-5, rtol=1e-3)
 
 
 # Published: the papers of Stable Diffusion and SDXL (table 1: U-Nets of 860 M and 2.6 B); the sizes of the files on the hub at two bytes a parameter.
@@ -74,7 +108,7 @@ def test_the_table_of_bases_says_what_the_estimate_says_and_parameters_are_as_ma
     weights = 2 * sum(PUBLISHED[name].values()) / 2**30
     assert weights + 1 < need.sampling_gb < weights + 3 and need.sampling_gb < need.training_gb == need.least_gb < need.sampling_gb + 1
     denoiser = need.parameters["unet" if known.kind == "unet" else "transformer"] / 1e6
-    sizes = [f"{denoiser:,.0f} million", f"{need.adapter_mb:.0f} MB", f"{need.training_gb:.1f}", f"{need.sampling_gb:.1f}"]
+    sizes = [f"{denoiser:,.0f} million", f"{need.adapter_mb:.0f} MB", f"{need.training_gb:.1f}", f"{need.sampling_gb:.1f}", f"{need.offload_gb:.1f}"]
     for other in (known, *(base for base in KNOWN_BASES.values() if describe_base(base.name).configs == describe_base(name).configs)):
         row = next(line for line in GUIDE.splitlines() if line.startswith(f"| `{other.name}`"))
         told = [f"[{other.licence}]({other.licence_url})", "yes" if other.gated else "no", f"{other.size} px"]

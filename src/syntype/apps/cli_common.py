@@ -26,6 +26,7 @@ __all__ = [
     "Interrupted",
     "Result",
     "device_option",
+    "drawing_options",
     "dry_run_option",
     "example",
     "images_per_second",
@@ -102,6 +103,15 @@ def stage_options(command: Command) -> Command:
     for option in (output_options, dry_run_option, set_option, device_option, seed_option, resume_option):
         command = option(command)
     return command
+
+
+def drawing_options(command: Command) -> Command:
+    """Add the options of all stages that draw with a generator: those of ``stage_options`` and --offload."""
+    text = (
+        "Keep only the part of a large pre-trained generator that is in use on the graphics card, the others in the computer's memory: "
+        "needs about half of the card's memory, and some seconds for each batch."
+    )
+    return stage_options(click.option("--offload", is_flag=True, help=text)(command))
 
 
 def out_option(what: str) -> Callable[[Command], Command]:
@@ -260,11 +270,11 @@ def plan_drawing(as_json: bool, out: Path, images: int, size: int, speed: float)
     plan(as_json, out=out, images=images, steps=None, minutes=images / (speed * images_per_second(size)) / 60)
 
 
-def on_device(generator: Generator, device: str | None) -> Generator:
-    """Move the generator to a device."""
+def on_device(generator: Generator, device: str | None, offload: bool) -> Generator:
+    """Move the generator to a device, or with ``offload`` its parts one at a time."""
     from syntype.compute.runtime import Runtime
 
-    return generator.to(Runtime(device or "auto").device)
+    return generator.to(Runtime(device or "auto").device, offload=offload)
 
 
 def run_drawing(

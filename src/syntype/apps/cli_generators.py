@@ -9,6 +9,7 @@ import click
 
 from syntype.apps.cli_common import (
     FOLDER,
+    drawing_options,
     example,
     images_per_second,
     on_device,
@@ -156,19 +157,11 @@ def train(
 @click.option("--species", multiple=True, help="Species to generate. Repeatable.  [default: all species of the generator]")
 @click.option("--num", type=click.IntRange(min=1), required=True, help="Number of images per species.")
 @click.option("--cluster", type=FOLDER, metavar="FILE", help="Where to draw many images: a cluster file, such as lab.yaml.  [default: here]")
-@stage_options
+@drawing_options
 def generate(
-    generator: Path,
-    out: Path,
-    cluster: Path | None,
-    device: str | None,
-    resume: bool,
-    overrides: tuple[str, ...],
-    dry_run: bool,
-    as_json: bool,
-    quiet: bool,
-    **flags: Any,
-) -> None:
+    generator: Path, out: Path, cluster: Path | None, device: str | None, offload: bool, resume: bool, overrides: tuple[str, ...], dry_run: bool,
+    as_json: bool, quiet: bool, **flags: Any,
+) -> None:  # fmt: skip
     """Generate synthetic images with a trained GENERATOR.
 
     The result is a collection. Every image has its own seed, and its file contains metadata that mark it as synthetic. Curate the images before
@@ -179,8 +172,9 @@ def generate(
     from syntype.synthesis import GenerateConfig
     from syntype.synthesis import generate as stage
 
-    if cluster is not None and device is not None:
-        raise click.UsageError("--device is for images that are drawn here. With --cluster, each job uses the device that its machine has.")
+    if cluster is not None and (device is not None or offload):
+        option = "--device" if device is not None else "--offload"
+        raise click.UsageError(f"{option} is for images that are drawn here. With --cluster, each job uses the device that its machine has.")
     place = None if cluster is None else read_cluster(cluster)
     config = settings(GenerateConfig, flags, overrides=overrides)
     trained = load_generator(generator)
@@ -189,7 +183,7 @@ def generate(
         return
     run_drawing(
         "generate",
-        lambda run: stage(on_device(trained, device), config, out, run, cluster=place),
+        lambda run: stage(on_device(trained, device, offload), config, out, run, cluster=place),
         config,
         out,
         {"generator": trained},

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from syntype.apps.cli_common import FOLDER, example, on_device, open_collection, out_option, plan_drawing, run_drawing, settings, stage_options
+from syntype.apps.cli_common import FOLDER, drawing_options, example, on_device, open_collection, out_option, plan_drawing, run_drawing, settings
 
 __all__ = ["COMMANDS"]
 
@@ -53,10 +53,11 @@ photographs_option = click.option(
 @click.option("--steps", type=click.IntRange(min=2), help="Number of images from one species to the next, including both ends.  [default: 9]")
 @click.option("--amount", type=click.FloatRange(0, 1), help="Weight of the column's species in a board; 0 is the row's species.  [default: 0.5]")
 @click.option("--num", type=click.IntRange(min=1), help="Number of strips or boards, each with other seeds.  [default: 1]")
-@stage_options
+@drawing_options
 def blend(
-    generator: Path, out: Path, device: str | None, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, **flags: Any
-) -> None:
+    generator: Path, out: Path, device: str | None, offload: bool, resume: bool, overrides: tuple[str, ...], dry_run: bool, as_json: bool,
+    quiet: bool, **flags: Any,
+) -> None:  # fmt: skip
     """Generate images between two or more species (hybrids), or between individuals, with a trained GENERATOR.
 
     The ends of a strip are the images that `generate` makes with the same seed. --out also gets overview images: strip.png, and the animations
@@ -73,7 +74,7 @@ def blend(
         num_strip = config.steps + max(0, len(config.species) - 2) * (config.steps - 1)
         plan_drawing(as_json, out, config.num * (len(set(config.species)) ** 2 if config.layout == "board" else num_strip), trained.size, 5)
         return
-    draw = lambda run: stage(on_device(trained, device), config, out, run)  # noqa: E731
+    draw = lambda run: stage(on_device(trained, device, offload), config, out, run)  # noqa: E731
     run_drawing("blend", draw, config, out, {"generator": trained}, resume=resume, quiet=quiet, as_json=as_json)
 
 
@@ -97,12 +98,13 @@ def blend(
     type=click.FloatRange(0, 1),
     help="How far to change the photograph: 0 least, 1 most. Repeatable.  [default: 0.5]",
 )
-@stage_options
+@drawing_options
 def vary(
     generator: Path,
     collection: Path,
     out: Path,
     device: str | None,
+    offload: bool,
     resume: bool,
     overrides: tuple[str, ...],
     dry_run: bool,
@@ -128,7 +130,7 @@ def vary(
         plan_drawing(as_json, out, images, trained.size, 1)
         return
     inputs, then = {"generator": trained, "collection": opened}, f"Next: syntype curate {out} --real {collection} --out out/curated"
-    draw = lambda run: stage(on_device(trained, device), opened, config, out, run)  # noqa: E731
+    draw = lambda run: stage(on_device(trained, device, offload), opened, config, out, run)  # noqa: E731
     run_drawing("vary", draw, config, out, inputs, resume=resume, quiet=quiet, as_json=as_json, then=then)
 
 
@@ -153,12 +155,13 @@ def vary(
     help="Area to replace: fractions of the side if all are at most 1, else pixels of the generator's image.",
 )
 @click.option("--mask", type=FOLDER, help="Instead of --box, a mask image: white where to replace, black where to keep.")
-@stage_options
+@drawing_options
 def inpaint(
     generator: Path,
     collection: Path,
     out: Path,
     device: str | None,
+    offload: bool,
     resume: bool,
     overrides: tuple[str, ...],
     dry_run: bool,
@@ -182,7 +185,7 @@ def inpaint(
         plan_drawing(as_json, out, len(choose_photographs(trained, opened, config)) * config.num, trained.size, 1 / 30)
         return
     inputs = {"generator": trained, "collection": opened}
-    draw = lambda run: stage(on_device(trained, device), opened, config, out, run)  # noqa: E731
+    draw = lambda run: stage(on_device(trained, device, offload), opened, config, out, run)  # noqa: E731
     run_drawing("inpaint", draw, config, out, inputs, resume=resume, quiet=quiet, as_json=as_json)
 
 

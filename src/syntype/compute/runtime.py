@@ -71,6 +71,11 @@ class Runtime:
         """Number of processes."""
         return int(self.accelerator.num_processes)
 
+    @property
+    def peak_gb(self) -> float | None:
+        """Most memory of the graphics card that this process held at once, in GB of 2**30 bytes; None without a card."""
+        return torch.cuda.max_memory_allocated(self.device) / 2**30 if self.device.type == "cuda" else None
+
     def wait(self) -> None:
         """Block until every process has called this."""
         self.accelerator.wait_for_everyone()

@@ -8,16 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["seeded_normal", "slerp", "to_tensor", "to_uint8"]
+__all__ = ["seeded_normal", "seeded_normals", "slerp", "to_tensor", "to_uint8"]
 
 
 def seeded_normal(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Standard normal numbers, each row from its own seed: float32, shape (len(seeds), *shape), on the CPU."""
-    rows = []
-    for seed in seeds:
-        source = torch.Generator().manual_seed(int(seed))
-        rows.append(torch.randn(tuple(shape), generator=source))
-    return torch.stack(rows) if rows else torch.empty((0, *shape))
+    return seeded_normals(seeds, shape, 1)[0]
+
+
+def seeded_normals(seeds: Sequence[int], shape: Sequence[int], number: int) -> list[Tensor]:
+    """So many tensors one after another, the first as ``seeded_normal`` gives it."""
+    sources = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    drawn = [[torch.randn(tuple(shape), generator=source) for source in sources] for _ in range(number)]
+    return [torch.stack(rows) if rows else torch.empty((0, *shape)) for rows in drawn]
 
 
 def slerp(first: Tensor, second: Tensor, amounts: Tensor) -> Tensor:

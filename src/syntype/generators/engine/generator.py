@@ -7,7 +7,7 @@ from inspect import signature
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from syntype.generators.engine.packed import Shards, fitting
 from syntype.generators.networks.kernel_modulation import full_weights
 from syntype.generators.registry import families_that
 
-__all__ = ["NEW_ROW_PREFIX", "Generator"]
+__all__ = ["NEW_ROW_PREFIX", "Generator", "Offloads"]
 
 SMALL_BATCH = 8
 """Batch size for calls that usually concern few images or take long: variation, inpainting, and interpolated weights."""
@@ -28,6 +28,14 @@ NEW_ROW_PREFIX = "new_row."
 
 _WeightMix = tuple[str | None, str | None, float]
 """Weights for an image: two adapters (None: the base's own weights) and the position between them, 0 to 1."""
+
+
+@runtime_checkable
+class Offloads(Protocol):
+    """A family of several large networks that can draw with one at a time on the graphics card."""
+
+    def offload(self, device: torch.device) -> None:
+        """From now on compute on ``device``, where only the network in use is; the others wait in the computer's memory. Instead of ``to``."""
 
 
 class Generator:
@@ -108,16 +116,32 @@ class Generator:
     @property
     def sources(self) -> list[str]:
         """What a collection of its images names as sources, namely the generator and the pre-trained model on which it is built, with the licence."""
-        told, base = [f"generator {self.generator_id}"], self.info.get("built_on")
-        if base:
-            version = f", version {base['revision']}" if base.get("revision") else ""
-            address = f" ({base['licence_url']})" if base.get("licence_url") else ""
-            told.append(f"pre-trained model {base.get('name')}{version}, licence of its weights: {base.get('licence') or 'unknown'}{address}")
+        told, base = [f"generator {self.generator_id}"], self.info.get("built_on") or {}
+        for what, one in (("pre-trained model", base), ("adapter for few steps", base.get("few_steps"))):
+            if one:
+                version = f", version {one['revision']}" if one.get("revision") else ""
+                address = f" ({one['licence_url']})" if one.get("licence_url") else ""
+                told.append(f"{what} {one.get('name')}{version}, licence of its weights: {one.get('licence') or 'unknown'}{address}")
         return told
 
-    def to(self, device: torch.device | str) -> Generator:
-        """Move to a device."""
-        self.model.to(device)
+    def to(self, device: torch.device | str, *, offload: bool = False) -> Generator:
+        """Move to a device.
+
+        Args:
+            offload: of a family with several large networks, keep only the one in use on the graphics card and the others in the computer's memory.
+                The images stay the same; moving the networks takes time.
+
+        Raises:
+            UnsupportedError: with ``offload``, the device is no graphics card, or the family has one small network.
+        """
+        if not offload:
+            self.model.to(device)
+            return self
+        if torch.device(device).type == "cpu":
+            raise UnsupportedError("offload saves memory of a graphics card, and there is none here that is used. Leave --offload out.")
+        if not isinstance(self.model, Offloads):
+            raise UnsupportedError(f"family {self.family} has nothing to move off the graphics card. Leave --offload out.")
+        self.model.offload(torch.device(device))
         return self
 
     def add_adapter(self, species: str, changed: dict[str, Tensor], description: Mapping[str, str] | None = None) -> None:

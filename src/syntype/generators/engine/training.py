@@ -207,6 +207,8 @@ def train(collection: Collection, config: TrainConfig, out: Path | str, run: Run
             f"process {runtime.rank} of {runtime.world_size} stopped after step {loop.step}, perhaps because another one did: {error}. "
             f"The last checkpoint is in {out}; continue with --resume."
         ) from error
+    if (peak := runtime.peak_gb) is not None:
+        run.say(f"Most memory held on the graphics card: {peak:.1f} GB.")
     if loop.runtime.is_main:
         info = {
             "steps": loop.step,

@@ -18,24 +18,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syntype.collection.prompts import prompt, species_text
+from syntype.collection.prompts import prompt
 from syntype.compute.runtime import Runtime
-from syntype.compute.tensors import seeded_normal, slerp, to_uint8
+from syntype.compute.tensors import seeded_normals, slerp, to_uint8
 from syntype.encoders import Encoder
 from syntype.errors import InputError, RecipeError, UnsupportedError
 from syntype.generators.contract import Batch, BlendOf, GenerativeModel, TrainingData
-from syntype.generators.pretrained.adapters import adapted_layers, add_adapter, read_adapter, read_tokens
+from syntype.generators.pretrained.adapters import adamw, adapted_layers, add_adapter, add_few_steps, read_adapter, read_tokens, use_few_steps
 from syntype.generators.pretrained.bases import check_same_base, describe_base, resolve_base
 from syntype.generators.pretrained.estimate import card_gb, estimate
+from syntype.generators.pretrained.few_steps import KNOWN_FEW_STEPS, FewSteps, FewStepsDiffusion, resolve_few_steps
 from syntype.generators.pretrained.lora_settings import LoRAConfig, LoRAControls
 from syntype.generators.pretrained.processes import process_of
 from syntype.generators.pretrained.species_tokens import NAME as TOKENS_NAME
 from syntype.generators.pretrained.species_tokens import OtherPhotographs, SpeciesTokens, open_encoder
 from syntype.generators.pretrained.text_to_image import TEXTS_KEPT, Embeddings, adapted_by, load_text_to_image
+from syntype.generators.pretrained.texts import SpeciesTexts
 
 __all__ = ["LoRA", "LoRAConfig", "LoRAControls"]
 
@@ -45,11 +46,9 @@ _SPECIES = "species"
 """Name of the second adapter, and of its module in ``generator``."""
 TEXTS_MEASURED = 64
 """Texts, at most, from which the typical size of the numbers in a text's tokens is measured."""
-CAPTIONS_KEPT = 64
-"""Different captions of a species, at most, that a generator remembers as contexts for other species."""
 
 
-class LoRA(GenerativeModel):
+class LoRA(SpeciesTexts, GenerativeModel):
     """A pre-trained text-to-image model with an adapter; adapts to new species, blends, varies and inpaints."""
 
     Config = LoRAConfig
@@ -71,6 +70,7 @@ class LoRA(GenerativeModel):
         self.process = process_of(self.pretrained, config.min_snr)
         self.licences, self.built_on = (base.notice,), base.record()
         self._about: tuple[str, ...] = (f"Base: {base.name}, licence {base.licence_words}.",)
+        few_steps = resolve_few_steps(config.few_steps, config.few_steps_solver, base, config.few_steps_sha256) if config.few_steps else None
         if config.start_from is not None and config.ranks is None:
             self.generator, ranks, left_out = read_adapter(self.pretrained, config.start_from)
             unknown = f"On which photographs {config.start_from} was trained is unknown: a study cannot tell whether test photographs are among them."
@@ -86,6 +86,8 @@ class LoRA(GenerativeModel):
             self.generator.add_module(TOKENS_NAME, self.tokens)
         if config.start_from is not None and config.ranks is None:
             self._about += read_tokens(self.tokens, config.start_from, self.config.species_weights)
+        if few_steps is not None:
+            self._add_few_steps(few_steps)
         if config.gradient_checkpointing:
             self.pretrained.denoiser.enable_gradient_checkpointing()
         place = base.name if base.revision else str(base.folder)
@@ -93,6 +95,27 @@ class LoRA(GenerativeModel):
         self.config = self.config.model_copy(update=found)
         self._added: tuple[str, ...] = ()
         self._latents: dict[int, Tensor] = {}  # of photographs and their mirror images, float16, shape (1 or 2, *latent_shape)
+
+    def _add_few_steps(self, found: FewSteps) -> None:
+        add_few_steps(self.pretrained, found)
+        self.process = FewStepsDiffusion(self.pretrained.scheduler_config, self.config.min_snr, self.pretrained.base.name, found)
+        self.licences, self.built_on = (*self.licences, found.notice), {**(self.built_on or {}), "few_steps": found.record()}
+        self._about += (f"For few steps: {found.notice}, drawn with the solver {found.solver}.",)
+        usual = {"sampling_steps": found.steps, "sampling_guidance": 1.0}
+        new = {key: value for key, value in usual.items() if key not in self.config.model_fields_set}
+        self.config = self.config.model_copy(update={**new, "few_steps_solver": found.solver, "few_steps_sha256": found.sha256})
+
+    def train(self, mode: bool = True) -> LoRA:
+        """The adapter for few steps is used in drawing alone."""
+        if self.config.few_steps and mode != self.training:
+            use_few_steps(self.pretrained, not mode)
+        return super().train(mode)
+
+    def offload(self, device: torch.device) -> None:
+        """See ``Offloads``."""
+        self.pretrained.offload(device)
+        if self.tokens is not None:
+            self.tokens.to(device)
 
     def _build_tokens(self) -> SpeciesTokens:
         config = self.config
@@ -123,7 +146,11 @@ class LoRA(GenerativeModel):
         )
         less = ["" if config.images_at_once == 1 else "--set model.images_at_once=1"]
         less += ["" if config.gradient_checkpointing else "--set model.gradient_checkpointing=true"]
-        return needed.plan(card_gb(), " ".join(filter(None, less)))
+        told = needed.plan(card_gb(), " ".join(filter(None, less)))
+        if config.few_steps:
+            known = KNOWN_FEW_STEPS.get(config.few_steps)
+            told["few_steps"] = known.notice if known else f"{config.few_steps}, whose licence is told when training begins"
+        return told
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> LoRA:
         """Move the base too (``to`` of ``torch.nn.Module``)."""
@@ -138,19 +165,12 @@ class LoRA(GenerativeModel):
         self.runtime, self.remarks = runtime, self._about
         self.to(runtime.device)
         self.describe_species(data)
-        texts, captions = self.config.texts, dict(self.config.captions)
-        given = data.captions or (None,) * len(data.labels)
-        for label, caption in zip(data.labels, given, strict=True):
-            if data.species[label] in self._added:
-                continue  # as a context for other species it would change their images
-            kept = captions.setdefault(data.species[label], []) if caption else []
-            if caption and caption not in kept and len(kept) < CAPTIONS_KEPT:
-                kept.append(caption)
-        self.config = self.config.model_copy(update={"captions": captions})
+        self.keep_captions(data, without=self._added)
+        texts, given = self.config.texts, data.captions or (None,) * len(data.labels)
         names = [texts[data.species[label]] for label in data.labels]
         said = [[name, ""] if self.tokens is not None else [name] for name in names]  # with rows, a text may also do without the names
         self._prompts = [tuple(prompt(name, told) for name in every for told in (None, caption)) for every, caption in zip(said, given, strict=True)]
-        every = {"", *(text for pair in self._prompts for text in pair)}
+        every = {"", self.config.prior_text, *(text for pair in self._prompts for text in pair)}
         self.pretrained.keep_text_encoders = len(every) > TEXTS_KEPT
         if self.pretrained.keep_text_encoders:
             self.remarks += (f"{len(every):,} different texts are too many to keep, so the text encoders stay loaded, which takes memory and time.",)
@@ -165,7 +185,18 @@ class LoRA(GenerativeModel):
             for name, parameter in self.adaptable_parameters().items():
                 if "lora_A" in name:
                     nn.init.kaiming_uniform_(parameter, a=5**0.5)  # peft's own start; the second matrices stay zero
-        self.optimisers = {"adapter": torch.optim.AdamW(weights, lr=rate, weight_decay=self.config.weight_decay, fused=True)}
+        self.optimisers = {"adapter": adamw(weights, rate, self.config.weight_decay, eight_bit=self.config.eight_bit)}
+        self._prior = self._draw_prior() if self.config.prior_text else None
+
+    @torch.no_grad()
+    def _draw_prior(self) -> Tensor:
+        """Latents of images of ``prior_text`` as the model draws them before training: float16, shape (prior_images, *latent_shape)."""
+        self.eval()
+        chosen, parts = self.Controls(), []
+        for seeds in torch.arange(self.config.prior_images).split(self.sampling_batch_size):
+            predict = self._predictor(self.pretrained.embed([self.config.prior_text] * len(seeds)), chosen)
+            parts.append(self.process.denoise(predict, self._noises(seeds.tolist(), chosen), self._steps(chosen)).half().cpu())
+        return torch.cat(parts)
 
     def _look_at(self, data: TrainingData, tokens: SpeciesTokens, texts: Sequence[str]) -> None:
         """Compute the features of the photographs, and from them the rows of their species."""
@@ -202,16 +233,24 @@ class LoRA(GenerativeModel):
         if self.tokens is not None:
             which = which + 2 * (torch.rand(n, device=device) < self.config.name_dropout).long()
             seen = self.tokens.row_of(self._others.means(batch.indices))
-        texts = self.pretrained.embed([self._prompts[row][text] for row, text in zip(batch.indices.tolist(), which.tolist(), strict=True)])
+        prompts = [self._prompts[row][text] for row, text in zip(batch.indices.tolist(), which.tolist(), strict=True)]
+        images = torch.arange(n, device=device)
+        chunks, weights = list(images.split(self.config.images_at_once or n)), torch.ones(n, device=device)
+        if self._prior is not None:  # as many images again, of what is to stay as it was (DreamBooth, Ruiz et al. 2023, arXiv 2208.12242, eq. 2)
+            old = self._prior[(torch.rand(n, device=device) * len(self._prior)).long().cpu()].to(device).float()
+            clean, noise = torch.cat([clean, old]), torch.cat([noise, torch.randn(old.shape, device=device)])
+            places, prompts = torch.cat([places, self.process.draw_times(old)]), prompts + [self.config.prior_text] * n
+            chunks += [n + rows for rows in chunks]
+            weights = torch.cat([weights, self.config.prior_weight * weights])
+        texts = self.pretrained.embed(prompts)
         losses: list[Tensor] = []
 
         def parts() -> Iterator[Tensor]:
-            chunk = self.config.images_at_once or n
-            for rows in torch.arange(n, device=device).split(chunk):
+            for rows in chunks:
                 part = {name: values[rows] for name, values in texts.items()}
-                if self.tokens is not None and seen is not None:
+                if self.tokens is not None and seen is not None and rows[0] < n:
                     part["tokens"] = self.tokens.tell(part["tokens"], seen[rows])
-                loss = self.errors(clean[rows], noise[rows], places[rows], part).sum() / n
+                loss = (weights[rows] * self.errors(clean[rows], noise[rows], places[rows], part)).sum() / n
                 losses.append(loss.detach())
                 yield loss
 
@@ -300,23 +339,6 @@ class LoRA(GenerativeModel):
         for group in self.optimisers["adapter"].param_groups:
             group["lr"] *= factor
 
-    def describe_species(self, data: TrainingData) -> None:
-        """Take the names of the species in the texts from what the collection says of them."""
-        genus, family = (data.taxa.get(rank, (None,) * len(data.species)) for rank in ("genus", "family"))
-        texts = dict(self.config.texts)
-        for label in np.unique(data.labels).tolist():
-            name = data.species[label]
-            texts[name] = species_text(name, data.common_names.get(name), genus[label], family[label])
-        self.config = self.config.model_copy(update={"texts": texts})
-
-    def description_of(self, species: str) -> dict[str, str]:
-        """The names of a species in the texts."""
-        return {"text": self.config.texts[species]}
-
-    def restore_description(self, species: str, description: Mapping[str, str]) -> None:
-        """Take over the names of a species in the texts; without them, the species' name alone is used."""
-        self.config = self.config.model_copy(update={"texts": {**self.config.texts, species: description.get("text", species_text(species))}})
-
     # sampling
 
     def sample(self, species: Sequence[str], seeds: Sequence[int], **controls: Any) -> Tensor:
@@ -334,8 +356,8 @@ class LoRA(GenerativeModel):
         def generate(rows: list[int]) -> Tensor:
             amount = torch.tensor([amounts[row] for row in rows])
             along = amount if individuals is None else torch.tensor([individuals[row] for row in rows])
-            noise = [self._noise([seeds[row][end] for row in rows]) for end in (0, 1)]
-            start = noise[0] if of == "species" else slerp(noise[0], noise[1], along)
+            ends = [self._noises([seeds[row][end] for row in rows], chosen) for end in (0, 1)]
+            noises = ends[0] if of == "species" else [slerp(one, other, along) for one, other in zip(*ends, strict=True)]
             told = [
                 self._texts(
                     [species[row][0 if of == "latent" else end] for row in rows], [seeds[row][0 if of == "species" else end] for row in rows], chosen
@@ -343,7 +365,7 @@ class LoRA(GenerativeModel):
                 for end in (0, 1)
             ]
             texts = {name: torch.lerp(first, told[1][name], _column(amount, first)) for name, first in told[0].items()}
-            return self.pretrained.decode(self.process.denoise(self._predictor(texts, chosen), start, self._steps(chosen)))
+            return self.pretrained.decode(self.process.denoise(self._predictor(texts, chosen), noises, self._steps(chosen)))
 
         return self.in_chunks(generate, len(species))
 
@@ -356,11 +378,11 @@ class LoRA(GenerativeModel):
         chosen = self.Controls.parse(controls, "controls of lora")
 
         def generate(rows: list[int]) -> Tensor:
-            noise = self._noise([seeds[row] for row in rows])
-            clean = self.pretrained.encode(images_NCHW[rows].to(noise.device).contiguous())
+            noises = self._noises([seeds[row] for row in rows], chosen)
+            clean = self.pretrained.encode(images_NCHW[rows].to(self.pretrained.device).contiguous())
             texts = self._texts([species[row] for row in rows], [seeds[row] for row in rows], chosen)
             predict = self._predictor(texts, chosen)
-            return self.pretrained.decode(self.process.denoise(predict, noise, self._steps(chosen), clean=clean, strength=strength))
+            return self.pretrained.decode(self.process.denoise(predict, noises, self._steps(chosen), clean=clean, strength=strength))
 
         return self.in_chunks(generate, len(species))
 
@@ -373,35 +395,18 @@ class LoRA(GenerativeModel):
         chosen = self.Controls.parse(controls, "controls of lora")
 
         def generate(rows: list[int]) -> Tensor:
-            noise = self._noise([seeds[row] for row in rows])
-            images, masks = (pixels[rows].to(noise.device).contiguous() for pixels in (images_NCHW, masks_N1HW))
+            noises = self._noises([seeds[row] for row in rows], chosen)
+            images, masks = (pixels[rows].to(self.pretrained.device).contiguous() for pixels in (images_NCHW, masks_N1HW))
             # mean colour of the unmasked pixels, image by image, as the order of a batched sum depends on the batch
             colours = [image[:, ~mask[0]].mean(1).nan_to_num() for image, mask in zip(images, masks, strict=True)]
             clean = self.pretrained.encode(torch.where(masks, torch.stack(colours)[:, :, None, None], images))
             free = nn.functional.max_pool2d(masks.float(), self.pretrained.multiple)
             free = nn.functional.max_pool2d(free, 3, stride=1, padding=1) > 0
             texts = self._texts([species[row] for row in rows], [seeds[row] for row in rows], chosen)
-            x = self.process.denoise(self._predictor(texts, chosen), noise, self._steps(chosen), clean=clean, free=free)
+            x = self.process.denoise(self._predictor(texts, chosen), noises, self._steps(chosen), clean=clean, free=free)
             return torch.where(masks, self.pretrained.decode(x), images)
 
         return self.in_chunks(generate, len(species))
-
-    def prompt_of(self, species: str, seed: int, *, context: bool = True) -> str:
-        """The text with which ``sample`` draws an image.
-
-        Args:
-            context: complete it with a caption of a photograph of another species (of this one if only it has captions), drawn by the seed.
-        """
-        name = self.config.texts.get(species) or species_text(species)
-        every = [(owner, caption) for owner, captions in self.config.captions.items() for caption in captions]
-        if not context or not every:
-            return prompt(name)
-        has_others = any(owner != species for owner, _ in every)
-        # drawn again until it is another species', so that one seed mostly gives two species the same context
-        random = np.random.default_rng([seed, 0])
-        while (pair := every[random.integers(len(every))])[0] == species and has_others:
-            pass
-        return prompt(name, pair[1])
 
     def _texts(self, species: Sequence[str], seeds: Sequence[int], chosen: LoRAControls) -> Embeddings:
         labels = self.labels_of(species)  # raises for unknown names
@@ -411,8 +416,9 @@ class LoRA(GenerativeModel):
             texts["tokens"] = torch.cat(told)
         return texts
 
-    def _noise(self, seeds: Sequence[int]) -> Tensor:
-        return seeded_normal(seeds, self.latent_shape).to(self.pretrained.device)
+    def _noises(self, seeds: Sequence[int], chosen: LoRAControls) -> list[Tensor]:
+        """The noise in which images begin, and what the solver adds on its way: each of shape (N, *latent_shape)."""
+        return [noise.to(self.pretrained.device) for noise in seeded_normals(seeds, self.latent_shape, self.process.noises(self._steps(chosen)))]
 
     def _steps(self, chosen: LoRAControls) -> int:
         return chosen.steps or self.config.sampling_steps

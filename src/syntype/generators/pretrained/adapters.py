@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from syntype.errors import InputError, shortened
+from syntype.errors import InputError, UnsupportedError, shortened
 from syntype.files import read_json_object
+from syntype.generators.pretrained.few_steps import FewSteps
 from syntype.generators.pretrained.species_tokens import NAME as TOKENS_NAME
 from syntype.generators.pretrained.species_tokens import SpeciesTokens
 from syntype.generators.pretrained.text_to_image import TextToImage
 
-__all__ = ["adapted_layers", "add_adapter", "read_adapter", "read_tokens"]
+__all__ = ["adamw", "adapted_layers", "add_adapter", "add_few_steps", "read_adapter", "read_tokens", "use_few_steps"]
+
+_FEW_STEPS = "few_steps"
+"""Name of the adapter for few steps."""
 
 
 def adapted_layers(model: TextToImage, rank: int) -> dict[str, int]:
@@ -53,12 +58,11 @@ def add_adapter(model: TextToImage, ranks: Mapping[str, int], name: str = "defau
     patterns = {f"^{re.escape(name)}": rank for name, rank in ranks.items()}
     highest = max(ranks.values())
     wanted = "|".join(re.escape(name) for name in ranks)
-    earlier = list(getattr(model.denoiser, "peft_config", {}))
+    earlier = model.denoiser.active_adapters() if hasattr(model.denoiser, "peft_config") else []
     config = LoraConfig(r=highest, lora_alpha=highest, target_modules=wanted, rank_pattern=patterns, alpha_pattern=patterns)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)  # several adapters are meant
+    with _several_adapters():
         model.denoiser.add_adapter(config, name)
-    model.denoiser.set_adapter([*earlier, name])
+    model.denoiser.set_adapter([*([earlier] if isinstance(earlier, str) else earlier), name])
     return _tensors_of(model, name)
 
 
@@ -99,6 +103,52 @@ def read_adapter(model: TextToImage, path: str) -> tuple[nn.Module, dict[str, in
     return adapter, {name: int(layer.r["default"]) for name, layer in layers.items()}, tuple(remarks)
 
 
+def add_few_steps(model: TextToImage, few_steps: FewSteps) -> None:
+    """Add an adapter for few steps beside the others; it is not used before ``use_few_steps``.
+
+    Raises:
+        InputError: the file is no adapter, or one for another base.
+    """
+    try:
+        with _several_adapters():
+            model.read_adapter(str(few_steps.path), _FEW_STEPS)
+    except Exception as error:  # diffusers and peft raise anything on files that do not fit
+        reason = f"cannot be read as an adapter of {model.base.name} ({shortened(' '.join(str(error).split()), 200)})"
+        raise InputError(reason, "Give an adapter for few steps (LoRA) that was made for this base.", file=few_steps.name) from None
+    for name, parameter in model.denoiser.named_parameters():
+        if f".{_FEW_STEPS}." in name:
+            parameter.data = parameter.data.to(model.dtype)
+            parameter.requires_grad_(False)
+    use_few_steps(model, False)
+
+
+def use_few_steps(model: TextToImage, wanted: bool) -> None:
+    """Use all adapters, or all but that for few steps; which of them are trained stays as it is."""
+    names = [name for name in model.denoiser.peft_config if wanted or name != _FEW_STEPS]
+    trained = [(parameter, parameter.requires_grad) for parameter in model.denoiser.parameters()]
+    model.denoiser.set_adapter(names)
+    for parameter, flag in trained:
+        parameter.requires_grad_(flag)
+
+
+def adamw(parameters: Iterable[nn.Parameter], rate: float, weight_decay: float, *, eight_bit: bool) -> torch.optim.Optimizer:
+    """AdamW, or that of bitsandbytes whose two averages take 8 bits (Dettmers et al. 2022, arXiv 2110.02861).
+
+    Raises:
+        UnsupportedError: bitsandbytes is not installed.
+    """
+    if not eight_bit:
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay, fused=True)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ModuleNotFoundError:
+        raise UnsupportedError(
+            "eight_bit needs the package bitsandbytes. Install it with: pip install bitsandbytes, or leave eight_bit out."
+        ) from None
+    found: torch.optim.Optimizer = AdamW8bit(parameters, lr=rate, weight_decay=weight_decay)
+    return found
+
+
 def read_tokens(tokens: SpeciesTokens | None, path: str, weights: str | None) -> tuple[str, ...]:
     """Take over how an adapter that was trained elsewhere tells species by their photographs; their rows are not needed.
 
@@ -129,6 +179,14 @@ def read_tokens(tokens: SpeciesTokens | None, path: str, weights: str | None) ->
         raise InputError("tells species by other tokens, or by the features of another encoder", f"Train with {asked}.", file=path)
     tokens.load_state_dict({**saved, "rows": torch.zeros_like(tokens.rows, dtype=rows.dtype)})
     return ()
+
+
+@contextmanager
+def _several_adapters() -> Iterator[None]:
+    """Without peft's warning that there are several adapters, as is meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+        yield
 
 
 def _file_of(path: str) -> Path:

@@ -23,6 +23,7 @@ from syntype.run import Progress
 
 __all__ = [
     "DEFAULT_BASE",
+    "HUB_NAME",
     "KNOWN_BASES",
     "PARTS",
     "PIPELINES",
@@ -31,6 +32,7 @@ __all__ = [
     "KnownBase",
     "check_same_base",
     "describe_base",
+    "licence_beside",
     "resolve_base",
 ]
 
@@ -48,7 +50,8 @@ _SMALL = (".json", ".txt", ".model", ".jinja")
 """Endings of configurations and of a tokenizer's files."""
 _PIECES = ".safetensors.index.json"
 """Ending of the list of the files of weights that are in several."""
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+"""OWNER/NAME, as the Hugging Face hub names a model."""
 _COMMIT = re.compile("[0-9a-f]{40}$")
 _AGAIN = "Copy or download the folder again."
 _WORTH_KEEPING = 64 * 2**20
@@ -198,7 +201,7 @@ def describe_base(name: str, revision: str | None = None) -> Description:
         return Description(name, known.kind, known.pipeline, known.licence, known.licence_url, _published()[name])
     folder, _ = _find(name, revision, weights=False)
     pipeline, parts = _pipeline(folder / "model_index.json", name)
-    return Description(name, PIPELINES[pipeline], pipeline, *_licence(folder, name), _configs(folder, parts))
+    return Description(name, PIPELINES[pipeline], pipeline, *licence_beside(folder, name), _configs(folder, parts))
 
 
 def resolve_base(name: str, revision: str | None = None) -> Base:
@@ -215,7 +218,7 @@ def resolve_base(name: str, revision: str | None = None) -> Base:
     folder, commit = _find(name, revision, weights=True)
     pipeline, parts = _pipeline(folder / "model_index.json", name)
     _used_files(folder, parts)
-    return Base(name, PIPELINES[pipeline], pipeline, *_licence(folder, name), _configs(folder, parts), folder, commit, parts)
+    return Base(name, PIPELINES[pipeline], pipeline, *licence_beside(folder, name), _configs(folder, parts), folder, commit, parts)
 
 
 def check_same_base(base: Base, fingerprint: str) -> None:
@@ -232,7 +235,7 @@ def _find(name: str, revision: str | None, *, weights: bool) -> tuple[Path, str 
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder.resolve(), None
-    if not _HUB_NAME.match(name):
+    if not HUB_NAME.match(name):
         hint = "Give a folder that holds model_index.json, or a name on the Hugging Face hub: " + shown_list(KNOWN_BASES) + "."
         raise InputError("is neither a folder nor a name on the hub (OWNER/NAME)", hint, file=name)
     found = _download(name, revision, weights=weights)
@@ -264,7 +267,7 @@ def _published() -> dict[str, dict[str, dict[str, Any]]]:
     return {name: {part: read["parts"][key] for part, key in parts.items()} for name, parts in read["bases"].items()}
 
 
-def _licence(folder: Path, name: str) -> tuple[str | None, str | None]:
+def licence_beside(folder: Path, name: str) -> tuple[str | None, str | None]:
     """The licence and the address of its text: of a known base, or by the head of ``README.md``, or else the name of a licence file."""
     if name in KNOWN_BASES:
         return KNOWN_BASES[name].licence, KNOWN_BASES[name].licence_url

@@ -4,6 +4,7 @@ The networks are built from their configurations without weights (torch's device
 order to count the tensors that the backward pass would need. Memory is an estimate and none of it is measured:
 
     sampling = weights of all parts + what decoding an image or one block of the denoiser needs, whichever is more + 1 GB for CUDA itself
+    with offload = the largest of: the text encoders; the denoiser and one block; the autoencoder and decoding; + 1 GB
     training = 20 bytes a parameter of the adapter: itself, its gradient, two states of AdamW, its moving average, each in float32
              + the larger of: sampling, for the previews;
                and the weights of the denoiser and the autoencoder
@@ -58,6 +59,7 @@ class Estimate:
         training_gb: memory to train as asked.
         least_gb: memory to train one image at a time with gradient checkpointing.
         sampling_gb: memory to generate one image at a time, with guidance.
+        offload_gb: the same with one part of the base on the card at a time.
     """
 
     description: Description
@@ -67,6 +69,7 @@ class Estimate:
     training_gb: float
     least_gb: float
     sampling_gb: float
+    offload_gb: float
 
     @property
     def adapter_mb(self) -> float:
@@ -87,6 +90,7 @@ class Estimate:
             "adapter": f"rank {self.rank}, {self.adapter_parameters / 1e6:,.1f} million parameters, {self.adapter_mb:,.0f} MB",
             "gb_to_train": round(self.training_gb, 1),
             "gb_to_generate": round(self.sampling_gb, 1),
+            "gb_to_generate_with_offload": round(self.offload_gb, 1),
             "card": f"to train, {_smallest(self.training_gb)}; {_here(self.training_gb, card)}",
         }
         if _smallest(self.least_gb) != _smallest(self.training_gb):
@@ -163,10 +167,12 @@ def estimate(
     decoding = 4 * 4 * shape[0] * shape[1] * int(channels[1])
     sampling = sum(weights.values()) + max(decoding, 2 * least.largest) + _CUDA  # two at a time: with and without the text
 
+    offload = max(sum(weights.values()) - frozen, weights["vae"] + decoding, frozen - weights["vae"] + 2 * least.largest) + _CUDA
+
     def training(step: _Step) -> float:
         return (20 * adapter + max(sampling, frozen + step.kept + 2 * step.largest + _CUDA)) / _GB
 
-    return Estimate(description, parameters, rank, adapter, training(asked), training(least), sampling / _GB)
+    return Estimate(description, parameters, rank, adapter, training(asked), training(least), sampling / _GB, offload / _GB)
 
 
 def card_gb() -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,10 @@ from torch import Tensor
 from syntype.errors import UnsupportedError
 from syntype.generators.pretrained.text_to_image import TextToImage
 
-__all__ = ["Process", "process_of"]
+__all__ = ["Diffusion", "Predict", "Process", "process_of"]
+
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""The denoiser: (noisy latents, times of shape (N,)) -> prediction."""
 
 
 class Process(ABC):
@@ -48,10 +51,14 @@ class Process(ABC):
     def _scales(self, sigma: float) -> tuple[float, float]:
         """Factors of the clean latents and of the noise at one of the scheduler's noise levels."""
 
+    def noises(self, steps: int) -> int:
+        """How often noise is drawn for an image of so many steps: once, unless the solver adds noise on its way."""
+        return 1
+
     def denoise(
         self,
-        predict: Callable[[Tensor, Tensor], Tensor],
-        noise: Tensor,
+        predict: Predict,
+        noises: Sequence[Tensor],
         steps: int,
         *,
         clean: Tensor | None = None,
@@ -61,8 +68,8 @@ class Process(ABC):
         """Latents without noise.
 
         Args:
-            predict: the denoiser: (noisy latents, times of shape (N,)) -> prediction.
-            noise: standard normal, shape (N, channels, height, width).
+            predict: the denoiser.
+            noises: standard normal, ``noises(steps)`` tensors of shape (N, channels, height, width); the first is where drawing begins.
             steps: from pure noise to clean latents.
             clean: latents of photographs. With ``strength`` below 1 noise is added to them, and only the last ``int(steps * strength)`` steps are
                 taken (SDEdit, Meng et al. 2022, arXiv 2108.01073).
@@ -72,23 +79,38 @@ class Process(ABC):
         taken = min(int(steps * strength), steps)
         if clean is not None and taken == 0:
             return clean
+        noise, *again = noises
         scheduler = self._schedule(steps, noise)
         first = steps - taken
-
-        def noised(photographs: Tensor, place: int) -> Tensor:
-            signal, amount = self._scales(float(scheduler.sigmas[place]))
-            return signal * photographs + amount * noise
-
-        x = noise if clean is None or strength == 1 else noised(clean, first)
-        scheduler.set_begin_index(first)
+        x = self._begin(scheduler, noise) if clean is None or strength == 1 else self._noised(scheduler, clean, noise, first)
+        if hasattr(scheduler, "set_begin_index"):  # others find the step by its time
+            scheduler.set_begin_index(first)
         for place, time in enumerate(scheduler.timesteps[first:], first + 1):
-            x = scheduler.step(predict(x, time.expand(len(x)).to(x.device)), time, x).prev_sample
+            x = self._advance(scheduler, predict, x, time, again[place - first - 1 :])
             if clean is not None and free is not None:
-                x = torch.where(free, x, noised(clean, place))
+                x = torch.where(free, x, self._noised(scheduler, clean, noise, place))
         return x
 
+    def _begin(self, scheduler: Any, noise: Tensor) -> Tensor:
+        """Latents of pure noise, on the scheduler's scale."""
+        return noise
 
-class _Diffusion(Process):
+    def _noised(self, scheduler: Any, clean: Tensor, noise: Tensor, place: int) -> Tensor:
+        """Clean latents with as much noise as there is before the step ``place``; after the last one there is none."""
+        signal, amount = self._scales(float(scheduler.sigmas[place]))
+        return signal * clean + amount * noise
+
+    def _advance(self, scheduler: Any, predict: Predict, x: Tensor, time: Tensor, again: Sequence[Tensor]) -> Tensor:
+        """One step.
+
+        Args:
+            again: the noise that may be added in this step and in those that follow.
+        """
+        stepped: Tensor = scheduler.step(predict(x, time.expand(len(x)).to(x.device)), time, x).prev_sample
+        return stepped
+
+
+class Diffusion(Process):
     """The noise schedule of a base whose U-Net predicts noise or v.
 
     Args:
@@ -107,9 +129,11 @@ class _Diffusion(Process):
         self._solver: Any = DPMSolverMultistepScheduler.from_config(config)
 
     def draw_times(self, like: Tensor) -> Tensor:
+        """Uniform."""
         return torch.rand(len(like), device=like.device)
 
     def training_pair(self, clean: Tensor, noise: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See ``Process``."""
         times = (places * len(self.signal)).long()
         signal, amount = (scale.to(clean.device)[times] for scale in (self.signal, self.amount))
         snr = (signal / amount).square()
@@ -174,4 +198,4 @@ def process_of(model: TextToImage, min_snr: float | None) -> Process:
     """
     if model.base.kind == "flow":
         return _Flow(model.scheduler_config)
-    return _Diffusion(model.scheduler_config, min_snr, model.base.name)
+    return Diffusion(model.scheduler_config, min_snr, model.base.name)

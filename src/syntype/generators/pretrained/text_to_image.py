@@ -62,6 +62,7 @@ class TextToImage(ABC):
         self._pipeline_class = type(pipeline)
         self._index = dict(self._pipeline_class.load_config(base.folder))
         self._texts: Any = None
+        self._offloads_to: torch.device | None = None
         self._known: dict[str, dict[str, Tensor]] = {}
 
     @property
@@ -76,8 +77,22 @@ class TextToImage(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
-        return next(self.denoiser.parameters()).device
+        """Where the networks compute."""
+        return self._offloads_to or next(self.denoiser.parameters()).device
+
+    def offload(self, device: torch.device) -> None:
+        """From now on compute on ``device``, where only the network in use is; the others wait in the computer's memory."""
+        self._offloads_to = device
+
+    def bring(self, *networks: nn.Module) -> None:
+        """Move networks to the device before they are used, and the others away, if ``offload`` was called."""
+        if self._offloads_to is None:
+            return
+        for network in self.networks():
+            if network not in networks:
+                network.to("cpu")
+        for network in networks:
+            network.to(self._offloads_to)
 
     @property
     def text_features(self) -> int:
@@ -122,8 +137,8 @@ class TextToImage(ABC):
         """What the pipeline makes of texts."""
 
     @abstractmethod
-    def read_adapter(self, path: str) -> dict[str, Tensor]:
-        """Add the adapter in a file to the denoiser, under the name ``default``; returns the file's tensors that concern the denoiser."""
+    def read_adapter(self, path: str, name: str = "default") -> dict[str, Tensor]:
+        """Add the adapter in a file to the denoiser, under a name; returns the file's tensors that concern the denoiser."""
 
     def embed(self, prompts: Sequence[str]) -> Embeddings:
         """What the denoiser is told about texts, one row a text, on the device. Each text is encoded once, by itself, so that its row does not depend
@@ -149,9 +164,12 @@ class TextToImage(ABC):
 
     def _text_pipeline(self) -> Any:
         if self._texts is None:
-            self._texts = self._load((self.denoiser_part, "vae")).to(self.device)
+            self._texts = self._load((self.denoiser_part, "vae"))
             for network in self.networks()[2:]:
                 network.requires_grad_(False).eval()
+                if self._offloads_to is None:
+                    network.to(self.device)
+        self.bring(*self.networks()[2:])
         return self._texts
 
     def _load(self, without: Sequence[str]) -> Any:
@@ -183,21 +201,24 @@ class _StableDiffusion(TextToImage):
         return int(self.denoiser.config.in_channels), height // self.downsampling, width // self.downsampling
 
     def encode(self, images_NCHW: Tensor) -> Tensor:
+        self.bring(self.vae)
         mean = self.vae.encode(images_NCHW.to(self.dtype)).latent_dist.mode()
         return mean.float() * self.vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
+        self.bring(self.vae)
         return self.vae.decode((latents / self.vae.config.scaling_factor).to(self.dtype)).sample.float().clamp(-1, 1)
 
     def predict(self, latents: Tensor, times: Tensor, texts: Embeddings) -> Tensor:
+        self.bring(self.denoiser)
         more = self._more(latents, texts)
         return self.denoiser(latents.to(self.dtype), times, encoder_hidden_states=texts["tokens"], added_cond_kwargs=more).sample.float()
 
-    def read_adapter(self, path: str) -> dict[str, Tensor]:
+    def read_adapter(self, path: str, name: str = "default") -> dict[str, Tensor]:
         tensors, alphas, about = self._pipeline_class.lora_state_dict(
             path, use_safetensors=True, local_files_only=True, unet_config=self.denoiser.config, return_lora_metadata=True
         )
-        self.denoiser.load_lora_adapter(tensors, prefix="unet", network_alphas=alphas, metadata=about, adapter_name="default")
+        self.denoiser.load_lora_adapter(tensors, prefix="unet", network_alphas=alphas, metadata=about, adapter_name=name)
         return {name: tensor for name, tensor in tensors.items() if name.startswith("unet.")}
 
     def _more(self, latents: Tensor, texts: Embeddings) -> dict[str, Tensor] | None:
@@ -248,16 +269,19 @@ class _Flux2Klein(TextToImage):
         return int(self.denoiser.config.in_channels), height // self.multiple, width // self.multiple
 
     def encode(self, images_NCHW: Tensor) -> Tensor:
+        self.bring(self.vae)
         mean, std = self._statistics()
         latents = nn.functional.pixel_unshuffle(self.vae.encode(images_NCHW.to(self.dtype)).latent_dist.mode().float(), self.patch)
         return (latents - mean) / std
 
     def decode(self, latents: Tensor) -> Tensor:
+        self.bring(self.vae)
         mean, std = self._statistics()
         latents = nn.functional.pixel_shuffle(latents * std + mean, self.patch)
         return self.vae.decode(latents.to(self.dtype)).sample.float().clamp(-1, 1)
 
     def predict(self, latents: Tensor, times: Tensor, texts: Embeddings) -> Tensor:
+        self.bring(self.denoiser)
         height, width = latents.shape[2:]
         found = self.denoiser(
             hidden_states=latents.flatten(2).transpose(1, 2).to(self.dtype),
@@ -268,9 +292,9 @@ class _Flux2Klein(TextToImage):
         ).sample
         return found.transpose(1, 2).unflatten(2, (height, width)).float()
 
-    def read_adapter(self, path: str) -> dict[str, Tensor]:
+    def read_adapter(self, path: str, name: str = "default") -> dict[str, Tensor]:
         tensors, about = self._pipeline_class.lora_state_dict(path, use_safetensors=True, local_files_only=True, return_lora_metadata=True)
-        self.denoiser.load_lora_adapter(tensors, metadata=about, adapter_name="default")
+        self.denoiser.load_lora_adapter(tensors, metadata=about, adapter_name=name)
         return {name: tensor for name, tensor in tensors.items() if name.startswith("transformer.")}
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
