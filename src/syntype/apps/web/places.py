@@ -38,7 +38,7 @@ T = TypeVar("T", bound=_Thing)
 @router.get("/")
 def home(request: Request, studio: CurrentStudio) -> Response:
     """What the Studio is for, the four places with what each has and the next step, and where photographs come in."""
-    shown = _all(studio)
+    shown = _listed(studio, *_PARTS)
     newest = [(kind, item) for kind in ("photographs", "generators", "images", "studies", "exports") for item in shown[kind] if item.damaged is None]
     newest.sort(key=lambda pair: -shown["made"](_FOLDERS[pair[0]], pair[1].name))
     once: dict[tuple[Kind, str], tuple[str, Any]] = {}  # a collection with both kinds of images is in two places
@@ -50,25 +50,28 @@ def home(request: Request, studio: CurrentStudio) -> Response:
 @router.get("/photographs")
 def photographs(request: Request, studio: CurrentStudio) -> Response:
     """Collections of real photographs, and where photographs come in."""
-    return render(request, "photographs", **_all(studio), **_uploads(studio))
+    return render(request, "photographs", **_listed(studio, "collections"), **_uploads(studio))
 
 
 @router.get("/generators")
 def generators(request: Request, studio: CurrentStudio) -> Response:
     """What draws images."""
-    return render(request, "generators", **_all(studio))
+    shown = _listed(studio, "generators")
+    return render(request, "generators", **(shown if shown["generators"] else _listed(studio, "collections", "generators")))
 
 
 @router.get("/images")
 def images(request: Request, studio: CurrentStudio) -> Response:
     """Collections of synthetic images, and exports."""
-    return render(request, "images", **_all(studio))
+    shown = _listed(studio, "collections", "exports")
+    return render(request, "images", **(shown if shown["images"] else _listed(studio, "collections", "exports", "generators")))
 
 
 @router.get("/studies")
 def studies(request: Request, studio: CurrentStudio) -> Response:
     """Whether the images help."""
-    return render(request, "studies", **_all(studio))
+    shown = _listed(studio, "studies")
+    return render(request, "studies", **(shown if shown["studies"] else _listed(studio, "collections", "studies")))
 
 
 @router.get("/glossary")
@@ -77,29 +80,32 @@ def show_glossary(request: Request) -> Response:
     return render(request, "glossary", sections=glossary())
 
 
+_PARTS: tuple[Kind, ...] = ("collections", "generators", "studies", "exports")
 _FOLDERS: dict[str, Kind] = {
     "photographs": "collections", "images": "collections", "generators": "generators", "studies": "studies", "exports": "exports",
 }  # fmt: skip
 
 
-def _all(studio: Studio) -> dict[str, Any]:
-    """Everything in the workspace by place, newest first; a collection with both kinds of images is in two places."""
-    made = {(kind, name): _made(studio, kind, name) for kind in MARKS for name in studio.workspace.slugs(kind)}
-    collections = list_collections(studio)
-    drawn = {item.name for item in collections if studio.workspace.manifest("collections", item.name).get("stage") == "reef"}
+def _listed(studio: Studio, *parts: Kind) -> dict[str, Any]:
+    """What is there of some kinds by place, newest first; a collection with both kinds of images is in two places."""
+    made = {(kind, name): _made(studio, kind, name) for kind in parts for name in studio.workspace.slugs(kind)}
 
     def newest(kind: Kind, items: Iterable[T]) -> list[T]:
         return sorted(items, key=lambda item: (-made.get((kind, item.name), 0.0), item.name))
 
-    return {
-        "photographs": newest("collections", (item for item in collections if item.origins.get("real") or not item.origins)),
-        "images": newest("collections", (item for item in collections if item.origins.get("synthetic"))),
-        "generators": sorted(newest("generators", list_generators(studio)), key=lambda item: item.unfinished is not None),
-        "studies": newest("studies", list_studies(studio)),
-        "exports": newest("exports", list_exports(studio)),
-        "drawn": drawn,
-        "made": lambda kind, name: made.get((kind, name), 0.0),
-    }
+    shown: dict[str, Any] = {"made": lambda kind, name: made.get((kind, name), 0.0)}
+    if "collections" in parts:
+        collections = newest("collections", list_collections(studio))
+        shown["photographs"] = [item for item in collections if item.origins.get("real") or not item.origins]
+        shown["images"] = [item for item in collections if item.origins.get("synthetic")]
+        shown["drawn"] = {item.name for item in collections if studio.workspace.manifest("collections", item.name).get("stage") == "reef"}
+    if "generators" in parts:
+        shown["generators"] = sorted(newest("generators", list_generators(studio)), key=lambda item: item.unfinished is not None)
+    if "studies" in parts:
+        shown["studies"] = newest("studies", list_studies(studio))
+    if "exports" in parts:
+        shown["exports"] = newest("exports", list_exports(studio))
+    return shown
 
 
 def _made(studio: Studio, kind: Kind, name: str) -> float:
