@@ -19,7 +19,6 @@ from syntype.apps.web.pages import STATIC
 from syntype.apps.web.requests import parse_request
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
-from syntype.generators import family, list_families
 
 
 @pytest.fixture
@@ -43,13 +42,6 @@ def test_scripts_ask_for_nothing_from_elsewhere(client: TestClient) -> None:
     for name in sorted(path.name for path in Path(str(STATIC.directory)).iterdir() if path.suffix in (".js", ".css")):
         text = client.get(f"/static/{name}").text
         assert len(text) > 100 and not re.search(r"https?://|innerHTML|eval\(|@import", text)
-
-
-def test_the_form_for_a_generator_begins_with_what_looks_real_in_minutes(client: TestClient) -> None:
-    options = re.findall(r'<option value="([^"]+)" data-learns="(\w*)"( selected)?>([^<]+)', client.get("/new/train").text)
-    assert options[0][0] == "pose_transfer" and "best to begin with" in options[0][3]
-    assert [name for name, _, selected, _ in options if selected] == ["pose_transfer"]
-    assert {name: bool(learns) for name, learns, _, _ in options} == {name: family(name).learns for name in list_families()}
 
 
 def test_filters_and_pages_of_a_grid(client: TestClient) -> None:

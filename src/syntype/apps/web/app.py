@@ -25,6 +25,7 @@ from syntype.apps.web import (
     api_looks,
     api_names,
     api_storage,
+    api_training,
     api_uploads,
     api_verdicts,
     forms,
@@ -116,7 +117,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    apis = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage)
+    apis = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz, api_jobs, api_hybrids, api_storage, api_training)
     shown = (look_pages, pages, places, forms, hybrid_pages, storage_pages, visitors)
     for router in (_sessions, *(part.router for part in (*apis, *shown))):
         app.include_router(router)

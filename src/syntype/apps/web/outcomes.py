@@ -11,8 +11,8 @@ __all__ = ["WORK", "outcome"]
 
 Result = Mapping[str, Any]
 WORK = {
-    "import": "Import", "reef": "Drawn reef", "train": "Training", "adapt": "Adaptation", "generate": "New images", "blend": "Hybrids",
-    "vary": "Variations", "inpaint": "Inpainting", "curate": "Check against photographs", "study": "Study", "export": "Export",
+    "import": "Import", "reef": "Drawn reef", "resplit": "Other split", "train": "Training", "adapt": "Adaptation", "generate": "New images",
+    "blend": "Hybrids", "vary": "Variations", "inpaint": "Inpainting", "curate": "Check against photographs", "study": "Study", "export": "Export",
 }  # fmt: skip
 """What pages call each kind of job."""
 _SMALL = 128
@@ -148,6 +148,7 @@ def _export(_: Result, result: Result) -> str:
 _FINISHED: dict[str, Callable[[Result, Result], str]] = {
     "import": _import,
     "reef": _reef,
+    "resplit": _import,
     "train": _train,
     "adapt": _adapt,
     "generate": _images("image"),

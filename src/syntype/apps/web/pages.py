@@ -26,7 +26,7 @@ from syntype.apps.web.api_collections import (
     show_collection,
     show_image,
 )
-from syntype.apps.web.api_jobs import NO_TRAINING, JobNumber, search_generator_species, show_generator, show_job, show_study
+from syntype.apps.web.api_jobs import JobNumber, search_generator_species, show_generator, show_job, show_study
 from syntype.apps.web.api_uploads import show_upload
 from syntype.apps.web.api_verdicts import show_agreement
 from syntype.apps.web.import_options import ImportOptions
@@ -37,6 +37,7 @@ from syntype.apps.web.studio import CurrentStudio, Studio
 from syntype.apps.web.trash import IN_TRASH, Trash
 from syntype.collection.sources.recognition import READERS
 from syntype.errors import UnknownNameError
+from syntype.generators.engine.expected import UNTRAINED
 
 __all__ = ["STATIC", "render", "router"]
 
@@ -95,7 +96,7 @@ def job(request: Request, studio: CurrentStudio, number: JobNumber) -> Response:
             ).images
     asked = {word: _told(studio, value) for word, value in job.request.items()}
     gone = job.status == "finished" and studio.queue.result_folder(studio.queue.get(number)) is None
-    return render(request, "job", job=job, asked=asked, gone=gone, learnt_from=learnt_from, not_trained=NO_TRAINING)
+    return render(request, "job", job=job, asked=asked, gone=gone, learnt_from=learnt_from, not_trained=UNTRAINED)
 
 
 def _told(studio: Studio, value: Any) -> Any:

@@ -15,7 +15,7 @@ from syntype.apps.web.api_uploads import list_uploads
 from syntype.apps.web.pages import render
 from syntype.apps.web.shown import glossary
 from syntype.apps.web.studio import CurrentStudio, Studio
-from syntype.apps.web.workspace import MARKS, Kind
+from syntype.apps.web.workspace import KINDS, MARKS, Kind
 
 __all__ = ["router"]
 
@@ -38,7 +38,7 @@ T = TypeVar("T", bound=_Thing)
 @router.get("/")
 def home(request: Request, studio: CurrentStudio) -> Response:
     """What the Studio is for, the four places with what each has and the next step, and where photographs come in."""
-    shown = _listed(studio, *_PARTS)
+    shown = _listed(studio, *KINDS)
     newest = [(kind, item) for kind in ("photographs", "generators", "images", "studies", "exports") for item in shown[kind] if item.damaged is None]
     newest.sort(key=lambda pair: -shown["made"](_FOLDERS[pair[0]], pair[1].name))
     once: dict[tuple[Kind, str], tuple[str, Any]] = {}  # a collection with both kinds of images is in two places
@@ -80,7 +80,6 @@ def show_glossary(request: Request) -> Response:
     return render(request, "glossary", sections=glossary())
 
 
-_PARTS: tuple[Kind, ...] = ("collections", "generators", "studies", "exports")
 _FOLDERS: dict[str, Kind] = {
     "photographs": "collections", "images": "collections", "generators": "generators", "studies": "studies", "exports": "exports",
 }  # fmt: skip

@@ -19,7 +19,7 @@ from syntype.collection.exports import LayoutName
 from syntype.errors import InputError, UserError, require_known, shortened, shown_list
 from syntype.recipe import Settings
 
-__all__ = ["JobRequest", "Slug", "UploadId", "parse_request"]
+__all__ = ["MOST_TESTED", "MOST_TUNED", "JobRequest", "Minutes", "Slug", "Steps", "UploadId", "parse_request"]
 
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 UploadId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
@@ -27,6 +27,8 @@ Seed = Annotated[int, Field(ge=0, le=2**31)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]
 Minutes = Annotated[float, Field(gt=0, le=60 * 24 * 14)]
 Share = Annotated[float, Field(ge=0, le=1)]
+MOST_TESTED, MOST_TUNED = 0.5, 0.4
+"""Largest shares of the photographs that an import keeps for tests, and to tune (``CollectConfig``)."""
 Names = Annotated[tuple[Text, ...], Field(max_length=1000)]
 
 
@@ -104,6 +106,30 @@ class ReefRequest(_Request):
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype reef``: a few seconds."""
         return ["reef", "--species=6", "--size=128", "--set=max_images=40", "--set=num_test=6"]
+
+
+class ResplitRequest(_Request):
+    """Make a copy of a collection whose photographs are split anew. The collection itself, and what was made from it, stay as they are."""
+
+    resumable: ClassVar[bool] = False
+    kind: Literal["resplit"] = "resplit"
+    collection: Slug
+    test_fraction: float = Field(0.25, ge=0, le=MOST_TESTED)
+    val_fraction: float = Field(0.15, ge=0, le=MOST_TUNED)
+
+    @property
+    def stage(self) -> str:
+        """The command's name."""
+        return "collect"
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype collect`` of the collection."""
+        shares = [f"--set={name}={getattr(self, name)}" for name in ("test_fraction", "val_fraction")]
+        return ["collect", _path(workspace, "collections", self.collection), f"--set=name={self.slug}", "--set=redraw_splits=true", *shares]
+
+    def reads(self) -> tuple[str, ...]:
+        """The photographs."""
+        return (self.collection,)
 
 
 class TrainRequest(_Request):
@@ -336,6 +362,7 @@ class ExportRequest(_Request):
 JobRequest = Annotated[
     ImportRequest
     | ReefRequest
+    | ResplitRequest
     | TrainRequest
     | AdaptRequest
     | GenerateRequest
