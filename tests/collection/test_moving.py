@@ -142,6 +142,6 @@ def test_what_cannot_be_moved_is_refused_in_one_line(fish: Path, more: Path) -> 
     with pytest.raises(InputError, match="no photograph to be moved"):
         move_photographs(more, fish, [])
     opened = Collection.open(more)
-    Collection.create(more, opened.table.assign(origin="synthetic"), species=opened.species)
+    Collection.create(more, opened.table.assign(origin="synthetic", split=None), species=opened.species)
     with pytest.raises(InputError, match="synthetic, and stays"):
         move_photographs(more, fish)

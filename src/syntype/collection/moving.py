@@ -27,10 +27,10 @@ from syntype.collection.columns import COLUMNS, one_type
 from syntype.collection.copying import unique_name
 from syntype.collection.duplicates import THUMBNAIL, near_duplicates
 from syntype.collection.table import Collection
-from syntype.errors import InputError, UnknownNameError, plural, shown_list
+from syntype.errors import InputError, UnknownNameError, plural, require_kind, shown_list
 from syntype.files import inside
 
-__all__ = ["MoveResult", "move_photographs", "undo_move"]
+__all__ = ["MoveResult", "move_photographs", "moved_with", "undo_move"]
 
 _KEPT = ".removed"
 """Folder in a collection with the files of photographs that were moved to another one, by the number of the change."""
@@ -112,10 +112,12 @@ def move_photographs(
 
     Example:
         >>> import syntype
-        >>> found = syntype.move_photographs("out/more", "out/fish", dry_run=True)
-        >>> found.num_images, found.num_same
-        (1, 0)
+        >>> first = syntype.Collection.open("out/fish").table["image_id"][0]
+        >>> syntype.move_photographs("out/fish", "out/reef", [first]).new_species
+        {'Pictopiscis alter': None}
     """
+    for folder in (source, target):
+        require_kind(folder, (str, os.PathLike), "the folder of a collection", "Give its path as a text.")
     if os.path.realpath(source) == os.path.realpath(target):
         raise InputError("is the collection itself", "Choose another collection.", file=target)
     with ExitStack() as both:
@@ -155,12 +157,11 @@ def undo_move(folder: Path | str, places: Iterable[Path] = ()) -> MoveResult:
 
     Example:
         >>> import syntype
-        >>> syntype.move_photographs("out/more", "out/fish").num_images
-        1
-        >>> syntype.undo_move("out/fish").num_images
+        >>> syntype.undo_move("out/reef").num_images
         1
     """
-    folder = Path(folder)
+    require_kind(folder, (str, os.PathLike), "the folder of a collection", "Give its path as a text.")
+    folder = Path(os.path.abspath(folder))
     change = latest_change(folder, lambda change: change.kind == "move")
     if change is None:
         raise InputError("no move of photographs is left to be taken back", "Photographs are moved with: syntype move", file=folder)
@@ -188,6 +189,11 @@ def undo_move(folder: Path | str, places: Iterable[Path] = ()) -> MoveResult:
             inside(joined, name).unlink(missing_ok=True)
     species = Counter(str(name) for name in two.table["species"][gone].dropna())
     return MoveResult(len(theirs), dict(species.most_common()), number=change.number)
+
+
+def moved_with(folder: Path, change: Change, places: Iterable[Path] = ()) -> Path:
+    """The other collection of a move; see ``undo_move``."""
+    return _partner(folder, change, places)[0]
 
 
 def _partner(folder: Path, change: Change, places: Iterable[Path]) -> tuple[Path, Change | None]:

@@ -82,6 +82,8 @@ class ImportRequest(_Request, ImportOptions):
     resumable: ClassVar[bool] = False
     kind: Literal["import"] = "import"
     upload: UploadId
+    into: Slug | None = None
+    """The collection to which the photographs are to be added afterwards: the page of the job offers it."""
 
     @property
     def stage(self) -> str:
@@ -90,6 +92,8 @@ class ImportRequest(_Request, ImportOptions):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype collect``."""
+        if self.into is not None:
+            workspace.find("collections", self.into)
         return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.slug}", *self.options()]
 
     def consumed_upload(self) -> str | None:
