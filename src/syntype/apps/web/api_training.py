@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
@@ -16,8 +17,7 @@ from syntype.apps.web.catalogue import Index
 from syntype.apps.web.requests import MOST_TESTED, MOST_TUNED, Minutes, Slug, Steps
 from syntype.apps.web.sizes import free_room, told_size
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
-from syntype.collection.duplicates import first_of_same
-from syntype.collection.splits import join_groups, make_splits
+from syntype.collection.splits import make_splits
 from syntype.collection.table import number_groups
 from syntype.errors import plural
 from syntype.generators.engine.expected import UNTRAINED, expected, images_per_second, suggested_size
@@ -116,11 +116,9 @@ def _photographs(index: Index) -> dict[str, list[Any]]:
 
 
 def _drawn(photographs: Mapping[str, list[Any]], shares: Mapping[str, float]) -> list[str | None]:
-    """The splits that ``collect`` would draw, but for near duplicates, which it keeps together too."""
-    table = pd.DataFrame(dict(photographs))
-    same = enumerate(first_of_same(table).tolist())
-    units = join_groups(number_groups(table["group"]), table["species"].to_numpy(), same)
-    return list(make_splits(table["species"].to_numpy(), units, seed=0, **shares).tolist())
+    """The splits that ``collect`` would draw, but for duplicates in several observations and near duplicates, which it keeps together too."""
+    together = pd.Series([group or sha256 for group, sha256 in zip(photographs["group"], photographs["sha256"], strict=True)], dtype=object)
+    return list(make_splits(np.array(photographs["species"]), number_groups(together), seed=0, **shares).tolist())
 
 
 def _split(species: list[str], splits: list[str | None]) -> Split:

@@ -32,6 +32,8 @@ _CACHE_BYTES = 3
 _LORA_NEEDS = ("diffusers", "peft", "transformers")
 _CLOSE = ((5000, "about three quarters"), (1600, "about half"))
 """Steps of ``projected``, and the share of test photographs near which its images lay (coverage 0.75 and 0.56): fish4knowledge.md, families.md."""
+_MANY = 1000
+"""Photographs, fewer of which give less variety than that benchmark."""
 _BLURRED = 300
 """Steps after which 9 of 400 images passed the check against photographs (demo.md)."""
 
@@ -99,7 +101,7 @@ def expected(
     speed = None if pace is None else pace * images_per_second(size)
     in_time = None if minutes is None or speed is None else max(1, int(60 * minutes * speed / batch_size))
     taken = min((number for number in (steps, in_time) if number is not None), default=None)
-    if speed is not None and taken is not None:
+    if speed is not None and taken is not None and taken != in_time:
         minutes = taken * batch_size / speed / 60
     num_bytes = _LEARNT_BYTES.get(family, _LEARNT_BYTES["projected"]) + photographs * size * size * _CACHE_BYTES
     lacks = _lacks() if family == "lora" else None
@@ -125,7 +127,8 @@ def _learnt(family: str, photographs: int, size: int, steps: int | None, batch_s
     seen = f"Each photograph is seen about {plural(max(1, round(steps * batch_size / max(1, photographs))), 'time')}."
     for least, share in _CLOSE:
         if steps >= 0.9 * least:
-            return f"{small}In a benchmark with 2,100 photographs such a training came near {share} of the test photographs. {seen}"
+            fewer = f" Your {plural(photographs, 'photograph')} will give less variety." if photographs < _MANY else ""
+            return f"{small}In a benchmark with 2,100 photographs, so many steps came near {share} of the test photographs.{fewer} {seen}"
     blurred = f"Expect blurred shapes: in a benchmark, 9 of 400 images passed the check after {_BLURRED} steps." if steps <= 2 * _BLURRED else ""
     return f"{small}{blurred or 'Short: expect some images without a clear shape.'} {seen}"
 
@@ -133,7 +136,7 @@ def _learnt(family: str, photographs: int, size: int, steps: int | None, batch_s
 def _lacks() -> str | None:
     """What ``lora`` lacks here, in one line."""
     packages = [name for name in _LORA_NEEDS if find_spec(name) is None]
-    missing = [] if graphics_card() else ["a graphics card, with 24 GB for its usual model"]
+    missing = [] if graphics_card() else ["a graphics card (24 GB for its usual model)"]
     missing += (
         [f"the {'package' if len(packages) == 1 else 'packages'} {shown_list(packages)} (pip install 'syntype[diffusion]')"] if packages else []
     )

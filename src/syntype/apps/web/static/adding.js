@@ -7,3 +7,12 @@ onSubmit(form, async () => {
   const upload = await send(byId("species").value.trim());
   location.assign(`/uploads/${upload}?${new URLSearchParams({ into: form.dataset.into })}`);
 });
+
+// "Add photographs" at the top of the page opens the form below.
+const open = () => {
+  if (location.hash !== "#add") return;
+  byId("add").open = true;
+  byId("species").focus();
+};
+addEventListener("hashchange", open);
+open();

@@ -118,4 +118,4 @@ onSubmit(byId("importing"), async () => {
   clearCorrections();
   location.assign(`/jobs/${job.id}`);
 });
-look();
+document.addEventListener("DOMContentLoaded", look); // not before: the buttons of forms are enabled then, and this one waits for the look

@@ -9,7 +9,6 @@ let sized = history.state?.fields?.size !== undefined; // the size was chosen: a
 function fit() {
   byId("training").hidden = byId("minutes").disabled = family().dataset.learns !== "yes";
   if (!sized) byId("size").value = family().dataset.size;
-  for (const card of form.querySelectorAll("[data-expected]")) card.classList.toggle("chosen", card.dataset.expected === family().value);
 }
 
 const counts = (split) => `${many(split.learnt, "photograph")} ${split.learnt === 1 ? "is" : "are"} learnt from, ${number(split.tuning)} tune and ${number(split.tests)} test${split.unused ? `; ${number(split.unused)} are in no split` : ""}.`;
