@@ -46,7 +46,15 @@ STAGES = (
     "run_study",
     "write_report",
 )
-MODULES = ("syntype", "syntype.errors", "syntype.recipe", "syntype.collection.bins", "syntype.collection.table", "syntype.generators.engine.expected")
+MODULES = (
+    "syntype",
+    "syntype.errors",
+    "syntype.recipe",
+    "syntype.collection.bins",
+    "syntype.collection.splits",
+    "syntype.collection.table",
+    "syntype.generators.engine.expected",
+)
 PAGES = ("tutorials/notebook.md", "reference/reef.md")
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-import numpy as np
-import pandas as pd
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
@@ -17,8 +15,7 @@ from syntype.apps.web.catalogue import Index
 from syntype.apps.web.requests import MOST_TESTED, MOST_TUNED, Minutes, Slug, Steps
 from syntype.apps.web.sizes import free_room, told_size
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
-from syntype.collection.splits import make_splits
-from syntype.collection.table import number_groups
+from syntype.collection.splits import splits_without_pictures
 from syntype.errors import plural
 from syntype.generators.engine.expected import UNTRAINED, expected, images_per_second, suggested_size
 from syntype.generators.registry import list_families
@@ -99,7 +96,7 @@ def show_training(
     if test_fraction is not None or val_fraction is not None:
         fractions = {"test_fraction": test_fraction, "val_fraction": val_fraction}
         shares = {key: value for key, value in fractions.items() if value is not None}
-        other = _split(photographs["species"], _drawn(photographs, shares))
+        other = _split(photographs["species"], splits_without_pictures(photographs["species"], photographs["group"], photographs["sha256"], **shares))
     split = _split(photographs["species"], photographs["split"])
     return TrainingPlan(collection=name, split=split, other=other, families=families, free=free_room(studio.workspace.root).free)
 
@@ -113,12 +110,6 @@ def _photographs(index: Index) -> dict[str, list[Any]]:
         if species is not None and origin != "synthetic" and verdict != "refused"
     ]
     return {key: [columns[key][row] for row in rows] for key in ("species", "split", "group", "sha256")}
-
-
-def _drawn(photographs: Mapping[str, list[Any]], shares: Mapping[str, float]) -> list[str | None]:
-    """The splits that ``collect`` would draw, but for duplicates in several observations and near duplicates, which it keeps together too."""
-    together = pd.Series([group or sha256 for group, sha256 in zip(photographs["group"], photographs["sha256"], strict=True)], dtype=object)
-    return list(make_splits(np.array(photographs["species"]), number_groups(together), seed=0, **shares).tolist())
 
 
 def _split(species: list[str], splits: list[str | None]) -> Split:

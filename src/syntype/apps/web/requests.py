@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,11 +11,11 @@ from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, Vali
 
 from syntype.apps.web.generators import generator_species
 from syntype.apps.web.import_options import ImportOptions, Text
+from syntype.apps.web.required import require_photographs
 from syntype.apps.web.titles import Typed, as_slug
 from syntype.apps.web.workspace import SLUG, Kind, Workspace
-from syntype.collection import Collection
 from syntype.collection.exports import LayoutName
-from syntype.errors import InputError, UserError, require_known, shortened, shown_list
+from syntype.errors import InputError, UserError, require_known
 from syntype.recipe import Settings
 
 __all__ = ["MOST_TESTED", "MOST_TUNED", "JobRequest", "Minutes", "Slug", "Steps", "UploadId", "parse_request"]
@@ -179,7 +178,7 @@ class AdaptRequest(_Request):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype adapt``."""
-        _require_photographs(workspace, self.collection, self.species)
+        require_photographs(workspace, self.collection, self.species)
         if self.species in generator_species(workspace.find("generators", self.generator)):
             reason = f"generator {self.generator!r} knows {self.species} already"
             raise InputError(reason, "Generate images of it directly, or choose a species that it does not know.")
@@ -421,26 +420,6 @@ def _generator_path(workspace: Workspace, generator: str, species: Iterable[str]
     folder = workspace.find("generators", generator)
     require_known("species", species, generator_species(folder))
     return str(folder)
-
-
-def _require_photographs(workspace: Workspace, slug: str, species: str) -> None:
-    """Check that a collection has training photographs of a species.
-
-    Raises:
-        InputError: it has none; the message names the species that are spelt most alike.
-    """
-    collection = Collection.open(workspace.find("collections", slug), hashes=False)
-    counts = collection.counts()
-    if counts.get(species):
-        if not collection.training().counts()[species]:
-            reason = f"collection {slug!r} has no training photograph of {species}: those it has are kept for testing"
-            raise InputError(reason, "Choose another species, or import more photographs of it.")
-        return
-    spelt = {name.casefold(): name for name, number in counts.items() if number}
-    near = [spelt[name] for name in get_close_matches(species.casefold()[:100], spelt, n=3)]
-    near += [name for key, name in spelt.items() if species.casefold() in key and name not in near][: 3 - len(near)]
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Its species are {shown_list(spelt.values(), 5)}."
-    raise InputError(f"collection {slug!r} has no photograph of {shortened(species, 80)!r}", hint)
 
 
 def _options(request: _Request, *names: str, **spelled: str) -> list[str]:
