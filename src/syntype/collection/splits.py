@@ -90,7 +90,7 @@ def make_splits(species: np.ndarray, units: np.ndarray, *, seed: int, test_fract
 def splits_without_pictures(
     species: Sequence[str], groups: Sequence[str | None], sha256: Sequence[str | None], test_fraction: float = 0.25, val_fraction: float = 0.15
 ) -> list[str | None]:
-    """The splits that ``collect`` would draw with the seed 0, as far as a table tells: near duplicates, and one file in two groups, are not looked for.
+    """The splits that ``collect`` would draw, as far as a table tells: neither near duplicates nor one file in two groups are looked for.
 
     Args:
         groups: names, None for an image on its own.
