@@ -113,8 +113,8 @@ def move_photographs(
     Example:
         >>> import syntype
         >>> first = syntype.Collection.open("out/fish").table["image_id"][0]
-        >>> syntype.move_photographs("out/fish", "out/reef", [first]).new_species
-        {'Pictopiscis alter': None}
+        >>> syntype.move_photographs("out/fish", "out/reef", [first]).species
+        {'Pictopiscis alter': 1}
     """
     for folder in (source, target):
         require_kind(folder, (str, os.PathLike), "the folder of a collection", "Give its path as a text.")
