@@ -61,7 +61,7 @@ def test_an_error_is_told_on_a_page_to_people_and_as_json_to_programs(client: Te
 def test_forms_say_what_must_be_there_first(tmp_path: Path) -> None:
     with browser(Workspace(tmp_path)) as client:
         assert "no generator yet" in client.get("/new/generate").text and "<form" not in client.get("/new/generate").text
-        assert "no collection yet" in client.get("/new/export").text
+        assert "no collection yet" in client.get("/new/export").text and "no collection yet" in client.get("/new/train").text
         assert "A quiz needs" in client.get("/quiz").text
 
 

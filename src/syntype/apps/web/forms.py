@@ -52,6 +52,8 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
     elif kind not in _NEEDS_NO_COLLECTION and not collections:
         lacks = "collection"
     photographs = [item for item in collections if item.origins.get("real")]
+    if kind == "train" and not photographs:
+        lacks = "collection"
     synthetic = [item for item in collections if item.origins.get("synthetic")]
     of = {
         "generators": {item.name: studio.workspace.photographs_of("generators", item.name) for item in generators},
