@@ -21,6 +21,8 @@ STAGES = (
     "inspect",
     "relabel",
     "undo_relabel",
+    "move_photographs",
+    "undo_move",
     "find_suspects",
     "map_images",
     "plot_long_tail",
@@ -44,7 +46,15 @@ STAGES = (
     "run_study",
     "write_report",
 )
-MODULES = ("syntype", "syntype.errors", "syntype.recipe", "syntype.collection.bins", "syntype.collection.table")
+MODULES = (
+    "syntype",
+    "syntype.errors",
+    "syntype.recipe",
+    "syntype.collection.bins",
+    "syntype.collection.splits",
+    "syntype.collection.table",
+    "syntype.generators.engine.expected",
+)
 PAGES = ("tutorials/notebook.md", "reference/reef.md")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from syntype.collection.exports import ExportConfig, ExportResult, export
     from syntype.collection.importers import CollectConfig, CollectResult, collect
     from syntype.collection.inspection import InspectResult, inspect, plot_long_tail
+    from syntype.collection.moving import MoveResult, move_photographs, undo_move
     from syntype.collection.reef import ReefConfig, draw_images, draw_reef
     from syntype.collection.relabel import RelabelResult, relabel, undo_relabel
     from syntype.curation import CurateConfig, CurateResult, MapConfig, MapResult, SuspectsConfig, SuspectsResult, curate, find_suspects, map_images
@@ -74,6 +75,7 @@ __all__ = [
     "InspectResult",
     "MapConfig",
     "MapResult",
+    "MoveResult",
     "PredictResult",
     "ReefConfig",
     "RelabelResult",
@@ -106,6 +108,7 @@ __all__ = [
     "load_classifier",
     "load_generator",
     "map_images",
+    "move_photographs",
     "plot_long_tail",
     "predict",
     "read_cluster",
@@ -113,6 +116,7 @@ __all__ = [
     "run_study",
     "train",
     "train_classifier",
+    "undo_move",
     "undo_relabel",
     "vary",
     "write_report",
@@ -127,6 +131,7 @@ _HOMES = {
     "collection.exports": ("ExportConfig", "ExportResult", "export"),
     "collection.importers": ("CollectConfig", "CollectResult", "collect"),
     "collection.inspection": ("InspectResult", "inspect", "plot_long_tail"),
+    "collection.moving": ("MoveResult", "move_photographs", "undo_move"),
     "collection.relabel": ("RelabelResult", "relabel", "undo_relabel"),
     "collection.reef": ("ReefConfig", "draw_images", "draw_reef"),
     "curation": (

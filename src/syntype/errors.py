@@ -38,6 +38,7 @@ __all__ = [
     "UserError",
     "check_arguments",
     "checks_arguments",
+    "plural",
     "require_kind",
     "require_known",
     "shortened",
@@ -77,6 +78,16 @@ def shown_list(items: Iterable[object], most: int = _MOST, longest: int = _LONGE
     shown = ", ".join(shortened(item, longest) for item in every[:most])
     more = f", … ({len(every) - most:,} more)" if len(every) > most else ""
     return f"{shown}{more}" or "none"
+
+
+def plural(number: float, one: str, several: str | None = None) -> str:
+    """A number and what it counts. ``several``: the word for other numbers than one, where it is not ``one`` with an s.
+
+    Example:
+        >>> plural(1, "image"), plural(1200, "image"), plural(2, "species", "species")
+        ('1 image', '1,200 images', '2 species')
+    """
+    return f"{int(number):,} {one if int(number) == 1 else several or f'{one}s'}"
 
 
 class SyntypeError(Exception):

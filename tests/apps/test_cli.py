@@ -80,7 +80,7 @@ def collection(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_the_contracts_commands_exist() -> None:
     promised = (
-        "formats,collect,reef,inspect,relabel,train,adapt,generate,blend,vary,inpaint,curate,evaluate,classify train,classify predict,"
+        "formats,collect,reef,inspect,relabel,move,train,adapt,generate,blend,vary,inpaint,curate,evaluate,classify train,classify predict,"
         "classify export,study,report,families,demo,export,serve,jobs"
     )
     assert set(COMMANDS) == set(promised.split(","))

@@ -292,7 +292,7 @@ def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, rest
 
 
 def test_the_queue_says_who_is_next_and_a_failed_job_why(restartable: list[Any], page: Any) -> None:
-    """The long one keeps the others waiting. (The page comes last, as it must be closed before its server ends: it asks for the jobs all the time.)"""
+    """The long one keeps the others waiting. (The page comes last: it is closed before its server ends.)"""
     server = restartable[1]
     asked = {"kind": "train", "name": "long", "family": "dcgan", "collection": "fish", "size": 32, "steps": 500_000}
     number = server.post("/api/jobs", json=asked).json()["id"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from made import make_collection
 from studio_server import end_server, loaded, make_workspace, start_server
 
 from syntype.apps.web.catalogue import Catalogue
@@ -149,7 +150,9 @@ def test_an_image_opens_on_a_telephone(chromium: Any, server: httpx2.Client) -> 
     context.close()
 
 
-def test_names_of_photographs_are_corrected_by_keyboard_and_taken_back(page: Any, server: httpx2.Client) -> None:
+def test_a_collection_is_changed_by_keyboard_and_back_and_a_training_is_weighed(page: Any, server: httpx2.Client, workspace: Workspace) -> None:
+    """Names are corrected and photographs moved; the page for a training follows the collection."""
+
     def species() -> dict[str, int]:
         return dict(server.get("/api/collections/fish").json()["facets"]["species"])
 
@@ -170,3 +173,27 @@ def test_names_of_photographs_are_corrected_by_keyboard_and_taken_back(page: Any
     page.keyboard.press("z")
     page.get_by_text("Taken back.").wait_for()
     assert species() == before
+
+    make_collection(workspace.root / "collections" / "more", {"Aus primus": 2, "Cus tertius": 80}, seed=9, size=16)
+    page.goto("/collections/more?species=Aus+primus")
+    page.locator("#tiles a").first.focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("m")
+    page.get_by_text("2 photographs of 1 species, all to learn from.").wait_for()
+    page.get_by_role("button", name="Move", exact=True).press("Enter")
+    page.get_by_text("2 photographs moved.").wait_for()
+    assert species()["Aus primus"] == before["Aus primus"] + 2
+    page.keyboard.press("z")
+    page.get_by_text("moved back. fish has changed too.").wait_for()
+    assert species() == before
+
+    page.goto("/new/train?collection=fish")
+    page.get_by_text("No species has 30 photographs").wait_for()
+    page.get_by_label("Photographs", exact=True).select_option("more")
+    page.get_by_text("1 species with 30 photographs").wait_for()
+    page.get_by_role("radio", name="Cut-outs recombined").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.get_by_label("Size of the images").input_value() == "64"
+    page.get_by_label("Minutes to train").fill("5")
+    page.keyboard.press("Tab")
+    page.get_by_text("5 minutes, as you choose").first.wait_for()

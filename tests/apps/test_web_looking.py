@@ -216,8 +216,8 @@ def test_names_of_photographs_are_corrected_together_and_taken_back(client: Test
     assert "Cus quartus" in client.post("/api/collections/fish/names", json=asked).json()["told"]
     assert client.get("/api/collections/fish").json()["facets"]["species"]["Cus quartus"] == 2
     assert client.post("/api/collections/fish/names", json={**asked, "species": None}).json()["told"] == "2 left out."
-    client.post("/api/collections/fish/names/undo")
-    assert client.post("/api/collections/fish/names/undo").status_code == 200
+    client.post("/api/collections/fish/changes/undo")
+    assert client.post("/api/collections/fish/changes/undo").status_code == 200
     assert client.get("/api/collections/fish").json()["facets"]["species"] == before
-    assert "no change of names is left" in client.post("/api/collections/fish/names/undo").json()["error"]
+    assert "no change is left" in client.post("/api/collections/fish/changes/undo").json()["error"]
     assert "synthetic" in client.post("/api/collections/drawn/names", json={**asked, "image_ids": ["0-0"]}).json()["error"]

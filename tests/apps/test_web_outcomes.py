@@ -22,6 +22,7 @@ ENDED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("import", IMPORTED, "24 photographs of 2 species are imported: 16 to learn from, 8 kept for tests."),
     ("import", {**IMPORTED, "num_refused": 1, "num_duplicates": 2}, "1 file or row could not be used"),
     ("reef", IMPORTED, "24 pictures of 2 invented species were drawn."),
+    ("resplit", IMPORTED, "16 to learn from, 8 kept for tests."),
     ("train", {"steps": 300, "minutes": 12.3, "num_images": 16, "num_species": 2}, "learnt 2 species from 16 photographs, in 300 steps and 12 min"),
     ("train", {"steps": 0, "minutes": 0.1, "num_images": 16, "num_species": 2}, "It recombines 2 species from 16 photographs."),
     ("adapt", {"species": "Cus tertius", "shots": 6, "relative": "Aus primus"}, "learnt Cus tertius from 6 photographs, beginning with Aus primus."),
@@ -79,10 +80,10 @@ def test_a_training_that_was_stopped_early_is_marked_and_not_offered_first(tmp_p
     store.close()
     with browser(workspace) as client:
         page = client.get("/generators").text
-        assert "stopped early after 3 steps" in page and page.index("/generators/little") < page.index("/generators/early")
-        assert "stopped early after 3 steps" in client.get("/generators/early").text
+        assert "unfinished: 3 steps" in page and page.index("/generators/little") < page.index("/generators/early")
+        assert "unfinished: 3 steps" in client.get("/generators/early").text
         form = client.get("/new/generate").text
-        assert form.index('value="little"') < form.index('value="early"') and "stopped early after 3 steps" in form
+        assert form.index('value="little"') < form.index('value="early"') and "unfinished: 3 steps" in form
         assert client.get("/api/jobs/2").json()["outcome"].startswith("Stopped early after 3 steps")
 
 

@@ -26,7 +26,7 @@ __all__ = ["cli", "main"]
 _MOST_BYTES = 1900
 """Size of an error message on the screen, whatever it quotes."""
 SECTIONS = {
-    "Photographs": ("formats", "collect", "inspect", "relabel", "reef", "export"),
+    "Photographs": ("formats", "collect", "inspect", "relabel", "move", "reef", "export"),
     "Generators": ("families", "train", "adapt"),
     "Synthetic images": ("generate", "blend", "vary", "inpaint", "curate", "evaluate"),
     "Identification": ("classify", "study", "report"),

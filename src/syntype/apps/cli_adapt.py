@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syntype.apps.cli_common import FOLDER, example, images_per_second, open_collection, out_option, plan, run_stage, settings, show, stage_options
+from syntype.apps.cli_common import FOLDER, example, open_collection, out_option, plan, run_stage, settings, show, stage_options
 
 if TYPE_CHECKING:
     from syntype.collection import Collection
@@ -102,6 +102,7 @@ def adapt(
 def _minutes(generator: Generator, images: int) -> float | None:
     """Estimated minutes for training on so many images; None for a family whose speed on a graphics card is not known."""
     from syntype.generators.contract import Plans
+    from syntype.generators.engine.expected import images_per_second
 
     return None if isinstance(generator.model, Plans) else images / images_per_second(generator.size) / 60
 

@@ -13,6 +13,7 @@ import click
 
 from syntype.cluster.preemption import RESUME, Preempted, preemptible, stop_requests
 from syntype.errors import UnsupportedError
+from syntype.generators.engine.expected import images_per_second
 
 if TYPE_CHECKING:
     from syntype.collection import Collection
@@ -29,7 +30,6 @@ __all__ = [
     "drawing_options",
     "dry_run_option",
     "example",
-    "images_per_second",
     "on_device",
     "open_collection",
     "out_option",
@@ -258,11 +258,6 @@ def plan(as_json: bool, *, out: Path, images: int, steps: int | None, minutes: f
     """Print the result of ``--dry-run``: images, steps, estimated minutes and the output folder."""
     minutes = None if minutes is None else max(0.1, round(minutes, 1))
     show({"dry_run": True, "images": images, "steps": steps, "estimated_minutes": minutes, "out": str(out), **more}, as_json)
-
-
-def images_per_second(size: int) -> float:
-    """Rough training speed for ``--dry-run``: 30 images of 64 px per second on two cores without a GPU, in proportion to the number of pixels."""
-    return 30 * (64 / size) ** 2
 
 
 def plan_drawing(as_json: bool, out: Path, images: int, size: int, speed: float) -> None:

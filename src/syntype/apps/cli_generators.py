@@ -11,7 +11,6 @@ from syntype.apps.cli_common import (
     FOLDER,
     drawing_options,
     example,
-    images_per_second,
     on_device,
     open_collection,
     out_option,
@@ -121,6 +120,7 @@ def train(
     """
     from syntype.generators import TrainConfig
     from syntype.generators import train as stage
+    from syntype.generators.engine.expected import expected
     from syntype.generators.engine.plans import plan_of
     from syntype.generators.engine.training import select_training
 
@@ -129,10 +129,11 @@ def train(
     config = settings(TrainConfig, {"family": family, **flags}, recipe=recipe, overrides=overrides)
     opened = open_collection(collection)
     if dry_run:
-        images, minutes, more = len(select_training(opened, config)), config.minutes, plan_of(config)
-        if minutes is None and config.steps is not None and not more:
-            minutes = config.steps * config.batch_size / images_per_second(config.size) / 60
-        plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes, **more)
+        images, minutes, more = select_training(opened, config), config.minutes, plan_of(config)
+        if not more:
+            length: dict[str, Any] = {"minutes": minutes, "steps": config.steps, "batch_size": config.batch_size}
+            minutes = expected(config.family, images.counts(), config.size, **length).minutes
+        plan(as_json, out=out, images=len(images), steps=config.steps, minutes=minutes, **more)
         return
     result = run_stage(
         lambda run: stage(opened, config, out, run),

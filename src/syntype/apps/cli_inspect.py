@@ -1,4 +1,4 @@
-"""The commands ``inspect`` (what a collection holds, what is wrong with it, a map of its images) and ``relabel`` (correct its names)."""
+"""The commands ``inspect`` (what a collection holds, what is wrong with it, a map of its images), ``relabel`` and ``move`` (change it later)."""
 
 from __future__ import annotations
 
@@ -213,4 +213,40 @@ def relabel(
     show(result.summary(), as_json, "" if undo else f"Take it back with: syntype relabel {collection} --undo")
 
 
-COMMANDS = (inspect, relabel)
+@click.command(
+    short_help="Move photographs from one collection to another.",
+    epilog=example(
+        "syntype move out/field-trip out/fish --dry-run",
+        "syntype move out/field-trip out/fish",
+        "syntype move out/fish out/sharks --image fish-0017 --image fish-0018",
+        "syntype move out/field-trip out/fish --undo",
+    ),
+)
+@click.argument("source", type=FOLDER)
+@click.argument("target", type=FOLDER)
+@click.option("--image", "images", multiple=True, metavar="ID", help="image_id of a photograph. Repeatable.  [default: all of SOURCE]")
+@click.option("--who", metavar="NAME", help="Your name, kept with the change.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be moved, and write nothing.")
+@click.option("--undo", is_flag=True, help="Take the latest move between the two back that has not been taken back yet.")
+@output_options
+def move(source: Path, target: Path, images: tuple[str, ...], who: str | None, dry_run: bool, undo: bool, as_json: bool, quiet: bool) -> None:
+    """Move photographs of the collection SOURCE to the collection TARGET. To add photographs to a collection, collect them first on their own.
+
+    All go to the training split of TARGET: what it keeps for tests, and to tune, stays as it is. Photographs of the same observation as one of
+    these, or nearly the same picture, go to no split. Species are matched by name. A photograph whose very file TARGET has already stays in SOURCE.
+
+    Studies and generators that were made before keep what they were made from: the fingerprint in their reports is that of the collection of then.
+    """
+    from syntype.collection.moving import move_photographs, undo_move
+
+    if undo and (images or who or dry_run):
+        raise click.UsageError("Give --undo alone.")
+    result = undo_move(source, [target]) if undo else move_photographs(source, target, images or None, who=who, dry_run=dry_run)
+    if not quiet and not undo:
+        for sentence in result.sentences():
+            click.echo(sentence, err=True)
+    then = "" if undo else "Nothing was written." if dry_run else f"Take it back with: syntype move {source} {target} --undo"
+    show({**({"dry_run": True} if dry_run else {}), **result.summary()}, as_json, then)
+
+
+COMMANDS = (inspect, relabel, move)

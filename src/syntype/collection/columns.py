@@ -16,7 +16,7 @@ import pandas as pd
 from syntype.errors import CollectionError, InputError
 from syntype.files import inside
 
-__all__ = ["COLUMNS", "ORIGINS", "REASONS", "SPLITS", "TABLE", "VERDICTS", "check_table", "check_vocabulary", "conform"]
+__all__ = ["COLUMNS", "ORIGINS", "REASONS", "SPLITS", "TABLE", "VERDICTS", "check_table", "check_vocabulary", "conform", "one_type"]
 
 TABLE = "metadata.parquet"
 """Name of the file with the table."""
@@ -269,3 +269,17 @@ def _bad_json(texts: pd.Series, allowed: Callable[[Any], bool]) -> np.ndarray:
 def _shown(value: Any) -> str:
     text = repr(value) if not isinstance(value, (np.generic,)) else repr(value.item())
     return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def one_type(column: pd.Series) -> pd.Series:
+    """A further column as it can be written to Parquet: numbers, or texts if the cells are of several types. Missing cells are null."""
+    cells = [None if cell is None or cell is pd.NA or cell != cell else cell for cell in column.astype(object)]
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if kinds <= {int} and all(cell is None or abs(cell) < 2**63 for cell in cells):
+        return pd.Series(pd.array(cells, dtype="Int64"))
+    if kinds <= {bool}:
+        return pd.Series(pd.array(cells, dtype="boolean"))
+    if kinds <= {int, float} and all(cell is None or abs(cell) < 2**53 for cell in cells):
+        return pd.Series(pd.array(cells, dtype="Float64"))
+    texts = [cell if cell is None or isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False) for cell in cells]
+    return pd.Series(pd.array([None if text is None else text.encode("utf-8", "replace").decode() for text in texts], dtype="string"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 from collections import Counter
@@ -18,7 +17,7 @@ from pydantic import Field
 
 from syntype.collection.archives import is_archive
 from syntype.collection.boxes import fit_box
-from syntype.collection.columns import COLUMNS, SPLITS
+from syntype.collection.columns import COLUMNS, SPLITS, one_type
 from syntype.collection.copying import CopiedImage, copy_images, unique_name
 from syntype.collection.decoding import in_threads, read_bytes
 from syntype.collection.download import Downloader, DownloadRules, failures_told, is_absent
@@ -321,7 +320,7 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
         )
     table = pd.DataFrame(rows, dtype=object)  # pandas would make whole numbers beside empty cells inexact
     for column in table.columns.difference(list(COLUMNS)):
-        table[column] = _one_type(table[column])
+        table[column] = one_type(table[column])
     first = first_of_same(table)
     other_file = (table["file_name"].to_numpy() != table["file_name"].to_numpy()[first]) | table["box"].isna().to_numpy()  # not another animal of it
     table["duplicate_of"] = table["image_id"].iloc[first].where((first != np.arange(len(table))) & other_file).to_numpy()
@@ -331,20 +330,6 @@ def _table(entries: Sequence[Entry], images: Sequence[CopiedImage], config: Coll
 def _made_by(mark: Mark) -> dict[str, Any]:
     """Values that the mark of an image gives, for what the source does not say."""
     return {key: value for key in ("generator_id", "seed", "controls") if (value := getattr(mark, key)) is not None}
-
-
-def _one_type(column: pd.Series) -> pd.Series:
-    """A further column as it can be written to Parquet: numbers, or texts if the cells are of several types. Missing cells are null."""
-    cells = [None if cell is None or cell is pd.NA or cell != cell else cell for cell in column.astype(object)]
-    kinds = {type(cell) for cell in cells if cell is not None}
-    if kinds <= {int} and all(cell is None or abs(cell) < 2**63 for cell in cells):
-        return pd.Series(pd.array(cells, dtype="Int64"))
-    if kinds <= {bool}:
-        return pd.Series(pd.array(cells, dtype="boolean"))
-    if kinds <= {int, float} and all(cell is None or abs(cell) < 2**53 for cell in cells):
-        return pd.Series(pd.array(cells, dtype="Float64"))
-    texts = [cell if cell is None or isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False) for cell in cells]
-    return pd.Series(pd.array([None if text is None else text.encode("utf-8", "replace").decode() for text in texts], dtype="string"))
 
 
 def _split(table: pd.DataFrame, images: Sequence[CopiedImage], config: CollectConfig, *, draw: bool) -> int:

@@ -14,7 +14,7 @@ from syntype.collection.opened_source import opened_source
 from syntype.collection.selection import limited
 from syntype.collection.sources.base import Entry, Listing, Packed, SourceConfig
 from syntype.collection.sources.image_files import is_there
-from syntype.errors import CollectionError, shortened, shown_list
+from syntype.errors import CollectionError, plural, shortened, shown_list
 
 __all__ = ["Preview", "preview", "preview_listing"]
 
@@ -82,11 +82,11 @@ class Preview:
 
     def sentence(self) -> str:
         """What was recognised, in one sentence of at most some hundred characters."""
-        parts = [f"{_images(self.num_images, self.origins)} of {_many(len(self.species.keys() - {'none'}), 'species', 'species')}"]
+        parts = [f"{_images(self.num_images, self.origins)} of {plural(len(self.species.keys() - {'none'}), 'species', 'species')}"]
         if self.num_groups < self.num_images:
-            parts[0] += f" in {_many(self.num_groups, 'observation')}"
+            parts[0] += f" in {plural(self.num_groups, 'observation')}"
         if self.num_files < self.num_images:
-            parts.append(f"several animals in one photograph ({_many(self.num_files, 'file')})")
+            parts.append(f"several animals in one photograph ({plural(self.num_files, 'file')})")
         if self.num_boxes:
             parts.append("all with a box" if self.num_boxes == self.num_images else f"{self.num_boxes:,} with a box")
         if self.num_missing:
@@ -141,7 +141,7 @@ class Preview:
             commonest = next(iter(self.refused))
             hint = next(shortened(item["hint"], 200) for item in self.refused_items if item["reason"] == commonest)
             reason = f"mostly: {shortened(commonest, 100)}"
-        number = _many(self.num_images + len(self.refused_items), "image")
+        number = plural(self.num_images + len(self.refused_items), "image")
         return CollectionError(f"{shortened(source, 300)}: not one of {number} can be used ({reason}). {hint}")
 
     def _refusals(self) -> list[str]:
@@ -256,14 +256,10 @@ def _named(item: Mapping[str, Any], most: int = 40) -> str:
 def _images(number: int, origins: Mapping[str, int]) -> str:
     synthetic = origins.get("synthetic", 0)
     if synthetic == 0:
-        return _many(number, "photograph")
+        return plural(number, "photograph")
     if synthetic == number:
-        return _many(number, "synthetic image")
+        return plural(number, "synthetic image")
     return f"{number:,} images ({synthetic:,} synthetic)"
-
-
-def _many(number: int, one: str, several: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def _shares(counts: Mapping[str, int], most: int = 4) -> str:

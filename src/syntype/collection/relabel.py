@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,18 +11,15 @@ from typing import Any
 
 import pandas as pd
 
+from syntype.collection.changes import changing, latest_change, new_change, save_with
 from syntype.collection.sources.base import species_name
 from syntype.collection.sources.checklists import HIGHER_RANKS
 from syntype.collection.sources.naming import VERBATIM, renamed_values
 from syntype.collection.table import Collection
-from syntype.errors import CollectionError, InputError, UnknownNameError, shown_list
-from syntype.files import write_json
-from syntype.ownership import FolderLock
+from syntype.errors import InputError, UnknownNameError, shown_list
 
 __all__ = ["RelabelResult", "read_corrections", "relabel", "undo_relabel"]
 
-_CHANGES = "changes"
-"""Folder in a collection with a file for each change: what stood in the table before, and what stands there since."""
 _COLUMNS = ("species", VERBATIM, "verdict", "reason", "reviewer", *HIGHER_RANKS)
 
 
@@ -96,7 +90,7 @@ def relabel(folder: Path | str, names: Mapping[str, str | None], *, who: str | N
         >>> syntype.relabel("out/fish", {fish.table["image_id"][0]: "Pictopiscis novus"}, who="Ada").renamed
         {'Pictopiscis alter → Pictopiscis novus': 1}
     """
-    with _changing(folder) as collection:
+    with changing(folder) as collection:
         table = collection.table
         rows = {image: row for row, image in enumerate(table["image_id"].tolist())}
         for image in names:
@@ -115,11 +109,8 @@ def relabel(folder: Path | str, names: Mapping[str, str | None], *, who: str | N
                 before[image], after[image] = old, new
         if not after:
             raise InputError("nothing is to be changed: these photographs have these names already", "Give other names.", file=collection.root)
-        change = {"who": who, "time": datetime.now(UTC).isoformat(timespec="seconds"), "before": before, "after": after, "undone": False}
-        number = len(_changes(collection.root)) + 1
-        # Before the table: a change of which a crash leaves this file alone is undone without effect.
-        (collection.root / _CHANGES).mkdir(exist_ok=True)
-        write_json(collection.root / _CHANGES / f"{number:06d}.json", change)
+        change = {"who": who, "time": datetime.now(UTC).isoformat(timespec="seconds"), "before": before, "after": after}
+        number = new_change(collection.root, change)
         companions = _num_companions(table, after, rows)
         step = {"stage": "relabel", "change": number, "num_images": len(after), "who": who, "time": change["time"]}
         _write(collection, {rows[image]: values for image, values in after.items()}, step)
@@ -137,50 +128,21 @@ def undo_relabel(folder: Path | str) -> RelabelResult:
         >>> syntype.undo_relabel("out/fish").renamed
         {'Pictopiscis novus → Pictopiscis alter': 1}
     """
-    with _changing(folder) as collection:
-        changes = ((number, path, _load(path)) for number, path in reversed(list(enumerate(_changes(collection.root), 1))))
-        latest = next((one for one in changes if not one[2]["undone"]), None)
-        if latest is None:
+    with changing(folder) as collection:
+        change = latest_change(collection.root, lambda change: change.kind == "relabel")
+        if change is None:
             raise InputError("no change of names is left to be taken back", "Names are changed with: syntype relabel", file=collection.root)
-        number, path, change = latest
         rows = {image: row for row, image in enumerate(collection.table["image_id"].tolist())}
-        before, after = change["before"], change["after"]
+        before, after = change.content["before"], change.content["after"]
         same = [
             image for image in after
             if image in rows and all(_cell(collection.table, column, rows[image]) == value for column, value in after[image].items())
         ]  # fmt: skip
-        step = {"stage": "relabel", "undone": number, "num_images": len(same), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        step = {"stage": "relabel", "undone": change.number, "num_images": len(same), "time": datetime.now(UTC).isoformat(timespec="seconds")}
         _write(collection, {rows[image]: before[image] for image in same}, step)
-        write_json(path, {**change, "undone": True})
+        change.mark_undone()
         renamed, _ = _counts({image: after[image] for image in same}, {image: before[image] for image in same})
-        return RelabelResult(number, renamed, 0, num_changed_since=len(after) - len(same))
-
-
-@contextmanager
-def _changing(folder: Path | str) -> Iterator[Collection]:
-    """The collection in a folder, to which no other process writes meanwhile."""
-    is_path = isinstance(folder, (str, os.PathLike))
-    if not is_path or not (Path(folder) / "collection.json").is_file():
-        Collection.open(folder, hashes=False)  # says what is wrong with it, before a lock is written there
-    lock = FolderLock(Path(folder))
-    try:
-        yield Collection.open(folder, hashes=False)
-    finally:
-        lock.release()
-
-
-def _changes(folder: Path) -> list[Path]:
-    return sorted((folder / _CHANGES).glob("[0-9]*.json"))
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        change = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(change[key], dict) for key in ("before", "after")) or not isinstance(change["undone"], bool):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError):
-        raise CollectionError(f"{path}: is damaged, so this change cannot be taken back. Remove the file to take back earlier ones.") from None
-    return dict(change)
+        return RelabelResult(change.number, renamed, 0, num_changed_since=len(after) - len(same))
 
 
 def _cell(table: pd.DataFrame, column: str, row: int) -> str | None:
@@ -224,9 +186,8 @@ def _counts(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping
 
 
 def _write(collection: Collection, values: Mapping[int, Mapping[str, str | None]], step: dict[str, Any]) -> None:
-    """Write values into rows. Species that get their first photograph join the list, and those that lose their last one leave it."""
+    """Write values into rows."""
     table = collection.table
-    had = set(table["species"].dropna())
     columns = {}
     for column in dict.fromkeys(column for row in values.values() for column in row):
         cells = table[column].astype(object).tolist() if column in table else [None] * len(table)
@@ -235,10 +196,4 @@ def _write(collection: Collection, values: Mapping[int, Mapping[str, str | None]
                 cells[row] = new[column]
         if column in table or any(cell is not None for cell in cells):
             columns[column] = pd.array([None if pd.isna(cell) else cell for cell in cells], dtype="string")
-    table = table.assign(**columns)
-    has = set(table["species"].dropna())
-    kept = [name for name in collection.species if name not in had - has]
-    new_names = sorted(has - set(kept))
-    species = sorted([*kept, *new_names]) if kept == sorted(kept) else [*kept, *new_names]
-    info = {**collection.info, "history": [*collection.info.get("history", []), step]}
-    Collection(collection.root, table, tuple(species), info).save()
+    save_with(collection, table.assign(**columns), step)

@@ -5,12 +5,12 @@ A *unit* is a set of images that must stay in one split: the images of one group
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["join_groups", "make_splits"]
+__all__ = ["join_groups", "make_splits", "splits_without_pictures"]
 
 _PURPOSE = 101  # this module's own stream of random numbers
 
@@ -85,6 +85,25 @@ def make_splits(species: np.ndarray, units: np.ndarray, *, seed: int, test_fract
     plan.fill("test", test_fraction, seed, fewest=2, spare=1, obligatory=True)
     plan.fill("val", val_fraction, seed, fewest=4, spare=2, obligatory=False)
     return plan.place[units]
+
+
+def splits_without_pictures(
+    species: Sequence[str], groups: Sequence[str | None], sha256: Sequence[str | None], test_fraction: float = 0.25, val_fraction: float = 0.15
+) -> list[str | None]:
+    """The splits that ``collect`` would draw, as far as a table tells: neither near duplicates nor one file in two groups are looked for.
+
+    Args:
+        groups: names, None for an image on its own.
+        sha256: of the files; images without a group that have the same file stay together.
+
+    Example:
+        >>> splits_without_pictures(["Aus primus"] * 4, ["a", "a", "b", None], ["1", "2", "3", "4"], val_fraction=0)
+        ['train', 'train', 'test', 'train']
+    """
+    files = (f"row {row}" if file is None else f"file {file}" for row, file in enumerate(sha256))
+    together = [file if group is None else f"group {group}" for group, file in zip(groups, files, strict=True)]
+    units = pd.factorize(np.array(together, dtype=object))[0]
+    return list(make_splits(np.array(species), units, seed=0, test_fraction=test_fraction, val_fraction=val_fraction).tolist())
 
 
 class _Plan:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["tile"]
+__all__ = ["ROWS", "tile"]
+
+ROWS = "rows"
+"""Text of a PNG file with a grid: what its rows show, from the top, as a JSON list."""
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:

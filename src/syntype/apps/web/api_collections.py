@@ -25,7 +25,7 @@ from syntype.collection import Collection
 from syntype.errors import UnknownNameError, UserError
 from syntype.files import read_json_object, write_json
 
-__all__ = ["Chosen", "ImageDetail", "ImageRow", "ImagesTogether", "Offset", "image_row", "neighbours", "num_same", "router"]
+__all__ = ["Chosen", "ImageDetail", "ImageRow", "ImagesTogether", "Offset", "image_row", "index_of", "neighbours", "num_same", "router"]
 
 router = APIRouter(prefix="/api", tags=["collections"], responses=PROBLEMS)
 ImageId = str
@@ -191,7 +191,8 @@ def image_row(row: dict[str, Any]) -> ImageRow:
     return ImageRow.model_validate(row, extra="ignore")
 
 
-def _index(studio: Studio, name: str) -> Index:
+def index_of(studio: Studio, name: str) -> Index:
+    """The index of a collection as it is on the disk now."""
     return studio.catalogue.index(studio.workspace.find("collections", name))
 
 
@@ -215,7 +216,7 @@ def list_collections(studio: CurrentStudio) -> list[CollectionSummary]:
 @router.get("/collections/{name}")
 def show_collection(studio: CurrentStudio, name: Slug) -> CollectionDetail:
     """One collection."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     info = read_json_object(index.root / "collection.json")
     history = json.loads(studio.workspace.hide(json.dumps(info.get("history", []))))
     sources = [studio.workspace.hide(str(source)) for source in info.get("sources", [])]
@@ -228,7 +229,7 @@ def show_collection(studio: CurrentStudio, name: Slug) -> CollectionDetail:
 @router.get("/collections/{name}/images")
 def list_images(studio: CurrentStudio, name: Slug, chosen: Chosen, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> ImagePage:
     """A page of images; the value ``none`` of a filter asks for images without one."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     positions = index.matching(chosen)
     return ImagePage(total=len(positions), offset=offset, images=[image_row(row) for row in index.rows(positions[offset : offset + limit])])
 
@@ -236,7 +237,7 @@ def list_images(studio: CurrentStudio, name: Slug, chosen: Chosen, offset: Offse
 @router.get("/collections/{name}/to-judge")
 def list_to_judge(studio: CurrentStudio, name: Slug, chosen: Chosen) -> ImageIds:
     """Ids of all synthetic images that match, in their order, to be judged together; at most 10,000."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     positions = index.matching({**chosen, "origin": "synthetic"})
     if len(positions) > MOST_TOGETHER:
         raise UserError(f"{len(positions):,} synthetic images match; {MOST_TOGETHER:,} can be judged together. Choose a species, or search.")
@@ -252,7 +253,7 @@ def show_thumbnail(
     version: Annotated[str | None, Query(max_length=64)] = None,
 ) -> FileResponse:
     """A WebP of at most ``side`` pixels, made once. With the image's sha256 as ``version`` browsers keep it and need not ask again."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     image = index.image(image_id)
     path = thumbnail(studio.workspace.root / ".cache", index.file(image), image["sha256"], int(side))
     return image_answer(path, for_ever=version is not None and version == image["sha256"])
@@ -261,14 +262,14 @@ def show_thumbnail(
 @router.get("/collections/{name}/images/{image_id:path}/file", response_class=FileResponse)
 def show_file(studio: CurrentStudio, name: Slug, image_id: ImageId) -> FileResponse:
     """The image file as it is."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     return image_answer(index.file(index.image(image_id)))
 
 
 @router.get("/collections/{name}/images/{image_id:path}/square", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def show_square(studio: CurrentStudio, name: Slug, image_id: ImageId) -> Response:
     """The square of the image that generators see, 512 pixels wide."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     image = index.image(image_id)
     return Response(squared(index.file(image), 512, image["box"]), media_type="image/png")
 
@@ -277,7 +278,7 @@ def show_square(studio: CurrentStudio, name: Slug, image_id: ImageId) -> Respons
 @router.get("/collections/{name}/images/{image_id:path}")
 def show_image(studio: CurrentStudio, name: Slug, image_id: ImageId) -> ImageDetail:
     """One image, with all that is known of it."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     image = index.image(image_id)
     known = image_columns(index.root, image["position"], index.num_images)
     verdicts = [
@@ -294,7 +295,7 @@ def _parents(studio: Studio, name: str, told: str | None) -> list[ParentImage]:
     """The photographs that a table names as parents of an image, with where they are."""
     ids = [str(one) for one in json.loads(told or "[]")]
     of = studio.workspace.photographs_of("collections", name) if ids else None
-    index = None if of is None else _index(studio, of)
+    index = None if of is None else index_of(studio, of)
     places = [None if index is None else index.position(one) for one in ids]
     hashes = [None if index is None or place is None else index.table["sha256"][place].as_py() for place in places]
     return [
@@ -305,7 +306,7 @@ def _parents(studio: Studio, name: str, told: str | None) -> list[ParentImage]:
 
 def neighbours(studio: Studio, name: str, image_id: str, chosen: dict[str, str]) -> tuple[int | None, int, str | None, str | None]:
     """An image among those that match: its place from 0 (None if it does not match), how many they are, and the ids before and after it."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     positions, own = index.matching(chosen), index.position(image_id)
     place = None if own is None else positions.index(own).as_py()
     if place is None or place < 0:
@@ -319,7 +320,7 @@ def show_long_tail(studio: CurrentStudio, name: Slug) -> FileResponse:
     """A picture of the number of training images of every species."""
     from syntype.collection.inspection import plot_long_tail
 
-    index = _index(studio, name)
+    index = index_of(studio, name)
     path = studio.workspace.root / ".cache" / "long-tails" / f"{name}-{index.stamp[0]}.png"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -331,7 +332,7 @@ def show_long_tail(studio: CurrentStudio, name: Slug) -> FileResponse:
 @router.get("/collections/{name}/duplicates")
 def list_duplicates(studio: CurrentStudio, name: Slug, offset: Offset = 0, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> DuplicatePage:
     """Images of the same file as an earlier one of the collection, and images that look nearly the same. The latter are searched for once."""
-    index = _index(studio, name)
+    index = index_of(studio, name)
     positions, near = index.having("duplicate_of"), _near(studio, index, name)
     pairs = []
     for row in index.rows(positions[offset : offset + limit]):
@@ -360,7 +361,7 @@ def _near(studio: Studio, index: Index, name: str) -> list[tuple[str, str, int]]
 
 def num_same(studio: Studio, name: str) -> int:
     """How many images have the same file as an earlier one."""
-    return len(_index(studio, name).having("duplicate_of"))
+    return len(index_of(studio, name).having("duplicate_of"))
 
 
 @router.get("/collections/{name}/species")
@@ -368,7 +369,7 @@ def search_collection_species(
     studio: CurrentStudio, name: Slug, query: Annotated[str, Query(max_length=300)] = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 50
 ) -> list[SpeciesCount]:
     """Species whose names hold every word of the query, commonest first."""
-    counts = _index(studio, name).facets["species"]
+    counts = index_of(studio, name).facets["species"]
     found = matching([species for species in counts if species != "none"], query)
     return [SpeciesCount(species=species, num_images=counts[species]) for species in found[:limit]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query
@@ -10,22 +11,22 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Row
 
-from syntype.apps.web.generators import describe_generator, generator_species, search_species
+from syntype.apps.web.generators import describe_generator, generator_species, search_species, unfinished
 from syntype.apps.web.outcomes import WORK, outcome
-from syntype.apps.web.progress import latest_events, now, pictures, preview
+from syntype.apps.web.progress import latest_events, now, pictures, preview, species_of_rows
 from syntype.apps.web.progress import picture as find_picture
+from syntype.apps.web.queue import run_id
 from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.room import require_room_for_job
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import load_json
+from syntype.generators.engine.expected import UNTRAINED
 from syntype.generators.registry import list_families
 
-__all__ = ["NO_TRAINING", "JobNumber", "router"]
+__all__ = ["JobNumber", "router"]
 
 router = APIRouter(prefix="/api", tags=["jobs"], responses=PROBLEMS)
-NO_TRAINING = ("collage", "copies", "pose_transfer")
-"""Families that are not trained. They are named here, as asking them would import what they need, PyTorch among it."""
 JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
@@ -83,8 +84,12 @@ class GeneratorSummary(BaseModel):
     terms: list[str]
     preview: bool
     """Whether there is a preview picture."""
+    preview_species: list[str] = []
+    """Species of its rows, from the top; empty where the picture does not tell."""
     unfinished: str | None = None
-    """What its training lacks, if it was stopped early or still goes on: ``stopped early after 3 steps``."""
+    """What its training lacks, if it was stopped early or still goes on: ``unfinished: 3 of 5,000 steps``."""
+    resumable: int | None = None
+    """The job that was cancelled or failed, and can be resumed to finish it."""
     damaged: str | None = None
     """What is wrong with its folder, in a list; then the other values say nothing."""
 
@@ -218,11 +223,18 @@ def show_picture(studio: CurrentStudio, number: JobNumber, picture: str) -> File
     return image_answer(studio.workspace.inside(path))
 
 
+@router.get("/jobs/{number}/pictures/{picture}/species")
+def list_picture_species(studio: CurrentStudio, number: JobNumber, picture: str) -> list[str]:
+    """Species of the rows of a training's preview, from the top; empty for other pictures."""
+    folder = studio.queue.result_folder(studio.queue.get(number))
+    return species_of_rows(None if folder is None else find_picture(folder, picture))
+
+
 @router.get("/families", tags=["generators"])
 def list_generator_families() -> list[Family]:
     """Generator families."""
     return [
-        Family(family=name, description=words.partition(": ")[2] or words, learns=name not in NO_TRAINING) for name, words in list_families().items()
+        Family(family=name, description=words.partition(": ")[2] or words, learns=name not in UNTRAINED) for name, words in list_families().items()
     ]
 
 
@@ -241,19 +253,23 @@ def show_generator(studio: CurrentStudio, name: Slug) -> GeneratorSummary:
     try:
         title = studio.storage.titles.of("generators", name)
         about = describe_generator(folder)
-        unfinished = _unfinished(studio.workspace.manifest("generators", name).get("status"), about["steps"])
-        return GeneratorSummary(**about, title=title, preview=preview(folder) is not None, unfinished=unfinished)
+        manifest, latest = studio.workspace.manifest("generators", name), preview(folder)
+        lacks = unfinished(manifest, about["steps"])
+        more = {"preview": latest is not None, "preview_species": species_of_rows(latest), "unfinished": lacks}
+        return GeneratorSummary(**about, **more, title=title, resumable=None if lacks is None else _resumable(studio, manifest))
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
         raise CollectionError(f"{folder / 'generator.json'}: is damaged ({key}: {error.errors()[0]['msg']}). Train or adapt it again.") from None
 
 
-def _unfinished(status: Any, steps: Any) -> str | None:
-    """What a generator's training lacks, from the status of its run; nothing is known of one that was copied here without ``run.json``."""
-    if status in (None, "finished"):
-        return None
-    taken = f"{steps:,} {'step' if steps == 1 else 'steps'}" if isinstance(steps, int) else "some steps"
-    return f"still in training, {taken} so far" if status == "running" else f"stopped early after {taken}"
+def _resumable(studio: Studio, manifest: dict[str, Any]) -> int | None:
+    """The number of the job that can go on with a training; None if there is none."""
+    number = str(manifest.get("run_id")).split("-")[1:2]
+    with suppress(UnknownNameError):
+        job = studio.queue.get(int(number[0])) if number and number[0].isdecimal() and len(number[0]) < 10 else None
+        if job is not None and run_id(job) == manifest.get("run_id") and job.status in ("cancelled", "failed"):
+            return int(job.id)
+    return None
 
 
 @router.get("/generators/{name}/preview", tags=["generators"], response_class=FileResponse)

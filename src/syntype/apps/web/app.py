@@ -27,6 +27,7 @@ from syntype.apps.web import (
     api_names,
     api_plans,
     api_storage,
+    api_training,
     api_uploads,
     api_verdicts,
     forms,
@@ -122,7 +123,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     )  # fmt: skip
     app.state.studio = studio
     things = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz)
-    apis = (*things, api_jobs, api_plans, api_identifiers, api_hybrids, api_storage)
+    apis = (*things, api_jobs, api_plans, api_training, api_identifiers, api_hybrids, api_storage)
     shown = (look_pages, pages, places, forms, hybrid_pages, identifier_pages, storage_pages, visitors)
     for router in (_sessions, *(part.router for part in (*apis, *shown))):
         app.router.routes.extend(router.routes)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from syntype.apps.web.api_collections import list_collections
-from syntype.apps.web.api_jobs import Family, list_generator_families, list_generators
+from syntype.apps.web.api_collections import CollectionSummary, list_collections
+from syntype.apps.web.api_jobs import list_generator_families, list_generators
+from syntype.apps.web.api_training import FIRST, MINUTES, show_training
 from syntype.apps.web.pages import render
 from syntype.apps.web.store import ACTIVE
 from syntype.apps.web.studio import CurrentStudio, Studio
@@ -38,11 +39,6 @@ _NEEDS_ABILITY = ("adapt", "blend", "vary", "inpaint")
 _NEEDS_GENERATOR = ("generate", *_NEEDS_ABILITY)
 _NEEDS_NO_COLLECTION = ("adapt", "generate", "blend")
 """Kinds that can be started where there is no collection."""
-_FIRST = {
-    "pose_transfer": "Cut-outs recombined: minutes, looks real, best to begin with (pose_transfer)",
-    "projected": "Learns to draw: 45 minutes or more, new individuals (projected)",
-}
-"""Families that head the list, and what it says of them. Words come before the name, as a closed list shows the beginning alone."""
 
 
 @router.get("/new/{kind}")
@@ -56,15 +52,20 @@ def show_form(request: Request, studio: CurrentStudio, kind: JobKind) -> Respons
         lacks = "ability" if known else "generator"
     elif kind not in _NEEDS_NO_COLLECTION and not collections:
         lacks = "collection"
+    photographs = [item for item in collections if item.origins.get("real")]
+    if kind == "train" and not photographs:
+        lacks = "collection"
     synthetic = [item for item in collections if item.origins.get("synthetic")]
     of = {
         "generators": {item.name: studio.workspace.photographs_of("generators", item.name) for item in generators},
         "collections": {item.name: studio.workspace.photographs_of("collections", item.name) for item in synthetic},
     }
+    finished = {item.name: of["generators"][item.name] for item in generators if item.unfinished is None}  # only such ones are chosen unasked
     return render(
-        request, f"new-{kind}", kind=kind, given=request.query_params, of=of, chosen=_chosen(kind, request.query_params, of),
+        request, f"new-{kind}", kind=kind, given=request.query_params, of=of,
+        chosen=_chosen(kind, request.query_params, {**of, "generators": finished}),
         name=_free_name(studio, *_RESULTS[kind]), generators=generators, lacks=lacks,
-        photographs=[item for item in collections if item.origins.get("real")], families=_families(),
+        photographs=photographs, training=_training(studio, kind, request.query_params, photographs),
         synthetic=synthetic, collections=collections,
         layouts=[(layout.name, layout.title) for layout in LAYOUTS.values()],
     )  # fmt: skip
@@ -86,11 +87,28 @@ def _chosen(kind: JobKind, given: Mapping[str, str], of: Mapping[str, Mapping[st
     return {made: chosen, photographs: asked or (known.get(chosen) if chosen else None)}
 
 
-def _families() -> list[Family]:
-    """All families, those to begin with first, described as the list shows them."""
-    order = [*_FIRST]
-    known = sorted(list_generator_families(), key=lambda item: order.index(item.family) if item.family in order else len(order))
-    return [item.model_copy(update={"description": _FIRST.get(item.family, f"{item.family}: {item.description}")}) for item in known]
+def _training(studio: Studio, kind: JobKind, given: Mapping[str, str], photographs: Sequence[CollectionSummary]) -> dict[str, Any] | None:
+    """The families to choose from, and what is expected of each for the collection with which the form begins."""
+    if kind != "train" or not photographs:
+        return None
+    names = [item.name for item in photographs]
+    collection = given["collection"] if given.get("collection") in names else names[0]
+    plan, known = show_training(studio, collection), {item.family: item for item in list_generator_families()}
+    plans = {item.family: item for item in plan.families}
+    chosen = given.get("family") if given.get("family") in known else next(iter(FIRST))
+    if chosen is not None and plans[chosen].lacks:
+        chosen = next(iter(FIRST))
+    others = [item for name, item in known.items() if name not in FIRST]
+    return {
+        "plan": plan,
+        "plans": plans,
+        "first": FIRST,
+        "known": known,
+        "others": others,
+        "chosen": chosen,
+        "collection": collection,
+        "minutes": MINUTES,
+    }
 
 
 def _free_name(studio: Studio, place: Kind, stem: str) -> str:

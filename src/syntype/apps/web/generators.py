@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from syntype.errors import CollectionError
+from syntype.errors import CollectionError, plural
 from syntype.files import load_json
 
-__all__ = ["describe_generator", "generator_species", "matching", "search_species"]
+__all__ = ["describe_generator", "generator_species", "matching", "search_species", "unfinished"]
 
 
 _AGAIN = "Copy the generator's folder again from where it came, or train it again."
@@ -57,3 +57,23 @@ def matching(names: Iterable[str], query: str) -> list[str]:
     """Names that hold every word of the query, in their order; upper and lower case alike."""
     words = query.casefold().split()
     return [name for name in names if all(word in name.casefold() for word in words)]
+
+
+def unfinished(manifest: Mapping[str, Any], steps: Any) -> str | None:
+    """What a generator's training lacks, from its ``run.json``: ``unfinished: 3 of 5,000 steps``; None if nothing, or without ``run.json``.
+
+    Args:
+        steps: that its weights have taken.
+    """
+    status, settings, result = manifest.get("status"), manifest.get("settings"), manifest.get("result")
+    if status in (None, "finished"):
+        return None
+    settings, result = settings if isinstance(settings, dict) else {}, result if isinstance(result, dict) else {}
+    planned, minutes, taken = settings.get("steps"), settings.get("minutes"), result.get("minutes")
+    if isinstance(steps, int) and isinstance(planned, int):
+        told = f"{steps:,} of {plural(planned, 'step')}"
+    elif isinstance(minutes, int | float) and isinstance(taken, int | float):
+        told = f"{taken:.3g} of {minutes:g} {'minute' if minutes == 1 else 'minutes'}"
+    else:
+        told = plural(steps, "step") if isinstance(steps, int) else "some steps"
+    return f"unfinished: {told}{', still in training' if status == 'running' else ''}"

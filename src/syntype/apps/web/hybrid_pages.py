@@ -18,10 +18,10 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 @router.get("/hybrids")
 def hybrids(request: Request, studio: CurrentStudio) -> Response:
     """One picture between two species, and what can be done with it."""
-    known = [item for item in list_generators(studio) if item.damaged is None]
+    known = sorted((item for item in list_generators(studio) if item.damaged is None), key=lambda item: item.unfinished is not None)
     generators = [item for item in known if "blend" in item.abilities and item.num_species]
     given = request.query_params.get("generator")
-    chosen = next((item for item in generators if item.name == given), generators[0] if generators and given is None else None)
+    chosen = next((item for item in generators if (item.unfinished is None if given is None else item.name == given)), None)
     species = [] if chosen is None else sorted(generator_species(studio.workspace.find("generators", chosen.name)))
     lacks = None if generators else "ability" if known else "generator"
     return render(request, "hybrids", generators=generators, generator=chosen, species=species, given=given, lacks=lacks)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from syntype.apps.web.identifiers import accuracy_in_words, learnt_in_words
-from syntype.errors import shortened
+from syntype.errors import plural, shortened
 
 __all__ = ["WORK", "outcome"]
 
 Result = Mapping[str, Any]
 WORK = {
-    "import": "Import", "reef": "Drawn reef", "train": "Training", "adapt": "Adaptation", "generate": "New images", "blend": "Hybrids",
-    "vary": "Variations", "inpaint": "Inpainting", "curate": "Check against photographs", "classify": "Identifier", "study": "Study",
-    "export": "Export",
+    "import": "Import", "reef": "Drawn reef", "resplit": "Other split", "train": "Training", "adapt": "Adaptation", "generate": "New images",
+    "blend": "Hybrids", "vary": "Variations", "inpaint": "Inpainting", "curate": "Check against photographs", "classify": "Identifier",
+    "study": "Study", "export": "Export",
 }  # fmt: skip
 """What pages call each kind of job."""
 _SMALL = 128
@@ -45,22 +45,20 @@ def outcome(kind: str, status: str, request: Mapping[str, Any], result: Result |
         return None
 
 
-def _many(number: Any, one: str, many: str | None = None) -> str:
-    return f"{int(number):,} {one if int(number) == 1 else many or f'{one}s'}"
-
-
 def _import(_: Result, result: Result) -> str:
     splits = result["splits"]
     held = sum(number for name, number in splits.items() if name != "train")
     images = "images" if result.get("num_synthetic") else "photographs"
-    said = f"{_many(result['num_images'], images[:-1])} of {_many(result['num_species'], 'species', 'species')} {_are(result['num_images'])} imported"
+    said = (
+        f"{plural(result['num_images'], images[:-1])} of {plural(result['num_species'], 'species', 'species')} {_are(result['num_images'])} imported"
+    )
     if held:
         said += f": {splits.get('train', 0):,} to learn from, {held:,} kept for tests"
     said += "."
     if result["num_refused"]:
-        said += f" {_many(result['num_refused'], 'file or row', 'files or rows')} could not be used; the page of the collection says why."
+        said += f" {plural(result['num_refused'], 'file or row', 'files or rows')} could not be used; the page of the collection says why."
     if result["num_duplicates"]:
-        said += f" {_many(result['num_duplicates'], 'file')} {'is' if result['num_duplicates'] == 1 else 'are'} there twice."
+        said += f" {plural(result['num_duplicates'], 'file')} {'is' if result['num_duplicates'] == 1 else 'are'} there twice."
     return said
 
 
@@ -69,30 +67,32 @@ def _are(number: Any) -> str:
 
 
 def _reef(_: Result, result: Result) -> str:
-    species = _many(result["num_species"], "invented species", "invented species")
-    return f"{_many(result['num_images'], 'picture')} of {species} were drawn. Train a generator from them."
+    species = plural(result["num_species"], "invented species", "invented species")
+    return f"{plural(result['num_images'], 'picture')} of {species} were drawn. Train a generator from them."
 
 
 def _train(_: Result, result: Result) -> str:
-    of = f"{_many(result['num_species'], 'species', 'species')} from {_many(result['num_images'], 'photograph')}"
+    of = f"{plural(result['num_species'], 'species', 'species')} from {plural(result['num_images'], 'photograph')}"
     if not result["steps"]:
         return f"It recombines {of}. Generate images with it."
-    return f"It has learnt {of}, in {_many(result['steps'], 'step')}{_minutes(result)}. If you cannot tell the species in its pictures, train longer."
+    return (
+        f"It has learnt {of}, in {plural(result['steps'], 'step')}{_minutes(result)}. If you cannot tell the species in its pictures, train longer."
+    )
 
 
 def _minutes(result: Result) -> str:
     minutes = result.get("minutes") or 0
-    return "" if minutes < 1 else f" and {_many(round(minutes), 'minute')}"
+    return "" if minutes < 1 else f" and {plural(round(minutes), 'minute')}"
 
 
 def _adapt(_: Result, result: Result) -> str:
     relative = f", beginning with {result['relative']}" if result.get("relative") else ""
-    learnt = f"It has learnt {result['species']} from {_many(result['shots'], 'photograph')}{relative}."
+    learnt = f"It has learnt {result['species']} from {plural(result['shots'], 'photograph')}{relative}."
     return f"{learnt} If you cannot tell the species in its pictures, take more steps."
 
 
 def _train_stopped(_: Result, result: Result) -> str:
-    return f"Stopped early after {_many(result['steps'], 'step')}: its images will be poor. Resume the job to train further."
+    return f"Stopped early after {plural(result['steps'], 'step')}: its images will be poor. Resume the job to train further."
 
 
 def _images(what: str) -> Callable[[Result, Result], str]:
@@ -100,19 +100,19 @@ def _images(what: str) -> Callable[[Result, Result], str]:
         size = result.get("size")
         pixels = f", {size} pixels wide" if size else ""
         small = " They are small, so details cannot be judged." if isinstance(size, int) and size < _SMALL else ""
-        species = _many(result["num_species"], "species", "species")
-        return f"{_many(result['num_images'], what)} of {species}{pixels}: SYNTHETIC, and not judged yet.{small}"
+        species = plural(result["num_species"], "species", "species")
+        return f"{plural(result['num_images'], what)} of {species}{pixels}: SYNTHETIC, and not judged yet.{small}"
 
     return say
 
 
 def _blend(request: Result, result: Result) -> str:
     between = " and ".join(shortened(name, 60) for name in request.get("species", ())[:2])
-    return f"{_many(result['num_images'], 'SYNTHETIC image')} between {between}. No classifier is trained on them as one species."
+    return f"{plural(result['num_images'], 'SYNTHETIC image')} between {between}. No classifier is trained on them as one species."
 
 
 def _images_stopped(_: Result, result: Result) -> str:
-    return f"Stopped early: {_many(result['num_images'], 'image')} {_are(result['num_images'])} kept. Resume the job to make the rest."
+    return f"Stopped early: {plural(result['num_images'], 'image')} {_are(result['num_images'])} kept. Resume the job to make the rest."
 
 
 def _curate(_: Result, result: Result) -> str:
@@ -121,7 +121,7 @@ def _curate(_: Result, result: Result) -> str:
     parts = [f"{counts[reason]:,} {_one(words) if counts[reason] == 1 else words}" for reason, words in _REFUSED.items() if counts[reason]]
     if by_expert := result.get("num_refused_by_expert"):
         parts.append(f"{by_expert:,} {'was' if by_expert == 1 else 'were'} rejected by an expert")
-    said = f"{passed:,} of {_many(number, 'image')} passed{': ' if parts else ''}{', '.join(parts)}."
+    said = f"{passed:,} of {plural(number, 'image')} passed{': ' if parts else ''}{', '.join(parts)}."
     if 2 * passed > number:
         return f"{said} Now let somebody who knows the species judge them."
     if counts["copy"] > counts["species"] + counts["distribution"]:
@@ -148,12 +148,13 @@ def _study(_: Result, result: Result) -> str:
 
 
 def _export(_: Result, result: Result) -> str:
-    return f"One file with {_many(result['num_images'], 'image')} is ready to download."
+    return f"One file with {plural(result['num_images'], 'image')} is ready to download."
 
 
 _FINISHED: dict[str, Callable[[Result, Result], str]] = {
     "import": _import,
     "reef": _reef,
+    "resplit": _import,
     "train": _train,
     "adapt": _adapt,
     "generate": _images("image"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -26,7 +28,7 @@ from syntype.apps.web.api_collections import (
     show_collection,
     show_image,
 )
-from syntype.apps.web.api_jobs import NO_TRAINING, JobNumber, search_generator_species, show_generator, show_job, show_study
+from syntype.apps.web.api_jobs import JobNumber, search_generator_species, show_generator, show_job, show_study
 from syntype.apps.web.api_uploads import show_upload
 from syntype.apps.web.api_verdicts import show_agreement
 from syntype.apps.web.import_options import ImportOptions
@@ -34,9 +36,11 @@ from syntype.apps.web.requests import Slug, UploadId
 from syntype.apps.web.security import HEADERS
 from syntype.apps.web.shown import date, species_name, term
 from syntype.apps.web.studio import CurrentStudio, Studio
+from syntype.apps.web.titles import as_slug
 from syntype.apps.web.trash import IN_TRASH, Trash
 from syntype.collection.sources.recognition import READERS
 from syntype.errors import UnknownNameError
+from syntype.generators.engine.expected import UNTRAINED
 
 __all__ = ["STATIC", "render", "router"]
 
@@ -73,8 +77,19 @@ def upload(request: Request, studio: CurrentStudio, upload: UploadId) -> Respons
     formats = [(reader.name, reader.title) for reader in READERS]
     title = studio.storage.titles.of("uploads", upload)
     name = request.query_params.get("name", "" if title == upload else title)
-    shown = {"upload": show_upload(studio, upload), "name": name[:100], "columns": options, "formats": formats}
+    into = request.query_params.get("into") or None
+    if into is not None:
+        studio.workspace.find("collections", into)
+        name = name or _additions(studio, into)
+    called = None if into is None else studio.storage.titles.of("collections", into)
+    shown = {"upload": show_upload(studio, upload), "name": name[:100], "columns": options, "formats": formats, "into": into, "called": called}
     return render(request, "upload", **shown)
+
+
+def _additions(studio: Studio, into: str) -> str:
+    """A free name for photographs that are to be added to a collection."""
+    names = (f"Additions to {studio.storage.titles.of('collections', into)[:70]} {number}" for number in count(1))
+    return next(name for name in names if not os.path.lexists(studio.workspace.place("collections", as_slug(name))))
 
 
 @router.get("/signin")
@@ -96,7 +111,9 @@ def job(request: Request, studio: CurrentStudio, number: JobNumber) -> Response:
             ).images
     asked = {word: _told(studio, value) for word, value in job.request.items()}
     gone = job.status == "finished" and studio.queue.result_folder(studio.queue.get(number)) is None
-    return render(request, "job", job=job, asked=asked, gone=gone, learnt_from=learnt_from, not_trained=NO_TRAINING)
+    into = job.request.get("into")
+    called = studio.storage.titles.of("collections", into) if isinstance(into, str) else None
+    return render(request, "job", into=called, job=job, asked=asked, gone=gone, learnt_from=learnt_from, not_trained=UNTRAINED)
 
 
 def _told(studio: Studio, value: Any) -> Any:

@@ -16,7 +16,7 @@ from syntype.apps.web.api_uploads import list_uploads
 from syntype.apps.web.pages import render
 from syntype.apps.web.shown import glossary
 from syntype.apps.web.studio import CurrentStudio, Studio
-from syntype.apps.web.workspace import MARKS, Kind
+from syntype.apps.web.workspace import KINDS, MARKS, Kind
 
 __all__ = ["router"]
 
@@ -39,7 +39,7 @@ T = TypeVar("T", bound=_Thing)
 @router.get("/")
 def home(request: Request, studio: CurrentStudio) -> Response:
     """What the Studio is for, the four places with what each has and the next step, and where photographs come in."""
-    shown = _all(studio)
+    shown = _listed(studio, *KINDS)
     newest = [(kind, item) for kind in _FOLDERS for item in shown[kind] if item.damaged is None]
     newest.sort(key=lambda pair: -shown["made"](_FOLDERS[pair[0]], pair[1].name))
     once: dict[tuple[Kind, str], tuple[str, Any]] = {}  # a collection with both kinds of images is in two places
@@ -51,25 +51,27 @@ def home(request: Request, studio: CurrentStudio) -> Response:
 @router.get("/photographs")
 def photographs(request: Request, studio: CurrentStudio) -> Response:
     """Collections of real photographs, and where photographs come in."""
-    return render(request, "photographs", **_all(studio), **_uploads(studio))
+    return render(request, "photographs", **_listed(studio, "collections"), **_uploads(studio))
 
 
 @router.get("/generators")
 def generators(request: Request, studio: CurrentStudio) -> Response:
     """What draws images."""
-    return render(request, "generators", **_all(studio))
+    shown = _listed(studio, "generators")
+    return render(request, "generators", **(shown if shown["generators"] else _listed(studio, "collections", "generators")))
 
 
 @router.get("/images")
 def images(request: Request, studio: CurrentStudio) -> Response:
     """Collections of synthetic images, and exports."""
-    return render(request, "images", **_all(studio))
+    shown = _listed(studio, "collections", "exports")
+    return render(request, "images", **(shown if shown["images"] else _listed(studio, "collections", "exports", "generators")))
 
 
 @router.get("/studies")
 def studies(request: Request, studio: CurrentStudio) -> Response:
     """Whether the images help."""
-    return render(request, "studies", **_all(studio))
+    return render(request, "studies", **_listed(studio, "collections", "generators", "identifiers", "studies"))
 
 
 @router.get("/glossary")
@@ -84,25 +86,28 @@ _FOLDERS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-def _all(studio: Studio) -> dict[str, Any]:
-    """Everything in the workspace by place, newest first; a collection with both kinds of images is in two places."""
-    made = {(kind, name): _made(studio, kind, name) for kind in MARKS for name in studio.workspace.slugs(kind)}
-    collections = list_collections(studio)
-    drawn = {item.name for item in collections if studio.workspace.manifest("collections", item.name).get("stage") == "reef"}
+def _listed(studio: Studio, *parts: Kind) -> dict[str, Any]:
+    """What is there of some kinds by place, newest first; a collection with both kinds of images is in two places."""
+    made = {(kind, name): _made(studio, kind, name) for kind in parts for name in studio.workspace.slugs(kind)}
 
     def newest(kind: Kind, items: Iterable[T]) -> list[T]:
         return sorted(items, key=lambda item: (-made.get((kind, item.name), 0.0), item.name))
 
-    return {
-        "photographs": newest("collections", (item for item in collections if item.origins.get("real") or not item.origins)),
-        "images": newest("collections", (item for item in collections if item.origins.get("synthetic"))),
-        "generators": sorted(newest("generators", list_generators(studio)), key=lambda item: item.unfinished is not None),
-        "identifiers": newest("identifiers", list_identifiers(studio)),
-        "studies": newest("studies", list_studies(studio)),
-        "exports": newest("exports", list_exports(studio)),
-        "drawn": drawn,
-        "made": lambda kind, name: made.get((kind, name), 0.0),
-    }
+    shown: dict[str, Any] = {"made": lambda kind, name: made.get((kind, name), 0.0)}
+    if "collections" in parts:
+        collections = newest("collections", list_collections(studio))
+        shown["photographs"] = [item for item in collections if item.origins.get("real") or not item.origins]
+        shown["images"] = [item for item in collections if item.origins.get("synthetic")]
+        shown["drawn"] = {item.name for item in collections if studio.workspace.manifest("collections", item.name).get("stage") == "reef"}
+    if "generators" in parts:
+        shown["generators"] = sorted(newest("generators", list_generators(studio)), key=lambda item: item.unfinished is not None)
+    if "identifiers" in parts:
+        shown["identifiers"] = newest("identifiers", list_identifiers(studio))
+    if "studies" in parts:
+        shown["studies"] = newest("studies", list_studies(studio))
+    if "exports" in parts:
+        shown["exports"] = newest("exports", list_exports(studio))
+    return shown
 
 
 def _made(studio: Studio, kind: Kind, name: str) -> float:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from syntype.compute.grids import ROWS
 from syntype.files import read_json_object
 from syntype.run import parse_events
 
-__all__ = ["latest_events", "now", "picture", "pictures", "preview"]
+__all__ = ["latest_events", "now", "picture", "pictures", "preview", "species_of_rows"]
 
 _TAIL = 64_000
 _DRAWN = 60
@@ -75,6 +79,18 @@ def picture(out: Path, name: str) -> Path | None:
 def preview(out: Path) -> Path | None:
     """The latest preview of a training, if there is one."""
     return next(iter(_previews(out)), None)
+
+
+def species_of_rows(path: Path | None) -> list[str]:
+    """Species of the rows of a preview, from the top, as the file itself tells; empty where it does not."""
+    if path is None or path.suffix != ".png":
+        return []
+    try:
+        with Image.open(path) as image:
+            names = json.loads(getattr(image, "text", {}).get(ROWS, "[]"))
+    except (OSError, ValueError, SyntaxError):  # it is being written, or another program has left it
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _previews(out: Path) -> list[Path]:

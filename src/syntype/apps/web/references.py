@@ -21,7 +21,8 @@ from syntype.files import read_json_object, write_json
 __all__ = ["FIELDS", "Dependent", "base_of", "dependents", "redirect", "sentences", "unwritable"]
 
 FIELDS = {
-    "collection": "collections", "synthetic": "collections", "real": "collections", "generator": "generators", "upload": "uploads", "mask": "uploads",
+    "collection": "collections", "into": "collections", "synthetic": "collections", "real": "collections", "generator": "generators",
+    "upload": "uploads", "mask": "uploads",
 }  # fmt: skip
 """Fields of a job's request that name a thing, and its kind."""
 _RELATIONS = {

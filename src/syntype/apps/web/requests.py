@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,12 +15,15 @@ from syntype.apps.web.request_base import Minutes, Names, Seed, Share, Slug, Ste
 from syntype.apps.web.request_base import Request as _Request
 from syntype.apps.web.request_base import options_of as _options
 from syntype.apps.web.request_base import path_of as _path
+from syntype.apps.web.required import require_photographs
 from syntype.apps.web.workspace import Kind, Workspace
-from syntype.collection import Collection
 from syntype.collection.exports import LayoutName
-from syntype.errors import InputError, UserError, require_known, shortened, shown_list
+from syntype.errors import InputError, UserError, require_known
 
-__all__ = ["JobRequest", "Slug", "UploadId", "parse_request"]
+__all__ = ["MOST_TESTED", "MOST_TUNED", "JobRequest", "Minutes", "Slug", "Steps", "UploadId", "parse_request"]
+
+MOST_TESTED, MOST_TUNED = 0.5, 0.4
+"""Largest shares of the photographs that an import keeps for tests, and to tune (``CollectConfig``)."""
 
 
 class ImportRequest(_Request, ImportOptions):
@@ -30,6 +32,8 @@ class ImportRequest(_Request, ImportOptions):
     resumable: ClassVar[bool] = False
     kind: Literal["import"] = "import"
     upload: UploadId
+    into: Slug | None = None
+    """The collection to which the photographs are to be added afterwards: the page of the job offers it."""
 
     @property
     def stage(self) -> str:
@@ -38,6 +42,8 @@ class ImportRequest(_Request, ImportOptions):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype collect``."""
+        if self.into is not None:
+            workspace.find("collections", self.into)
         return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.slug}", *self.options()]
 
     def consumed_upload(self) -> str | None:
@@ -54,6 +60,30 @@ class ReefRequest(_Request):
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype reef``: a few seconds."""
         return ["reef", "--species=6", "--size=128", "--set=max_images=40", "--set=num_test=6"]
+
+
+class ResplitRequest(_Request):
+    """Make a copy of a collection whose photographs are split anew. The collection itself, and what was made from it, stay as they are."""
+
+    resumable: ClassVar[bool] = False
+    kind: Literal["resplit"] = "resplit"
+    collection: Slug
+    test_fraction: float = Field(0.25, ge=0, le=MOST_TESTED)
+    val_fraction: float = Field(0.15, ge=0, le=MOST_TUNED)
+
+    @property
+    def stage(self) -> str:
+        """The command's name."""
+        return "collect"
+
+    def command(self, workspace: Workspace) -> list[str]:
+        """``syntype collect`` of the collection."""
+        shares = [f"--set={name}={getattr(self, name)}" for name in ("test_fraction", "val_fraction")]
+        return ["collect", _path(workspace, "collections", self.collection), f"--set=name={self.slug}", "--set=redraw_splits=true", *shares]
+
+    def reads(self) -> tuple[str, ...]:
+        """The photographs."""
+        return (self.collection,)
 
 
 class TrainRequest(_Request):
@@ -99,7 +129,7 @@ class AdaptRequest(_Request):
 
     def command(self, workspace: Workspace) -> list[str]:
         """``syntype adapt``."""
-        _require_photographs(workspace, self.collection, self.species)
+        require_photographs(workspace, self.collection, self.species)
         if self.species in generator_species(workspace.find("generators", self.generator)):
             reason = f"generator {self.generator!r} knows {self.species} already"
             raise InputError(reason, "Generate images of it directly, or choose a species that it does not know.")
@@ -286,6 +316,7 @@ class ExportRequest(_Request):
 JobRequest = Annotated[
     ImportRequest
     | ReefRequest
+    | ResplitRequest
     | TrainRequest
     | AdaptRequest
     | GenerateRequest
@@ -337,23 +368,3 @@ def _generator_path(workspace: Workspace, generator: str, species: Iterable[str]
     folder = workspace.find("generators", generator)
     require_known("species", species, generator_species(folder))
     return str(folder)
-
-
-def _require_photographs(workspace: Workspace, slug: str, species: str) -> None:
-    """Check that a collection has training photographs of a species.
-
-    Raises:
-        InputError: it has none; the message names the species that are spelt most alike.
-    """
-    collection = Collection.open(workspace.find("collections", slug), hashes=False)
-    counts = collection.counts()
-    if counts.get(species):
-        if not collection.training().counts()[species]:
-            reason = f"collection {slug!r} has no training photograph of {species}: those it has are kept for testing"
-            raise InputError(reason, "Choose another species, or import more photographs of it.")
-        return
-    spelt = {name.casefold(): name for name, number in counts.items() if number}
-    near = [spelt[name] for name in get_close_matches(species.casefold()[:100], spelt, n=3)]
-    near += [name for key, name in spelt.items() if species.casefold() in key and name not in near][: 3 - len(near)]
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Its species are {shown_list(spelt.values(), 5)}."
-    raise InputError(f"collection {slug!r} has no photograph of {shortened(species, 80)!r}", hint)

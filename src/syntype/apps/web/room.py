@@ -14,6 +14,7 @@ from syntype.apps.web.requests import (
     ImportRequest,
     InpaintRequest,
     JobRequest,
+    ResplitRequest,
     StudyRequest,
     TrainRequest,
     VaryRequest,
@@ -51,8 +52,8 @@ def _needs(studio: Studio, request: JobRequest) -> int:
     workspace, sizes = studio.workspace, studio.storage.sizes
     if isinstance(request, ImportRequest):
         return sizes.now(workspace.root / "uploads" / request.upload).num_bytes
-    if isinstance(request, ExportRequest | CurateRequest):
-        size = sizes.now(workspace.find("collections", request.collection if isinstance(request, ExportRequest) else request.synthetic))
+    if isinstance(request, ExportRequest | CurateRequest | ResplitRequest):
+        size = sizes.now(workspace.find("collections", request.synthetic if isinstance(request, CurateRequest) else request.collection))
         return size.num_bytes - size.cache_bytes
     if isinstance(request, GenerateRequest):
         about = describe_generator(workspace.find("generators", request.generator))

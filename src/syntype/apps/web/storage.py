@@ -139,16 +139,17 @@ class Storage:
         return None if not names else f"the unfinished study {names[0]} finds it by its name. Let that study finish, or delete it, first"
 
     @contextmanager
-    def changing(self, place: str, name: str) -> Iterator[Path]:
-        """The folder of a thing whose content is changed meanwhile.
+    def changing(self, place: str, name: str, *others: str) -> Iterator[Path]:
+        """The folder of a thing whose content is changed meanwhile; ``others``: things of the same kind that are changed with it.
 
         Raises:
             UnknownNameError: there is none of this name.
             UserError: it lies in the trash, is a link, or a job reads or makes it.
         """
         with self._still():
-            thing = self.thing(place, name)
-            self._refuse(thing, "changed", self.in_use(thing))
+            for one_name in (*others, name):
+                thing = self.thing(place, one_name)
+                self._refuse(thing, "changed", self.in_use(thing))
             yield thing.folder
 
     def rename(self, place: str, name: str, typed: str) -> Thing:

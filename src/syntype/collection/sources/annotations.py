@@ -12,7 +12,7 @@ from typing import Any
 
 from syntype.collection.columns import COLUMNS
 from syntype.collection.sources.base import Entry, Refused, SourceConfig, parse_split
-from syntype.errors import InputError
+from syntype.errors import InputError, plural
 
 __all__ = [
     "as_text",
@@ -24,7 +24,6 @@ __all__ = [
     "left_out_note",
     "names_no_species",
     "number",
-    "plural",
     "refuse_options",
     "size_box",
     "split_in",
@@ -64,11 +63,6 @@ def left_out_note(labels: Mapping[str, int]) -> list[str]:
     shown = ", ".join(f"{count:,} {label[:40]!r}" for label, count in Counter(labels).most_common(5))
     more = ", …" if len(labels) > 5 else ""
     return [f"{plural(sum(labels.values()), 'annotation')} left out, because the label names no species ({shown}{more})"]
-
-
-def plural(count: int, noun: str) -> str:
-    """A number and its noun: ``1 image``, ``1,200 images``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def as_text(value: Any) -> str | None:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from syntype.collection.sources.addresses import find_addressed, find_named, is_address
-from syntype.collection.sources.annotations import as_text, group_photographs, names_no_species, number, plural, refuse_options, size_box
+from syntype.collection.sources.annotations import as_text, group_photographs, names_no_species, number, refuse_options, size_box
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.camtrap_events import match_events
 from syntype.collection.sources.camtrap_package import Package, TableRow, load_package, package_file
 from syntype.collection.sources.darwin_core_names import is_above_species
 from syntype.collection.sources.finding import FileFinder, Found, Unclear
 from syntype.collection.sources.image_files import images_folder
-from syntype.errors import InputError
+from syntype.errors import InputError, plural
 
 __all__ = ["READER"]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from syntype.collection.sources.annotations import plural
 from syntype.collection.sources.base import Refused, species_name
 from syntype.collection.sources.camtrap_package import Package, TableRow
+from syntype.errors import plural
 
 __all__ = ["Matched", "match_events"]
 

@@ -20,7 +20,6 @@ from syntype.collection.sources.annotations import (
     left_out_note,
     names_no_species,
     number,
-    plural,
     refuse_options,
     size_box,
 )
@@ -29,7 +28,7 @@ from syntype.collection.sources.collector import without_collector
 from syntype.collection.sources.image_files import find_images, folders_of_images, is_there
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json_is
 from syntype.collection.sources.licences import licence_name
-from syntype.errors import InputError
+from syntype.errors import InputError, plural
 
 __all__ = ["READER"]
 

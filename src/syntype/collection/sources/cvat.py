@@ -10,20 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from syntype.collection.sources.annotations import (
-    as_text,
-    group_photographs,
-    keep_splits,
-    left_out_note,
-    names_no_species,
-    number,
-    plural,
-    refuse_options,
-)
+from syntype.collection.sources.annotations import as_text, group_photographs, keep_splits, left_out_note, names_no_species, number, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
 from syntype.collection.sources.image_files import find_images, folders_of_images
 from syntype.collection.sources.xml_files import head_of, load_xml
-from syntype.errors import InputError
+from syntype.errors import InputError, plural
 
 __all__ = ["READER"]
 

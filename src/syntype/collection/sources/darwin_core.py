@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from syntype.collection.sources.addresses import LONG_NUMBER, find_addressed, find_named, is_address
-from syntype.collection.sources.annotations import plural, refuse_options
+from syntype.collection.sources.annotations import refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.collector import without_collector
 from syntype.collection.sources.darwin_core_archive import GBIF_LAYOUT, GBIF_TABLES, Archive, ArchiveTable, Record, descriptor_of, open_archive
@@ -21,7 +21,7 @@ from syntype.collection.sources.image_files import images_folder
 from syntype.collection.sources.licences import licence_name
 from syntype.collection.sources.meanings import NORMAL_NAMES, known_names, plain_name
 from syntype.collection.sources.rows import check_repeats
-from syntype.errors import InputError, shown_list
+from syntype.errors import InputError, plural, shown_list
 
 __all__ = ["READER"]
 

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from syntype.collection.sources.addresses import is_address
-from syntype.collection.sources.annotations import plural
 from syntype.collection.sources.base import Refused
 from syntype.collection.sources.darwin_core_archive import Archive, ArchiveTable, Record
 from syntype.collection.sources.licences import is_open_licence, licence_name
-from syntype.errors import InputError
+from syntype.errors import InputError, plural
 
 __all__ = ["Media", "image_values", "read_media"]
 

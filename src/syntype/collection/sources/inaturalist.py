@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from syntype.collection.sources.addresses import LONG_NUMBER, find_addressed, is_address
-from syntype.collection.sources.annotations import further_values, plural, refuse_options
+from syntype.collection.sources.annotations import further_values, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.darwin_core_names import is_above_species
 from syntype.collection.sources.declared_tables import Layout, first_cells
@@ -23,7 +23,7 @@ from syntype.collection.sources.licences import licence_name
 from syntype.collection.sources.meanings import known_names, plain_name
 from syntype.collection.sources.rows import check_repeats
 from syntype.collection.sources.text_tables import read_table
-from syntype.errors import InputError
+from syntype.errors import InputError, plural
 
 __all__ = ["READER"]
 

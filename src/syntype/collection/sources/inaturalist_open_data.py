@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from syntype.collection.sources.annotations import plural
 from syntype.collection.sources.base import Refused
 from syntype.collection.sources.declared_tables import Layout, first_cells, read_rows
 from syntype.collection.sources.licences import licence_name
-from syntype.errors import InputError, shown_list
+from syntype.errors import InputError, plural, shown_list
 
 __all__ = ["OpenData", "Photo", "open_data_table", "read_open_data"]
 

@@ -22,13 +22,12 @@ from syntype.collection.sources.annotations import (
     left_out_note,
     names_no_species,
     number,
-    plural,
     refuse_options,
 )
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, parse_split, species_name
 from syntype.collection.sources.image_files import find_images, folders_of_images, is_there
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json
-from syntype.errors import InputError
+from syntype.errors import InputError, plural
 
 __all__ = ["READER"]
 

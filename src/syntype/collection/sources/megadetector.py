@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from syntype.collection.sources.annotations import as_text, corner_box, group_photographs, names_no_species, number, plural, size_box
+from syntype.collection.sources.annotations import as_text, corner_box, group_photographs, names_no_species, number, size_box
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig
 from syntype.collection.sources.image_files import parts_of
 from syntype.collection.sources.json_files import forget, load_json_source, peek_json
-from syntype.errors import InputError
+from syntype.errors import InputError, plural
 
 __all__ = ["READER", "overlay"]
 

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from syntype.collection.sources.annotations import as_text, left_out_note, names_no_species, number, plural, refuse_options
+from syntype.collection.sources.annotations import as_text, left_out_note, names_no_species, number, refuse_options
 from syntype.collection.sources.base import Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.image_files import find_images, folders_of_images
-from syntype.errors import InputError, shown_list
+from syntype.errors import InputError, plural, shown_list
 
 __all__ = ["READER"]
 

@@ -13,19 +13,10 @@ from typing import Any
 
 import yaml
 
-from syntype.collection.sources.annotations import (
-    as_text,
-    group_photographs,
-    keep_splits,
-    left_out_note,
-    names_no_species,
-    number,
-    plural,
-    refuse_options,
-)
+from syntype.collection.sources.annotations import as_text, group_photographs, keep_splits, left_out_note, names_no_species, number, refuse_options
 from syntype.collection.sources.base import SIDECARS, Entry, Listing, Reader, Refused, SourceConfig, species_name
 from syntype.collection.sources.image_files import find_images
-from syntype.errors import InputError, shown_list
+from syntype.errors import InputError, plural, shown_list
 
 __all__ = ["READER"]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from syntype.compute.grids import tile
+from syntype.compute.grids import ROWS, tile
 from syntype.compute.tensors import to_tensor, to_uint8
 from syntype.files import atomic_write
 from syntype.generators.contract import GenerativeModel, ShowsProcess, TrainingData
@@ -30,11 +32,17 @@ def preview_species(species: tuple[str, ...], counts: np.ndarray, rows: int = 12
 
 
 def save_grid(model: GenerativeModel, species: list[str], path: Path, columns: int = 8) -> None:
-    """Save a grid of ``len(species)`` rows, with the same ``columns`` seeds in each row; an unconditional model gets different seeds in all cells."""
+    """Save a grid of ``len(species)`` rows, with the same ``columns`` seeds in each row; an unconditional model gets different seeds in all cells.
+
+    The file names the species of its rows (``grids.ROWS``), unless the model knows none.
+    """
     names = [name for name in species for _ in range(columns)]
     seeds = [number % columns if model.is_conditional else number for number in range(len(names))]
     images = to_uint8(model.sample(names, seeds, **model.Controls().model_dump()))
-    Image.fromarray(tile(images, columns)).save(path)
+    told = PngInfo()
+    if model.is_conditional:
+        told.add_itxt(ROWS, json.dumps(species, ensure_ascii=False))
+    Image.fromarray(tile(images, columns)).save(path, pnginfo=told)
 
 
 def save_process_strip(model: ShowsProcess, data: TrainingData, species: list[str], path: Path) -> None:

@@ -1,6 +1,7 @@
 // The images of a collection: search, size of the pictures, one image large, and several chosen to be judged together.
 import { lightbox } from "/static/lightbox.js";
-import { askNames, undoNames } from "/static/names.js";
+import { askMove } from "/static/moves.js";
+import { askNames, undoChange } from "/static/names.js";
 import { patch } from "/static/patch.js";
 import { byId, call, make, many, oneAtATime, reviewerName, tell } from "/static/studio.js";
 
@@ -76,7 +77,7 @@ function mark() {
   const here = entries().filter((entry) => picked.has(entry.dataset.key)).length;
   const elsewhere = picked.size > here ? `, ${here.toLocaleString("en")} of them on this page` : "";
   byId("chosen").textContent = picked.size ? `${picked.size.toLocaleString("en")} chosen${elsewhere}` : "None chosen";
-  for (const button of bar.querySelectorAll("[data-decision], #choose-none, #name-them")) button.disabled = !picked.size;
+  for (const button of bar.querySelectorAll("[data-decision], #choose-none, #name-them, #move-them")) button.disabled = !picked.size;
   if (!naming) byId("choose-species").disabled = !current?.dataset.species;
 }
 
@@ -139,10 +140,21 @@ const nameThem = () =>
     byId("done").textContent = `${told.told} Take it back with z.`;
   });
 
+// Move what is chosen, or the photograph in focus, to another collection.
+const moveThem = () =>
+  judging(async () => {
+    const told = await askMove(collection, picked.size ? [...picked] : [current.dataset.key]);
+    if (!told) return;
+    if (told.trash) return location.assign(`/collections/${told.to}`); // the last ones have left
+    picked.clear();
+    await refresh();
+    byId("done").textContent = `${many(told.num_images, "photograph")} moved. Take it back with z.`;
+  });
+
 async function undo(say = (words) => (byId("done").textContent = words)) {
   await judging(async () => {
     if (naming) {
-      const told = await undoNames(collection);
+      const told = await undoChange(collection);
       await refresh();
       say(`Taken back. ${told.told}`);
       return;
@@ -195,6 +207,7 @@ document.addEventListener("keydown", (event) => {
   else if (inside && plain && key === " " && event.target.tagName === "A") pick(current, !picked.has(current.dataset.key), event.shiftKey ? anchor : null);
   else if (inside && key === "a" && (event.ctrlKey || event.metaKey)) pickPage();
   else if (naming && plain && inside && key === "n") nameThem();
+  else if (naming && plain && inside && key === "m") moveThem();
   else if (!naming && plain && !event.repeat && key === "a") judge("accept", [...picked]);
   else if (!naming && plain && !event.repeat && key === "r") judge("reject", [...picked]);
   else if (plain && !event.repeat && key === "z") undo();
@@ -211,6 +224,7 @@ if (bar) {
   byId("choose-species")?.addEventListener("click", pickSpecies);
   byId("choose-all")?.addEventListener("click", () => pickMatching(null));
   byId("name-them")?.addEventListener("click", nameThem);
+  byId("move-them")?.addEventListener("click", moveThem);
   byId("choose-none").addEventListener("click", pickNone);
   byId("undo").addEventListener("click", () => undo());
   for (const button of bar.querySelectorAll("[data-decision]")) button.addEventListener("click", () => judge(button.dataset.decision, [...picked]));

@@ -17,9 +17,20 @@ function figure(picture, caption) {
   return make("figure", {}, make("img", { src: address(picture), alt: caption }), make("figcaption", {}, caption, ". ", link));
 }
 
-function overviews(names) {
+// The latest preview of a training, with the species beside its rows.
+async function labelled(picture) {
+  const made = figure(picture, `Images at step ${Number(picture.match(/\d+/)[0]).toLocaleString("en")}: one row per species`);
+  const rows = await call("GET", `${address(picture)}/species`).catch(() => []);
+  if (!rows.length) return made;
+  const list = make("ol", { className: "row-names" }, ...rows.map((row) => make("li", {}, make("i", { textContent: row }))));
+  list.setAttribute("aria-label", "Species of the rows");
+  made.prepend(make("div", { className: "labelled" }, list, made.querySelector("img")));
+  return made;
+}
+
+async function overviews(names) {
   const previews = names.filter((picture) => /^(step|final)-\d+\.png$/.test(picture));
-  const preview = previews.slice(0, 1).map((picture) => figure(picture, `Images at step ${Number(picture.match(/\d+/)[0]).toLocaleString("en")}: one row per species`));
+  const preview = await Promise.all(previews.slice(0, 1).map(labelled));
   const losses = names.filter((picture) => picture === "losses.png").map((picture) => make("details", {}, make("summary", { textContent: "Losses" }), figure(picture, "Losses over the training steps")));
   return [...preview, ...names.filter((picture) => picture in OVERVIEWS).map((picture) => figure(picture, OVERVIEWS[picture])), ...losses];
 }
@@ -36,7 +47,7 @@ async function look() {
   if (names.join() === shown) return;
   shown = names.join();
   byId("seen").hidden = !names.length;
-  patch(byId("overviews"), overviews(names));
+  patch(byId("overviews"), await overviews(names));
   patch(byId("pictures"), names.filter((picture) => picture.startsWith("images--")).map(drawn));
 }
 

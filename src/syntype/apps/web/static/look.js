@@ -114,8 +114,8 @@ byId("discard").addEventListener("click", () =>
 followCorrections(upload, look);
 onSubmit(byId("importing"), async () => {
   if (!answered()) throw new Error("Say first what the photographs show: choose above.");
-  const job = await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload, ...options(), ...corrections() });
+  const job = await call("POST", "/api/jobs", { kind: "import", name: byId("name").value, upload, into: byId("importing").dataset.into ?? null, ...options(), ...corrections() });
   clearCorrections();
   location.assign(`/jobs/${job.id}`);
 });
-look();
+document.addEventListener("DOMContentLoaded", look); // not before: the buttons of forms are enabled then, and this one waits for the look

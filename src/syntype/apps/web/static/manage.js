@@ -1,5 +1,5 @@
 // The buttons "Rename" and "Delete" of things, on whatever page they are.
-import { tell } from "/static/studio.js";
+import { call, tell } from "/static/studio.js";
 import { askDelete, askRename, pageOf } from "/static/dialogs.js";
 import { refreshLists } from "/static/patch.js";
 
@@ -16,7 +16,21 @@ const doing = {
   },
 };
 
+// "Resume the training" of a generator that is not finished: its job's page shows how far it is.
+async function resume(button) {
+  button.disabled = true;
+  try {
+    const job = await call("POST", `/api/jobs/${button.dataset.resume}/resume`);
+    location.assign(`/jobs/${job.id}`);
+  } catch (error) {
+    button.disabled = false;
+    throw error;
+  }
+}
+
 document.addEventListener("click", (event) => {
+  const stopped = event.target.closest?.("[data-resume]");
+  if (stopped) resume(stopped).catch((error) => tell(error.message));
   const asked = event.target.closest?.("[data-do]")?.dataset;
   if (asked) doing[asked.do](asked.kind, asked.name).catch((error) => tell(error.message));
 });

@@ -1,8 +1,8 @@
-// The names of photographs are corrected, several at once, and a correction is taken back.
+// The names of photographs are corrected, several at once, and the latest change is taken back.
 import { ask } from "/static/dialogs.js";
 import { call, make, many } from "/static/studio.js";
 
-const address = (collection) => `/api/collections/${collection}/names`;
+const address = (collection) => `/api/collections/${collection}`;
 
 // Ask for the right name and save it: gives what was done in a sentence, null if nothing was.
 export async function askNames(collection, ids) {
@@ -23,7 +23,7 @@ export async function askNames(collection, ids) {
     make("label", { className: "inline" }, without, make("span", { textContent: ids.length === 1 ? "Leave it out instead: nothing learns from it" : "Leave them out instead: nothing learns from them" })),
   ]; // prettier-ignore
   const who = localStorage.getItem("reviewer");
-  return ask("Correct the name", parts, "Save", () => call("POST", address(collection), { image_ids: ids, species: without.checked ? null : field.value.trim(), who }));
+  return ask("Correct the name", parts, "Save", () => call("POST", `${address(collection)}/names`, { image_ids: ids, species: without.checked ? null : field.value.trim(), who }));
 }
 
-export const undoNames = (collection) => call("POST", `${address(collection)}/undo`);
+export const undoChange = (collection) => call("POST", `${address(collection)}/changes/undo`);

@@ -41,7 +41,7 @@ function chip(name) {
   return item;
 }
 
-const search = (query) => call("GET", `/api/generators/${generator.value}/species?${new URLSearchParams({ query, limit: 50 })}`);
+const search = async (query) => (generator.value ? call("GET", `/api/generators/${generator.value}/species?${new URLSearchParams({ query, limit: 50 })}`) : []);
 
 function add(name) {
   if (![...chosen.children].some((item) => item.dataset.value === name)) chosen.append(chip(name));

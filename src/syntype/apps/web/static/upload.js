@@ -25,11 +25,15 @@ function choose(found) {
   byId("chosen-files").replaceChildren(...pictures.map((file) => make("img", { src: URL.createObjectURL(file), alt: file.name })));
 }
 
+const target = "everywhere" in drop.dataset ? document.body : drop; // what is dropped anywhere on the page is meant too
 for (const kind of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(kind, async (event) => {
+  target.addEventListener(kind, async (event) => {
+    if (target !== drop && !event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
+    drop.closest("details")?.setAttribute("open", "");
     drop.classList.toggle("over", kind === "dragover");
     if (kind !== "drop" || stopping) return;
+    if (target !== drop) drop.scrollIntoView({ block: "center" });
     for (const id of ["files", "folder"]) byId(id).value = "";
     byId("sent").textContent = "Looking at what was dropped…";
     choose(await dropped(event.dataTransfer));
