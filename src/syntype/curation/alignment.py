@@ -16,6 +16,7 @@ frame into the real image: (x', y') = pose (x, y, 1).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,6 +41,11 @@ EPSILON = 1e-6
 """Added to every variance (pixel values in [0, 1]), so that variations below a quarter of a grey level count as none."""
 _LEAST_EVEN, _MOST_EVEN = 0.03, 0.4
 """Share of an image that rotations of up to 15 degrees leave empty, with the rim; of more, the even colour is that of the background."""
+CONTRAST = 0.01
+"""Contrast (standard deviation of a neighbourhood, pixel values in [0, 1]) whose neighbourhoods count a quarter of those of high contrast."""
+NOISE = 1e-6
+PAIR_FLOATS = 1_000_000
+"""Values of the queries that are aligned at a time: about what the processor's cache holds."""
 REACH = 0.3
 """Largest change of each of the six numbers of a pose in an alignment."""
 
@@ -187,97 +193,130 @@ def window_vectors(images: Tensor, shapes: Tensor, side: int) -> Tensor:
     return torch.stack([unit_vectors(warp(images, poses, side)) for poses in windows(shapes).unbind(1)], 1)
 
 
-def align(queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
+def align(
+    queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iterations: int, owners: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Align pairs of images, and compare them.
 
     Args:
-        queries: float32, shape (N, 3, s, s), in [0, 1].
-        reals: shape (N, 3, r, r), same range; pair i is ``queries[i]``, ``reals[i]``.
+        queries: float32, shape (M, 3, s, s), in [0, 1].
+        reals: shape (N, 3, r, r), same range.
         poses: Initial poses, shape (N, 2, 3).
-        usable: Weight of each value of the queries (``usable_pixels``), shape (N, 3, s, s), in [0, 1].
+        usable: Weight of each value of the queries (``usable_pixels``), shape (M, 3, s, s), in [0, 1].
         iterations: Number of Gauss-Newton steps.
+        owners: Pair i is ``queries[owners[i]]``, ``reals[i]``: int64, shape (N,). None: ``queries[i]``, ``reals[i]``.
 
     Returns:
-        The poses, shape (N, 2, 3), and the correlation of each pair, in [-1, 1]: 1 for equal images, 0 for unrelated ones.
+        The poses, shape (N, 2, 3), and the agreement of each pair, in [-1, 1]: 1 for equal images, about 0 for unrelated ones.
+    """
+    side, owners = queries.shape[-1], torch.arange(len(reals)) if owners is None else owners
+    features, amount = _features(queries, usable)
+    believed = usable * frame_weights(side)
+    results = [(poses[:0], poses.new_empty(0))]
+    step = max(1, PAIR_FLOATS // features[0].numel())
+    for start in range(0, len(poses), step):
+        own = owners[start : start + step]
+        pair = _Pairs(features[own], amount[own], usable[own], believed[own], reals[start : start + step])
+        results.append(pair.align(poses[start : start + step], iterations))
+    return torch.cat([one[0] for one in results]), torch.cat([one[1] for one in results])
+
+
+def _features(queries: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
+    """The smooth queries and their changes with the six numbers of a pose, shape (M, 7, 3, s, s), and the smooth ``usable``, (M, 3, s, s).
+
+    What is not usable does not count in the smoothing of its neighbours.
     """
     side = queries.shape[-1]
-    believed = usable * frame_weights(side)
-    smooth = _smooth(reals)
+    amount = _filtered(usable, _binomial(side, 1)).clamp_min(EPSILON)
+    smooth = _filtered(usable * queries, _binomial(side, 1)) / amount
     padded = F.pad(smooth, (1, 1, 1, 1), mode="replicate")
-    length = reals.shape[-1] / 4  # the width of a pixel is 2 / side of the real image
+    length = side / 4  # the width of a pixel is 2 / side
     slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * length
     slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * length
-    layers = torch.cat([smooth, slope_x, slope_y], 1)
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    best_poses, best = poses, torch.full((len(poses),), -2.0)
-    low, high = poses - REACH, poses + REACH
-    for iteration in range(iterations + 1):
-        warped, gx, gy = warp(layers, poses, side).chunk(3, 1)
-        inside = _inside(poses, side)
-        weights = _normalised(believed * inside)
-        target = _centred(_smooth(_painted(queries, warped, usable * inside, weights)), weights)
-        warped = _centred(warped, weights)
-        agreement = _correlation(target, warped, weights)
-        better = agreement > best
-        best, best_poses = torch.where(better, agreement, best), torch.where(better[:, None, None], poses, best_poses)
-        if iteration == iterations:
-            break
-        # target = gain * (warped + slopes . step): linear in (gain, gain * step)
-        slopes = torch.stack([warped, *(_centred(g, weights) for g in (gx * x, gx * y, gx, gy * x, gy * y, gy))], 1)
-        weighted = (slopes * weights[:, None]).flatten(2)
-        normal = weighted @ slopes.flatten(2).transpose(1, 2)
-        normal = normal + torch.diag_embed(1e-3 * normal.diagonal(dim1=1, dim2=2) + 1e-8)
-        solution = torch.linalg.solve(normal, weighted @ target.flatten(1)[..., None])[..., 0]
-        step = (solution[:, 1:] / solution[:, :1].clamp_min(0.2)).clamp(-0.1, 0.1)
-        poses = (poses + step.view(-1, 2, 3)).clamp(low, high)
-    warped, inside = warp(reals, best_poses, side), _inside(best_poses, side)
-    weights = _normalised(believed * inside)
-    return best_poses, _agreement(_painted(queries, warped, usable * inside, weights), warped, weights)
+    return torch.stack([smooth, slope_x * x, slope_x * y, slope_x, slope_y * x, slope_y * y, slope_y], 1), amount
 
 
-def _inside(poses: Tensor, side: int) -> Tensor:
-    """How much of each pixel of the queries the real images show, shape (N, 1, side, side): 0 beyond their edges, where nothing can be compared."""
-    grid = F.affine_grid(poses, [len(poses), 1, side, side], align_corners=False)
-    return ((1 - grid.abs()) * side / 2 + 0.5).clamp(0, 1).prod(3)[:, None]
+class _Pairs:
+    """Some pairs, one row each; see ``align``."""
+
+    def __init__(self, features: Tensor, amount: Tensor, usable: Tensor, believed: Tensor, reals: Tensor) -> None:
+        self.features, self.amount, self.usable, self.believed, self.reals = features, amount, usable, believed, reals
+        self.side = features.shape[-1]
+
+    def align(self, poses: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+        """The poses whose agreement is best among those of all steps, and this agreement."""
+        low, high = poses - REACH, poses + REACH
+        real, inside = self._warped(poses)
+        best_poses, best = poses, self._agreement(real, inside)
+        if iterations:
+            # real = gain * (query + slopes . step): linear in (gain, gain * step). The slopes are those of the query, so that the normal equations
+            # are the same in all steps (Baker & Matthews 2004, section 3.2).
+            weights = _normalised(self.believed * inside)[:, None]
+            centred = self.features - (self.features * weights).sum((3, 4), keepdim=True)
+            weighted, centred = (centred * weights).flatten(2), centred.flatten(2)
+            normal = weighted @ centred.transpose(1, 2)
+            solver = torch.linalg.inv(normal + torch.diag_embed(1e-3 * normal.diagonal(dim1=1, dim2=2) + 1e-8)) @ weighted
+        for _ in range(iterations):
+            solution = (solver @ real.flatten(1)[..., None])[..., 0]
+            step = (solution[:, 1:] / solution[:, :1].clamp_min(0.2)).clamp(-0.1, 0.1)
+            poses = _without(poses, step.view(-1, 2, 3)).clamp(low, high)
+            real, inside = self._warped(poses)
+            agreement = self._agreement(real, inside)
+            better = agreement > best
+            best, best_poses = torch.where(better, agreement, best), torch.where(better[:, None, None], poses, best_poses)
+        return best_poses, best
+
+    def _warped(self, poses: Tensor) -> tuple[Tensor, Tensor]:
+        """The photographs at these poses, as smooth as the queries, shape (N, 3, s, s), and how much of each pixel they show, (N, 1, s, s): 0
+        beyond their edges, where nothing can be compared."""
+        grid = F.affine_grid(poses, [len(poses), 3, self.side, self.side], align_corners=False)
+        inside = ((1 - grid.abs()) * self.side / 2 + 0.5).clamp(0, 1).prod(3)[:, None]
+        warped = F.grid_sample(self.reals, grid, align_corners=False, padding_mode="border")
+        return _filtered(self.usable * warped, _binomial(self.side, 1)) / self.amount, inside
+
+    def _agreement(self, real: Tensor, inside: Tensor) -> Tensor:
+        """Mean correlation of small neighbourhoods, shape (N,): each with a Gaussian weight with a standard deviation of about 1.4 px.
+
+        What a picture shows is in its forms; its smooth light and colours are similar for any two fish on the same background. Neighbourhoods
+        count by their contrast, as those without forms show nothing but noise.
+        """
+        shown = self.usable * inside
+        a, b = self.features[:, 0] - 0.5, real - 0.5  # about 0, for the sake of precision
+        left, right = shown * a, shown * b
+        moments = _filtered(torch.stack([shown, left, right, left * a, right * b, left * b], 1), _binomial(self.side, 2))
+        shown, left, right, left_2, right_2, product = moments.unbind(1)
+        scale = 1 / shown.clamp_min(EPSILON)
+        left, right = left * scale, right * scale
+        power = ((left_2 * scale - left**2).clamp_min(0) + NOISE) * ((right_2 * scale - right**2).clamp_min(0) + NOISE)
+        deviation = power.sqrt()
+        contrast = deviation.sqrt()
+        weights = self.believed * inside * (contrast / (contrast + CONTRAST)) ** 2
+        local = (product * scale - left * right) / deviation
+        return (weights * local).sum((1, 2, 3)) / weights.sum((1, 2, 3)).clamp_min(EPSILON)
+
+
+def _without(poses: Tensor, steps: Tensor) -> Tensor:
+    """The poses after the inverse of the maps x -> x + steps (x, y, 1), both of shape (N, 2, 3)."""
+    matrix = torch.linalg.inv(torch.eye(2) + steps[:, :, :2])
+    turned = poses[:, :, :2] @ matrix
+    return torch.cat([turned, poses[:, :, 2:] - turned @ steps[:, :, 2:]], 2)
 
 
 def _normalised(weights: Tensor) -> Tensor:
     return weights / weights.sum((2, 3), keepdim=True).clamp_min(EPSILON)
 
 
-def _painted(queries: Tensor, warped: Tensor, usable: Tensor, weights: Tensor) -> Tensor:
-    """The queries with unusable values replaced by those of the real image, fitted to the query by least squares (one gain, one bias per channel)."""
-    mean, real = (queries * weights).sum((2, 3), keepdim=True), _centred(warped, weights)
-    gain = (weights * queries * real).sum((1, 2, 3), keepdim=True) / ((weights * real**2).sum((1, 2, 3), keepdim=True) + EPSILON)
-    return usable * queries + (1 - usable) * (mean + gain * real)
+@functools.cache
+def _binomial(side: int, times: int) -> Tensor:
+    """Matrix of the binomial filter 1 4 6 4 1 along an axis of this length, so many times. Border pixels repeat."""
+    matrix = torch.zeros((side, side))
+    for shift, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
+        matrix[torch.arange(side), (torch.arange(side) + shift).clamp(0, side - 1)] += weight / 16
+    return torch.linalg.matrix_power(matrix, times)
 
 
-def _agreement(queries: Tensor, warped: Tensor, weights: Tensor) -> Tensor:
-    """Mean correlation of the high and middle spatial frequencies, averaged on Fisher's z scale.
-
-    Low frequencies are left out, because they are similar for any two fish on the same background.
-    """
-    bands = []
-    for image in (queries, warped):
-        once = _smooth(image)
-        bands.append((image - once, once - _smooth(_smooth(_smooth(once)))))
-    correlations = [_correlation(_centred(a, weights), _centred(b, weights), weights) for a, b in zip(*bands, strict=True)]
-    return torch.tanh(sum((torch.atanh(c.clamp(-0.9999, 0.9999)) for c in correlations), torch.zeros(len(queries))) / 2)
-
-
-def _centred(images: Tensor, weights: Tensor) -> Tensor:
-    return images - (images * weights).sum((2, 3), keepdim=True)
-
-
-def _correlation(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
-    product, power_a, power_b = ((weights * left * right).sum((1, 2, 3)) for left, right in ((a, b), (a, a), (b, b)))
-    return product / ((power_a + EPSILON) * (power_b + EPSILON)).sqrt()
-
-
-def _smooth(images: Tensor) -> Tensor:
-    """Binomial filter 1 4 6 4 1 in both directions. Border pixels repeat."""
-    channels = images.shape[1]
-    kernel = (torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16).expand(channels, 1, 1, 5)
-    wide = F.conv2d(F.pad(images, (2, 2, 0, 0), mode="replicate"), kernel, groups=channels)
-    return F.conv2d(F.pad(wide, (0, 0, 2, 2), mode="replicate"), kernel.transpose(2, 3), groups=channels)
+def _filtered(images: Tensor, matrix: Tensor) -> Tensor:
+    """Images (..., s, s) after a filter along both axes: products of small matrices, which take a fraction of the time of convolutions."""
+    return (images @ matrix.T).transpose(-1, -2).matmul(matrix.T).transpose(-1, -2)

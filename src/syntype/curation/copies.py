@@ -183,16 +183,18 @@ class CopyDetector:
         self, images: np.ndarray, parts: np.ndarray | None, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Align the candidates, and at each stage the best of them more finely. Returns distance and position of the nearest."""
+        active = scores > -2
         for (side, _, keep, iterations), reals in zip(STAGES, self._reals, strict=True):
-            order = scores.topk(min(keep, scores.shape[1]), 1).indices
-            barred, rows, mirrored = scores.gather(1, order) <= -2, rows.gather(1, order), mirrored.gather(1, order)
-            poses = poses.gather(1, order[..., None, None].expand(-1, -1, 2, 3))
-            each = order.shape[1]
-            flip = mirrored.flatten()[:, None, None, None]
-            pictures, usable = (x.repeat_interleave(each, 0) for x in (downscale(images, side, parts), usable_pixels(images, side, parts)))
-            pictures, usable = torch.where(flip, pictures.flip(3), pictures), torch.where(flip, usable.flip(3), usable)
-            refined, agreement = align(pictures, reals[rows.flatten()].float() / 255, poses.flatten(0, 1), usable, iterations=iterations)
-            poses, scores = refined.view(-1, each, 2, 3), agreement.view(-1, each).masked_fill(barred, -2.0)
+            best = torch.full_like(scores, -3).masked_scatter(active, scores[active])
+            order = best.topk(min(keep, scores.shape[1]), 1).indices
+            active = active & torch.zeros_like(active).scatter_(1, order, True)
+            query, place = active.nonzero(as_tuple=True)
+            pictures, usable = downscale(images, side, parts), usable_pixels(images, side, parts)
+            pictures, usable = (torch.cat([each, each.flip(3)]) for each in (pictures, usable))
+            owners = query + len(images) * mirrored[active]
+            refined, agreement = align(pictures, reals[rows[active]].float() / 255, poses[active], usable, owners=owners, iterations=iterations)
+            scores = torch.full_like(scores, -2.0).masked_scatter(active, agreement)
+            poses = poses.masked_scatter(active[..., None, None].expand_as(poses), refined)
         best, position = scores.max(1)
         return (1 - best).clamp(0, 2), rows.gather(1, position[:, None])[:, 0]
 
