@@ -24,7 +24,7 @@ __all__ = ["EXACT_LIMIT", "NUM_CANDIDATES", "CopyDetector", "NearestReal", "coar
 
 Advance = Callable[[int], None]
 
-STAGES = ((12, 12, 32, 2), (16, 16, 8, 4), (32, 48, 3, 4))
+STAGES = ((12, 12, 32, 2, 0.08, 0.5), (16, 16, 12, 4, 0.08, 0.7), (32, 48, 4, 4, 0.08, 0.7))
 """Stages of the detailed comparison: side in pixels of the images and of the photographs, number of candidates that are aligned, Gauss-Newton
 steps. In the last stage the photographs are larger than the images, because a crop shows only a part of one."""
 NUM_CANDIDATES = STAGES[0][2]
@@ -183,18 +183,18 @@ class CopyDetector:
         self, images: np.ndarray, parts: np.ndarray | None, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Align the candidates, and at each stage the best of them more finely. Returns distance and position of the nearest."""
-        active = scores > -2
-        for (side, _, keep, iterations), reals in zip(STAGES, self._reals, strict=True):
-            best = torch.full_like(scores, -3).masked_scatter(active, scores[active])
-            order = best.topk(min(keep, scores.shape[1]), 1).indices
-            active = active & torch.zeros_like(active).scatter_(1, order, True)
-            query, place = active.nonzero(as_tuple=True)
-            pictures, usable = downscale(images, side, parts), usable_pixels(images, side, parts)
-            pictures, usable = (torch.cat([each, each.flip(3)]) for each in (pictures, usable))
-            owners = query + len(images) * mirrored[active]
-            refined, agreement = align(pictures, reals[rows[active]].float() / 255, poses[active], usable, owners=owners, iterations=iterations)
-            scores = torch.full_like(scores, -2.0).masked_scatter(active, agreement)
-            poses = poses.masked_scatter(active[..., None, None].expand_as(poses), refined)
+        allowed = scores > -2
+        sides = [side for side, *_ in STAGES]
+        for (side, _, keep, iterations, gap, least), usable, reals in zip(STAGES, usable_pixels(images, *sides, parts=parts), self._reals, strict=True):
+            best = scores.max(1, keepdim=True).values
+            top = torch.zeros_like(allowed).scatter_(1, scores.topk(min(keep, scores.shape[1]), 1).indices, True)
+            hopeful = allowed & top & ((scores == best) | ((scores >= best - gap) & (scores >= least)))
+            query, _ = hopeful.nonzero(as_tuple=True)
+            pictures, usable = (torch.cat([each, each.flip(3)]) for each in (downscale(images, side, parts), usable))
+            owners = query + len(images) * mirrored[hopeful]
+            refined, agreement = align(pictures, reals[rows[hopeful]].float() / 255, poses[hopeful], usable, owners=owners, iterations=iterations)
+            scores = torch.full_like(scores, -2.0).masked_scatter(hopeful, agreement)
+            poses = poses.masked_scatter(hopeful[..., None, None].expand_as(poses), refined)
         best, position = scores.max(1)
         return (1 - best).clamp(0, 2), rows.gather(1, position[:, None])[:, 0]
 
