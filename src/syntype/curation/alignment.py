@@ -224,8 +224,10 @@ def align(
     Returns:
         The poses, shape (N, 2, 3), and the agreement of each pair, in [-1, 1]: 1 for equal images, about 0 for unrelated ones.
     """
-    prepared = _prepared(queries, usable)
-    owners = torch.arange(len(reals)) if owners is None else owners
+    if owners is None:
+        owners = torch.arange(len(reals))
+    needed, owners = owners.unique(return_inverse=True)
+    prepared = _prepared(queries[needed], usable[needed])
     results = [(poses[:0], poses.new_empty(0))]
     step = max(1, PAIR_FLOATS // prepared.features[0].numel())
     for start in range(0, len(poses), step):
@@ -240,7 +242,8 @@ class _Queries(NamedTuple):
     Attributes:
         usable, believed: Weight of each value, without and with that of its place in the frame, shape (N, 3, s, s).
         amount: Smooth ``usable``.
-        features: The smooth queries and their changes with the six numbers of a pose, shape (N, 7, 3, s, s).
+        smooth: The smooth queries, minus 0.5.
+        features: These and their changes with the six numbers of a pose, at every pixel or every second, shape (N, 7, 3, k, k).
         scale: 1 / weight of each neighbourhood, shape (N, 3, h, h).
         mean, variance, weight: Mean and variance of each neighbourhood, and how much it counts.
     """
@@ -248,6 +251,7 @@ class _Queries(NamedTuple):
     usable: Tensor
     believed: Tensor
     amount: Tensor
+    smooth: Tensor
     features: Tensor
     scale: Tensor
     mean: Tensor
@@ -266,31 +270,33 @@ def _prepared(queries: Tensor, usable: Tensor) -> _Queries:
     slope_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * length
     slope_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * length
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    features = torch.stack([smooth, slope_x * x, slope_x * y, slope_x, slope_y * x, slope_y * y, slope_y], 1)
+    y, x = torch.meshgrid(*2 * [axis[:: _stride(side)]], indexing="ij")
+    each, slope_x, slope_y = (values[..., :: _stride(side), :: _stride(side)] for values in (smooth, slope_x, slope_y))
+    features = torch.stack([each, slope_x * x, slope_x * y, slope_x, slope_y * x, slope_y * y, slope_y], 1)
     own = _filtered(torch.stack([usable, usable * smooth, usable * smooth**2], 1), _neighbourhoods(side))
     scale = 1 / own[:, 0].clamp_min(EPSILON)
     mean = own[:, 1] * scale
     variance = (own[:, 2] * scale - mean**2).clamp_min(0) + NOISE
-    return _Queries(usable, believed, amount, features, scale, mean, variance, F.avg_pool2d(believed, 2))
+    return _Queries(usable, believed, amount, smooth, features, scale, mean, variance, F.avg_pool2d(believed, 2))
 
 
 def _align(queries: _Queries, reals: Tensor, poses: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
     """The poses whose agreement is best among those of all steps, and this agreement; pair i is row i of all arguments."""
-    low, high = poses - REACH, poses + REACH
+    low, high, stride = poses - REACH, poses + REACH, _stride(queries.usable.shape[-1])
     real, inside = _warped(queries, reals, poses)
     best_poses, best = poses, _agreement(queries, real, inside)
     if iterations:
         # real = gain * (query + slopes . step): linear in (gain, gain * step). The slopes are those of the query, so that the normal equations are
         # the same in all steps (Baker & Matthews 2004, section 3.2).
-        weights = queries.believed * inside
+        weights = (queries.believed * inside)[..., ::stride, ::stride]
         weights = (weights / weights.sum((2, 3), keepdim=True).clamp_min(EPSILON))[:, None]
-        centred = queries.features - (queries.features * weights).sum((3, 4), keepdim=True)
-        weighted = (centred * weights).flatten(2)
-        normal = weighted @ centred.flatten(2).transpose(1, 2)
-        solver = torch.linalg.inv(normal + torch.diag_embed(1e-3 * normal.diagonal(dim1=1, dim2=2) + 1e-8)) @ weighted
+        weighted = queries.features * weights
+        mean = weighted.sum((3, 4), keepdim=True)
+        normal = weighted.flatten(2) @ queries.features.flatten(2).transpose(1, 2) - mean.flatten(2) @ mean.flatten(2).transpose(1, 2)
+        weighted = (weighted - mean * weights).flatten(2)
+        solver = torch.linalg.inv(normal + torch.diag_embed(1e-3 * normal.diagonal(dim1=1, dim2=2) + 1e-8))
     for _ in range(iterations):
-        solution = (solver @ real.flatten(1)[..., None])[..., 0]
+        solution = (solver @ (weighted @ real[..., ::stride, ::stride].flatten(1)[..., None]))[..., 0]
         step = (solution[:, 1:] / solution[:, :1].clamp_min(0.2)).clamp(-0.1, 0.1)
         poses = _without(poses, step.view(-1, 2, 3)).clamp(low, high)
         real, inside = _warped(queries, reals, poses)
@@ -317,7 +323,7 @@ def _agreement(queries: _Queries, real: Tensor, inside: Tensor) -> Tensor:
     their contrast, as those without forms show nothing but noise.
     """
     right = queries.usable * real
-    moments = _filtered(torch.stack([right, right * real, right * queries.features[:, 0]], 1), _neighbourhoods(real.shape[-1]))
+    moments = _filtered(torch.stack([right, right * real, right * queries.smooth], 1), _neighbourhoods(real.shape[-1]))
     mean, square, product = (moments * queries.scale[:, None]).unbind(1)
     deviation = (((square - mean**2).clamp_min(0) + NOISE) * queries.variance).sqrt()
     contrast = deviation.sqrt()
@@ -346,6 +352,11 @@ def _neighbourhoods(side: int) -> Tensor:
     """Matrix of the weights of neighbourhoods along an axis, (side / 2, side): about Gaussian, with a standard deviation of 1.5 px, at every second
     pixel, as they overlap."""
     return F.avg_pool1d((_binomial(side) @ _binomial(side)).T, 2).T.contiguous()
+
+
+def _stride(side: int) -> int:
+    """Distance in pixels of the values from which a step is computed: more than 16 along an axis make it no better."""
+    return max(1, side // 16)
 
 
 def _filtered(images: Tensor, matrix: Tensor) -> Tensor:

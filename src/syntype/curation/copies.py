@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,10 +25,33 @@ __all__ = ["EXACT_LIMIT", "NUM_CANDIDATES", "CopyDetector", "NearestReal", "coar
 
 Advance = Callable[[int], None]
 
-STAGES = ((12, 12, 32, 2, 0.08, 0.5), (16, 16, 12, 4, 0.08, 0.7), (32, 48, 4, 4, 0.08, 0.7))
-"""Stages of the detailed comparison: side in pixels of the images and of the photographs, number of candidates that are aligned, Gauss-Newton
-steps. In the last stage the photographs are larger than the images, because a crop shows only a part of one."""
-NUM_CANDIDATES = STAGES[0][2]
+class Stage(NamedTuple):
+    """One stage of the detailed comparison.
+
+    Attributes:
+        side, real_side: Sides in pixels of the images and of the photographs. In the last stages the photographs are larger than the images, because
+            a crop shows only a part of one.
+        keep: Largest number of candidates that are aligned.
+        iterations: Gauss-Newton steps.
+        gap, least: Candidates that agreed less than the best one, in the stage before, by more than the gap, or less than the least, are passed over.
+            Of 1,000 copies of photographs, disguised in every way, none agreed so little.
+    """
+
+    side: int
+    real_side: int
+    keep: int
+    iterations: int
+    gap: float
+    least: float
+
+
+STAGES = (
+    Stage(12, 12, 32, 2, 0.06, 0.5),
+    Stage(16, 16, 12, 3, 0.08, 0.7),
+    Stage(32, 48, 4, 1, 0.08, 0.7),
+    Stage(32, 48, 3, 3, 0.05, 0.8),
+)
+NUM_CANDIDATES = STAGES[0].keep
 """Number of candidates of the coarse search."""
 STRICTEST, LAXEST = 0.07, 0.2
 """Range of the calibrated threshold. The lower limit makes sure that exact copies are found in a collection with many near duplicates. The
@@ -94,7 +118,8 @@ class CopyDetector:
             raise CollectionError("copy detection: there are no training photographs to compare with. Give a collection that has a split 'train'.")
         self._ids = np.asarray(image_ids, dtype=object)
         self.coarse = coarse_search(images, parts)
-        self._reals = [_bytes(downscale(images, side, parts)) for _, side, *_ in STAGES]
+        bank = {side: _bytes(downscale(images, side, parts)) for side in {stage.real_side for stage in STAGES}}
+        self._reals = [bank[stage.real_side] for stage in STAGES]
         self._same: dict[str, list[int]] = {}
         for row, digest in enumerate(digest_images(images)):
             self._same.setdefault(digest, []).append(row)
@@ -183,17 +208,21 @@ class CopyDetector:
         self, images: np.ndarray, parts: np.ndarray | None, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Align the candidates, and at each stage the best of them more finely. Returns distance and position of the nearest."""
-        allowed = scores > -2
-        sides = [side for side, *_ in STAGES]
-        for (side, _, keep, iterations, gap, least), usable, reals in zip(STAGES, usable_pixels(images, *sides, parts=parts), self._reals, strict=True):
+        allowed, last = scores > -2, 0
+        sides = [stage.side for stage in STAGES]
+        for stage, usable, reals in zip(STAGES, usable_pixels(images, *sides, parts=parts), self._reals, strict=True):
             best = scores.max(1, keepdim=True).values
-            top = torch.zeros_like(allowed).scatter_(1, scores.topk(min(keep, scores.shape[1]), 1).indices, True)
-            hopeful = allowed & top & ((scores == best) | ((scores >= best - gap) & (scores >= least)))
-            query, _ = hopeful.nonzero(as_tuple=True)
-            pictures, usable = (torch.cat([each, each.flip(3)]) for each in (downscale(images, side, parts), usable))
-            owners = query + len(images) * mirrored[hopeful]
-            refined, agreement = align(pictures, reals[rows[hopeful]].float() / 255, poses[hopeful], usable, owners=owners, iterations=iterations)
-            scores = torch.full_like(scores, -2.0).masked_scatter(hopeful, agreement)
+            top = torch.zeros_like(allowed).scatter_(1, scores.topk(min(stage.keep, scores.shape[1]), 1).indices, True)
+            hopeful = allowed & top & (scores >= best - stage.gap) & (scores >= stage.least)
+            if stage.side != last:  # what was compared at another side is not comparable, so that every image keeps one candidate
+                hopeful |= allowed & (scores == best)
+                scores = torch.full_like(scores, -2.0)
+            last = stage.side
+            pictures, usable = (torch.cat([each, each.flip(3)]) for each in (downscale(images, stage.side, parts), usable))
+            owners = hopeful.nonzero(as_tuple=True)[0] + len(images) * mirrored[hopeful]
+            chosen = reals[rows[hopeful]].float() / 255
+            refined, agreement = align(pictures, chosen, poses[hopeful], usable, owners=owners, iterations=stage.iterations)
+            scores = scores.masked_scatter(hopeful, agreement)
             poses = poses.masked_scatter(hopeful[..., None, None].expand_as(poses), refined)
         best, position = scores.max(1)
         return (1 - best).clamp(0, 2), rows.gather(1, position[:, None])[:, 0]
