@@ -224,11 +224,13 @@ def align(
     Returns:
         The poses, shape (N, 2, 3), and the agreement of each pair, in [-1, 1]: 1 for equal images, about 0 for unrelated ones.
     """
+    if not len(poses):
+        return poses, poses.new_empty(0)
     if owners is None:
         owners = torch.arange(len(reals))
     needed, owners = owners.unique(return_inverse=True)
     prepared = _prepared(queries[needed], usable[needed])
-    results = [(poses[:0], poses.new_empty(0))]
+    results = []
     step = max(1, PAIR_FLOATS // prepared.features[0].numel())
     for start in range(0, len(poses), step):
         own = _Queries(*(values[owners[start : start + step]] for values in prepared))

@@ -53,11 +53,11 @@ STAGES = (
 )
 NUM_CANDIDATES = STAGES[0].keep
 """Number of candidates of the coarse search."""
-STRICTEST, LAXEST = 0.07, 0.2
-"""Range of the calibrated threshold. The lower limit makes sure that exact copies are found in a collection with many near duplicates. The
-upper limit makes sure that not everything is called a copy if all photographs differ widely. Measured distances: copies of drawn fish
-with a single transformation lie below 0.15 (99 % of those of underwater photographs below 0.1), of new individuals of the drawn reef 98 %
-lie above 0.17."""
+STRICTEST, LAXEST = 0.05, 0.08
+"""Range of the calibrated threshold. The lower limit makes sure that copies are found in a collection with many near duplicates, the upper limit
+that not everything is called a copy if all photographs differ widely."""
+SAME = 0.02
+"""Photographs at most this far apart are taken for one photograph under two names, and not for examples of what is no copy."""
 QUERY_CHUNK = 64
 EXACT_LIMIT = 10_000
 """Largest number of photographs among which candidates are searched exactly."""
@@ -105,6 +105,7 @@ class CopyDetector:
 
     Attributes:
         threshold: Images at or below this distance are copies.
+        chance: Number of photographs of the calibration that pass the threshold, though they are no copies, and number of pairs that were compared.
         coarse: Search for candidates; approximate if there are more than ``EXACT_LIMIT`` photographs.
 
     Raises:
@@ -123,8 +124,10 @@ class CopyDetector:
         self._same: dict[str, list[int]] = {}
         for row, digest in enumerate(digest_images(images)):
             self._same.setdefault(digest, []).append(row)
-        codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-        self.threshold = self._calibrate(images, parts, codes, labels, quantile, seed, num_calibration, progress) if threshold is None else threshold
+        self.threshold, self.chance = LAXEST if threshold is None else threshold, (0, 0)
+        if threshold is None:
+            codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+            self._calibrate(images, parts, codes, labels, quantile, seed, num_calibration, progress)
 
     @staticmethod
     def num_calibrating(num_images: int, num_calibration: int = 500) -> int:
@@ -155,15 +158,18 @@ class CopyDetector:
         seed: int,
         number: int,
         progress: Advance | None,
-    ) -> float:
+    ) -> None:
         chosen = np.sort(np.random.default_rng([seed, 0xC0B1]).permutation(len(images))[:number])
         # Compare with other groups of the same species. Photographs without any are not used.
         allowed = (groups[chosen, None] != groups[None]) & (labels[chosen, None] == labels[None])
         chosen, allowed = chosen[allowed.any(1)], allowed[allowed.any(1)]
         if not len(chosen):
-            return LAXEST
+            return
         distances, _ = self._search(images[chosen], None if parts is None else parts[chosen], allowed, progress)
-        return float(np.clip(np.quantile(distances, quantile), STRICTEST, LAXEST))
+        others = distances > SAME
+        if others.any():
+            self.threshold = float(np.clip(np.quantile(distances[others], quantile), STRICTEST, LAXEST))
+        self.chance = int((others & (distances <= self.threshold)).sum()), int(allowed.sum())
 
     def _search(
         self, images: np.ndarray, parts: np.ndarray | None, allowed: np.ndarray | None, progress: Advance | None
