@@ -36,7 +36,7 @@ from syntype.collection.pixels import crop_square, photograph_parts
 from syntype.collection.reef import ReefConfig, draw_images
 from syntype.curation.approximate import ApproximateSearch
 from syntype.curation.coarse import CoarseSearch, ExactSearch
-from syntype.curation.copies import EXACT_LIMIT, NUM_CANDIDATES, CopyDetector
+from syntype.curation.copies import EXACT_LIMIT, NUM_CANDIDATES, CopyDetector, NearestReal
 from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.run import Run
 
@@ -57,6 +57,7 @@ BEFORE = {
              "turn ± 8°, corners cut off": 74, "turn ± 15°, corners cut off": 51}),
 }  # fmt: skip
 """Threshold, and copies refused of 100, at 64 px, of the detector of commit b89b188, which compared squares with their padding; 2026-11-29."""
+DRAWN = "drawn as a square, padding included"
 NUM_DRAWN, NUM_SPECIES = 10_000, 500
 """Fish that are drawn; larger banks blend two of them."""
 NUM_COMPARED = 4000
@@ -201,11 +202,10 @@ def on_photographs(collection: Collection, every: int) -> dict:
     originals, names = bank.pixels(SIZE)[rows], bank.table["image_id"].to_numpy()[rows]
     result: dict = {"threshold": detector.threshold, "bank": len(bank), "tracks": len(np.unique(group_names(bank)))}
     result |= {"every": every, "copies": {}, "others": {}}
-    for kind, disguises in {"single": SINGLE, "harder": HARDER, "pair": PAIRS}.items():
-        for name, disguise in disguises.items():
-            found = detector.nearest(disguised(originals, disguise))
-            named = found.is_copy & (found.ids == names)
-            result["copies"][name] = {"kind": kind, "num": len(rows), "refused": int(found.is_copy.sum()), "named": int(named.sum())}
+    kinds = {name: kind for kind, disguises in (("single", SINGLE), ("harder", HARDER), ("pair", PAIRS)) for name in disguises}
+    every_copy = np.concatenate([disguised(originals, disguise) for disguise in (SINGLE | HARDER | PAIRS).values()])
+    for name, one in refused_of(detector.nearest(every_copy), list(kinds), names).items():
+        result["copies"][name] = {"kind": kinds[name], **one}
     species = dict(zip(bank.table["image_id"], bank.table["species"], strict=True))
     for split in ("val", "test"):
         others = collection.select(split=split)
@@ -219,6 +219,12 @@ def on_photographs(collection: Collection, every: int) -> dict:
             "tracks_refused": len(np.unique(group_names(others)[found.is_copy])),
         }
     return result
+
+
+def refused_of(found: NearestReal, disguises: list[str], names: np.ndarray) -> dict[str, dict[str, int]]:
+    """For each disguise, of copies of the photographs ``names`` one disguise after the other: number of copies, refused, and refused by name."""
+    copies, named = (which.reshape(len(disguises), -1).sum(1) for which in (found.is_copy, found.is_copy & (found.ids == np.tile(names, len(disguises)))))
+    return {name: {"num": len(names), "refused": int(copies[row]), "named": int(named[row])} for row, name in enumerate(disguises)}
 
 
 def on_whole(name: str, size: int, fish: Collection, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -236,18 +242,14 @@ def whole_photographs(collection: Collection, size: int, number: int) -> dict[st
     for row in rows:
         with Image.open(bank.path(int(row))) as opened:
             originals.append(opened.convert("RGB"))
-    copies = {}
+    images, sides = [bank.pixels(size)[rows]], [pd.DataFrame({"width": [1] * len(rows), "height": 1, "box": None})]
     for name in WHOLE:
-        images = disguised_whole(originals, name)
-        sides = pd.DataFrame({"width": [image.width for image in images], "height": [image.height for image in images], "box": None})
-        squares = np.stack([crop_square(np.asarray(image), size) for image in images])
-        found = detector.nearest(squares, parts=photograph_parts(sides, size))
-        copies[name] = {"num": len(rows), "refused": int(found.is_copy.sum()), "named": int((found.is_copy & (found.ids == names)).sum())}
-        print(size, name, copies[name], flush=True)
-    drawn_ = detector.nearest(bank.pixels(size)[rows])
-    copies["drawn as a square, padding included"] = {
-        "num": len(rows), "refused": int(drawn_.is_copy.sum()), "named": int((drawn_.is_copy & (drawn_.ids == names)).sum())
-    }  # fmt: skip
+        photographs = disguised_whole(originals, name)
+        images.append(np.stack([crop_square(np.asarray(image), size) for image in photographs]))
+        sides.append(pd.DataFrame({"width": [each.width for each in photographs], "height": [each.height for each in photographs], "box": None}))
+    found = detector.nearest(np.concatenate(images), parts=photograph_parts(pd.concat(sides, ignore_index=True), size))
+    copies = refused_of(found, [DRAWN, *WHOLE], names)
+    copies[DRAWN] = copies.pop(DRAWN)  # last
     others = collection.select(split="val")
     refused = copies_of(detector, others, size).is_copy
     return {"threshold": detector.threshold, "bank": len(bank), "copies": copies, "others": {"num": len(others), "refused": int(refused.sum())}}

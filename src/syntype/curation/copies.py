@@ -46,10 +46,10 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage(12, 12, 32, 2, 0.06, 0.5),
-    Stage(16, 16, 12, 3, 0.08, 0.7),
+    Stage(12, 24, 32, 2, 0.08, 0.5),
+    Stage(16, 24, 12, 3, 0.08, 0.7),
     Stage(32, 48, 4, 1, 0.08, 0.7),
-    Stage(32, 48, 3, 3, 0.05, 0.8),
+    Stage(32, 48, 3, 3, 0.1, 0.7),
 )
 NUM_CANDIDATES = STAGES[0].keep
 """Number of candidates of the coarse search."""
@@ -201,7 +201,7 @@ class CopyDetector:
 
     def _candidates(self, images: np.ndarray, parts: np.ndarray | None, allowed: np.ndarray | None) -> Candidates:
         """Candidates for each image; half of them, if its corners are empty, for the image with these in the colour of the rest."""
-        number = min(NUM_CANDIDATES, len(self._ids))
+        number = min(NUM_CANDIDATES, 2 * len(self._ids))
         rows, evened = evened_corners(images, 2 * SIDE, parts)
         small = torch.cat([downscale(images, 2 * SIDE, parts), evened])
         queries = _bytes(small).permute(0, 2, 3, 1).contiguous().numpy()
