@@ -168,7 +168,7 @@ class CopyDetector:
         distances, _ = self._search(images[chosen], None if parts is None else parts[chosen], allowed, progress)
         others = distances > SAME
         if others.any():
-            self.threshold = float(np.clip(np.quantile(distances[others], quantile), STRICTEST, LAXEST))
+            self.threshold = float(np.clip(float(np.quantile(distances[others], quantile)), STRICTEST, LAXEST))
         self.chance = int((others & (distances <= self.threshold)).sum()), int(allowed.sum())
 
     def _search(
