@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import io
-import itertools
 import math
 import time
 from collections.abc import Callable
@@ -26,10 +24,10 @@ import numpy as np
 import pandas as pd
 import torch
 from common.butterflies import BUTTERFLIES, without_test
-from common.disguises import WHOLE, disguised_whole
+from common.disguises import HARDER, PAIRS, SINGLE, WHOLE, disguised, disguised_whole
 from common.fish import NOTICE, SIZE, open_photographs, photograph_options
 from common.results import Page, kept, publish, read_result, rewrite, table
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from syntype.collection import Collection
 from syntype.collection.pixels import crop_square, photograph_parts
@@ -64,8 +62,6 @@ NUM_COMPARED = 4000
 """Pictures of the bank on which the approximate search is compared with the exact one."""
 NUM_EXACT = 64
 """Queries by which the exact search is timed where it is too slow for all."""
-
-Disguise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def main() -> None:
@@ -106,91 +102,6 @@ def main() -> None:
     publish("copies", {}, figures, report, arguments)
 
 
-# Disguises ------------------------------------------------------------------------------------------------------------------------
-
-
-def mirror(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    return np.ascontiguousarray(image[:, ::-1])
-
-
-def crop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """85 % of each side, from anywhere."""
-    size = len(image)
-    side = round(0.85 * size)
-    left, top = rng.integers(0, size - side + 1, 2)
-    return np.asarray(Image.fromarray(image[top : top + side, left : left + side]).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def light(factor: float) -> Disguise:
-    return lambda image, _: np.clip(np.rint(image * factor), 0, 255).astype(np.uint8)
-
-
-def blur(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(1.2)))
-
-
-def jpeg(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=40)
-    return np.asarray(Image.open(buffer))
-
-
-def turn(degrees: tuple[float, ...], corners: int = 0) -> Disguise:
-    """About the centre, either way; the corners that come into view have one grey value."""
-
-    def disguise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.asarray(Image.fromarray(image).rotate(float(rng.choice(degrees)), Image.Resampling.BICUBIC, fillcolor=(corners,) * 3))
-
-    return disguise
-
-
-SINGLE: dict[str, Disguise] = {
-    "none": lambda image, _: image,
-    "mirror image": mirror,
-    "crop to 85 %": crop,
-    "brightness × 0.7": light(0.7),
-    "brightness × 1.3": light(1.3),
-    "blur (σ 1.2 px)": blur,
-    "JPEG 40": jpeg,
-    "turn ± 5°, black corners": turn((-5, 5)),
-    "turn ± 8°, black corners": turn((-8, 8)),
-    "turn ± 5°, grey corners": turn((-5, 5), 120),
-    "turn ± 8°, grey corners": turn((-8, 8), 120),
-}
-PARTS: dict[str, Disguise] = {
-    "turn": turn((-8, -5, 5, 8)),
-    "crop": crop,
-    "mirror": mirror,
-    "darker": light(0.7),
-    "brighter": light(1.3),
-    "blur": blur,
-    "JPEG": jpeg,
-}
-"""What pairs are made of, in the order in which they are put on."""
-
-
-def together(*names: str) -> Disguise:
-    def disguise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        for name in names:
-            image = PARTS[name](image, rng)
-        return image
-
-    return disguise
-
-
-HARDER: dict[str, Disguise] = {
-    "brightness × 0.5": light(0.5),
-    "brightness × 1.5": light(1.5),
-    "all but darker, one after the other": together(*(name for name in PARTS if name != "darker")),
-}
-"""Beyond what the aim asks for."""
-PAIRS = {f"{a} + {b}": together(a, b) for a, b in itertools.combinations(PARTS, 2) if {a, b} != {"darker", "brighter"}}
-
-
-def disguised(images: np.ndarray, disguise: Disguise) -> np.ndarray:
-    return np.stack([disguise(image, np.random.default_rng([number, 0xD15])) for number, image in enumerate(images)])
-
-
 # Measuring ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +134,9 @@ def on_photographs(collection: Collection, every: int) -> dict:
 
 def refused_of(found: NearestReal, disguises: list[str], names: np.ndarray) -> dict[str, dict[str, int]]:
     """For each disguise, of copies of the photographs ``names`` one disguise after the other: number of copies, refused, and refused by name."""
-    copies, named = (which.reshape(len(disguises), -1).sum(1) for which in (found.is_copy, found.is_copy & (found.ids == np.tile(names, len(disguises)))))
+    copies, named = (
+        which.reshape(len(disguises), -1).sum(1) for which in (found.is_copy, found.is_copy & (found.ids == np.tile(names, len(disguises))))
+    )
     return {name: {"num": len(names), "refused": int(copies[row]), "named": int(named[row])} for row, name in enumerate(disguises)}
 
 
@@ -470,7 +383,7 @@ def share_of(one: dict[str, int]) -> str:
 
 
 def ordinal(number: int) -> str:
-    return {2: "second", 3: "third"}.get(number, f"{number}th")
+    return {1: "one", 2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 def share(part: int, whole: int) -> str:

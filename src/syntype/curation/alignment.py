@@ -2,10 +2,10 @@
 
 A transformed copy is its original after mirroring, cropping, stretching, a rotation, or a change of light, sharpness or compression. The two
 images of a pair are aligned by an affine transform (Gauss-Newton on the weighted squared difference, with a free gain and a free bias per
-channel: Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2). Then they are compared by normalised cross-correlation, which does not depend
-on gain and bias. Pixels of the query that are overexposed, black, or of the colour of all four corners (as a rotation leaves them) carry no
-information, nor do those that lie beyond the edge of the real image. They get weight 0, and are replaced by the real image, so that filters do
-not spread them to their neighbours.
+channel: Lucas & Kanade 1981; Baker & Matthews 2004, section 3.2). They are compared by the mean of the normalised cross-correlations of small
+neighbourhoods, which do not depend on gain and bias, nor on slow changes of light. Pixels of the query that are overexposed, black, or of the
+colour of all four corners (as a rotation leaves them) carry no information, nor do those that lie beyond the edge of the real image. They get
+weight 0, also in the filters of both images, so that these do not spread them to their neighbours.
 
 A photograph that is not square fills only a part of the square that shows it, and the rest is padding. Photographs are compared without their
 padding: that part is stretched to a square. So two photographs of one format, cropped or stretched, differ as little as two squares would.
@@ -39,12 +39,12 @@ __all__ = [
 ]
 
 EPSILON = 1e-6
-"""Added to every variance (pixel values in [0, 1]), so that variations below a quarter of a grey level count as none."""
 _LEAST_EVEN, _MOST_EVEN = 0.03, 0.4
 """Share of an image that rotations of up to 15 degrees leave empty, with the rim; of more, the even colour is that of the background."""
 CONTRAST = 0.01
 """Contrast (standard deviation of a neighbourhood, pixel values in [0, 1]) whose neighbourhoods count a quarter of those of high contrast."""
 NOISE = 1e-6
+"""Added to the variance of every neighbourhood: a quarter of a grey level."""
 PAIR_FLOATS = 1_000_000
 """Values of the queries that are aligned at a time: about what the processor's cache holds."""
 REACH = 0.3
@@ -208,9 +208,7 @@ def window_vectors(images: Tensor, shapes: Tensor, side: int) -> Tensor:
     return torch.stack([unit_vectors(warp(images, poses, side)) for poses in windows(shapes).unbind(1)], 1)
 
 
-def align(
-    queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iterations: int, owners: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def align(queries: Tensor, reals: Tensor, poses: Tensor, usable: Tensor, *, iterations: int, owners: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Align pairs of images, and compare them.
 
     Args:

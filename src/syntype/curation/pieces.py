@@ -44,7 +44,7 @@ def piece_similarity(images: np.ndarray, photographs: np.ndarray) -> np.ndarray:
     best = torch.full((len(images), len(photographs)), -1.0)
     for scale in _SCALES:
         side = round(SIDE * float(scale))
-        inner = torch.nonzero((((torch.arange(side) + 0.5) / side * 2 - 1).abs() < MIDDLE))[:, 0]
+        inner = torch.nonzero(((torch.arange(side) + 0.5) / side * 2 - 1).abs() < MIDDLE)[:, 0]
         middle = slice(int(inner[0]), int(inner[-1]) + 1)
         scaled = F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
         pieces = _fine_structure(scaled)[:, :, middle, middle]
