@@ -36,7 +36,7 @@ class Stage(NamedTuple):
         keep: Largest number of candidates that are aligned.
         iterations: Gauss-Newton steps.
         gap, least: Candidates that agreed less than the least in the stage before, or less than the best candidate by more than the gap, are passed
-            over. Copies of photographs, disguised in some way, agreed with their originals by 0.7 and more, and by no more than 0.07 less than with the
+            over. Disguised copies of photographs agreed with their originals by 0.7 and more, and by no more than 0.07 less than with the
             best candidate.
     """
 
@@ -51,7 +51,7 @@ class Stage(NamedTuple):
 STAGES = (Stage(12, 24, 32, 2, 0.08, 0.5), Stage(16, 24, 12, 3, 0.08, 0.7), Stage(32, 48, 4, 1, 0.08, 0.7), Stage(32, 48, 3, 3, 0.1, 0.7))
 NUM_CANDIDATES = STAGES[0].keep
 """Number of candidates of the coarse search."""
-STRICTEST, LAXEST = 0.05, 0.08
+STRICTEST, LAXEST = 0.05, 0.075
 """Range of the calibrated threshold. The lower limit makes sure that copies are found in a collection with many near duplicates, the upper limit
 that not everything is called a copy if all photographs differ widely."""
 SAME = 0.02
@@ -207,6 +207,8 @@ class CopyDetector:
         found = self.coarse.nearest(queries, number, None if allowed is None else np.concatenate([allowed, allowed[rows.numpy()]]))
         for values in found:
             values[rows, number - number // 2 :] = values[len(images) :, : number // 2]
+        # Scores of the image as it is and with other corners are not comparable: none of these candidates is passed over.
+        found.scores[rows] = found.scores[rows].masked_fill(found.scores[rows] > -2, 1.0)
         return Candidates(*(values[: len(images)] for values in found))
 
     def _compare(
