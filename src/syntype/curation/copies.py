@@ -48,7 +48,7 @@ class Stage(NamedTuple):
     least: float
 
 
-STAGES = (Stage(12, 24, 32, 2, 0.08, 0.5), Stage(16, 24, 12, 3, 0.08, 0.7), Stage(32, 48, 4, 1, 0.08, 0.7), Stage(32, 48, 3, 3, 0.1, 0.7))
+STAGES = (Stage(12, 24, 64, 2, 0.08, 0.5), Stage(16, 24, 12, 3, 0.08, 0.7), Stage(32, 48, 4, 1, 0.08, 0.7), Stage(32, 48, 3, 3, 0.1, 0.7))
 NUM_CANDIDATES = STAGES[0].keep
 """Number of candidates of the coarse search."""
 STRICTEST, LAXEST = 0.05, 0.075
