@@ -383,7 +383,7 @@ def share_of(one: dict[str, int]) -> str:
 
 
 def ordinal(number: int) -> str:
-    return {1: "one", 2: "second", 3: "third"}.get(number, f"{number}th")
+    return {2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 def share(part: int, whole: int) -> str:
