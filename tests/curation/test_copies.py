@@ -199,9 +199,10 @@ def test_copies_of_photographs_are_found_that_were_cropped_turned_blurred_and_co
     table = pd.read_csv(fish4knowledge / "classification.csv", dtype=str).drop_duplicates("trajectory")[::11][:120]
     photographs = [Image.open(fish4knowledge / name).convert("RGB") for name in table["file_name"]]
     images, parts = squares(photographs)
-    ids, labels = table["file_name"].to_numpy(), pd.factorize(table["standardized_species"])[0]
-    detector = CopyDetector(images[:90], ids[:90].tolist(), table["trajectory"].tolist()[:90], labels[:90], parts=parts[:90], num_calibration=40)
-    assert detector.nearest(images[90:], parts=parts[90:]).is_copy.mean() <= 0.05
+    ids, groups = table["file_name"].tolist(), table["trajectory"].tolist()
+    # The threshold is what all training photographs give; so few would allow more.
+    detector = CopyDetector(images[:90], ids[:90], groups[:90], np.zeros(90, np.int64), parts=parts[:90], threshold=0.064)
+    assert not detector.nearest(images[90:], parts=parts[90:]).is_copy.any()
     whole = [squares([disguise(photograph) for photograph in photographs[:90:6]]) for disguise in REAL.values()]
     blurred_, all_at_once = (np.stack([DISGUISES[name](one) for one in images[:90:6]]) for name in ("blur and jpeg", "all at once"))
     queries = np.concatenate([*(each for each, _ in whole), blurred_, all_at_once])
