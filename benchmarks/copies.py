@@ -199,7 +199,8 @@ def compare(bank: np.ndarray) -> dict:
     queries, rows = queries_of(bank, len(bank))
     target = torch.from_numpy(rows)[:, None]
     exact, approximate = ((search(bank).nearest(queries, NUM_CANDIDATES).rows == target).any(1) for search in (ExactSearch, ApproximateSearch))
-    return {"bank": len(bank), "queries": len(rows), "exact": int(exact.sum()), "both": int((exact & approximate).sum())}
+    both = int((exact & approximate).sum())
+    return {"bank": len(bank), "queries": len(rows), "candidates": NUM_CANDIDATES, "exact": int(exact.sum()), "both": both}
 
 
 def at_size(bank: np.ndarray, number: int) -> dict:
@@ -313,7 +314,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         ),
         "",
         f"Recall of the approximate first stage among {compared['bank']:,} photographs with as many disguised copies: the exact stage has the "
-        f"original among its {NUM_CANDIDATES} candidates for {compared['exact']:,}; of those the approximate stage has "
+        f"original among its {compared['candidates']} candidates for {compared['exact']:,}; of those the approximate stage has "
         f"{rate(compared['both'], compared['exact'])} (aim 99 %).",
     ]
     return Page(
