@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import io
-import itertools
 import math
 import time
 from collections.abc import Callable
@@ -26,17 +24,17 @@ import numpy as np
 import pandas as pd
 import torch
 from common.butterflies import BUTTERFLIES, without_test
-from common.disguises import WHOLE, disguised_whole
+from common.disguises import HARDER, PAIRS, SINGLE, WHOLE, disguised, disguised_whole
 from common.fish import NOTICE, SIZE, open_photographs, photograph_options
 from common.results import Page, kept, publish, read_result, rewrite, table
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from syntype.collection import Collection
 from syntype.collection.pixels import crop_square, photograph_parts
 from syntype.collection.reef import ReefConfig, draw_images
 from syntype.curation.approximate import ApproximateSearch
 from syntype.curation.coarse import CoarseSearch, ExactSearch
-from syntype.curation.copies import EXACT_LIMIT, NUM_CANDIDATES, CopyDetector
+from syntype.curation.copies import EXACT_LIMIT, NUM_CANDIDATES, CopyDetector, NearestReal
 from syntype.curation.curate import copies_of, copy_detector, group_names
 from syntype.run import Run
 
@@ -57,14 +55,13 @@ BEFORE = {
              "turn ± 8°, corners cut off": 74, "turn ± 15°, corners cut off": 51}),
 }  # fmt: skip
 """Threshold, and copies refused of 100, at 64 px, of the detector of commit b89b188, which compared squares with their padding; 2026-11-29."""
+DRAWN = "drawn as a square, padding included"
 NUM_DRAWN, NUM_SPECIES = 10_000, 500
 """Fish that are drawn; larger banks blend two of them."""
 NUM_COMPARED = 4000
 """Pictures of the bank on which the approximate search is compared with the exact one."""
 NUM_EXACT = 64
 """Queries by which the exact search is timed where it is too slow for all."""
-
-Disguise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def main() -> None:
@@ -105,91 +102,6 @@ def main() -> None:
     publish("copies", {}, figures, report, arguments)
 
 
-# Disguises ------------------------------------------------------------------------------------------------------------------------
-
-
-def mirror(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    return np.ascontiguousarray(image[:, ::-1])
-
-
-def crop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """85 % of each side, from anywhere."""
-    size = len(image)
-    side = round(0.85 * size)
-    left, top = rng.integers(0, size - side + 1, 2)
-    return np.asarray(Image.fromarray(image[top : top + side, left : left + side]).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def light(factor: float) -> Disguise:
-    return lambda image, _: np.clip(np.rint(image * factor), 0, 255).astype(np.uint8)
-
-
-def blur(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(1.2)))
-
-
-def jpeg(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=40)
-    return np.asarray(Image.open(buffer))
-
-
-def turn(degrees: tuple[float, ...], corners: int = 0) -> Disguise:
-    """About the centre, either way; the corners that come into view have one grey value."""
-
-    def disguise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.asarray(Image.fromarray(image).rotate(float(rng.choice(degrees)), Image.Resampling.BICUBIC, fillcolor=(corners,) * 3))
-
-    return disguise
-
-
-SINGLE: dict[str, Disguise] = {
-    "none": lambda image, _: image,
-    "mirror image": mirror,
-    "crop to 85 %": crop,
-    "brightness × 0.7": light(0.7),
-    "brightness × 1.3": light(1.3),
-    "blur (σ 1.2 px)": blur,
-    "JPEG 40": jpeg,
-    "turn ± 5°, black corners": turn((-5, 5)),
-    "turn ± 8°, black corners": turn((-8, 8)),
-    "turn ± 5°, grey corners": turn((-5, 5), 120),
-    "turn ± 8°, grey corners": turn((-8, 8), 120),
-}
-PARTS: dict[str, Disguise] = {
-    "turn": turn((-8, -5, 5, 8)),
-    "crop": crop,
-    "mirror": mirror,
-    "darker": light(0.7),
-    "brighter": light(1.3),
-    "blur": blur,
-    "JPEG": jpeg,
-}
-"""What pairs are made of, in the order in which they are put on."""
-
-
-def together(*names: str) -> Disguise:
-    def disguise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        for name in names:
-            image = PARTS[name](image, rng)
-        return image
-
-    return disguise
-
-
-HARDER: dict[str, Disguise] = {
-    "brightness × 0.5": light(0.5),
-    "brightness × 1.5": light(1.5),
-    "all but darker, one after the other": together(*(name for name in PARTS if name != "darker")),
-}
-"""Beyond what the aim asks for."""
-PAIRS = {f"{a} + {b}": together(a, b) for a, b in itertools.combinations(PARTS, 2) if {a, b} != {"darker", "brighter"}}
-
-
-def disguised(images: np.ndarray, disguise: Disguise) -> np.ndarray:
-    return np.stack([disguise(image, np.random.default_rng([number, 0xD15])) for number, image in enumerate(images)])
-
-
 # Measuring ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -201,11 +113,10 @@ def on_photographs(collection: Collection, every: int) -> dict:
     originals, names = bank.pixels(SIZE)[rows], bank.table["image_id"].to_numpy()[rows]
     result: dict = {"threshold": detector.threshold, "bank": len(bank), "tracks": len(np.unique(group_names(bank)))}
     result |= {"every": every, "copies": {}, "others": {}}
-    for kind, disguises in {"single": SINGLE, "harder": HARDER, "pair": PAIRS}.items():
-        for name, disguise in disguises.items():
-            found = detector.nearest(disguised(originals, disguise))
-            named = found.is_copy & (found.ids == names)
-            result["copies"][name] = {"kind": kind, "num": len(rows), "refused": int(found.is_copy.sum()), "named": int(named.sum())}
+    kinds = {name: kind for kind, disguises in (("single", SINGLE), ("harder", HARDER), ("pair", PAIRS)) for name in disguises}
+    every_copy = np.concatenate([disguised(originals, disguise) for disguise in (SINGLE | HARDER | PAIRS).values()])
+    for name, one in refused_of(detector.nearest(every_copy), list(kinds), names).items():
+        result["copies"][name] = {"kind": kinds[name], **one}
     species = dict(zip(bank.table["image_id"], bank.table["species"], strict=True))
     for split in ("val", "test"):
         others = collection.select(split=split)
@@ -219,6 +130,14 @@ def on_photographs(collection: Collection, every: int) -> dict:
             "tracks_refused": len(np.unique(group_names(others)[found.is_copy])),
         }
     return result
+
+
+def refused_of(found: NearestReal, disguises: list[str], names: np.ndarray) -> dict[str, dict[str, int]]:
+    """For each disguise, of copies of the photographs ``names`` one disguise after the other: number of copies, refused, and refused by name."""
+    copies, named = (
+        which.reshape(len(disguises), -1).sum(1) for which in (found.is_copy, found.is_copy & (found.ids == np.tile(names, len(disguises))))
+    )
+    return {name: {"num": len(names), "refused": int(copies[row]), "named": int(named[row])} for row, name in enumerate(disguises)}
 
 
 def on_whole(name: str, size: int, fish: Collection, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -236,18 +155,14 @@ def whole_photographs(collection: Collection, size: int, number: int) -> dict[st
     for row in rows:
         with Image.open(bank.path(int(row))) as opened:
             originals.append(opened.convert("RGB"))
-    copies = {}
+    images, sides = [bank.pixels(size)[rows]], [pd.DataFrame({"width": [1] * len(rows), "height": 1, "box": None})]
     for name in WHOLE:
-        images = disguised_whole(originals, name)
-        sides = pd.DataFrame({"width": [image.width for image in images], "height": [image.height for image in images], "box": None})
-        squares = np.stack([crop_square(np.asarray(image), size) for image in images])
-        found = detector.nearest(squares, parts=photograph_parts(sides, size))
-        copies[name] = {"num": len(rows), "refused": int(found.is_copy.sum()), "named": int((found.is_copy & (found.ids == names)).sum())}
-        print(size, name, copies[name], flush=True)
-    drawn_ = detector.nearest(bank.pixels(size)[rows])
-    copies["drawn as a square, padding included"] = {
-        "num": len(rows), "refused": int(drawn_.is_copy.sum()), "named": int((drawn_.is_copy & (drawn_.ids == names)).sum())
-    }  # fmt: skip
+        photographs = disguised_whole(originals, name)
+        images.append(np.stack([crop_square(np.asarray(image), size) for image in photographs]))
+        sides.append(pd.DataFrame({"width": [each.width for each in photographs], "height": [each.height for each in photographs], "box": None}))
+    found = detector.nearest(np.concatenate(images), parts=photograph_parts(pd.concat(sides, ignore_index=True), size))
+    copies = refused_of(found, [DRAWN, *WHOLE], names)
+    copies[DRAWN] = copies.pop(DRAWN)  # last
     others = collection.select(split="val")
     refused = copies_of(detector, others, size).is_copy
     return {"threshold": detector.threshold, "bank": len(bank), "copies": copies, "others": {"num": len(others), "refused": int(refused.sum())}}
@@ -284,7 +199,8 @@ def compare(bank: np.ndarray) -> dict:
     queries, rows = queries_of(bank, len(bank))
     target = torch.from_numpy(rows)[:, None]
     exact, approximate = ((search(bank).nearest(queries, NUM_CANDIDATES).rows == target).any(1) for search in (ExactSearch, ApproximateSearch))
-    return {"bank": len(bank), "queries": len(rows), "exact": int(exact.sum()), "both": int((exact & approximate).sum())}
+    both = int((exact & approximate).sum())
+    return {"bank": len(bank), "queries": len(rows), "candidates": NUM_CANDIDATES, "exact": int(exact.sum()), "both": both}
 
 
 def at_size(bank: np.ndarray, number: int) -> dict:
@@ -398,7 +314,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         ),
         "",
         f"Recall of the approximate first stage among {compared['bank']:,} photographs with as many disguised copies: the exact stage has the "
-        f"original among its {NUM_CANDIDATES} candidates for {compared['exact']:,}; of those the approximate stage has "
+        f"original among its {compared['candidates']} candidates for {compared['exact']:,}; of those the approximate stage has "
         f"{rate(compared['both'], compared['exact'])} (aim 99 %).",
     ]
     return Page(

@@ -1,15 +1,105 @@
-"""What people do to a photograph before it is scaled to a square: cutting off-centre, to another format, stretching, turning."""
+"""What people do to a picture: to a square one, and to a photograph before it is scaled to a square."""
 
 from __future__ import annotations
 
+import io
+import itertools
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
-__all__ = ["WHOLE", "disguised_whole", "oblong"]
+__all__ = ["HARDER", "PAIRS", "SINGLE", "WHOLE", "disguised", "disguised_whole", "oblong"]
 
+Disguise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 WholeDisguise = Callable[[Image.Image, np.random.Generator], Image.Image]
+
+# Of squares ----------------------------------------------------------------------------------------------------------------------
+
+
+def mirror(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def crop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """85 % of each side, from anywhere."""
+    size = len(image)
+    side = round(0.85 * size)
+    left, top = rng.integers(0, size - side + 1, 2)
+    return np.asarray(Image.fromarray(image[top : top + side, left : left + side]).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def light(factor: float) -> Disguise:
+    return lambda image, _: np.clip(np.rint(image * factor), 0, 255).astype(np.uint8)
+
+
+def blur(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(1.2)))
+
+
+def jpeg(image: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=40)
+    return np.asarray(Image.open(buffer))
+
+
+def turn(degrees: tuple[float, ...], corners: int = 0) -> Disguise:
+    """About the centre, either way; the corners that come into view have one grey value."""
+
+    def disguise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.asarray(Image.fromarray(image).rotate(float(rng.choice(degrees)), Image.Resampling.BICUBIC, fillcolor=(corners,) * 3))
+
+    return disguise
+
+
+SINGLE: dict[str, Disguise] = {
+    "none": lambda image, _: image,
+    "mirror image": mirror,
+    "crop to 85 %": crop,
+    "brightness × 0.7": light(0.7),
+    "brightness × 1.3": light(1.3),
+    "blur (σ 1.2 px)": blur,
+    "JPEG 40": jpeg,
+    "turn ± 5°, black corners": turn((-5, 5)),
+    "turn ± 8°, black corners": turn((-8, 8)),
+    "turn ± 5°, grey corners": turn((-5, 5), 120),
+    "turn ± 8°, grey corners": turn((-8, 8), 120),
+}
+PARTS: dict[str, Disguise] = {
+    "turn": turn((-8, -5, 5, 8)),
+    "crop": crop,
+    "mirror": mirror,
+    "darker": light(0.7),
+    "brighter": light(1.3),
+    "blur": blur,
+    "JPEG": jpeg,
+}
+"""What pairs are made of, in the order in which they are put on."""
+
+
+def together(*names: str) -> Disguise:
+    def disguise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        for name in names:
+            image = PARTS[name](image, rng)
+        return image
+
+    return disguise
+
+
+HARDER: dict[str, Disguise] = {
+    "brightness × 0.5": light(0.5),
+    "brightness × 1.5": light(1.5),
+    "all but darker, one after the other": together(*(name for name in PARTS if name != "darker")),
+}
+"""Beyond what the aim asks for."""
+PAIRS = {f"{a} + {b}": together(a, b) for a, b in itertools.combinations(PARTS, 2) if {a, b} != {"darker", "brighter"}}
+
+
+def disguised(images: np.ndarray, disguise: Disguise) -> np.ndarray:
+    return np.stack([disguise(image, np.random.default_rng([number, 0xD15])) for number, image in enumerate(images)])
+
+
+# Of whole photographs ------------------------------------------------------------------------------------------------------------
 
 
 def oblong(image: Image.Image, number: int) -> Image.Image:

@@ -37,6 +37,25 @@ def test_different_pictures_do_not_agree() -> None:
     assert align(pictures[:10], pictures[:10], same, usable, iterations=0)[1].min() > 0.999
 
 
+def test_forms_count_and_light_does_not() -> None:
+    """Two animals in one light: over the whole picture they correlate, in small neighbourhoods they do not."""
+    light = np.linspace(20, 200, 64)[:, None, None] * np.ones((64, 64, 3))
+    two = np.stack([np.clip(light + 0.5 * (smooth_picture(seed).astype(float) - 128), 0, 245).astype(np.uint8) for seed in (11, 12)])
+    one, other = downscale(two, 32)
+    assert np.corrcoef(one.flatten().numpy(), other.flatten().numpy())[0, 1] > 0.85
+    assert align(one[None], other[None], SAME, torch.ones(1, 3, 32, 32), iterations=3)[1].item() < 0.6
+
+
+def test_pairs_name_their_queries_and_do_not_depend_on_how_many_there_are() -> None:
+    pictures, shifted = downscale(np.stack([smooth_picture(seed) for seed in range(3)]), 32), SAME + 0.05
+    owners, usable = torch.tensor([2, 0, 2, 1]), torch.ones(3, 3, 32, 32)
+    poses, agreement = align(pictures, pictures[owners.flip(0)], shifted.expand(4, 2, 3), usable, owners=owners, iterations=3)
+    for number, (own, other) in enumerate(zip(owners.tolist(), owners.flip(0).tolist(), strict=True)):
+        alone = align(pictures[own : own + 1], pictures[other : other + 1], shifted, usable[:1], iterations=3)
+        torch.testing.assert_close((poses[number : number + 1], agreement[number : number + 1]), alone, atol=1e-4, rtol=0)
+    assert [len(one) for one in align(pictures, pictures[:0], shifted[:0], usable, owners=owners[:0], iterations=3)] == [0, 0]
+
+
 def test_inner_product_is_the_weighted_correlation() -> None:
     pictures = downscale(np.stack([smooth_picture(1), smooth_picture(2)]), 12)
     vectors = unit_vectors(pictures)
@@ -54,7 +73,7 @@ def test_burnt_out_pixels_and_filled_corners_are_not_believed_unless_nothing_els
     for image, corners in ((images[2], 4), (images[3], 1)):
         for corner in [(slice(None, 9), slice(None, 9)), (slice(-9, None), slice(-9, None)), (slice(None, 9), -1), (-1, slice(None, 9))][:corners]:
             image[corner] = (120, 60, 30)
-    usable = usable_pixels(images, 16)
+    usable = usable_pixels(images, 16)[0]
     assert usable[0, :, :8].abs().max() == 0
     assert usable[0, :, 8:].min() == 1, "what merely borders on burnt out is believed"
     assert usable[1].min() == 1
@@ -68,7 +87,7 @@ def test_a_turn_is_seen_through_whatever_colour_fills_the_corners() -> None:
     pose = SAME
     for colour in ((0, 0, 0), (120, 120, 120), (30, 90, 200), (255, 255, 255)):
         turned = np.asarray(Image.fromarray(original).rotate(8, Image.Resampling.BICUBIC, fillcolor=colour))
-        agreement = align(downscale(turned[None], 32), downscale(original[None], 32), pose, usable_pixels(turned[None], 32), iterations=10)[1]
+        agreement = align(downscale(turned[None], 32), downscale(original[None], 32), pose, usable_pixels(turned[None], 32)[0], iterations=10)[1]
         assert agreement.item() > 0.95, colour
 
 
@@ -79,7 +98,7 @@ def test_what_is_burnt_out_or_black_does_not_count_against_a_copy() -> None:
     pose = SAME
     real, query = downscale(original[None], 32), downscale(damaged[None], 32)
     believed = align(query, real, pose, torch.ones(1, 3, 32, 32), iterations=0)[1].item()
-    disbelieved = align(query, real, pose, usable_pixels(damaged[None], 32), iterations=0)[1].item()
+    disbelieved = align(query, real, pose, usable_pixels(damaged[None], 32)[0], iterations=0)[1].item()
     assert believed < 0.9
     assert disbelieved > 0.99
 
@@ -103,5 +122,5 @@ def test_a_part_of_an_image_is_cut_out_and_stretched_to_a_square() -> None:
     white = np.full((1, 64, 64, 3), 128, np.uint8)
     white[0, 8:56] = smooth_picture(4)[8:56]
     white[0, 8:20, :12] = white[0, 8:20, -12:] = white[0, -20:-8, :12] = white[0, -20:-8, -12:] = (90, 40, 40)
-    assert usable_pixels(white, 16, parts[:1])[0, :, 0, 0].max() == 0, "the corners are those of the photograph, not of its square"
-    assert usable_pixels(white, 16)[0, :, 3, 0].min() > 0
+    assert usable_pixels(white, 16, parts=parts[:1])[0][0, :, 0, 0].max() == 0, "the corners are those of the photograph, not of its square"
+    assert usable_pixels(white, 16)[0][0, :, 3, 0].min() > 0

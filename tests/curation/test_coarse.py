@@ -38,15 +38,16 @@ def has(found: Candidates, rows: np.ndarray) -> np.ndarray:
 
 def test_exact_scores_are_the_best_correlation_of_any_window(bank: np.ndarray) -> None:
     queries = copies_of(bank[:6])
-    found = ExactSearch(bank[:40]).nearest(queries, 40)
+    found = ExactSearch(bank[:40]).nearest(queries, 80)
     poses = windows(torch.ones(1, 2))[0]
     small, large = downscale(queries, 12), downscale(bank[:40], 24)
     for number in range(6):
         both = unit_vectors(torch.stack([small[number], small[number].flip(2)]))
         for row in range(40):
             similar = unit_vectors(warp(large[row].expand(len(poses), -1, -1, -1), poses, 12))
-            place = int((found.rows[number] == row).nonzero())
-            torch.testing.assert_close(found.scores[number, place], (both @ similar.T).max(), atol=2e-3, rtol=0)
+            for mirrored in (False, True):
+                place = int(((found.rows[number] == row) & (found.mirrored[number] == mirrored)).nonzero())
+                torch.testing.assert_close(found.scores[number, place], (both[int(mirrored)] @ similar.T).max(), atol=2e-3, rtol=0)
     assert (found.scores.diff(dim=1) <= 0).all()
 
 
@@ -59,8 +60,8 @@ def test_the_approximate_search_finds_the_copies_that_the_exact_one_finds(bank: 
     same = (found.rows[:, 0] == exact.rows[:, 0]).numpy()
     same_side = (found.mirrored[:, 0] == exact.mirrored[:, 0]).numpy()
     assert (same & same_side).mean() > 0.9
-    for one in found.rows:
-        assert len(one.unique()) == KEEP  # one photograph, one place
+    for one in 2 * found.rows + found.mirrored:
+        assert len(one.unique()) == KEEP  # a photograph and its mirror image, a place each
 
 
 def test_only_allowed_photographs_are_found_by_either_search(bank: np.ndarray, approximate: ApproximateSearch) -> None:
@@ -72,7 +73,7 @@ def test_only_allowed_photographs_are_found_by_either_search(bank: np.ndarray, a
             real = each.rows[number][each.scores[number] > -2]
             assert allowed[number, real].all()
     assert exact.rows[2, 0] == found.rows[2, 0] == 7
-    assert (found.scores[2, 1:] <= -2).all()
+    assert (found.scores[2, 2:] <= -2).all() and (exact.scores[2, 2:] <= -2).all()
 
 
 def test_the_approximate_answer_is_the_same_again_and_with_more_threads_but_for_rounding(bank: np.ndarray, approximate: ApproximateSearch) -> None:

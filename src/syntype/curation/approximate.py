@@ -60,7 +60,8 @@ class ApproximateSearch:
             each = [self._hits(query[None], only) for query, only in zip(queries, allowed, strict=True)]
             scores, hits = (np.concatenate(found) for found in zip(*each, strict=True))
         rows, windows = np.divmod(hits, NUM_WINDOWS)
-        best_scores, order = torch.from_numpy(np.where(_first_of_each(scores, rows) & (hits >= 0), scores, -2)).topk(keep, 1)
+        oriented = 2 * rows + (np.arange(rows.shape[1]) >= NUM_HITS)  # an image and its mirror image are found apart
+        best_scores, order = torch.from_numpy(np.where(_first_of_each(scores, oriented) & (hits >= 0), scores, -2)).topk(keep, 1)
         taken = order.numpy()
         best, window = (torch.from_numpy(np.take_along_axis(each, taken, 1)) for each in (rows, windows))
         return Candidates(best_scores, best, order >= NUM_HITS, window_poses(self._shapes[best], window))

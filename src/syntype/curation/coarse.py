@@ -23,12 +23,12 @@ REAL_CHUNK, QUERY_CHUNK = 512, 64
 
 
 class Candidates(NamedTuple):
-    """The most similar photographs of each of M queries, best first.
+    """The most similar photographs of each of M queries, best first; one for the query and one for its mirror image, as animals are symmetrical.
 
     Attributes:
         scores: Correlation at 12 px, shape (M, K); -2 or less for an empty entry.
         rows: Positions of the photographs, int64, shape (M, K).
-        mirrored: Whether the mirror image of the query is similar, bool, shape (M, K).
+        mirrored: Whether it is the mirror image of the query that is similar, bool, shape (M, K).
         poses: Poses of the similar windows (``alignment.windows``), shape (M, K, 2, 3).
     """
 
@@ -46,7 +46,7 @@ class CoarseSearch(Protocol):
 
         Args:
             images: uint8, shape (M, size, size, 3).
-            keep: Number of candidates; at most the number of photographs.
+            keep: Number of candidates; at most twice the number of photographs.
             allowed: bool, shape (M, N); None for all.
         """
 
@@ -68,13 +68,15 @@ class ExactSearch:
             for start in range(0, len(images), QUERY_CHUNK):
                 part = slice(start, start + QUERY_CHUNK)
                 similar = (queries[part].flatten(0, 1) @ flat).view(-1, 2, num_real, NUM_WINDOWS)
-                score, code = similar.transpose(1, 2).flatten(2).max(2)  # code = mirrored * NUM_WINDOWS + window
+                score, code = similar.max(3)
+                code[:, 1] += NUM_WINDOWS  # code = mirrored * NUM_WINDOWS + window
                 if allowed is not None:
-                    score = score.masked_fill(torch.from_numpy(~allowed[part, first : first + num_real]), -2.0)
+                    score = score.masked_fill(torch.from_numpy(~allowed[part, None, first : first + num_real]), -2.0)
+                score, code = score.flatten(1), code.flatten(1)
                 joined = torch.cat([scores[part], score], 1)
                 scores[part], order = joined.topk(keep, 1)
                 codes[part] = torch.cat([codes[part], code], 1).gather(1, order)
-                rows[part] = torch.cat([rows[part], torch.arange(first, first + num_real).expand(len(score), -1)], 1).gather(1, order)
+                rows[part] = torch.cat([rows[part], torch.arange(first, first + num_real).repeat(2).expand(len(score), -1)], 1).gather(1, order)
         return Candidates(scores, rows, codes >= NUM_WINDOWS, window_poses(self._shapes[rows], codes % NUM_WINDOWS))
 
 

@@ -2,14 +2,16 @@
 
 All stages compare pixels, so that no learnt features can fail in the same way as the generator's discriminator. First every window of every
 training photograph (crops, rotations, parts of another format, see ``alignment.windows``) is compared at 12 px with the query and its mirror
-image, by one matrix product. Then the nearest candidates are aligned at 12, 16 and 32 px. The threshold is calibrated on the collection: pairs
-of photographs of one species from different groups are examples of images that are *not* copies.
+image, by one matrix product. Then the nearest candidates are aligned at 12, 16 and 32 px, as long as they may be copies, and compared neighbourhood
+by neighbourhood. The threshold is calibrated on the collection: pairs of photographs of one species from different groups are examples of images
+that are *not* copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,16 +26,36 @@ __all__ = ["EXACT_LIMIT", "NUM_CANDIDATES", "CopyDetector", "NearestReal", "coar
 
 Advance = Callable[[int], None]
 
-STAGES = ((12, 12, 32, 2), (16, 16, 8, 4), (32, 48, 3, 4))
-"""Stages of the detailed comparison: side in pixels of the images and of the photographs, number of candidates that are aligned, Gauss-Newton
-steps. In the last stage the photographs are larger than the images, because a crop shows only a part of one."""
-NUM_CANDIDATES = STAGES[0][2]
+
+class Stage(NamedTuple):
+    """One stage of the detailed comparison.
+
+    Attributes:
+        side, real_side: Sides in pixels of the images and of the photographs. In the last stages the photographs are larger than the images, because
+            a crop shows only a part of one.
+        keep: Largest number of candidates that are aligned.
+        iterations: Gauss-Newton steps.
+        gap, least: Candidates that agreed less than the least in the stage before, or less than the best candidate by more than the gap, are passed
+            over. Disguised copies of photographs agreed with their originals by 0.7 and more, and by no more than 0.07 less than with the
+            best candidate.
+    """
+
+    side: int
+    real_side: int
+    keep: int
+    iterations: int
+    gap: float
+    least: float
+
+
+STAGES = (Stage(12, 24, 64, 2, 0.08, 0.5), Stage(16, 24, 12, 3, 0.08, 0.7), Stage(32, 48, 4, 1, 0.08, 0.7), Stage(32, 48, 3, 3, 0.1, 0.7))
+NUM_CANDIDATES = STAGES[0].keep
 """Number of candidates of the coarse search."""
-STRICTEST, LAXEST = 0.07, 0.2
-"""Range of the calibrated threshold. The lower limit makes sure that exact copies are found in a collection with many near duplicates. The
-upper limit makes sure that not everything is called a copy if all photographs differ widely. Measured distances: copies of drawn fish
-with a single transformation lie below 0.15 (99 % of those of underwater photographs below 0.1), of new individuals of the drawn reef 98 %
-lie above 0.17."""
+STRICTEST, LAXEST = 0.05, 0.075
+"""Range of the calibrated threshold. The lower limit makes sure that copies are found in a collection with many near duplicates, the upper limit
+that not everything is called a copy if all photographs differ widely."""
+SAME = 0.02
+"""Photographs at most this far apart are taken for one photograph under two names, and not for examples of what is no copy."""
 QUERY_CHUNK = 64
 EXACT_LIMIT = 10_000
 """Largest number of photographs among which candidates are searched exactly."""
@@ -45,7 +67,8 @@ class NearestReal:
 
     Attributes:
         ids: image_id of the photograph, object, shape (N,).
-        distances: 1 minus the correlation after alignment, float32, shape (N,), in [0, 2]: 0 for equal images, about 1 for unrelated ones.
+        distances: 1 minus the mean correlation of small neighbourhoods after alignment (``alignment.align``), float32, shape (N,), in [0, 2]: 0
+            for equal images, about 1 for unrelated ones.
         is_copy: Whether the distance is at or below the threshold, bool, shape (N,).
     """
 
@@ -81,6 +104,7 @@ class CopyDetector:
 
     Attributes:
         threshold: Images at or below this distance are copies.
+        chance: Number of photographs of the calibration that pass the threshold, though they are no copies, and number of pairs that were compared.
         coarse: Search for candidates; approximate if there are more than ``EXACT_LIMIT`` photographs.
 
     Raises:
@@ -94,12 +118,15 @@ class CopyDetector:
             raise CollectionError("copy detection: there are no training photographs to compare with. Give a collection that has a split 'train'.")
         self._ids = np.asarray(image_ids, dtype=object)
         self.coarse = coarse_search(images, parts)
-        self._reals = [_bytes(downscale(images, side, parts)) for _, side, *_ in STAGES]
+        bank = {side: _bytes(downscale(images, side, parts)) for side in {stage.real_side for stage in STAGES}}
+        self._reals = [bank[stage.real_side] for stage in STAGES]
         self._same: dict[str, list[int]] = {}
         for row, digest in enumerate(digest_images(images)):
             self._same.setdefault(digest, []).append(row)
-        codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-        self.threshold = self._calibrate(images, parts, codes, labels, quantile, seed, num_calibration, progress) if threshold is None else threshold
+        self.threshold, self.chance = LAXEST if threshold is None else threshold, (0, 0)
+        if threshold is None:
+            codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+            self._calibrate(images, parts, codes, labels, quantile, seed, num_calibration, progress)
 
     @staticmethod
     def num_calibrating(num_images: int, num_calibration: int = 500) -> int:
@@ -130,15 +157,18 @@ class CopyDetector:
         seed: int,
         number: int,
         progress: Advance | None,
-    ) -> float:
+    ) -> None:
         chosen = np.sort(np.random.default_rng([seed, 0xC0B1]).permutation(len(images))[:number])
         # Compare with other groups of the same species. Photographs without any are not used.
         allowed = (groups[chosen, None] != groups[None]) & (labels[chosen, None] == labels[None])
         chosen, allowed = chosen[allowed.any(1)], allowed[allowed.any(1)]
         if not len(chosen):
-            return LAXEST
+            return
         distances, _ = self._search(images[chosen], None if parts is None else parts[chosen], allowed, progress)
-        return float(np.clip(np.quantile(distances, quantile), STRICTEST, LAXEST))
+        others = distances > SAME
+        if others.any():
+            self.threshold = float(np.clip(float(np.quantile(distances[others], quantile)), STRICTEST, LAXEST))
+        self.chance = int((others & (distances <= self.threshold)).sum()), int(allowed.sum())
 
     def _search(
         self, images: np.ndarray, parts: np.ndarray | None, allowed: np.ndarray | None, progress: Advance | None
@@ -170,29 +200,37 @@ class CopyDetector:
 
     def _candidates(self, images: np.ndarray, parts: np.ndarray | None, allowed: np.ndarray | None) -> Candidates:
         """Candidates for each image; half of them, if its corners are empty, for the image with these in the colour of the rest."""
-        number = min(NUM_CANDIDATES, len(self._ids))
+        number = min(NUM_CANDIDATES, 2 * len(self._ids))
         rows, evened = evened_corners(images, 2 * SIDE, parts)
         small = torch.cat([downscale(images, 2 * SIDE, parts), evened])
         queries = _bytes(small).permute(0, 2, 3, 1).contiguous().numpy()
         found = self.coarse.nearest(queries, number, None if allowed is None else np.concatenate([allowed, allowed[rows.numpy()]]))
         for values in found:
             values[rows, number - number // 2 :] = values[len(images) :, : number // 2]
+        # Scores of the image as it is and with other corners are not comparable: none of these candidates is passed over.
+        found.scores[rows] = found.scores[rows].masked_fill(found.scores[rows] > -2, 1.0)
         return Candidates(*(values[: len(images)] for values in found))
 
     def _compare(
         self, images: np.ndarray, parts: np.ndarray | None, scores: Tensor, rows: Tensor, mirrored: Tensor, poses: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Align the candidates, and at each stage the best of them more finely. Returns distance and position of the nearest."""
-        for (side, _, keep, iterations), reals in zip(STAGES, self._reals, strict=True):
-            order = scores.topk(min(keep, scores.shape[1]), 1).indices
-            barred, rows, mirrored = scores.gather(1, order) <= -2, rows.gather(1, order), mirrored.gather(1, order)
-            poses = poses.gather(1, order[..., None, None].expand(-1, -1, 2, 3))
-            each = order.shape[1]
-            flip = mirrored.flatten()[:, None, None, None]
-            pictures, usable = (x.repeat_interleave(each, 0) for x in (downscale(images, side, parts), usable_pixels(images, side, parts)))
-            pictures, usable = torch.where(flip, pictures.flip(3), pictures), torch.where(flip, usable.flip(3), usable)
-            refined, agreement = align(pictures, reals[rows.flatten()].float() / 255, poses.flatten(0, 1), usable, iterations=iterations)
-            poses, scores = refined.view(-1, each, 2, 3), agreement.view(-1, each).masked_fill(barred, -2.0)
+        allowed, last = scores > -2, 0
+        sides = [stage.side for stage in STAGES]
+        for stage, usable, reals in zip(STAGES, usable_pixels(images, *sides, parts=parts), self._reals, strict=True):
+            best = scores.max(1, keepdim=True).values
+            top = torch.zeros_like(allowed).scatter_(1, scores.topk(min(stage.keep, scores.shape[1]), 1).indices, True)
+            hopeful = allowed & top & (scores >= best - stage.gap) & (scores >= stage.least)
+            if stage.side != last:  # what was compared at another side is not comparable, so that every image keeps one candidate
+                hopeful |= allowed & (scores == best)
+                scores = torch.full_like(scores, -2.0)
+            last = stage.side
+            pictures, usable = (torch.cat([each, each.flip(3)]) for each in (downscale(images, stage.side, parts), usable))
+            owners = hopeful.nonzero(as_tuple=True)[0] + len(images) * mirrored[hopeful]
+            chosen = reals[rows[hopeful]].float() / 255
+            refined, agreement = align(pictures, chosen, poses[hopeful], usable, owners=owners, iterations=stage.iterations)
+            scores = scores.masked_scatter(hopeful, agreement)
+            poses = poses.masked_scatter(hopeful[..., None, None].expand_as(poses), refined)
         best, position = scores.max(1)
         return (1 - best).clamp(0, 2), rows.gather(1, position[:, None])[:, 0]
 

@@ -29,7 +29,7 @@ from scipy import stats
 from syntype.collection.pixels import photograph_parts
 from syntype.collection.soft_labels import soft_labels
 from syntype.collection.table import Collection
-from syntype.curation.curate import copies_of, copy_bank, copy_detector, group_names
+from syntype.curation.curate import copy_bank, copy_detector, group_names
 from syntype.curation.parts import Origins, nearest_animals, nearest_pieces, nearest_places
 from syntype.errors import LeakageError
 from syntype.files import atomic_write, write_json
@@ -41,7 +41,6 @@ SIGNIFICANT = 0.001
 """Chance of refusing images that have nothing to do with the held-back photographs, for each search."""
 MOST_LEFT_OUT = 0.1
 """Largest share of the held-back groups that is left out. Beyond it the study is refused, as the rest would be another test."""
-_NUM_CALIBRATING = 300
 _SHOWN = 24
 
 
@@ -172,14 +171,9 @@ class _Search:
         ids = held.table["image_id"].tolist()
         self.detector = copy_bank(held, size, threshold=detector.threshold)
         self._row = {name: row for row, name in enumerate(ids)}
-        own, names = train.labels(), group_names(train)
-        chosen = np.sort(np.random.default_rng([seed, 0x1EA]).permutation(len(train))[:_NUM_CALIBRATING])
-        others = (own[chosen, None] == own[None]) & (names[chosen, None] != names[None])
-        chosen, others = chosen[others.any(1)], others[others.any(1)]
-        compared = train.where(np.isin(np.arange(len(train)), chosen))
-        hits = int(copies_of(detector, compared, size, allowed=others).is_copy.sum()) if len(chosen) else 0
+        hits, compared = detector.chance
         # Upper 95 % limit of the rate: few photographs to calibrate on allow no small one (Garwood 1936).
-        self.rate = float(min(1.0, stats.chi2.ppf(0.95, 2 * (hits + 1)) / 2 / max(1, others.sum())))
+        self.rate = float(min(1.0, stats.chi2.ppf(0.95, 2 * (hits + 1)) / 2 / max(1, compared)))
 
     def allowed(self, labels: np.ndarray) -> np.ndarray:
         """Whether a held-back photograph is of an image's species: bool, shape (N, num_held)."""

@@ -38,7 +38,7 @@ _NUM_FITTED = 200  # photographs whose squares the whitening is fitted to
 
 
 _Choice = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Images, photographs and the photographs' groups -> for each image the group chosen, its lead and the photograph chosen."""
+"""Images, rows of the photographs and these photographs' groups -> for each image the group chosen, its lead and the photograph chosen."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def nearest_animals(images: np.ndarray, labels: np.ndarray, photographs: np.ndar
         progress: called with the number of images after each species.
     """
     rng = np.random.default_rng([seed, 0x9A27])
-    whiten = _Whitening(photographs[np.sort(rng.permutation(len(photographs))[:_NUM_FITTED])])
-    return _nearest(images, labels, photographs, species, groups, held, lambda chosen, bank, code: _vote(chosen, bank, code, whiten), rng, progress)
+    squares = _Squares(photographs, np.sort(rng.permutation(len(photographs))[:_NUM_FITTED]))
+    return _nearest(images, labels, species, groups, held, lambda chosen, bank, code: _vote(chosen, bank, code, squares), rng, progress)
 
 
 def nearest_pieces(images: np.ndarray, labels: np.ndarray, photographs: np.ndarray, species: np.ndarray, groups: np.ndarray, held: np.ndarray, *,
@@ -90,11 +90,12 @@ def nearest_pieces(images: np.ndarray, labels: np.ndarray, photographs: np.ndarr
     Args:
         images, labels, photographs, species, groups, held, seed, progress: as for ``nearest_animals``.
     """
-    return _nearest(images, labels, photographs, species, groups, held, _fit, np.random.default_rng([seed, 0x91EC]), progress)
+    rng = np.random.default_rng([seed, 0x91EC])
+    return _nearest(images, labels, species, groups, held, lambda chosen, bank, code: _fit(chosen, photographs[bank], code), rng, progress)
 
 
-def _nearest(images: np.ndarray, labels: np.ndarray, photographs: np.ndarray, species: np.ndarray, groups: np.ndarray, held: np.ndarray,
-             choose: _Choice, rng: np.random.Generator, progress: Callable[[int], None] | None) -> Origins:  # fmt: skip
+def _nearest(images: np.ndarray, labels: np.ndarray, species: np.ndarray, groups: np.ndarray, held: np.ndarray, choose: _Choice,
+             rng: np.random.Generator, progress: Callable[[int], None] | None) -> Origins:  # fmt: skip
     """Species by species: the photograph that ``choose`` gives for each image, and how often held-back ones would be chosen by chance."""
     telling = [label for label in np.unique(labels) if 0 < held[species == label].sum() < (species == label).sum()]
     rows = np.flatnonzero(np.isin(labels, telling))
@@ -109,7 +110,7 @@ def _nearest(images: np.ndarray, labels: np.ndarray, photographs: np.ndarray, sp
             continue
         bank = np.sort(rng.permutation(np.flatnonzero(species == label))[:MOST_PER_SPECIES])
         names, code = np.unique(groups[bank], return_inverse=True)
-        winner, leads[place], photograph = choose(images[rows[place]], photographs[bank], code)
+        winner, leads[place], photograph = choose(images[rows[place]], bank, code)
         nearest[place] = bank[photograph]
         counts = np.bincount(winner, minlength=len(names))
         back = np.zeros(len(names), dtype=bool)
@@ -159,15 +160,16 @@ def _rims(images: np.ndarray) -> Tensor:
 
 
 @torch.inference_mode()
-def _vote(images: np.ndarray, photographs: np.ndarray, groups: np.ndarray, whiten: _Whitening) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _vote(images: np.ndarray, photographs: np.ndarray, groups: np.ndarray, squares: _Squares) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Group with the most votes, its lead, and the photograph of it with the most similar squares: shape (N,) each.
 
     Args:
+        photographs: rows of the photographs in ``squares``, int64, shape (P,).
         groups: number of each photograph's group, 0..G-1, int64, shape (P,).
     """
-    bank, code = whiten(photographs), torch.from_numpy(groups)
+    bank, code = squares.of_photographs(photographs), torch.from_numpy(groups)
     num_groups = int(code.max()) + 1
-    queries = torch.cat([whiten(images), whiten(np.ascontiguousarray(images[:, :, ::-1]))], 1)  # an image and its mirror image vote together
+    queries = torch.cat([squares(images), squares(np.ascontiguousarray(images[:, :, ::-1]))], 1)  # an image and its mirror image vote together
     winners, leads, found = [], [], []
     for query in queries:
         similar = torch.stack([(photograph @ query.T).amax(0) for photograph in bank])  # (P, squares)
@@ -195,16 +197,28 @@ def _fit(images: np.ndarray, photographs: np.ndarray, groups: np.ndarray) -> tup
     return winner.astype(np.int64), lead.astype(np.float32), chosen.astype(np.int64)
 
 
-class _Whitening:
+class _Squares:
     """Vectors of the squares of images, centred, whitened and of length 1, so that common textures do not make all squares alike."""
 
-    def __init__(self, photographs: np.ndarray) -> None:
-        self._encoder = load_encoder(ENCODER)
-        squares = self._encoder.local_features(photographs).float().flatten(0, 1)
+    def __init__(self, photographs: np.ndarray, fitted: np.ndarray) -> None:
+        """``fitted``: rows of the photographs to which the whitening is fitted; their squares are kept, so that they are not computed again."""
+        self._encoder, self._photographs = load_encoder(ENCODER), photographs
+        found = self._encoder.local_features(photographs[fitted])
+        self._kept = dict(zip(fitted.tolist(), found, strict=True))
+        squares = found.float().flatten(0, 1)
         self._mean = squares.mean(0)
         variances, axes = torch.linalg.eigh(torch.cov((squares - self._mean).T))
         self._axes = axes / (variances.clamp_min(0) + 1e-3 * variances.max()).sqrt()
 
     def __call__(self, images: np.ndarray) -> Tensor:
         """uint8 (N, size, size, 3) -> float32 (N, squares, channels)."""
-        return F.normalize((self._encoder.local_features(images).float() - self._mean) @ self._axes, dim=2)
+        return self._whitened(self._encoder.local_features(images))
+
+    def of_photographs(self, rows: np.ndarray) -> Tensor:
+        """The same of the photographs in these rows."""
+        missing = [row for row in rows.tolist() if row not in self._kept]
+        found = dict(zip(missing, self._encoder.local_features(self._photographs[missing]), strict=True)) if missing else {}
+        return self._whitened(torch.stack([self._kept[row] if row in self._kept else found[row] for row in rows.tolist()]))
+
+    def _whitened(self, squares: Tensor) -> Tensor:
+        return F.normalize((squares.float() - self._mean) @ self._axes, dim=2)

@@ -23,7 +23,6 @@ MIDDLE = 0.35
 a cut-out animal does not bring along (44 cut-out reef fish on other backgrounds: 40 found with 0.35, 28 with 0.5, 16 with 0.75)."""
 _SCALES = np.exp(np.linspace(np.log(0.7), np.log(1.25), 11))
 _SIGMA = 1.5  # pixels; structure coarser than this is taken away
-_ROOM = 2 * SIDE  # side of the Fourier transforms: no piece wraps around
 _PORTION = 64  # pairs correlated at a time
 
 
@@ -39,29 +38,28 @@ def piece_similarity(images: np.ndarray, photographs: np.ndarray) -> np.ndarray:
         float32, shape (N, P): the largest correlation over all shifts, 11 scales from 0.7 to 1.25, and mirroring; at most 1.
     """
     queries = _fine_structure(_small(images))
-    spectra = torch.fft.rfft2(queries, s=(_ROOM, _ROOM))
-    energy = torch.fft.rfft2(queries.square().sum(1), s=(_ROOM, _ROOM))
+    # A piece is only put where it lies in the image, so that the Fourier transforms need no room beyond it: nothing wraps around.
+    spectra, energy = torch.fft.rfft2(queries), torch.fft.rfft2(queries.square().sum(1))
     pictures = _small(photographs)
     best = torch.full((len(images), len(photographs)), -1.0)
     for scale in _SCALES:
         side = round(SIDE * float(scale))
-        axis = (torch.arange(side) + 0.5) / side * 2 - 1
-        window = ((axis[:, None].abs() < MIDDLE) & (axis[None].abs() < MIDDLE)).float()
-        pieces = _fine_structure(F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False)) * window
-        own = pieces.square().sum((1, 2, 3))
-        # Shifts with which the piece lies in the image, upwards and to the left as negative ones at the end.
-        edge = int(side * (1 - MIDDLE) / 2)
-        places = [*range(SIDE - side + edge + 1), *range(_ROOM - edge, _ROOM)]
-        # Energy of the image below the window, wherever that is put.
-        below = torch.fft.irfft2(energy * torch.fft.rfft2(window, s=(_ROOM, _ROOM)).conj(), s=(_ROOM, _ROOM)).clamp_min(1e-6)
+        inner = torch.nonzero(((torch.arange(side) + 0.5) / side * 2 - 1).abs() < MIDDLE)[:, 0]
+        middle = slice(int(inner[0]), int(inner[-1]) + 1)
+        scaled = F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        pieces = _fine_structure(scaled)[:, :, middle, middle]
+        own, places = pieces.square().sum((1, 2, 3)), SIDE - len(inner) + 1
+        window = torch.fft.rfft2(torch.ones(len(inner), len(inner)), s=(SIDE, SIDE)).conj()
+        # Energy of the image below the piece, wherever that is put.
+        below = torch.fft.irfft2(energy * window, s=(SIDE, SIDE))[:, :places, :places].clamp_min(1e-6).rsqrt()
         for oriented in (pieces, pieces.flip(3)):
-            transformed = torch.fft.rfft2(oriented, s=(_ROOM, _ROOM)).conj()
+            transformed = torch.fft.rfft2(oriented, s=(SIDE, SIDE)).conj()
             for row in range(len(images)):
                 for begin in range(0, len(photographs), _PORTION):
                     part = slice(begin, begin + _PORTION)
                     product = (spectra[row][None] * transformed[part]).sum(1)
-                    correlation = torch.fft.irfft2(product, s=(_ROOM, _ROOM)) / (below[row] * own[part, None, None] + 1e-9).sqrt()
-                    best[row, part] = torch.maximum(best[row, part], correlation[:, places][:, :, places].amax((1, 2)))
+                    fit = (torch.fft.irfft2(product, s=(SIDE, SIDE))[:, :places, :places] * below[row]).amax((1, 2))
+                    best[row, part] = torch.maximum(best[row, part], fit * (own[part] + 1e-9).rsqrt())
     return best.numpy()
 
 
