@@ -7,16 +7,17 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote
 
 import pytest
 from made import make_collection
 from starlette.testclient import TestClient
-from studio_server import PAGES, TOKEN, browser, make_full, make_workspace, png
+from studio_server import KINDS, PAGES, TOKEN, browser, make_full, make_workspace, png
 
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.pages import STATIC
-from syntype.apps.web.requests import parse_request
+from syntype.apps.web.requests import JobRequest, parse_request
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
@@ -25,6 +26,15 @@ from syntype.collection import Collection
 def client(tmp_path: Path) -> Iterator[TestClient]:
     with browser(make_full(tmp_path / "workspace")) as client:
         yield client
+
+
+def test_every_field_that_a_form_sends_is_one_of_its_request(client: TestClient) -> None:
+    known = {kind.model_fields["kind"].default: kind.model_fields for kind in get_args(get_args(JobRequest)[0])}
+    for kind in KINDS:
+        form = re.search(r'<form id="new".*?</form>', client.get(f"/new/{kind}").text, re.DOTALL)
+        assert form is not None, kind
+        sent = re.findall(r'<(?:input|select|textarea)[^>]* name="([^"]+)"', form[0])
+        assert sent and set(sent) <= set(known[kind]), (kind, set(sent) - set(known[kind]))
 
 
 def test_pages_need_nothing_from_elsewhere_and_run_nothing_inline(client: TestClient) -> None:
