@@ -149,13 +149,7 @@ def is_trained(folder: Path) -> bool:
 
 
 def train_grid(
-    collection: Collection,
-    config: GridConfig,
-    out: Path,
-    run: Run,
-    *,
-    synthetic: Collection | None = None,
-    cluster: Cluster | None = None,
+    collection: Collection, config: GridConfig, out: Path, run: Run, *, synthetic: Collection | None = None, cluster: Cluster | None = None
 ) -> GridResult:
     """Train a classifier with every combination of a grid, each as ``train_classifier`` does, in a folder of its own.
 
@@ -182,14 +176,16 @@ def train_grid(
     require_two_species(collection, synthetic)
     if not len(collection.where(collection.table["species"].notna()).select(split="val")):
         raise CollectionError(
-            f"{collection.root}: has no photographs in the split 'val', by which the best combination is told. Import it again with validation photographs."
+            f"{collection.root}: has no photographs in the split 'val', by which the best combination is told. "
+            "Look in inspect how the splits were made, and import it again with some."
         )
     names, jobs, table = [], [], _Table(out, list(config.grid))
+    submitted = read_json_object(out / "cluster" / "jobs.json").get("jobs", {})  # by a call that was stopped; their records have to be cleared up
     root, added = collection.root.resolve(), None if synthetic is None else synthetic.root.resolve()
     for number, (chosen, settings) in enumerate(combinations(config), 1):
         name = f"{number:04d}"
         names.append(name)
-        if not table.add(name, chosen):
+        if not table.add(name, chosen) or name in submitted:
             jobs.append(Job(name, _Training(root, added, settings, (out / name).resolve(), run.quiet)))
     table.write()
     failures = run_jobs(jobs, cluster or Cluster(), out / "cluster", run, arrived=table.arrived)
