@@ -20,6 +20,8 @@ from syntype.collection import Collection
 from syntype.errors import InputError
 from syntype.files import read_json_object
 from syntype.generators import load_generator
+from syntype.identification import ClassifierConfig
+from syntype.identification.grid import GridConfig, train_grid
 from syntype.run import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
@@ -95,6 +97,18 @@ def test_200_species_are_learnt_once_each_whatever_happens_to_the_cluster(slurm:
         subprocess.run([*line, *more], env=environment, check=True, capture_output=True)
     drawn, here = (Collection.open(tmp_path / name).table for name in ("drawn", "drawn-here"))
     assert len(drawn) == NUM_SPECIES + 2 and drawn.equals(here)
+
+
+def test_a_grid_of_classifiers_is_trained_as_here(slurm: OneNodeSlurm, small_collection: Collection, tmp_path: Path) -> None:
+    shared = ClassifierConfig(backbone="scratch", size=16, steps=2, batch_size=4, device="cpu", precision="fp32")
+    config = GridConfig(classifier=shared, grid={"learning_rate": (0.001, 0.01)})
+    tables = []
+    for place in (Cluster(executor="slurm", minutes=20, poll_seconds=1), Cluster()):
+        out = tmp_path / place.executor
+        out.mkdir()
+        train_grid(small_collection, config, out, Run(out, quiet=True), cluster=place)
+        tables.append((out / "grid.csv").read_text(encoding="utf-8"))
+    assert tables[0] == tables[1] and tables[0].count("done") == 2
 
 
 def test_slurm_says_no_in_one_line(slurm: OneNodeSlurm, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,10 @@ from syntype.apps.cli_common import (
     show,
 )
 
+if TYPE_CHECKING:
+    from syntype.collection import Collection
+    from syntype.identification import ClassifierConfig
+
 __all__ = ["COMMANDS"]
 
 _FORWARD, _TRAINING = 0.01, 0.03
@@ -40,7 +44,11 @@ def classify() -> None:
 @classify.command(
     "train",
     short_help="Train a classifier and measure its recall.",
-    epilog=example("syntype classify train out/fish --synthetic out/curated --out out/classifier"),
+    epilog=example(
+        "syntype classify train out/fish --synthetic out/curated --out out/classifier",
+        "syntype classify train out/fish --grid grid.yaml --cluster lab.yaml --out out/grid",
+        "syntype classify train out/fish --grid grid.yaml --cluster lab.yaml --out out/grid --resume",
+    ),
 )
 @click.argument("collection", type=FOLDER)
 @out_option("the classifier")
@@ -57,6 +65,15 @@ def classify() -> None:
 )
 @click.option("--sampler", help="How often species are drawn: natural, square_root or balanced.  [default: natural]")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of training steps.  [default: 2000]")
+@click.option(
+    "--grid",
+    type=FOLDER,
+    metavar="FILE",
+    help="Train one classifier with every combination of the settings in a YAML file, such as 'learning_rate: [0.001, 0.003]'. "
+    "The other settings are those of the other options.",
+)
+@click.option("--cluster", type=FOLDER, metavar="FILE", help="Where to compute a grid: a cluster file, such as lab.yaml.  [default: here]")
+@click.option("--resume", is_flag=True, help="Train the missing combinations of the grid in the folder --out.")
 @seed_option
 @device_option
 @set_option
@@ -67,6 +84,9 @@ def classify_train(
     out: Path,
     recipe: str | None,
     synthetic: Path | None,
+    grid: Path | None,
+    cluster: Path | None,
+    resume: bool,
     overrides: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
@@ -78,19 +98,23 @@ def classify_train(
     The validation images select the best step and calibrate the probabilities. --out gets the classifier, a model card, the confusion matrix and
     the most frequent confusions. Recall is also given per bin: species with 2-10, 11-100, 101-500 and more than 500 training photographs. If
     genus, family or order are known, so is the accuracy at each rank, and how many test images are answered there.
+
+    With --grid, one classifier is trained with every combination of some settings, each in a folder of its own. `grid.csv` in the folder --out says
+    which are done, which failed and why, and how good they are on the validation images, by which the best is told. The same command with --resume
+    trains the missing ones.
     """
-    from syntype.encoders import BUNDLED, SCRATCH
-    from syntype.identification import ClassifierConfig, Speed, measure_speed, train_classifier
+    if grid is None and (cluster is not None or resume):
+        raise click.UsageError("--cluster and --resume are for many trainings: give --grid FILE with them.")
+    from syntype.identification import ClassifierConfig, train_classifier
 
     config = settings(ClassifierConfig, flags, recipe=recipe, overrides=overrides)
+    if grid is not None:
+        _train_grid(collection, synthetic, grid, cluster, config, out, resume, dry_run, as_json, quiet)
+        return
     opened = open_collection(collection)
     extra = None if synthetic is None else open_collection(synthetic)
     if dry_run:
-        images = len(opened.training()) + (0 if extra is None else len(extra.select(usable=True)))
-        own = config.backbone in (*BUNDLED, SCRATCH)  # others may have to be fetched first
-        speed = measure_speed(config) if own else Speed(_FORWARD, _TRAINING)
-        minutes = speed.seconds(config, images, len(opened.select(split=("val", "test")))) / 60
-        plan(as_json, out=out, images=images, steps=config.steps, minutes=minutes)
+        plan(as_json, out=out, images=_num_images(opened, extra), steps=config.steps, minutes=_minutes(config, opened, extra))
         return
     inputs = {"collection": opened, "synthetic": extra}
     result = run_stage(
@@ -104,6 +128,59 @@ def classify_train(
         quiet=quiet,
     )
     show(result.summary(), as_json, f"Next: syntype classify predict {out} FOLDER --out names.csv")
+
+
+def _num_images(collection: Collection, synthetic: Collection | None) -> int:
+    return len(collection.training()) + (0 if synthetic is None else len(synthetic.select(usable=True)))
+
+
+def _minutes(config: ClassifierConfig, collection: Collection, synthetic: Collection | None) -> float:
+    """Estimated minutes of a training."""
+    from syntype.encoders import BUNDLED, SCRATCH
+    from syntype.identification import Speed, measure_speed
+
+    own = config.backbone in (*BUNDLED, SCRATCH)  # others may have to be fetched first
+    speed = measure_speed(config) if own else Speed(_FORWARD, _TRAINING)
+    return speed.seconds(config, _num_images(collection, synthetic), len(collection.select(split=("val", "test")))) / 60
+
+
+def _train_grid(
+    collection: Path,
+    synthetic: Path | None,
+    grid: Path,
+    cluster_file: Path | None,
+    shared: ClassifierConfig,
+    out: Path,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from syntype.cluster import Cluster, read_cluster
+    from syntype.identification.grid import combinations, is_trained, read_grid, train_grid
+
+    config, cluster = read_grid(grid, shared), Cluster() if cluster_file is None else read_cluster(cluster_file)
+    opened, extra = open_collection(collection), None if synthetic is None else open_collection(synthetic)
+    if dry_run:
+        every = [one for _, one in combinations(config)]
+        missing = [one for number, one in enumerate(every, 1) if not (resume and is_trained(out / f"{number:04d}"))]
+        minutes, steps = sum(_minutes(one, opened, extra) for one in missing), sum(one.steps for one in missing)
+        images = _num_images(opened, extra)
+        plan(as_json, out=out, images=images, steps=steps, minutes=minutes, trainings=len(missing), executor=cluster.executor)
+        return
+    go_on = "; jobs on the cluster go on (syntype jobs shows them)" if cluster.executor == "slurm" else ""
+    result = run_stage(
+        lambda run: train_grid(opened, config, out, run, synthetic=extra, cluster=cluster),
+        "classify-grid",
+        out,
+        config,
+        seed=shared.seed,
+        inputs={"collection": opened, "synthetic": extra},
+        kept=f"The classifiers trained so far are in {out}{go_on}. Continue with --resume.",
+        resume=resume,
+        quiet=quiet,
+    )
+    show(result.summary(), as_json, f"Next: syntype classify predict {result.best} FOLDER --out names.csv")
 
 
 @classify.command(

@@ -138,8 +138,11 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
         names = (by_name.scale * by_name.texts).astype(np.float32)
     cache = FeatureCache(collection.root / ".cache" / "views")
     fitted = fit(train, counts, len(collection.species), config, config.seed, held_out, run, cache, names)
+    validated = None
     if held_out is not None:
-        fitted = replace(fitted, calibration=calibrate(fitted.predict_logits(held_out.images), held_out.labels))
+        found = fitted.predict_logits(held_out.images)
+        fitted = replace(fitted, calibration=calibrate(found, held_out.labels))
+        validated = {**measure(held_out.labels, found.argmax(axis=1), counts).summary(), "num_images": len(held_out)}
     logits, labels = fitted.predict_logits(test.pixels(config.size)), test.labels()
     tested = measure(labels, logits.argmax(axis=1), counts)
     ranks = ranks_of(real, collection.species)
@@ -155,6 +158,7 @@ def train_classifier(collection: Collection, config: ClassifierConfig, out: Path
             "counts_real": dict(zip(collection.species, counts.tolist(), strict=True)),
             "best_step": fitted.best_step,
             "history": list(fitted.history),
+            "validation": validated,
         },
         "metrics": result.summary(),
         "recall": {name: None if np.isnan(value) else float(value) for name, value in zip(collection.species, tested.recall, strict=True)},
