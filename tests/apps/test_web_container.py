@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
+from contextlib import closing
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -40,16 +42,19 @@ def instructions(name: str) -> list[str]:
     return [rest for word, rest in CONTAINERFILE if word == name]
 
 
-@pytest.fixture
-def behind_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+@pytest.fixture(scope="module")
+def behind_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The Studio with the options and variables of compose.yaml, as the proxy reaches it. Its database is a file here."""
-    for name, value in STUDIO["environment"].items():
-        monkeypatch.setenv(name, TOKEN if name == "SYNTYPE_TOKEN" else value)
-    options = serve_options(STUDIO["command"])
-    config = StudioConfig(**{name: options[name] for name in ("host", "port", "token", "https")})
-    server = uvicorn.Config(create_app(Workspace(tmp_path / "workspace"), config), lifespan="off", log_config=None)
-    server.load()
-    return TestClient(server.loaded_app, base_url="http://studio.museum.example", client=(PROXY, 40000))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in STUDIO["environment"].items():
+            patch.setenv(name, TOKEN if name == "SYNTYPE_TOKEN" else value)
+        options = serve_options(STUDIO["command"])
+        config = StudioConfig(**{name: options[name] for name in ("host", "port", "token", "https")})
+        app = create_app(Workspace(tmp_path_factory.mktemp("container") / "workspace"), config)
+        server = uvicorn.Config(app, lifespan="off", log_config=None)
+        server.load()
+    with closing(app.app.state.studio.store):
+        yield TestClient(server.loaded_app, base_url="http://studio.museum.example", client=(PROXY, 40000))
 
 
 def sent_by(address: str) -> dict[str, str]:
