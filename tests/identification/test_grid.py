@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made import make_collection
 
 from syntype.apps.cli import main
 from syntype.cluster import Cluster, Job
@@ -106,12 +107,11 @@ def test_without_validation_photographs_nothing_starts(small_collection: Collect
     assert not (tmp_path / "0001").exists()
 
 
-def test_the_command_trains_each_combination_and_tells_how_many_before(
-    small_collection: Collection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_trains_each_combination_and_tells_how_many_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fish = make_collection(tmp_path / "fish", {"Aus primus": 16, "Bus tertius": 16, "Bus quartus": 8}, seed=1)  # none looks like another
     file, out = tmp_path / "grid.yaml", tmp_path / "out"
     shared = ["--steps", "2", "--device", "cpu", "--set", "size=16", "--set", "batch_size=4", "--set", "precision=fp32"]
-    command = ["classify", "train", str(small_collection.root), "--grid", str(file), *shared, "--out", str(out), "--json", "--quiet"]
+    command = ["classify", "train", str(fish.root), "--grid", str(file), *shared, "--out", str(out), "--json", "--quiet"]
     file.write_text("backbone: scratch\nlearning_rate: [1e-3, 0.01]\n")
     assert main([*command, "--dry-run"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -120,7 +120,7 @@ def test_the_command_trains_each_combination_and_tells_how_many_before(
     assert main(command) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["num_done"], told["best"], told["best_settings"]) == (1, str(out / "0001"), {"backbone": "scratch", "learning_rate": 0.001})
-    classifier, photographs = load_classifier(told["best"], device="cpu"), small_collection.select(split="val")
+    classifier, photographs = load_classifier(told["best"], device="cpu"), fish.select(split="val")
     right = classifier.predict(photographs.pixels(16)).argmax(axis=1) == photographs.labels()
     assert told["validation_accuracy"] == pytest.approx(right.mean()) and told["num_validation"] == len(photographs)
     assert main(command) == 2 and "--resume" in capsys.readouterr().err
