@@ -61,7 +61,7 @@ class AdaptManyConfig(_AdaptSettings):
 
     species: tuple[str, ...] = ()
     """Species to learn; empty for all of which the collection has training photographs and which the generator does not know."""
-    species_per_task: int = Field(32, ge=1, le=500)
+    species_per_task: int = Field(32, ge=1, le=10_000)
     """Species that one job learns, one after another, with the base loaded once. Their adapters become one file."""
 
     may_change: ClassVar[frozenset[str]] = frozenset({"precision", "device", "species", "species_per_task"})
