@@ -249,7 +249,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     ratio = found["seconds"] / found["ideal_seconds"]
     worst = max(abs(one["model"] / statistics.mean(one["simulated"]) - 1) for method in METHODS for one in fishes[method]["hours"].values())
     modulate = fishes["modulate"]["hours"]["64"]
-    columns = [figures[name] for name in ("few", "many") if name in figures]
+    columns = [figures[name] for name in ("few", "many")]
     rows = [
         [word, *(show(one) for one in columns)]
         for word, show in {
