@@ -51,6 +51,12 @@ def test_a_difference_is_said_as_photographs_of_a_hundred(found: dict[str, Any],
     assert leaked.tested == f"{said.tested} 2 photographs were left out, because the identifier would have seen almost the same picture before."
 
 
+def test_rounded_numbers_differ_by_what_was_measured() -> None:
+    said = in_plain_words(results(0.804, 0.816, -0.038, 0.015))
+    assert "named 81 of 100 photographs of rare species rightly, with simple cut-outs on other backgrounds 82: 1 fewer." in said.sentence
+    assert [number for _, number in said.shares] == [81, 82]
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -61,7 +61,9 @@ def in_plain_words(results: Mapping[str, Any]) -> PlainResult:
         return PlainResult("This study cannot say whether the synthetic images help: there is no photograph of the rare species to test with.")
     competitor, (low, high) = results["competitor"]["name"], primary["interval"]
     without = _WITHOUT.get(competitor, f"“{competitor}”")
-    found, before = (round(100 * results["arms"][arm]["recall_rare"]) for arm in (CURATED, competitor))
+    with_images, without_images = (results["arms"][arm]["recall_rare"] for arm in (CURATED, competitor))
+    before = round(100 * without_images)
+    found = min(max(before + round(100 * (with_images - without_images)), 0), 100)  # so that the difference told is the one that was measured
     said = [
         f"With the synthetic images the identifier named {found} of 100 photographs of rare species rightly, with {without} {before}: "
         f"{_more(found - before)}.",
