@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syntype.apps.cli_common import FOLDER, example, open_collection, out_option, plan, run_stage, settings, show, stage_options
+from syntype.apps.cli_common import FOLDER, example, kept_jobs, open_collection, out_option, plan, run_stage, settings, show, stage_options
 
 if TYPE_CHECKING:
     from syntype.collection import Collection
@@ -133,7 +133,6 @@ def _adapt_many(
         steps = len(names) * config.training_steps
         plan(as_json, out=out, images=len(collection), steps=steps, minutes=minutes, species=len(names), tasks=tasks, executor=cluster.executor)
         return
-    go_on = "; jobs on the cluster go on (syntype jobs shows them)" if cluster.executor == "slurm" else ""
     result = run_stage(
         lambda run: adapt_many(generator, collection, config, out, run, cluster=cluster),
         "adapt-many",
@@ -141,7 +140,7 @@ def _adapt_many(
         config,
         seed=config.seed,
         inputs={"generator": generator, "collection": collection},
-        kept=f"The species learnt so far are in {out}{go_on}. Continue with --resume.",
+        kept=kept_jobs("species learnt", out, cluster),
         resume=resume,
         quiet=quiet,
     )

@@ -12,6 +12,7 @@ from syntype.apps.cli_common import (
     device_option,
     dry_run_option,
     example,
+    kept_jobs,
     open_collection,
     out_option,
     output_options,
@@ -168,7 +169,6 @@ def _train_grid(
         images = _num_images(opened, extra)
         plan(as_json, out=out, images=images, steps=steps, minutes=minutes, trainings=len(missing), executor=cluster.executor)
         return
-    go_on = "; jobs on the cluster go on (syntype jobs shows them)" if cluster.executor == "slurm" else ""
     result = run_stage(
         lambda run: train_grid(opened, config, out, run, synthetic=extra, cluster=cluster),
         "classify-grid",
@@ -176,7 +176,7 @@ def _train_grid(
         config,
         seed=shared.seed,
         inputs={"collection": opened, "synthetic": extra},
-        kept=f"The classifiers trained so far are in {out}{go_on}. Continue with --resume.",
+        kept=kept_jobs("classifiers trained", out, cluster),
         resume=resume,
         quiet=quiet,
     )

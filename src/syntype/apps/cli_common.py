@@ -16,6 +16,7 @@ from syntype.errors import UnsupportedError
 from syntype.generators.engine.expected import images_per_second
 
 if TYPE_CHECKING:
+    from syntype.cluster import Cluster
     from syntype.collection import Collection
     from syntype.generators import Generator
     from syntype.recipe import Settings
@@ -30,6 +31,7 @@ __all__ = [
     "drawing_options",
     "dry_run_option",
     "example",
+    "kept_jobs",
     "on_device",
     "open_collection",
     "out_option",
@@ -191,6 +193,12 @@ def run_stage(
     if status == "interrupted":
         raise Interrupted(f"stopped by Ctrl-C. {kept}")
     return result
+
+
+def kept_jobs(what: str, out: Path, cluster: Cluster) -> str:
+    """What is left of a stage of many jobs that was stopped, and how it goes on; ``what``: several, such as ``species learnt``."""
+    go_on = "; jobs on the cluster go on (syntype jobs shows them)" if cluster.executor == "slurm" else ""
+    return f"The {what} so far are in {out}{go_on}. Continue with --resume."
 
 
 def table_json(value: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from syntype.errors import CollectionError
 from syntype.files import write_json
 from syntype.ownership import FolderLock
 
-__all__ = ["Change", "change_with", "changing", "latest_change", "new_change", "save_with"]
+__all__ = ["Change", "change_with", "changing", "latest_change", "new_change", "now", "save_with"]
 
 _CHANGES = "changes"
 
@@ -47,6 +48,11 @@ class Change:
     def mark_undone(self) -> None:
         """Write down that it was taken back."""
         write_json(self.path, {**self.content, "undone": True})
+
+
+def now() -> str:
+    """The time of a change: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

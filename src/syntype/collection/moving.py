@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from syntype.collection.changes import Change, change_with, changing, latest_change, new_change, save_with
+from syntype.collection.changes import Change, change_with, changing, latest_change, new_change, now, save_with
 from syntype.collection.columns import COLUMNS, one_type
 from syntype.collection.copying import unique_name
 from syntype.collection.duplicates import THUMBNAIL, near_duplicates
@@ -176,7 +175,7 @@ def undo_move(folder: Path | str, places: Iterable[Path] = ()) -> MoveResult:
             raise InputError(reason, "Take that back first.", file=joined)
         there = set(one.table["image_id"])  # after a crash in the middle of a move they never left
         rows = [] if out is None else [row for image, row in out.content["rows"].items() if image not in there]
-        step = {"stage": "move", "num_images": len(theirs), "time": _now()}
+        step = {"stage": "move", "num_images": len(theirs), "time": now()}
         if out is not None:
             _bring_back(one.root, out.number, rows)
             save_with(one, _with_rows(one.table, rows), {**step, "undone": out.number})
@@ -205,10 +204,6 @@ def _partner(folder: Path, change: Change, places: Iterable[Path]) -> tuple[Path
     if (recorded / "collection.json").is_file():
         return recorded, None
     raise InputError("the other collection of this move is not found", "Put it back, or restore it from the trash, first.", file=folder)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _rows(collection: Collection, image_ids: Iterable[str] | None) -> np.ndarray:
@@ -277,7 +272,7 @@ def _move(
     taken: Counter[str] = Counter(image.lower() for image in other.table["image_id"])
     ids = {image: unique_name(image, taken) for image in moved.table["image_id"]}
     files = _copied(one, other, moved)
-    told = {"kind": "move", "who": who, "time": _now(), "token": uuid.uuid4().hex, "ids": ids}
+    told = {"kind": "move", "who": who, "time": now(), "token": uuid.uuid4().hex, "ids": ids}
     table = moved.table.assign(
         image_id=[ids[image] for image in moved.table["image_id"]],
         file_name=[files[name] for name in moved.table["file_name"]],

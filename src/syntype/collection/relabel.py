@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from syntype.collection.changes import changing, latest_change, new_change, save_with
+from syntype.collection.changes import changing, latest_change, new_change, now, save_with
 from syntype.collection.sources.base import species_name
 from syntype.collection.sources.checklists import HIGHER_RANKS
 from syntype.collection.sources.naming import VERBATIM, renamed_values
@@ -109,7 +108,7 @@ def relabel(folder: Path | str, names: Mapping[str, str | None], *, who: str | N
                 before[image], after[image] = old, new
         if not after:
             raise InputError("nothing is to be changed: these photographs have these names already", "Give other names.", file=collection.root)
-        change = {"who": who, "time": datetime.now(UTC).isoformat(timespec="seconds"), "before": before, "after": after}
+        change = {"who": who, "time": now(), "before": before, "after": after}
         number = new_change(collection.root, change)
         companions = _num_companions(table, after, rows)
         step = {"stage": "relabel", "change": number, "num_images": len(after), "who": who, "time": change["time"]}
@@ -138,7 +137,7 @@ def undo_relabel(folder: Path | str) -> RelabelResult:
             image for image in after
             if image in rows and all(_cell(collection.table, column, rows[image]) == value for column, value in after[image].items())
         ]  # fmt: skip
-        step = {"stage": "relabel", "undone": change.number, "num_images": len(same), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        step = {"stage": "relabel", "undone": change.number, "num_images": len(same), "time": now()}
         _write(collection, {rows[image]: before[image] for image in same}, step)
         change.mark_undone()
         renamed, _ = _counts({image: after[image] for image in same}, {image: before[image] for image in same})

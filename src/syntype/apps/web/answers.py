@@ -15,9 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from syntype.apps.web.aside import Aside
+from syntype.apps.web.aside import Aside, attempt
 from syntype.collection.columns import TABLE
-from syntype.errors import SyntypeError, UserError
 
 __all__ = ["Answers"]
 
@@ -86,13 +85,7 @@ class Answers(Aside):
 
     def _answer(self, task: tuple[Any, ...], most: int) -> Any:
         with self._counted(most), self._turn:
-            try:
-                good, result = self._ask(task)
-            finally:
-                self._end_later()
-        if not good:
-            raise UserError(result)
-        return result
+            return self._result(task)
 
 
 def _stamp(folder: Path, name: str) -> int:
@@ -101,15 +94,8 @@ def _stamp(folder: Path, name: str) -> int:
 
 
 def _carry_out(what: str, *task: Any) -> tuple[bool, Any]:
-    try:
-        questions: dict[str, Callable[..., Any]] = {"identify": _identify, "onnx": _onnx, "plan": _plan}
-        return True, questions[what](*task)
-    except SyntypeError as error:
-        return False, str(error)
-    except ModuleNotFoundError as error:
-        return False, f"this needs the package {error.name}. Install it where the Studio runs."
-    except Exception as error:
-        return False, f"there is no answer (unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}). Try again."
+    questions: dict[str, Callable[..., Any]] = {"identify": _identify, "onnx": _onnx, "plan": _plan}
+    return attempt(lambda: questions[what](*task), "this", "there is no answer ({error}). Try again.")
 
 
 def _identify(folder: str, stamps: tuple[int, int | None], photographs: str | None, photograph: bytes) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-__all__ = ["Aside"]
+from syntype.errors import SyntypeError, UserError
+
+__all__ = ["Aside", "attempt"]
 
 _IDLE_SECONDS = 600
 """Time without requests after which the process ends and its memory is free."""
@@ -63,6 +65,21 @@ class Aside:
             with self._lock:
                 self._asked -= 1
 
+    def _result(self, task: tuple[Any, ...]) -> Any:
+        """Have the process do a task, whose turn it is.
+
+        Raises:
+            UserError: it did not succeed, with its message.
+            HTTPException: 503, as it took too long.
+        """
+        try:
+            good, result = self._ask(task)
+        finally:
+            self._end_later()
+        if not good:
+            raise UserError(result)
+        return result
+
     def _ask(self, task: tuple[Any, ...]) -> tuple[bool, Any]:
         """Have the process do a task; whether it succeeded, and the result or the message."""
         for _ in range(2):  # it may have died since the last request
@@ -102,6 +119,23 @@ class Aside:
     def _end_idle(self) -> None:
         with self._turn:
             self._end()
+
+
+def attempt(do: Callable[[], Any], what: str, failed: str) -> tuple[bool, Any]:
+    """Whether something succeeded, and its result or the message.
+
+    Args:
+        what: that needs a package, where one is missing.
+        failed: what an unexpected error means; ``{error}`` is its place.
+    """
+    try:
+        return True, do()
+    except SyntypeError as error:
+        return False, str(error)
+    except ModuleNotFoundError as error:
+        return False, f"{what} needs the package {error.name}. Install it where the Studio runs."
+    except Exception as error:
+        return False, failed.format(error=f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def _serve(pipe: Any, carry_out: CarryOut) -> None:

@@ -12,8 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from syntype.apps.web.aside import Aside
-from syntype.errors import SyntypeError, UserError
+from syntype.apps.web.aside import Aside, attempt
 
 __all__ = ["Allowance", "Drawings"]
 
@@ -74,12 +73,7 @@ class Drawings(Aside):
         with self._counted(allowed.most), self._turn:
             if (known := self._remembered(key)) is not None:  # somebody else has just asked for the same
                 return known
-            try:
-                good, result = self._ask((str(folder), key[1], what, hybrid, options))
-            finally:
-                self._end_later()
-            if not good:
-                raise UserError(result)
+            result = self._result((str(folder), key[1], what, hybrid, options))
             with self._lock:
                 self._known[key] = result
                 while len(self._known) > 1 and sum(map(_size, self._known.values())) > _KEPT_BYTES:
@@ -103,18 +97,14 @@ def _size(result: Any) -> int:
 
 
 def _carry_out(folder: str, stamp: int, what: str, hybrid: dict[str, Any], options: dict[str, Any]) -> tuple[bool, Any]:
-    try:
+    def drawn() -> Any:
         from syntype.synthesis import hybrids
 
         draw: Any = {"sheet": hybrids.hybrid_sheet, "image": hybrids.hybrid_image, "animation": hybrids.hybrid_animation}[what]
         result = draw(_generator(folder, stamp), hybrids.HybridConfig(**hybrid), **options)
-        return True, vars(result) if isinstance(result, hybrids.Sheet) else result
-    except SyntypeError as error:
-        return False, str(error)
-    except ModuleNotFoundError as error:
-        return False, f"this generator needs the package {error.name}. Install it where the Studio runs."
-    except Exception as error:
-        return False, f"it could not be drawn (unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}). Train the generator again."
+        return vars(result) if isinstance(result, hybrids.Sheet) else result
+
+    return attempt(drawn, "this generator", "it could not be drawn ({error}). Train the generator again.")
 
 
 @lru_cache(_KEPT_GENERATORS)
