@@ -121,6 +121,7 @@ _FIELDS = {
     "species": "The species", "num": "The number of images", "minutes": "The minutes to train", "steps": "The number of steps", "seed": "The seed",
     "shots": "The number of photographs", "size": "The size", "seeds": "The number of repeats", "reviewer": "Your name", "strengths": "The strength",
     "box": "The box", "mask": "The mask", "upload": "What was sent", "photographs": "The photographs",
+    "password": "The password", "old": "The old password", "new": "The new password", "role": "The role", "days": "The number of days",
 }  # fmt: skip
 
 

@@ -304,7 +304,7 @@ onKeys({
   Escape: () => stage.classList.contains("projected") && project(false),
 });
 
-// Kept hybrids, which only those have who are signed in.
+// Kept hybrids, which only those have who are signed in; owners keep and remove them.
 function kept(item) {
   const same = item.generator_id === generatorId;
   const told = item.first === item.second || item.x === 0 ? item.first : item.x === 1 ? item.second : `${item.first} × ${item.second}, ${Math.round(100 * item.x)} %`;
@@ -317,7 +317,7 @@ function kept(item) {
     await call("DELETE", `${api}/favourites/${item.id}`).then(showKept, (error) => tell(error.message));
   });
   const note = same ? [] : [make("p", { className: "hint", textContent: "Drawn before the generator was trained further: it is drawn differently now." })];
-  const entry = make("li", {}, link, make("p", { textContent: told }), ...note, remove);
+  const entry = make("li", {}, link, make("p", { textContent: told }), ...note, ...(byId("keep") ? [remove] : []));
   entry.dataset.key = item.id;
   return entry;
 }

@@ -44,7 +44,7 @@ function trashed(item) {
     button("Restore", item.title, "second", () => restore(item)),
     button("Delete for good", item.title, "no", () => askDestroy(item)),
   ];
-  const when = new Date(1000 * item.deleted).toLocaleString();
+  const when = new Date(1000 * item.deleted).toLocaleString() + (item.by ? `, by ${item.by}` : "");
   return make("tr", {}, cell(item.title), cell(KINDS[item.kind]), cell(when), cell(size(item.num_bytes)), cell(make("span", { className: "row" }, ...buttons)));
 }
 
