@@ -161,7 +161,11 @@ def start_server(
     if ready_jobs:
         code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import ready; ready.use(); {code}"
     command = [sys.executable, "-c", code, "serve", str(root), "--port", str(port)]
-    command += [*(["--database", database] if database else []), *(["--cluster", str(cluster)] if cluster else []), *(["--token", token] if token else [])]
+    command += [
+        *(["--database", database] if database else []),
+        *(["--cluster", str(cluster)] if cluster else []),
+        *(["--token", token] if token else []),
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
     client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)

@@ -161,6 +161,16 @@ def test_a_session_ends_by_sign_out_by_rest_and_by_age(app: SecurityMiddleware) 
     assert client_of(app, **OWNER).get("/api/people").json()[0]["seen"] >= now - 1
 
 
+def test_an_open_page_that_asks_for_jobs_does_not_keep_a_session(app: SecurityMiddleware) -> None:
+    ada, before = joined(app, "Ada", "owner"), time.time() - IDLE_SECONDS + 60
+    for path, used in (("/api/jobs?limit=20", False), ("/api/collections", True)):
+        with store_of(app).writing() as connection:
+            connection.execute(update(signed_in).values(seen=before))
+        assert ada.get(path).status_code == 200
+        with store_of(app).reading() as connection:
+            assert (connection.scalar(select(signed_in.c.seen)) > before) == used
+
+
 def test_accounts_and_sessions_survive_a_restart_and_a_new_token(app: SecurityMiddleware, tmp_path: Path) -> None:
     ada = joined(app, "Ada", "reviewer")
     cookie = ada.cookies["syntype_session"]

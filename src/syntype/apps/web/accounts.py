@@ -27,7 +27,7 @@ __all__ = ["IDLE_SECONDS", "SESSION_SECONDS", "Account", "Accounts", "Person"]
 SESSION_SECONDS = 30 * 86400
 """A session ends so long after the sign-in ..."""
 IDLE_SECONDS = 12 * 3600
-"""... or after so long without a request."""
+"""... or after so long without use."""
 _MARK = "@"
 """How the cookie of an account's session begins; that of the token's sessions never does."""
 _SEEN_SECONDS = 60
@@ -180,8 +180,12 @@ class Accounts:
             connection.execute(delete(signed_in).where(signed_in.c.person == account.person, signed_in.c.id != account.session))
         return True
 
-    def who(self, cookie: str) -> Account | None:
-        """Whose session a cookie is; None if it is none, has ended or has expired."""
+    def who(self, cookie: str, *, used: bool = True) -> Account | None:
+        """Whose session a cookie is; None if it is none, has ended or has expired.
+
+        Args:
+            used: the request is a use of the session, so that its time without use begins again.
+        """
         if not cookie.startswith(_MARK):
             return None
         now = time.time()
@@ -190,7 +194,7 @@ class Accounts:
             row = connection.execute(wanted).one_or_none()
         if row is None:
             return None
-        if row.seen < now - _SEEN_SECONDS:
+        if used and row.seen < now - _SEEN_SECONDS:
             with suppress(DBAPIError), self._store.writing() as connection:  # on a full disk people can still look
                 connection.execute(update(signed_in).where(signed_in.c.id == row.id).values(seen=now))
                 connection.execute(update(people).where(people.c.id == row.person).values(seen=now))

@@ -61,6 +61,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Headers of every response; a response that sets one itself keeps its own."""
+_ASKED_BY_PAGES = "/api/jobs"
+"""What open pages ask for again and again, whether somebody is there or not: no use of a session."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _log = logging.getLogger("syntype.studio.requests")
 
@@ -267,7 +269,8 @@ class SecurityMiddleware:
         cookie = connection.cookies.get(COOKIE, "")
         if (session := self.sessions.check(cookie)) is not None:
             return Visitor(session, False, signed_in=self.config.token is not None), None
-        if cookie and (account := await asyncio.to_thread(self.accounts.who, cookie)) is not None:
+        used = not (connection.scope["method"] == "GET" and connection.scope["path"].startswith(_ASKED_BY_PAGES))
+        if cookie and (account := await asyncio.to_thread(self.accounts.who, cookie, used=used)) is not None:
             return Visitor(account.session, False, account, signed_in=True), None
         if self.config.token is None:
             return Visitor(None, False), None

@@ -60,7 +60,7 @@ function row(person) {
   const remove = () => ask(`Remove ${name}?`, [paragraph(`${name} is signed out at once and cannot sign in any more. All verdicts stay, under this name.`)], "Remove", () => call("DELETE", `/api/people/${id}`), true);
   const out = () => ask(`Sign ${name} out?`, [paragraph("Everywhere, at once. The password stays.")], "Sign out", () => call("DELETE", `/api/people/${id}/sessions`));
   const buttons = [button("New link", person, "second", newLink), ...(person.sessions ? [button("Sign out", person, "second", out)] : []), button("Remove", person, "no", remove)];
-  const cells = [make("td", {}, roleOf(person)), make("td", { textContent: state(person) }), make("td", { textContent: person.sessions || "no" }), make("td", {}, make("span", { className: "row" }, ...buttons))];
+  const cells = [make("td", {}, roleOf(person)), make("td", { textContent: state(person) }), make("td", { className: "more", textContent: person.sessions || "no" }), make("td", {}, make("span", { className: "row" }, ...buttons))];
   return make("tr", {}, make("th", { scope: "row", textContent: person.you ? `${name} (you)` : name }), ...cells);
 }
 
