@@ -2,6 +2,7 @@
 
 export const language = document.documentElement.lang || "en";
 export const number = (value) => value.toLocaleString(language);
+export const decimal = (value, digits) => value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits ?? 6 });
 
 const known = globalThis.texts;
 const written = (value) => (typeof value === "number" ? number(value) : String(value));
