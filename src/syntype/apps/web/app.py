@@ -217,4 +217,6 @@ def _handle_unexpected(request: Request, error: Exception) -> Response:
     if (problem := disk_problem(error, studio.workspace.root)) is not None:
         return _handle(request, problem)
     _log.exception("error while handling a request", exc_info=error)
-    return _error_response(request, 500, gettext("unexpected {error} on the server; see its log. Try again, or restart the server.", error=type(error).__name__))
+    return _error_response(
+        request, 500, gettext("unexpected {error} on the server; see its log. Try again, or restart the server.", error=type(error).__name__)
+    )

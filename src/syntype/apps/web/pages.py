@@ -102,7 +102,9 @@ def upload(request: Request, studio: CurrentStudio, upload: UploadId) -> Respons
 
 def _additions(studio: Studio, into: str) -> str:
     """A free name for photographs that are to be added to a collection."""
-    names = (gettext("Additions to {title} {number}", title=studio.storage.titles.of("collections", into)[:70], number=str(number)) for number in count(1))
+    names = (
+        gettext("Additions to {title} {number}", title=studio.storage.titles.of("collections", into)[:70], number=str(number)) for number in count(1)
+    )
     return next(name for name in names if not os.path.lexists(studio.workspace.place("collections", as_slug(name))))
 
 

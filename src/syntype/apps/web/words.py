@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from syntype.apps.web.languages import N_, gettext
+from syntype.apps.web.languages import N_, gettext, ngettext
 
-__all__ = ["REASONS", "setting_in_words", "value_in_words"]
+__all__ = ["REASONS", "num_images", "num_photographs", "num_species", "setting_in_words", "value_in_words"]
 
 REASONS = (
     N_("wrong shape"), N_("wrong colours"), N_("another species"), N_("parts missing or doubled"), N_("blurred or broken"), N_("unnatural place"),
@@ -20,9 +20,25 @@ _VALUES = {
 }  # fmt: skip
 _SETTINGS = {
     N_("Amount"), N_("Box"), N_("Collection"), N_("Everything"), N_("Family"), N_("Fill to"), N_("Format"), N_("Generator"), N_("Layout"),
-    N_("Leave out"), N_("Mask"), N_("Method"), N_("Minutes"), N_("Num"), N_("Of"), N_("Photographs"), N_("Quick"), N_("Real"), N_("Rename"), N_("Seed"),
-    N_("Seeds"), N_("Shots"), N_("Size"), N_("Species"), N_("Steps"), N_("Strengths"), N_("Synthetic"), N_("Test fraction"), N_("Val fraction"),
+    N_("Leave out"), N_("Mask"), N_("Method"), N_("Minutes"), N_("Num"), N_("Of"), N_("Photographs"), N_("Quick"), N_("Real"), N_("Rename"),
+    N_("Seed"), N_("Seeds"), N_("Shots"), N_("Size"), N_("Species"), N_("Steps"), N_("Strengths"), N_("Synthetic"), N_("Test fraction"),
+    N_("Val fraction"),
 }  # fmt: skip
+
+
+def num_images(number: int) -> str:
+    """So many images."""
+    return ngettext("{n} image", "{n} images", number)
+
+
+def num_photographs(number: int) -> str:
+    """So many photographs."""
+    return ngettext("{n} photograph", "{n} photographs", number)
+
+
+def num_species(number: int) -> str:
+    """So many species."""
+    return ngettext("{n} species", "{n} species", number)
 
 
 def value_in_words(value: Any) -> Any:
