@@ -29,6 +29,11 @@ _KEYWORDS: dict[str, Any] = {
 }  # fmt: skip
 """Functions whose arguments are texts: ``_`` in templates, ``t``, ``tparts`` and ``tn`` in scripts."""
 
+_NOT_KEPT = tuple(f'"{name}:'.encode() for name in (
+    "Project-Id-Version", "Report-Msgid-Bugs-To", "POT-Creation-Date", "PO-Revision-Date", "Last-Translator", "Language-Team", "Generated-By",
+))  # fmt: skip
+"""Headers that would change with every run, or say nothing."""
+
 
 def extract() -> Catalog:
     """All texts in the sources, each with the files in which it stands."""
@@ -51,8 +56,7 @@ def as_bytes(catalogue: Catalog) -> bytes:
     """What is written: without dates and line numbers, so that a file changes only when texts do."""
     written = BytesIO()
     write_po(written, catalogue, width=0, include_lineno=False, sort_by_file=True)
-    dates = (b'"POT-Creation-Date:', b'"PO-Revision-Date:', b'"Generated-By:')
-    return b"".join(line for line in written.getvalue().splitlines(keepends=True) if not line.startswith(dates))
+    return b"".join(line for line in written.getvalue().splitlines(keepends=True) if not line.startswith(_NOT_KEPT))
 
 
 def without_translation(catalogue: Catalog) -> Iterator[Message]:
