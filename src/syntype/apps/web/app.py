@@ -44,6 +44,7 @@ from syntype.apps.web import (
 from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
+from syntype.apps.web.languages import N_, LanguageMiddleware, gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
@@ -61,7 +62,8 @@ from syntype.files import disk_problem
 __all__ = ["create_app"]
 
 _log = logging.getLogger("syntype.studio")
-_BACK = "Go back, or to the first page: it shows what there is."
+_BACK = N_("Go back, or to the first page: it shows what there is.")
+_NOTHING = N_("nothing is found at this address.")
 _sessions = APIRouter(prefix="/api/session", tags=["session"], responses=PROBLEMS)
 
 
@@ -133,7 +135,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     app.add_exception_handler(HTTPException, _handle_http)
     for kind in (OSError, DBAPIError, Exception):  # the first two so that a full disk is not logged as a fault of the program
         app.add_exception_handler(kind, _handle_unexpected)
-    return SecurityMiddleware(app, config, sessions, guesses)
+    return LanguageMiddleware(SecurityMiddleware(app, config, sessions, guesses))
 
 
 @_sessions.get("")
@@ -149,10 +151,10 @@ def show_session(request: Request, response: Response, studio: CurrentStudio) ->
 async def sign_in(request: Request, sign_in: SignIn, response: Response, studio: CurrentStudio) -> Session:
     """Sign in with the token."""
     if studio.config.token is not None and studio.guesses.too_many(request.scope):
-        raise HTTPException(429, TOO_MANY_GUESSES)
+        raise HTTPException(429, gettext(TOO_MANY_GUESSES))
     if studio.config.token is None or not hmac.compare_digest(sign_in.token.encode(), studio.config.token.encode()):
         studio.guesses.wrong(request.scope)
-        raise HTTPException(403, "this is not the Studio's token. The token was shown when the server was first started with it.")
+        raise HTTPException(403, gettext("this is not the Studio's token. The token was shown when the server was first started with it."))
     return Session(signed_in=True, csrf=studio.sessions.csrf(_begin(studio, response)))
 
 
@@ -172,11 +174,11 @@ def _begin(studio: Studio, response: Response) -> str:
     return studio.sessions.check(cookie) or ""
 
 
-def _error_response(request: Request, status: int, message: str) -> Response:
-    """An error response: a page for browsers, JSON for programs."""
+def _error_response(request: Request, status: int, message: str, *, missing: bool = False) -> Response:
+    """An error response: a page for browsers, JSON for programs; ``missing``: nothing is at this address."""
     message = message.encode("utf-8", "replace").decode()
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
-        return pages.render(request, "problem", status, message=message)
+        return pages.render(request, "problem", status, message=message, missing=missing or status == 404)
     return JSONResponse({"error": message}, status)
 
 
@@ -191,15 +193,15 @@ def _handle_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if "text/html" in request.headers.get("accept", "") and first["loc"][:1] == ("path",) and not request.url.path.startswith("/api/"):
-        return _error_response(request, 422, f"nothing is found at this address. {_BACK}")
+        return _error_response(request, 422, f"{gettext(_NOTHING)} {gettext(_BACK)}", missing=True)
     message = wrong_field(first)
     return _error_response(request, 422, message if _is_page(request) else f"{message} See /api/openapi.json for what is expected.")
 
 
 def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    where = _BACK if _is_page(request) else "See /api/openapi.json."
-    known = {404: f"nothing is found at this address. {where}", 405: f"this address does not accept this method. {where}"}
+    where = gettext(_BACK) if _is_page(request) else "See /api/openapi.json."
+    known = {404: f"{gettext(_NOTHING)} {where}", 405: f"{gettext('this address does not accept this method.')} {where}"}
     answer = _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
@@ -215,4 +217,6 @@ def _handle_unexpected(request: Request, error: Exception) -> Response:
     if (problem := disk_problem(error, studio.workspace.root)) is not None:
         return _handle(request, problem)
     _log.exception("error while handling a request", exc_info=error)
-    return _error_response(request, 500, f"unexpected {type(error).__name__} on the server; see its log. Try again, or restart the server.")
+    return _error_response(
+        request, 500, gettext("unexpected {error} on the server; see its log. Try again, or restart the server.", error=type(error).__name__)
+    )

@@ -31,6 +31,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import Limits, StudioConfig, is_loopback
 from syntype.files import atomic_write
 
@@ -176,7 +177,9 @@ class Turns:
                 taken.popleft()
             if len(taken) >= self._most:
                 wait = str(int(taken[0] + TURN_SECONDS - now) + 1)
-                raise HTTPException(429, f"many pictures were asked for from here. Go on in {wait} seconds.", {"Retry-After": wait})
+                raise HTTPException(
+                    429, gettext("many pictures were asked for from here. Go on in {wait} seconds.", wait=wait), {"Retry-After": wait}
+                )
             taken.append(now)
 
 
@@ -287,7 +290,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         total += len(message.get("body", b""))
         if total > limit:
-            raise HTTPException(413, f"the request has more than {limit:,} bytes. Send less at once.")
+            raise HTTPException(413, gettext("the request has more than {limit} bytes. Send less at once.", limit=limit))
         return message
 
     return receive_limited
@@ -308,12 +311,12 @@ def _timely(receive: Receive, limits: Limits) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), limits.wait_seconds)
         except TimeoutError:
-            raise HTTPException(408, "the request came too slowly. Send it again, over a faster connection or in smaller parts.") from None
+            raise HTTPException(408, gettext("the request came too slowly. Send it again, over a faster connection or in smaller parts.")) from None
         waited += time.monotonic() - began
         total += len(message.get("body", b""))
         complete = message["type"] != "http.request" or not message.get("more_body", False)
         if not complete and total < limits.body_rate * (waited - limits.wait_seconds):
-            raise HTTPException(408, "the request came too slowly. Send it again, over a faster connection or in smaller parts.")
+            raise HTTPException(408, gettext("the request came too slowly. Send it again, over a faster connection or in smaller parts."))
         return message
 
     return receive_timely
