@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 from studio_server import PAGES, SMALL, TOKEN, make_full, make_workspace
 
 from syntype.apps.web import passwords
 from syntype.apps.web.accounts import IDLE_SECONDS, SESSION_SECONDS, Accounts
 from syntype.apps.web.app import create_app
+from syntype.apps.web.languages import LanguageMiddleware
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.passwords import UNKNOWN, hash_password, is_password
 from syntype.apps.web.roles import LEAST, ROLES
-from syntype.apps.web.security import SecurityMiddleware
 from syntype.apps.web.store import Store, people, signed_in
 from syntype.apps.web.workspace import Workspace
 from syntype.errors import UserError
@@ -39,22 +41,27 @@ def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> SecurityMiddleware:
+def app(tmp_path: Path) -> ASGIApp:
     return make_app(make_workspace(tmp_path / "workspace"))
 
 
-def make_app(workspace: Workspace, config: StudioConfig = CONFIG, database: str | None = None) -> SecurityMiddleware:
-    app = create_app(workspace, config, database)
-    assert isinstance(app, SecurityMiddleware)
+def make_app(workspace: Workspace, config: StudioConfig = CONFIG, database: str | None = None) -> ASGIApp:
+    return create_app(workspace, config, database)
+
+
+def inside(app: Any) -> FastAPI:
+    """The application inside its middleware."""
+    while not isinstance(app, FastAPI):
+        app = app._app if isinstance(app, LanguageMiddleware) else app.app
     return app
 
 
-def client_of(app: SecurityMiddleware, **headers: str) -> TestClient:
+def client_of(app: ASGIApp, **headers: str) -> TestClient:
     """A browser of its own; without ``headers`` nobody is signed in."""
     return TestClient(app, base_url="https://studio.example", headers=headers, raise_server_exceptions=False)
 
 
-def invite(app: SecurityMiddleware, name: str, role: str, days: int = 7) -> tuple[int, str]:
+def invite(app: ASGIApp, name: str, role: str, days: int = 7) -> tuple[int, str]:
     """The number and the link's secret of somebody whom the token's owner has invited."""
     made = client_of(app, **OWNER).post("/api/people", json={"name": name, "role": role, "days": days})
     assert made.status_code == 201, made.text
@@ -70,27 +77,27 @@ def keep(client: TestClient, answer: Any) -> TestClient:
     return client
 
 
-def joined(app: SecurityMiddleware, name: str, role: str) -> TestClient:
+def joined(app: ASGIApp, name: str, role: str) -> TestClient:
     """The browser of somebody who has opened an invitation."""
     _, link = invite(app, name, role)
     client = client_of(app)
     return keep(client, client.post("/api/join", json={"link": link, "password": PASSWORD}))
 
 
-def sign_in(app: SecurityMiddleware, name: str, password: str = PASSWORD) -> Any:
+def sign_in(app: ASGIApp, name: str, password: str = PASSWORD) -> Any:
     return client_of(app).post("/api/session", json={"name": name, "password": password})
 
 
-def number_of(app: SecurityMiddleware, name: str) -> int:
+def number_of(app: ASGIApp, name: str) -> int:
     return next(person["id"] for person in client_of(app, **OWNER).get("/api/people").json() if person["name"] == name)
 
 
-def store_of(app: SecurityMiddleware) -> Store:
-    store: Store = app.app.state.studio.store  # type: ignore[attr-defined]
+def store_of(app: ASGIApp) -> Store:
+    store: Store = inside(app).state.studio.store
     return store
 
 
-def test_an_invitation_is_used_once_and_its_secret_is_nowhere(app: SecurityMiddleware, tmp_path: Path) -> None:
+def test_an_invitation_is_used_once_and_its_secret_is_nowhere(app: ASGIApp, tmp_path: Path) -> None:
     number, link = invite(app, "Ada Byron", "reviewer")
     guest = client_of(app)
     assert guest.post("/api/join/look", json={"link": link}).json() == {"name": "Ada Byron", "role": "reviewer", "joined": False}
@@ -109,7 +116,7 @@ def test_an_invitation_is_used_once_and_its_secret_is_nowhere(app: SecurityMiddl
     assert not any(secret.encode() in stored for secret in (link, PASSWORD, cookie.split(";")[0].split("=", 1)[1]))
 
 
-def test_an_invitation_expires_and_a_new_one_replaces_it(app: SecurityMiddleware) -> None:
+def test_an_invitation_expires_and_a_new_one_replaces_it(app: ASGIApp) -> None:
     number, first = invite(app, "Ada", "guest")
     second = client_of(app, **OWNER).post(f"/api/people/{number}/link", json={}).json()["link"].partition("#")[2]
     assert client_of(app).post("/api/join/look", json={"link": first}).status_code == 422
@@ -119,7 +126,7 @@ def test_an_invitation_expires_and_a_new_one_replaces_it(app: SecurityMiddleware
     assert sign_in(app, "Ada").status_code == 403
 
 
-def test_a_forgotten_password_is_replaced_by_a_link_and_other_browsers_are_signed_out(app: SecurityMiddleware) -> None:
+def test_a_forgotten_password_is_replaced_by_a_link_and_other_browsers_are_signed_out(app: ASGIApp) -> None:
     before = joined(app, "Ada", "reviewer")
     link = client_of(app, **OWNER).post(f"/api/people/{number_of(app, 'Ada')}/link", json={}).json()["link"].partition("#")[2]
     assert before.get("/api/collections").status_code == 200, "until it is used"
@@ -129,7 +136,7 @@ def test_a_forgotten_password_is_replaced_by_a_link_and_other_browsers_are_signe
     assert sign_in(app, "ADA", "another password").status_code == 200, "upper and lower case do not matter"
 
 
-def test_no_two_people_have_names_that_look_alike(app: SecurityMiddleware) -> None:
+def test_no_two_people_have_names_that_look_alike(app: ASGIApp) -> None:
     invite(app, "Ada Byron", "guest")
     for name in ("Ada Byron", "ADA  BYRON", "\uff21da Byron"):
         answer = client_of(app, **OWNER).post("/api/people", json={"name": name, "role": "guest"})
@@ -138,7 +145,7 @@ def test_no_two_people_have_names_that_look_alike(app: SecurityMiddleware) -> No
     assert client_of(app, **OWNER).post("/api/people", json={"name": "Bo", "role": "king"}).status_code == 422
 
 
-def test_a_session_ends_by_sign_out_by_rest_and_by_age(app: SecurityMiddleware) -> None:
+def test_a_session_ends_by_sign_out_by_rest_and_by_age(app: ASGIApp) -> None:
     ada = joined(app, "Ada", "reviewer")
     cookie = ada.cookies["syntype_session"]
     assert ada.delete("/api/session", headers={"x-syntype-csrf": ""}).status_code == 204
@@ -161,7 +168,7 @@ def test_a_session_ends_by_sign_out_by_rest_and_by_age(app: SecurityMiddleware) 
     assert client_of(app, **OWNER).get("/api/people").json()[0]["seen"] >= now - 1
 
 
-def test_an_open_page_that_asks_for_jobs_does_not_keep_a_session(app: SecurityMiddleware) -> None:
+def test_an_open_page_that_asks_for_jobs_does_not_keep_a_session(app: ASGIApp) -> None:
     ada, before = joined(app, "Ada", "owner"), time.time() - IDLE_SECONDS + 60
     for path, used in (("/api/jobs?limit=20", False), ("/api/collections", True)):
         with store_of(app).writing() as connection:
@@ -171,7 +178,7 @@ def test_an_open_page_that_asks_for_jobs_does_not_keep_a_session(app: SecurityMi
             assert (connection.scalar(select(signed_in.c.seen)) > before) == used
 
 
-def test_accounts_and_sessions_survive_a_restart_and_a_new_token(app: SecurityMiddleware, tmp_path: Path) -> None:
+def test_accounts_and_sessions_survive_a_restart_and_a_new_token(app: ASGIApp, tmp_path: Path) -> None:
     ada = joined(app, "Ada", "reviewer")
     cookie = ada.cookies["syntype_session"]
     again = make_app(Workspace(tmp_path / "workspace"), CONFIG.model_copy(update={"token": TOKEN + "2"}))
@@ -181,7 +188,7 @@ def test_accounts_and_sessions_survive_a_restart_and_a_new_token(app: SecurityMi
     assert sign_in(again, "Ada").status_code == 200
 
 
-def test_removal_ends_sessions_at_once_and_verdicts_stay(app: SecurityMiddleware) -> None:
+def test_removal_ends_sessions_at_once_and_verdicts_stay(app: ASGIApp) -> None:
     ada = joined(app, "Ada", "reviewer")
     assert ada.post(VERDICTS, json=VERDICT).status_code == 201
     owner = client_of(app, **OWNER)
@@ -197,7 +204,7 @@ def test_removal_ends_sessions_at_once_and_verdicts_stay(app: SecurityMiddleware
     assert back["has_judged"], "whoever invites is told that there are verdicts under this name"
 
 
-def test_another_role_and_an_end_of_sessions_hold_at_once(app: SecurityMiddleware) -> None:
+def test_another_role_and_an_end_of_sessions_hold_at_once(app: ASGIApp) -> None:
     ada = joined(app, "Ada", "owner")
     owner, number = client_of(app, **OWNER), number_of(app, "Ada")
     joined(app, "Bo", "owner")
@@ -210,7 +217,7 @@ def test_another_role_and_an_end_of_sessions_hold_at_once(app: SecurityMiddlewar
     assert ada.get("/api/collections").status_code == 401
 
 
-def test_the_last_owner_stays(app: SecurityMiddleware) -> None:
+def test_the_last_owner_stays(app: ASGIApp) -> None:
     ada = joined(app, "Ada", "owner")
     number = number_of(app, "Ada")
     invite(app, "Bo", "owner")  # has not joined
@@ -223,7 +230,7 @@ def test_the_last_owner_stays(app: SecurityMiddleware) -> None:
     assert ada.get("/api/collections").status_code == 401
 
 
-def test_wrong_passwords_and_links_are_limited_and_tell_nothing(app: SecurityMiddleware) -> None:
+def test_wrong_passwords_and_links_are_limited_and_tell_nothing(app: ASGIApp) -> None:
     joined(app, "Ada", "reviewer")
     invite(app, "Bo", "reviewer")
     wrong = [sign_in(app, name, password) for name, password in (("Ada", "wrong"), ("Nobody", PASSWORD), ("Bo", PASSWORD), ("Ada", PASSWORD + " "))]
@@ -235,7 +242,7 @@ def test_wrong_passwords_and_links_are_limited_and_tell_nothing(app: SecurityMid
     assert client_of(app, **OWNER).get("/api/collections").status_code == 200, "programs with the token are not kept out"
 
 
-def test_a_password_is_changed_with_the_old_one(app: SecurityMiddleware) -> None:
+def test_a_password_is_changed_with_the_old_one(app: ASGIApp) -> None:
     ada, other = joined(app, "Ada", "reviewer"), client_of(app)
     keep(other, other.post("/api/session", json={"name": "Ada", "password": PASSWORD}))
     assert ada.post("/api/session/password", json={"old": "wrong", "new": "another password"}).status_code == 403
@@ -247,7 +254,7 @@ def test_a_password_is_changed_with_the_old_one(app: SecurityMiddleware) -> None
     assert joined(app, "Class", "guest").post("/api/session/password", json={"old": PASSWORD, "new": PASSWORD + "2"}).status_code == 403
 
 
-def test_a_change_needs_the_header_of_the_account_s_own_session(app: SecurityMiddleware) -> None:
+def test_a_change_needs_the_header_of_the_account_s_own_session(app: ASGIApp) -> None:
     ada, bo = joined(app, "Ada", "reviewer"), joined(app, "Bo", "reviewer")
     for csrf in ("", bo.headers["x-syntype-csrf"]):
         assert ada.post(VERDICTS, json=VERDICT, headers={"x-syntype-csrf": csrf}).status_code == 403
@@ -257,7 +264,7 @@ def test_a_change_needs_the_header_of_the_account_s_own_session(app: SecurityMid
     assert answer.status_code == 403, "another page cannot sign anybody in"
 
 
-def test_verdicts_quizzes_and_changes_carry_the_name_of_the_account(app: SecurityMiddleware) -> None:
+def test_verdicts_quizzes_and_changes_carry_the_name_of_the_account(app: ASGIApp) -> None:
     owner, ada, bo = client_of(app, **OWNER), joined(app, "Ada", "reviewer"), joined(app, "Bo", "owner")
     together = {"image_ids": ["0-1", "0-2"], "reviewer": "Bo", "decision": "reject", "key": "12345678"}
     assert ada.post(VERDICTS, json=VERDICT).status_code == 201
@@ -272,12 +279,12 @@ def test_verdicts_quizzes_and_changes_carry_the_name_of_the_account(app: Securit
     assert answer.status_code == 422 and "account" in answer.json()["error"], "nobody judges under a name that is not theirs"
     assert owner.post(VERDICTS, json=VERDICT | {"reviewer": "Without Account"}).status_code == 201
     bo.post("/api/collections/fish/names", json={"image_ids": ["0-1"], "species": "Cus tertius", "who": "Ada"}).raise_for_status()
-    root = app.app.state.studio.workspace.root  # type: ignore[attr-defined]
+    root = inside(app).state.studio.workspace.root
     change = b"".join(path.read_bytes() for path in (root / "collections" / "fish" / "changes").rglob("*") if path.is_file())
     assert b"Bo" in change and b"Ada" not in change
 
 
-def test_jobs_and_the_trash_tell_who_it_was(app: SecurityMiddleware) -> None:
+def test_jobs_and_the_trash_tell_who_it_was(app: ASGIApp) -> None:
     bo = joined(app, "Bo", "owner")
     job = bo.post("/api/jobs", json={"kind": "export", "name": "set", "collection": "fish"}).json()
     assert job["by"] == "Bo" and "Started by Bo." in bo.get(f"/jobs/{job['id']}").text
@@ -302,7 +309,7 @@ def test_a_studio_of_this_machine_stays_as_it_was(tmp_path: Path) -> None:
     assert 'id="signin-name"' in client.get("/signin").text
 
 
-def test_the_sign_in_page_asks_for_a_name_once_there_are_accounts(app: SecurityMiddleware) -> None:
+def test_the_sign_in_page_asks_for_a_name_once_there_are_accounts(app: ASGIApp) -> None:
     assert 'id="signin-name"' not in client_of(app).get("/signin").text
     invite(app, "Ada", "guest")
     assert 'id="signin-name"' not in client_of(app).get("/signin").text
@@ -322,7 +329,7 @@ REVIEWERS_CHANGE = {
 GUESTS_CHANGE = {"POST /api/quizzes", "POST /api/quizzes/{quiz}/items/{number}"}
 NOT_TO_LOOK_AT = re.compile(r"^GET /(api/)?(jobs|uploads|new|storage|trash|people|plans|exports|families|identifiers)\b|/(training|refused)$")
 """What reviewers may not even look at."""
-OPEN = re.compile(r"^\w+ /(signin|join|static|try(/.*)?|api/try/.*|api/session|api/join|api/join/look)$")
+OPEN = re.compile(r"^\w+ /(signin|join|static(/.*)?|try(/.*)?|api/try/.*|api/session|api/join|api/join/look)$")
 """What those may open who are not signed in."""
 
 
@@ -335,9 +342,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, TestCli
         yield {role: joined(app, f"A {role}", role) for role in ROLES}
 
 
-def routes_of(app: SecurityMiddleware) -> list[str]:
+def routes_of(app: ASGIApp) -> list[str]:
     """All routes, as ``METHOD PATH``."""
-    routes = app.app.router.routes  # type: ignore[attr-defined]
+    routes: list[Any] = inside(app).router.routes
     return [f"{method} {route.path}" for route in routes for method in sorted(getattr(route, "methods", None) or ["GET"]) if method != "HEAD"]
 
 
@@ -345,7 +352,7 @@ def test_every_route_gives_each_role_what_the_table_says(full: dict[str, TestCli
     """Nothing is sent along, so that what is let through is refused for want of a body, and changes nothing."""
     known = {"name": "drawn", "image_id:path": "0-0", "generator": "little", "kind": "map", "number": "1", "picture": "0", "quiz": "0" * 32}
     known |= {"upload": "0" * 32, "trashed": "0" * 32, "favourite": "0" * 20}
-    routes = [route for route in routes_of(full["owner"].app) if not OPEN.search(route)]  # type: ignore[arg-type]
+    routes = [route for route in routes_of(full["owner"].app) if not OPEN.search(route)]
     assert len(routes) > 90
     for route in routes:
         method, path = route.split(" ")
@@ -362,7 +369,7 @@ def test_every_route_gives_each_role_what_the_table_says(full: dict[str, TestCli
 
 
 def test_the_table_opens_what_it_should_and_nothing_else(full: dict[str, TestClient]) -> None:
-    routes = {route for route in routes_of(full["owner"].app) if not OPEN.search(route)}  # type: ignore[arg-type]
+    routes = {route for route in routes_of(full["owner"].app) if not OPEN.search(route)}
     assert set(LEAST) <= routes, "a route in the table is not there"
     changing = {route: role for route, role in LEAST.items() if not route.startswith("GET ")}
     assert {route for route, role in changing.items() if role == "guest"} == GUESTS_CHANGE
@@ -398,8 +405,8 @@ def test_no_page_offers_what_its_reader_may_not_do(full: dict[str, TestClient], 
     assert opened > 15
 
 
-def test_a_new_route_is_the_owners_until_it_is_in_the_table(full: dict[str, TestClient], app: SecurityMiddleware) -> None:
-    app.app.add_api_route("/api/added", lambda: "here")  # type: ignore[attr-defined]
+def test_a_new_route_is_the_owners_until_it_is_in_the_table(full: dict[str, TestClient], app: ASGIApp) -> None:
+    inside(app).add_api_route("/api/added", lambda: "here")
     assert joined(app, "Ada", "reviewer").get("/api/added").status_code == 403
     assert client_of(app, **OWNER).get("/api/added").status_code == 200
 
@@ -413,7 +420,7 @@ def test_only_slow_hashes_of_passwords_are_kept(monkeypatch: pytest.MonkeyPatch)
     assert not is_password("", UNKNOWN)
 
 
-def test_a_link_that_two_open_at_once_works_for_one(app: SecurityMiddleware, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_that_two_open_at_once_works_for_one(app: ASGIApp, monkeypatch: pytest.MonkeyPatch) -> None:
     accounts = Accounts(store_of(app))
     _, link = invite(app, "Ada", "reviewer")
 

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from syntype.apps.web.languages import N_, gettext
 from syntype.apps.web.passwords import UNKNOWN, hash_password, is_password
 from syntype.apps.web.roles import Role
 from syntype.apps.web.store import Store, people, reviewers, signed_in
@@ -32,7 +33,7 @@ _MARK = "@"
 """How the cookie of an account's session begins; that of the token's sessions never does."""
 _SEEN_SECONDS = 60
 """So long the time of the last request may lag behind, so that not every request writes."""
-_GONE = "this link is of no use any more: it was used, has expired, or was replaced by a newer one. Ask an owner of this Studio for a new link."
+_GONE = N_("this link is of no use any more: it was used, has expired, or was replaced by a newer one. Ask an owner of this Studio for a new link.")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Accounts:
             with self._store.writing() as connection:
                 return int(connection.execute(insert(people).values(**values).returning(people.c.id)).scalar_one()), secret
         except IntegrityError:
-            raise InputError(f"{name!r} has an account already", "Choose another name, or make a new link for this person.") from None
+            taken = gettext("{name} has an account already", name=repr(name))
+            raise InputError(taken, gettext("Choose another name, or make a new link for this person.")) from None
 
     def new_link(self, number: int, seconds: float) -> str:
         """Another secret for a link of an account; the one before is of no use any more. The old password works until a new one is chosen."""
@@ -136,7 +138,7 @@ class Accounts:
         with self._store.reading() as connection:
             row = connection.execute(_shown().where(_open_link(secret))).one_or_none()
         if row is None:
-            raise UserError(_GONE)
+            raise UserError(gettext(_GONE))
         return _person(row)
 
     def join(self, secret: str, password: str) -> str:
@@ -151,7 +153,7 @@ class Accounts:
             joining = update(people).where(_open_link(secret)).values(password=kept, link=None, link_until=None).returning(people.c.id)
             number = connection.execute(joining).scalar_one_or_none()
             if number is None:  # used at this moment
-                raise UserError(_GONE)
+                raise UserError(gettext(_GONE))
             connection.execute(delete(signed_in).where(signed_in.c.person == number))
             return _begin(connection, number)
 
@@ -263,7 +265,7 @@ def _require_another_owner(connection: Connection, number: int) -> None:
     """Raise ``UserError`` if an account is the only owner's who can sign in. The owners stay locked until the transaction ends."""
     owners = select(people.c.id).where(people.c.role == "owner", people.c.password.is_not(None)).with_for_update()
     if set(connection.scalars(owners)) == {number}:
-        raise UserError("this is the last owner. Make another person an owner first.")
+        raise UserError(gettext("this is the last owner. Make another person an owner first."))
 
 
 def _lasting(now: float) -> Any:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from syntype.apps.web.drawing import Allowance
 from syntype.apps.web.favourites import add_favourite, favourite_picture, list_favourites, remove_favourite
 from syntype.apps.web.generators import describe_generator, generator_species
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.links import link_to, qr_code
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
@@ -150,7 +151,7 @@ def _found(studio: Studio, name: str, asked: HybridAsked) -> FilePath:
     """The folder of a generator that can draw what is asked for, as far as its description tells."""
     folder = studio.workspace.find("generators", name)
     if "blend" not in describe_generator(folder)["abilities"]:
-        raise UnsupportedError("this generator cannot draw hybrids. Choose one that is trained, for example of the family projected.")
+        raise UnsupportedError(gettext("this generator cannot draw hybrids. Choose one that is trained, for example of the family projected."))
     require_known("species of this generator", (asked.first, asked.second), generator_species(folder))
     return folder
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, StringConstraints, model_validator
 from starlette.exceptions import HTTPException
 
 from syntype.apps.web.accounts import SESSION_SECONDS
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.roles import Role
 from syntype.apps.web.security import COOKIE, TOO_MANY_GUESSES
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
@@ -92,13 +93,13 @@ async def sign_in(request: Request, sign_in: SignIn, response: Response, studio:
         name, password = sign_in.name, sign_in.password
         cookie = await _guessing(request, studio, lambda: studio.accounts.sign_in(name, password))
         if cookie is None:
-            raise HTTPException(403, "the name or the password is wrong. If you have forgotten the password, ask an owner for a new link.")
+            raise HTTPException(403, gettext("the name or the password is wrong. If you have forgotten the password, ask an owner for a new link."))
         return await asyncio.to_thread(_begin_account, request, studio, response, cookie)
     if studio.config.token is not None and studio.guesses.too_many(request.scope):
-        raise HTTPException(429, TOO_MANY_GUESSES)
+        raise HTTPException(429, gettext(TOO_MANY_GUESSES))
     if studio.config.token is None or not hmac.compare_digest(str(sign_in.token).encode(), studio.config.token.encode()):
         studio.guesses.wrong(request.scope)
-        raise HTTPException(403, "this is not the Studio's token. The token was shown when the server was first started with it.")
+        raise HTTPException(403, gettext("this is not the Studio's token. The token was shown when the server was first started with it."))
     await asyncio.to_thread(_end, request, studio)
     return Session(signed_in=True, csrf=studio.sessions.csrf(_begin(studio, response)), role="owner")
 
@@ -115,9 +116,9 @@ async def change_password(request: Request, studio: CurrentStudio, change: Passw
     """Choose another password for your account. It is signed out in all other browsers."""
     account = request.state.visitor.account
     if account is None:
-        raise UserError("only an account has a password. Sign in with your name first.")
+        raise UserError(gettext("only an account has a password. Sign in with your name first."))
     if not await _guessing(request, studio, lambda: studio.accounts.change_password(account, change.old, change.new)):
-        raise HTTPException(403, "the old password is wrong. If you have forgotten it, ask an owner for a new link.")
+        raise HTTPException(403, gettext("the old password is wrong. If you have forgotten it, ask an owner for a new link."))
 
 
 @router.post("/join/look")
@@ -138,7 +139,7 @@ async def _guessing(request: Request, studio: Studio, attempt: Callable[[], T]) 
     """What an attempt gives that must not be repeated at will. One that fails, or gives nothing, counts as a wrong guess."""
     async with studio.hashing:
         if studio.password_guesses.too_many(request.scope):
-            raise HTTPException(429, TOO_MANY_GUESSES)
+            raise HTTPException(429, gettext(TOO_MANY_GUESSES))
         try:
             found = await asyncio.to_thread(attempt)
         except UserError:
@@ -154,7 +155,7 @@ def _begin_account(request: Request, studio: Studio, response: Response, cookie:
     _end(request, studio)
     account = studio.accounts.who(cookie)
     if account is None:  # removed at this moment
-        raise UserError("this account was removed. Ask an owner of this Studio for a new link.")
+        raise UserError(gettext("this account was removed. Ask an owner of this Studio for a new link."))
     _set_cookie(studio, response, cookie)
     return Session(signed_in=True, csrf=studio.sessions.csrf(account.session), name=account.name, role=account.role)
 

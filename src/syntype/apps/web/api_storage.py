@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.sizes import free_room, measure
 from syntype.apps.web.storage import Thing
@@ -15,6 +16,7 @@ from syntype.apps.web.store import ACTIVE
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.titles import Typed
 from syntype.apps.web.trash import TRASH_ID, TrashEntry
+from syntype.apps.web.words import num_photographs, num_species
 from syntype.errors import UserError
 
 __all__ = ["router", "show_storage", "show_thing"]
@@ -124,8 +126,10 @@ def _upload_title(studio: Studio, thing: Thing) -> str:
     """What an upload is called that nobody has named: what it holds."""
     state = studio.uploads.state(thing.name)
     species = list(state.species)
-    of = "" if not species else f" of {species[0]}" if len(species) == 1 else f" of {len(species)} species"
-    return f"{state.num_images:,} {'photograph' if state.num_images == 1 else 'photographs'}{of}"
+    photographs = num_photographs(state.num_images)
+    if not species:
+        return photographs
+    return gettext("{images} of {species}", images=photographs, species=species[0] if len(species) == 1 else num_species(len(species)))
 
 
 @router.get("/storage")
@@ -152,7 +156,7 @@ def empty_caches(studio: CurrentStudio) -> Freed:
     """Delete small pictures and decoded pixels; they are made again when they are needed. Not while a job waits or runs, which may use them."""
     with studio.queue.entering:
         if any(row.status in ACTIVE for row in studio.queue.list(200)):
-            raise UserError("caches cannot be emptied while a job waits or runs. Try again when the jobs have ended.")
+            raise UserError(gettext("caches cannot be emptied while a job waits or runs. Try again when the jobs have ended."))
         studio.looks.stop()
         folders = [thing.folder for thing in studio.storage.things() if thing.place in ("collections", "identifiers")]
         caches = [path for path in (studio.workspace.root / ".cache", *(folder / ".cache" for folder in folders)) if path.is_dir()]

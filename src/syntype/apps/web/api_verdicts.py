@@ -16,6 +16,7 @@ from syntype.apps.web.api_collections import ImageRow, ImagesTogether, image_row
 from syntype.apps.web.catalogue import OFFERED, Index
 from syntype.apps.web.checks import REFUSALS, Check, Refusal, told
 from syntype.apps.web.import_options import Text
+from syntype.apps.web.languages import N_, gettext
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, signed_name
 from syntype.collection.experts import Decision
@@ -31,7 +32,7 @@ Which = Literal["undecided", "decided", "unsure"]
 """Images by what the reviewer has said of them: nothing yet, anything, or unsure."""
 _CHUNK = 50
 _NEAREST = 3
-_MOVED = "collection {!r} was renamed or deleted at this moment, so the decision was not saved. Open its page again."
+_MOVED = N_("collection {name} was renamed or deleted at this moment, so the decision was not saved. Open its page again.")
 
 
 class NearPhotograph(BaseModel):
@@ -193,11 +194,13 @@ def decide(request: Request, studio: CurrentStudio, name: Slug, verdict: NewVerd
     folder = studio.workspace.find("collections", name)
     image = studio.catalogue.index(folder).image(verdict.image_id)
     if image["origin"] != "synthetic":
-        raise UserError(f"image {verdict.image_id} of {name!r} is a photograph. Experts judge synthetic images only.")
+        raise UserError(
+            gettext("image {image_id} of {name} is a photograph. Experts judge synthetic images only.", image_id=verdict.image_id, name=repr(name))
+        )
     number = studio.reviews.decide(name, verdict.image_id, image["sha256"], reviewer, verdict.decision, verdict.reason, verdict.key)
     if not folder.is_dir():  # renamed or deleted at this moment: the next collection of this name must not have this decision
         studio.reviews.withdraw(number)
-        raise UserError(_MOVED.format(name))
+        raise UserError(gettext(_MOVED, name=repr(name)))
     studio.offers.judged(name, [verdict.image_id], reviewer)
     return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision, reason=verdict.reason)
 
@@ -229,12 +232,14 @@ def decide_together(request: Request, studio: CurrentStudio, name: Slug, verdict
     index = studio.catalogue.index(folder)
     images = index.images(list(dict.fromkeys(verdict.image_ids)))
     if (real := next((image for image in images if image["origin"] != "synthetic"), None)) is not None:
-        raise UserError(f"image {real['image_id']} of {name!r} is a photograph. Experts judge synthetic images only.")
+        raise UserError(
+            gettext("image {real} of {name} is a photograph. Experts judge synthetic images only.", real=real["image_id"], name=repr(name))
+        )
     hashes = [(image["image_id"], image["sha256"]) for image in images]
     studio.reviews.decide_together(name, hashes, reviewer, verdict.decision, verdict.reason, verdict.key)
     if not folder.is_dir():
         studio.reviews.withdraw_together(verdict.key)
-        raise UserError(_MOVED.format(name))
+        raise UserError(gettext(_MOVED, name=repr(name)))
     studio.offers.judged(name, [image["image_id"] for image in images], reviewer)
     _apply_now(studio, name)
     wanted = {"accept": "accepted", "reject": "refused"}.get(verdict.decision)

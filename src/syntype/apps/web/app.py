@@ -45,6 +45,7 @@ from syntype.apps.web.accounts import Accounts
 from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
+from syntype.apps.web.languages import N_, LanguageMiddleware, gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
@@ -63,7 +64,8 @@ from syntype.files import disk_problem
 __all__ = ["create_app"]
 
 _log = logging.getLogger("syntype.studio")
-_BACK = "Go back, or to the first page: it shows what there is."
+_BACK = N_("Go back, or to the first page: it shows what there is.")
+_NOTHING = N_("nothing is found at this address.")
 
 
 def create_app(workspace: Workspace, config: StudioConfig, database: str | None = None) -> ASGIApp:
@@ -122,14 +124,14 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     app.add_exception_handler(HTTPException, _handle_http)
     for kind in (OSError, DBAPIError, Exception):  # the first two so that a full disk is not logged as a fault of the program
         app.add_exception_handler(kind, _handle_unexpected)
-    return SecurityMiddleware(app, config, sessions, accounts, guesses, Gate(app.router.routes), _error_response)
+    return LanguageMiddleware(SecurityMiddleware(app, config, sessions, accounts, guesses, Gate(app.router.routes), _error_response))
 
 
-def _error_response(request: Request, status: int, message: str) -> Response:
-    """An error response: a page for browsers, JSON for programs."""
+def _error_response(request: Request, status: int, message: str, *, missing: bool = False) -> Response:
+    """An error response: a page for browsers, JSON for programs; ``missing``: nothing is at this address."""
     message = message.encode("utf-8", "replace").decode()
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
-        return pages.render(request, "problem", status, message=message)
+        return pages.render(request, "problem", status, message=message, missing=missing or status == 404)
     return JSONResponse({"error": message}, status)
 
 
@@ -144,15 +146,15 @@ def _handle_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if "text/html" in request.headers.get("accept", "") and first["loc"][:1] == ("path",) and not request.url.path.startswith("/api/"):
-        return _error_response(request, 422, f"nothing is found at this address. {_BACK}")
+        return _error_response(request, 422, f"{gettext(_NOTHING)} {gettext(_BACK)}", missing=True)
     message = wrong_field(first)
     return _error_response(request, 422, message if _is_page(request) else f"{message} See /api/openapi.json for what is expected.")
 
 
 def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    where = _BACK if _is_page(request) else "See /api/openapi.json."
-    known = {404: f"nothing is found at this address. {where}", 405: f"this address does not accept this method. {where}"}
+    where = gettext(_BACK) if _is_page(request) else "See /api/openapi.json."
+    known = {404: f"{gettext(_NOTHING)} {where}", 405: f"{gettext('this address does not accept this method.')} {where}"}
     answer = _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
@@ -168,4 +170,6 @@ def _handle_unexpected(request: Request, error: Exception) -> Response:
     if (problem := disk_problem(error, studio.workspace.root)) is not None:
         return _handle(request, problem)
     _log.exception("error while handling a request", exc_info=error)
-    return _error_response(request, 500, f"unexpected {type(error).__name__} on the server; see its log. Try again, or restart the server.")
+    return _error_response(
+        request, 500, gettext("unexpected {error} on the server; see its log. Try again, or restart the server.", error=type(error).__name__)
+    )

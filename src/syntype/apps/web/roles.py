@@ -15,14 +15,16 @@ from urllib.parse import unquote, urlsplit
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
+from syntype.apps.web.languages import N_
+
 __all__ = ["FORBIDDEN", "LEAST", "ROLES", "Gate", "Role"]
 
 Role = Literal["guest", "reviewer", "owner"]
 ROLES: tuple[Role, ...] = ("guest", "reviewer", "owner")
 """From the least to the most: each may do what those before it may."""
 FORBIDDEN: dict[Role, str] = {
-    "guest": "your account is a guest's: it can look, draw hybrids and take the quiz. Ask an owner of this Studio to do this for you.",
-    "reviewer": "your account is a reviewer's: it can look and judge images. Ask an owner of this Studio to do this for you.",
+    "guest": N_("your account is a guest's: it can look, draw hybrids and take the quiz. Ask an owner of this Studio to do this for you."),
+    "reviewer": N_("your account is a reviewer's: it can look and judge images. Ask an owner of this Studio to do this for you."),
 }
 """Why somebody of a role is refused, and what to do."""
 _GUEST = (

@@ -33,6 +33,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syntype.apps.web.accounts import SESSION_SECONDS, Account, Accounts
+from syntype.apps.web.languages import N_, gettext
 from syntype.apps.web.limits import Limits, StudioConfig, is_loopback
 from syntype.apps.web.roles import FORBIDDEN, Gate, Role
 from syntype.files import atomic_write
@@ -46,7 +47,7 @@ GUESS_SECONDS = 60.0
 TURN_SECONDS = 60.0
 VISITORS = ("/try", "/try/", "/api/try/")
 """Addresses that visitors may open where generators are public; a trailing slash stands for everything below."""
-TOO_MANY_GUESSES = "too many wrong tokens, passwords or links came from this address. Wait a minute, then try again."
+TOO_MANY_GUESSES = N_("too many wrong tokens, passwords or links came from this address. Wait a minute, then try again.")
 _ADDRESSES = 10_000
 """Addresses whose wrong tokens are remembered."""
 HEADERS = {
@@ -195,7 +196,9 @@ class Turns:
                 taken.popleft()
             if len(taken) >= self._most:
                 wait = str(int(taken[0] + TURN_SECONDS - now) + 1)
-                raise HTTPException(429, f"many pictures were asked for from here. Go on in {wait} seconds.", {"Retry-After": wait})
+                raise HTTPException(
+                    429, gettext("many pictures were asked for from here. Go on in {wait} seconds.", wait=wait), {"Retry-After": wait}
+                )
             taken.append(now)
 
 
@@ -255,7 +258,7 @@ class SecurityMiddleware:
                 return
             scope.setdefault("state", {}).update(visitor=visitor, gate=self.gate)
             if visitor is not None and not self._is_open(scope) and not self.gate.allows(visitor.role, scope):
-                await self.page(Request(scope), 403, FORBIDDEN[visitor.role])(scope, receive, send_with_headers)
+                await self.page(Request(scope), 403, gettext(FORBIDDEN[visitor.role]))(scope, receive, send_with_headers)
                 return
             timely = _timely(receive, self.config.limits)
             limited = timely if scope["path"].endswith(self.upload_suffixes) else _limited(timely, self.config.limits.json_bytes)
@@ -322,7 +325,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         total += len(message.get("body", b""))
         if total > limit:
-            raise HTTPException(413, f"the request has more than {limit:,} bytes. Send less at once.")
+            raise HTTPException(413, gettext("the request has more than {limit} bytes. Send less at once.", limit=limit))
         return message
 
     return receive_limited
@@ -343,12 +346,12 @@ def _timely(receive: Receive, limits: Limits) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), limits.wait_seconds)
         except TimeoutError:
-            raise HTTPException(408, "the request came too slowly. Send it again, over a faster connection or in smaller parts.") from None
+            raise HTTPException(408, gettext("the request came too slowly. Send it again, over a faster connection or in smaller parts.")) from None
         waited += time.monotonic() - began
         total += len(message.get("body", b""))
         complete = message["type"] != "http.request" or not message.get("more_body", False)
         if not complete and total < limits.body_rate * (waited - limits.wait_seconds):
-            raise HTTPException(408, "the request came too slowly. Send it again, over a faster connection or in smaller parts.")
+            raise HTTPException(408, gettext("the request came too slowly. Send it again, over a faster connection or in smaller parts."))
         return message
 
     return receive_timely

@@ -16,6 +16,7 @@ from syntype.apps.web.accounts import Accounts
 from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
 from syntype.apps.web.offers import Offers
@@ -91,7 +92,8 @@ def signed_name(request: Request, studio: Studio, given: N) -> str | N:
     if name is not None:
         return name
     if given is not None and studio.accounts.has_name(given):
-        raise InputError(f"{given!r} is the name of an account, and you are not signed in with it", "Sign in with it, or write another name.")
+        taken = gettext("{name} is the name of an account, and you are not signed in with it", name=repr(given))
+        raise InputError(taken, gettext("Sign in with it, or write another name."))
     return given
 
 

@@ -1,4 +1,5 @@
 import { byId, call, onSubmit, tell } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 byId("signout")?.addEventListener("click", async () => {
   try {
@@ -14,5 +15,5 @@ if (byId("changing"))
     byId("changed").textContent = "";
     await call("POST", "/api/session/password", { old: byId("old").value, new: byId("new").value });
     byId("changing").reset();
-    byId("changed").textContent = "The password was changed.";
+    byId("changed").textContent = t("The password was changed.");
   });

@@ -1,22 +1,23 @@
 // Who has an account: a table that is filled again after every change, and the link of an invitation, which is shown once.
 import { ask } from "/static/dialogs.js";
 import { byId, call, make, onSubmit, tell } from "/static/studio.js";
+import { language, t } from "/static/texts.js";
 
-const ROLES = ["owner", "reviewer", "guest"];
+const ROLES = { owner: t("owner"), reviewer: t("reviewer"), guest: t("guest") };
 const paragraph = (textContent) => make("p", { textContent });
-const day = (seconds) => new Date(1000 * seconds).toLocaleDateString([], { dateStyle: "medium" });
-const time = (seconds) => new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+const day = (seconds) => new Date(1000 * seconds).toLocaleDateString(language, { dateStyle: "medium" });
+const time = (seconds) => new Date(1000 * seconds).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
 
-// What a link is for; the person gets it from whoever made it.
-function showLink(made) {
-  const { person } = made;
-  byId("made-title").textContent = `The link for ${person.name}`;
-  byId("made-told").textContent = `Send it to ${person.name}, and to nobody else. It is shown only now, works once, and expires on ${time(person.link_until)}.`;
-  byId("made-judged").textContent = `There are verdicts of a ${person.name} already. They count as this person's. If it is somebody else, remove the account and invite under another name.`;
-  byId("made-judged").hidden = !made.has_judged;
-  byId("link").value = made.link;
-  byId("code").src = URL.createObjectURL(new Blob([made.code], { type: "image/svg+xml" }));
-  byId("copy").textContent = "Copy";
+// The link of a person, who gets it from whoever made it.
+function showLink({ person, link, code, has_judged: hasJudged }) {
+  const { name } = person;
+  byId("made-title").textContent = t("The link for {name}", { name });
+  byId("made-told").textContent = t("Send it to {name}, and to nobody else. It is shown only now, works once, and expires on {time}.", { name, time: time(person.link_until) });
+  byId("made-judged").textContent = t("There are verdicts under the name {name} already. They count as this person's. If it is somebody else, remove the account and invite under another name.", { name });
+  byId("made-judged").hidden = !hasJudged;
+  byId("link").value = link;
+  byId("code").src = URL.createObjectURL(new Blob([code], { type: "image/svg+xml" }));
+  byId("copy").textContent = t("Copy");
   byId("made").hidden = false;
   byId("made-title").focus();
 }
@@ -35,33 +36,40 @@ function button(words, person, className, action) {
   return made;
 }
 
-function roleOf(person) {
-  const select = make("select", { ariaLabel: `Role of ${person.name}` }, ...ROLES.map((role) => make("option", { value: role, textContent: role, selected: role === person.role })));
+function roleOf({ id, name, role }) {
+  const choices = Object.entries(ROLES).map(([value, textContent]) => make("option", { value, textContent, selected: value === role }));
+  const select = make("select", { ariaLabel: t("Role of {name}", { name }) }, ...choices);
   select.addEventListener("change", async () => {
-    const words = [paragraph(`${person.name} becomes ${select.value === "owner" ? "an" : "a"} ${select.value}, is signed out everywhere, and signs in again with the same password.`)];
-    await ask(`Change the role of ${person.name}?`, words, "Change the role", () => call("POST", `/api/people/${person.id}/role`, { role: select.value }));
+    const words = t("The new role is: {role}. {name} is signed out everywhere, and signs in again with the same password.", { name, role: ROLES[select.value] });
+    await ask(t("Change the role of {name}?", { name }), [paragraph(words)], t("Change the role"), () => call("POST", `/api/people/${id}/role`, { role: select.value }));
     await refresh().catch((error) => tell(error.message));
   });
   return select;
 }
 
-function state(person) {
-  if (person.joined) return person.seen ? time(person.seen) : "";
-  return person.link_until * 1000 > Date.now() ? `invited until ${day(person.link_until)}` : "the link has expired";
+function lastSeen(person) {
+  if (person.joined) return time(person.seen);
+  return person.link_until * 1000 > Date.now() ? t("invited until {day}", { day: day(person.link_until) }) : t("the link has expired");
 }
 
 function row(person) {
   const { id, name } = person;
   const newLink = async () => {
-    const words = paragraph(person.joined ? "With it the person chooses another password, once, within 7 days. Until then the old one stays." : "The link before is of no use any more. The new one works once, within 7 days.");
-    const made = await ask(`A new link for ${name}?`, [words], "Make the link", () => call("POST", `/api/people/${id}/link`, { days: 7 }));
+    const words = person.joined
+      ? t("With it the person chooses another password, once, within 7 days. Until then the old one stays.")
+      : t("The link before is of no use any more. The new one works once, within 7 days.");
+    const made = await ask(t("A new link for {name}?", { name }), [paragraph(words)], t("Make the link"), () => call("POST", `/api/people/${id}/link`, { days: 7 }));
     if (made) showLink(made);
   };
-  const remove = () => ask(`Remove ${name}?`, [paragraph(`${name} is signed out at once and cannot sign in any more. All verdicts stay, under this name.`)], "Remove", () => call("DELETE", `/api/people/${id}`), true);
-  const out = () => ask(`Sign ${name} out?`, [paragraph("Everywhere, at once. The password stays.")], "Sign out", () => call("DELETE", `/api/people/${id}/sessions`));
-  const buttons = [button("New link", person, "second", newLink), ...(person.sessions ? [button("Sign out", person, "second", out)] : []), button("Remove", person, "no", remove)];
-  const cells = [make("td", {}, roleOf(person)), make("td", { textContent: state(person) }), make("td", { className: "more", textContent: person.sessions || "no" }), make("td", {}, make("span", { className: "row" }, ...buttons))];
-  return make("tr", {}, make("th", { scope: "row", textContent: person.you ? `${name} (you)` : name }), ...cells);
+  const out = () => ask(t("Sign {name} out?", { name }), [paragraph(t("Everywhere, at once. The password stays."))], t("Sign out"), () => call("DELETE", `/api/people/${id}/sessions`));
+  const remove = () => {
+    const words = t("{name} is signed out at once and cannot sign in any more. All verdicts stay, under this name.", { name });
+    return ask(t("Remove {name}?", { name }), [paragraph(words)], t("Remove"), () => call("DELETE", `/api/people/${id}`), true);
+  };
+  const buttons = [button(t("New link"), person, "second", newLink), ...(person.sessions ? [button(t("Sign out"), person, "second", out)] : []), button(t("Remove"), person, "no", remove)];
+  const cells = [make("td", {}, roleOf(person)), make("td", { textContent: lastSeen(person) }), make("td", { className: "more", textContent: person.sessions || t("no") })];
+  const called = make("th", { scope: "row", textContent: person.you ? t("{name} (you)", { name }) : name });
+  return make("tr", {}, called, ...cells, make("td", {}, make("span", { className: "row" }, ...buttons)));
 }
 
 async function refresh() {
@@ -82,9 +90,9 @@ byId("copy").addEventListener("click", async () => {
   byId("link").select();
   try {
     await navigator.clipboard.writeText(byId("link").value);
-    byId("copy").textContent = "Copied";
+    byId("copy").textContent = t("Copied");
   } catch {
-    byId("copy").textContent = "Copy it with Ctrl+C";
+    byId("copy").textContent = t("Copy it with Ctrl+C");
   }
 });
 refresh().catch((error) => tell(error.message));
