@@ -98,9 +98,7 @@ class Storage:
         folder = self._workspace.root / place / name
         if not re.fullmatch(SLUG, name) or not (thing := self._thing(place, name)):
             if re.fullmatch(SLUG, name) and folder.is_symlink():
-                raise CollectionError(
-                    gettext("{name} is a link. Remove it by hand, or replace it with what it leads to.", name=repr(name))
-                )
+                raise CollectionError(gettext("{name} is a link. Remove it by hand, or replace it with what it leads to.", name=repr(name)))
             if self.trash.latest(place, name) is not None:
                 raise UnknownNameError(one(place), name[:80], (), "It is in the trash: restore it on the page Storage.")
             raise UnknownNameError(one(place), name[:80], [thing.name for thing in self.things() if thing.place == place])
@@ -190,8 +188,11 @@ class Storage:
             self._move(thing.folder, place, name, slug, typed)
             return self.thing(place, slug)
 
-    def delete(self, place: str, name: str) -> TrashEntry:
+    def delete(self, place: str, name: str, by: str | None = None) -> TrashEntry:
         """Move a thing to the trash, with its verdicts.
+
+        Args:
+            by: the name of the account that deletes it.
 
         Raises:
             UnknownNameError, UserError: there is no such thing, it is in use, or others need it.
@@ -199,7 +200,7 @@ class Storage:
         with self._still():
             thing = self.thing(place, name)
             self._refuse(thing, N_("{name} cannot be deleted: {why}."), self.in_use(thing) or self.kept_by(thing))
-            entry = self.trash.prepare(place, name)
+            entry = self.trash.prepare(place, name, by)
             try:
                 self._move(thing.folder, place, name, entry.key, None)
             except Exception:
