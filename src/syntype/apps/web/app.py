@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from syntype import __version__
 from syntype.apps.web import (
+    api_boxes,
     api_collections,
     api_hybrids,
     api_identifiers,
@@ -122,7 +123,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    things = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz)
+    things = (parents, api_collections, api_looks, api_names, api_boxes, api_uploads, api_verdicts, quiz)
     apis = (*things, api_jobs, api_plans, api_training, api_identifiers, api_hybrids, api_storage)
     shown = (look_pages, pages, places, forms, hybrid_pages, identifier_pages, storage_pages, visitors)
     for router in (_sessions, *(part.router for part in (*apis, *shown))):
