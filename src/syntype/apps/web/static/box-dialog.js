@@ -202,5 +202,6 @@ export function askBoxes(address, photograph, save) {
   const asked = ask(`Boxes of ${photograph.path}`, parts, "Keep these boxes", () => save(asSent ? null : animals).finally(() => (asSent = false)));
   stage.closest("dialog").classList.add("wide-dialog");
   draw();
+  stage.querySelector(".chosen")?.focus();
   return asked;
 }
