@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import httpx2
 import pytest
@@ -18,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 from studio_server import CHROMIUM, end_server, launch_chromium, listen, make_generator, make_workspace, start_server
 
+from syntype.apps.cli import main
 from syntype.apps.web.workspace import Workspace
 
 AXE = "axe-core@4.14.1"
@@ -46,6 +50,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ready_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs of a server in this process start at once."""
     ready.use(monkeypatch.setattr)
+
+
+@pytest.fixture
+def looked_at_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that looks into an upload runs in this process, which takes a tenth of the time; in one of its own where a test says so."""
+    if getattr(request, "param", True):
+        stand_in = SimpleNamespace(run=run_here, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired)
+        monkeypatch.setattr("syntype.apps.web.looking.subprocess", stand_in)
+
+
+def run_here(command: list[str], *, stdin: int, stdout: BinaryIO, stderr: BinaryIO, timeout: float, env: dict[str, str], check: bool) -> Any:
+    """Stands in for ``subprocess.run`` where the Studio looks into an upload."""
+    assert command[1] == "-c" and command[4] == "collect" and stdin == subprocess.DEVNULL and timeout > 0 and not check
+    output, messages = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(messages):
+        code = main(command[4:])
+    stdout.write(output.getvalue().encode())
+    stderr.write(messages.getvalue().encode())
+    return subprocess.CompletedProcess(command, code)
 
 
 @pytest.fixture

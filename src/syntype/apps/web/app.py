@@ -18,6 +18,7 @@ from syntype import __version__
 from syntype.apps.web import (
     account_pages,
     api_accounts,
+    api_boxes,
     api_collections,
     api_hybrids,
     api_identifiers,
@@ -113,7 +114,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    things = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz)
+    things = (parents, api_collections, api_looks, api_names, api_boxes, api_uploads, api_verdicts, quiz)
     apis = (api_sessions, api_accounts, *things, api_jobs, api_plans, api_training, api_identifiers, api_hybrids, api_storage)
     shown = (account_pages, look_pages, pages, places, forms, hybrid_pages, identifier_pages, storage_pages, visitors)
     for part in (*apis, *shown):
