@@ -44,7 +44,7 @@ from syntype.apps.web import (
 from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
-from syntype.apps.web.languages import N_, LanguageMiddleware, gettext
+from syntype.apps.web.languages import N_, gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
@@ -135,7 +135,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     app.add_exception_handler(HTTPException, _handle_http)
     for kind in (OSError, DBAPIError, Exception):  # the first two so that a full disk is not logged as a fault of the program
         app.add_exception_handler(kind, _handle_unexpected)
-    return LanguageMiddleware(SecurityMiddleware(app, config, sessions, guesses))
+    return SecurityMiddleware(app, config, sessions, guesses)
 
 
 @_sessions.get("")

@@ -98,9 +98,7 @@ class Storage:
         folder = self._workspace.root / place / name
         if not re.fullmatch(SLUG, name) or not (thing := self._thing(place, name)):
             if re.fullmatch(SLUG, name) and folder.is_symlink():
-                raise CollectionError(
-                    gettext("{name} is a link. Remove it by hand, or replace it with what it leads to.", name=repr(name))
-                )
+                raise CollectionError(gettext("{name} is a link. Remove it by hand, or replace it with what it leads to.", name=repr(name)))
             if self.trash.latest(place, name) is not None:
                 raise UnknownNameError(one(place), name[:80], (), "It is in the trash: restore it on the page Storage.")
             raise UnknownNameError(one(place), name[:80], [thing.name for thing in self.things() if thing.place == place])
