@@ -14,7 +14,11 @@ from studio_server import PAGES, browser, make_full
 from syntype.apps.web import languages, texts
 from syntype.apps.web.languages import LANGUAGES, catalogue, gettext, in_language, ngettext, number, preferred
 from syntype.apps.web.outcomes import outcome
+from syntype.apps.web.recognised import recognised
 from syntype.apps.web.wording import wrong_field
+from syntype.apps.web.words import value_in_words
+from syntype.collection.exports import LAYOUTS
+from syntype.collection.preview import Preview
 
 OTHERS = [code for code in LANGUAGES if code != "en"]
 SENTENCES = {
@@ -144,6 +148,27 @@ def test_what_came_of_a_job_is_told_in_the_language_of_who_reads_it() -> None:
     with in_language("de"):
         assert outcome("import", "finished", {}, result) == "7 Fotos von 2 Arten importiert: 5 zum Lernen, 2 für Tests zurückgehalten."
     assert outcome("import", "finished", {}, result) == "7 photographs of 2 species are imported: 5 to learn from, 2 kept for tests."
+
+
+def test_what_was_recognised_in_an_upload_is_told_as_the_command_tells_it_and_in_the_language() -> None:
+    full = {
+        "format": "folders named after species", "num_images": 1400, "num_files": 1200, "num_missing": 2, "num_downloads": 0,
+        "species": {"Aus primus": 900, "none": 500}, "splits": {"train": 1000}, "num_groups": 7, "num_boxes": 3, "refused": {"is no image": 4},
+        "licences": {f"licence {number}": 280 for number in range(5)}, "origins": {"real": 1000, "synthetic": 400},
+    }  # fmt: skip
+    plain = {**full, "num_images": 1, "num_files": 1, "num_missing": 0, "species": {"Aus primus": 1}, "splits": {}, "num_groups": 1, "num_boxes": 1}
+    plain |= {"refused": {}, "licences": {"none": 1}, "origins": {"real": 1}}
+    for found in (full, plain):
+        assert recognised(found) == Preview(**found).sentence()
+    with in_language("de"):
+        assert recognised(plain) == "Folders named after species: 1 Foto von 1 Art, alle mit einem Rahmen."
+
+
+def test_titles_of_exports_and_readers_are_known_to_the_catalogue_or_are_names() -> None:
+    with in_language("ja"):
+        assert all(value_in_words(layout.title) != layout.title for layout in LAYOUTS.values())
+        assert value_in_words("Training projected") == "projectedを学習中"
+    assert value_in_words("what somebody wrote") == "what somebody wrote"
 
 
 def test_errors_that_people_see_are_translated_and_names_are_not(client: TestClient) -> None:
