@@ -55,7 +55,7 @@ from syntype.apps.web.store import Store
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.wording import wrong_field
-from syntype.apps.web.workspace import Workspace
+from syntype.apps.web.workspace import NameTakenError, Workspace
 from syntype.errors import DiskError, SyntypeError, UnknownNameError, UserError
 from syntype.files import disk_problem
 
@@ -174,19 +174,19 @@ def _begin(studio: Studio, response: Response) -> str:
     return studio.sessions.check(cookie) or ""
 
 
-def _error_response(request: Request, status: int, message: str, *, missing: bool = False) -> Response:
-    """An error response: a page for browsers, JSON for programs; ``missing``: nothing is at this address."""
+def _error_response(request: Request, status: int, message: str, *, missing: bool = False, taken: bool = False) -> Response:
+    """An error response: a page for browsers, JSON for programs; ``missing``: nothing is at this address; ``taken``: a name is."""
     message = message.encode("utf-8", "replace").decode()
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
         return pages.render(request, "problem", status, message=message, missing=missing or status == 404)
-    return JSONResponse({"error": message}, status)
+    return JSONResponse({"error": message, **({"taken": True} if taken else {})}, status)
 
 
 def _handle(request: Request, error: Exception) -> Response:
     """The message of one of Syntype's own errors, without paths of this machine."""
     studio: Studio = request.app.state.studio
     status = 404 if isinstance(error, UnknownNameError) else 507 if isinstance(error, DiskError) else 422 if isinstance(error, UserError) else 500
-    return _error_response(request, status, studio.workspace.show(str(error)))
+    return _error_response(request, status, studio.workspace.show(str(error)), taken=isinstance(error, NameTakenError))
 
 
 def _handle_invalid(request: Request, error: Exception) -> Response:
