@@ -79,6 +79,14 @@ def test_the_extraction_finds_every_text_of_the_scripts_and_templates() -> None:
     assert len(found) > 500 and found <= known, found - known
 
 
+def test_scripts_import_only_what_other_scripts_have() -> None:
+    scripts = {path.name: path.read_text(encoding="utf-8") for path in (SOURCES / "static").iterdir() if path.suffix == ".js"}
+    has = {name: set(re.findall(r"export (?:async )?(?:const|let|function) (\w+)", text)) for name, text in scripts.items()}
+    for name, text in scripts.items():
+        for wanted, source in re.findall(r'import \{([^}]*)\} from "/static/([\w-]+\.js)"', text):
+            assert {word.strip().split(" ")[0] for word in wanted.split(",") if word.strip()} <= has[source], (name, source)
+
+
 def test_templates_have_no_text_that_is_not_marked() -> None:
     inside = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|<(?:kbd|code)>[^<]*</(?:kbd|code)>", re.DOTALL)
     for path in (SOURCES / "templates").iterdir():

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Row
@@ -36,7 +36,7 @@ class Job(BaseModel):
     """A job.
 
     ``work``: the kind as pages call it; ``name``: folder of its result; ``title``: what people call that.
-    ``outcome``: what came of it, in words, once it has ended.
+    ``outcome``: what came of it, in words, once it has ended; ``by``: the account that has started it.
     ``status``: waiting, running, finished, failed or cancelled; times in seconds since 1970; ``ahead``: jobs before it in the queue.
     """
 
@@ -55,6 +55,7 @@ class Job(BaseModel):
     message: str | None
     result: dict[str, Any] | None
     outcome: str | None
+    by: str | None
     created: float
     started: float | None
     ended: float | None
@@ -148,21 +149,21 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     return Job(
         id=row.id, kind=row.kind, work=gettext(WORK.get(row.kind, row.kind)), name=row.slug, title=studio.storage.titles.of(row.place, row.slug),
         request=row.request, status=row.status,
-        message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result),
+        message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result), by=row.by,
         created=row.created, started=row.started, ended=row.ended,
         ahead=studio.queue.ahead(row.id) if row.status == "waiting" else 0, **told,
     )  # fmt: skip
 
 
 @router.post("/jobs", status_code=201)
-def create_job(studio: CurrentStudio, request: Annotated[JobRequest, Body()]) -> Job:
+def create_job(asking: Request, studio: CurrentStudio, request: Annotated[JobRequest, Body()]) -> Job:
     """Put a job into the queue. Its result gets the given name, under collections, generators, studies or exports.
 
     Any name will do: ``Reef fish 2026`` is the title of the thing, and ``reef-fish-2026`` its folder, which the answer names.
     """
     studio.storage.require_settled()
     require_room_for_job(studio, request)
-    number = studio.queue.add(request)
+    number = studio.queue.add(request, asking.state.visitor.name)
     studio.storage.titles.set(request.place, request.slug, request.name)
     return _job(studio, studio.queue.get(number))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from syntype.apps.web.api_collections import Duplicate, ImagesTogether, image_row, index_of
 from syntype.apps.web.import_options import Text
 from syntype.apps.web.languages import N_, gettext, ngettext
 from syntype.apps.web.requests import Slug
-from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, signed_name
 from syntype.apps.web.words import num_photographs
 from syntype.collection.changes import latest_change
 from syntype.collection.moving import MoveResult, move_photographs, moved_with, undo_move
@@ -88,14 +88,15 @@ def _told(result: RelabelResult) -> NamesChanged:
 
 
 @router.post("/names")
-def correct_names(studio: CurrentStudio, name: Slug, asked: NewNames) -> NamesChanged:
+def correct_names(request: Request, studio: CurrentStudio, name: Slug, asked: NewNames) -> NamesChanged:
     """Give photographs another species, or leave them out. Refused while a job reads the collection."""
+    who = signed_name(request, studio, asked.who)
     with studio.storage.changing("collections", name) as folder:
-        return _told(relabel(folder, dict.fromkeys(asked.image_ids, asked.species), who=asked.who))
+        return _told(relabel(folder, dict.fromkeys(asked.image_ids, asked.species), who=who))
 
 
 @router.post("/move")
-def move(studio: CurrentStudio, name: Slug, asked: Move) -> Moved:
+def move(request: Request, studio: CurrentStudio, name: Slug, asked: Move) -> Moved:
     """Move photographs to another collection, in which all are learnt from. Refused while a job reads one of the two.
 
     A collection that has lost its last photograph moves to the trash.
@@ -106,12 +107,13 @@ def move(studio: CurrentStudio, name: Slug, asked: Move) -> Moved:
     if asked.dry_run:
         found = move_photographs(studio.workspace.find("collections", name), target, asked.image_ids, dry_run=True)
         return _moved(studio, name, asked.to, found, depends)
+    who = signed_name(request, studio, asked.who)
     with studio.storage.changing("collections", name, asked.to) as folder:
-        found = move_photographs(folder, target, asked.image_ids, who=asked.who)
+        found = move_photographs(folder, target, asked.image_ids, who=who)
     told = _moved(studio, name, asked.to, found, depends)
     if not index_of(studio, name).num_images:
         with suppress(UserError):  # it is needed, and stays as it is: empty
-            told.trash = studio.storage.delete("collections", name).id
+            told.trash = studio.storage.delete("collections", name, request.state.visitor.name).id
     return told
 
 

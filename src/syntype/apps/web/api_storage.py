@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 
 from syntype.apps.web.languages import gettext
@@ -42,13 +42,14 @@ class StoredThing(BaseModel):
 
 
 class TrashedThing(BaseModel):
-    """Something in the trash; ``deleted``: seconds since 1970; ``num_bytes`` is null while it is being measured."""
+    """Something in the trash; ``deleted``: seconds since 1970, ``by``: the account that did it; ``num_bytes`` is null while it is being measured."""
 
     id: str
     kind: Place
     name: str
     title: str
     deleted: float
+    by: str | None
     num_bytes: int | None
     num_files: int | None
 
@@ -116,6 +117,7 @@ def _trashed(studio: Studio, entry: TrashEntry) -> TrashedThing:
     title = studio.storage.titles.of(entry.place, entry.key)
     return TrashedThing(
         id=entry.id, kind=entry.place, name=entry.name, title=entry.name if title == entry.key else title, deleted=entry.deleted,
+        by=entry.by,
         num_bytes=None if size is None else size.num_bytes, num_files=None if size is None else size.num_files,
     )  # type: ignore[arg-type]  # fmt: skip
 
@@ -190,10 +192,10 @@ def rename_thing(studio: CurrentStudio, kind: Place, name: Slug, new: NewName) -
 
 
 @router.delete("/storage/{kind}/{name}")
-def delete_thing(studio: CurrentStudio, kind: Place, name: Slug) -> TrashedThing:
+def delete_thing(request: Request, studio: CurrentStudio, kind: Place, name: Slug) -> TrashedThing:
     """Move it to the trash. What a job waits for, reads or makes is refused, and so is a generator that adapted ones need."""
     _stop_looks(studio, kind, name)
-    return _trashed(studio, studio.storage.delete(kind, name))
+    return _trashed(studio, studio.storage.delete(kind, name, request.state.visitor.name))
 
 
 @router.get("/trash")

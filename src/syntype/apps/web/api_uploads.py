@@ -120,7 +120,7 @@ def drop_upload(studio: CurrentStudio, upload: UploadId) -> None:
 @router.get("/{upload}/preview")
 async def show_preview(studio: CurrentStudio, upload: UploadId, options: Annotated[ImportOptions, Query()]) -> UploadPreview:
     """What an import would do: what was recognised, species, splits, licences, first rows, and what is refused and why. Nothing is taken in."""
-    found = await studio.uploads.preview(upload, options.options())
+    found = await studio.uploads.preview(upload, options)
     counts: dict[str, dict[str, int]] = {name: dict(list(found[name].items())[:_MOST]) for name in ("species", "licences", "refused")}
     shown: dict[str, Any] = {
         **found, **counts, "num_species": len(found["species"].keys() - {"none"}), "num_refused": sum(found["refused"].values()),
@@ -139,7 +139,7 @@ def _inside(row: dict[str, Any]) -> dict[str, Any]:
 
 @router.get("/{upload}/thumbnail", response_class=FileResponse)
 def show_upload_thumbnail(
-    studio: CurrentStudio, upload: UploadId, path: Annotated[str, Query(min_length=1, max_length=2000)], side: Literal["160", "320"] = "160"
+    studio: CurrentStudio, upload: UploadId, path: Annotated[str, Query(min_length=1, max_length=2000)], side: Literal["160", "320", "1024"] = "160"
 ) -> FileResponse:
     """A WebP of a photograph of an upload, of at most ``side`` pixels; ``path`` is that of a preview's row."""
     file = studio.uploads.file(upload, path)

@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from fastapi.templating import Jinja2Templates
+from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
@@ -66,12 +65,17 @@ _environment.globals |= {"term": term, "_": marked, "ngettext": marked_plural, "
 _environment.globals |= {"script_address": script_address}
 _environment.globals["fields"] = _environment.get_template("fields.html.j2").module
 _environment.filters["day"] = lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
-_templates = Jinja2Templates(env=_environment)
 
 
 def render(request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
-    """The page that ``templates/TEMPLATE.html.j2`` makes of what is shown."""
-    return _templates.TemplateResponse(request, f"{template}.html.j2", shown, status)
+    """The page that ``templates/TEMPLATE.html.j2`` makes of what is shown, without links that lead to what the visitor may not open.
+
+    Every page has ``visitor``, None where nobody is signed in, and ``role``, then None too.
+    """
+    visitor = request.state.visitor
+    role = None if visitor is None else visitor.role
+    page = _environment.get_template(f"{template}.html.j2").render(request=request, visitor=visitor, role=role, **shown)
+    return HTMLResponse(page if role is None else request.state.gate.without_closed_links(role, page), status)
 
 
 @router.get("/static/texts/{file}")
@@ -106,14 +110,6 @@ def _additions(studio: Studio, into: str) -> str:
         gettext("Additions to {title} {number}", title=studio.storage.titles.of("collections", into)[:70], number=str(number)) for number in count(1)
     )
     return next(name for name in names if not os.path.lexists(studio.workspace.place("collections", as_slug(name))))
-
-
-@router.get("/signin")
-def sign_in(request: Request, studio: CurrentStudio) -> Response:
-    """Where the token is asked for."""
-    if studio.config.token is None:
-        return RedirectResponse("/", 303)
-    return render(request, "signin")
 
 
 @router.get("/jobs/{number}")

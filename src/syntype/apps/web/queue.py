@@ -25,7 +25,7 @@ from syntype.apps.web.languages import gettext
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.requests import JobRequest, parse_request
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.store import ACTIVE, Store, jobs
+from syntype.apps.web.store import ACTIVE, Store, jobs, starters
 from syntype.apps.web.trash import IN_TRASH
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.words import value_in_words
@@ -40,6 +40,7 @@ __all__ = ["MAX_STARTS", "Queue", "run_id"]
 MAX_STARTS = 3
 """A job whose process was killed this many times is not started again: it may need more memory than there is."""
 _TICK = 0.5
+_JOBS = select(jobs, starters.c.name.label("by")).outerjoin(starters, starters.c.job == jobs.c.id)
 _log = logging.getLogger("syntype.studio")
 
 
@@ -91,8 +92,11 @@ class Queue:
             if not process.is_alive() and process.exit_code() != 0:
                 self._set(number, status="waiting", starts=0)  # stopped by this server, not by an error
 
-    def add(self, request: JobRequest) -> int:
+    def add(self, request: JobRequest, by: str | None = None) -> int:
         """Put a job at the end of the queue; returns its number.
+
+        Args:
+            by: the name of the account that starts it.
 
         Raises:
             UnknownNameError, InputError: it needs what is not there, or its result's name is taken.
@@ -109,24 +113,26 @@ class Queue:
                     )
                 values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.slug}
                 number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
+                if by is not None:
+                    connection.execute(insert(starters).values(job=number, name=by))
         self._wake.set()
         return int(number)
 
     def get(self, number: int) -> Row[Any]:
-        """One job.
+        """One job; ``by``: the account that has started it.
 
         Raises:
             UnknownNameError: there is none of this number.
         """
         with self._store.reading() as connection:
-            row = connection.execute(select(jobs).where(jobs.c.id == number)).one_or_none()
+            row = connection.execute(_JOBS.where(jobs.c.id == number)).one_or_none()
         if row is None:
             raise UnknownNameError("job", str(number), ())
         return row
 
     def list(self, limit: int, before: int | None = None) -> list[Row[Any]]:
         """Jobs, newest first; ``before``: only those with smaller numbers."""
-        wanted = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+        wanted = _JOBS.order_by(jobs.c.id.desc()).limit(limit)
         with self._store.reading() as connection:
             return list(connection.execute(wanted if before is None else wanted.where(jobs.c.id < before)))
 

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Row, insert, select
@@ -20,7 +20,7 @@ from syntype.apps.web.catalogue import Index
 from syntype.apps.web.languages import gettext
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.store import answers, quizzes
-from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, signed_name
 from syntype.apps.web.thumbnails import squared
 from syntype.apps.web.trash import IN_TRASH
 from syntype.errors import CollectionError, UnknownNameError, UserError
@@ -109,8 +109,9 @@ class QuizResult(BaseModel):
 
 
 @router.post("", status_code=201)
-def begin_quiz(studio: CurrentStudio, quiz: NewQuiz) -> Quiz:
+def begin_quiz(request: Request, studio: CurrentStudio, quiz: NewQuiz) -> Quiz:
     """Draw the pictures of a quiz; which are photographs, and of which species, stays on the server."""
+    reviewer = signed_name(request, studio, quiz.reviewer)
     synthetic, real = (studio.catalogue.index(studio.workspace.find("collections", name)) for name in (quiz.synthetic, quiz.real))
     chance = random.SystemRandom()
     drawn = _sample(synthetic, {"origin": "synthetic"}, quiz.num // 2, chance)
@@ -131,7 +132,7 @@ def begin_quiz(studio: CurrentStudio, quiz: NewQuiz) -> Quiz:
     side = min(_LARGEST, max(max(row["width"] or 64, row["height"] or 64) for row in drawn))  # otherwise sharpness would give the answer away
     name = secrets.token_hex(16)
     with studio.store.writing() as connection:
-        connection.execute(insert(quizzes).values(id=name, reviewer=quiz.reviewer, items=items, side=side, created=time.time()))
+        connection.execute(insert(quizzes).values(id=name, reviewer=reviewer, items=items, side=side, created=time.time()))
     return show_quiz(studio, name)
 
 

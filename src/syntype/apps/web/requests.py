@@ -17,6 +17,7 @@ from syntype.apps.web.request_base import Request as _Request
 from syntype.apps.web.request_base import options_of as _options
 from syntype.apps.web.request_base import path_of as _path
 from syntype.apps.web.required import require_photographs
+from syntype.apps.web.upload_boxes import box_options
 from syntype.apps.web.workspace import Kind, Workspace
 from syntype.collection.exports import LayoutName
 from syntype.errors import InputError, UserError, require_known
@@ -45,7 +46,8 @@ class ImportRequest(_Request, ImportOptions):
         """``syntype collect``."""
         if self.into is not None:
             workspace.find("collections", self.into)
-        return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.slug}", *self.options()]
+        folder = _upload(workspace, self.upload)
+        return ["collect", str(folder), f"--set=name={self.slug}", *self.options(), *box_options(folder, self)]
 
     def consumed_upload(self) -> str | None:
         """The photographs: the collection has copies."""

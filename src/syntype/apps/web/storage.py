@@ -188,8 +188,11 @@ class Storage:
             self._move(thing.folder, place, name, slug, typed)
             return self.thing(place, slug)
 
-    def delete(self, place: str, name: str) -> TrashEntry:
+    def delete(self, place: str, name: str, by: str | None = None) -> TrashEntry:
         """Move a thing to the trash, with its verdicts.
+
+        Args:
+            by: the name of the account that deletes it.
 
         Raises:
             UnknownNameError, UserError: there is no such thing, it is in use, or others need it.
@@ -197,7 +200,7 @@ class Storage:
         with self._still():
             thing = self.thing(place, name)
             self._refuse(thing, N_("{name} cannot be deleted: {why}."), self.in_use(thing) or self.kept_by(thing))
-            entry = self.trash.prepare(place, name)
+            entry = self.trash.prepare(place, name, by)
             try:
                 self._move(thing.folder, place, name, entry.key, None)
             except Exception:

@@ -6,6 +6,7 @@ uploads/ID/.part-*             files being received; deleted when the request en
 uploads/ID/<folder>/<file>     photographs and tables of a folder that was sent file by file
 uploads/ID/.refused.json       files that were refused, written when an import is asked for
 uploads/ID/.typed              the species that was given with photographs whose folders may say another
+uploads/ID/.boxes-*.json       boxes that were corrected in the preview
 
 An upload that a waiting or running job reads stays as it is: nothing enters it, and it is not deleted.
 """
@@ -19,8 +20,8 @@ import threading
 import time
 import unicodedata
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,7 @@ from PIL import Image
 from sqlalchemy import select
 from starlette.exceptions import HTTPException
 
+from syntype.apps.web.import_options import ImportOptions
 from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import Limits
 from syntype.apps.web.looking import look
@@ -36,6 +38,7 @@ from syntype.apps.web.refusals import RefusedFile, join_refused, load_refused, s
 from syntype.apps.web.sent_names import checked_name, checked_species
 from syntype.apps.web.stock import Stock, UploadResult, UploadState, is_image
 from syntype.apps.web.store import ACTIVE, Store, jobs
+from syntype.apps.web.upload_boxes import box_options, corrections_of
 from syntype.apps.web.workspace import Workspace
 from syntype.collection.archives import TABLES, checked_path, free_path, unpack
 from syntype.collection.costs import Watched, check_cost
@@ -51,6 +54,8 @@ _CHECKERS = 4
 """Threads that unpack and check them."""
 _LOOKERS = 2
 """Previews at the same time."""
+_LOOKS = 3
+"""Previews of an upload that are remembered: as it was sent, with corrected boxes, and with all corrections."""
 _MOST_REFUSED = 1000
 """Refused files of an upload that are remembered."""
 _decoding = threading.BoundedSemaphore(1)
@@ -76,7 +81,7 @@ class Uploads:
         self._lookers = CapacityLimiter(_LOOKERS)
         self._stocks: dict[str, Stock] = {}
         self._refused: dict[str, list[RefusedFile]] = {}
-        self._looks: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._looks: dict[str, dict[Any, dict[str, Any]]] = {}
 
     def sweep(self) -> None:
         """Delete what killed servers were receiving. Call it before the first request."""
@@ -182,11 +187,25 @@ class Uploads:
             said = typed.read_text(encoding="utf-8") if typed.is_file() else None
             return UploadState(stock.folders.total(), len(stock.tables), stock.species(), tuple(self._refused_of(upload)), said)
 
-    async def preview(self, upload: str, options: Sequence[str]) -> dict[str, Any]:
+    @contextmanager
+    def changing(self, upload: str) -> Iterator[Path]:
+        """The folder of an upload, while something of it is changed.
+
+        Raises:
+            UnknownNameError: there is none of this id.
+            InputError: a waiting or running job reads it.
+        """
+        with self.lock:
+            folder = self.folder(upload)
+            self._require_unused(upload)
+            yield folder
+
+    async def preview(self, upload: str, read: ImportOptions, *, boxes: bool = True) -> dict[str, Any]:
         """What an import of an upload would do: the summary of ``Preview``, paths as they were sent.
 
         Args:
-            options: of ``syntype collect``.
+            read: how it is read, and corrected.
+            boxes: with the corrected boxes; else as the source has them.
 
         Raises:
             UnknownNameError: there is no upload of this id.
@@ -195,14 +214,19 @@ class Uploads:
         folder = self.folder(upload)
         with self.lock:
             stock = self._stock(upload)
-            state = (stock.num_files, stock.num_bytes, *options)
+            corrected = box_options(folder, read) if boxes else []
+            since = corrections_of(folder, read).stat().st_mtime_ns if corrected else None
+            options = [*read.options(), *corrected]
+            state = (stock.num_files, stock.num_bytes, since, *options)
         if not stock.num_files:
             raise InputError(gettext("the upload is empty"), gettext("Send photographs to it first."))
-        known, found = self._looks.get(upload, (None, {}))
-        if known != state:
+        known = self._looks.setdefault(upload, {})
+        if state not in known:
             found = await to_thread.run_sync(look, folder, options, self._limits, limiter=self._lookers)
-            self._looks[upload] = (state, found)
-        return found
+            for old in list(known)[: max(0, len(known) + 1 - _LOOKS)]:
+                known.pop(old, None)
+            known[state] = found
+        return known[state]
 
     def file(self, upload: str, path: str) -> Path:
         """A file of an upload, for a picture of it.

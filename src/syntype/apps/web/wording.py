@@ -124,6 +124,8 @@ _FIELDS = {
     "steps": N_("The number of steps"), "seed": N_("The seed"), "shots": N_("The number of photographs"), "size": N_("The size"),
     "seeds": N_("The number of repeats"), "reviewer": N_("Your name"), "strengths": N_("The strength"), "box": N_("The box"),
     "mask": N_("The mask"), "upload": N_("What was sent"), "photographs": N_("The photographs"),
+    "password": N_("The password"), "old": N_("The old password"), "new": N_("The new password"), "role": N_("The role"),
+    "days": N_("The number of days"),
 }  # fmt: skip
 
 _BOUNDS = {

@@ -318,7 +318,7 @@ function kept(item) {
     await call("DELETE", `${api}/favourites/${item.id}`).then(showKept, (error) => tell(error.message));
   });
   const note = same ? [] : [make("p", { className: "hint", textContent: t("Drawn before the generator was trained further: it is drawn differently now.") })];
-  const entry = make("li", {}, link, make("p", { textContent: told }), ...note, remove);
+  const entry = make("li", {}, link, make("p", { textContent: told }), ...note, ...(byId("keep") ? [remove] : []));
   entry.dataset.key = item.id;
   return entry;
 }

@@ -1,4 +1,5 @@
 // What an import would do: shown before anything is taken in. Then the import, or nothing.
+import { showBoxes } from "/static/boxes.js";
 import { clearCorrections, corrections, followCorrections, listSpecies } from "/static/corrections.js";
 import { byId, call, make, oneAtATime, onSubmit, tell } from "/static/studio.js";
 import { number, t, tn } from "/static/texts.js";
@@ -73,6 +74,7 @@ async function look() {
     if (mine !== looks) return; // asked again since
     if (anew) {
       listSpecies(found, address);
+      await showBoxes(address, read, look);
       listed = JSON.stringify(read);
     }
     const given = query(corrections());

@@ -45,7 +45,8 @@ function trashed(item) {
     button(t("Restore"), item.title, "second", () => restore(item)),
     button(t("Delete for good"), item.title, "no", () => askDestroy(item)),
   ];
-  const when = new Date(1000 * item.deleted).toLocaleString(language);
+  const time = new Date(1000 * item.deleted).toLocaleString(language);
+  const when = item.by ? t("{time}, by {name}", { time, name: item.by }) : time;
   return make("tr", {}, cell(item.title), cell(KINDS[item.kind]), cell(when), cell(size(item.num_bytes)), cell(make("span", { className: "row" }, ...buttons)));
 }
 

@@ -62,7 +62,7 @@ export function reviewerName() {
   const field = byId("reviewer");
   const name = () => field.value.trim();
   field.value ||= localStorage.getItem("reviewer") ?? "";
-  field.form.addEventListener("submit", () => localStorage.setItem("reviewer", name()));
+  if (!field.readOnly) field.form.addEventListener("submit", () => localStorage.setItem("reviewer", name())); // an account has its own
   return name;
 }
 

@@ -9,14 +9,23 @@ const SHOWN = 24; // of the chosen photographs
 const AT_ONCE = 3;
 const drop = byId("drop");
 const bar = byId("sent-bytes");
-let chosen = { items: [], failed: [] };
+let chosen = { items: [], failed: [], title: "" };
 let stopping = null;
+let offered = ""; // as the name of the new collection
 
 const note = ({ file, reason }) => byId("refused").append(make("li", { textContent: `${file}: ${reason.startsWith(`${file}: `) ? reason.slice(file.length + 2) : reason}` }));
 const nameOf = ({ file, folder }) => (folder ? `${folder}/${file.name}` : file.name);
 
+// The name of the new collection, unless another one was typed: what the folder or zip is called, else the species.
+function offerName() {
+  const field = byId("name");
+  if (field && (field.value === "" || field.value === offered)) field.value = offered = (chosen.title || (byId("species")?.value.trim() ?? "")).normalize("NFC").slice(0, field.maxLength);
+}
+byId("species")?.addEventListener("input", offerName);
+
 function choose(found) {
   chosen = found;
+  offerName();
   const bytes = found.items.reduce((sum, item) => sum + item.file.size, 0);
   byId("sent").textContent = tn("{n} file chosen", "{n} files chosen", found.items.length) + (bytes ? `, ${size(bytes)}` : "");
   byId("refused").replaceChildren();
