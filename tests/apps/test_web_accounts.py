@@ -54,7 +54,7 @@ def make_app(workspace: Workspace, config: StudioConfig = CONFIG, database: str 
 def inside(app: Any) -> FastAPI:
     """The application inside its middleware."""
     while not isinstance(app, FastAPI):
-        app = getattr(app, "app", None) or app._app
+        app = app.app
     return app
 
 
