@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +23,8 @@ from studio_server import CHROMIUM, end_server, launch_chromium, listen, make_ge
 
 from syntype.apps.cli import main
 from syntype.apps.web.workspace import Workspace
+
+AXE = "axe-core@4.14.1"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,3 +107,15 @@ def page(chromium: Any, server: httpx2.Client) -> Iterator[Any]:
     yield page
     context.close()
     assert page.complaints == []
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The accessibility checker's script, fetched once into a cache of its own."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "syntype-tests"
+    script = cache / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file() and (npm := shutil.which("npm")):
+        subprocess.run([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(cache), AXE], timeout=120, check=False)
+    if not script.is_file():
+        pytest.skip(f"the accessibility check needs {AXE}, which npm could not fetch")
+    return script.read_text(encoding="utf-8")

@@ -157,18 +157,25 @@ def until(condition: Any, seconds: float = 600) -> None:
 
 
 def start_server(
-    root: Path, database: str | None = None, port: int = 0, *, ready_jobs: bool = False, cluster: Path | None = None
+    root: Path, database: str | None = None, port: int = 0, *, ready_jobs: bool = False, cluster: Path | None = None, token: str | None = None
 ) -> tuple[subprocess.Popen[str], httpx2.Client]:
     """``syntype serve`` in a process of its own, and a browser that has a session. With ``ready_jobs`` its jobs start at once (``ready.py``)."""
     code = "import sys; from syntype.apps.cli import main; sys.exit(main())"
     if ready_jobs:
         code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import ready; ready.use(); {code}"
     command = [sys.executable, "-c", code, "serve", str(root), "--port", str(port)]
-    command += [*(["--database", database] if database else []), *(["--cluster", str(cluster)] if cluster else [])]
+    command += [
+        *(["--database", database] if database else []),
+        *(["--cluster", str(cluster)] if cluster else []),
+        *(["--token", token] if token else []),
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
     client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)
-    client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
+    if token:
+        client.headers["authorization"] = f"Bearer {token}"
+    else:
+        client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
     return server, client
 
 

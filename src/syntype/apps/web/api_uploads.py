@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from syntype.apps.web.import_options import ImportOptions
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.refusals import RefusedFile
 from syntype.apps.web.requests import UploadId
 from syntype.apps.web.room import require_room_for_upload
@@ -161,7 +162,7 @@ async def send_file(
     photographs show; a ``species`` that is given too is kept as ``typed``, and the import chooses. A photograph on its own needs the species.
     """
     limit = studio.uploads.limit(name)
-    too_large = InputError(f"has more than {limit:,} bytes", "Send a smaller file, or several.", file=name)
+    too_large = InputError(gettext("has more than {limit} bytes", limit=limit), gettext("Send a smaller file, or several."), file=name)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large

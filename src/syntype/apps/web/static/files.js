@@ -1,4 +1,5 @@
 // What was dropped or chosen: files and whole folders, each file with the path of its folder.
+import { t } from "/static/texts.js";
 
 // Files that systems put beside photographs; the server passes over the same.
 const HIDDEN = /^(\.|thumbs\.db$|ehthumbs(_vista)?\.db$|desktop\.ini$|icon\r$|__macosx$|@eadir$|#recycle$|\$recycle\.bin$|lost\+found$|system volume information$)/i;
@@ -22,7 +23,7 @@ async function walk(entry, above, found, failed) {
     if (entry.isDirectory) for (const inner of await entries(entry)) await walk(inner, path, found, failed);
     else found.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), folder: above || null });
   } catch (error) {
-    failed.push({ file: path, reason: `cannot be read (${error.message}). Check that it is still there and may be read.` });
+    failed.push({ file: path, reason: t("cannot be read ({error}). Check that it is still there and may be read.", { error: error.message }) });
   }
 }
 
