@@ -1,4 +1,4 @@
-"""How fast is the Studio under load? A collection of 50,000 images, a thousand decisions by keyboard, and eight reviewers at once.
+"""How fast is the Studio under load? A collection of 50,000 images, a thousand decisions by keyboard, a slider, and eight reviewers at once.
 
     python benchmarks/studio.py [--images 50000] [--presses 1000] [--verdicts 10000] [--out FOLDER]
 
@@ -11,8 +11,6 @@ measured again.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import importlib.util
 import os
 import re
@@ -29,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import psutil
+from common.large_workspace import BESIDE, COLLECTIONS, DIFFERENT, LARGE, make_workspace
 from common.results import Page, kept, options, publish, rewrite, table
 from common.studio import (
     CHROMIUM,
@@ -43,14 +41,11 @@ from common.studio import (
     review_at_once,
     start_server,
 )
-from PIL import Image
 
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.store import Store
 from syntype.apps.web.workspace import Workspace
-from syntype.collection import Collection
 
-COLLECTIONS, SPECIES, DRAWN = 10, 500, 200
 SEEN = """async () => {
     const inside = (box) => box.top < innerHeight && box.bottom > 0;
     const seen = [...document.querySelectorAll(".grid img")].filter((image) => inside(image.getBoundingClientRect()));
@@ -72,8 +67,21 @@ document.addEventListener("keydown", async (event) => {
 """For every key pressed the milliseconds until the next image is decoded and painted: the first task behind the frame that paints it."""
 PACES = {"four a second": (0.25, "large"), "at once": (0.0, "large"), "four a second, large photographs beside": (0.25, "photographs")}
 """Seconds between an image and the key that judges it, and the collection whose photographs stand beside it."""
-LARGE, BESIDE, DIFFERENT = (1600, 1200), 3, 20
-"""Pixels of large photographs, how many of these each species has, and how many are different."""
+SLIDES = """async () => {
+    const slider = document.getElementById("x"), picture = document.getElementById("picture"), taken = [];
+    for (let turn = 0; turn < 310; turn++) {
+        slider.value = turn % 31;
+        const began = performance.now();
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        await new Promise((then) => requestAnimationFrame(() => setTimeout(then)));
+        taken.push([performance.now() - began, Math.abs(parseFloat(picture.dataset.frame) - slider.value / 30) < 0.001]);
+    }
+    return taken;
+}"""
+"""For each move of the slider the milliseconds until a frame of the screen was painted with its picture, and whether that is the one of its place."""
+QUERIES = ("species 77", "4999", "images train")
+LIMITS = {"key, median": 35, "key, p95": 50, "slider, p95": 50, "search": 0.2, "first paint": 0.5, "memory": 400}
+"""What is promised: milliseconds, seconds, MB."""
 SAVING = "() => performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/verdicts')).map((one) => one.duration)"
 """For every verdict the milliseconds from the request to its answer."""
 
@@ -89,10 +97,11 @@ def main() -> None:
         return
     root = arguments.out / "workspace"
     if not (root / "collections" / "drawn" / "collection.json").exists():
-        make_workspace(root, arguments)
+        make_workspace(root, arguments.images, max(arguments.presses + 1, arguments.verdicts // REVIEWERS))
     parts = {
         "pages": lambda: measure_pages(root, arguments.images),
         "keys": lambda: quantiles(measure_paces(root, arguments.presses)) if browser_is_there() else {},
+        "slider": lambda: measure_slider(root) if browser_is_there() else {},
         "sqlite": lambda: measure_reviewers(root, f"sqlite:///{arguments.out / 'reviewers.sqlite'}", arguments.verdicts),
         "postgresql": lambda: measure_postgresql(root, arguments.verdicts),
     }
@@ -106,61 +115,6 @@ def main() -> None:
 
 def browser_is_there() -> bool:
     return CHROMIUM is not None and importlib.util.find_spec("playwright") is not None
-
-
-def make_workspace(root: Path, arguments: argparse.Namespace) -> None:
-    """Ten large collections of photographs, nine of which share the first one's files, and synthetic images to judge."""
-    shutil.rmtree(root, ignore_errors=True)
-    Workspace(root)
-    large, drawn = root / "collections" / "large", root / "collections" / "drawn"
-    pictures = draw(root / "collections" / "pictures", DRAWN, (64, 64))
-    (large / "images").mkdir(parents=True)
-    for row in range(arguments.images):
-        os.link(pictures[row % DRAWN], large / "images" / f"{row}.png")
-    Collection.create(large, rows(arguments.images, (64, 64), "real"))
-    num = max(arguments.presses + 1, arguments.verdicts // REVIEWERS)
-    draw(drawn / "images", num, (256, 256))
-    Collection.create(drawn, rows(num, (256, 256), "synthetic"))
-    beside, pictures = root / "collections" / "photographs", draw(root / "collections" / "large-pictures", DIFFERENT, LARGE, "jpg")
-    (beside / "images").mkdir(parents=True)
-    for row in range(SPECIES * BESIDE):
-        os.link(pictures[row % DIFFERENT], beside / "images" / f"{row}.jpg")
-    table = rows(SPECIES * BESIDE, LARGE, "real", "jpg").assign(split="train")
-    table["sha256"] = table["sha256"].tolist()[:DIFFERENT] * (len(table) // DIFFERENT)  # each is made smaller once
-    Collection.create(beside, table)
-    for number in range(2, COLLECTIONS + 1):
-        other = root / "collections" / f"large-{number}"
-        other.mkdir()
-        for name in ("metadata.parquet", "collection.json"):
-            os.link(large / name, other / name)
-
-
-def draw(folder: Path, num: int, size: tuple[int, int], ending: str = "png") -> list[Path]:
-    """So many different images of smooth colours."""
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(size[0])
-    for number in range(num):
-        small = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        small.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.{ending}")
-    return [folder / f"{number}.{ending}" for number in range(num)]
-
-
-def rows(num: int, size: tuple[int, int], origin: str, ending: str = "png") -> pd.DataFrame:
-    """A table of images that are all different, by what it says of them."""
-    numbers = range(num)
-    return pd.DataFrame(
-        {
-            "image_id": [str(number) for number in numbers],
-            "file_name": [f"images/{number}.{ending}" for number in numbers],
-            "species": [f"Species {number % SPECIES}" for number in numbers],
-            "split": ["test" if number % 4 == 0 else "train" for number in numbers] if origin == "real" else None,
-            "origin": origin,
-            "licence": "CC0-1.0",
-            "width": size[0],
-            "height": size[1],
-            "sha256": [hashlib.sha256(f"{origin} {number} {size[0]}".encode()).hexdigest() for number in numbers],
-        }
-    )
 
 
 def measure_pages(root: Path, num: int) -> dict[str, Any]:
@@ -204,6 +158,8 @@ def measure_pages(root: Path, num: int) -> dict[str, Any]:
         note("after the home page, which lists all")
         timed("first page of images, first", "/collections/large")
         timed("first page of images, again", "/collections/large")
+        for number, words in enumerate(QUERIES, 1):
+            timed(f"a search, words {number}", f"/collections/large?query={words.replace(' ', '+')}")
         timed("a page in the middle, filtered", f"/collections/large?split=train&offset={num // 2}")
         browser = measure_in_browser(str(client.base_url)) if browser_is_there() else {}
         note("after the first page, and after the browser's pages")
@@ -297,6 +253,31 @@ def measure_keys(root: Path, num: int, pause: float, beside: str) -> dict[str, A
     return {"waits": waits, "saving": saving, "processor_seconds": used}
 
 
+def measure_slider(root: Path) -> dict[str, Any]:
+    """Milliseconds from a move of the hybrids' slider to the picture of its place."""
+    from syntype.collection.reef import ReefConfig, draw_reef
+    from syntype.generators import TrainConfig, family, train
+
+    generator = root / "generators" / "little"
+    if not (generator / "generator.json").exists():
+        for folder in (generator, root / "collections" / "reef"):
+            shutil.rmtree(folder, ignore_errors=True)
+        reef = draw_reef(ReefConfig(num_species=2, size=64, max_images=20, num_test=2), root / "collections" / "reef").collection
+        model = family("fastgan").Config.tiny(64).model_dump(exclude={"size"})
+        train(reef, TrainConfig.parse({"family": "fastgan", "size": 64, "batch_size": 4, "steps": 2, "device": "cpu", "model": model}), generator)
+    server, client = start_server(root)
+    try:
+        with chromium_page(str(client.base_url)) as page:
+            page.goto("/hybrids?generator=little")
+            page.wait_for_function("() => document.getElementById('drawing').hidden && !document.getElementById('pad').hidden")
+            taken = page.evaluate(SLIDES)
+    finally:
+        end_server(server, client, signal.SIGTERM)
+    assert all(exact for _, exact in taken), "another picture than that of the slider's place was shown"
+    times = [time for time, _ in taken]
+    return {"slides": [float(np.median(times)), float(np.percentile(times, 95)), float(max(times))]}
+
+
 def measure_reviewers(root: Path, database: str, num: int) -> dict[str, Any]:
     """Seconds that eight reviewers take through the REST interface; nothing may be lost."""
     Path(database.removeprefix("sqlite:///")).unlink(missing_ok=True)
@@ -336,9 +317,32 @@ def quantiles(paces: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {pace: {**told, "waits": short(told["waits"]), "saving": short(told["saving"])} for pace, told in paces.items()}
 
 
+def promises(pages: dict[str, Any], keys: dict[str, Any], slider: dict[str, Any]) -> list[str]:
+    """A table of what is promised, what was measured, and how busy the machine was meanwhile."""
+    found: list[tuple[str, float, float, str, float]] = []
+    for pace, words in (("four a second", "key to next image"), ("four a second, large photographs beside", "the same, large photographs beside it")):
+        if pace in keys:
+            median, p95, _ = keys[pace]["waits"]
+            found.append((f"{words}, median", median, LIMITS["key, median"], ".0f} ms", keys["load"]))
+            found.append((f"{words}, 95th percentile", p95, LIMITS["key, p95"], ".0f} ms", keys["load"]))
+    if "slides" in slider:
+        found.append(("slider of hybrids to picture, 95th percentile", slider["slides"][1], LIMITS["slider, p95"], ".0f} ms", slider["load"]))
+    searches = [wall for name, (wall, _) in pages["seconds"].items() if name.startswith("a search")]
+    if searches:
+        found.append(("slowest search", max(searches), LIMITS["search"], ".2f} s", pages["load"]))
+    if pages["browser"]:
+        found.append(("first page of images in Chromium", pages["browser"]["first"], LIMITS["first paint"], ".2f} s", pages["load"]))
+    found.append(("largest memory of the server", max(pages["memory"].values()), LIMITS["memory"], ".0f} MB", pages["load"]))
+    rows = [
+        [what, ("{:" + style).format(value), ("{:" + style).format(limit), "yes" if value <= limit else "no", f"{load:.1f}"]
+        for what, value, limit, style, load in found
+    ]
+    return ["## What is promised", "", *table(["", "measured", "at most", "kept", "load"], rows), ""]
+
+
 def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     """The page."""
-    pages, keys = figures["pages"], figures["keys"]
+    pages, keys, slider = figures["pages"], figures["keys"], figures.get("slider", {})
     images, presses, verdicts = (settings[name] for name in ("images", "presses", "verdicts"))
     rows = [[name, f"{wall:.2f}", f"{used:.2f}"] for name, (wall, used) in pages["seconds"].items()]
     if browser := pages["browser"]:
@@ -349,6 +353,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             [f"in Chromium, the following pages, thumbnails not made yet (median of {browser['num_later']})", f"{browser['later']:.2f}", ""],
         ]
     body = [
+        *promises(pages, keys, slider),
         f"## {images:,} images",
         "",
         f"{COLLECTIONS} collections of {images:,} images in one workspace; a page of a collection shows 120. Load {pages['load']:.1f}. All "

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
+import shutil
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import httpx2
 import pytest
@@ -15,7 +21,10 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 from studio_server import CHROMIUM, end_server, launch_chromium, listen, make_generator, make_workspace, start_server
 
+from syntype.apps.cli import main
 from syntype.apps.web.workspace import Workspace
+
+AXE = "axe-core@4.14.1"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,6 +50,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ready_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs of a server in this process start at once."""
     ready.use(monkeypatch.setattr)
+
+
+@pytest.fixture
+def looked_at_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that looks into an upload runs in this process, which takes a tenth of the time; in one of its own where a test says so."""
+    if getattr(request, "param", True):
+        stand_in = SimpleNamespace(run=run_here, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired)
+        monkeypatch.setattr("syntype.apps.web.looking.subprocess", stand_in)
+
+
+def run_here(command: list[str], *, stdin: int, stdout: BinaryIO, stderr: BinaryIO, timeout: float, env: dict[str, str], check: bool) -> Any:
+    """Stands in for ``subprocess.run`` where the Studio looks into an upload."""
+    assert command[1] == "-c" and command[4] == "collect" and stdin == subprocess.DEVNULL and timeout > 0 and not check
+    output, messages = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(messages):
+        code = main(command[4:])
+    stdout.write(output.getvalue().encode())
+    stderr.write(messages.getvalue().encode())
+    return subprocess.CompletedProcess(command, code)
 
 
 @pytest.fixture
@@ -79,3 +107,15 @@ def page(chromium: Any, server: httpx2.Client) -> Iterator[Any]:
     yield page
     context.close()
     assert page.complaints == []
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The accessibility checker's script, fetched once into a cache of its own."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "syntype-tests"
+    script = cache / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file() and (npm := shutil.which("npm")):
+        subprocess.run([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(cache), AXE], timeout=120, check=False)
+    if not script.is_file():
+        pytest.skip(f"the accessibility check needs {AXE}, which npm could not fetch")
+    return script.read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import signal
 import struct
@@ -33,6 +34,8 @@ from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SCREENSHOTS = os.environ.get("SYNTYPE_SCREENSHOTS")
+"""Where the documentation's pictures of the Studio are written; None: nowhere."""
 TOKEN = "a-token-of-the-tests"
 SMALL = Limits(file_bytes=200_000, zip_bytes=400_000, unpacked_bytes=3_000_000, upload_bytes=4_000_000, files=60, pixels=1_000_000, uploads=50)
 
@@ -154,18 +157,25 @@ def until(condition: Any, seconds: float = 600) -> None:
 
 
 def start_server(
-    root: Path, database: str | None = None, port: int = 0, *, ready_jobs: bool = False, cluster: Path | None = None
+    root: Path, database: str | None = None, port: int = 0, *, ready_jobs: bool = False, cluster: Path | None = None, token: str | None = None
 ) -> tuple[subprocess.Popen[str], httpx2.Client]:
     """``syntype serve`` in a process of its own, and a browser that has a session. With ``ready_jobs`` its jobs start at once (``ready.py``)."""
     code = "import sys; from syntype.apps.cli import main; sys.exit(main())"
     if ready_jobs:
         code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import ready; ready.use(); {code}"
     command = [sys.executable, "-c", code, "serve", str(root), "--port", str(port)]
-    command += [*(["--database", database] if database else []), *(["--cluster", str(cluster)] if cluster else [])]
+    command += [
+        *(["--database", database] if database else []),
+        *(["--cluster", str(cluster)] if cluster else []),
+        *(["--token", token] if token else []),
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
     client = httpx2.Client(base_url=server.stdout.readline().split()[-1], timeout=60)
-    client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
+    if token:
+        client.headers["authorization"] = f"Bearer {token}"
+    else:
+        client.headers["x-syntype-csrf"] = client.get("/api/session").json()["csrf"]
     return server, client
 
 
@@ -193,6 +203,22 @@ def loaded(page: Any, pictures: str) -> None:
     """Wait until all these pictures of a page, and one at least, show something."""
     script = "(which) => { const all = [...document.querySelectorAll(which)]; return all.length && all.every((image) => image.naturalWidth > 0); }"
     page.wait_for_function(script, arg=pictures)
+
+
+def take(page: Any, name: str) -> None:
+    """Keep a picture of the page for the documentation, in so few colours that it stays small."""
+    if SCREENSHOTS is None:
+        return
+    path = Path(SCREENSHOTS) / f"studio-{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=path)
+    picture = Image.open(path).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        picture.quantize(palette=picture.quantize(colours), dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        if path.stat().st_size < 250_000:
+            return
+    raise AssertionError(f"{path} has {path.stat().st_size:,} bytes")
 
 
 def png(side: int = 32, colour: tuple[int, int, int] = (200, 80, 10)) -> bytes:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,7 +11,6 @@ import pytest
 from studio_server import PAGES, end_server, listen, make_full, png, start_server
 
 pytestmark = pytest.mark.slow
-AXE = "axe-core@4.14.1"
 AT_ONCE = 6
 """Pages that are open at the same time."""
 PLAN = {"possible": True, "minutes": 12.0, "sentence": "About 12 minutes on this machine, for 16 images."}
@@ -27,18 +22,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     process, client = start_server(make_full(tmp_path_factory.mktemp("pages") / "workspace").root)
     yield client
     end_server(process, client, signal.SIGTERM)
-
-
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """The accessibility checker's script, fetched once into a cache of its own."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "syntype-tests"
-    script = cache / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.is_file() and (npm := shutil.which("npm")):
-        subprocess.run([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(cache), AXE], timeout=120, check=False)
-    if not script.is_file():
-        pytest.skip(f"the accessibility check needs {AXE}, which npm could not fetch")
-    return script.read_text(encoding="utf-8")
 
 
 def visit(page: Any) -> Iterator[tuple[str, Any]]:

@@ -268,6 +268,7 @@ def test_slurm_runs_the_jobs_of_a_studio_that_is_killed_and_started_again(slurm:
         assert read_json_object(workspace.root / "generators" / "slow" / "run.json")["status"] == "running"
         assert len(read_json_object(workspace.root / "generators" / "slow" / "run.json")["sessions"]) == 1, "no kill of the server touched it"
 
+        until((workspace.root / "generators" / "slow" / "training" / "state.pt").is_file)  # killed before, it would begin anew
         os.killpg(int((folder / str(long) / "pid").read_text()), signal.SIGKILL)
         until(lambda: "Resuming dcgan at step" in client.get(f"/api/jobs/{long}/log").json())
         client.post(f"/api/jobs/{long}/cancel")

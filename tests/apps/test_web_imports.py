@@ -5,19 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 from studio_server import SMALL, browser, png, raw_name, wait, zipped
 
-from syntype.apps.cli import main
 from syntype.apps.web.limits import Limits, StudioConfig
 from syntype.apps.web.looking import look
 from syntype.apps.web.workspace import Workspace
@@ -34,25 +30,6 @@ OPEN_NAMES = [
 def client(tmp_path: Path, ready_jobs: None, looked_at_here: None) -> Iterator[TestClient]:
     with browser(Workspace(tmp_path / "workspace")) as client:
         yield client
-
-
-@pytest.fixture
-def looked_at_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command that looks into an upload runs in this process, which takes a tenth of the time; in one of its own where a test says so."""
-    if getattr(request, "param", True):
-        stand_in = SimpleNamespace(run=run_here, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired)
-        monkeypatch.setattr("syntype.apps.web.looking.subprocess", stand_in)
-
-
-def run_here(command: list[str], *, stdin: int, stdout: BinaryIO, stderr: BinaryIO, timeout: float, env: dict[str, str], check: bool) -> Any:
-    """Stands in for ``subprocess.run`` where the Studio looks into an upload."""
-    assert command[1] == "-c" and command[4] == "collect" and stdin == subprocess.DEVNULL and timeout > 0 and not check
-    output, messages = io.StringIO(), io.StringIO()
-    with redirect_stdout(output), redirect_stderr(messages):
-        code = main(command[4:])
-    stdout.write(output.getvalue().encode())
-    stderr.write(messages.getvalue().encode())
-    return subprocess.CompletedProcess(command, code)
 
 
 def photograph(number: int) -> bytes:

@@ -47,6 +47,9 @@ class Preview:
         licences: number of images of each licence; ``none`` for those without.
         origins: number of images that are real and synthetic, as far as the source says; ``unknown``: only the file can tell.
         num_boxes: images with a box.
+        boxes: where images have boxes, every photograph that is a file of its own: its ``path``, and for each of its ``animals`` the ``species``, the
+            ``box`` (null if it is the whole photograph), whether that is in ``shares`` of width and height, and the width and height of the
+            picture on which it was drawn as ``frame`` (null if the source does not say).
         refused: number of refused rows or files for each reason.
         columns: further columns that are kept.
         rows: the first rows: ``file`` as the source calls it, ``species``, ``group``, ``split``, ``licence``, ``row`` in the table (null in folders)
@@ -69,6 +72,7 @@ class Preview:
     origins: dict[str, int]
     num_boxes: int
     refused: dict[str, int]
+    boxes: list[dict[str, Any]] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
@@ -199,6 +203,7 @@ def preview_listing(listing: Listing) -> Preview:
         licences=_counts(entry.values.get("licence") for entry in entries),
         origins=_counts((entry.values.get("origin") for entry in entries), "unknown"),
         num_boxes=sum(entry.box is not None for entry in entries),
+        boxes=_boxes(entries),
         refused=_counts(item.reason for item in refused),
         columns=sorted({name for entry in entries for name in entry.values} - COLUMNS.keys()),
         rows=[_row(entry) for entry in entries[:_FIRST]],
@@ -238,6 +243,18 @@ def _examples(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     for entry in entries:
         first.setdefault(entry.species or "none", entry)
     return [_row(first[species]) for species in list(_counts(entry.species for entry in entries))[:_EXAMPLES]]
+
+
+def _boxes(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The photographs with their animals, if any has a box."""
+    if all(entry.box is None for entry in entries):
+        return []
+    found: dict[Path, list[dict[str, Any]]] = {}
+    for entry in entries:
+        if isinstance(entry.image, Path):
+            animal = {"species": entry.species, "box": entry.box, "shares": entry.box_shares, "frame": entry.box_frame}
+            found.setdefault(entry.image, []).append(animal)
+    return [{"path": str(path), "animals": animals} for path, animals in found.items()]
 
 
 def _counts(values: Iterable[Any], without: str = "none") -> dict[str, int]:

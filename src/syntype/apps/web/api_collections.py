@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from syntype.apps.web.catalogue import FILTERS, Index
 from syntype.apps.web.finding import further_columns, image_columns, sortable
 from syntype.apps.web.generators import matching
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.refusals import RefusedFile, list_refused_of
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
@@ -240,7 +241,13 @@ def list_to_judge(studio: CurrentStudio, name: Slug, chosen: Chosen) -> ImageIds
     index = index_of(studio, name)
     positions = index.matching({**chosen, "origin": "synthetic"})
     if len(positions) > MOST_TOGETHER:
-        raise UserError(f"{len(positions):,} synthetic images match; {MOST_TOGETHER:,} can be judged together. Choose a species, or search.")
+        raise UserError(
+            gettext(
+                "{number} synthetic images match; {most} can be judged together. Choose a species, or search.",
+                number=len(positions),
+                most=MOST_TOGETHER,
+            )
+        )
     return ImageIds(image_ids=index.table["image_id"].take(positions).to_pylist())
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-import segno
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -16,6 +14,8 @@ from pydantic import BaseModel, Field
 from syntype.apps.web.drawing import Allowance
 from syntype.apps.web.favourites import add_favourite, favourite_picture, list_favourites, remove_favourite
 from syntype.apps.web.generators import describe_generator, generator_species
+from syntype.apps.web.languages import gettext
+from syntype.apps.web.links import link_to, qr_code
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
 from syntype.apps.web.titles import as_slug
@@ -139,11 +139,7 @@ def animation_of(studio: Studio, generator: str, asked: AnimationAsked, allowed:
 
 def code_of(request: Request, studio: Studio, page: str, query: dict[str, Any]) -> Response:
     """The QR code of a page of this server."""
-    scheme = "https" if studio.config.https else request.url.scheme
-    link = f"{scheme}://{request.headers['host']}{page}?{urlencode(query)}"
-    file = io.BytesIO()
-    segno.make_qr(link).save(file, kind="svg", scale=6, border=4, light="white")
-    return Response(file.getvalue(), media_type="image/svg+xml")
+    return Response(qr_code(link_to(request, studio, f"{page}?{urlencode(query)}")), media_type="image/svg+xml")
 
 
 def _allowed(studio: Studio) -> Allowance:
@@ -155,7 +151,7 @@ def _found(studio: Studio, name: str, asked: HybridAsked) -> FilePath:
     """The folder of a generator that can draw what is asked for, as far as its description tells."""
     folder = studio.workspace.find("generators", name)
     if "blend" not in describe_generator(folder)["abilities"]:
-        raise UnsupportedError("this generator cannot draw hybrids. Choose one that is trained, for example of the family projected.")
+        raise UnsupportedError(gettext("this generator cannot draw hybrids. Choose one that is trained, for example of the family projected."))
     require_known("species of this generator", (asked.first, asked.second), generator_species(folder))
     return folder
 

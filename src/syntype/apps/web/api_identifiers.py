@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
 from syntype.apps.web.identifiers import FILES, answer_in_words, describe_identifier
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, listed
 from syntype.errors import InputError, UserError
@@ -117,7 +118,7 @@ async def identify_photograph(request: Request, studio: CurrentStudio, name: Slu
     async for chunk in request.stream():
         received += chunk
         if len(received) > limit:
-            raise InputError(f"has more than {limit:,} bytes", "Send a smaller photograph.")
+            raise InputError(gettext("has more than {limit} bytes", limit=limit), gettext("Send a smaller photograph."))
     return await to_thread.run_sync(partial(_answer, studio, name, folder, bytes(received)))
 
 

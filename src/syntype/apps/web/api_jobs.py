@@ -6,12 +6,13 @@ import json
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species, unfinished
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.outcomes import WORK, outcome
 from syntype.apps.web.progress import latest_events, now, pictures, preview, species_of_rows
 from syntype.apps.web.progress import picture as find_picture
@@ -34,7 +35,7 @@ class Job(BaseModel):
     """A job.
 
     ``work``: the kind as pages call it; ``name``: folder of its result; ``title``: what people call that.
-    ``outcome``: what came of it, in words, once it has ended.
+    ``outcome``: what came of it, in words, once it has ended; ``by``: the account that has started it.
     ``status``: waiting, running, finished, failed or cancelled; times in seconds since 1970; ``ahead``: jobs before it in the queue.
     """
 
@@ -53,6 +54,7 @@ class Job(BaseModel):
     message: str | None
     result: dict[str, Any] | None
     outcome: str | None
+    by: str | None
     created: float
     started: float | None
     ended: float | None
@@ -143,23 +145,23 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
         told["doing"] = studio.queue.process(row.id).doing()
     result = None if row.result is None else json.loads(studio.workspace.hide(json.dumps(row.result)))
     return Job(
-        id=row.id, kind=row.kind, work=WORK.get(row.kind, row.kind), name=row.slug, title=studio.storage.titles.of(row.place, row.slug),
+        id=row.id, kind=row.kind, work=gettext(WORK.get(row.kind, row.kind)), name=row.slug, title=studio.storage.titles.of(row.place, row.slug),
         request=row.request, status=row.status,
-        message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result),
+        message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result), by=row.by,
         created=row.created, started=row.started, ended=row.ended,
         ahead=studio.queue.ahead(row.id) if row.status == "waiting" else 0, **told,
     )  # fmt: skip
 
 
 @router.post("/jobs", status_code=201)
-def create_job(studio: CurrentStudio, request: Annotated[JobRequest, Body()]) -> Job:
+def create_job(asking: Request, studio: CurrentStudio, request: Annotated[JobRequest, Body()]) -> Job:
     """Put a job into the queue. Its result gets the given name, under collections, generators, studies or exports.
 
     Any name will do: ``Reef fish 2026`` is the title of the thing, and ``reef-fish-2026`` its folder, which the answer names.
     """
     studio.storage.require_settled()
     require_room_for_job(studio, request)
-    number = studio.queue.add(request)
+    number = studio.queue.add(request, asking.state.visitor.name)
     studio.storage.titles.set(request.place, request.slug, request.name)
     return _job(studio, studio.queue.get(number))
 
@@ -259,7 +261,14 @@ def show_generator(studio: CurrentStudio, name: Slug) -> GeneratorSummary:
         return GeneratorSummary(**about, **more, title=title, resumable=None if lacks is None else _resumable(studio, manifest))
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
-        raise CollectionError(f"{folder / 'generator.json'}: is damaged ({key}: {error.errors()[0]['msg']}). Train or adapt it again.") from None
+        raise CollectionError(
+            gettext(
+                "{file}: is damaged ({key}: {error}). Train or adapt it again.",
+                file=folder / "generator.json",
+                key=key,
+                error=error.errors()[0]["msg"],
+            )
+        ) from None
 
 
 def _resumable(studio: Studio, manifest: dict[str, Any]) -> int | None:
@@ -302,12 +311,12 @@ def show_study(studio: CurrentStudio, name: Slug) -> StudySummary:
     results = load_json(file, hint, {"verdict": dict}, {"plain": dict})
     verdict = results["verdict"]
     if not isinstance(verdict.get("word"), str) or not isinstance(verdict.get("sentence"), str):
-        raise InputError("is damaged: 'verdict' is not complete", hint, file=file)
+        raise InputError(gettext("is damaged: 'verdict' is not complete"), hint, file=file)
     title = studio.storage.titles.of("studies", name)
     try:
         plain = PlainFinding.model_validate(results["plain"]) if "plain" in results else None
     except ValidationError:
-        raise InputError("is damaged: 'plain' is not complete", hint, file=file) from None
+        raise InputError(gettext("is damaged: 'plain' is not complete"), hint, file=file) from None
     return StudySummary(name=name, title=title, verdict=verdict["word"], sentence=verdict["sentence"], plain=plain)
 
 
@@ -316,7 +325,7 @@ def show_report(studio: CurrentStudio, name: Slug) -> FileResponse:
     """The report: one HTML page with all its pictures in it."""
     path = studio.workspace.find("studies", name) / "report.html"
     if not path.is_file():
-        raise CollectionError(f"study {name!r} has no report. Ask for the study again, under another name.")
+        raise CollectionError(gettext("study {name} has no report. Ask for the study again, under another name.", name=repr(name)))
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"  # no script in it can run
     headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}  # our own page may show it in a frame
     return FileResponse(studio.workspace.inside(path), media_type="text/html", headers=headers)
@@ -334,7 +343,7 @@ def download_export(studio: CurrentStudio, name: Slug) -> FileResponse:
     file = _export(studio, name).file
     path = studio.workspace.find("exports", name) / file
     if path.name != file or not path.is_file():
-        raise CollectionError(f"export {name!r}: its file is missing. Export the collection again.")
+        raise CollectionError(gettext("export {name}: its file is missing. Export the collection again.", name=repr(name)))
     kind = "text/csv" if path.suffix == ".csv" else "application/zip"
     return FileResponse(studio.workspace.inside(path), media_type=kind, filename=file)
 
@@ -344,4 +353,4 @@ def _export(studio: Studio, name: str) -> ExportSummary:
         told = json.loads((studio.workspace.find("exports", name) / "export.json").read_text(encoding="utf-8"))
         return ExportSummary(name=name, title=studio.storage.titles.of("exports", name), **told)
     except (OSError, ValueError, TypeError, RecursionError):
-        raise CollectionError(f"export {name!r}: its export.json is damaged. Export the collection again.") from None
+        raise CollectionError(gettext("export {name}: its export.json is damaged. Export the collection again.", name=repr(name))) from None

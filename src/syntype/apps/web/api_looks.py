@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from syntype.apps.web.api_collections import ImageRow, Offset, image_row
+from syntype.apps.web.languages import gettext, number
 from syntype.apps.web.looks import LookKind, LookState
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio
@@ -102,14 +103,16 @@ def list_suspects(
 
 def _words(kind: SuspectKind, row: dict[str, str]) -> str:
     """Why a photograph is listed."""
+    names = {"species": row["species"], "suggested": row["suggested_species"]}
     if kind == "label":
         given, other = _percent(row["probability_given"]), _percent(row["probability_suggested"])
-        return f"Called {row['species']} ({given} probable). It looks more like {row['suggested_species']} ({other} probable)."
+        return gettext("Called {species} ({given} probable). It looks more like {suggested} ({other} probable).", **names, given=given, other=other)
     if kind == "outlier":
-        return f"Unlike all other photographs of {row['species']}: {float(row['score']):.1f} deviations further from them than is usual."
-    return f"Called {row['species']}. Nearly the same picture is called {row['suggested_species']}: one of the two names is wrong."
+        score = number(float(row["score"]), "0.0")
+        return gettext("Unlike all other photographs of {species}: {score} deviations further from them than is usual.", **names, score=score)
+    return gettext("Called {species}. Nearly the same picture is called {suggested}: one of the two names is wrong.", **names)
 
 
 def _percent(text: str) -> str:
     value = float(text)
-    return "under 1 %" if value < 0.01 else "over 99 %" if value > 0.99 else f"{100 * value:.0f} %"
+    return gettext("under 1 %") if value < 0.01 else gettext("over 99 %") if value > 0.99 else gettext("{percent} %", percent=round(100 * value))

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field
 
 from syntype.apps.web.classify_request import ClassifyRequest
+from syntype.apps.web.languages import gettext, ngettext
 from syntype.apps.web.requests import StudyRequest
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
+from syntype.apps.web.words import num_images
 from syntype.collection.columns import TABLE
 from syntype.errors import UserError
 
@@ -39,7 +41,7 @@ def plan_job(studio: CurrentStudio, request: Annotated[Planned, Body()]) -> Plan
     except UserError as error:
         return Plan(possible=False, minutes=None, sentence=studio.workspace.show(str(error)))
     minutes = float(told["estimated_minutes"])
-    return Plan(possible=True, minutes=minutes, sentence=f"{minutes_in_words(minutes)} on this machine{_work(told)}.")
+    return Plan(possible=True, minutes=minutes, sentence=_sentence(minutes_in_words(minutes), told))
 
 
 def _read(studio: Studio, request: ClassifyRequest | StudyRequest) -> tuple[Any, ...]:
@@ -57,23 +59,26 @@ def minutes_in_words(minutes: float) -> str:
     """
     whole = max(1, round(minutes))
     if whole == 1:
-        return "About a minute"
+        return gettext("About a minute")
     if whole < 60:
-        return f"About {whole} minutes"
+        return ngettext("About {n} minute", "About {n} minutes", whole)
     if whole < 180:
         hours, rest = divmod(round(whole / 10) * 10, 60)
-        return f"About {_many(hours, 'hour')}{f' {rest} minutes' if rest else ''}"
+        if rest:
+            return ngettext("About {n} hour {minutes} minutes", "About {n} hours {minutes} minutes", hours, minutes=rest)
+        return ngettext("About {n} hour", "About {n} hours", hours)
     if whole < 48 * 60:
-        return f"About {round(whole / 60)} hours"
-    return f"About {round(whole / 1440)} days"
+        return ngettext("About {n} hour", "About {n} hours", round(whole / 60))
+    return ngettext("About {n} day", "About {n} days", round(whole / 1440))
 
 
-def _work(told: dict[str, Any]) -> str:
-    """What is done in that time."""
+def _sentence(time: str, told: dict[str, Any]) -> str:
+    """The time, and what is done in it."""
     if "classifiers" not in told:
-        return f", for {_many(told['images'], 'image')}"
-    return f": {_many(told['classifiers'], 'identifier')} of {told['size']} pixels, {told['arms']} methods {_many(told['seeds'], 'time')} each"
-
-
-def _many(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else f'{one}s'}"
+        return gettext("{time} on this machine, for {images}.", time=time, images=num_images(told["images"]))
+    identifiers = ngettext("{n} identifier", "{n} identifiers", told["classifiers"])
+    values = {"time": time, "identifiers": identifiers, "size": str(told["size"]), "arms": told["arms"]}
+    return ngettext(
+        "{time} on this machine: {identifiers} of {size} pixels, {arms} methods {n} time each.",
+        "{time} on this machine: {identifiers} of {size} pixels, {arms} methods {n} times each.", told["seeds"], **values,
+    )  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.sizes import free_room, measure
 from syntype.apps.web.storage import Thing
@@ -15,6 +16,7 @@ from syntype.apps.web.store import ACTIVE
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
 from syntype.apps.web.titles import Typed
 from syntype.apps.web.trash import TRASH_ID, TrashEntry
+from syntype.apps.web.words import num_photographs, num_species
 from syntype.errors import UserError
 
 __all__ = ["router", "show_storage", "show_thing"]
@@ -40,13 +42,14 @@ class StoredThing(BaseModel):
 
 
 class TrashedThing(BaseModel):
-    """Something in the trash; ``deleted``: seconds since 1970; ``num_bytes`` is null while it is being measured."""
+    """Something in the trash; ``deleted``: seconds since 1970, ``by``: the account that did it; ``num_bytes`` is null while it is being measured."""
 
     id: str
     kind: Place
     name: str
     title: str
     deleted: float
+    by: str | None
     num_bytes: int | None
     num_files: int | None
 
@@ -114,6 +117,7 @@ def _trashed(studio: Studio, entry: TrashEntry) -> TrashedThing:
     title = studio.storage.titles.of(entry.place, entry.key)
     return TrashedThing(
         id=entry.id, kind=entry.place, name=entry.name, title=entry.name if title == entry.key else title, deleted=entry.deleted,
+        by=entry.by,
         num_bytes=None if size is None else size.num_bytes, num_files=None if size is None else size.num_files,
     )  # type: ignore[arg-type]  # fmt: skip
 
@@ -122,8 +126,10 @@ def _upload_title(studio: Studio, thing: Thing) -> str:
     """What an upload is called that nobody has named: what it holds."""
     state = studio.uploads.state(thing.name)
     species = list(state.species)
-    of = "" if not species else f" of {species[0]}" if len(species) == 1 else f" of {len(species)} species"
-    return f"{state.num_images:,} {'photograph' if state.num_images == 1 else 'photographs'}{of}"
+    photographs = num_photographs(state.num_images)
+    if not species:
+        return photographs
+    return gettext("{images} of {species}", images=photographs, species=species[0] if len(species) == 1 else num_species(len(species)))
 
 
 @router.get("/storage")
@@ -150,7 +156,7 @@ def empty_caches(studio: CurrentStudio) -> Freed:
     """Delete small pictures and decoded pixels; they are made again when they are needed. Not while a job waits or runs, which may use them."""
     with studio.queue.entering:
         if any(row.status in ACTIVE for row in studio.queue.list(200)):
-            raise UserError("caches cannot be emptied while a job waits or runs. Try again when the jobs have ended.")
+            raise UserError(gettext("caches cannot be emptied while a job waits or runs. Try again when the jobs have ended."))
         studio.looks.stop()
         folders = [thing.folder for thing in studio.storage.things() if thing.place in ("collections", "identifiers")]
         caches = [path for path in (studio.workspace.root / ".cache", *(folder / ".cache" for folder in folders)) if path.is_dir()]
@@ -186,10 +192,10 @@ def rename_thing(studio: CurrentStudio, kind: Place, name: Slug, new: NewName) -
 
 
 @router.delete("/storage/{kind}/{name}")
-def delete_thing(studio: CurrentStudio, kind: Place, name: Slug) -> TrashedThing:
+def delete_thing(request: Request, studio: CurrentStudio, kind: Place, name: Slug) -> TrashedThing:
     """Move it to the trash. What a job waits for, reads or makes is refused, and so is a generator that adapted ones need."""
     _stop_looks(studio, kind, name)
-    return _trashed(studio, studio.storage.delete(kind, name))
+    return _trashed(studio, studio.storage.delete(kind, name, request.state.visitor.name))
 
 
 @router.get("/trash")

@@ -12,11 +12,12 @@ from pydantic import BaseModel
 
 from syntype.apps.web.api_collections import index_of
 from syntype.apps.web.catalogue import Index
+from syntype.apps.web.languages import N_, gettext, ngettext, number
 from syntype.apps.web.requests import MOST_TESTED, MOST_TUNED, Minutes, Slug, Steps
 from syntype.apps.web.sizes import free_room, told_size
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
+from syntype.apps.web.words import num_photographs
 from syntype.collection.splits import splits_without_pictures
-from syntype.errors import plural
 from syntype.generators.engine.expected import UNTRAINED, expected, images_per_second, suggested_size
 from syntype.generators.registry import list_families
 
@@ -24,9 +25,9 @@ __all__ = ["FIRST", "TrainingPlan", "router", "show_training"]
 
 router = APIRouter(prefix="/api/collections/{name}/training", tags=["generators"], responses=PROBLEMS)
 FIRST = {
-    "pose_transfer": ("Cut-outs recombined", "minutes, looks real, best to begin with"),
-    "projected": ("Learns shapes", "an hour"),
-    "lora": ("Pre-trained model", "a GPU"),
+    "pose_transfer": (N_("Cut-outs recombined"), N_("minutes, looks real, best to begin with")),
+    "projected": (N_("Learns shapes"), N_("an hour")),
+    "lora": (N_("Pre-trained model"), N_("a GPU")),
 }
 """Families to choose from at once, what the Studio calls them, and what to know first."""
 MINUTES = 60.0
@@ -90,7 +91,7 @@ def show_training(
     for family in list_families():
         side = size or suggested_size(family)
         told = expected(family, counts, side, minutes=minutes, steps=steps, pace=_pace(studio, family))
-        words = {"time": _time(told.minutes, minutes, family), "room": f"about {told_size(told.num_bytes)}"}
+        words = {"time": _time(told.minutes, minutes, family), "room": gettext("about {size}", size=told_size(told.num_bytes))}
         families.append(FamilyPlan(**vars(told), **words))
     other = None
     if test_fraction is not None or val_fraction is not None:
@@ -122,23 +123,29 @@ def _split(species: list[str], splits: list[str | None]) -> Split:
 def _rarest(counts: Mapping[tuple[str, str | None], int], whole: Mapping[str, int]) -> str:
     """What becomes of the photographs of the rarest species."""
     if not whole:
-        return "There is no photograph to learn from."
+        return gettext("There is no photograph to learn from.")
     name = min(whole, key=lambda species: (whole[species], species))
     learnt, tuning, tests = (counts.get((name, split), 0) for split in ("train", "val", "test"))
-    parts = [f"{learnt or 'none'} {'is' if learnt < 2 else 'are'} learnt from"]
-    parts += [f"{tuning} {'tunes' if tuning == 1 else 'tune'}"] if tuning else []
-    parts += [f"{tests} {'tests' if tests == 1 else 'test'}"] if tests else []
-    shown = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    few = " A species of which nothing is learnt cannot be drawn." if not learnt else ""
-    return f"Of {plural(whole[name], 'photograph')} of the rarest species, {name}, {shown}.{few}"
+    parts = [ngettext("{n} is learnt from", "{n} are learnt from", learnt) if learnt else gettext("none is learnt from")]
+    parts += [ngettext("{n} tunes", "{n} tune", tuning)] if tuning else []
+    parts += [ngettext("{n} tests", "{n} test", tests)] if tests else []
+    shown = parts[0] if len(parts) == 1 else gettext("{first} and {second}", first=", ".join(parts[:-1]), second=parts[-1])
+    values = {"photographs": num_photographs(whole[name]), "species": name, "parts": shown}
+    told = gettext("Of {photographs} of the rarest species, {species}, {parts}.", **values)
+    return told if learnt else f"{told} {gettext('A species of which nothing is learnt cannot be drawn.')}"
 
 
 def _time(minutes: float | None, asked: float, family: str) -> str:
     if family in UNTRAINED:
-        return "less than a minute" if minutes is not None and minutes < 1 else f"about {plural(round(minutes or 1), 'minute')}"
+        if minutes is not None and minutes < 1:
+            return gettext("less than a minute")
+        return gettext("about {time}", time=ngettext("{n} minute", "{n} minutes", round(minutes or 1)))
     shown = asked if minutes is None else minutes
-    words = f"{shown:.2g} {'minute' if shown == 1 else 'minutes'}" if shown < 90 else f"{shown / 60:.3g} hours"
-    return f"{words}, as you choose" if shown == asked else f"about {words}"
+    if shown < 90:
+        words = gettext("1 minute") if shown == 1 else gettext("{number} minutes", number=number(float(f"{shown:.2g}")))
+    else:
+        words = gettext("{number} hours", number=number(float(f"{shown / 60:.3g}")))
+    return gettext("{time}, as you choose", time=words) if shown == asked else gettext("about {time}", time=words)
 
 
 def _pace(studio: Studio, family: str) -> float | None:

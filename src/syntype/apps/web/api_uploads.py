@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from syntype.apps.web.import_options import ImportOptions
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.refusals import RefusedFile
 from syntype.apps.web.requests import UploadId
 from syntype.apps.web.room import require_room_for_upload
@@ -118,7 +119,7 @@ def drop_upload(studio: CurrentStudio, upload: UploadId) -> None:
 @router.get("/{upload}/preview")
 async def show_preview(studio: CurrentStudio, upload: UploadId, options: Annotated[ImportOptions, Query()]) -> UploadPreview:
     """What an import would do: what was recognised, species, splits, licences, first rows, and what is refused and why. Nothing is taken in."""
-    found = await studio.uploads.preview(upload, options.options())
+    found = await studio.uploads.preview(upload, options)
     counts: dict[str, dict[str, int]] = {name: dict(list(found[name].items())[:_MOST]) for name in ("species", "licences", "refused")}
     shown: dict[str, Any] = {
         **found, **counts, "num_species": len(found["species"].keys() - {"none"}), "num_refused": sum(found["refused"].values()),
@@ -137,7 +138,7 @@ def _inside(row: dict[str, Any]) -> dict[str, Any]:
 
 @router.get("/{upload}/thumbnail", response_class=FileResponse)
 def show_upload_thumbnail(
-    studio: CurrentStudio, upload: UploadId, path: Annotated[str, Query(min_length=1, max_length=2000)], side: Literal["160", "320"] = "160"
+    studio: CurrentStudio, upload: UploadId, path: Annotated[str, Query(min_length=1, max_length=2000)], side: Literal["160", "320", "1024"] = "160"
 ) -> FileResponse:
     """A WebP of a photograph of an upload, of at most ``side`` pixels; ``path`` is that of a preview's row."""
     file = studio.uploads.file(upload, path)
@@ -161,7 +162,7 @@ async def send_file(
     photographs show; a ``species`` that is given too is kept as ``typed``, and the import chooses. A photograph on its own needs the species.
     """
     limit = studio.uploads.limit(name)
-    too_large = InputError(f"has more than {limit:,} bytes", "Send a smaller file, or several.", file=name)
+    too_large = InputError(gettext("has more than {limit} bytes", limit=limit), gettext("Send a smaller file, or several."), file=name)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise too_large

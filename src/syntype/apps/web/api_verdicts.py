@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, StringConstraints
 from sqlalchemy import Row
 
@@ -16,8 +16,9 @@ from syntype.apps.web.api_collections import ImageRow, ImagesTogether, image_row
 from syntype.apps.web.catalogue import OFFERED, Index
 from syntype.apps.web.checks import REFUSALS, Check, Refusal, told
 from syntype.apps.web.import_options import Text
+from syntype.apps.web.languages import N_, gettext
 from syntype.apps.web.requests import Slug
-from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, signed_name
 from syntype.collection.experts import Decision
 from syntype.errors import SyntypeError, UnknownNameError, UserError
 
@@ -25,13 +26,13 @@ __all__ = ["Reviewer", "near_photographs", "router"]
 
 router = APIRouter(prefix="/api/collections/{name}", tags=["verdicts"], responses=PROBLEMS)
 Reviewer = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f;]+$", strip_whitespace=True)]
-"""A reviewer's name as it will stand in the table, where semicolons separate several."""
+"""A reviewer's name as it will stand in the table, where semicolons separate several. Whoever is signed in with an account has its name instead."""
 Reason = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] | None
 Which = Literal["undecided", "decided", "unsure"]
 """Images by what the reviewer has said of them: nothing yet, anything, or unsure."""
 _CHUNK = 50
 _NEAREST = 3
-_MOVED = "collection {!r} was renamed or deleted at this moment, so the decision was not saved. Open its page again."
+_MOVED = N_("collection {name} was renamed or deleted at this moment, so the decision was not saved. Open its page again.")
 
 
 class NearPhotograph(BaseModel):
@@ -145,6 +146,7 @@ class Applied(BaseModel):
 
 @router.get("/next")
 def next_images(
+    request: Request,
     studio: CurrentStudio,
     name: Slug,
     reviewer: Annotated[Reviewer, Query()],
@@ -163,6 +165,7 @@ def next_images(
     other reviewers have judged, or are judging, is left out. ``second``: only images that another reviewer has judged. ``real``: the collection to
     compare with, by default the one that curation used, or the one from which the images were made.
     """
+    reviewer = signed_name(request, studio, reviewer)
     index = studio.catalogue.index(studio.workspace.find("collections", name))
     check = {"no": OFFERED, "too": None}.get(refused, refused)
     wanted = index.matching({"origin": "synthetic", **({"species": species} if species else {}), **({"check": check} if check else {})})
@@ -185,22 +188,26 @@ def next_images(
 
 
 @router.post("/verdicts", status_code=201)
-def decide(studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdict:
+def decide(request: Request, studio: CurrentStudio, name: Slug, verdict: NewVerdict) -> SavedVerdict:
     """Save a decision; it is on disk before the response is sent."""
+    reviewer = signed_name(request, studio, verdict.reviewer)
     folder = studio.workspace.find("collections", name)
     image = studio.catalogue.index(folder).image(verdict.image_id)
     if image["origin"] != "synthetic":
-        raise UserError(f"image {verdict.image_id} of {name!r} is a photograph. Experts judge synthetic images only.")
-    number = studio.reviews.decide(name, verdict.image_id, image["sha256"], verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
+        raise UserError(
+            gettext("image {image_id} of {name} is a photograph. Experts judge synthetic images only.", image_id=verdict.image_id, name=repr(name))
+        )
+    number = studio.reviews.decide(name, verdict.image_id, image["sha256"], reviewer, verdict.decision, verdict.reason, verdict.key)
     if not folder.is_dir():  # renamed or deleted at this moment: the next collection of this name must not have this decision
         studio.reviews.withdraw(number)
-        raise UserError(_MOVED.format(name))
-    studio.offers.judged(name, [verdict.image_id], verdict.reviewer)
+        raise UserError(gettext(_MOVED, name=repr(name)))
+    studio.offers.judged(name, [verdict.image_id], reviewer)
     return SavedVerdict(id=number, image_id=verdict.image_id, decision=verdict.decision, reason=verdict.reason)
 
 
 @router.get("/verdicts/own")
 def list_own(
+    request: Request,
     studio: CurrentStudio,
     name: Slug,
     reviewer: Annotated[Reviewer, Query()],
@@ -211,26 +218,29 @@ def list_own(
     """The images that a reviewer has judged, the latest decision first; ``before``: only decisions with a lower number."""
     index = studio.catalogue.index(studio.workspace.find("collections", name))
     compare, items = _reference(studio, name, real), []
-    for vote in studio.reviews.own(name, reviewer, before, count):
+    for vote in studio.reviews.own(name, signed_name(request, studio, reviewer), before, count):
         with suppress(UnknownNameError):  # the collection was replaced since
             items.append(_item(index.image(vote.image_id), vote, index, compare))
     return items
 
 
 @router.post("/verdicts/together", status_code=201)
-def decide_together(studio: CurrentStudio, name: Slug, verdict: NewVerdicts) -> SavedVerdicts:
+def decide_together(request: Request, studio: CurrentStudio, name: Slug, verdict: NewVerdicts) -> SavedVerdicts:
     """Save one decision about several images, and write it into the collection's table. ``/verdicts/undo`` undoes it for all of them."""
+    reviewer = signed_name(request, studio, verdict.reviewer)
     folder = studio.workspace.find("collections", name)
     index = studio.catalogue.index(folder)
     images = index.images(list(dict.fromkeys(verdict.image_ids)))
     if (real := next((image for image in images if image["origin"] != "synthetic"), None)) is not None:
-        raise UserError(f"image {real['image_id']} of {name!r} is a photograph. Experts judge synthetic images only.")
+        raise UserError(
+            gettext("image {real} of {name} is a photograph. Experts judge synthetic images only.", real=real["image_id"], name=repr(name))
+        )
     hashes = [(image["image_id"], image["sha256"]) for image in images]
-    studio.reviews.decide_together(name, hashes, verdict.reviewer, verdict.decision, verdict.reason, verdict.key)
+    studio.reviews.decide_together(name, hashes, reviewer, verdict.decision, verdict.reason, verdict.key)
     if not folder.is_dir():
         studio.reviews.withdraw_together(verdict.key)
-        raise UserError(_MOVED.format(name))
-    studio.offers.judged(name, [image["image_id"] for image in images], verdict.reviewer)
+        raise UserError(gettext(_MOVED, name=repr(name)))
+    studio.offers.judged(name, [image["image_id"] for image in images], reviewer)
     _apply_now(studio, name)
     wanted = {"accept": "accepted", "reject": "refused"}.get(verdict.decision)
     now = studio.catalogue.index(folder).images([image["image_id"] for image in images]) if wanted else []
@@ -244,10 +254,11 @@ def _apply_now(studio: Studio, name: str) -> None:
 
 
 @router.post("/verdicts/undo")
-def undo(studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
+def undo(request: Request, studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
     """Undo the reviewer's latest decision; an earlier one on the same image holds again."""
+    reviewer = signed_name(request, studio, undo.reviewer)
     index = studio.catalogue.index(studio.workspace.find("collections", name))
-    taken = studio.reviews.undo(name, undo.reviewer)
+    taken = studio.reviews.undo(name, reviewer)
     if taken is None:
         return Undone(verdict=None, item=None, num_undone=0)
     if taken["together"]:
@@ -258,7 +269,7 @@ def undo(studio: CurrentStudio, name: Slug, undo: Undo) -> Undone:
         image = index.image(verdict.image_id)
     except UnknownNameError:  # the collection was replaced since
         return Undone(verdict=verdict, item=None, num_undone=num)
-    own = studio.reviews.votes(name, [verdict.image_id]).get(verdict.image_id, {}).get(undo.reviewer)
+    own = studio.reviews.votes(name, [verdict.image_id]).get(verdict.image_id, {}).get(reviewer)
     return Undone(verdict=verdict, item=_item(image, own, index, _reference(studio, name, undo.real)), num_undone=num)
 
 

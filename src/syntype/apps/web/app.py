@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, StringConstraints
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from syntype import __version__
 from syntype.apps.web import (
+    account_pages,
+    api_accounts,
+    api_boxes,
     api_collections,
     api_hybrids,
     api_identifiers,
@@ -26,6 +26,7 @@ from syntype.apps.web import (
     api_looks,
     api_names,
     api_plans,
+    api_sessions,
     api_storage,
     api_training,
     api_uploads,
@@ -41,17 +42,20 @@ from syntype.apps.web import (
     storage_pages,
     visitors,
 )  # fmt: skip
+from syntype.apps.web.accounts import Accounts
 from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
+from syntype.apps.web.languages import N_, LanguageMiddleware, gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.security import COOKIE, SESSION_SECONDS, TOO_MANY_GUESSES, Guesses, SecurityMiddleware, Sessions, Turns
+from syntype.apps.web.roles import Gate
+from syntype.apps.web.security import Guesses, SecurityMiddleware, Sessions, Turns
 from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
-from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
+from syntype.apps.web.studio import Studio
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.wording import wrong_field
 from syntype.apps.web.workspace import Workspace
@@ -61,21 +65,8 @@ from syntype.files import disk_problem
 __all__ = ["create_app"]
 
 _log = logging.getLogger("syntype.studio")
-_BACK = "Go back, or to the first page: it shows what there is."
-_sessions = APIRouter(prefix="/api/session", tags=["session"], responses=PROBLEMS)
-
-
-class Session(BaseModel):
-    """Whether this browser is signed in, and what its changes must carry in the header X-Syntype-Csrf."""
-
-    signed_in: bool
-    csrf: str | None
-
-
-class SignIn(BaseModel):
-    """The Studio's token."""
-
-    token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_BACK = N_("Go back, or to the first page: it shows what there is.")
+_NOTHING = N_("nothing is found at this address.")
 
 
 def create_app(workspace: Workspace, config: StudioConfig, database: str | None = None) -> ASGIApp:
@@ -95,13 +86,14 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     reviews = Reviews(store, workspace)
     uploads = Uploads(workspace, config.limits, store)
     queue = Queue(store, workspace, reviews, uploads, config.jobs, config.cluster)
-    sessions, guesses = Sessions(workspace.root / ".session-key", config.token), Guesses()
+    sessions, accounts, guesses = Sessions(workspace.root / ".session-key", config.token), Accounts(store), Guesses()
     storage = Storage(workspace, store, reviews, queue, uploads)
     catalogue = Catalogue()
     drawings, answers = Drawings(config.limits.draw_seconds), Answers(config.limits.answer_seconds)
     turns = Turns(config.limits.public_rate)
     looks = Looks(workspace, catalogue)
-    studio = Studio(config, workspace, store, reviews, queue, uploads, catalogue, sessions, guesses, storage, drawings, turns, looks, answers)
+    working = (workspace, store, reviews, queue, uploads, catalogue)
+    studio = Studio(config, *working, sessions, accounts, guesses, storage, drawings, turns, looks, answers)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -122,61 +114,25 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         description="Everything that the Studio's pages can do. Names are folder names in the workspace. Errors are `{\"error\": message}`.",
     )  # fmt: skip
     app.state.studio = studio
-    things = (parents, api_collections, api_looks, api_names, api_uploads, api_verdicts, quiz)
-    apis = (*things, api_jobs, api_plans, api_training, api_identifiers, api_hybrids, api_storage)
-    shown = (look_pages, pages, places, forms, hybrid_pages, identifier_pages, storage_pages, visitors)
-    for router in (_sessions, *(part.router for part in (*apis, *shown))):
-        app.router.routes.extend(router.routes)
+    things = (parents, api_collections, api_looks, api_names, api_boxes, api_uploads, api_verdicts, quiz)
+    apis = (api_sessions, api_accounts, *things, api_jobs, api_plans, api_training, api_identifiers, api_hybrids, api_storage)
+    shown = (account_pages, look_pages, pages, places, forms, hybrid_pages, identifier_pages, storage_pages, visitors)
+    for part in (*apis, *shown):
+        app.router.routes.extend(part.router.routes)
     app.mount("/static", pages.STATIC)
     app.add_exception_handler(SyntypeError, _handle)
     app.add_exception_handler(RequestValidationError, _handle_invalid)
     app.add_exception_handler(HTTPException, _handle_http)
     for kind in (OSError, DBAPIError, Exception):  # the first two so that a full disk is not logged as a fault of the program
         app.add_exception_handler(kind, _handle_unexpected)
-    return SecurityMiddleware(app, config, sessions, guesses)
+    return LanguageMiddleware(SecurityMiddleware(app, config, sessions, accounts, guesses, Gate(app.router.routes), _error_response))
 
 
-@_sessions.get("")
-def show_session(request: Request, response: Response, studio: CurrentStudio) -> Session:
-    """The session of this browser; on loopback without a token a new one is started."""
-    visitor = request.state.visitor
-    if visitor is None or visitor.by_header:
-        return Session(signed_in=visitor is not None, csrf=None)
-    return Session(signed_in=True, csrf=studio.sessions.csrf(visitor.session or _begin(studio, response)))
-
-
-@_sessions.post("")
-async def sign_in(request: Request, sign_in: SignIn, response: Response, studio: CurrentStudio) -> Session:
-    """Sign in with the token."""
-    if studio.config.token is not None and studio.guesses.too_many(request.scope):
-        raise HTTPException(429, TOO_MANY_GUESSES)
-    if studio.config.token is None or not hmac.compare_digest(sign_in.token.encode(), studio.config.token.encode()):
-        studio.guesses.wrong(request.scope)
-        raise HTTPException(403, "this is not the Studio's token. The token was shown when the server was first started with it.")
-    return Session(signed_in=True, csrf=studio.sessions.csrf(_begin(studio, response)))
-
-
-@_sessions.delete("", status_code=204)
-def sign_out(request: Request, response: Response, studio: CurrentStudio) -> None:
-    """End the session. Its cookie, and copies of it, are of no use afterwards."""
-    visitor = request.state.visitor
-    if visitor is not None and visitor.session is not None:
-        studio.sessions.end(visitor.session)
-    response.delete_cookie(COOKIE)
-
-
-def _begin(studio: Studio, response: Response) -> str:
-    """Give the browser a new session's cookie; returns the session's id."""
-    cookie = studio.sessions.make()
-    response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=studio.config.https, path="/")
-    return studio.sessions.check(cookie) or ""
-
-
-def _error_response(request: Request, status: int, message: str) -> Response:
-    """An error response: a page for browsers, JSON for programs."""
+def _error_response(request: Request, status: int, message: str, *, missing: bool = False) -> Response:
+    """An error response: a page for browsers, JSON for programs; ``missing``: nothing is at this address."""
     message = message.encode("utf-8", "replace").decode()
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
-        return pages.render(request, "problem", status, message=message)
+        return pages.render(request, "problem", status, message=message, missing=missing or status == 404)
     return JSONResponse({"error": message}, status)
 
 
@@ -191,15 +147,15 @@ def _handle_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if "text/html" in request.headers.get("accept", "") and first["loc"][:1] == ("path",) and not request.url.path.startswith("/api/"):
-        return _error_response(request, 422, f"nothing is found at this address. {_BACK}")
+        return _error_response(request, 422, f"{gettext(_NOTHING)} {gettext(_BACK)}", missing=True)
     message = wrong_field(first)
     return _error_response(request, 422, message if _is_page(request) else f"{message} See /api/openapi.json for what is expected.")
 
 
 def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    where = _BACK if _is_page(request) else "See /api/openapi.json."
-    known = {404: f"nothing is found at this address. {where}", 405: f"this address does not accept this method. {where}"}
+    where = gettext(_BACK) if _is_page(request) else "See /api/openapi.json."
+    known = {404: f"{gettext(_NOTHING)} {where}", 405: f"{gettext('this address does not accept this method.')} {where}"}
     answer = _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
@@ -215,4 +171,6 @@ def _handle_unexpected(request: Request, error: Exception) -> Response:
     if (problem := disk_problem(error, studio.workspace.root)) is not None:
         return _handle(request, problem)
     _log.exception("error while handling a request", exc_info=error)
-    return _error_response(request, 500, f"unexpected {type(error).__name__} on the server; see its log. Try again, or restart the server.")
+    return _error_response(
+        request, 500, gettext("unexpected {error} on the server; see its log. Try again, or restart the server.", error=type(error).__name__)
+    )

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from syntype.apps.web.checks import REFUSALS, thresholds
 from syntype.apps.web.finding import order, searched
+from syntype.apps.web.languages import gettext
 from syntype.collection import Collection
 from syntype.collection.columns import COLUMNS, TABLE
 from syntype.collection.experts import check_outcomes
@@ -167,7 +168,13 @@ class Index:
         """
         root, path = self.root.resolve(), (self.root / str(image["file_name"])).resolve()
         if not path.is_relative_to(root) or not path.is_file():
-            raise CollectionError(f"collection {self.root.name!r}: the file of image {image['image_id']} is missing. Put it back, or import again.")
+            raise CollectionError(
+                gettext(
+                    "collection {name}: the file of image {image} is missing. Put it back, or import again.",
+                    name=repr(self.root.name),
+                    image=image["image_id"],
+                )
+            )
         return path
 
 
@@ -242,7 +249,9 @@ def _readable(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise CollectionError(f"collection {folder.name!r}: its table cannot be read ({type(error).__name__}). Import it again.") from None
+        raise CollectionError(
+            gettext("collection {name}: its table cannot be read ({error}). Import it again.", name=repr(folder.name), error=type(error).__name__)
+        ) from None
 
 
 def _stamp(folder: Path) -> tuple[int, int]:

@@ -6,6 +6,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
+from syntype.apps.web.languages import gettext
+from syntype.apps.web.languages import number as as_number
+
 __all__ = ["REFUSALS", "Check", "Outcome", "Refusal", "thresholds", "told"]
 
 Refusal = Literal["copy", "species", "distribution"]
@@ -46,41 +49,46 @@ def told(row: dict[str, Any], limits: dict[str, Any]) -> Check:
         row: of the catalogue's index.
         limits: as ``thresholds`` gives them.
     """
-    outcome, species, other = row["check"], row["species"] or "its species", row["looks_like"]
+    outcome, species, other = row["check"], row["species"] or gettext("its species"), row["looks_like"]
     if outcome == "none":
-        return Check(outcome=outcome, sentence="Not checked automatically.", values=[], looks_like=None)
+        return Check(outcome=outcome, sentence=gettext("Not checked automatically."), values=[], looks_like=None)
     margin, typicality, distance = (row[name] for name in ("margin", "typicality", "nearest_real_distance"))
     if outcome == "copy":
-        sentence = "Refused: repeats a photograph."
+        sentence = gettext("Refused: repeats a photograph.")
     elif outcome == "distribution":
-        sentence = f"Refused: unlike all photographs of {species}."
+        sentence = gettext("Refused: unlike all photographs of {species}.", species=species)
     elif outcome == "species" and (margin is None or margin < 0):
-        sentence = f"Refused: looks like {other or 'another species'}."
+        sentence = gettext("Refused: looks like {species}.", species=other) if other else gettext("Refused: looks like another species.")
     elif outcome == "species":
-        sentence = f"Refused: not clearly {species}" + (f", could be {other}." if other else ".")
+        sentence = gettext("Refused: not clearly {species}, could be {other}.", species=species, other=other)
+        if not other:
+            sentence = gettext("Refused: not clearly {species}.", species=species)
     else:
-        sentence = "Passed the automatic check."
-    against = f" against {other}" if other else ""
+        sentence = gettext("Passed the automatic check.")
+    against = gettext("margin against {other}", other=other) if other else gettext("margin")
     least = (_limit(limits, name, "accepted_from", row["species"]) for name in ("margin", "typicality"))
     copies = _limit(limits, "nearest_real_distance", "copy_at_or_below")
     values = [
-        _value(f"margin{against}", margin, next(least), "accepted from", signed=True),
-        _value("similarity to photographs of the species", typicality, next(least), "accepted from"),
-        _value("distance to the nearest photograph", distance, copies, "a copy up to"),
+        _value(against, margin, next(least), signed=True),
+        _value(gettext("similarity to photographs of the species"), typicality, next(least)),
+        _value(gettext("distance to the nearest photograph"), distance, copies, copy=True),
     ]
     return Check(outcome=outcome, sentence=sentence, values=[value for value in values if value], looks_like=other)
 
 
-def _value(name: str, value: float | None, limit: float | None, words: str, *, signed: bool = False) -> str:
+def _value(name: str, value: float | None, limit: float | None, *, signed: bool = False, copy: bool = False) -> str:
     """A measured value and its limit, such as "margin −1.2 (accepted from +0.3)"; empty if it was not measured."""
 
     def shown(number: float) -> str:
-        form = (".2f" if abs(number) < 1 else ".1f") if signed else ".2f" if words == "accepted from" else ".3f"
-        return format(number, f"+{form}" if signed else form).replace("-", "\N{MINUS SIGN}")
+        form = ("+0.00;\N{MINUS SIGN}0.00" if abs(number) < 1 else "+0.0;\N{MINUS SIGN}0.0") if signed else "0.000" if copy else "0.00"
+        return as_number(number, form)
 
     if value is None:
         return ""
-    return f"{name} {shown(value)}" + ("" if limit is None else f" ({words} {shown(limit)})")
+    if limit is None:
+        return f"{name} {shown(value)}"
+    told = {"name": name, "value": shown(value), "limit": shown(limit)}
+    return gettext("{name} {value} (a copy up to {limit})", **told) if copy else gettext("{name} {value} (accepted from {limit})", **told)
 
 
 def _limit(limits: dict[str, Any], measured: str, word: str, species: str | None = None) -> float | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.request_base import Request, Seed, Slug, options_of, path_of
+from syntype.apps.web.words import num_species
 from syntype.apps.web.workspace import Kind, Workspace
 from syntype.collection import Collection
 from syntype.collection.sides import usual_side
@@ -37,8 +39,8 @@ class ClassifyRequest(Request):
         photographs = Collection.open(folder, hashes=False)
         learnt = [name for name, number in photographs.training().counts().items() if number]
         if len(learnt) < 2:
-            reason = f"collection {self.collection!r} has training photographs of {len(learnt)} species"
-            raise InputError(reason, "An identifier tells species apart: choose a collection of two species or more.")
+            reason = gettext("collection {name} has training photographs of {species}", name=repr(self.collection), species=num_species(len(learnt)))
+            raise InputError(reason, gettext("An identifier tells species apart: choose a collection of two species or more."))
         size = QUICK_SIZE if self.quick else usual_side(photographs, most=THOROUGH_SIZE)
         tuned = [] if self.quick else ["--steps=600", "--set=tune=last", "--set=batch_size=32", f"--set=encoder_size={max(size, QUICK_SIZE)}"]
         made = [] if self.synthetic is None else [f"--synthetic={path_of(workspace, 'collections', self.synthetic)}"]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from syntype.apps.web.languages import gettext
 from syntype.errors import InputError, UnknownNameError, UserError
 from syntype.files import atomic_write, load_json, write_json
 
@@ -53,7 +54,7 @@ def add_favourite(generator: Path, hybrid: Mapping[str, Any], generator_id: str,
     about = {**hybrid, "generator_id": generator_id}
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
     if len(list(folder.glob("*.json"))) >= MOST and not (folder / f"{name}.json").exists():
-        raise InputError(f"{MOST} favourites are kept already", "Remove some first.")
+        raise InputError(gettext("{MOST} favourites are kept already", MOST=MOST), gettext("Remove some first."))
     folder.mkdir(exist_ok=True)
     with atomic_write(folder / f"{name}.png") as temporary:
         temporary.write_bytes(picture)

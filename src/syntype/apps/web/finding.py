@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from syntype.apps.web.languages import gettext
 from syntype.collection.columns import COLUMNS, TABLE
 from syntype.errors import CollectionError
 
@@ -31,7 +32,7 @@ def _schema(root: Path) -> pa.Schema:
 def _read(root: Path, names: list[str], num_images: int) -> pa.Table:
     table = pq.read_table(root / TABLE, columns=names) if names else pa.table({})
     if names and table.num_rows != num_images:
-        raise CollectionError(f"collection {root.name!r} has changed at this moment. Try again.")
+        raise CollectionError(gettext("collection {name} has changed at this moment. Try again.", name=repr(root.name)))
     return table
 
 

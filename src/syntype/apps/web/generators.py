@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from syntype.errors import CollectionError, plural
+from syntype.apps.web.languages import gettext, ngettext, number
+from syntype.errors import CollectionError
 from syntype.files import load_json
 
 __all__ = ["describe_generator", "generator_species", "matching", "search_species", "unfinished"]
@@ -19,7 +20,14 @@ _VERSION = 1
 def _read(folder: Path) -> dict[str, Any]:
     info = load_json(folder / "generator.json", _AGAIN, {"species": list}, {"config": dict, "adapters": list, "schema_version": int})
     if info.get("schema_version", _VERSION) != _VERSION:
-        raise CollectionError(f"{folder}: has schema version {info['schema_version']}; this Syntype reads {_VERSION}. Update Syntype.")
+        raise CollectionError(
+            gettext(
+                "{folder}: has schema version {version}; this Syntype reads {known}. Update Syntype.",
+                folder=folder,
+                version=info["schema_version"],
+                known=_VERSION,
+            )
+        )
     return info
 
 
@@ -71,9 +79,9 @@ def unfinished(manifest: Mapping[str, Any], steps: Any) -> str | None:
     settings, result = settings if isinstance(settings, dict) else {}, result if isinstance(result, dict) else {}
     planned, minutes, taken = settings.get("steps"), settings.get("minutes"), result.get("minutes")
     if isinstance(steps, int) and isinstance(planned, int):
-        told = f"{steps:,} of {plural(planned, 'step')}"
+        told = ngettext("{steps} of {n} step", "{steps} of {n} steps", planned, steps=steps)
     elif isinstance(minutes, int | float) and isinstance(taken, int | float):
-        told = f"{taken:.3g} of {minutes:g} {'minute' if minutes == 1 else 'minutes'}"
+        told = gettext("{taken} of {minutes} minutes", taken=number(float(f"{taken:.3g}")), minutes=number(minutes))
     else:
-        told = plural(steps, "step") if isinstance(steps, int) else "some steps"
-    return f"unfinished: {told}{', still in training' if status == 'running' else ''}"
+        told = ngettext("{n} step", "{n} steps", steps) if isinstance(steps, int) else gettext("some steps")
+    return gettext("unfinished: {told}, still in training", told=told) if status == "running" else gettext("unfinished: {told}", told=told)

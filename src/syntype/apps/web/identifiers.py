@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from syntype.apps.web.languages import N_, gettext, ngettext
+from syntype.apps.web.words import num_photographs
 from syntype.errors import InputError
 from syntype.files import load_json
 
@@ -14,6 +16,7 @@ __all__ = ["FILES", "accuracy_in_words", "answer_in_words", "describe_identifier
 FILES = ("classifier.json", "weights.safetensors", "MODEL_CARD.md", "confusion.png", "worst_pairs.csv")
 """What the training of a classifier writes, and an export holds."""
 _AGAIN = "Copy the identifier's folder again from where it came, or train it again."
+_RANKS = {"genus": N_("the genus"), "family": N_("the family"), "order": N_("the order")}
 _FEW = 10
 """Species with fewer training photographs are named less surely."""
 
@@ -40,7 +43,9 @@ def describe_identifier(folder: Path) -> dict[str, Any]:
             "sure": float(told.get("config", {}).get("sure", 0.8)),
         }
     except (TypeError, ValueError, KeyError) as error:
-        raise InputError(f"is damaged ({type(error).__name__}: {' '.join(str(error).split())[:100]})", _AGAIN, file=file) from None
+        raise InputError(
+            gettext("is damaged ({error}: {value})", error=type(error).__name__, value=" ".join(str(error).split())[:100]), _AGAIN, file=file
+        ) from None
 
 
 def learnt_in_words(metrics: Mapping[str, Any]) -> str:
@@ -50,8 +55,12 @@ def learnt_in_words(metrics: Mapping[str, Any]) -> str:
         metrics: the summary of ``ClassifierResult``.
     """
     number, made = int(metrics["num_train"]), int(metrics.get("num_synthetic") or 0)
-    photographs = f"{number:,} {'photograph' if number == 1 else 'photographs'}"
-    return f"{photographs} and {made:,} synthetic {'image' if made == 1 else 'images'}" if made else photographs
+    photographs = num_photographs(number)
+    return (
+        ngettext("{photographs} and {n} synthetic image", "{photographs} and {n} synthetic images", made, photographs=photographs)
+        if made
+        else photographs
+    )
 
 
 def accuracy_in_words(metrics: Mapping[str, Any]) -> str:
@@ -66,11 +75,12 @@ def accuracy_in_words(metrics: Mapping[str, Any]) -> str:
     """
     number = int(metrics["num_test"])
     if not number:
-        return "How well it does is not known: the collection keeps no photographs for tests."
+        return gettext("How well it does is not known: the collection keeps no photographs for tests.")
     right = round(float(metrics["accuracy"]) * number)
     if number == 1:
-        return f"The one photograph that it had never seen it named {'rightly' if right else 'wrongly'}."
-    return f"Of {number:,} photographs that it had never seen it named {right:,} rightly."
+        rightly = gettext("The one photograph that it had never seen it named rightly.")
+        return rightly if right else gettext("The one photograph that it had never seen it named wrongly.")
+    return gettext("Of {number} photographs that it had never seen it named {right} rightly.", number=number, right=right)
 
 
 def answer_in_words(rank: str, name: str, probability: float, best: str, *, none_of_these: bool) -> str:
@@ -87,14 +97,23 @@ def answer_in_words(rank: str, name: str, probability: float, best: str, *, none
     """
     share = _percent(probability)
     if none_of_these:
-        return f"Perhaps none of these species: the photograph looks unlike those that it knows. The likeliest of them is {best}."
+        return gettext(
+            "Perhaps none of these species: the photograph looks unlike those that it knows. The likeliest of them is {species}.", species=best
+        )
     if rank == "species":
         return f"{name} ({share})."
     if rank == "none":
-        return f"Not sure. The likeliest species is {best} ({share})."
-    return f"Some {name} (the {rank}, {share}). Which species, it cannot say surely; the likeliest is {best}."
+        return gettext("Not sure. The likeliest species is {species} ({share}).", species=best, share=share)
+    words = gettext("Some {name} ({rank}, {share}). Which species, it cannot say surely; the likeliest is {species}.")
+    return words.format(name=name, rank=gettext(_RANKS.get(rank, rank)), share=share, species=best)
 
 
 def _percent(share: float) -> str:
     """A probability in whole percent, never 0 or 100."""
-    return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+    return (
+        gettext("less than 1 %")
+        if share < 0.01
+        else gettext("more than 99 %")
+        if share > 0.99
+        else gettext("{percent} %", percent=round(100 * share))
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import Limits
 from syntype.apps.web.wording import in_the_studio
 from syntype.errors import InputError, shortened
@@ -41,7 +42,7 @@ def look(folder: Path, options: Sequence[str], limits: Limits) -> dict[str, Any]
     """
     command = [sys.executable, "-c", _CODE, str(limits.look_bytes), "collect", str(folder), "--dry-run", "--json", *options]
     environment = {**os.environ, "SYNTYPE_DEBUG": "", "OMP_NUM_THREADS": "1"}
-    too_large = InputError("the preview takes too long, or too much memory", "Send less at once, or choose the format yourself.")
+    too_large = InputError(gettext("the preview takes too long, or too much memory"), gettext("Send less at once, or choose the format yourself."))
     with TemporaryFile() as output, TemporaryFile() as messages:
         try:
             ended = subprocess.run(

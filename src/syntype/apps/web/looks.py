@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from syntype.apps.web.catalogue import Catalogue
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.progress import now
 from syntype.apps.web.workspace import Workspace
@@ -79,7 +80,13 @@ class Looks:
             if (state := self.state(name, kind)).status in ("running", "finished"):
                 return state
             if (other := next((folder for folder, process in list(self._running.items()) if process.is_alive()), None)) is not None:
-                raise UserError(f"the {_word(other.parent.name)} of {other.parent.parent.name} is being computed. Begin again when it is complete.")
+                raise UserError(
+                    gettext(
+                        "the {what} of {name} is being computed. Begin again when it is complete.",
+                        what=_word(other.parent.name),
+                        name=other.parent.parent.name,
+                    )
+                )
             folder = self._folder(name, kind)
             shutil.rmtree(folder.parent, ignore_errors=True)  # those of the collection as it was
             (folder / "job").mkdir(parents=True)
@@ -95,12 +102,14 @@ class Looks:
             UserError: it is not there.
         """
         if self.state(name, kind).status != "finished":
-            raise UserError(f"the {_word(kind)} of {name} is not there yet. Begin it first.")
+            raise UserError(gettext("the {what} of {name} is not there yet. Begin it first.", what=_word(kind), name=name))
         try:
             with (self._folder(name, kind) / "out" / _RESULTS[kind]).open(encoding="utf-8", newline="") as file:
                 return list(csv.DictReader(file))
         except (OSError, csv.Error, UnicodeDecodeError):
-            raise CollectionError(f"the {_word(kind)} of {name} is damaged. Empty the caches on the page Storage, and begin again.") from None
+            raise CollectionError(
+                gettext("the {what} of {name} is damaged. Empty the caches on the page Storage, and begin again.", what=_word(kind), name=name)
+            ) from None
 
     def summary(self, name: str, kind: LookKind) -> dict[str, Any]:
         """What its command said of the result."""
@@ -139,4 +148,4 @@ class Looks:
 
 
 def _word(kind: str) -> str:
-    return "map" if kind == "map" else "search for doubtful photographs"
+    return gettext("map") if kind == "map" else gettext("search for doubtful photographs")

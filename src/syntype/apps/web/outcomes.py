@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from syntype.apps.web.identifiers import accuracy_in_words, learnt_in_words
-from syntype.errors import plural, shortened
+from syntype.apps.web.languages import N_, gettext, ngettext
+from syntype.apps.web.words import num_images, num_photographs, num_species
+from syntype.errors import shortened
 
 __all__ = ["WORK", "outcome"]
 
 Result = Mapping[str, Any]
 WORK = {
-    "import": "Import", "reef": "Drawn reef", "resplit": "Other split", "train": "Training", "adapt": "Adaptation", "generate": "New images",
-    "blend": "Hybrids", "vary": "Variations", "inpaint": "Inpainting", "curate": "Check against photographs", "classify": "Identifier",
-    "study": "Study", "export": "Export",
+    "import": N_("Import"), "reef": N_("Drawn reef"), "resplit": N_("Other split"), "train": N_("Training"), "adapt": N_("Adaptation"),
+    "generate": N_("New images"), "blend": N_("Hybrids"), "vary": N_("Variations"), "inpaint": N_("Inpainting"),
+    "curate": N_("Check against photographs"), "classify": N_("Identifier"), "study": N_("Study"), "export": N_("Export"),
 }  # fmt: skip
-"""What pages call each kind of job."""
+"""What pages call each kind of job, in English."""
 _SMALL = 128
 """Pixels below which details of an animal are hard to see."""
-_REFUSED = {"copy": "repeat a photograph", "species": "look like another species", "distribution": "look like no photograph"}
-"""What the check against photographs refuses, as the end of "5 images ..."."""
 
 
 def outcome(kind: str, status: str, request: Mapping[str, Any], result: Result | None) -> str | None:
@@ -46,109 +46,145 @@ def outcome(kind: str, status: str, request: Mapping[str, Any], result: Result |
 
 
 def _import(_: Result, result: Result) -> str:
-    splits = result["splits"]
-    held = sum(number for name, number in splits.items() if name != "train")
-    images = "images" if result.get("num_synthetic") else "photographs"
-    said = (
-        f"{plural(result['num_images'], images[:-1])} of {plural(result['num_species'], 'species', 'species')} {_are(result['num_images'])} imported"
-    )
+    splits, number = result["splits"], result["num_images"]
+    held = sum(count for name, count in splits.items() if name != "train")
+    images = num_images(number) if result.get("num_synthetic") else num_photographs(number)
+    values = {"images": images, "species": num_species(result["num_species"]), "learnt": splits.get("train", 0), "held": held}
     if held:
-        said += f": {splits.get('train', 0):,} to learn from, {held:,} kept for tests"
-    said += "."
-    if result["num_refused"]:
-        said += f" {plural(result['num_refused'], 'file or row', 'files or rows')} could not be used; the page of the collection says why."
-    if result["num_duplicates"]:
-        said += f" {plural(result['num_duplicates'], 'file')} {'is' if result['num_duplicates'] == 1 else 'are'} there twice."
-    return said
-
-
-def _are(number: Any) -> str:
-    return "is" if number == 1 else "are"
+        said = ngettext(
+            "{images} of {species} is imported: {learnt} to learn from, {held} kept for tests.",
+            "{images} of {species} are imported: {learnt} to learn from, {held} kept for tests.", number, **values,
+        )  # fmt: skip
+    else:
+        said = ngettext("{images} of {species} is imported.", "{images} of {species} are imported.", number, **values)
+    sentences = [said]
+    if refused := result["num_refused"]:
+        sentences.append(
+            ngettext(
+                "{n} file or row could not be used; the page of the collection says why.",
+                "{n} files or rows could not be used; the page of the collection says why.", refused,
+            )
+        )  # fmt: skip
+    if twice := result["num_duplicates"]:
+        sentences.append(ngettext("{n} file is there twice.", "{n} files are there twice.", twice))
+    return " ".join(sentences)
 
 
 def _reef(_: Result, result: Result) -> str:
-    species = plural(result["num_species"], "invented species", "invented species")
-    return f"{plural(result['num_images'], 'picture')} of {species} were drawn. Train a generator from them."
+    species = ngettext("{n} invented species", "{n} invented species", result["num_species"])
+    said = ngettext("{n} picture of {species} was drawn.", "{n} pictures of {species} were drawn.", result["num_images"], species=species)
+    return f"{said} {gettext('Train a generator from them.')}"
 
 
 def _train(_: Result, result: Result) -> str:
-    of = f"{plural(result['num_species'], 'species', 'species')} from {plural(result['num_images'], 'photograph')}"
+    of = {"species": num_species(result["num_species"]), "photographs": num_photographs(result["num_images"])}
     if not result["steps"]:
-        return f"It recombines {of}. Generate images with it."
-    return (
-        f"It has learnt {of}, in {plural(result['steps'], 'step')}{_minutes(result)}. If you cannot tell the species in its pictures, train longer."
-    )
+        return gettext("It recombines {species} from {photographs}. Generate images with it.", **of)
+    steps, minutes = _steps(result), result.get("minutes") or 0
+    if minutes < 1:
+        said = gettext("It has learnt {species} from {photographs}, in {steps}.", **of, steps=steps)
+    else:
+        time = ngettext("{n} minute", "{n} minutes", round(minutes))
+        said = gettext("It has learnt {species} from {photographs}, in {steps} and {minutes}.", **of, steps=steps, minutes=time)
+    return f"{said} {gettext('If you cannot tell the species in its pictures, train longer.')}"
 
 
-def _minutes(result: Result) -> str:
-    minutes = result.get("minutes") or 0
-    return "" if minutes < 1 else f" and {plural(round(minutes), 'minute')}"
+def _steps(result: Result) -> str:
+    return ngettext("{n} step", "{n} steps", result["steps"])
 
 
 def _adapt(_: Result, result: Result) -> str:
-    relative = f", beginning with {result['relative']}" if result.get("relative") else ""
-    learnt = f"It has learnt {result['species']} from {plural(result['shots'], 'photograph')}{relative}."
-    return f"{learnt} If you cannot tell the species in its pictures, take more steps."
+    values = {"species": result["species"], "photographs": num_photographs(result["shots"]), "relative": result.get("relative")}
+    if values["relative"]:
+        learnt = gettext("It has learnt {species} from {photographs}, beginning with {relative}.", **values)
+    else:
+        learnt = gettext("It has learnt {species} from {photographs}.", **values)
+    return f"{learnt} {gettext('If you cannot tell the species in its pictures, take more steps.')}"
 
 
 def _train_stopped(_: Result, result: Result) -> str:
-    return f"Stopped early after {plural(result['steps'], 'step')}: its images will be poor. Resume the job to train further."
+    return gettext("Stopped early after {steps}: its images will be poor. Resume the job to train further.", steps=_steps(result))
 
 
-def _images(what: str) -> Callable[[Result, Result], str]:
-    def say(_: Result, result: Result) -> str:
-        size = result.get("size")
-        pixels = f", {size} pixels wide" if size else ""
-        small = " They are small, so details cannot be judged." if isinstance(size, int) and size < _SMALL else ""
-        species = plural(result["num_species"], "species", "species")
-        return f"{plural(result['num_images'], what)} of {species}{pixels}: SYNTHETIC, and not judged yet.{small}"
+def _generate(_: Result, result: Result) -> str:
+    return _made(num_images(result["num_images"]), result)
 
-    return say
+
+def _vary(_: Result, result: Result) -> str:
+    return _made(ngettext("{n} variation", "{n} variations", result["num_images"]), result)
+
+
+def _inpaint(_: Result, result: Result) -> str:
+    return _made(ngettext("{n} inpainted image", "{n} inpainted images", result["num_images"]), result)
+
+
+def _made(images: str, result: Result) -> str:
+    size, species = result.get("size"), num_species(result["num_species"])
+    if not size:
+        return gettext("{images} of {species}: SYNTHETIC, and not judged yet.", images=images, species=species)
+    said = gettext("{images} of {species}, {size} pixels wide: SYNTHETIC, and not judged yet.", images=images, species=species, size=str(size))
+    small = isinstance(size, int) and size < _SMALL
+    return f"{said} {gettext('They are small, so details cannot be judged.')}" if small else said
 
 
 def _blend(request: Result, result: Result) -> str:
-    between = " and ".join(shortened(name, 60) for name in request.get("species", ())[:2])
-    return f"{plural(result['num_images'], 'SYNTHETIC image')} between {between}. No classifier is trained on them as one species."
+    names = [shortened(name, 60) for name in request.get("species", ())[:2]]
+    images = ngettext("{n} SYNTHETIC image", "{n} SYNTHETIC images", result["num_images"])
+    between = gettext("{first} and {second}", first=names[0], second=names[1]) if len(names) == 2 else "".join(names)
+    said = gettext("{images} between {species}.", images=images, species=between)
+    return f"{said} {gettext('No classifier is trained on them as one species.')}"
 
 
 def _images_stopped(_: Result, result: Result) -> str:
-    return f"Stopped early: {plural(result['num_images'], 'image')} {_are(result['num_images'])} kept. Resume the job to make the rest."
+    return ngettext(
+        "Stopped early: {n} image is kept. Resume the job to make the rest.", "Stopped early: {n} images are kept. Resume the job to make the rest.",
+        result["num_images"],
+    )  # fmt: skip
 
 
 def _curate(_: Result, result: Result) -> str:
     number, passed = result["num_images"], result["num_accepted"]
-    counts = {reason: result["refused"].get(reason, 0) for reason in _REFUSED}
-    parts = [f"{counts[reason]:,} {_one(words) if counts[reason] == 1 else words}" for reason, words in _REFUSED.items() if counts[reason]]
-    if by_expert := result.get("num_refused_by_expert"):
-        parts.append(f"{by_expert:,} {'was' if by_expert == 1 else 'were'} rejected by an expert")
-    said = f"{passed:,} of {plural(number, 'image')} passed{': ' if parts else ''}{', '.join(parts)}."
+    copies, others, strange = (result["refused"].get(reason, 0) for reason in ("copy", "species", "distribution"))
+    parts = [words for count, words in _refused(copies, others, strange, result.get("num_refused_by_expert") or 0) if count]
+    values = {"passed": passed, "images": num_images(number), "refused": ", ".join(parts)}
+    said = gettext("{passed} of {images} passed: {refused}.", **values) if parts else gettext("{passed} of {images} passed.", **values)
     if 2 * passed > number:
-        return f"{said} Now let somebody who knows the species judge them."
-    if counts["copy"] > counts["species"] + counts["distribution"]:
-        return f"{said} Use more photographs, or a family that draws new individuals (projected)."
-    return f"{said} Train the generator longer, or use cut-outs (pose_transfer)."
+        return f"{said} {gettext('Now let somebody who knows the species judge them.')}"
+    if copies > others + strange:
+        return f"{said} {gettext('Use more photographs, or a family that draws new individuals (projected).')}"
+    return f"{said} {gettext('Train the generator longer, or use cut-outs (pose_transfer).')}"
 
 
-def _one(words: str) -> str:
-    verb, _, rest = words.partition(" ")
-    return f"{verb}s {rest}"
+def _refused(copies: int, others: int, strange: int, by_expert: int) -> list[tuple[int, str]]:
+    return [
+        (copies, ngettext("{n} repeats a photograph", "{n} repeat a photograph", copies)),
+        (others, ngettext("{n} looks like another species", "{n} look like another species", others)),
+        (strange, ngettext("{n} looks like no photograph", "{n} look like no photograph", strange)),
+        (by_expert, ngettext("{n} was rejected by an expert", "{n} were rejected by an expert", by_expert)),
+    ]
 
 
 def _classify(_: Result, result: Result) -> str:
-    return f"It has learnt from {learnt_in_words(result)}. {accuracy_in_words(result)} Try it with a photograph of your own."
+    return " ".join(
+        (
+            gettext("It has learnt from {learnt}.", learnt=learnt_in_words(result)),
+            accuracy_in_words(result),
+            gettext("Try it with a photograph of your own."),
+        )
+    )
 
 
 def _study(_: Result, result: Result) -> str:
     after = {
-        "add": "Export the accepted images, and train with them.",
-        "do not add": "More photographs help more than these images.",
-        "not enough evidence": "Repeat it with more test photographs, or more repeats.",
+        "add": N_("Export the accepted images, and train with them."),
+        "do not add": N_("More photographs help more than these images."),
+        "not enough evidence": N_("Repeat it with more test photographs, or more repeats."),
     }
-    return f"{result['sentence']} {after.get(result['verdict'], '')}".strip()
+    return f"{result['sentence']} {gettext(after[result['verdict']]) if result['verdict'] in after else ''}".strip()
 
 
 def _export(_: Result, result: Result) -> str:
-    return f"One file with {plural(result['num_images'], 'image')} is ready to download."
+    return gettext("One file with {images} is ready to download.", images=num_images(result["num_images"]))
 
 
 _FINISHED: dict[str, Callable[[Result, Result], str]] = {
@@ -157,10 +193,10 @@ _FINISHED: dict[str, Callable[[Result, Result], str]] = {
     "resplit": _import,
     "train": _train,
     "adapt": _adapt,
-    "generate": _images("image"),
+    "generate": _generate,
     "blend": _blend,
-    "vary": _images("variation"),
-    "inpaint": _images("inpainted image"),
+    "vary": _vary,
+    "inpaint": _inpaint,
     "curate": _curate,
     "classify": _classify,
     "study": _study,

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from fastapi.templating import Jinja2Templates
+from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from syntype.apps.web.api_collections import (
@@ -32,12 +32,14 @@ from syntype.apps.web.api_jobs import JobNumber, search_generator_species, show_
 from syntype.apps.web.api_uploads import show_upload
 from syntype.apps.web.api_verdicts import show_agreement
 from syntype.apps.web.import_options import ImportOptions
+from syntype.apps.web.languages import LANGUAGES, day, gettext, language, marked, marked_plural, number, pgettext, script, script_address
 from syntype.apps.web.requests import Slug, UploadId
 from syntype.apps.web.security import HEADERS
-from syntype.apps.web.shown import date, species_name, term
+from syntype.apps.web.shown import species_name, term
 from syntype.apps.web.studio import CurrentStudio, Studio
 from syntype.apps.web.titles import as_slug
 from syntype.apps.web.trash import IN_TRASH, Trash
+from syntype.apps.web.words import REASONS, setting_in_words, value_in_words
 from syntype.collection.sources.recognition import READERS
 from syntype.errors import UnknownNameError
 from syntype.generators.engine.expected import UNTRAINED
@@ -58,16 +60,32 @@ SPECIES = 60
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _FOLDERS = [_HERE / "templates", _HERE.parents[1] / "study"]  # in the second lies the picture that a study's report has too
 _environment = Environment(loader=FileSystemLoader(_FOLDERS), autoescape=True)  # whatever the files are called
-_environment.filters |= {"species": species_name, "date": date}
-_environment.globals["term"] = term
+_environment.filters |= {"species": species_name, "date": day, "number": number, "value": value_in_words, "setting": setting_in_words}
+_environment.globals |= {"term": term, "_": marked, "ngettext": marked_plural, "pgettext": pgettext, "language": language, "languages": LANGUAGES}
+_environment.globals |= {"script_address": script_address}
 _environment.globals["fields"] = _environment.get_template("fields.html.j2").module
 _environment.filters["day"] = lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
-_templates = Jinja2Templates(env=_environment)
 
 
 def render(request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
-    """The page that ``templates/TEMPLATE.html.j2`` makes of what is shown."""
-    return _templates.TemplateResponse(request, f"{template}.html.j2", shown, status)
+    """The page that ``templates/TEMPLATE.html.j2`` makes of what is shown, without links that lead to what the visitor may not open.
+
+    Every page has ``visitor``, None where nobody is signed in, and ``role``, then None too.
+    """
+    visitor = request.state.visitor
+    role = None if visitor is None else visitor.role
+    page = _environment.get_template(f"{template}.html.j2").render(request=request, visitor=visitor, role=role, **shown)
+    return HTMLResponse(page if role is None else request.state.gate.without_closed_links(role, page), status)
+
+
+@router.get("/static/texts/{file}")
+def texts(file: str) -> Response:
+    """The texts of the scripts in one language. What another version of Syntype asks for is answered too, and not kept."""
+    code, _, _ = file.partition("-")
+    if code not in LANGUAGES:
+        raise HTTPException(404)
+    keep = "public, max-age=31536000, immutable" if script_address(code).endswith(file) else "no-store"
+    return Response(script(code), media_type="text/javascript", headers={"Cache-Control": keep})
 
 
 @router.get("/uploads/{upload}")
@@ -88,16 +106,10 @@ def upload(request: Request, studio: CurrentStudio, upload: UploadId) -> Respons
 
 def _additions(studio: Studio, into: str) -> str:
     """A free name for photographs that are to be added to a collection."""
-    names = (f"Additions to {studio.storage.titles.of('collections', into)[:70]} {number}" for number in count(1))
+    names = (
+        gettext("Additions to {title} {number}", title=studio.storage.titles.of("collections", into)[:70], number=str(number)) for number in count(1)
+    )
     return next(name for name in names if not os.path.lexists(studio.workspace.place("collections", as_slug(name))))
-
-
-@router.get("/signin")
-def sign_in(request: Request, studio: CurrentStudio) -> Response:
-    """Where the token is asked for."""
-    if studio.config.token is None:
-        return RedirectResponse("/", 303)
-    return render(request, "signin")
 
 
 @router.get("/jobs/{number}")
@@ -121,7 +133,7 @@ def _told(studio: Studio, value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(IN_TRASH):
         return value
     folder = studio.storage.trash.place_of(value)
-    return "deleted for good" if folder is None else f"{Trash.name_of(folder)} (in the trash)"
+    return gettext("deleted for good") if folder is None else gettext("{name} (in the trash)", name=Trash.name_of(folder))
 
 
 @router.get("/collections/{name}")
@@ -187,7 +199,7 @@ def curate(request: Request, studio: CurrentStudio, name: Slug) -> Response:
     references = [item for item in list_collections(studio) if item.origins.get("real")]
     compare = collection.reference or studio.workspace.photographs_of("collections", name)
     checked = "passed" in studio.catalogue.index(studio.workspace.find("collections", name)).count("check") or sum(agreement.refused.values()) > 0
-    shown = {"collection": collection, "agreement": agreement, "references": references, "compare": compare, "checked": checked}
+    shown = {"collection": collection, "agreement": agreement, "references": references, "compare": compare, "checked": checked, "reasons": REASONS}
     return render(request, "curate", **shown)
 
 

@@ -38,7 +38,12 @@ T = TypeVar("T", bound=_Thing)
 
 @router.get("/")
 def home(request: Request, studio: CurrentStudio) -> Response:
-    """What the Studio is for, the four places with what each has and the next step, and where photographs come in."""
+    """What the Studio is for, the four places with what each has and the next step, and where photographs come in.
+
+    Reviewers and guests see what there is to judge and to look at.
+    """
+    if request.state.visitor.role != "owner":
+        return render(request, "looking", **_listed(studio, "collections", "generators"))
     shown = _listed(studio, *KINDS)
     newest = [(kind, item) for kind in _FOLDERS for item in shown[kind] if item.damaged is None]
     newest.sort(key=lambda pair: -shown["made"](_FOLDERS[pair[0]], pair[1].name))

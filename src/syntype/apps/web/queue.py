@@ -21,12 +21,14 @@ from typing import Any
 from sqlalchemy import Row, Select, func, insert, select, update
 
 from syntype.apps.web.elsewhere import BusyError, ClusterProcess, Elsewhere
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.requests import JobRequest, parse_request
 from syntype.apps.web.reviews import Reviews
-from syntype.apps.web.store import ACTIVE, Store, jobs
+from syntype.apps.web.store import ACTIVE, Store, jobs, starters
 from syntype.apps.web.trash import IN_TRASH
 from syntype.apps.web.uploads import Uploads
+from syntype.apps.web.words import value_in_words
 from syntype.apps.web.workspace import MARKS, Workspace
 from syntype.cluster import RESUME, Cluster
 from syntype.errors import InputError, SyntypeError, UnknownNameError, UserError
@@ -38,6 +40,7 @@ __all__ = ["MAX_STARTS", "Queue", "run_id"]
 MAX_STARTS = 3
 """A job whose process was killed this many times is not started again: it may need more memory than there is."""
 _TICK = 0.5
+_JOBS = select(jobs, starters.c.name.label("by")).outerjoin(starters, starters.c.job == jobs.c.id)
 _log = logging.getLogger("syntype.studio")
 
 
@@ -89,8 +92,11 @@ class Queue:
             if not process.is_alive() and process.exit_code() != 0:
                 self._set(number, status="waiting", starts=0)  # stopped by this server, not by an error
 
-    def add(self, request: JobRequest) -> int:
+    def add(self, request: JobRequest, by: str | None = None) -> int:
         """Put a job at the end of the queue; returns its number.
+
+        Args:
+            by: the name of the account that starts it.
 
         Raises:
             UnknownNameError, InputError: it needs what is not there, or its result's name is taken.
@@ -102,27 +108,29 @@ class Queue:
                 self._uploads.keep_refused(upload)
             with self._store.writing() as connection:
                 if (other := connection.scalar(_makers(request.place, request.slug))) is not None:
-                    raise InputError(f"job {other} already makes {request.slug!r}", "Choose another name.")
+                    raise InputError(f"job {other} already makes {request.slug!r}", gettext("Choose another name."))
                 values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.slug}
                 number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
+                if by is not None:
+                    connection.execute(insert(starters).values(job=number, name=by))
         self._wake.set()
         return int(number)
 
     def get(self, number: int) -> Row[Any]:
-        """One job.
+        """One job; ``by``: the account that has started it.
 
         Raises:
             UnknownNameError: there is none of this number.
         """
         with self._store.reading() as connection:
-            row = connection.execute(select(jobs).where(jobs.c.id == number)).one_or_none()
+            row = connection.execute(_JOBS.where(jobs.c.id == number)).one_or_none()
         if row is None:
             raise UnknownNameError("job", str(number), ())
         return row
 
     def list(self, limit: int, before: int | None = None) -> list[Row[Any]]:
         """Jobs, newest first; ``before``: only those with smaller numbers."""
-        wanted = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+        wanted = _JOBS.order_by(jobs.c.id.desc()).limit(limit)
         with self._store.reading() as connection:
             return list(connection.execute(wanted if before is None else wanted.where(jobs.c.id < before)))
 
@@ -142,7 +150,9 @@ class Queue:
             if row is None:
                 raise UnknownNameError("job", str(number), ())
             if row.status not in ACTIVE:
-                raise UserError(f"job {number} is {row.status} already and cannot be cancelled.")
+                raise UserError(
+                    gettext("job {number} is {status} already and cannot be cancelled.", number=str(number), status=value_in_words(row.status))
+                )
             change: dict[str, Any] = {"cancel": row.cancel + 1}
             if row.status == "waiting":
                 change |= {"status": "cancelled", "ended": time.time(), "message": "cancelled before it started"}
@@ -158,18 +168,37 @@ class Queue:
         with self.entering:
             row = self.get(number)
             if row.status not in ("cancelled", "failed"):
-                raise UserError(f"job {number} is {row.status}. Only a job that was cancelled or has failed can be resumed.")
+                raise UserError(
+                    gettext(
+                        "job {number} is {status}. Only a job that was cancelled or has failed can be resumed.",
+                        number=str(number),
+                        status=value_in_words(row.status),
+                    )
+                )
             if gone := [word for word, value in row.request.items() if isinstance(value, str) and value.startswith(IN_TRASH)]:
-                raise UserError(f"job {number} needs a {gone[0]} that was deleted. Restore it on the page Storage, or create a new job.")
+                raise UserError(
+                    gettext(
+                        "job {number} needs a {gone} that was deleted. Restore it on the page Storage, or create a new job.",
+                        number=number,
+                        gone=gone[0],
+                    )
+                )
             request = parse_request(row.request)
             if not request.resumable:
-                raise UserError(f"job {number} cannot be resumed: {row.kind} always starts from the beginning. Create a new job.")
+                raise UserError(
+                    gettext(
+                        "job {number} cannot be resumed: {kind} always starts from the beginning. Create a new job.", number=number, kind=row.kind
+                    )
+                )
             self._require_name(row)
             with self._uploads.lock if request.consumed_upload() else nullcontext():
                 request.command(self._workspace)  # what it needs is still there
                 with self._store.writing() as connection:
                     if (other := connection.scalar(_makers(row.place, row.slug))) is not None:
-                        raise InputError(f"job {other} makes {row.slug!r} now", "Wait until it has ended, or create a new job under another name.")
+                        raise InputError(
+                            gettext("job {other} makes {name} now", other=other, name=repr(row.slug)),
+                            gettext("Wait until it has ended, or create a new job under another name."),
+                        )
                     again = {"status": "waiting", "cancel": 0, "starts": 0, "message": None, "ended": None}
                     connection.execute(update(jobs).where(jobs.c.id == number).values(**again))
         self._wake.set()
@@ -184,7 +213,10 @@ class Queue:
         """Raise ``InputError`` if something that the job has not made lies where its result goes."""
         folder = self._workspace.place(job.place, job.slug)
         if folder.is_symlink() or (folder.exists() and self.result_folder(job) is None and not (folder.is_dir() and is_empty(folder))):
-            raise InputError(f"the name {job.slug!r} has been taken since this job was created", "Create a new job under another name.")
+            raise InputError(
+                gettext("the name {name} has been taken since this job was created", name=repr(job.slug)),
+                gettext("Create a new job under another name."),
+            )
 
     def process(self, number: int) -> JobProcess:
         """The process of a job: for its log, and what it does before its command has written anything."""

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Row, insert, select
@@ -17,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from syntype.apps.web.api_verdicts import NearPhotograph, Reviewer, near_photographs
 from syntype.apps.web.catalogue import Index
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.store import answers, quizzes
-from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
+from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, signed_name
 from syntype.apps.web.thumbnails import squared
 from syntype.apps.web.trash import IN_TRASH
 from syntype.errors import CollectionError, UnknownNameError, UserError
@@ -108,27 +109,30 @@ class QuizResult(BaseModel):
 
 
 @router.post("", status_code=201)
-def begin_quiz(studio: CurrentStudio, quiz: NewQuiz) -> Quiz:
+def begin_quiz(request: Request, studio: CurrentStudio, quiz: NewQuiz) -> Quiz:
     """Draw the pictures of a quiz; which are photographs, and of which species, stays on the server."""
+    reviewer = signed_name(request, studio, quiz.reviewer)
     synthetic, real = (studio.catalogue.index(studio.workspace.find("collections", name)) for name in (quiz.synthetic, quiz.real))
     chance = random.SystemRandom()
     drawn = _sample(synthetic, {"origin": "synthetic"}, quiz.num // 2, chance)
     shown = [_partner(real, row["species"], chance) for row in drawn]
     known = [row for row in shown if row is not None]
     if not drawn or not known:
-        raise CollectionError("a quiz needs synthetic images in one collection and photographs in the other. Choose others.")
+        raise CollectionError(gettext("a quiz needs synthetic images in one collection and photographs in the other. Choose others."))
     rows = [(quiz.synthetic, row, False) for row in drawn] + [(quiz.real, row, True) for row in known]
     items = [[name, row["image_id"], is_real] for name, row, is_real in rows]
     if quiz.kind == "species":
         species = sorted({*real.count("species"), *synthetic.count("species")} - {"none"})
         if len(species) < 2 or any(row["species"] is None for _, row, _ in rows):
-            raise CollectionError("a quiz about species needs at least two species, and a species for every image. Choose other collections.")
+            raise CollectionError(
+                gettext("a quiz about species needs at least two species, and a species for every image. Choose other collections.")
+            )
         items = [[*item, *_choices(row["species"], species, chance)] for item, (_, row, _) in zip(items, rows, strict=True)]
     chance.shuffle(items)
     side = min(_LARGEST, max(max(row["width"] or 64, row["height"] or 64) for row in drawn))  # otherwise sharpness would give the answer away
     name = secrets.token_hex(16)
     with studio.store.writing() as connection:
-        connection.execute(insert(quizzes).values(id=name, reviewer=quiz.reviewer, items=items, side=side, created=time.time()))
+        connection.execute(insert(quizzes).values(id=name, reviewer=reviewer, items=items, side=side, created=time.time()))
     return show_quiz(studio, name)
 
 
@@ -153,7 +157,7 @@ def show_item(studio: CurrentStudio, quiz: QuizId, number: Number) -> Response:
     row, _ = _quiz(studio, quiz)
     collection, image_id, *_ = _item(row, number)
     if collection.startswith(IN_TRASH):
-        raise UserError("the collection of this picture was deleted. Restore it on the page Storage, or begin another quiz.")
+        raise UserError(gettext("the collection of this picture was deleted. Restore it on the page Storage, or begin another quiz."))
     index = studio.catalogue.index(studio.workspace.find("collections", collection))
     image = index.image(image_id)
     return Response(squared(index.file(image), row.side, image["box"]), media_type="image/png")
@@ -165,7 +169,7 @@ def show_answered(studio: CurrentStudio, quiz: QuizId, number: Number) -> Answer
     row, given = _quiz(studio, quiz)
     _item(row, number)
     if number not in given:
-        raise UserError(f"picture {number} is not answered yet. Answer it first.")
+        raise UserError(gettext("picture {number} is not answered yet. Answer it first.", number=number))
     return _answered(studio, row, number, given[number])
 
 
@@ -186,7 +190,7 @@ def answer_item(studio: CurrentStudio, quiz: QuizId, number: Number, answer: Ans
         with studio.store.writing() as connection:
             connection.execute(insert(answers).values(quiz=quiz, number=number, real=_UNDECIDED if said is None else int(said)))
     except IntegrityError:
-        raise UserError(f"picture {number} was answered already. Go on with the next.") from None
+        raise UserError(gettext("picture {number} was answered already. Go on with the next.", number=number)) from None
     return show_quiz(studio, quiz)
 
 
@@ -196,7 +200,7 @@ def show_result(studio: CurrentStudio, quiz: QuizId) -> QuizResult:
     row, given = _quiz(studio, quiz)
     total = len(row.items)
     if len(given) < total:
-        raise UserError(f"{total - len(given)} pictures are not answered yet. The score comes after the last.")
+        raise UserError(gettext("{number} pictures are not answered yet. The score comes after the last.", number=total - len(given)))
     right = [given[number] == _right(item) for number, item in enumerate(row.items)]
     real = [bool(item[2]) for item in row.items]
     shares = {of: sum(own for own, is_real in zip(right, real, strict=True) if is_real == of) / real.count(of) for of in (True, False)}

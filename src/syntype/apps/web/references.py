@@ -14,7 +14,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from syntype.apps.web.trash import Trash, one
+from syntype.apps.web.languages import gettext, ngettext
+from syntype.apps.web.trash import Trash
 from syntype.apps.web.workspace import KINDS, SLUG, Workspace
 from syntype.files import read_json_object, write_json
 
@@ -83,12 +84,40 @@ def sentences(found: Iterable[Dependent]) -> list[str]:
     told = []
     order = sorted(found, key=lambda item: (not item.needs, item.place, item.relation, item.name))
     for (place, relation), group in groupby(order, key=lambda item: (item.place, item.relation)):
-        names = [f"{item.name} (in the trash)" if item.trashed else item.name for item in group]
-        shown = names if len(names) <= 8 else [*names[:7], f"{len(names) - 7:,} more"]
-        listed = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-        words = relation if len(names) == 1 else relation.replace("was ", "were ", 1)
-        told.append(f"{(one(place) if len(names) == 1 else place).capitalize()} {listed} {words}.")
+        names = [gettext("{name} (in the trash)", name=item.name) if item.trashed else item.name for item in group]
+        shown = names if len(names) <= 8 else [*names[:7], ngettext("{n} more", "{n} more", len(names) - 7)]
+        listed = shown[0] if len(shown) == 1 else gettext("{first} and {second}", first=", ".join(shown[:-1]), second=shown[-1])
+        told.append(_said(relation, _things(place, listed, len(names)), len(names)))
     return told
+
+
+def _things(place: str, names: str, number: int) -> str:
+    return {
+        "collections": ngettext("Collection {names}", "Collections {names}", number, names=names),
+        "generators": ngettext("Generator {names}", "Generators {names}", number, names=names),
+        "identifiers": ngettext("Identifier {names}", "Identifiers {names}", number, names=names),
+        "studies": ngettext("Study {names}", "Studies {names}", number, names=names),
+        "exports": ngettext("Export {names}", "Exports {names}", number, names=names),
+    }.get(place, names)
+
+
+def _said(relation: str, things: str, number: int) -> str:
+    """What things have to do with another, as a sentence."""
+    return {
+        "learnt from it": ngettext("{things} learnt from it.", "{things} learnt from it.", number, things=things),
+        "was adapted with its photographs": ngettext(
+            "{things} was adapted with its photographs.", "{things} were adapted with its photographs.", number, things=things
+        ),
+        "was adapted from it": ngettext("{things} was adapted from it.", "{things} were adapted from it.", number, things=things),
+        "was drawn with it": ngettext("{things} was drawn with it.", "{things} were drawn with it.", number, things=things),
+        "was checked against it": ngettext("{things} was checked against it.", "{things} were checked against it.", number, things=things),
+        "was made from it": ngettext("{things} was made from it.", "{things} were made from it.", number, things=things),
+        "used it": ngettext("{things} used it.", "{things} used it.", number, things=things),
+        NEEDS: ngettext(
+            "{things} was adapted from it and cannot draw without it.", "{things} were adapted from it and cannot draw without it.", number,
+            things=things,
+        ),
+    }[relation]  # fmt: skip
 
 
 def base_of(now: Path, live: Path) -> Path | None:

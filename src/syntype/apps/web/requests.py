@@ -11,11 +11,13 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from syntype.apps.web.classify_request import ClassifyRequest
 from syntype.apps.web.generators import generator_species
 from syntype.apps.web.import_options import ImportOptions, Text
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.request_base import Minutes, Names, Seed, Share, Slug, Steps, UploadId
 from syntype.apps.web.request_base import Request as _Request
 from syntype.apps.web.request_base import options_of as _options
 from syntype.apps.web.request_base import path_of as _path
 from syntype.apps.web.required import require_photographs
+from syntype.apps.web.upload_boxes import box_options
 from syntype.apps.web.workspace import Kind, Workspace
 from syntype.collection.exports import LayoutName
 from syntype.errors import InputError, UserError, require_known
@@ -44,7 +46,8 @@ class ImportRequest(_Request, ImportOptions):
         """``syntype collect``."""
         if self.into is not None:
             workspace.find("collections", self.into)
-        return ["collect", str(_upload(workspace, self.upload)), f"--set=name={self.slug}", *self.options()]
+        folder = _upload(workspace, self.upload)
+        return ["collect", str(folder), f"--set=name={self.slug}", *self.options(), *box_options(folder, self)]
 
     def consumed_upload(self) -> str | None:
         """The photographs: the collection has copies."""
@@ -131,8 +134,8 @@ class AdaptRequest(_Request):
         """``syntype adapt``."""
         require_photographs(workspace, self.collection, self.species)
         if self.species in generator_species(workspace.find("generators", self.generator)):
-            reason = f"generator {self.generator!r} knows {self.species} already"
-            raise InputError(reason, "Generate images of it directly, or choose a species that it does not know.")
+            reason = gettext("generator {name} knows {species} already", name=repr(self.generator), species=self.species)
+            raise InputError(reason, gettext("Generate images of it directly, or choose a species that it does not know."))
         return ["adapt", *_paths(self, workspace), *_options(self, "species", "method", "shots", "steps", "seed")]
 
 
@@ -221,7 +224,7 @@ class InpaintRequest(_FromPhotographs):
             return ["inpaint", *super().command(workspace), "--box", *map(str, self.box)]
         masks = sorted(_upload(workspace, str(self.mask)).glob("[!.]*/*"))
         if len(masks) != 1:
-            raise UserError(f"the mask's upload holds {len(masks)} images. Send one image to it.")
+            raise UserError(gettext("the mask's upload holds {number} images. Send one image to it.", number=len(masks)))
         return ["inpaint", *super().command(workspace), f"--mask={masks[0]}"]
 
     def consumed_upload(self) -> str | None:
@@ -341,7 +344,7 @@ def parse_request(value: dict[str, Any]) -> JobRequest:
     try:
         return _adapter.validate_python(value)
     except ValidationError:
-        raise UserError("this Syntype does not understand the job's request. Create a new job.") from None
+        raise UserError(gettext("this Syntype does not understand the job's request. Create a new job.")) from None
 
 
 def _paths(request: AdaptRequest | _FromPhotographs, workspace: Workspace) -> tuple[str, str]:
@@ -352,7 +355,7 @@ def _paths(request: AdaptRequest | _FromPhotographs, workspace: Workspace) -> tu
 def _upload(workspace: Workspace, name: str) -> Path:
     folder = workspace.root / "uploads" / name
     if not folder.is_dir():
-        raise UserError(f"unknown upload {name!r}. Send the photographs again.")
+        raise UserError(gettext("unknown upload {name}. Send the photographs again.", name=repr(name)))
     return folder
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import reduce
 
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 from syntype.errors import InputError, shortened, shown_list
@@ -21,11 +23,16 @@ def require_photographs(workspace: Workspace, slug: str, species: str) -> None:
     counts = collection.counts()
     if counts.get(species):
         if not collection.training().counts()[species]:
-            reason = f"collection {slug!r} has no training photograph of {species}: those it has are kept for testing"
-            raise InputError(reason, "Choose another species, or import more photographs of it.")
+            reason = gettext(
+                "collection {name} has no training photograph of {species}: those it has are kept for testing", name=repr(slug), species=species
+            )
+            raise InputError(reason, gettext("Choose another species, or import more photographs of it."))
         return
     spelt = {name.casefold(): name for name, number in counts.items() if number}
     near = [spelt[name] for name in get_close_matches(species.casefold()[:100], spelt, n=3)]
     near += [name for key, name in spelt.items() if species.casefold() in key and name not in near][: 3 - len(near)]
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Its species are {shown_list(spelt.values(), 5)}."
-    raise InputError(f"collection {slug!r} has no photograph of {shortened(species, 80)!r}", hint)
+    if near:
+        hint = gettext("Did you mean {names}?", names=reduce(lambda first, second: gettext("{first} or {second}", first=first, second=second), near))
+    else:
+        hint = gettext("Its species are {names}.", names=shown_list(spelt.values(), 5))
+    raise InputError(gettext("collection {name} has no photograph of {species}", name=repr(slug), species=repr(shortened(species, 80))), hint)

@@ -1,7 +1,8 @@
 """Security middleware: authentication, CSRF protection, the ``Host`` check, request size limits, response headers and the request log.
 
 Authentication: on loopback without a token, everybody on this machine; with a token, ``Authorization: Bearer TOKEN`` for programs, or a session
-cookie that the sign-in page sets. Browsers send cookies with requests from other web pages too, so a request that changes something needs a CSRF
+cookie that the sign-in page sets. All of these may do everything. The session of an account (``accounts.py``) may do what its role allows
+(``roles.py``). Browsers send cookies with requests from other web pages too, so a request that changes something needs a CSRF
 token in the header ``X-Syntype-Csrf``, and its ``Origin`` and ``Sec-Fetch-Site`` must be this server's. On loopback the ``Host`` must be a name of
 this machine, against DNS rebinding.
 
@@ -20,31 +21,33 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from syntype.apps.web.accounts import SESSION_SECONDS, Account, Accounts
+from syntype.apps.web.languages import N_, gettext
 from syntype.apps.web.limits import Limits, StudioConfig, is_loopback
+from syntype.apps.web.roles import FORBIDDEN, Gate, Role
 from syntype.files import atomic_write
 
 __all__ = ["COOKIE", "CSRF_HEADER", "HEADERS", "TOO_MANY_GUESSES", "VISITORS", "Guesses", "SecurityMiddleware", "Sessions", "Turns", "Visitor"]
 
 COOKIE = "syntype_session"
 CSRF_HEADER = "x-syntype-csrf"
-SESSION_SECONDS = 30 * 86400
 MAX_GUESSES = 10
 GUESS_SECONDS = 60.0
 TURN_SECONDS = 60.0
 VISITORS = ("/try", "/try/", "/api/try/")
 """Addresses that visitors may open where generators are public; a trailing slash stands for everything below."""
-TOO_MANY_GUESSES = "too many wrong tokens came from this address. Wait a minute, then try again."
+TOO_MANY_GUESSES = N_("too many wrong tokens, passwords or links came from this address. Wait a minute, then try again.")
 _ADDRESSES = 10_000
 """Addresses whose wrong tokens are remembered."""
 HEADERS = {
@@ -59,6 +62,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Headers of every response; a response that sets one itself keeps its own."""
+_ASKED_BY_PAGES = "/api/jobs"
+"""What open pages ask for again and again, whether somebody is there or not: no use of a session."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _log = logging.getLogger("syntype.studio.requests")
 
@@ -70,10 +75,24 @@ class Visitor:
     Attributes:
         session: the session's id; None without a session cookie.
         by_header: the request was authenticated by a bearer token.
+        account: of an account's session; None with the token, and on a Studio of this machine without one.
+        signed_in: the browser has entered the token or a password, so that it can sign out.
     """
 
     session: str | None
     by_header: bool
+    account: Account | None = None
+    signed_in: bool = False
+
+    @property
+    def role(self) -> Role:
+        """What the sender may do."""
+        return "owner" if self.account is None else self.account.role
+
+    @property
+    def name(self) -> str | None:
+        """The account's name."""
+        return None if self.account is None else self.account.name
 
 
 class Sessions:
@@ -127,7 +146,8 @@ class Sessions:
 
 
 class Guesses:
-    """Counts wrong tokens. After ``MAX_GUESSES`` of them from one address within ``GUESS_SECONDS``, no token from it is looked at for a while."""
+    """Counts wrong tokens, or wrong passwords. After ``MAX_GUESSES`` of them from one address within
+    ``GUESS_SECONDS``, none from it is looked at for a while."""
 
     def __init__(self) -> None:
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
@@ -176,7 +196,9 @@ class Turns:
                 taken.popleft()
             if len(taken) >= self._most:
                 wait = str(int(taken[0] + TURN_SECONDS - now) + 1)
-                raise HTTPException(429, f"many pictures were asked for from here. Go on in {wait} seconds.", {"Retry-After": wait})
+                raise HTTPException(
+                    429, gettext("many pictures were asked for from here. Go on in {wait} seconds.", wait=wait), {"Retry-After": wait}
+                )
             taken.append(now)
 
 
@@ -185,15 +207,21 @@ class SecurityMiddleware:
     """ASGI middleware around the whole application.
 
     Args:
-        open_paths: paths that need no authentication: the sign-in page and its files. A trailing slash stands for everything below.
+        gate: which role may do what.
+        page: makes the answer to somebody whose role does not allow the request, from its status and message.
+        open_paths: paths that need no authentication: the pages to sign in and to join, and what they need. A trailing slash stands for
+            everything below.
         upload_suffixes: ends of the paths that receive files; these check the size of the body themselves.
     """
 
     app: ASGIApp
     config: StudioConfig
     sessions: Sessions
+    accounts: Accounts
     guesses: Guesses
-    open_paths: Iterable[str] = ("/signin", "/static/", "/api/session")
+    gate: Gate
+    page: Callable[[Request, int, str], Response]
+    open_paths: Iterable[str] = ("/signin", "/join", "/static/", "/api/session", "/api/join", "/api/join/look")
     upload_suffixes: tuple[str, ...] = ("/files", "/identify")
     _hosts: frozenset[str] = field(init=False)
 
@@ -222,13 +250,16 @@ class SecurityMiddleware:
 
         try:
             headers = Headers(scope=scope)
-            visitor, refusal = self._authenticate(HTTPConnection(scope))
+            visitor, refusal = await self._authenticate(HTTPConnection(scope))
             refusal = refusal or self._refusal(scope, headers, visitor)
             if refusal is not None:
                 at_home = "/try" if self.config.public and scope["path"] == "/" else "/signin"
                 await _refuse(headers, scope["method"], at_home, *refusal)(scope, receive, send_with_headers)
                 return
-            scope.setdefault("state", {})["visitor"] = visitor
+            scope.setdefault("state", {}).update(visitor=visitor, gate=self.gate)
+            if visitor is not None and not self._is_open(scope) and not self.gate.allows(visitor.role, scope):
+                await self.page(Request(scope), 403, gettext(FORBIDDEN[visitor.role]))(scope, receive, send_with_headers)
+                return
             timely = _timely(receive, self.config.limits)
             limited = timely if scope["path"].endswith(self.upload_suffixes) else _limited(timely, self.config.limits.json_bytes)
             await self.app(scope, limited, send_with_headers)
@@ -236,12 +267,14 @@ class SecurityMiddleware:
             path = scope["path"].encode("unicode_escape").decode("ascii")[:300]  # never the query, headers or cookies: they may hold secrets
             _log.info("%s %s %s %.0f ms", scope["method"], path, status or "-", 1000 * (time.monotonic() - began))
 
-    def _authenticate(self, connection: HTTPConnection) -> tuple[Visitor | None, tuple[int, str] | None]:
+    async def _authenticate(self, connection: HTTPConnection) -> tuple[Visitor | None, tuple[int, str] | None]:
         """Who sent the request, None where a token is needed and neither it nor a valid session cookie was sent; and a refusal after many guesses."""
-        cookie = connection.cookies.get(COOKIE)
-        session = None if cookie is None else self.sessions.check(cookie)
-        if session is not None:
-            return Visitor(session, False), None
+        cookie = connection.cookies.get(COOKIE, "")
+        if (session := self.sessions.check(cookie)) is not None:
+            return Visitor(session, False, signed_in=self.config.token is not None), None
+        used = not (connection.scope["method"] == "GET" and connection.scope["path"].startswith(_ASKED_BY_PAGES))
+        if cookie and (account := await asyncio.to_thread(self.accounts.who, cookie, used=used)) is not None:
+            return Visitor(account.session, False, account, signed_in=True), None
         if self.config.token is None:
             return Visitor(None, False), None
         kind, _, shown = connection.headers.get("authorization", "").partition(" ")
@@ -261,9 +294,9 @@ class SecurityMiddleware:
             return 421, "this server only answers on localhost. Open it as http://localhost, or start it with --host and a token."
         if path.count("\0") or len(path) > 2000:
             return 400, "the address is not valid. Check it."
-        is_open = any(path == open_path or (open_path.endswith("/") and path.startswith(open_path)) for open_path in self.open_paths)
+        is_open = self._is_open(scope)
         if visitor is None and not is_open:
-            return 401, "the Studio needs its token. Sign in at /signin, or send the header 'Authorization: Bearer TOKEN'."
+            return 401, "you are not signed in. Sign in at /signin, or send the header 'Authorization: Bearer TOKEN'."
         if method in _SAFE or (visitor is not None and visitor.by_header):
             return None
         origin = headers.get("origin")
@@ -277,6 +310,11 @@ class SecurityMiddleware:
             return 403, "the header X-Syntype-Csrf is missing or wrong. GET /api/session gives its value, and sets the session's cookie."
         return None
 
+    def _is_open(self, scope: Scope) -> bool:
+        """Whether a request needs no authentication."""
+        path = scope["path"]
+        return any(path == open_path or (open_path.endswith("/") and path.startswith(open_path)) for open_path in self.open_paths)
+
 
 def _limited(receive: Receive, limit: int) -> Receive:
     """``receive`` that raises 413 once the body has more than ``limit`` bytes, whatever Content-Length says."""
@@ -287,7 +325,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         total += len(message.get("body", b""))
         if total > limit:
-            raise HTTPException(413, f"the request has more than {limit:,} bytes. Send less at once.")
+            raise HTTPException(413, gettext("the request has more than {limit} bytes. Send less at once.", limit=limit))
         return message
 
     return receive_limited
@@ -308,12 +346,12 @@ def _timely(receive: Receive, limits: Limits) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), limits.wait_seconds)
         except TimeoutError:
-            raise HTTPException(408, "the request came too slowly. Send it again, over a faster connection or in smaller parts.") from None
+            raise HTTPException(408, gettext("the request came too slowly. Send it again, over a faster connection or in smaller parts.")) from None
         waited += time.monotonic() - began
         total += len(message.get("body", b""))
         complete = message["type"] != "http.request" or not message.get("more_body", False)
         if not complete and total < limits.body_rate * (waited - limits.wait_seconds):
-            raise HTTPException(408, "the request came too slowly. Send it again, over a faster connection or in smaller parts.")
+            raise HTTPException(408, gettext("the request came too slowly. Send it again, over a faster connection or in smaller parts."))
         return message
 
     return receive_timely

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+from syntype.apps.web.languages import gettext
 from syntype.collection.archives import is_device_name, is_file_name, is_folder_name
 from syntype.collection.sources.base import parse_split, species_name
 from syntype.errors import InputError
@@ -19,7 +20,7 @@ def checked_name(name: str) -> str:
     """
     name = unicodedata.normalize("NFC", name)
     if not is_file_name(name) or any(letter in '\\:*?"<>|' for letter in name) or name.endswith((" ", ".")) or is_device_name(name):
-        raise InputError(f"{name[:100]!r} is no file name", "Use a plain name such as fish-1.jpg.")
+        raise InputError(gettext("{name} is no file name", name=repr(name[:100])), gettext("Use a plain name such as fish-1.jpg."))
     return name
 
 
@@ -35,5 +36,5 @@ def checked_species(name: str) -> str:
         found = ""
     lone = " " not in found and found.endswith(".")  # "Aus sp." is a name, "Aus." is none
     if not is_folder_name(found) or lone or parse_split(found) is not None:
-        raise InputError(f"{name[:100]!r} cannot name a species", "Write it as in 'Amphiprion ocellaris'.")
+        raise InputError(gettext("{name} cannot name a species", name=repr(name[:100])), gettext("Write it as in 'Amphiprion ocellaris'."))
     return found

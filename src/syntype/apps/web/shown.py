@@ -1,17 +1,17 @@
-"""How pages write names of species, dates and the glossary: filters and functions of the templates."""
+"""How pages write names of species and the glossary: filters and functions of the templates."""
 
 from __future__ import annotations
 
 import re
-import time
 from functools import cache
 from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from syntype.apps.web.languages import gettext
 from syntype.collection.scientific_names import parse_name
 
-__all__ = ["GLOSSARY", "Term", "date", "glossary", "is_scientific", "species_name", "term"]
+__all__ = ["GLOSSARY", "Term", "glossary", "is_scientific", "species_name", "term"]
 
 GLOSSARY = Path(__file__).parent / "glossary.md"
 """The one list of terms: the page Glossary shows it, and the documentation includes it."""
@@ -49,7 +49,7 @@ def species_name(name: str | None) -> Markup:
         ('<i>Naso</i> cf. <i>unicornis</i> (Forsskål, 1775)', 'Blue tang', 'no species')
     """
     if not name:
-        return Markup("no species")
+        return escape(gettext("no species"))
     if not is_scientific(name):
         return escape(name)
     bare = parse_name(name).bare
@@ -67,12 +67,6 @@ def _slanted(text: str) -> Markup:
         return escape(text)
     before, after = text[: text.index(words)], text[text.index(words) + len(words) :]
     return Markup("{}<i>{}</i>{}").format(before, words, after)
-
-
-def date(seconds: float) -> str:
-    """A time since 1970 as the day that it was here: ``3 Nov 2026``."""
-    day = time.localtime(seconds)
-    return f"{day.tm_mday} {time.strftime('%b %Y', day)}"
 
 
 @cache

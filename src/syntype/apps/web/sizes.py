@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from syntype.apps.web.languages import N_, gettext, number
 from syntype.errors import DiskError, InputError
 
 __all__ = ["Room", "Size", "Sizes", "free_room", "measure", "require_room", "told_size"]
@@ -138,10 +139,17 @@ def require_room(folder: Path, num_bytes: int, what: str) -> None:
     """
     free = free_room(folder).free
     if num_bytes > free and free < _FULL:
-        raise DiskError("cannot be written, because the disk is full", "Free some space on the page Storage, then try again.", file=folder)
+        raise DiskError(
+            gettext("cannot be written, because the disk is full"), gettext("Free some space on the page Storage, then try again."), file=folder
+        )
     if num_bytes > free:
-        reason = f"there is not enough room on the disk: {what} needs about {told_size(num_bytes)}, and {told_size(free)} are free"
-        raise InputError(reason, "Delete something or empty the trash on the page Storage, then try again.")
+        reason = gettext(
+            "there is not enough room on the disk: {what} needs about {size}, and {free} are free",
+            what=what,
+            size=told_size(num_bytes),
+            free=told_size(free),
+        )
+        raise InputError(reason, gettext("Delete something or empty the trash on the page Storage, then try again."))
 
 
 def told_size(num_bytes: int) -> str:
@@ -152,8 +160,9 @@ def told_size(num_bytes: int) -> str:
         '1.2 MB'
     """
     size = float(num_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
+    for unit in (N_("bytes"), "kB", "MB", "GB"):
         if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.5 else f"{size:.1f} {unit}"
+            whole = unit == "bytes" or size >= 99.5
+            return f"{number(size, '0' if whole else '0.0')} {gettext(unit)}"
         size /= 1000
-    return f"{size:.1f} TB"
+    return f"{number(size, '0.0')} TB"

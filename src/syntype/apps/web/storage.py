@@ -27,6 +27,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from syntype.apps.web.languages import N_, gettext, ngettext
 from syntype.apps.web.queue import Queue, run_id
 from syntype.apps.web.references import FIELDS, Dependent, base_of, dependents, redirect, sentences, unwritable
 from syntype.apps.web.reviews import Reviews
@@ -97,7 +98,7 @@ class Storage:
         folder = self._workspace.root / place / name
         if not re.fullmatch(SLUG, name) or not (thing := self._thing(place, name)):
             if re.fullmatch(SLUG, name) and folder.is_symlink():
-                raise CollectionError(f"{one(place)} {name!r} is a link. Remove it by hand, or replace it with what it leads to.")
+                raise CollectionError(gettext("{name} is a link. Remove it by hand, or replace it with what it leads to.", name=repr(name)))
             if self.trash.latest(place, name) is not None:
                 raise UnknownNameError(one(place), name[:80], (), "It is in the trash: restore it on the page Storage.")
             raise UnknownNameError(one(place), name[:80], [thing.name for thing in self.things() if thing.place == place])
@@ -114,29 +115,44 @@ class Storage:
         key = thing.key if isinstance(thing, TrashEntry) else thing.name
         waiting = [str(row.id) for row in self._jobs(("cancelled", "failed")) if _reads(row, thing.place, key)]
         if waiting and isinstance(thing, Thing):
-            told.append(f"{'Job' if len(waiting) == 1 else 'Jobs'} {', '.join(waiting[-5:])}, cancelled or failed, cannot be resumed without it.")
+            told.append(
+                ngettext(
+                    "Job {jobs}, cancelled or failed, cannot be resumed without it.",
+                    "Jobs {jobs}, cancelled or failed, cannot be resumed without it.",
+                    len(waiting),
+                    jobs=", ".join(waiting[-5:]),
+                )
+            )
         return told
 
     def in_use(self, thing: Thing) -> str | None:
         """Why a thing must stay as it is for now, in one line; None if it need not."""
         for row in self._jobs(ACTIVE):
             if (row.place, row.slug) == (thing.place, thing.name):
-                return f"job {row.id} makes it. Wait until the job has ended, or cancel it"
+                return gettext("job {job} makes it. Wait until the job has ended, or cancel it", job=str(row.id))
             generator = row.request.get("generator")
             through = thing.place == "generators" and isinstance(generator, str) and self._base(generator) == thing.folder
             if through or _reads(row, thing.place, thing.name):
-                return f"job {row.id} reads it. Wait until the job has ended, or cancel it"
+                return gettext("job {job} reads it. Wait until the job has ended, or cancel it", job=str(row.id))
         return None
 
     def kept_by(self, thing: Thing) -> str | None:
         """Why a thing cannot be deleted for as long as others need it, in one line; None if none does."""
         names = [item.name for item in self.dependents(thing) if item.needs and not item.trashed]
-        return None if not names else f"{_joined(names)} cannot draw without it. Delete {'that' if len(names) == 1 else 'those'} first"
+        if not names:
+            return None
+        listed = names[0] if len(names) == 1 else gettext("{first} and {second}", first=", ".join(names[:-1]), second=names[-1])
+        return ngettext(
+            "the generator {names} cannot draw without it. Delete that first", "the generators {names} cannot draw without it. Delete those first",
+            len(names), names=listed,
+        )  # fmt: skip
 
     def named_by(self, thing: Thing) -> str | None:
         """Why a thing cannot have another name, in one line; None if it can."""
         names = [item.name for item in self.dependents(thing) if item.unfinished]
-        return None if not names else f"the unfinished study {names[0]} finds it by its name. Let that study finish, or delete it, first"
+        if not names:
+            return None
+        return gettext("the unfinished study {name} finds it by its name. Let that study finish, or delete it, first", name=names[0])
 
     @contextmanager
     def changing(self, place: str, name: str, *others: str) -> Iterator[Path]:
@@ -149,7 +165,7 @@ class Storage:
         with self._still():
             for one_name in (*others, name):
                 thing = self.thing(place, one_name)
-                self._refuse(thing, "changed", self.in_use(thing))
+                self._refuse(thing, N_("{name} cannot be changed: {why}."), self.in_use(thing))
             yield thing.folder
 
     def rename(self, place: str, name: str, typed: str) -> Thing:
@@ -167,21 +183,24 @@ class Storage:
             if slug == name:
                 self.titles.set(place, name, typed)
                 return self.thing(place, name)
-            self._refuse(thing, "renamed", self.in_use(thing) or self.named_by(thing))
+            self._refuse(thing, N_("{name} cannot be renamed: {why}."), self.in_use(thing) or self.named_by(thing))
             self._require_free(place, slug)
             self._move(thing.folder, place, name, slug, typed)
             return self.thing(place, slug)
 
-    def delete(self, place: str, name: str) -> TrashEntry:
+    def delete(self, place: str, name: str, by: str | None = None) -> TrashEntry:
         """Move a thing to the trash, with its verdicts.
+
+        Args:
+            by: the name of the account that deletes it.
 
         Raises:
             UnknownNameError, UserError: there is no such thing, it is in use, or others need it.
         """
         with self._still():
             thing = self.thing(place, name)
-            self._refuse(thing, "deleted", self.in_use(thing) or self.kept_by(thing))
-            entry = self.trash.prepare(place, name)
+            self._refuse(thing, N_("{name} cannot be deleted: {why}."), self.in_use(thing) or self.kept_by(thing))
+            entry = self.trash.prepare(place, name, by)
             try:
                 self._move(thing.folder, place, name, entry.key, None)
             except Exception:
@@ -206,7 +225,10 @@ class Storage:
                 self._require_base(entry)
             self._require_free(entry.place, slug)
             if slug != entry.name and any(item.unfinished for item in dependents(self._workspace, self.trash, entry.folder)):
-                raise InputError(f"an unfinished study finds {entry.name!r} by its name", "Restore it under this name, or delete that study first.")
+                raise InputError(
+                    gettext("an unfinished study finds {name} by its name", name=repr(entry.name)),
+                    gettext("Restore it under this name, or delete that study first."),
+                )
             if entry.place == "uploads":
                 os.utime(entry.folder)  # its week begins again
             self._move(entry.folder, entry.place, entry.key, slug, typed)
@@ -282,14 +304,14 @@ class Storage:
 
     def _refuse(self, thing: Thing, what: str, why: str | None) -> None:
         if why is not None:
-            raise UserError(f"{one(thing.place)} {thing.name!r} cannot be {what}: {why}.")
+            raise UserError(gettext(what, name=repr(thing.name), why=why))
 
     def _require_free(self, place: str, slug: str) -> None:
         if os.path.lexists(self._workspace.root / place / slug):
-            raise InputError(f"{one(place)} {slug!r} exists already", "Choose another name.")
+            raise InputError(f"{one(place)} {slug!r} exists already", gettext("Choose another name."))
         for row in self._jobs(ACTIVE):
             if (row.place, row.slug) == (place, slug):
-                raise InputError(f"job {row.id} already makes {slug!r}", "Choose another name.")
+                raise InputError(f"job {row.id} already makes {slug!r}", gettext("Choose another name."))
 
     def _require_base(self, entry: TrashEntry) -> None:
         """Check that the generator that another one was adapted from is not gone or in the trash itself."""
@@ -299,14 +321,19 @@ class Storage:
             return
         name = Trash.name_of(base)
         if (base / "generator.json").is_file():
-            raise InputError(f"it was adapted from the generator {name!r}, which is in the trash too", f"Restore {name!r} first.")
-        raise InputError(f"it was adapted from the generator {name!r}, which is gone for good", "It cannot be used again.")
+            raise InputError(
+                gettext("it was adapted from the generator {name}, which is in the trash too", name=repr(name)),
+                gettext("Restore {name} first.", name=repr(name)),
+            )
+        raise InputError(
+            gettext("it was adapted from the generator {name}, which is gone for good", name=repr(name)), gettext("It cannot be used again.")
+        )
 
     def _move(self, folder: Path, place: str, source: str, target: str, title: str | None) -> None:
         self._workspace.inside(folder)
         if place in KINDS and (fixed := unwritable(self._workspace, self.trash, folder)) is not None:
             reason = f"{one(place)} {Trash.name_of(folder)!r} is named in {fixed}, where nothing may be written"
-            raise InputError(reason, "Change the permissions of that folder first.")
+            raise InputError(reason, gettext("Change the permissions of that folder first."))
         lock = None if place == "uploads" else FolderLock(folder)
         try:
             with self._store.writing() as connection:
@@ -333,7 +360,9 @@ class Storage:
             except OSError as error:
                 self._take_off(row)
                 if error.errno == errno.EXDEV:
-                    raise InputError(f"{one(row.place)} {row.source!r} lies on another disk than the trash", "Move it by hand.") from None
+                    raise InputError(
+                        gettext("{name} lies on another disk than the trash", name=repr(row.source)), gettext("Move it by hand.")
+                    ) from None
                 raise disk_problem(error, old) or error from None
         if old is None or new is None or not (moved or _inode(new) == row.inode):
             self._take_off(row)  # somebody has changed it by hand meanwhile
@@ -398,8 +427,3 @@ def _inode(folder: Path) -> str:
 
 def _reads(job: Row[Any], place: str, key: str) -> bool:
     return any(FIELDS.get(name) == place and value == key for name, value in job.request.items())
-
-
-def _joined(names: list[str]) -> str:
-    kind = "generator" if len(names) == 1 else "generators"
-    return f"the {kind} {names[0]}" if len(names) == 1 else f"the {kind} {', '.join(names[:-1])} and {names[-1]}"

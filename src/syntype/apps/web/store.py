@@ -33,7 +33,7 @@ from sqlalchemy.exc import NoSuchModuleError as NoDialect
 
 from syntype.errors import InputError, UnsupportedError
 
-__all__ = ["ACTIVE", "Store", "answers", "jobs", "metadata", "moves", "quizzes", "reviewers", "titles", "verdicts"]
+__all__ = ["ACTIVE", "Store", "answers", "jobs", "metadata", "moves", "people", "quizzes", "reviewers", "signed_in", "starters", "titles", "verdicts"]
 
 ACTIVE = ("waiting", "running")
 """Statuses of jobs that have not ended."""
@@ -121,6 +121,33 @@ titles = Table(
     Column("slug", String(63), primary_key=True),  # key of the thing
     Column("title", String(200), nullable=False),
 )
+
+# Who can sign in. A removed person's row is deleted; the verdicts stay with the name in "reviewers". See accounts.py.
+people = Table(
+    "people",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("key", String, nullable=False, unique=True),  # the name without upper and lower case, so that no two look alike
+    Column("role", String(10), nullable=False),  # owner | reviewer | guest
+    Column("password", String(200), nullable=True),  # its hash; null until one is chosen
+    Column("link", String(64), nullable=True, unique=True),  # SHA-256 of the secret part of the link to choose one
+    Column("link_until", Float, nullable=True),
+    Column("created", Float, nullable=False),
+    Column("seen", Float, nullable=True),
+)
+
+signed_in = Table(
+    "signed_in",
+    metadata,
+    Column("id", String(64), primary_key=True),  # SHA-256 of the cookie
+    Column("person", ForeignKey("people.id"), nullable=False, index=True),
+    Column("began", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+
+# Who has started a job, if it was somebody with an account.
+starters = Table("starters", metadata, Column("job", ForeignKey("jobs.id"), primary_key=True), Column("name", String(80), nullable=False))
 
 
 class Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ from fastapi import Depends, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
+from syntype.apps.web.accounts import Accounts
 from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
 from syntype.apps.web.offers import Offers
@@ -24,9 +27,9 @@ from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.workspace import Kind, Workspace
-from syntype.errors import UserError
+from syntype.errors import InputError, UserError
 
-__all__ = ["PROBLEMS", "CurrentStudio", "Problem", "Studio", "image_answer", "listed"]
+__all__ = ["PROBLEMS", "CurrentStudio", "Problem", "Studio", "image_answer", "listed", "signed_name"]
 
 _TYPES = {
     ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".tif": "image/tiff", ".bmp": "image/bmp",
@@ -34,6 +37,7 @@ _TYPES = {
 
 
 T = TypeVar("T")
+N = TypeVar("N", bound=str | None)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Studio:
     uploads: Uploads
     catalogue: Catalogue
     sessions: Sessions
+    accounts: Accounts
     guesses: Guesses
     storage: Storage
     drawings: Drawings
@@ -55,6 +60,10 @@ class Studio:
     looks: Looks
     answers: Answers
     offers: Offers = field(default_factory=Offers)
+    password_guesses: Guesses = field(default_factory=Guesses)
+    """Apart from wrong tokens, so that a class that mistypes its passwords does not keep programs out."""
+    hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Passwords are compared two at a time, as each takes 32 MiB, and as wrong ones are counted only afterwards."""
 
 
 class Problem(BaseModel):
@@ -71,6 +80,21 @@ def _studio(request: Request) -> Studio:
 
 
 CurrentStudio = Annotated[Studio, Depends(_studio)]
+
+
+def signed_name(request: Request, studio: Studio, given: N) -> str | N:
+    """Under which name something is kept: the account's, whatever was sent; without an account the name that was sent.
+
+    Raises:
+        InputError: the sender has no account, and the name is that of one.
+    """
+    name: str | None = request.state.visitor.name
+    if name is not None:
+        return name
+    if given is not None and studio.accounts.has_name(given):
+        taken = gettext("{name} is the name of an account, and you are not signed in with it", name=repr(given))
+        raise InputError(taken, gettext("Sign in with it, or write another name."))
+    return given
 
 
 def listed(studio: Studio, kind: Kind, show: Callable[[Studio, str], T], damaged: Callable[[str, str], T]) -> list[T]:

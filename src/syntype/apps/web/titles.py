@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 from sqlalchemy import Connection, delete, insert, select, update
 
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.store import Store, titles
 from syntype.errors import InputError
 
@@ -38,7 +39,7 @@ def as_slug(typed: str) -> str:
     if slug:
         return slug
     if not any(letter.isalnum() for letter in typed):
-        raise InputError(f"{typed[:80]!r} cannot be a name", "Write it with letters or digits.")
+        raise InputError(gettext("{typed} cannot be a name", typed=repr(typed[:80])), gettext("Write it with letters or digits."))
     return f"n-{hashlib.sha256(typed.encode()).hexdigest()[:12]}"  # another script: the title says what it is
 
 

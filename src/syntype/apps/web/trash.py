@@ -1,6 +1,6 @@
 """The trash: what was deleted lies there whole until it is restored, or deleted for good.
 
-trash/ID/entry.json      what it was, its name, and when it was deleted
+trash/ID/entry.json      what it was, its name, when it was deleted, and by whom
 trash/ID/<name>.deleted  the thing itself
 trash/.gone-ID           what is being deleted for good; a killed server leaves it, and the next one deletes it
 
@@ -45,6 +45,7 @@ class TrashEntry:
         name: the name of its folder.
         deleted: seconds since 1970.
         folder: where it lies now.
+        by: name of the account that deleted it; None where it was somebody without one.
     """
 
     id: str
@@ -52,6 +53,7 @@ class TrashEntry:
     name: str
     deleted: float
     folder: Path
+    by: str | None = None
 
     @property
     def key(self) -> str:
@@ -90,12 +92,12 @@ class Trash:
         """What was deleted last under a name, if it lies here."""
         return next((entry for entry in self.entries() if (entry.place, entry.name) == (place, name)), None)
 
-    def prepare(self, place: str, name: str) -> TrashEntry:
+    def prepare(self, place: str, name: str, by: str | None = None) -> TrashEntry:
         """Write the entry of a thing that is about to be moved here. Until it is, ``sweep`` removes the entry."""
         number, now = uuid.uuid4().hex, time.time()
         (self._root / number).mkdir()
-        write_json(self._root / number / _ENTRY, {"kind": place, "name": name, "deleted": now})
-        return TrashEntry(number, place, name, now, self._root / number / f"{name}{_DELETED}")
+        write_json(self._root / number / _ENTRY, {"kind": place, "name": name, "deleted": now, **({"by": by} if by else {})})
+        return TrashEntry(number, place, name, now, self._root / number / f"{name}{_DELETED}", by)
 
     def place_of(self, key: str) -> Path | None:
         """Where the thing of a key ``trash/ID`` lies or will lie; None if its entry is gone or damaged."""
@@ -151,4 +153,5 @@ class Trash:
         if place not in PLACES or not isinstance(name, str) or not re.fullmatch(SLUG, name) or not isinstance(when, (int, float)):
             return None
         folder = self._root / number / f"{name}{_DELETED}"
-        return None if folder.is_symlink() else TrashEntry(number, place, name, float(when), folder)
+        by = told.get("by")
+        return None if folder.is_symlink() else TrashEntry(number, place, name, float(when), folder, by if isinstance(by, str) else None)

@@ -6,6 +6,7 @@ uploads/ID/.part-*             files being received; deleted when the request en
 uploads/ID/<folder>/<file>     photographs and tables of a folder that was sent file by file
 uploads/ID/.refused.json       files that were refused, written when an import is asked for
 uploads/ID/.typed              the species that was given with photographs whose folders may say another
+uploads/ID/.boxes-*.json       boxes that were corrected in the preview
 
 An upload that a waiting or running job reads stays as it is: nothing enters it, and it is not deleted.
 """
@@ -19,8 +20,8 @@ import threading
 import time
 import unicodedata
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,12 +30,15 @@ from PIL import Image
 from sqlalchemy import select
 from starlette.exceptions import HTTPException
 
+from syntype.apps.web.import_options import ImportOptions
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import Limits
 from syntype.apps.web.looking import look
 from syntype.apps.web.refusals import RefusedFile, join_refused, load_refused, save_refused
 from syntype.apps.web.sent_names import checked_name, checked_species
 from syntype.apps.web.stock import Stock, UploadResult, UploadState, is_image
 from syntype.apps.web.store import ACTIVE, Store, jobs
+from syntype.apps.web.upload_boxes import box_options, corrections_of
 from syntype.apps.web.workspace import Workspace
 from syntype.collection.archives import TABLES, checked_path, free_path, unpack
 from syntype.collection.costs import Watched, check_cost
@@ -50,6 +54,8 @@ _CHECKERS = 4
 """Threads that unpack and check them."""
 _LOOKERS = 2
 """Previews at the same time."""
+_LOOKS = 3
+"""Previews of an upload that are remembered: as it was sent, with corrected boxes, and with all corrections."""
 _MOST_REFUSED = 1000
 """Refused files of an upload that are remembered."""
 _decoding = threading.BoundedSemaphore(1)
@@ -75,7 +81,7 @@ class Uploads:
         self._lookers = CapacityLimiter(_LOOKERS)
         self._stocks: dict[str, Stock] = {}
         self._refused: dict[str, list[RefusedFile]] = {}
-        self._looks: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._looks: dict[str, dict[Any, dict[str, Any]]] = {}
 
     def sweep(self) -> None:
         """Delete what killed servers were receiving. Call it before the first request."""
@@ -91,7 +97,9 @@ class Uploads:
 
     def _require_unused(self, upload: str) -> None:
         for number in self._readers(upload):
-            raise InputError(f"job {number} reads this upload", "Wait until the job has ended, cancel it, or begin another upload.")
+            raise InputError(
+                gettext("job {job} reads this upload", job=str(number)), gettext("Wait until the job has ended, cancel it, or begin another upload.")
+            )
 
     def begin(self) -> str:
         """Begin an upload; returns its id. Uploads that nobody has touched for a week, and empty ones after an hour, go if no job reads them.
@@ -108,8 +116,8 @@ class Uploads:
                 if old and not self._readers(path.name) and not any(path.glob(".part-*")):
                     shutil.rmtree(path, ignore_errors=True)
             if len(self._unread()) >= self._limits.uploads:
-                hint = "Import or discard one of them first: the first page lists them under “Sent, but not imported”."
-                raise InputError(f"{self._limits.uploads} uploads were sent and are not imported yet", hint)
+                hint = gettext("Import or discard one of them first: the first page lists them under “Sent, but not imported”.")
+                raise InputError(gettext("{uploads} uploads were sent and are not imported yet", uploads=self._limits.uploads), hint)
             for known in (self._stocks, self._refused, self._looks):
                 for name in [name for name in known if not (self._root / name).is_dir()]:
                     del known[name]  # type: ignore[attr-defined]
@@ -179,11 +187,25 @@ class Uploads:
             said = typed.read_text(encoding="utf-8") if typed.is_file() else None
             return UploadState(stock.folders.total(), len(stock.tables), stock.species(), tuple(self._refused_of(upload)), said)
 
-    async def preview(self, upload: str, options: Sequence[str]) -> dict[str, Any]:
+    @contextmanager
+    def changing(self, upload: str) -> Iterator[Path]:
+        """The folder of an upload, while something of it is changed.
+
+        Raises:
+            UnknownNameError: there is none of this id.
+            InputError: a waiting or running job reads it.
+        """
+        with self.lock:
+            folder = self.folder(upload)
+            self._require_unused(upload)
+            yield folder
+
+    async def preview(self, upload: str, read: ImportOptions, *, boxes: bool = True) -> dict[str, Any]:
         """What an import of an upload would do: the summary of ``Preview``, paths as they were sent.
 
         Args:
-            options: of ``syntype collect``.
+            read: how it is read, and corrected.
+            boxes: with the corrected boxes; else as the source has them.
 
         Raises:
             UnknownNameError: there is no upload of this id.
@@ -192,14 +214,19 @@ class Uploads:
         folder = self.folder(upload)
         with self.lock:
             stock = self._stock(upload)
-            state = (stock.num_files, stock.num_bytes, *options)
+            corrected = box_options(folder, read) if boxes else []
+            since = corrections_of(folder, read).stat().st_mtime_ns if corrected else None
+            options = [*read.options(), *corrected]
+            state = (stock.num_files, stock.num_bytes, since, *options)
         if not stock.num_files:
-            raise InputError("the upload is empty", "Send photographs to it first.")
-        known, found = self._looks.get(upload, (None, {}))
-        if known != state:
+            raise InputError(gettext("the upload is empty"), gettext("Send photographs to it first."))
+        known = self._looks.setdefault(upload, {})
+        if state not in known:
             found = await to_thread.run_sync(look, folder, options, self._limits, limiter=self._lookers)
-            self._looks[upload] = (state, found)
-        return found
+            for old in list(known)[: max(0, len(known) + 1 - _LOOKS)]:
+                known.pop(old, None)
+            known[state] = found
+        return known[state]
 
     def file(self, upload: str, path: str) -> Path:
         """A file of an upload, for a picture of it.
@@ -251,7 +278,12 @@ class Uploads:
             HTTPException: too many files are being received.
         """
         if self._receiving >= self._limits.receiving:
-            raise HTTPException(503, f"{self._limits.receiving} files are being received. Send this one again when some of them have arrived.")
+            raise HTTPException(
+                503,
+                gettext(
+                    "{receiving} files are being received. Send this one again when some of them have arrived.", receiving=self._limits.receiving
+                ),
+            )
         folder = self.folder(upload) / f".part-{uuid.uuid4().hex}"
         folder.mkdir()
         self._receiving += 1
@@ -307,7 +339,7 @@ class Uploads:
             found = [(Path(name), part)]
         else:
             if wanted is None:
-                raise InputError("a single photograph needs a species", "Say what it shows.", file=name)
+                raise InputError(gettext("a single photograph needs a species"), gettext("Say what it shows."), file=name)
             self._check_image(part, name)
             found = [(Path(wanted, name), part)]
         self._keep(upload, found, said=wanted is not None)
@@ -343,11 +375,14 @@ class Uploads:
         with_tables = bool(stock.tables) or any(path.suffix.lower() in TABLES for path, _ in found)
         if with_tables and (said or stock.num_said):
             raise InputError(
-                "tables and photographs of which you say the species cannot be in one upload, because a table says itself what they show",
-                "Import them separately, or leave the species empty.",
+                gettext("tables and photographs of which you say the species cannot be in one upload, because a table says itself what they show"),
+                gettext("Import them separately, or leave the species empty."),
             )
         if with_tables and (twice := next((path for path, _ in found if (folder / path).exists()), None)) is not None:
-            raise InputError(f"the upload has another {twice.as_posix()[:100]!r} already, and a table names it", "Import them separately.")
+            raise InputError(
+                gettext("the upload has another {file} already, and a table names it", file=repr(twice.as_posix()[:100])),
+                gettext("Import them separately."),
+            )
         moved: list[Path] = []
         try:
             for (path, source), size in zip(found, sizes, strict=True):
@@ -362,16 +397,20 @@ class Uploads:
                 target.unlink(missing_ok=True)
             self._stocks.pop(upload, None)
             if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
-                raise InputError("a folder of it is a file in what was sent before", "Import them separately.") from None
+                raise InputError(gettext("a folder of it is a file in what was sent before"), gettext("Import them separately.")) from None
             raise
 
     def _check_room(self, stock: Stock, sizes: list[int]) -> None:
         if stock.num_files + len(sizes) > self._limits.files:
             raise InputError(
-                f"the upload would have more than {self._limits.files:,} files", "Import these first, and the others as another collection."
+                gettext("the upload would have more than {files} files", files=self._limits.files),
+                gettext("Import these first, and the others as another collection."),
             )
         if stock.num_bytes + sum(sizes) > self._limits.upload_bytes:
-            raise InputError(f"the upload would have more than {self._limits.upload_bytes:,} bytes", "Import these first, and the others separately.")
+            raise InputError(
+                gettext("the upload would have more than {upload_bytes} bytes", upload_bytes=self._limits.upload_bytes),
+                gettext("Import these first, and the others separately."),
+            )
 
     def _check_image(self, path: Path, name: str) -> None:
         """Decode an image as the importer will."""
@@ -385,14 +424,18 @@ class Uploads:
         except Exception:  # whatever a header makes Pillow throw: the importer's own check, below, says what is wrong
             width = height = 0
         if width * height > self._limits.pixels:
-            raise InputError(f"has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.", file=name)
+            raise InputError(
+                gettext("has more than {number} million pixels", number=self._limits.pixels // 1_000_000), gettext("Scale it down first."), file=name
+            )
         try:
             with _decoding:
                 decoded = read_image(data)
         except InputError as error:
             raise InputError(error.reason, error.hint, file=name) from None
         if decoded.pixels.shape[0] * decoded.pixels.shape[1] > self._limits.pixels:  # of rare formats the size is known only now
-            raise InputError(f"has more than {self._limits.pixels // 1_000_000} million pixels", "Scale it down first.", file=name)
+            raise InputError(
+                gettext("has more than {number} million pixels", number=self._limits.pixels // 1_000_000), gettext("Scale it down first."), file=name
+            )
 
     def _unpack(self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]) -> tuple[list[tuple[Path, Path]], str | None]:
         """Files of a zip, as their paths in the upload and where they are, and what they all show; a zip that could do harm is refused as a whole.
@@ -408,16 +451,20 @@ class Uploads:
             (self.folder(upload) / _TYPED).write_text(species, encoding="utf-8")
             species = None
         if species is not None:
-            hint = "Leave the species empty if the table says what the photographs show."
-            refused += [RefusedFile(path.name, "is not read, as the species was given with the zip", hint) for path in tables]
+            hint = gettext("Leave the species empty if the table says what the photographs show.")
+            refused += [RefusedFile(path.name, gettext("is not read, as the species was given with the zip"), hint) for path in tables]
             found.tables, tables = [], []
         if not found.images and not tables:
             self._remember(upload, refused)
             reason = refused[0].reason if refused else "it is empty"
-            raise InputError(f"the zip holds no image that can be used ({reason})", "Pack photographs in one folder for each species.")
+            raise InputError(
+                gettext("the zip holds no image that can be used ({reason})", reason=reason),
+                gettext("Pack photographs in one folder for each species."),
+            )
         if species is None and not found.tables and not in_folders:
             raise InputError(
-                "the photographs of the zip lie in no folder that names a species", "Say what they show, or pack one folder for each species."
+                gettext("the photographs of the zip lie in no folder that names a species"),
+                gettext("Say what they show, or pack one folder for each species."),
             )
         if species is not None:
             return [(Path(species, path.name), path) for path in found.images], species

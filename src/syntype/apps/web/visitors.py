@@ -16,6 +16,7 @@ from syntype.apps.web.api_hybrids import AnimationAsked, HybridAsked, SheetAsked
 from syntype.apps.web.api_jobs import show_generator
 from syntype.apps.web.drawing import Allowance
 from syntype.apps.web.generators import describe_generator, generator_species
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.pages import render
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
@@ -92,7 +93,7 @@ def _require(studio: Studio, generator: str) -> None:
     if generator not in studio.config.public:
         raise UnknownNameError("public generator", generator, studio.config.public)
     if generator not in studio.workspace.slugs("generators"):  # an error of the workspace would name the others
-        raise HTTPException(404, "this generator is not there any more. Ask those who run the Studio.")
+        raise HTTPException(404, gettext("this generator is not there any more. Ask those who run the Studio."))
 
 
 def _allowed(request: Request, studio: Studio, generator: str) -> Allowance:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from syntype.apps.web.languages import N_, gettext, number
+
 __all__ = ["in_the_studio", "wrong_field"]
 
 _OTHERWISE = "“It should be read in another way”"
@@ -117,10 +119,18 @@ def _begun(sentence: str) -> str:
 
 
 _FIELDS = {
-    "name": "The name", "generator": "The generator", "collection": "The collection", "synthetic": "The synthetic images", "real": "The photographs",
-    "species": "The species", "num": "The number of images", "minutes": "The minutes to train", "steps": "The number of steps", "seed": "The seed",
-    "shots": "The number of photographs", "size": "The size", "seeds": "The number of repeats", "reviewer": "Your name", "strengths": "The strength",
-    "box": "The box", "mask": "The mask", "upload": "What was sent", "photographs": "The photographs",
+    "name": N_("The name"), "generator": N_("The generator"), "collection": N_("The collection"), "synthetic": N_("The synthetic images"),
+    "real": N_("The photographs"), "species": N_("The species"), "num": N_("The number of images"), "minutes": N_("The minutes to train"),
+    "steps": N_("The number of steps"), "seed": N_("The seed"), "shots": N_("The number of photographs"), "size": N_("The size"),
+    "seeds": N_("The number of repeats"), "reviewer": N_("Your name"), "strengths": N_("The strength"), "box": N_("The box"),
+    "mask": N_("The mask"), "upload": N_("What was sent"), "photographs": N_("The photographs"),
+    "password": N_("The password"), "old": N_("The old password"), "new": N_("The new password"), "role": N_("The role"),
+    "days": N_("The number of days"),
+}  # fmt: skip
+
+_BOUNDS = {
+    "ge": N_("{field} must be at least {bound}; it is {given}."), "gt": N_("{field} must be more than {bound}; it is {given}."),
+    "le": N_("{field} must be at most {bound}; it is {given}."), "lt": N_("{field} must be less than {bound}; it is {given}."),
 }  # fmt: skip
 
 
@@ -133,16 +143,16 @@ def wrong_field(error: Mapping[str, Any]) -> str:
     """
     where = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     name = next((part for part in reversed(where) if not part.isdecimal()), "")
-    field, bounds = _FIELDS.get(name, name or "the request"), error.get("ctx", {})
+    field, bounds = gettext(_FIELDS.get(name, name or N_("the request"))), error.get("ctx", {})
     kind, given = str(error["type"]), error.get("input")
     if kind == "missing":
-        return f"{field} is missing."
+        return gettext("{field} is missing.", field=field)
     if kind == "string_pattern_mismatch" and name == "name":
-        return f"{field} holds a line break or another character that cannot be shown."
+        return gettext("{field} holds a line break or another character that cannot be shown.", field=field)
     if kind == "string_pattern_mismatch" and name in ("generator", "collection", "synthetic", "real"):
-        return f"{field} must be 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or digit."
-    for word, said in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
+        return gettext("{field} must be 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or digit.", field=field)
+    for word, said in _BOUNDS.items():
         if word in bounds:
-            return f"{field} must be {said} {bounds[word]:,}; it is {given}."
+            return gettext(said, field=field, bound=number(bounds[word]), given=given if isinstance(given, str) else str(given))
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{field}: {message[:1].lower()}{message[1:]}."

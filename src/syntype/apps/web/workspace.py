@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from syntype.apps.web.languages import gettext
 from syntype.apps.web.wording import in_the_studio
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import atomic_write, read_json_object
@@ -71,8 +72,8 @@ class Workspace:
             InputError: the name is not a slug.
         """
         if not re.fullmatch(SLUG, slug):
-            hint = "Use 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or digit."
-            raise InputError(f"{slug[:80]!r} cannot be a name", hint)
+            hint = gettext("Use 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or digit.")
+            raise InputError(gettext("{name} cannot be a name", name=repr(slug[:80])), hint)
         return self.root / kind / slug
 
     def find(self, kind: Kind, slug: str) -> Path:
@@ -93,7 +94,7 @@ class Workspace:
             CollectionError: one does.
         """
         if not self._holds(path):
-            raise CollectionError(f"{path} is a link that leads out of the workspace. Copy what it leads to into the workspace.")
+            raise CollectionError(gettext("{path} is a link that leads out of the workspace. Copy what it leads to into the workspace.", path=path))
         return path
 
     def _holds(self, path: Path) -> bool:
@@ -113,7 +114,7 @@ class Workspace:
         """
         place = self.place(kind, slug)
         if os.path.lexists(place):
-            raise InputError(f"{_one(kind)} {slug!r} exists already", "Choose another name.")
+            raise InputError(f"{_one(kind)} {slug!r} exists already", gettext("Choose another name."))
         return place
 
     def slug_of(self, kind: Kind, path: str | Path) -> str | None:

@@ -81,6 +81,8 @@ class SourceConfig(Settings):
     """Licence of the images of which the source gives none."""
     default_rights_holder: str | None = Field(None, min_length=1, max_length=300)
     """Photographer or institution that holds the rights in the images of which the source names none."""
+    box_corrections: str | None = None
+    """JSON file with the boxes that were corrected: for the path of a photograph from the source on, all its animals (``box_corrections.Animal``)."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from syntype.collection.sources.base import ARCHIVES, Entry, Listing, Reader, SourceConfig, species_name
+from syntype.collection.sources.box_corrections import load_box_corrections, with_boxes
 from syntype.collection.sources.camtrap_dp import READER as CAMTRAP_DP
 from syntype.collection.sources.coco import READER as COCO
 from syntype.collection.sources.corrections import corrected
@@ -187,6 +188,7 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
         InputError: the source or the checklist is missing, damaged, of no known format, lacks a column, or has nothing to import.
         UnknownNameError: ``config.format`` is unknown, or a species to rename or to leave out.
     """
+    given = source
     try:
         if is_hub_name(source):
             listing = read_hub(source, config)
@@ -202,4 +204,6 @@ def read_source(source: Path, config: SourceConfig) -> Listing:
         beside = (source if source.is_dir() else source.parent) / config.boxes
         boxes = beside if beside.is_file() and not Path(config.boxes).is_file() else Path(config.boxes)
         listing = overlay(listing, boxes, config.min_confidence)
+    if config.box_corrections is not None:
+        listing = with_boxes(listing, given, load_box_corrections(Path(config.box_corrections)))
     return corrected(name_species(listing, source, config), config)

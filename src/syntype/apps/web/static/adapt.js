@@ -3,6 +3,7 @@ import { ACTIVE, words } from "/static/jobs.js";
 import { before } from "/static/new.js";
 import { byId, call, make, tell } from "/static/studio.js";
 import { send } from "/static/upload.js";
+import { t } from "/static/texts.js";
 
 const LEAST = 6;
 const collection = byId("collection");
@@ -26,7 +27,7 @@ async function ended(number) {
   for (;;) {
     const job = await call("GET", `/api/jobs/${number}`);
     if (!ACTIVE.includes(job.status)) return job;
-    byId("sent").textContent = `Importing the photographs: ${words(job)}`;
+    byId("sent").textContent = t("Importing the photographs: {progress}", { progress: words(job) });
     await new Promise((resume) => setTimeout(resume, 500));
   }
 }
@@ -34,13 +35,13 @@ async function ended(number) {
 before(async (request) => {
   if (request.collection) return;
   const known = await call("GET", `/api/generators/${request.generator}/species?${new URLSearchParams({ query: request.species, limit: 10_000 })}`);
-  if (known.includes(request.species)) throw new Error(`The generator knows ${request.species} already: generate images of it directly.`);
+  if (known.includes(request.species)) throw new Error(t("The generator knows {species} already: generate images of it directly.", { species: request.species }));
   const upload = await send(request.species, LEAST);
   request.collection = `${request.name.slice(0, 50)}-photographs`;
   const asked = call("POST", "/api/jobs", { kind: "import", name: request.collection, upload, species: request.species }); // whatever their folders say
   await asked.catch(() => call("DELETE", `/api/uploads/${upload}`).catch(() => {}));
   const job = await ended((await asked).id);
-  if (job.status !== "finished") throw new Error(`The photographs could not be imported: ${job.message ?? job.status}`);
+  if (job.status !== "finished") throw new Error(t("The photographs could not be imported: {why}", { why: job.message ?? words(job) }));
   request.species = (await call("GET", `/api/collections/${request.collection}/species`))[0].species; // as it is spelt there
   collection.append(make("option", { value: request.collection, textContent: request.collection, selected: true })); // not again, should the rest be refused
   change();

@@ -1,10 +1,11 @@
 // Photographs to compare with, beside a picture and as large as it: one at a time, and small ones to choose from.
 import { speciesName } from "/static/species.js";
 import { make, thumbnail } from "/static/studio.js";
+import { decimal, t, tparts } from "/static/texts.js";
 
 const LARGE = 1024;
 
-const picture = (near, side) => Object.assign(new Image(), { alt: `Photograph of ${near.species ?? "no species"}`, src: thumbnail(near.collection, near, side) });
+const picture = (near, side) => Object.assign(new Image(), { alt: t("Photograph of {species}", { species: near.species ?? t("no species") }), src: thumbnail(near.collection, near, side) });
 
 // What is fetched before the photographs are shown: the first one large and decoded, all of them small.
 export function fetchBeside(nearest) {
@@ -22,8 +23,10 @@ export function besides(pane, line, list) {
     const near = nearest[chosen];
     fetched.large[chosen] ??= picture(near, LARGE);
     pane.replaceChildren(fetched.large[chosen]);
-    const words = near.distance === null ? "" : near.distance === 0 ? ": the same picture" : `: the nearest photograph, distance ${near.distance.toFixed(3)}`;
-    line.replaceChildren("Photograph of ", speciesName(near.species, near.common_name), words);
+    const values = { species: speciesName(near.species, near.common_name), distance: near.distance === null ? "" : decimal(near.distance, 3) };
+    if (near.distance === null) line.replaceChildren(...tparts("Photograph of {species}", values));
+    else if (near.distance === 0) line.replaceChildren(...tparts("Photograph of {species}: the same picture", values));
+    else line.replaceChildren(...tparts("Photograph of {species}: the nearest photograph, distance {distance}", values));
     [...list.children].forEach((entry, place) => entry.firstElementChild.setAttribute("aria-pressed", String(place === chosen)));
   }
 
@@ -39,7 +42,7 @@ export function besides(pane, line, list) {
     if (nearest.length) choose(0);
     else {
       pane.replaceChildren();
-      line.textContent = "No photograph of this species is there to compare with.";
+      line.textContent = t("No photograph of this species is there to compare with.");
     }
   }
 

@@ -1,5 +1,6 @@
 // A strip of hybrids as a slider: from one species, or one individual, to the next.
 import { call, make, thumbnail } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 export async function showBetween(place, job) {
   if (job.request.layout !== "strip" || place.childElementCount) return;
@@ -14,13 +15,13 @@ export async function showBetween(place, job) {
   const show = () => {
     const at = Number(slider.value);
     figure.replaceChildren(pictures[at], caption);
-    caption.textContent = `${strip[at].species}, ${Math.round((100 * at) / (strip.length - 1))} % of the way`;
+    caption.textContent = t("{species}, {share} % of the way", { species: strip[at].species, share: Math.round((100 * at) / (strip.length - 1)) });
   };
   slider.addEventListener("input", show);
-  const ends = make("p", { className: "hint ends" }, make("span", { textContent: first }), make("span", { textContent: first === last ? "another individual" : last }));
+  const ends = make("p", { className: "hint ends" }, make("span", { textContent: first }), make("span", { textContent: first === last ? t("another individual") : last }));
   const query = new URLSearchParams({ generator: job.request.generator, first, second: last });
-  const live = make("p", {}, make("a", { href: `/hybrids?${query}`, textContent: "Look at these species live, with other individuals" }));
-  place.append(make("label", { htmlFor: "where", textContent: "Position between the two" }), slider, ends, figure, live);
+  const live = make("p", {}, make("a", { href: `/hybrids?${query}`, textContent: t("Look at these species live, with other individuals") }));
+  place.append(make("label", { htmlFor: "where", textContent: t("Position between the two") }), slider, ends, figure, live);
   place.hidden = false;
   show();
 }

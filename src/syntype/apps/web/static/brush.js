@@ -2,6 +2,7 @@
 import { chosen } from "/static/choose.js";
 import { before, keepState } from "/static/new.js";
 import { byId, call } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const canvas = byId("mask");
 const square = byId("square");
@@ -123,7 +124,7 @@ if (history.state?.mask && history.state.masked === chosen()[0]) {
 }
 
 before(async (request) => {
-  if (isEmpty()) throw new Error("Mark the part to fill in first.");
+  if (isEmpty()) throw new Error(t("Mark the part to fill in first."));
   const sent = new OffscreenCanvas(SIDE, SIDE); // black where the photograph stays
   const flat = sent.getContext("2d");
   flat.fillRect(0, 0, SIDE, SIDE);

@@ -1,6 +1,7 @@
 // Choose training photographs of a collection, a page at a time.
 import { before, keepState } from "/static/new.js";
 import { byId, call, make, tell, thumbnail } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const PAGE = 12;
 const place = byId("photographs");
@@ -23,13 +24,13 @@ function showChosen() {
   if (!place.dataset.many) return;
   byId("chosen").replaceChildren(
     ...chosen().map((id) => {
-      const remove = make("button", { type: "button", className: "second", textContent: "Remove", ariaLabel: `Remove photograph ${id}` });
+      const remove = make("button", { type: "button", className: "second", textContent: t("Remove"), ariaLabel: t("Remove photograph {name}", { name: id }) });
       remove.addEventListener("click", () => {
         picked.delete(id);
         for (const input of byId("found").querySelectorAll("input")) input.checked = picked.has(input.dataset.image);
         changed();
       });
-      return make("li", {}, make("img", { src: thumbnail(collection.value, { image_id: id }, 320), alt: `Photograph ${id}` }), remove);
+      return make("li", {}, make("img", { src: thumbnail(collection.value, { image_id: id }, 320), alt: t("Photograph {name}", { name: id }) }), remove);
     }),
   );
   byId("chosen-title").hidden = !picked.size;
@@ -48,14 +49,14 @@ function photograph(image) {
   });
   input.dataset.image = image.image_id;
   const picture = make("img", { src: thumbnail(collection.value, image, 160), alt: "", width: 160, height: 160 });
-  return make("li", {}, make("label", {}, picture, input, ` ${image.species ?? "no species"}, ${image.image_id}`));
+  return make("li", {}, make("label", {}, picture, input, ` ${image.species ?? t("no species")}, ${image.image_id}`));
 }
 
 async function show() {
   const query = new URLSearchParams({ split: "train", origin: "real", limit: PAGE, offset, ...(species.value && { species: species.value }) });
   const { total, images } = await call("GET", `/api/collections/${collection.value}/images?${query}`);
   byId("found").replaceChildren(...images.map(photograph));
-  byId("counted").textContent = total ? `${offset + 1} to ${offset + images.length} of ${total.toLocaleString("en")}` : "No training photograph matches.";
+  byId("counted").textContent = total ? t("{first} to {last} of {total}", { first: offset + 1, last: offset + images.length, total }) : t("No training photograph matches.");
   byId("earlier").disabled = offset === 0;
   byId("more").disabled = offset + PAGE >= total;
 }
@@ -79,7 +80,7 @@ collection.addEventListener("change", () => {
   from(0);
 });
 before((request) => {
-  if (!picked.size) throw new Error("Choose a photograph first.");
+  if (!picked.size) throw new Error(t("Choose a photograph first."));
   request.photographs = chosen();
 });
 showChosen();

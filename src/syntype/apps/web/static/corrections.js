@@ -1,5 +1,6 @@
 // Corrections before an import: names of species, species left out, licence and photographer filled in. They outlive a reload of the page.
-import { byId, make, many, number } from "/static/studio.js";
+import { byId, make } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 let place = null; // where they are kept in this tab
 let kept = { rename: {}, leave_out: [], values: {} };
@@ -21,8 +22,8 @@ function tile(name, count, picture, index) {
   const field = make("input", { id: `species-${index}`, value: kept.rename[name] ?? name, maxLength: 300, autocomplete: "off", spellcheck: false });
   const tick = make("input", { type: "checkbox", checked: !kept.leave_out.includes(name), id: `import-${index}` });
   field.dataset.species = tick.dataset.species = name;
-  field.setAttribute("aria-label", `Name of ${name}`);
-  const label = make("label", { className: "inline" }, tick, make("span", { textContent: many(count, "photograph") }));
+  field.setAttribute("aria-label", t("Name of {species}", { species: name }));
+  const label = make("label", { className: "inline" }, tick, make("span", { textContent: tn("{n} photograph", "{n} photographs", count) }));
   const item = make("li", {}, ...(picture ? [picture] : []), field, label);
   item.classList.toggle("out", !tick.checked);
   return item;
@@ -38,7 +39,7 @@ export function listSpecies(found, address) {
   const picture = (name) => pictures.has(name) && make("img", { loading: "lazy", alt: "", src: `${address}/thumbnail?${new URLSearchParams({ path: pictures.get(name) })}` });
   byId("species").replaceChildren(...names.map(([name, count], index) => tile(name, count, picture(name), index)));
   byId("more-species").hidden = found.num_species <= names.length;
-  byId("more-species").textContent = `These are the ${number(names.length)} commonest of ${number(found.num_species)} species. The others are imported under their names.`;
+  byId("more-species").textContent = t("These are the {number} commonest of {total} species. The others are imported under their names.", { number: names.length, total: found.num_species });
   byId("species-hint").hidden = !names.length;
   show();
 }

@@ -5,6 +5,7 @@ import { refreshLists } from "/static/patch.js";
 import { speciesName, withNames } from "/static/species.js";
 import { byId, call, make, oneAtATime, onSubmit, reviewerName, tell, thumbnail } from "/static/studio.js";
 import { zoomTogether } from "/static/zoom.js";
+import { t, tparts } from "/static/texts.js";
 
 const who = byId("who");
 const reviewer = reviewerName();
@@ -12,7 +13,9 @@ const collection = who.dataset.collection;
 const base = `/api/collections/${collection}`;
 const AHEAD = 5;
 const KEPT = 10; // earlier images whose pictures stay decoded
-const WORDS = { accept: "accepted", reject: "rejected", unsure: "unsure" };
+const WORDS = { accept: t("accepted"), reject: t("rejected"), unsure: t("unsure") };
+const said = (decision, reason) => (reason ? t("{verdict}, {reason}", { verdict: WORDS[decision], reason: wordsOf(reason) }) : WORDS[decision]);
+const wordsOf = (reason) => [...document.querySelectorAll("[data-reason]")].find((button) => button.dataset.reason === reason)?.lastChild.textContent.trim() ?? reason;
 const waiting = []; // new images to come, each with its picture already decoding
 const past = []; // images that were judged, oldest first, for the keys back and forward
 let at = null; // place in "past" of the image shown; null: the new one is shown
@@ -34,7 +37,7 @@ const zoom = zoomTogether(byId("panes"), (scale) => {
 
 function ready(item) {
   if (item.picture) return item;
-  const alt = `Synthetic image, labelled ${item.image.species ?? "without a species"}`;
+  const alt = t("Synthetic image, labelled {species}", { species: item.image.species ?? t("without a species") });
   const picture = Object.assign(new Image(), { id: "image", src: thumbnail(collection, item.image, 1024), alt });
   const decoded = picture.decode().then(() => true, () => false);
   return Object.assign(item, { picture, decoded, beside: fetchBeside(item.nearest) });
@@ -69,15 +72,15 @@ function fill() {
   return fetching;
 }
 
-const UNSEEN = "The picture of this image cannot be shown, so it can be neither accepted nor rejected. Press u to leave it, or reload the page.";
+const UNSEEN = t("The picture of this image cannot be shown, so it can be neither accepted nor rejected. Press u to leave it, or reload the page.");
 
 function end() {
   const shared = byId("judges").value && byId("judges").value !== "second";
   byId("status").textContent = shared
-    ? "All images are judged, or before other reviewers at the moment. Undo with z."
+    ? t("All images are judged, or before other reviewers at the moment. Undo with z.")
     : asked().size > 1 || byId("which").value !== "undecided"
-      ? "All images are judged that fit your choice. Undo with z."
-      : "All images are judged. Undo with z.";
+      ? t("All images are judged that fit your choice. Undo with z.")
+      : t("All images are judged. Undo with z.");
   byId("setup").open = true;
   refreshLists().catch(() => {}); // the table of the reviewers is of no use to the one who goes on
 }
@@ -85,7 +88,7 @@ function end() {
 function show(item, seen = true) {
   shown = item;
   if (item) item.seen = seen;
-  byId("counted").textContent = `${judged} judged, ${left} left`;
+  byId("counted").textContent = t("{judged} judged, {left} left", { judged, left });
   if (byId("judging").hidden === Boolean(item)) {
     byId("judging").hidden = !item;
     document.body.classList.toggle("judges", Boolean(item));
@@ -93,11 +96,11 @@ function show(item, seen = true) {
   if (!item) return end();
   zoom.reset();
   byId("image").replaceWith(item.picture); // decoded already; the old one given its address might be decoded again
-  byId("caption").replaceChildren(speciesName(item.image.species, item.common_name), `, image ${item.image.image_id}`);
+  byId("caption").replaceChildren(...tparts("{species}, image {name}", { species: speciesName(item.image.species, item.common_name), name: item.image.image_id }));
   const { outcome, sentence, values, looks_like: other } = item.check;
   byId("check").dataset.outcome = outcome;
   byId("check").replaceChildren(...[sentence, values.join("; ")].filter(Boolean).map((text) => make("p", {}, ...withNames(text, [item.image.species, other]))));
-  byId("own").textContent = item.own ? `You said: ${WORDS[item.own.decision]}${item.own.reason ? `, ${item.own.reason}` : ""}` : "";
+  byId("own").textContent = item.own ? t("You said: {answer}", { answer: said(item.own.decision, item.own.reason) }) : "";
   photographs.show(item.nearest, item.beside);
 }
 
@@ -132,7 +135,7 @@ async function back() {
     if (byId("real").value) query.set("real", byId("real").value);
     const page = await call("GET", `${base}/verdicts/own?${query}`);
     if (!page.length) {
-      byId("status").textContent = "There is no earlier verdict.";
+      byId("status").textContent = t("There is no earlier verdict.");
       return;
     }
     oldest = page.at(-1).own.id;
@@ -143,13 +146,13 @@ async function back() {
     to += more.length;
   }
   at = to;
-  byId("status").textContent = "An earlier image. Decide again to change your verdict, or go forward.";
+  byId("status").textContent = t("An earlier image. Decide again to change your verdict, or go forward.");
   await turnTo(past[at]);
 }
 
 async function forward() {
   if (at === null) {
-    byId("status").textContent = "This is the newest image.";
+    byId("status").textContent = t("This is the newest image.");
     return;
   }
   at = at + 1 < past.length ? at + 1 : null;
@@ -168,7 +171,7 @@ const decide = (decision, reason = null) =>
     const verdict = { image_id: item.image.image_id, reviewer: reviewer(), decision, reason, key: `${item.key}-${decision}` };
     item.own = await call("POST", `${base}/verdicts`, verdict);
     item.key = null;
-    byId("status").textContent = `${item.image.image_id}: ${WORDS[decision]}${reason ? `, ${reason}` : ""}`;
+    byId("status").textContent = `${item.image.image_id}: ${said(decision, reason)}`;
     if (at !== null) {
       await forward();
       return;
@@ -183,7 +186,7 @@ const undo = () =>
   once(async () => {
     const { verdict, item, num_undone: num } = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer(), real: byId("real").value || null });
     if (!item) {
-      byId("status").textContent = verdict ? `Undone: ${WORDS[verdict.decision]}. The image is not in the collection any more.` : "There is nothing to undo.";
+      byId("status").textContent = verdict ? t("Undone: {verdict}. The image is not in the collection any more.", { verdict: WORDS[verdict.decision] }) : t("There is nothing to undo.");
       return;
     }
     const many = num > 1; // judged together, on the collection's page
@@ -203,8 +206,8 @@ const undo = () =>
       [at, fresh] = [null, item];
       await turnTo(item);
     }
-    const others = many ? ` of ${num.toLocaleString("en")} images that were judged together. Press Begin to judge the others` : "";
-    byId("status").textContent = `Undone: ${WORDS[verdict.decision]}${others}`;
+    const undone = { verdict: WORDS[verdict.decision], number: num };
+    byId("status").textContent = many ? t("Undone: {verdict} of {number} images that were judged together. Press Begin to judge the others", undone) : t("Undone: {verdict}", undone);
   });
 
 onSubmit(who, async () => {

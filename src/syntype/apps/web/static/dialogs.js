@@ -1,17 +1,18 @@
 // Dialogs that ask before something is renamed, deleted or restored. They are closed with Escape, and the focus goes back to where it was.
 import { call, make } from "/static/studio.js";
+import { decimal, t, tn } from "/static/texts.js";
 
-export const KINDS = { collections: "collection", generators: "generator", identifiers: "identifier", studies: "study", exports: "export", uploads: "photographs, not imported yet" };
+export const KINDS = { collections: t("collection"), generators: t("generator"), identifiers: t("identifier"), studies: t("study"), exports: t("export"), uploads: t("photographs, not imported yet") };
 
 // A number of bytes as people say it.
 export function size(bytes) {
   if (bytes === null) return "…";
   let value = bytes;
-  for (const unit of ["bytes", "kB", "MB", "GB"]) {
-    if (value < 999.5) return `${unit === "bytes" || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${unit}`;
+  for (const unit of [t("bytes"), "kB", "MB", "GB"]) {
+    if (value < 999.5) return `${unit === t("bytes") || value >= 99.5 ? Math.round(value) : decimal(value, 1)} ${unit}`;
     value /= 1000;
   }
-  return `${value.toFixed(1)} TB`;
+  return `${decimal(value, 1)} TB`;
 }
 
 // Show a dialog and do something when it is agreed to; the promise gives what was done, null if nothing was.
@@ -21,7 +22,7 @@ export function ask(title, parts, agree, action, dangerous) {
     const problem = make("p", { className: "wrong", hidden: true });
     problem.setAttribute("role", "alert");
     const heading = make("h2", { id: "asking-title", textContent: title });
-    const cancel = make("button", { type: "button", className: "second", textContent: agree ? "Cancel" : "Close", autofocus: Boolean(dangerous) });
+    const cancel = make("button", { type: "button", className: "second", textContent: agree ? t("Cancel") : t("Close"), autofocus: Boolean(dangerous) });
     const go = agree ? [make("button", { textContent: agree, className: dangerous ? "no" : "" })] : [];
     const form = make("form", { method: "dialog", className: "asked" }, heading, ...parts, problem, make("p", { className: "actions" }, ...go, cancel));
     const dialog = make("dialog", {}, form);
@@ -53,7 +54,7 @@ export function ask(title, parts, agree, action, dangerous) {
 
 const paragraph = (textContent, className = "") => make("p", { textContent, className });
 const told = (sentences) => (sentences.length ? [make("ul", { className: "notes" }, ...sentences.map((textContent) => make("li", { textContent })))] : []);
-const holds = (thing) => `It has ${size(thing.num_bytes)} in ${thing.num_files.toLocaleString("en")} ${thing.num_files === 1 ? "file" : "files"}.`;
+
 
 function field(label, value) {
   const input = make("input", { id: "asking-name", value, required: true, maxLength: 100, autocomplete: "off" });
@@ -67,20 +68,20 @@ const address = (kind, name) => `/api/storage/${kind}/${name}`;
 // Ask for another name; the renamed thing, or null.
 export async function askRename(kind, name) {
   const thing = await call("GET", address(kind, name));
-  if (thing.not_renamed) return ask(`${thing.title} cannot be renamed now`, [paragraph(thing.not_renamed, "wrong")]);
-  const [input, box] = field("New name", thing.title);
-  const goes = thing.dependents.length ? [paragraph("What was made from it goes on pointing to it:"), ...told(thing.dependents)] : [];
-  const hint = kind === "uploads" ? [] : [paragraph("Its verdicts go along. Reports that were written keep the old name.", "hint")];
-  return ask(`Rename ${thing.title}`, [box, ...hint, ...goes], "Rename", () => call("POST", `${address(kind, name)}/rename`, { name: input.value }));
+  if (thing.not_renamed) return ask(t("{title} cannot be renamed now", { title: thing.title }), [paragraph(thing.not_renamed, "wrong")]);
+  const [input, box] = field(t("New name"), thing.title);
+  const goes = thing.dependents.length ? [paragraph(t("What was made from it goes on pointing to it:")), ...told(thing.dependents)] : [];
+  const hint = kind === "uploads" ? [] : [paragraph(t("Its verdicts go along. Reports that were written keep the old name."), "hint")];
+  return ask(t("Rename {title}", { title: thing.title }), [box, ...hint, ...goes], t("Rename"), () => call("POST", `${address(kind, name)}/rename`, { name: input.value }));
 }
 
 // Ask before something moves to the trash; its entry there, or null.
 export async function askDelete(kind, name) {
   const thing = await call("GET", address(kind, name));
-  if (thing.not_deleted) return ask(`${thing.title} cannot be deleted now`, [paragraph(thing.not_deleted, "wrong"), ...told(thing.dependents)]);
-  const parts = [paragraph(`${holds(thing)} It moves to the trash, from where it can be restored.`)];
-  if (thing.dependents.length) parts.push(paragraph("What depends on it, and stays:"), ...told(thing.dependents));
-  return ask(`Delete ${thing.title}?`, parts, "Move to the trash", () => call("DELETE", address(kind, name)), true);
+  if (thing.not_deleted) return ask(t("{title} cannot be deleted now", { title: thing.title }), [paragraph(thing.not_deleted, "wrong"), ...told(thing.dependents)]);
+  const parts = [paragraph(tn("It has {size} in {n} file. It moves to the trash, from where it can be restored.", "It has {size} in {n} files. It moves to the trash, from where it can be restored.", thing.num_files, { size: size(thing.num_bytes) }))];
+  if (thing.dependents.length) parts.push(paragraph(t("What depends on it, and stays:")), ...told(thing.dependents));
+  return ask(t("Delete {title}?", { title: thing.title }), parts, t("Move to the trash"), () => call("DELETE", address(kind, name)), true);
 }
 
 // Restore something; if its name is taken, ask for another one. The restored thing, or null.
@@ -90,32 +91,32 @@ export async function restore(entry) {
     return await send(null);
   } catch (error) {
     if (!error.message.includes("exists already") && !error.message.includes("already makes")) throw error;
-    const [input, box] = field("Name to restore it under", `${entry.title}-restored`);
-    const why = paragraph(`There is another ${KINDS[entry.kind]} called ${entry.name} now.`);
-    return ask(`Restore ${entry.title} under another name`, [why, box], "Restore", () => send(input.value));
+    const [input, box] = field(t("Name to restore it under"), `${entry.title}-restored`);
+    const why = paragraph(t("The name {name} is taken now ({kind}).", { name: entry.name, kind: KINDS[entry.kind] }));
+    return ask(t("Restore {title} under another name", { title: entry.title }), [why, box], t("Restore"), () => send(input.value));
   }
 }
 
 // Ask before something in the trash is deleted for good; how much room that gave, or null.
 export async function askDestroy(listed) {
   const entry = await call("GET", `/api/trash/${listed.id}`);
-  const parts = [paragraph(`${size(entry.num_bytes)} become free. Its verdicts go with it. This cannot be undone.`)];
-  if (entry.dependents.length) parts.push(paragraph("What was made from it stays:"), ...told(entry.dependents));
-  return ask(`Delete ${entry.title} for good?`, parts, "Delete for good", () => call("DELETE", `/api/trash/${entry.id}`), true);
+  const parts = [paragraph(t("{size} become free. Its verdicts go with it. This cannot be undone.", { size: size(entry.num_bytes) }))];
+  if (entry.dependents.length) parts.push(paragraph(t("What was made from it stays:")), ...told(entry.dependents));
+  return ask(t("Delete {title} for good?", { title: entry.title }), parts, t("Delete for good"), () => call("DELETE", `/api/trash/${entry.id}`), true);
 }
 
 // Ask before the whole trash is emptied; how much room that gave, or null.
 export function askEmpty(entries) {
   const bytes = entries.reduce((sum, entry) => sum + (entry.num_bytes ?? 0), 0);
-  const parts = [paragraph(`${size(bytes)} become free. Verdicts of deleted collections go with them. This cannot be undone.`)];
+  const parts = [paragraph(t("{size} become free. Verdicts of deleted collections go with them. This cannot be undone.", { size: size(bytes) }))];
   parts.push(...told(entries.map((entry) => `${entry.title} (${KINDS[entry.kind]}), ${size(entry.num_bytes)}`)));
-  return ask(`Delete ${entries.length === 1 ? "one thing" : `${entries.length} things`} for good?`, parts, "Empty the trash", () => call("DELETE", "/api/trash"), true);
+  return ask(tn("Delete one thing for good?", "Delete {n} things for good?", entries.length), parts, t("Empty the trash"), () => call("DELETE", "/api/trash"), true);
 }
 
 // Say what has just been deleted, with a button that takes it back.
 export function offerUndo(place, entry, undone) {
-  const undo = make("button", { type: "button", className: "second", textContent: "Undo" });
-  undo.setAttribute("aria-label", `Undo: restore ${entry.title}`);
+  const undo = make("button", { type: "button", className: "second", textContent: t("Undo") });
+  undo.setAttribute("aria-label", t("Undo: restore {title}", { title: entry.title }));
   undo.addEventListener("click", async () => {
     undo.disabled = true;
     try {
@@ -127,7 +128,7 @@ export function offerUndo(place, entry, undone) {
       undo.disabled = false;
     }
   });
-  place.replaceChildren(`${entry.title} is in the trash. `, undo);
+  place.replaceChildren(`${t("{title} is in the trash.", { title: entry.title })} `, undo);
   place.hidden = false;
 }
 

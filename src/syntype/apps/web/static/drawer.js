@@ -2,6 +2,7 @@
 import { ACTIVE, act, fill, words } from "/static/jobs.js";
 import { patch, refreshLists } from "/static/patch.js";
 import { byId, call, make, tell } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const INTERVAL = 2000;
 const ENDED = 8; // jobs that have ended, of which the drawer tells
@@ -14,12 +15,12 @@ let known = null; // jobs that had ended at the last look
 function row(job) {
   const item = make("li", {}, make("a", { href: `/jobs/${job.id}`, textContent: `${job.work}: ${job.title}` }), make("span", { textContent: words(job) }));
   if (job.status === "running") {
-    const bar = make("progress", { ariaLabel: `Progress of ${job.title}` });
+    const bar = make("progress", { ariaLabel: t("Progress of {title}", { title: job.title }) });
     fill(bar, job);
     item.append(bar);
   }
   const cancel = () => act(job, "cancel").then(refresh);
-  if (ACTIVE.includes(job.status)) item.append(make("button", { type: "button", className: "second", textContent: "Cancel", ariaLabel: `Cancel ${job.title}`, onclick: cancel }));
+  if (ACTIVE.includes(job.status)) item.append(make("button", { type: "button", className: "second", textContent: t("Cancel"), ariaLabel: t("Cancel {title}", { title: job.title }), onclick: cancel }));
   if (job.outcome ?? job.message) item.append(make("p", { textContent: job.outcome ?? job.message }));
   return item;
 }
@@ -27,15 +28,15 @@ function row(job) {
 function count(active) {
   const running = active.filter((job) => job.status === "running").length;
   const waiting = active.length - running;
-  const parts = [...(running ? [`${running} running`] : []), ...(waiting ? [`${waiting} waiting`] : [])];
-  button.textContent = parts.length ? `Jobs (${parts.join(", ")})` : "Jobs";
+  const parts = [...(running ? [tn("{n} running", "{n} running", running)] : []), ...(waiting ? [tn("{n} waiting", "{n} waiting", waiting)] : [])];
+  button.textContent = parts.length ? t("Jobs ({parts})", { parts: parts.join(", ") }) : t("Jobs");
 }
 
 // Asked for by the person who uses the page, never on its own.
 const wanted = () => "Notification" in window && Notification.permission === "granted" && localStorage.getItem("notify") === "yes";
 function offer() {
   notify.hidden = !("Notification" in window) || Notification.permission === "denied";
-  notify.textContent = wanted() ? "Do not tell me when a job ends" : "Tell me when a job ends";
+  notify.textContent = wanted() ? t("Do not tell me when a job ends") : t("Tell me when a job ends");
 }
 notify.addEventListener("click", async () => {
   if (wanted()) localStorage.removeItem("notify");
@@ -44,7 +45,7 @@ notify.addEventListener("click", async () => {
 });
 
 function tellJobs() {
-  const none = "None yet. What takes longer than a moment runs as a job: imports, trainings, new images, studies, exports.";
+  const none = t("None yet. What takes longer than a moment runs as a job: imports, trainings, new images, studies, exports.");
   patch(byId("jobs"), latest.length ? latest.map(row) : [make("li", { textContent: none })]);
 }
 
@@ -66,7 +67,7 @@ async function refresh() {
   const late = (job) => job.ended && 1000 * job.ended > performance.timeOrigin - 10_000; // perhaps since the page was made
   const fresh = ended.filter((job) => (before ? !before.has(job.id) : late(job)));
   if (!fresh.length) return;
-  if (before && wanted()) for (const job of fresh) new Notification(`${job.work}: ${job.title}`, { body: job.outcome ?? job.message ?? job.status, tag: `job-${job.id}` });
+  if (before && wanted()) for (const job of fresh) new Notification(`${job.work}: ${job.title}`, { body: job.outcome ?? job.message ?? words(job), tag: `job-${job.id}` });
   if (document.querySelector("[data-live]")) await refreshLists();
 }
 

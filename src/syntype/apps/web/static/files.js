@@ -1,4 +1,5 @@
 // What was dropped or chosen: files and whole folders, each file with the path of its folder.
+import { t } from "/static/texts.js";
 
 // Files that systems put beside photographs; the server passes over the same.
 const HIDDEN = /^(\.|thumbs\.db$|ehthumbs(_vista)?\.db$|desktop\.ini$|icon\r$|__macosx$|@eadir$|#recycle$|\$recycle\.bin$|lost\+found$|system volume information$)/i;
@@ -22,17 +23,20 @@ async function walk(entry, above, found, failed) {
     if (entry.isDirectory) for (const inner of await entries(entry)) await walk(inner, path, found, failed);
     else found.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), folder: above || null });
   } catch (error) {
-    failed.push({ file: path, reason: `cannot be read (${error.message}). Check that it is still there and may be read.` });
+    failed.push({ file: path, reason: t("cannot be read ({error}). Check that it is still there and may be read.", { error: error.message }) });
   }
 }
 
-// The items without the folder around all of them, if there are folders in it: as if it were sent itself.
+// The items without the folder around all of them, if there are folders in it: as if it were sent itself. "title" is what they are called together.
 function unwrapped(items) {
   const top = items[0]?.folder?.split("/")[0];
   const within = (item) => item.folder === top || item.folder?.startsWith(`${top}/`);
-  if (!top || !items.every(within) || !items.some((item) => item.folder !== top)) return items;
-  return items.map(({ file, folder }) => ({ file, folder: folder.slice(top.length + 1) }));
+  if (!top || !items.every(within)) return { items, title: items.length === 1 && !items[0].folder ? packed(items[0].file.name) : "" };
+  if (!items.some((item) => item.folder !== top)) return { items, title: top };
+  return { items: items.map(({ file, folder }) => ({ file, folder: folder.slice(top.length + 1) })), title: top };
 }
+
+const packed = (name) => (/\.zip$/i.test(name) ? name.slice(0, -4) : "");
 
 // What was dropped. The entries must be asked for at once: after the event the browser forgets them.
 export async function dropped(transfer) {
@@ -43,11 +47,11 @@ export async function dropped(transfer) {
     if (entry?.isDirectory) await walk(entry, "", found, failed);
     else if (file && seen(file.name)) found.push({ file, folder: null });
   }
-  return { items: unwrapped(found), failed };
+  return { ...unwrapped(found), failed };
 }
 
 // What was chosen in a field: files, or a folder.
 export function picked(files) {
   const items = [...files].map((file) => ({ file, path: file.webkitRelativePath })).filter(({ file, path }) => seen(path || file.name));
-  return { items: unwrapped(items.map(({ file, path }) => ({ file, folder: path ? path.slice(0, path.lastIndexOf("/")) : null }))), failed: [] };
+  return { ...unwrapped(items.map(({ file, path }) => ({ file, folder: path ? path.slice(0, path.lastIndexOf("/")) : null }))), failed: [] };
 }

@@ -3,7 +3,8 @@ import { lightbox } from "/static/lightbox.js";
 import { askMove } from "/static/moves.js";
 import { askNames, undoChange } from "/static/names.js";
 import { patch } from "/static/patch.js";
-import { byId, call, make, many, oneAtATime, reviewerName, tell } from "/static/studio.js";
+import { byId, call, make, oneAtATime, reviewerName, tell } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const tiles = byId("tiles");
 const collection = tiles.dataset.collection;
@@ -62,7 +63,7 @@ const naming = bar?.dataset.names; // photographs alone: their names are correct
 function dress() {
   for (const entry of entries()) {
     if (bar && entry.dataset.species && !boxOf(entry)) {
-      const box = make("input", { type: "checkbox", tabIndex: -1, ariaLabel: `Choose image ${entry.dataset.key}` });
+      const box = make("input", { type: "checkbox", tabIndex: -1, ariaLabel: t("Choose image {name}", { name: entry.dataset.key }) });
       entry.prepend(box);
     }
   }
@@ -75,8 +76,9 @@ function mark() {
   if (!bar) return;
   for (const entry of entries()) if (boxOf(entry)) boxOf(entry).checked = picked.has(entry.dataset.key);
   const here = entries().filter((entry) => picked.has(entry.dataset.key)).length;
-  const elsewhere = picked.size > here ? `, ${here.toLocaleString("en")} of them on this page` : "";
-  byId("chosen").textContent = picked.size ? `${picked.size.toLocaleString("en")} chosen${elsewhere}` : "None chosen";
+  if (!picked.size) byId("chosen").textContent = t("None chosen");
+  else if (picked.size > here) byId("chosen").textContent = tn("{n} chosen, {here} of them on this page", "{n} chosen, {here} of them on this page", picked.size, { here });
+  else byId("chosen").textContent = tn("{n} chosen", "{n} chosen", picked.size);
   for (const button of bar.querySelectorAll("[data-decision], #choose-none, #name-them, #move-them")) button.disabled = !picked.size;
   if (!naming) byId("choose-species").disabled = !current?.dataset.species;
 }
@@ -89,6 +91,7 @@ function pick(entry, on, from = null) {
   mark();
 }
 
+const DECISIONS = { accept: t("accept"), reject: t("reject"), unsure: t("unsure") };
 const choosing = oneAtATime();
 const pickMatching = (species) =>
   choosing(async () => {
@@ -112,7 +115,7 @@ let unsure = null; // a decision that the server may not have received: sent aga
 
 function named() {
   if (bar.reportValidity()) return bar.requestSubmit(); // keeps the name for the next page
-  throw new Error("Write your name first, below the images: it is kept with your verdicts.");
+  throw new Error(t("Write your name first, below the images: it is kept with your verdicts."));
 }
 
 async function judge(decision, ids, say = (words) => (byId("done").textContent = words)) {
@@ -125,8 +128,9 @@ async function judge(decision, ids, say = (words) => (byId("done").textContent =
     unsure = null;
     picked.clear();
     await refresh();
-    const differ = told.num_differ ? ` The verdict of ${many(told.num_differ, "image")} stays: refused as a copy, or other reviewers decided otherwise.` : "";
-    say(`${many(told.num_saved, "image")} ${decision === "accept" ? "accepted" : "rejected"}.${differ} Take it back with z.`);
+    const differ = told.num_differ ? ` ${tn("The verdict of {n} image stays: refused as a copy, or other reviewers decided otherwise.", "The verdict of {n} images stays: refused as a copy, or other reviewers decided otherwise.", told.num_differ)}` : "";
+    const saved = decision === "accept" ? tn("{n} image accepted.", "{n} images accepted.", told.num_saved) : tn("{n} image rejected.", "{n} images rejected.", told.num_saved);
+    say(`${saved}${differ} ${t("Take it back with z.")}`);
   });
 }
 
@@ -137,7 +141,7 @@ const nameThem = () =>
     if (!told) return;
     picked.clear();
     await refresh();
-    byId("done").textContent = `${told.told} Take it back with z.`;
+    byId("done").textContent = `${told.told} ${t("Take it back with z.")}`;
   });
 
 // Move what is chosen, or the photograph in focus, to another collection.
@@ -148,7 +152,7 @@ const moveThem = () =>
     if (told.trash) return location.assign(`/collections/${told.to}`); // the last ones have left
     picked.clear();
     await refresh();
-    byId("done").textContent = `${many(told.num_images, "photograph")} moved. Take it back with z.`;
+    byId("done").textContent = `${tn("{n} photograph moved.", "{n} photographs moved.", told.num_images)} ${t("Take it back with z.")}`;
   });
 
 async function undo(say = (words) => (byId("done").textContent = words)) {
@@ -156,13 +160,13 @@ async function undo(say = (words) => (byId("done").textContent = words)) {
     if (naming) {
       const told = await undoChange(collection);
       await refresh();
-      say(`Taken back. ${told.told}`);
+      say(`${t("Taken back.")} ${told.told}`);
       return;
     }
     named();
     const told = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer() });
     await refresh();
-    say(told.verdict ? `Taken back: ${told.verdict.decision} of ${many(told.num_undone, "image")}.` : "There is nothing to take back.");
+    say(told.verdict ? tn("Taken back: {verdict} of {n} image.", "Taken back: {verdict} of {n} images.", told.num_undone, { verdict: DECISIONS[told.verdict.decision] }) : t("There is nothing to take back."));
   });
 }
 

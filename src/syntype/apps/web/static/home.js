@@ -3,6 +3,7 @@ import { offerUndo } from "/static/dialogs.js";
 import { refreshLists } from "/static/patch.js";
 import { byId, call, make, onSubmit, tell } from "/static/studio.js";
 import { send } from "/static/upload.js";
+import { t } from "/static/texts.js";
 
 onSubmit(byId("importing"), async () => {
   const upload = await send(byId("species").value.trim());
@@ -27,7 +28,7 @@ document.addEventListener("click", async (event) => {
   if (event.target.id !== "try") return;
   event.target.disabled = true;
   try {
-    location.assign(`/jobs/${(await call("POST", "/api/jobs", { kind: "reef", name: "Drawn reef" })).id}`);
+    location.assign(`/jobs/${(await call("POST", "/api/jobs", { kind: "reef", name: t("Drawn reef") })).id}`);
   } catch (error) {
     tell(error.message);
     event.target.disabled = false;

@@ -2,6 +2,7 @@
 import { onKeys } from "/static/keys.js";
 import { patch } from "/static/patch.js";
 import { byId, call, make, tell } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const { generator, id: generatorId, api, page, public: isPublic } = byId("hybrids").dataset;
 const STEPS = Number(byId("x").max);
@@ -41,10 +42,10 @@ function nearest({ x, y }) {
 
 function words() {
   const { x, y } = where();
-  const individual = y === 0 ? "" : y === 1 ? ", the other individual" : `, ${Math.round(100 * y)} % of the way to the other individual`;
-  if (alone()) return `${first.value}${individual}`;
-  if (x === 0 || x === 1) return `${x ? second.value : first.value}${individual}`;
-  return `${Math.round(100 * (1 - x))} % ${first.value}, ${Math.round(100 * x)} % ${second.value}${individual}`;
+  const single = alone() || x === 0 || x === 1;
+  const told = single ? (x === 1 ? second : first).value : `${Math.round(100 * (1 - x))} % ${first.value}, ${Math.round(100 * x)} % ${second.value}`;
+  if (y === 0) return told;
+  return y === 1 ? t("{species}, the other individual", { species: told }) : t("{species}, {share} % of the way to the other individual", { species: told, share: Math.round(100 * y) });
 }
 
 function show() {
@@ -57,7 +58,7 @@ function show() {
   }
   const told = words();
   byId("caption").textContent = told;
-  picture.canvas.ariaLabel = `Synthetic picture: ${told}`;
+  picture.canvas.ariaLabel = t("Synthetic picture: {words}", { words: told });
   slider.setAttribute("aria-valuetext", told);
   const cell = ({ x, y }) => [x, y].map((share) => `${(100 * (share * ROWS + 0.5)) / (ROWS + 1)}%`); // the middle of the picture there
   [byId("cross").style.left, byId("cross").style.top] = cell(where());
@@ -94,7 +95,7 @@ async function sheet(layout, part, signal) {
       answer = await fetch(`${api}/sheet?${query({ layout, part })}`, { signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Error("The server does not answer. Check that it runs, then move the slider.");
+      throw new Error(t("The server does not answer. Check that it runs, then move the slider."));
     }
     if (answer.status === 401) location.assign("/signin");
     if (answer.ok) {
@@ -125,7 +126,7 @@ async function fetchAll(layout, { signal }) {
     describeSize(drawn);
     slider.disabled = false;
     byId("drawing").hidden = part === parts - 1;
-    byId("drawing").textContent = `${Math.round((100 * (part + 1)) / parts)} % drawn`;
+    byId("drawing").textContent = t("{share} % drawn", { share: Math.round((100 * (part + 1)) / parts) });
     show();
     if (layout === "strip" && part === 0) offerMap(parts);
     if (layout === "map") byId("pad").hidden = false;
@@ -142,7 +143,7 @@ function onMap({ x, y, width, size, columns, sheet, place }) {
 function describeSize({ width }) {
   const shown = Math.round(byId("picture").getBoundingClientRect().width);
   const times = shown / width;
-  byId("size").textContent = times > 1.5 ? `The generator draws ${width} pixels; they are shown about ${Math.round(times)} times as large. There is no more detail in them.` : `The generator draws ${width} pixels.`;
+  byId("size").textContent = times > 1.5 ? t("The generator draws {width} pixels; they are shown about {times} times as large. There is no more detail in them.", { width: String(width), times: Math.round(times) }) : t("The generator draws {width} pixels.", { width: String(width) });
   byId("enlarged").hidden = times <= 1.5;
 }
 
@@ -152,7 +153,7 @@ function offerMap(parts) {
   const button = byId("draw-map");
   const all = Math.ceil(((ROWS + 1) ** 2 / (STEPS + 1)) * parts) * seconds;
   button.hidden = wanted || all <= LONG;
-  button.textContent = `Draw the map (about ${all < 90 ? `${Math.round(all)} s` : `${Math.round(all / 60)} min`})`;
+  button.textContent = all < 90 ? t("Draw the map (about {seconds} s)", { seconds: Math.round(all) }) : t("Draw the map (about {minutes} min)", { minutes: Math.round(all / 60) });
 }
 byId("draw-map").addEventListener("click", () => {
   wanted = true;
@@ -183,10 +184,10 @@ function begin(anew = true) {
   strips = new Set([0]);
   slider.disabled = true;
   byId("drawing").hidden = false;
-  byId("drawing").textContent = "Drawing…";
+  byId("drawing").textContent = t("Drawing…");
   byId("individuals").hidden = alone() || !apart;
-  byId("left").textContent = alone() ? "one individual" : first.value;
-  byId("right").textContent = alone() ? "another individual" : second.value;
+  byId("left").textContent = alone() ? t("one individual") : first.value;
+  byId("right").textContent = alone() ? t("another individual") : second.value;
   byId("pad").hidden = true;
   show();
   if (anew) write("pushState");
@@ -270,8 +271,8 @@ byId("copy").addEventListener("click", async () => {
   } catch {
     document.execCommand("copy"); // pages without https have no clipboard
   }
-  byId("copy").textContent = "Copied";
-  setTimeout(() => (byId("copy").textContent = "Copy"), 1500);
+  byId("copy").textContent = t("Copied");
+  setTimeout(() => (byId("copy").textContent = t("Copy")), 1500);
 });
 byId("qr").addEventListener("toggle", code);
 byId("local").hidden = !/^(localhost|127\.|\[::1\])/.test(location.hostname);
@@ -282,7 +283,7 @@ function project(on) {
   stage.classList.toggle("projected", on);
   if (on) stage.requestFullscreen?.().catch(() => {}); // without it, the view fills the window
   else if (document.fullscreenElement) document.exitFullscreen();
-  byId("project").textContent = on ? "Leave the projector view" : "Projector view";
+  byId("project").textContent = on ? t("Leave the projector view") : t("Projector view");
   slider.focus();
 }
 byId("project").addEventListener("click", () => project(!stage.classList.contains("projected")));
@@ -311,13 +312,13 @@ function kept(item) {
   const { first: from, second: to, seed, other: more, x, y } = item;
   const link = make("a", { href: `${page}?${new URLSearchParams({ generator, first: from, second: to, seed, other: more, x, y })}` });
   link.append(make("img", { src: `${api}/favourites/${item.id}/picture`, alt: told, width: 160, height: 160, loading: "lazy" }));
-  const remove = make("button", { type: "button", className: "second", textContent: "Remove", ariaLabel: `Remove ${told}` });
+  const remove = make("button", { type: "button", className: "second", textContent: t("Remove"), ariaLabel: t("Remove {name}", { name: told }) });
   remove.addEventListener("click", async () => {
     remove.disabled = true;
     await call("DELETE", `${api}/favourites/${item.id}`).then(showKept, (error) => tell(error.message));
   });
-  const note = same ? [] : [make("p", { className: "hint", textContent: "Drawn before the generator was trained further: it is drawn differently now." })];
-  const entry = make("li", {}, link, make("p", { textContent: told }), ...note, remove);
+  const note = same ? [] : [make("p", { className: "hint", textContent: t("Drawn before the generator was trained further: it is drawn differently now.") })];
+  const entry = make("li", {}, link, make("p", { textContent: told }), ...note, ...(byId("keep") ? [remove] : []));
   entry.dataset.key = item.id;
   return entry;
 }
@@ -333,8 +334,8 @@ byId("keep")?.addEventListener("click", async () => {
   try {
     await call("POST", `${api}/favourites`, hybrid());
     await showKept();
-    byId("keep").textContent = "Kept";
-    setTimeout(() => (byId("keep").textContent = "Keep it"), 1500);
+    byId("keep").textContent = t("Kept");
+    setTimeout(() => (byId("keep").textContent = t("Keep it")), 1500);
     tell("");
   } catch (error) {
     tell(error.message);
@@ -349,7 +350,7 @@ function read() {
   const asked = given.getAll("species");
   const number = (name, otherwise) => (given.has(name) && Number.isFinite(Number(given.get(name))) ? Number(given.get(name)) : otherwise);
   for (const [field, name, place] of [[first, given.get("first") ?? asked[0], 0], [second, given.get("second") ?? asked[1] ?? asked[0], 1]]) {
-    if (name && !named.includes(name)) tell(`This generator has no species “${name}”; another one is shown.`);
+    if (name && !named.includes(name)) tell(t("This generator has no species “{name}”; another one is shown.", { name }));
     field.value = named.includes(name) ? name : (named[place] ?? named[0]);
   }
   seeds = [number("seed", 0), number("other", 1)].map((seed) => Math.min(2 ** 31 - 1, Math.max(0, Math.trunc(seed))));

@@ -1,7 +1,8 @@
 // What is this? Photographs go to the identifier one after the other; each answer is shown above the earlier ones. Nothing is kept.
 import { dropped } from "/static/files.js";
 import { speciesName, withNames } from "/static/species.js";
-import { byId, call, make, many, tell, thumbnail } from "/static/studio.js";
+import { byId, call, make, tell, thumbnail } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const drop = byId("drop");
 const field = byId("files");
@@ -9,7 +10,7 @@ const { identifier } = field.dataset;
 const list = byId("answers");
 const MOST = 50; // answers that stay on the page
 
-const percent = (share) => (share < 0.01 ? "less than 1 %" : share > 0.99 ? "more than 99 %" : `${Math.round(100 * share)} %`);
+const percent = (share) => (share < 0.01 ? t("less than 1 %") : share > 0.99 ? t("more than 99 %") : t("{percent} %", { percent: Math.round(100 * share) }));
 
 function bars(answer) {
   return answer.species.map(({ species, common_name, probability }) => {
@@ -21,20 +22,20 @@ function bars(answer) {
 function similar(answer) {
   if (!answer.nearest.length) return [];
   const pictures = answer.nearest.map((image) => {
-    const words = `${image.species ?? "no species"}, photograph ${image.image_id}`;
+    const words = t("{species}, photograph {name}", { species: image.species ?? t("no species"), name: image.image_id });
     const small = image.width && image.width < 128 && image.height < 128;
     const picture = make("img", { className: small ? "pixels" : "", src: thumbnail(answer.collection, image, 160), alt: words, width: 96, height: 96, loading: "lazy" });
     const link = make("a", { href: `/collections/${answer.collection}/images/${encodeURIComponent(image.image_id)}` }, picture);
     return make("li", {}, link, make("p", {}, speciesName(image.species)));
   });
-  return [make("h3", { textContent: "The most similar photographs that it has learnt from" }), make("ul", { className: "grid similar" }, ...pictures)];
+  return [make("h3", { textContent: t("The most similar photographs that it has learnt from") }), make("ul", { className: "grid similar" }, ...pictures)];
 }
 
 function show(item, answer) {
   const names = [answer.name, ...answer.species.map((one) => one.species)];
   const said = make("p", { className: "verdict" }, ...withNames(answer.sentence.replaceAll(" %", "\u00a0%"), names));
-  const species = make("ul", { className: "bars", ariaLabel: "Most probable species" }, ...bars(answer));
-  const doubt = answer.none_of_these ? [make("p", { className: "badge warn", textContent: "perhaps none of these" })] : [];
+  const species = make("ul", { className: "bars", ariaLabel: t("Most probable species") }, ...bars(answer));
+  const doubt = answer.none_of_these ? [make("p", { className: "badge warn", textContent: t("perhaps none of these") })] : [];
   item.lastChild.replaceChildren(said, ...doubt, species, ...similar(answer));
 }
 
@@ -43,7 +44,7 @@ function begin(file) {
   const picture = make("img", { src: URL.createObjectURL(file), alt: file.name });
   picture.addEventListener("error", () => picture.remove()); // a format that browsers do not show
   const figure = make("figure", {}, picture, make("figcaption", { textContent: file.name }));
-  const item = make("li", {}, figure, make("div", {}, make("p", { textContent: "Looking…" })));
+  const item = make("li", {}, figure, make("div", {}, make("p", { textContent: t("Looking…") })));
   list.prepend(item);
   while (list.childElementCount > MOST) {
     const old = list.lastChild.querySelector("img");
@@ -59,7 +60,7 @@ async function ask(files) {
   const items = [...files].reverse().map((file) => [file, begin(file)]).reverse(); // the first stands first
   let done = 0;
   for (const [file, item] of items) {
-    byId("asked").textContent = items.length > 1 ? `Looking at photograph ${done + 1} of ${items.length}…` : "Looking…";
+    byId("asked").textContent = items.length > 1 ? t("Looking at photograph {number} of {total}…", { number: done + 1, total: items.length }) : t("Looking…");
     try {
       show(item, await call("POST", `/api/identifiers/${identifier}/identify`, file));
     } catch (error) {
@@ -67,7 +68,7 @@ async function ask(files) {
     }
     done += 1;
   }
-  byId("asked").textContent = `${many(done, "photograph")} answered.`;
+  byId("asked").textContent = tn("{n} photograph answered.", "{n} photographs answered.", done);
 }
 const queue = (files) => files.length && (waiting = waiting.then(() => ask(files)));
 

@@ -4,26 +4,27 @@ import { ACTIVE, act, fill, words } from "/static/jobs.js";
 import { showParents } from "/static/parents.js";
 import { patch } from "/static/patch.js";
 import { byId, call, make, tell } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const { number, kind, name } = byId("job").dataset;
 const RESUMABLE = ["train", "adapt", "generate", "blend", "vary", "inpaint", "study"];
-const OVERVIEWS = { "strip.png": "As a picture", "strip.gif": "As an animation", "strip.webp": "As a smaller animation", "board.png": "Every species with every other", "sheet.png": "Photographs and images made from them", "process.png": "The course of the training" };
+const OVERVIEWS = { "strip.png": t("As a picture"), "strip.gif": t("As an animation"), "strip.webp": t("As a smaller animation"), "board.png": t("Every species with every other"), "sheet.png": t("Photographs and images made from them"), "process.png": t("The course of the training") };
 const address = (picture) => `/api/jobs/${number}/pictures/${encodeURIComponent(picture)}`;
 let shown = "";
 let latest = null;
 
 function figure(picture, caption) {
-  const link = make("a", { href: address(picture), download: `${name}-${picture}`, textContent: `Download ${picture}` });
+  const link = make("a", { href: address(picture), download: `${name}-${picture}`, textContent: t("Download {file}", { file: picture }) });
   return make("figure", {}, make("img", { src: address(picture), alt: caption }), make("figcaption", {}, caption, ". ", link));
 }
 
 // The latest preview of a training, with the species beside its rows.
 async function labelled(picture) {
-  const made = figure(picture, `Images at step ${Number(picture.match(/\d+/)[0]).toLocaleString("en")}: one row per species`);
+  const made = figure(picture, t("Images at step {step}: one row per species", { step: Number(picture.match(/\d+/)[0]) }));
   const rows = await call("GET", `${address(picture)}/species`).catch(() => []);
   if (!rows.length) return made;
   const list = make("ol", { className: "row-names" }, ...rows.map((row) => make("li", {}, make("i", { textContent: row }))));
-  list.setAttribute("aria-label", "Species of the rows");
+  list.setAttribute("aria-label", t("Species of the rows"));
   made.prepend(make("div", { className: "labelled" }, list, made.querySelector("img")));
   return made;
 }
@@ -31,7 +32,7 @@ async function labelled(picture) {
 async function overviews(names) {
   const previews = names.filter((picture) => /^(step|final)-\d+\.png$/.test(picture));
   const preview = await Promise.all(previews.slice(0, 1).map(labelled));
-  const losses = names.filter((picture) => picture === "losses.png").map((picture) => make("details", {}, make("summary", { textContent: "Losses" }), figure(picture, "Losses over the training steps")));
+  const losses = names.filter((picture) => picture === "losses.png").map((picture) => make("details", {}, make("summary", { textContent: t("Losses") }), figure(picture, t("Losses over the training steps"))));
   return [...preview, ...names.filter((picture) => picture in OVERVIEWS).map((picture) => figure(picture, OVERVIEWS[picture])), ...losses];
 }
 
@@ -73,7 +74,7 @@ async function refresh() {
     tell("");
     if (!active) return;
   } catch (error) {
-    tell(`${error.message} Trying again.`);
+    tell(t("{error} Trying again.", { error: error.message }));
     wait = 3000;
   }
   setTimeout(refresh, wait);
@@ -82,6 +83,6 @@ async function refresh() {
 byId("cancel").addEventListener("click", () => act(latest, "cancel"));
 byId("resume").addEventListener("click", () => act(latest, "resume").then(refresh));
 byId("said").addEventListener("toggle", async () => {
-  if (byId("said").open) byId("log").textContent = (await call("GET", `/api/jobs/${number}/log`)) || "nothing yet";
+  if (byId("said").open) byId("log").textContent = (await call("GET", `/api/jobs/${number}/log`)) || t("nothing yet");
 });
 refresh();

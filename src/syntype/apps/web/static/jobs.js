@@ -1,22 +1,26 @@
 // What the queue and the page of a job share.
 import { call, tell } from "/static/studio.js";
+import { decimal, t } from "/static/texts.js";
 
 export const ACTIVE = ["waiting", "running"];
 
 // The time left in words; nothing where it is not known.
 export function left(seconds) {
   if (!Number.isFinite(seconds)) return "";
-  if (seconds < 90) return `, about ${Math.ceil(seconds)} s left`;
-  return seconds < 5400 ? `, about ${Math.round(seconds / 60)} min left` : `, about ${(seconds / 3600).toFixed(1)} h left`;
+  if (seconds < 90) return t(", about {seconds} s left", { seconds: Math.ceil(seconds) });
+  return seconds < 5400 ? t(", about {minutes} min left", { minutes: Math.round(seconds / 60) }) : t(", about {hours} h left", { hours: decimal(seconds / 3600, 1) });
 }
+
+const ENDED = { finished: t("finished"), failed: t("failed"), cancelled: t("cancelled") };
+
+// What is done, and how much of it.
+export const howFar = (doing, { done, total }) => (total ? t("{doing}: {done} of {total}", { doing, done: Math.round(done), total: Math.round(total) }) : doing);
 
 // How far a job is, in words.
 export function words(job) {
-  if (job.status === "waiting") return job.ahead ? `waiting, ${job.ahead} before it` : "waiting, next";
-  if (job.status !== "running") return job.status;
-  const doing = job.doing ?? "starting";
-  const share = job.total ? `: ${Math.round(job.done).toLocaleString("en")} of ${Math.round(job.total).toLocaleString("en")}` : "";
-  return `${doing}${share}${left(job.seconds_left)}`;
+  if (job.status === "waiting") return job.ahead ? t("waiting, {ahead} before it", { ahead: job.ahead }) : t("waiting, next");
+  if (job.status !== "running") return ENDED[job.status];
+  return `${howFar(job.doing ?? t("starting"), job)}${left(job.seconds_left)}`;
 }
 
 // Set a progress bar; indeterminate without a known total.

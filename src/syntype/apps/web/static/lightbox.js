@@ -1,5 +1,6 @@
 // One image, large: over the page from which it was opened, under the address of its own page, or on that page itself.
 import { byId, make, tell } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const part = (article, which) => article.querySelector(which);
 const way = (article, rel) => part(article, `a[rel=${rel}]`)?.href;
@@ -40,14 +41,14 @@ async function article(address) {
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const found = page.getElementById("looked");
-  if (!answer.ok || !found) throw new Error("This image cannot be shown. It may have been deleted since: reload the page.");
+  if (!answer.ok || !found) throw new Error(t("This image cannot be shown. It may have been deleted since: reload the page."));
   return { title: page.title, found: document.adoptNode(found) };
 }
 
 // A function that opens the page of an image, given by its address, over this one.
 // find: the tile of an image_id; focus: gives a tile the focus again; judge, undo: where images can be judged, they say what they did.
 export function lightbox({ find, focus, judge, undo }) {
-  const dialog = make("dialog", { className: "lightbox", ariaLabel: "Image" });
+  const dialog = make("dialog", { className: "lightbox", ariaLabel: t("Image") });
   const title = document.title;
   let asked = 0;
   let ahead = {}; // the page of the next image, asked for in advance

@@ -1,7 +1,8 @@
 // A computation that a page waits for: begin it, show how far it is, and put its result in its place when it is there.
-import { fill, left } from "/static/jobs.js";
+import { fill, howFar, left } from "/static/jobs.js";
 import { refreshPart } from "/static/patch.js";
 import { byId, call, oneAtATime, tell } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const alone = oneAtATime();
 
@@ -12,10 +13,9 @@ async function watch(place) {
     await refreshPart("view").then(prepare, (error) => tell(error.message));
     return;
   }
-  const share = state.total ? `: ${Math.round(state.done).toLocaleString("en")} of ${Math.round(state.total).toLocaleString("en")}` : "";
   byId("begin").hidden = true;
   byId("far").hidden = false;
-  byId("doing").textContent = `${state.doing ?? "Starting"}${share}${left(state.seconds_left)}`;
+  byId("doing").textContent = `${howFar(state.doing ?? t("Starting"), state)}${left(state.seconds_left)}`;
   fill(byId("far"), state);
   setTimeout(() => watch(place), 1000);
 }

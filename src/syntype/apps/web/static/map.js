@@ -1,6 +1,7 @@
 // The map of a collection: the nearest image to the pointer is shown beside it, arrows go from image to image, Enter or a click opens one.
 import { lightbox } from "/static/lightbox.js";
 import { byId, call, make, tell, thumbnail } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const map = byId("map");
 const [WIDTH, HEIGHT, EDGE] = [1000, 700, 20];
@@ -28,7 +29,7 @@ function point(at) {
   for (const [name, value] of Object.entries({ cx: at.left, cy: at.top, visibility: "visible" })) ring.setAttribute(name, value);
   const image = byId("pointed-image");
   Object.assign(image, { src: thumbnail(at.collection, at, 320), hidden: false });
-  byId("pointed").replaceChildren(make("i", { textContent: at.species ?? "no species" }), `, ${at.origin === "real" ? "photograph" : "synthetic image"} ${at.image_id}`);
+  byId("pointed").replaceChildren(make("i", { textContent: at.species ?? t("no species") }), at.origin === "real" ? t(", photograph {name}", { name: at.image_id }) : t(", synthetic image {name}", { name: at.image_id }));
 }
 
 const shown = () => points.filter((one) => !byId("of").value || one.species === byId("of").value);
@@ -70,10 +71,10 @@ async function begin() {
   }
   map.replaceChildren(...points.map((one) => one.mark), ring);
   const counts = points.reduce((sum, one) => ({ ...sum, [one.origin]: (sum[one.origin] ?? 0) + 1 }), {});
-  byId("num-real").textContent = `${(counts.real ?? 0).toLocaleString("en")} photographs`;
-  byId("num-synthetic").textContent = `${(counts.synthetic ?? 0).toLocaleString("en")} synthetic images`;
+  byId("num-real").textContent = tn("{n} photograph", "{n} photographs", counts.real ?? 0);
+  byId("num-synthetic").textContent = tn("{n} synthetic image", "{n} synthetic images", counts.synthetic ?? 0);
   byId("of").append(...[...new Set(points.map((one) => one.species).filter(Boolean))].sort().map((textContent) => make("option", { textContent })));
-  if (found.share !== null) byId("share").textContent = `The map holds ${Math.round(100 * found.share)} % of the differences between the images, so distances in it are hints, no measurements. Of large collections 2,000 images each are drawn at random.`;
+  if (found.share !== null) byId("share").textContent = t("The map holds {share} % of the differences between the images, so distances in it are hints, no measurements. Of large collections {number} images each are drawn at random.", { share: Math.round(100 * found.share), number: 2000 });
 }
 
 map.addEventListener("pointermove", (event) => {

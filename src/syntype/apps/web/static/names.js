@@ -1,6 +1,7 @@
 // The names of photographs are corrected, several at once, and the latest change is taken back.
 import { ask } from "/static/dialogs.js";
-import { call, make, many } from "/static/studio.js";
+import { call, make } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const address = (collection) => `/api/collections/${collection}`;
 
@@ -15,15 +16,15 @@ export async function askNames(collection, ids) {
   });
   const without = make("input", { type: "checkbox" });
   without.addEventListener("change", () => (field.disabled = without.checked));
-  const label = make("label", { textContent: "Right name" });
+  const label = make("label", { textContent: t("Right name") });
   label.htmlFor = field.id;
   const parts = [
-    make("p", { textContent: `Of ${many(ids.length, "photograph")}. The files stay as they are, and the first name is kept in the column verbatim_name. You can take it back.` }),
+    make("p", { textContent: tn("Of {n} photograph. The files stay as they are, and the first name is kept in the column verbatim_name. You can take it back.", "Of {n} photographs. The files stay as they are, and the first name is kept in the column verbatim_name. You can take it back.", ids.length) }),
     label, field, list,
-    make("label", { className: "inline" }, without, make("span", { textContent: ids.length === 1 ? "Leave it out instead: nothing learns from it" : "Leave them out instead: nothing learns from them" })),
+    make("label", { className: "inline" }, without, make("span", { textContent: tn("Leave it out instead: nothing learns from it", "Leave them out instead: nothing learns from them", ids.length) })),
   ]; // prettier-ignore
   const who = localStorage.getItem("reviewer");
-  return ask("Correct the name", parts, "Save", () => call("POST", `${address(collection)}/names`, { image_ids: ids, species: without.checked ? null : field.value.trim(), who }));
+  return ask(t("Correct the name"), parts, t("Save"), () => call("POST", `${address(collection)}/names`, { image_ids: ids, species: without.checked ? null : field.value.trim(), who }));
 }
 
 export const undoChange = (collection) => call("POST", `${address(collection)}/changes/undo`);

@@ -1,6 +1,7 @@
 // The form of a job: its fields become the request, whose page opens.
 import "/static/made-from.js";
 import { byId, call, make, onSubmit, tell } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const form = byId("new");
 const chosen = byId("species");
@@ -34,7 +35,7 @@ export function values() {
 }
 
 function chip(name) {
-  const remove = make("button", { type: "button", textContent: "×", ariaLabel: `Remove ${name}` });
+  const remove = make("button", { type: "button", textContent: "×", ariaLabel: t("Remove {name}", { name }) });
   const item = make("li", {}, make("i", { textContent: name }), remove);
   item.dataset.value = name;
   remove.addEventListener("click", () => item.remove());
@@ -65,7 +66,7 @@ function pickSpecies() {
     if (!field.value.trim()) return;
     const [first] = await offer();
     if (first) add(first);
-    else tell(`The generator has no species like “${field.value}”. Search again, or choose another generator.`);
+    else tell(t("The generator has no species like “{name}”. Search again, or choose another generator.", { name: field.value }));
   };
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
@@ -85,8 +86,8 @@ async function addTyped() {
   const found = await search(typed);
   const same = found.filter((name) => name.toLowerCase() === typed.toLowerCase());
   const [only, ...others] = same.length ? same : found;
-  if (!only) throw new Error(`The generator has no species like “${typed}”. Correct it, or empty the field.`);
-  if (others.length) throw new Error(`“${typed}” may be ${found.slice(0, 4).join(", ")}${found.length > 4 ? " or another" : ""}. Choose one of them, or empty the field.`);
+  if (!only) throw new Error(t("The generator has no species like “{name}”. Correct it, or empty the field.", { name: typed }));
+  if (others.length) throw new Error(found.length > 4 ? t("“{name}” may be {names} or another. Choose one of them, or empty the field.", { name: typed, names: found.slice(0, 4).join(", ") }) : t("“{name}” may be {names}. Choose one of them, or empty the field.", { name: typed, names: found.join(", ") }));
   add(only);
 }
 
@@ -97,7 +98,7 @@ export const before = (change) => prepare.push(change);
 onSubmit(form, async () => {
   if (chosen) await addTyped();
   const least = Number(chosen?.parentElement.dataset.least ?? 0);
-  if (chosen && chosen.childElementCount < least) throw new Error(`Choose ${least === 1 ? "a species" : `at least ${least} species`} first.`);
+  if (chosen && chosen.childElementCount < least) throw new Error(tn("Choose a species first.", "Choose at least {n} species first.", least));
   const request = values();
   const undo = [];
   try {

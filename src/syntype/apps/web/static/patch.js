@@ -1,4 +1,5 @@
 // Lists that change while one looks at them: only what has changed is replaced, so that focus, choices and what was typed stay.
+import { t } from "/static/texts.js";
 
 const shown = new WeakMap(); // of each entry that the server made, its HTML as it came: scripts and people may have changed it since
 
@@ -37,7 +38,7 @@ async function pageNow() {
 // One part of this page as the server has it now, whole.
 export async function refreshPart(id) {
   const now = (await pageNow())?.getElementById(id);
-  if (!now) throw new Error("The page cannot be read again. It may have been deleted or renamed: reload the page.");
+  if (!now) throw new Error(t("The page cannot be read again. It may have been deleted or renamed: reload the page."));
   document.getElementById(id).replaceWith(document.adoptNode(now));
 }
 

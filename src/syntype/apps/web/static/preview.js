@@ -1,5 +1,6 @@
 // Beside a form: pictures of what is chosen in it, so that nobody starts a job with the wrong thing.
 import { byId, call, make, thumbnail } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const place = byId("preview");
 const KINDS = { generator: "generators", collection: "collections", synthetic: "collections", real: "collections" };
@@ -11,7 +12,7 @@ async function pictures(field) {
   const caption = make("figcaption", { textContent: `${field.labels[0].textContent}: ${thing.title}` });
   if (KINDS[field.id] === "generators") {
     if (!thing.preview) return null;
-    return make("figure", {}, make("img", { src: `/api/generators/${thing.name}/preview`, alt: `Images of ${thing.title}` }), caption);
+    return make("figure", {}, make("img", { src: `/api/generators/${thing.name}/preview`, alt: t("Images of {title}", { title: thing.title }) }), caption);
   }
   const images = thing.cover.map((image) => make("img", { src: thumbnail(thing.name, image, 160), alt: "", width: 80, height: 80 }));
   return make("figure", {}, make("div", { className: "small" }, ...images), caption);

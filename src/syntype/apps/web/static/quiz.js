@@ -3,10 +3,11 @@ import "/static/made-from.js";
 import { onKeys, onPress } from "/static/keys.js";
 import { speciesName } from "/static/species.js";
 import { byId, call, make, oneAtATime, onSubmit, reviewerName, thumbnail } from "/static/studio.js";
+import { t, tparts } from "/static/texts.js";
 
 const REAL = [
-  { key: "p", label: "photograph", answer: { is_real: true }, real: "yes" },
-  { key: "s", label: "synthetic", answer: { is_real: false }, real: "no" },
+  { key: "p", label: t("photograph"), answer: { is_real: true }, real: "yes" },
+  { key: "s", label: t("synthetic"), answer: { is_real: false }, real: "no" },
 ];
 let quiz = null;
 let choices = []; // of the picture shown
@@ -15,7 +16,7 @@ let revealed = null; // in a class: the picture is answered, and what it is stan
 let forClass = false;
 let hands = []; // in a class: the choices, one for each hand
 const once = oneAtATime();
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => t("{percent} %", { percent: Math.round(100 * share) });
 const counted = () => JSON.parse(sessionStorage.getItem(`hands ${quiz.id}`) ?? "[0, 0]"); // right ones, and all
 
 function see(there) {
@@ -44,19 +45,22 @@ function showHands() {
 }
 
 // Photographs of the same species, small.
-const similar = (nearest) => nearest.map((near) => make("li", {}, Object.assign(new Image(), { src: thumbnail(near.collection, near, 320), alt: `Photograph of ${near.species ?? "no species"}` })));
-const whatItIs = (item) => [item.is_real ? "A photograph of " : "Synthetic, labelled ", speciesName(item.species, item.common_name)];
+const similar = (nearest) => nearest.map((near) => make("li", {}, Object.assign(new Image(), { src: thumbnail(near.collection, near, 320), alt: t("Photograph of {species}", { species: near.species ?? t("no species") }) })));
+function whatItIs(item) {
+  const species = speciesName(item.species, item.common_name);
+  return item.is_real ? tparts("A photograph of {species}", { species }) : tparts("Synthetic, labelled {species}", { species });
+}
 
 function whatWasSaid(item) {
-  if (item.said_species) return ["You said: ", speciesName(item.said_species)];
-  if (item.said_real === null) return ["Not decided"];
-  return [`You said: ${item.said_real ? "photograph" : "synthetic"}`];
+  if (item.said_species) return tparts("You said: {answer}", { answer: speciesName(item.said_species) });
+  if (item.said_real === null) return [t("Not decided")];
+  return [t("You said: {answer}", { answer: item.said_real ? t("photograph") : t("synthetic") })];
 }
 
 async function show() {
   const at = quiz.num_answered;
   byId("asking").hidden = true;
-  byId("title").textContent = quiz.kind === "real" ? "Photograph or not?" : "Which species is it?";
+  byId("title").textContent = quiz.kind === "real" ? t("Photograph or not?") : t("Which species is it?");
   byId("quiz").hidden = at === quiz.num_items;
   byId("quiz").classList.toggle("for-class", forClass);
   byId("class-keys").hidden = !forClass;
@@ -64,14 +68,14 @@ async function show() {
   [revealed, hands] = [null, []];
   byId("revealed").hidden = true;
   byId("fewer").hidden = false;
-  byId("reveal-words").textContent = "show what it is";
+  byId("reveal-words").textContent = t("show what it is");
   showChoices();
-  byId("counted").textContent = `Picture ${at + 1} of ${quiz.num_items}`;
+  byId("counted").textContent = t("Picture {number} of {total}", { number: at + 1, total: quiz.num_items });
   const picture = byId("picture");
   picture.src = `/api/quizzes/${quiz.id}/items/${at}/image`;
   see(false); // no answer counts before it can be seen
   await picture.decode().catch(() => {
-    throw new Error("The picture cannot be shown. Reload the page: the quiz goes on where it is.");
+    throw new Error(t("The picture cannot be shown. Reload the page: the quiz goes on where it is."));
   });
   see(true);
 }
@@ -79,20 +83,20 @@ async function show() {
 async function showResult() {
   const result = await call("GET", `/api/quizzes/${quiz.id}/result`);
   byId("result").hidden = false;
-  byId("score").textContent = `${result.num_right} of ${result.num_items} right.`;
-  const about = `That is ${percent(result.share_right)}; the 95 % interval is ${percent(result.interval[0])} to ${percent(result.interval[1])}, and guessing gives ${result.guessing === 0.5 ? "half" : percent(result.guessing)}.`;
+  byId("score").textContent = t("{right} of {total} right.", { right: result.num_right, total: result.num_items });
+  const about = t("That is {share}; the 95 % interval is {low} to {high}, and guessing gives {guessing}.", { share: percent(result.share_right), low: percent(result.interval[0]), high: percent(result.interval[1]), guessing: result.guessing === 0.5 ? t("half") : percent(result.guessing) });
   const told =
     quiz.kind === "real"
-      ? `You took ${percent(result.convincing)} of the synthetic images for photographs, and ${percent(result.doubted)} of the photographs for synthetic.`
-      : `You named ${percent(result.right_real)} of the photographs and ${percent(result.right_synthetic)} of the synthetic images as they are labelled.`;
+      ? t("You took {convincing} of the synthetic images for photographs, and {doubted} of the photographs for synthetic.", { convincing: percent(result.convincing), doubted: percent(result.doubted) })
+      : t("You named {real} of the photographs and {synthetic} of the synthetic images as they are labelled.", { real: percent(result.right_real), synthetic: percent(result.right_synthetic) });
   const [right, all] = counted();
-  byId("meaning").textContent = `${about} ${told}${all ? ` Of ${all} hands, ${right} were right.` : ""}`;
+  byId("meaning").textContent = `${about} ${told}${all ? ` ${t("Of {all} hands, {right} were right.", { all, right })}` : ""}`;
   byId("wrong").hidden = !result.mistakes.length;
   byId("mistakes").replaceChildren(
     ...result.mistakes.map((item) => {
-      const picture = Object.assign(new Image(), { loading: "lazy", src: `/api/quizzes/${quiz.id}/items/${item.number}/image`, alt: `Picture ${item.number + 1}` });
+      const picture = Object.assign(new Image(), { loading: "lazy", src: `/api/quizzes/${quiz.id}/items/${item.number}/image`, alt: t("Picture {number}", { number: item.number + 1 }) });
       const words = make("figcaption", {}, make("strong", {}, ...whatItIs(item)), make("br"), ...whatWasSaid(item));
-      return make("li", {}, make("figure", {}, picture, words), make("ul", { className: "grid", ariaLabel: "Photographs of this species" }, ...similar(item.nearest)));
+      return make("li", {}, make("figure", {}, picture, words), make("ul", { className: "grid", ariaLabel: t("Photographs of this species") }, ...similar(item.nearest)));
     }),
   );
 }
@@ -139,9 +143,9 @@ const reveal = () =>
     const [before, all] = counted();
     sessionStorage.setItem(`hands ${quiz.id}`, JSON.stringify([before + raised[right], all + hands.length]));
     byId("truth").replaceChildren(...whatItIs(revealed));
-    byId("hands").textContent = hands.length ? `${raised[right]} of ${hands.length} hands were right.` : "";
+    byId("hands").textContent = hands.length ? t("{right} of {all} hands were right.", { right: raised[right], all: hands.length }) : "";
     byId("similar").replaceChildren(...similar(revealed.nearest));
-    byId("reveal-words").textContent = quiz.num_answered === quiz.num_items ? "score" : "next picture";
+    byId("reveal-words").textContent = quiz.num_answered === quiz.num_items ? t("score") : t("next picture");
     byId("revealed").hidden = false;
     byId("fewer").hidden = true;
   });
@@ -160,7 +164,7 @@ if (byId("begin")) {
     await show();
     document.activeElement?.blur();
   };
-  byId("class").addEventListener("change", () => byId("class").checked && (byId("reviewer").value ||= "Class"));
+  byId("class").addEventListener("change", () => byId("class").checked && (byId("reviewer").value ||= t("Class")));
   onSubmit(byId("begin"), async () => {
     forClass = byId("class").checked;
     const asked = { synthetic: byId("synthetic").value, real: byId("real").value, reviewer: reviewer(), num: Number(byId("num").value), kind: byId("kind").value };

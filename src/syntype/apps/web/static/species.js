@@ -1,5 +1,6 @@
 // Names of species: scientific ones in italics, common ones upright.
 import { make } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const SCIENTIFIC = /^\p{Lu}[\p{Ll}-]+( \(\p{Lu}[\p{Ll}-]+\))? (× |x )?(\p{Ll}[\p{Ll}-]*\.?|"[^"]*")( |$)/u;
 const LATIN = /^(\p{Lu}?[\p{Ll}-]{2,}|\(\p{Lu}\p{Ll}+\))$/u;
@@ -19,7 +20,7 @@ function marked(name) {
 
 export function speciesName(species, common) {
   const known = common && common !== species;
-  return make("span", { className: "species" }, ...(species === common ? [species ?? "no species"] : marked(species ?? "no species")), known ? ` (${common})` : "");
+  return make("span", { className: "species" }, ...(species === common ? [species ?? t("no species")] : marked(species ?? t("no species"))), known ? ` (${common})` : "");
 }
 
 // A sentence in which these names occur.

@@ -1,6 +1,7 @@
 // The page of disk use: what takes room and what lies in the trash. The tables are filled again after every change, and while sizes are added up.
 import { byId, call, make, tell } from "/static/studio.js";
 import { KINDS, askDelete, askDestroy, askEmpty, askRename, offerUndo, pageOf, restore, size } from "/static/dialogs.js";
+import { language, number, t } from "/static/texts.js";
 
 let state = null;
 let waiting = null;
@@ -26,25 +27,26 @@ function cell(...children) {
 function thing(item) {
   const page = pageOf(item);
   const name = page ? make("a", { href: page, textContent: item.title }) : item.title;
-  const what = item.finished ? KINDS[item.kind] : `${KINDS[item.kind]}, unfinished`;
+  const what = item.finished ? KINDS[item.kind] : t("{kind}, unfinished", { kind: KINDS[item.kind] });
   const remove = async () => {
     const entry = await askDelete(item.kind, item.name);
-    if (entry) offerUndo(byId("deleted"), entry, (undone) => ((byId("deleted").textContent = `${undone.title} is back.`), refresh()));
+    if (entry) offerUndo(byId("deleted"), entry, (undone) => ((byId("deleted").textContent = t("{title} is back.", { title: undone.title })), refresh()));
   };
   const buttons = [
-    button("Rename", item.title, "second", () => askRename(item.kind, item.name)),
-    button("Delete", item.title, "no", remove),
+    button(t("Rename"), item.title, "second", () => askRename(item.kind, item.name)),
+    button(t("Delete"), item.title, "no", remove),
   ];
-  const files = item.num_files === null ? "…" : item.num_files.toLocaleString("en");
+  const files = item.num_files === null ? "…" : number(item.num_files);
   return make("tr", {}, cell(name), cell(what), cell(size(item.num_bytes)), make("td", { className: "more", textContent: files }), cell(make("span", { className: "row" }, ...buttons)));
 }
 
 function trashed(item) {
   const buttons = [
-    button("Restore", item.title, "second", () => restore(item)),
-    button("Delete for good", item.title, "no", () => askDestroy(item)),
+    button(t("Restore"), item.title, "second", () => restore(item)),
+    button(t("Delete for good"), item.title, "no", () => askDestroy(item)),
   ];
-  const when = new Date(1000 * item.deleted).toLocaleString();
+  const time = new Date(1000 * item.deleted).toLocaleString(language);
+  const when = item.by ? t("{time}, by {name}", { time, name: item.by }) : time;
   return make("tr", {}, cell(item.title), cell(KINDS[item.kind]), cell(when), cell(size(item.num_bytes)), cell(make("span", { className: "row" }, ...buttons)));
 }
 
@@ -65,15 +67,16 @@ async function refresh() {
     return;
   }
   const sum = (items) => items.reduce((total, item) => total + (item.num_bytes ?? 0), 0);
-  const caches = `${size(state.cache_bytes)} are caches, which fill again by themselves`;
-  byId("room").textContent = `${size(state.free)} of ${size(state.total)} are free on the disk. What is listed here has ${size(sum(state.things))}, the trash ${size(sum(state.trash))}; ${caches}.${state.measuring ? " Still adding up…" : ""}`;
+  const room = { free: size(state.free), total: size(state.total), things: size(sum(state.things)), trash: size(sum(state.trash)), caches: size(state.cache_bytes) };
+  const told = t("{free} of {total} are free on the disk. What is listed here has {things}, the trash {trash}; {caches} are caches, which fill again by themselves.", room);
+  byId("room").textContent = state.measuring ? `${told} ${t("Still adding up…")}` : told;
   fill(byId("things"), state.things.map(thing));
   fill(byId("trash"), state.trash.map(trashed));
   byId("no-things").hidden = state.things.length > 0;
   byId("no-trash").hidden = state.trash.length > 0;
   byId("caches").hidden = !state.cache_bytes;
   byId("empty").hidden = !state.trash.length;
-  byId("empty").textContent = `Empty the trash (${size(sum(state.trash))})`;
+  byId("empty").textContent = t("Empty the trash ({size})", { size: size(sum(state.trash)) });
   if (state.measuring) waiting = setTimeout(refresh, 1000);
 }
 
@@ -82,7 +85,7 @@ byId("caches").addEventListener("click", async () => {
   try {
     const freed = await call("DELETE", "/api/storage/caches");
     tell("");
-    byId("deleted").textContent = `${size(freed.num_bytes)} of caches were deleted.`;
+    byId("deleted").textContent = t("{size} of caches were deleted.", { size: size(freed.num_bytes) });
     byId("deleted").hidden = false;
   } catch (error) {
     tell(error.message);

@@ -1,10 +1,9 @@
 // Shared by all pages: requests to the REST API, and one place that shows errors.
+import { t } from "/static/texts.js";
 
 let session = null;
 
 export const byId = (id) => document.getElementById(id);
-export const number = (value) => value.toLocaleString("en");
-export const many = (value, one, several = `${one}s`) => `${number(value)} ${value === 1 ? one : several}`;
 
 // The session's header value; asked for once a page.
 export async function csrf() {
@@ -63,7 +62,7 @@ export function reviewerName() {
   const field = byId("reviewer");
   const name = () => field.value.trim();
   field.value ||= localStorage.getItem("reviewer") ?? "";
-  field.form.addEventListener("submit", () => localStorage.setItem("reviewer", name()));
+  if (!field.readOnly) field.form.addEventListener("submit", () => localStorage.setItem("reviewer", name())); // an account has its own
   return name;
 }
 
@@ -81,7 +80,7 @@ export async function call(method, path, body) {
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Error("The server does not answer. Check that it runs; nothing that was saved is lost.");
+    throw new Error(t("The server does not answer. Check that it runs; nothing that was saved is lost."));
   }
   if (answer.status === 401) location.assign("/signin");
   const value = answer.status === 204 ? null : await answer.json();

@@ -1,6 +1,7 @@
 // The form of what takes long says how long, before it is begun. Nothing is asked again while somebody still changes the fields.
 import { byId, call } from "/static/studio.js";
 import { values } from "/static/new.js";
+import { t } from "/static/texts.js";
 
 const REST = 400; // milliseconds
 const place = byId("time");
@@ -9,7 +10,7 @@ let rest = null;
 
 async function show() {
   const mine = ++asked;
-  place.textContent = "Working out how long it takes…";
+  place.textContent = t("Working out how long it takes…");
   const told = await call("POST", "/api/plans", values()).catch(() => null); // what is wrong is told when the form is sent
   if (mine === asked) place.textContent = told?.sentence ?? "";
 }

@@ -1,5 +1,6 @@
 // What a training would take is told for the collection, the size and the minutes that are chosen. Families that need no training are asked for no minutes.
-import { byId, call, many, number, tell } from "/static/studio.js";
+import { byId, call, tell } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const form = byId("new");
 const family = () => form.querySelector("[name=family]:checked");
@@ -11,7 +12,10 @@ function fit() {
   if (!sized) byId("size").value = family().dataset.size;
 }
 
-const counts = (split) => `${many(split.learnt, "photograph")} ${split.learnt === 1 ? "is" : "are"} learnt from, ${number(split.tuning)} tune and ${number(split.tests)} test${split.unused ? `; ${number(split.unused)} are in no split` : ""}.`;
+const counts = (split) =>
+  split.unused
+    ? tn("{n} photograph is learnt from, {tuning} tune and {tests} test; {unused} are in no split.", "{n} photographs are learnt from, {tuning} tune and {tests} test; {unused} are in no split.", split.learnt, split)
+    : tn("{n} photograph is learnt from, {tuning} tune and {tests} test.", "{n} photographs are learnt from, {tuning} tune and {tests} test.", split.learnt, split);
 
 let asked = 0;
 async function look() {
@@ -22,7 +26,7 @@ async function look() {
   if (mine !== asked) return; // asked again since
   byId("split-counts").textContent = counts(plan.split);
   byId("split-sentence").textContent = plan.split.sentence;
-  byId("other-told").textContent = plan.other ? `It would be: ${counts(plan.other)} ${plan.other.sentence}` : "";
+  byId("other-told").textContent = plan.other ? t("It would be: {split}", { split: `${counts(plan.other)} ${plan.other.sentence}` }) : "";
   for (const item of plan.families) {
     const card = form.querySelector(`[data-expected="${item.family}"]`);
     const other = form.querySelector(`[data-other="${item.family}"]`);

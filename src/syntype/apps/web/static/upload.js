@@ -2,22 +2,32 @@
 import { size } from "/static/dialogs.js";
 import { dropped, picked } from "/static/files.js";
 import { left } from "/static/jobs.js";
-import { byId, call, csrf, make, many, number } from "/static/studio.js";
+import { byId, call, csrf, make } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const SHOWN = 24; // of the chosen photographs
 const AT_ONCE = 3;
 const drop = byId("drop");
 const bar = byId("sent-bytes");
-let chosen = { items: [], failed: [] };
+let chosen = { items: [], failed: [], title: "" };
 let stopping = null;
+let offered = ""; // as the name of the new collection
 
 const note = ({ file, reason }) => byId("refused").append(make("li", { textContent: `${file}: ${reason.startsWith(`${file}: `) ? reason.slice(file.length + 2) : reason}` }));
 const nameOf = ({ file, folder }) => (folder ? `${folder}/${file.name}` : file.name);
 
+// The name of the new collection, unless another one was typed: what the folder or zip is called, else the species.
+function offerName() {
+  const field = byId("name");
+  if (field && (field.value === "" || field.value === offered)) field.value = offered = (chosen.title || (byId("species")?.value.trim() ?? "")).normalize("NFC").slice(0, field.maxLength);
+}
+byId("species")?.addEventListener("input", offerName);
+
 function choose(found) {
   chosen = found;
+  offerName();
   const bytes = found.items.reduce((sum, item) => sum + item.file.size, 0);
-  byId("sent").textContent = `${many(found.items.length, "file")} chosen${bytes ? `, ${size(bytes)}` : ""}`;
+  byId("sent").textContent = tn("{n} file chosen", "{n} files chosen", found.items.length) + (bytes ? `, ${size(bytes)}` : "");
   byId("refused").replaceChildren();
   found.failed.forEach(note);
   for (const old of byId("chosen-files").children) URL.revokeObjectURL(old.src);
@@ -35,7 +45,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     if (kind !== "drop" || stopping) return;
     if (target !== drop) drop.scrollIntoView({ block: "center" });
     for (const id of ["files", "folder"]) byId(id).value = "";
-    byId("sent").textContent = "Looking at what was dropped…";
+    byId("sent").textContent = t("Looking at what was dropped…");
     choose(await dropped(event.dataTransfer));
   });
 }
@@ -59,7 +69,7 @@ function put(path, file, token, progress) {
     request.open("PUT", path);
     request.setRequestHeader("X-Syntype-Csrf", token);
     request.upload.addEventListener("progress", (event) => progress(event.loaded));
-    request.addEventListener("error", () => reject(Object.assign(new Error("the connection broke"), { lost: true })));
+    request.addEventListener("error", () => reject(Object.assign(new Error(t("the connection broke")), { lost: true })));
     request.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
     request.addEventListener("load", () => {
       let value = {};
@@ -70,7 +80,7 @@ function put(path, file, token, progress) {
       }
       if (request.status === 401) location.assign("/signin");
       if (request.status === 200) resolve(value);
-      else reject(Object.assign(new Error(value.error ?? `The server answered with an error (${request.status}). Send it again.`), { again: request.status === 503 }));
+      else reject(Object.assign(new Error(value.error ?? t("The server answered with an error ({status}). Send it again.", { status: request.status })), { again: request.status === 503 }));
     });
     stopping.signal.addEventListener("abort", () => request.abort(), { once: true });
     request.send(file);
@@ -82,10 +92,10 @@ async function whyLost(file) {
   try {
     await file.slice(0, 1).arrayBuffer();
   } catch {
-    return "cannot be read. Check that it is still there, is no folder and may be read.";
+    return t("cannot be read. Check that it is still there, is no folder and may be read.");
   }
   await call("GET", "/api/session");
-  return "could not be sent: the connection broke. Send it again, or a smaller one.";
+  return t("could not be sent: the connection broke. Send it again, or a smaller one.");
 }
 
 // Send what was chosen; the upload's id, once at least so many images were taken. An upload from which nothing can come is deleted.
@@ -93,7 +103,7 @@ export async function send(species, least = 1) {
   const { items, failed } = chosen;
   byId("refused").replaceChildren();
   failed.forEach(note);
-  if (!items.length) throw new Error("Choose photographs, a folder or a zip first.");
+  if (!items.length) throw new Error(t("Choose photographs, a folder or a zip first."));
   const token = await csrf();
   const whole = items.reduce((sum, item) => sum + item.file.size, 0);
   const { upload } = await call("POST", `/api/uploads?num_bytes=${whole}`);
@@ -109,7 +119,7 @@ export async function send(species, least = 1) {
     const seconds = (performance.now() - began) / 1000;
     Object.assign(bar, { max: Math.max(1, whole), value: sent });
     const rest = seconds > 2 && sent ? left((seconds * (whole - sent)) / sent) : "";
-    byId("sent").textContent = `${number(ended)} of ${many(items.length, "file")}, ${size(sent)} of ${size(whole)}${rest}`;
+    byId("sent").textContent = tn("{sent} of {n} file, {bytes} of {all}", "{sent} of {n} files, {bytes} of {all}", items.length, { sent: ended, bytes: size(sent), all: size(whole) }) + rest;
   };
   const one = async (item) => {
     const query = new URLSearchParams({ name: item.file.name, ...(species && { species }), ...(item.folder !== null && { folder: item.folder }) });
@@ -138,17 +148,17 @@ export async function send(species, least = 1) {
     show();
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     const tables = least > 1 ? 0 : (await call("GET", `/api/uploads/${upload}`)).num_tables;
-    byId("sent").textContent = `${many(taken, "image")} sent`;
+    byId("sent").textContent = tn("{n} image sent", "{n} images sent", taken);
     if (taken + tables < least) {
-      throw new Error(least === 1 ? "No image could be used; see the reasons next to the files." : `At least ${least} photographs are needed; ${number(taken)} could be used.`);
+      throw new Error(least === 1 ? t("No image could be used; see the reasons next to the files.") : t("At least {least} photographs are needed; {taken} could be used.", { least, taken }));
     }
     return upload;
   } catch (error) {
     const cancelled = error.name === "AbortError";
     stopping.abort(); // the others that are under way
-    if (cancelled) byId("sent").textContent = "Cancelled. Nothing of it is kept.";
+    if (cancelled) byId("sent").textContent = t("Cancelled. Nothing of it is kept.");
     await call("DELETE", `/api/uploads/${upload}`).catch(() => {}); // where the server is away, the first page shows what has arrived
-    throw cancelled ? new Error("Sending was cancelled.") : error;
+    throw cancelled ? new Error(t("Sending was cancelled.")) : error;
   } finally {
     stopping = null;
     byId("sending").hidden = true;

@@ -1,0 +1,83 @@
+// Photographs of an upload that come with boxes: the crop of each animal, and a dialog in which the boxes are corrected.
+import { askBoxes, crop } from "/static/box-dialog.js";
+import { byId, call, make, many, number, tell } from "/static/studio.js";
+
+const PAGE = 24;
+const CROPS = 4; // of one photograph
+let address = null;
+let read = {};
+let changed = null;
+let offset = 0;
+let total = 0;
+
+const query = (given) => new URLSearchParams(Object.entries(given).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
+
+function tile(photograph) {
+  const { path, animals } = photograph;
+  const button = make("button", { type: "button", className: "second", textContent: "Correct" });
+  button.setAttribute("aria-label", `Correct the boxes of ${path}`);
+  const more = animals.length > CROPS ? ` and ${number(animals.length - CROPS)} more` : "";
+  const names = [...new Set(animals.map((animal) => animal.species))].join(", ");
+  const crops = make("div", { className: "crops" }, ...animals.slice(0, CROPS).map((animal) => crop(address, photograph, animal)));
+  const told = make("p", {}, `${names}${more}`, make("br"), photograph.corrected ? make("strong", { textContent: "corrected" }) : many(animals.length, "animal"));
+  const item = make("li", {}, crops, told, button);
+  button.addEventListener("click", () => ask(photograph).catch((error) => tell(error.message)));
+  return item;
+}
+
+async function list() {
+  const found = await call("GET", `${address}/boxes?${query({ ...read, offset, limit: PAGE })}`);
+  total = found.total;
+  byId("boxes-part").hidden = !total;
+  byId("boxed").replaceChildren(...found.photographs.map(tile));
+  byId("boxes-counted").textContent = `${number(offset + 1)} to ${number(offset + found.photographs.length)} of ${many(total, "photograph")}${found.num_corrected ? `, ${number(found.num_corrected)} corrected` : ""}`;
+  [byId("boxes-earlier").disabled, byId("boxes-later").disabled] = [!offset, offset + PAGE >= total];
+  byId("boxes-back").hidden = !found.num_corrected;
+}
+
+const save = (path, animals) => call("PUT", `${address}/boxes`, { path, animals, read });
+
+async function ask(photograph) {
+  const kept = await askBoxes(address, photograph, (animals) => save(photograph.path, animals));
+  if (!kept) return;
+  const undo = make("button", { type: "button", className: "second", textContent: "Undo" });
+  undo.addEventListener("click", async () => {
+    try {
+      await save(photograph.path, photograph.corrected ? photograph.animals : null);
+      byId("boxes-said").replaceChildren("Undone.");
+      await update();
+    } catch (error) {
+      tell(error.message);
+    }
+  });
+  byId("boxes-said").replaceChildren(`The boxes of ${photograph.path} are kept. `, undo);
+  await update();
+}
+
+async function update() {
+  await list();
+  changed();
+}
+
+async function turn(pages) {
+  offset = Math.max(0, offset + pages * PAGE);
+  await list().catch((error) => tell(error.message));
+}
+
+byId("boxes-earlier").addEventListener("click", () => turn(-1));
+byId("boxes-later").addEventListener("click", () => turn(1));
+byId("boxes-back").addEventListener("click", async () => {
+  try {
+    await call("DELETE", `${address}/boxes?${query(read)}`);
+    byId("boxes-said").textContent = "All boxes are as they were sent.";
+    await update();
+  } catch (error) {
+    tell(error.message);
+  }
+});
+
+// Show the photographs of an upload that is read in a certain way; call `then` after each correction.
+export async function showBoxes(where, given, then) {
+  [address, read, changed, offset] = [where, given, then, 0];
+  await list();
+}
