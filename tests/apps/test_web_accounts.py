@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fastapi import FastAPI
@@ -265,6 +266,25 @@ def test_a_change_needs_the_header_of_the_account_s_own_session(app: ASGIApp) ->
     link = invite(app, "Cy", "guest")[1]
     answer = client_of(app).post("/api/join", json={"link": link, "password": PASSWORD}, headers={"origin": "https://evil.example"})
     assert answer.status_code == 403, "another page cannot sign anybody in"
+
+
+def test_a_page_from_before_another_sign_in_saves_nothing_and_says_so_in_the_language(app: ASGIApp) -> None:
+    ada, bo = joined(app, "Ada", "reviewer"), joined(app, "Bo", "reviewer")
+    answer = ada.post(VERDICTS, json=VERDICT, headers={"x-syntype-csrf": bo.headers["x-syntype-csrf"], "accept-language": "de"})
+    assert answer.status_code == 403 and "Laden Sie die Seite neu" in answer.json()["error"]
+    assert client_of(app, **OWNER).get(VERDICTS).json()["reviewers"] == {}
+
+
+def test_who_must_sign_in_comes_to_the_page_that_was_asked_for(app: ASGIApp) -> None:
+    client = client_of(app, accept="text/html")
+    for asked, to in (
+        ("/collections/drawn/curate?judges=2&species=Cus tertius", "/collections/drawn/curate?judges=2&species=Cus%20tertius"),
+        ("//evil.example/%0d%0aset-cookie: a=b", None), ("/", None), ("/api/exports/a/file", None),
+    ):  # fmt: skip
+        leads = urlsplit(client.get(asked, follow_redirects=False).headers["location"])
+        assert leads.path == "/signin" and not leads.netloc
+        assert parse_qs(leads.query).get("to") == (None if to is None else [to]) or asked.startswith("//")
+    assert "session has ended" in client.get("/signin?ended=yes").text and "session has ended" not in client.get("/signin").text
 
 
 def test_verdicts_quizzes_and_changes_carry_the_name_of_the_account(app: ASGIApp) -> None:

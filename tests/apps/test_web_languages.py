@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,19 @@ def test_the_extraction_finds_every_text_of_the_scripts_and_templates() -> None:
         for text in re.findall(pattern, path.read_text(encoding="utf-8"))
     }
     assert len(found) > 500 and found <= known, found - known
+
+
+def test_the_extraction_finds_every_text_of_the_modules_also_inside_other_strings() -> None:
+    known = {form for message in texts.extract() if message.id for form in ([message.id] if isinstance(message.id, str) else message.id)}
+    found = {
+        argument.value
+        for path in SOURCES.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("gettext", "ngettext", "N_")
+        for argument in node.args[:2]
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+    assert len(found) > 300 and found <= known, found - known
 
 
 def test_scripts_import_only_what_other_scripts_have() -> None:
@@ -155,6 +169,11 @@ def test_what_came_of_a_job_is_told_in_the_language_of_who_reads_it() -> None:
     result = {"splits": {"train": 5, "test": 2}, "num_images": 7, "num_species": 2, "num_refused": 0, "num_duplicates": 0}
     with in_language("de"):
         assert outcome("import", "finished", {}, result) == "7 Fotos von 2 Arten importiert: 5 zum Lernen, 2 für Tests zurückgehalten."
+        assert (
+            outcome("reef", "finished", {}, {"num_images": 164, "num_species": 6})
+            == "164 Bilder von 6 erfundenen Arten wurden gezeichnet. Trainieren Sie damit einen Generator."
+        )
+        assert value_in_words("Preparing pose_transfer (1,104 photographs)") == "pose_transfer wird vorbereitet (1.104 Fotos)"
     assert outcome("import", "finished", {}, result) == "7 photographs of 2 species are imported: 5 to learn from, 2 kept for tests."
 
 
