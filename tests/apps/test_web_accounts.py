@@ -141,11 +141,29 @@ def test_a_forgotten_password_is_replaced_by_a_link_and_other_browsers_are_signe
 
 def test_no_two_people_have_names_that_look_alike(app: ASGIApp) -> None:
     invite(app, "Ada Byron", "guest")
-    for name in ("Ada Byron", "ADA  BYRON", "\uff21da Byron"):
+    for name in ("Ada Byron", "ADA  BYRON", "\uff21da Byron", "Ada\u200b Byron\ufeff", "\u202eAda Byron", "Ada\u200d Byron"):
         answer = client_of(app, **OWNER).post("/api/people", json={"name": name, "role": "guest"})
         assert answer.status_code == 422 and "already" in answer.json()["error"], name
     assert client_of(app, **OWNER).post("/api/people", json={"name": "a;b", "role": "guest"}).status_code == 422
     assert client_of(app, **OWNER).post("/api/people", json={"name": "Bo", "role": "king"}).status_code == 422
+
+
+def test_signs_that_nobody_sees_are_no_part_of_a_name(app: ASGIApp) -> None:
+    invite(app, "\ufeffBo\u200b \u202eCy", "guest")  # copied from elsewhere
+    assert [person["name"] for person in client_of(app, **OWNER).get("/api/people").json()] == ["Bo Cy"]
+    for name in ("\u200b", "\u202e \u2060", "-"):
+        answer = client_of(app, **OWNER).post("/api/people", json={"name": name, "role": "guest"})
+        assert answer.status_code == 422 and "letters or digits" in answer.json()["error"], name
+
+
+def test_an_old_page_does_not_change_somebody_who_was_invited_later(app: ASGIApp) -> None:
+    owner = client_of(app, **OWNER)
+    number = invite(app, "Ada", "guest")[0]
+    assert owner.delete(f"/api/people/{number}").status_code == 204
+    invite(app, "Bo", "guest")
+    for answer in (owner.delete(f"/api/people/{number}"), owner.post(f"/api/people/{number}/role", json={"role": "owner"})):
+        assert answer.status_code == 404, "Bo has another number"
+    assert owner.get("/api/people").json()[0]["role"] == "guest"
 
 
 def test_a_session_ends_by_sign_out_by_rest_and_by_age(app: ASGIApp) -> None:
