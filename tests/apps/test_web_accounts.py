@@ -22,7 +22,7 @@ from syntype.apps.web.accounts import IDLE_SECONDS, SESSION_SECONDS, Accounts
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.passwords import UNKNOWN, hash_password, is_password
-from syntype.apps.web.roles import LEAST, ROLES
+from syntype.apps.web.roles import LEAST, ROLES, Gate
 from syntype.apps.web.store import Store, people, signed_in
 from syntype.apps.web.workspace import Workspace
 from syntype.errors import UserError
@@ -449,6 +449,13 @@ def test_no_page_offers_what_its_reader_may_not_do(full: dict[str, TestClient], 
             assert owners not in page.text or (owners == 'id="begin"' and address == "/quiz"), (address, owners)
         assert ('data-decision="accept" disabled' in page.text) == (role == "reviewer" and address == "/collections/drawn"), address
     assert opened > 15
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_links_to_what_is_open_to_everybody_stay_on_the_pages_of_all(full: dict[str, TestClient], role: str) -> None:
+    page = '<a href="/try">a</a><a href="/try/little">b</a><a href="/signin">c</a>'
+    gate = Gate(inside(full["owner"].app).router.routes)
+    assert gate.without_closed_links(role, page) == page  # type: ignore[arg-type]
 
 
 def test_a_new_route_is_the_owners_until_it_is_in_the_table(full: dict[str, TestClient], app: ASGIApp) -> None:

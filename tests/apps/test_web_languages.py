@@ -165,6 +165,12 @@ def test_numbers_and_plurals_follow_the_language() -> None:
     assert told["ja"] == ["12,345.5", "1枚の画像", "12,345枚の画像"]
 
 
+@pytest.mark.parametrize(("code", "said"), [("fr", "acceptées : 1, refusées : 1"), ("es", "aceptadas: 1, descartadas: 1")])
+def test_counts_that_may_be_one_need_no_plural(code: str, said: str) -> None:
+    with in_language(code):
+        assert gettext("{accepted} accepted, {refused} refused", accepted=1, refused=1) == said
+
+
 def test_what_came_of_a_job_is_told_in_the_language_of_who_reads_it() -> None:
     result = {"splits": {"train": 5, "test": 2}, "num_images": 7, "num_species": 2, "num_refused": 0, "num_duplicates": 0}
     with in_language("de"):
