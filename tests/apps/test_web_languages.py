@@ -197,9 +197,22 @@ def test_what_was_recognised_in_an_upload_is_told_as_the_command_tells_it_and_in
         assert recognised(plain) == "Folders named after species: 1 Foto von 1 Art, alle mit einem Rahmen."
 
 
+LISTED = {
+    constant.value
+    for path in (SOURCES.parents[1] / "collection" / "sources").glob("*.py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Listing"
+    for constant in node.args[:1]
+    if isinstance(constant, ast.Constant)
+} | {"COCO JSON: a row an annotation", "folder with a sub-folder for each species", "table with a row for each image"}
+"""What readers call that which they have read."""
+
+
 def test_titles_of_exports_and_readers_are_known_to_the_catalogue_or_are_names() -> None:
     with in_language("ja"):
         assert all(value_in_words(layout.title) != layout.title for layout in LAYOUTS.values())
+        for title in LISTED:
+            assert value_in_words(title) != title, title
         assert value_in_words("Training projected") == "projectedを学習中"
     assert value_in_words("what somebody wrote") == "what somebody wrote"
 
