@@ -179,6 +179,8 @@ def test_what_came_of_a_job_is_told_in_the_language_of_who_reads_it() -> None:
             outcome("reef", "finished", {}, {"num_images": 164, "num_species": 6})
             == "164 Bilder von 6 erfundenen Arten wurden gezeichnet. Trainieren Sie damit einen Generator."
         )
+        done = {"steps": 116, "minutes": 2, "num_species": 6, "num_images": 104}
+        assert str(outcome("train", "finished", {}, done)).startswith("Er hat 6 Arten aus 104 Fotos gelernt (116 Schritte, 2 Minuten).")
         assert value_in_words("Preparing pose_transfer (1,104 photographs)") == "pose_transfer wird vorbereitet (1.104 Fotos)"
     assert outcome("import", "finished", {}, result) == "7 photographs of 2 species are imported: 5 to learn from, 2 kept for tests."
 

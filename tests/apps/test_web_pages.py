@@ -100,6 +100,9 @@ def test_a_collection_shows_its_long_tail_duplicates_and_refused_files(client: T
     pairs = client.get("/api/collections/fish/duplicates").json()
     assert pairs["num_same"] == 1 and (pairs["pairs"][0]["image"]["image_id"], pairs["pairs"][0]["first"]["image_id"]) == ("0-0", "0-1")
     assert "Save it again" in client.get("/collections/fish/refused").text
+    client.post("/api/storage/collections/fish/rename", json={"name": "Küste"}).raise_for_status()
+    assert ">Küste</a>" in client.get("/collections/kuste/refused").text
+    client.post("/api/storage/collections/kuste/rename", json={"name": "fish"}).raise_for_status()
 
 
 def test_a_report_is_shown_in_a_frame_in_which_nothing_runs(client: TestClient) -> None:

@@ -14,7 +14,7 @@ __all__ = ["WORK", "outcome"]
 
 Result = Mapping[str, Any]
 WORK = {
-    "import": N_("Import"), "reef": N_("Drawn reef"), "resplit": N_("Other split"), "train": N_("Training"), "adapt": N_("Adaptation"),
+    "import": N_("Import"), "reef": N_("Sample"), "resplit": N_("Other split"), "train": N_("Training"), "adapt": N_("Adaptation"),
     "generate": N_("New images"), "blend": N_("Hybrids"), "vary": N_("Variations"), "inpaint": N_("Inpainting"),
     "curate": N_("Check against photographs"), "classify": N_("Identifier"), "study": N_("Study"), "export": N_("Export"),
 }  # fmt: skip
