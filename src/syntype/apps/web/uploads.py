@@ -30,11 +30,11 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from sqlalchemy import select
 from starlette.exceptions import HTTPException
 
+from syntype.apps.web.image_check import check_image
 from syntype.apps.web.import_options import ImportOptions
 from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import Limits
 from syntype.apps.web.looking import look
-from syntype.apps.web.photograph_check import check_photograph
 from syntype.apps.web.refusals import RefusedFile, join_refused, load_refused, save_refused
 from syntype.apps.web.sent_names import checked_name, checked_species
 from syntype.apps.web.stock import Stock, UploadResult, UploadState, is_image
@@ -337,7 +337,7 @@ class Uploads:
         else:
             if wanted is None:
                 raise InputError(gettext("a single photograph needs a species"), gettext("Say what it shows."), file=name)
-            check_photograph(part, name, self._limits.pixels)
+            check_image(part, name, self._limits.pixels)
             found = [(Path(wanted, name), part)]
         self._keep(upload, found, said=wanted is not None)
         self._remember(upload, refused)
@@ -349,7 +349,7 @@ class Uploads:
             return UploadResult(0)
         place = Path(*(unicodedata.normalize("NFC", name) for name in parts))
         if is_image(place):
-            check_photograph(part, path, self._limits.pixels)
+            check_image(part, path, self._limits.pixels)
         self._keep(upload, [(place, part)], said=False)
         if typed is not None:
             (self.folder(upload) / _TYPED).write_text(typed, encoding="utf-8")
@@ -414,7 +414,7 @@ class Uploads:
 
         Photographs in folders stay in them, also where a species was given: then that is only remembered.
         """
-        found = unpack(part, part.parent / "unpacked", self._limits.of_archive(), partial(check_photograph, most=self._limits.pixels))
+        found = unpack(part, part.parent / "unpacked", self._limits.of_archive(), partial(check_image, most_pixels=self._limits.pixels))
         refused += [RefusedFile(item.file, item.reason, item.hint) for item in found.refused]
         tables = [path for path in found.tables if path.suffix.lower() in TABLES]
         loose = [path for path in found.images if path.parent == found.folder]
