@@ -41,7 +41,7 @@ test: $(STAMP) ## the fast tests
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n $(PROCESSES) --dist worksteal --durations=10 --durations-min=5
 
 test-browser: $(STAMP) ## the Studio in Chromium, where there is one
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist worksteal -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist loadfile -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
 
 test-slow: $(STAMP) ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow

@@ -179,6 +179,12 @@ def test_titles_of_exports_and_readers_are_known_to_the_catalogue_or_are_names()
     assert value_in_words("what somebody wrote") == "what somebody wrote"
 
 
+def test_the_verdict_of_a_study_is_told_in_the_language_beside_the_english_sentences(client: TestClient) -> None:
+    german = client.get("/studies/small", headers={"accept-language": "de"}).text
+    assert "Urteil: zu wenig Belege. Von 100 Fotos seltener Arten" in german and 'lang="en">With the synthetic images 2 more.' in german
+    assert "Verdict:" not in client.get("/studies/small", headers={"accept-language": "en"}).text
+
+
 def test_errors_that_people_see_are_translated_and_names_are_not(client: TestClient) -> None:
     missing = client.get("/nowhere", headers={"accept": "text/html", "accept-language": "de"})
     assert missing.status_code == 404 and "Nicht gefunden" in missing.text and "Unter dieser Adresse wird nichts gefunden." in missing.text

@@ -29,8 +29,11 @@ _BELOW = {
     N_("folders named after species, also below wrapping folders and train/val/test"), N_("reading images"), N_("unpacking"), N_("drawing the reef"),
     N_("Describing images"), N_("Describing photographs"), N_("Judging their names"), N_("Encoding images"), N_("Searching for copies"),
     N_("Reading the names of the species"), N_("Calibrating the copy detector"), N_("Packing images"), N_("Linking images"),
+    N_("with the synthetic images"), N_("with the photographs alone"), N_("with the photographs alone, those of rare species shown more often"),
+    N_("with photographs blended in pairs"), N_("with photographs with patches of one another"), N_("with simple cut-outs on other backgrounds"),
+    N_("with similar photographs from elsewhere"),
 }  # fmt: skip
-"""Titles of formats and exports, and what a job is doing, as the packages below the Studio say them; others stay English."""
+"""Titles of formats and exports, what a job is doing, and the methods of a study, as the packages below the Studio say them; others stay English."""
 _SETTINGS = {
     N_("Amount"), N_("Box"), N_("Collection"), N_("Everything"), N_("Family"), N_("Fill to"), N_("Format"), N_("Generator"), N_("Layout"),
     N_("Leave out"), N_("Mask"), N_("Method"), N_("Minutes"), N_("Num"), N_("Of"), N_("Photographs"), N_("Quick"), N_("Real"), N_("Rename"),

@@ -3,7 +3,7 @@ import { ask } from "/static/dialogs.js";
 import { make } from "/static/studio.js";
 import { t } from "/static/texts.js";
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").body.firstChild.namespaceURI;
 const CORNERS = [
   [t("Corner top left: move it with the arrow keys"), [0, 1]], [t("Corner top right: move it with the arrow keys"), [2, 1]],
   [t("Corner bottom right: move it with the arrow keys"), [2, 3]], [t("Corner bottom left: move it with the arrow keys"), [0, 3]],
