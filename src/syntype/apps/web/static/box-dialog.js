@@ -1,9 +1,10 @@
 // The boxes of one photograph, drawn over it: dragged by mouse or finger, moved by the arrow keys, added and removed. Every step can be undone.
 import { ask } from "/static/dialogs.js";
 import { make } from "/static/studio.js";
+import { t } from "/static/texts.js";
 
 const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").body.firstChild.namespaceURI;
-const CORNERS = { "top left": [0, 1], "top right": [2, 1], "bottom right": [2, 3], "bottom left": [0, 3] }; // numbers of the box that a corner moves
+const CORNERS = [[t("top left"), [0, 1]], [t("top right"), [2, 1]], [t("bottom right"), [2, 3]], [t("bottom left"), [0, 3]]]; // numbers of the box that each moves
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function shape(tag, attributes, ...children) {
@@ -22,7 +23,7 @@ export function crop(address, photograph, { species, box }) {
   const side = Math.max(right - left, bottom - top);
   const fine = 3 * side < Math.max(photograph.width, photograph.height);
   const view = [(left + right - side) / 2, (top + bottom - side) / 2, side, side].join(" ");
-  return shape("svg", { viewBox: view, role: "img", "aria-label": `${species ?? "no species"}, as it would be cut out` }, picture(address, photograph, fine ? 1024 : 320));
+  return shape("svg", { viewBox: view, role: "img", "aria-label": t("{species}, as it would be cut out", { species: species ?? t("no species") }) }, picture(address, photograph, fine ? 1024 : 320));
 }
 
 export function askBoxes(address, photograph, save) {
@@ -32,7 +33,7 @@ export function askBoxes(address, photograph, save) {
   const past = [];
   const stage = shape("svg", { viewBox: `0 0 ${size.join(" ")}`, class: "boxing" });
   const species = make("input", { id: "box-species", maxLength: 300, autocomplete: "off", spellcheck: false });
-  const label = make("label", { textContent: "Species in the chosen box" });
+  const label = make("label", { textContent: t("Species in the chosen box") });
   label.htmlFor = species.id;
   const said = make("p", { className: "hint" });
   said.setAttribute("role", "status");
@@ -41,10 +42,10 @@ export function askBoxes(address, photograph, save) {
     made.addEventListener("click", action);
     return made;
   };
-  const add = button("Add a box", () => change(addBox));
-  const remove = button("Remove this box", () => change(removeBox));
-  const back = button("Undo", undo);
-  const sent = button("As it was sent", () => finish(null));
+  const add = button(t("Add a box"), () => change(addBox));
+  const remove = button(t("Remove this animal"), () => change(removeBox));
+  const back = button(t("Undo"), undo);
+  const sent = button(t("As it was sent"), () => finish(null));
   sent.hidden = !photograph.corrected;
   let asSent = false;
 
@@ -134,11 +135,12 @@ export function askBoxes(address, photograph, save) {
     const [left, top, right, bottom] = box;
     const rect = stage.querySelector(".chosen");
     for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) rect.setAttribute(name, value);
-    for (const [number, [across, down]] of Object.values(CORNERS).entries()) {
+    for (const [number, [across, down]] of CORNERS.map(([, corner]) => corner).entries()) {
       const handle = stage.querySelectorAll("circle")[number];
       for (const [name, value] of Object.entries({ cx: box[across], cy: box[down], r: 12 * scale() })) handle.setAttribute(name, value);
     }
-    said.textContent = `From ${Math.round(left)}, ${Math.round(top)} to ${Math.round(right)}, ${Math.round(bottom)} of ${size.join(" × ")} pixels`;
+    const edges = Object.fromEntries(Object.entries({ left, top, right, bottom }).map(([edge, at]) => [edge, Math.round(at)]));
+    said.textContent = t("From {left}, {top} to {right}, {bottom} of {width} × {height} pixels", { ...edges, width: size[0], height: size[1] });
     back.disabled = !past.length;
   }
 
@@ -152,29 +154,29 @@ export function askBoxes(address, photograph, save) {
     const focused = document.activeElement?.getAttribute?.("aria-label");
     const others = animals.flatMap(({ box, species: name }, index) => {
       if (!box || index === chosen) return [];
-      const rect = shape("rect", { x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1], tabindex: 0, role: "button", "aria-label": `Choose box ${index + 1}, ${name}` });
+      const rect = shape("rect", { x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1], tabindex: 0, role: "button", "aria-label": t("Choose box {n}, {species}", { n: index + 1, species: name ?? t("no species") }) });
       rect.addEventListener("click", () => choose(index));
       rect.addEventListener("keydown", (event) => ["Enter", " "].includes(event.key) && (event.preventDefault(), choose(index)));
       return [rect];
     });
     const mine = [];
     if (animals[chosen].box) {
-      const rect = shape("rect", { class: "chosen", tabindex: 0, role: "button", "aria-label": `Box ${chosen + 1}, ${animals[chosen].species}: move it with the arrow keys` });
+      const rect = shape("rect", { class: "chosen", tabindex: 0, role: "button", "aria-label": t("Box {n}, {species}: move it with the arrow keys", { n: chosen + 1, species: animals[chosen].species ?? t("no species") }) });
       hold(rect, null);
       mine.push(rect);
-      for (const [name, corner] of Object.entries(CORNERS)) {
-        const handle = shape("circle", { tabindex: 0, role: "button", "aria-label": `Corner ${name}: move it with the arrow keys` });
+      for (const [name, corner] of CORNERS) {
+        const handle = shape("circle", { tabindex: 0, role: "button", "aria-label": t("Corner {corner}: move it with the arrow keys", { corner: name }) });
         hold(handle, corner);
         mine.push(handle);
       }
     }
     stage.replaceChildren(picture(address, photograph, 1024), ...others, ...mine);
     if (mine.length) place();
-    else said.textContent = "The whole photograph is taken.";
+    else said.textContent = t("The whole photograph is taken.");
     for (const element of stage.querySelectorAll("[aria-label]")) if (element.getAttribute("aria-label") === focused) element.focus();
     species.value = animals[chosen].species ?? "";
     remove.disabled = !animals[chosen].box;
-    remove.textContent = animals.length > 1 ? "Remove this animal" : "Remove the box: take the whole photograph";
+    remove.textContent = animals.length > 1 ? t("Remove this animal") : t("Remove the box: take the whole photograph");
     back.disabled = !past.length;
   }
 
@@ -193,13 +195,13 @@ export function askBoxes(address, photograph, save) {
     stage.closest("form").requestSubmit();
   }
   const parts = [
-    make("p", { className: "hint", textContent: "Drag a corner or the box. By keyboard: Tab goes from corner to corner, the arrows move it (with Shift further), z takes a step back." }),
+    make("p", { className: "hint", textContent: t("Drag a corner or the box. By keyboard: Tab goes from corner to corner, the arrows move it (with Shift further), z takes a step back.") }),
     stage,
     said,
     make("div", {}, label, species),
     make("p", { className: "actions" }, add, remove, back, sent),
   ];
-  const asked = ask(`Boxes of ${photograph.path}`, parts, "Keep these boxes", () => save(asSent ? null : animals).finally(() => (asSent = false)));
+  const asked = ask(t("Boxes of {path}", { path: photograph.path }), parts, t("Keep these boxes"), () => save(asSent ? null : animals).finally(() => (asSent = false)));
   stage.closest("dialog").classList.add("wide-dialog");
   draw();
   stage.querySelector(".chosen")?.focus();

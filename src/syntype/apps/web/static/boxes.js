@@ -1,6 +1,7 @@
 // Photographs of an upload that come with boxes: the crop of each animal, and a dialog in which the boxes are corrected.
 import { askBoxes, crop } from "/static/box-dialog.js";
-import { byId, call, make, many, number, tell } from "/static/studio.js";
+import { byId, call, make, tell } from "/static/studio.js";
+import { t, tn } from "/static/texts.js";
 
 const PAGE = 24;
 const CROPS = 4; // of one photograph
@@ -14,12 +15,11 @@ const query = (given) => new URLSearchParams(Object.entries(given).flatMap(([nam
 
 function tile(photograph) {
   const { path, animals } = photograph;
-  const button = make("button", { type: "button", className: "second", textContent: "Correct" });
-  button.setAttribute("aria-label", `Correct the boxes of ${path}`);
-  const more = animals.length > CROPS ? ` and ${number(animals.length - CROPS)} more` : "";
+  const button = make("button", { type: "button", className: "second", textContent: t("Correct") });
+  button.setAttribute("aria-label", t("Correct the boxes of {path}", { path }));
   const names = [...new Set(animals.map((animal) => animal.species))].join(", ");
   const crops = make("div", { className: "crops" }, ...animals.slice(0, CROPS).map((animal) => crop(address, photograph, animal)));
-  const told = make("p", {}, `${names}${more}`, make("br"), photograph.corrected ? make("strong", { textContent: "corrected" }) : many(animals.length, "animal"));
+  const told = make("p", {}, names, make("br"), tn("{n} animal", "{n} animals", animals.length), ...(photograph.corrected ? [", ", make("strong", { textContent: t("corrected") })] : []));
   const item = make("li", {}, crops, told, button);
   button.addEventListener("click", () => ask(photograph).catch((error) => tell(error.message)));
   return item;
@@ -30,7 +30,9 @@ async function list() {
   total = found.total;
   byId("boxes-part").hidden = !total;
   byId("boxed").replaceChildren(...found.photographs.map(tile));
-  byId("boxes-counted").textContent = `${number(offset + 1)} to ${number(offset + found.photographs.length)} of ${many(total, "photograph")}${found.num_corrected ? `, ${number(found.num_corrected)} corrected` : ""}`;
+  const counted = [t("Photographs {from} to {to} of {total}", { from: offset + 1, to: offset + found.photographs.length, total })];
+  if (found.num_corrected) counted.push(tn("{n} corrected", "{n} corrected", found.num_corrected));
+  byId("boxes-counted").textContent = counted.join(", ");
   [byId("boxes-earlier").disabled, byId("boxes-later").disabled] = [!offset, offset + PAGE >= total];
   byId("boxes-back").hidden = !found.num_corrected;
 }
@@ -40,17 +42,17 @@ const save = (path, animals) => call("PUT", `${address}/boxes`, { path, animals,
 async function ask(photograph) {
   const kept = await askBoxes(address, photograph, (animals) => save(photograph.path, animals));
   if (!kept) return;
-  const undo = make("button", { type: "button", className: "second", textContent: "Undo" });
+  const undo = make("button", { type: "button", className: "second", textContent: t("Undo") });
   undo.addEventListener("click", async () => {
     try {
       await save(photograph.path, photograph.corrected ? photograph.animals : null);
-      byId("boxes-said").replaceChildren("Undone.");
+      byId("boxes-said").replaceChildren(t("Undone."));
       await update();
     } catch (error) {
       tell(error.message);
     }
   });
-  byId("boxes-said").replaceChildren(`The boxes of ${photograph.path} are kept. `, undo);
+  byId("boxes-said").replaceChildren(t("The boxes of {path} are kept.", { path: photograph.path }), " ", undo);
   await update();
 }
 
@@ -69,7 +71,7 @@ byId("boxes-later").addEventListener("click", () => turn(1));
 byId("boxes-back").addEventListener("click", async () => {
   try {
     await call("DELETE", `${address}/boxes?${query(read)}`);
-    byId("boxes-said").textContent = "All boxes are as they were sent.";
+    byId("boxes-said").textContent = t("All boxes are as they were sent.");
     await update();
   } catch (error) {
     tell(error.message);
