@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 BENCHMARKS := $(sort $(filter-out benchmarks/peer_% benchmarks/index.py,$(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow docs lint format bench clean
+.PHONY: help setup demo test test-browser test-slow docs lint format texts bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -41,7 +41,7 @@ test: $(STAMP) ## the fast tests
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n $(PROCESSES) --dist worksteal --durations=10 --durations-min=5
 
 test-browser: $(STAMP) ## the Studio in Chromium, where there is one
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist worksteal -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist loadfile -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
 
 test-slow: $(STAMP) ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow
@@ -58,6 +58,9 @@ lint: $(STAMP) ## ruff (rules and format) and mypy
 format: $(STAMP) ## let ruff format everything
 	"$(BIN)/ruff" format .
 	"$(BIN)/ruff" check --fix .
+
+texts: $(STAMP) ## bring the catalogue of the Studio's texts up to date, and tell what is not translated
+	"$(BIN)/python" -m syntype.apps.web.texts
 
 bench: $(STAMP) ## every script in benchmarks/, one after the other
 	@for script in $(BENCHMARKS); do echo "== $$script"; "$(BIN)/python" "$$script" || exit 1; done

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from syntype.apps.web import processes, queue
 from syntype.apps.web.worker import work
 
-PRELOADED = ["syntype.generators.engine.training", "syntype.adaptation", "syntype.synthesis", "timm"]
+PRELOADED = ["preloaded"]
 
 
 class Descriptor:

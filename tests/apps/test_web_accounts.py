@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from studio_server import PAGES, SMALL, TOKEN, make_full, make_workspace
 from syntype.apps.web import passwords
 from syntype.apps.web.accounts import IDLE_SECONDS, SESSION_SECONDS, Accounts
 from syntype.apps.web.app import create_app
-from syntype.apps.web.languages import LanguageMiddleware
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.passwords import UNKNOWN, hash_password, is_password
 from syntype.apps.web.roles import LEAST, ROLES
@@ -41,8 +41,10 @@ def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> ASGIApp:
-    return make_app(make_workspace(tmp_path / "workspace"))
+def app(tmp_path: Path) -> Iterator[ASGIApp]:
+    app = make_app(make_workspace(tmp_path / "workspace"))
+    with closing(store_of(app)):
+        yield app
 
 
 def make_app(workspace: Workspace, config: StudioConfig = CONFIG, database: str | None = None) -> ASGIApp:
@@ -52,7 +54,7 @@ def make_app(workspace: Workspace, config: StudioConfig = CONFIG, database: str 
 def inside(app: Any) -> FastAPI:
     """The application inside its middleware."""
     while not isinstance(app, FastAPI):
-        app = app._app if isinstance(app, LanguageMiddleware) else app.app
+        app = app.app
     return app
 
 
@@ -182,10 +184,11 @@ def test_accounts_and_sessions_survive_a_restart_and_a_new_token(app: ASGIApp, t
     ada = joined(app, "Ada", "reviewer")
     cookie = ada.cookies["syntype_session"]
     again = make_app(Workspace(tmp_path / "workspace"), CONFIG.model_copy(update={"token": TOKEN + "2"}))
-    browser = client_of(again, cookie=f"syntype_session={cookie}")
-    assert browser.get("/api/session").json()["name"] == "Ada"
-    assert browser.get("/people").status_code == 403
-    assert sign_in(again, "Ada").status_code == 200
+    with closing(store_of(again)):
+        browser = client_of(again, cookie=f"syntype_session={cookie}")
+        assert browser.get("/api/session").json()["name"] == "Ada"
+        assert browser.get("/people").status_code == 403
+        assert sign_in(again, "Ada").status_code == 200
 
 
 def test_removal_ends_sessions_at_once_and_verdicts_stay(app: ASGIApp) -> None:
@@ -296,7 +299,11 @@ def test_jobs_and_the_trash_tell_who_it_was(app: ASGIApp) -> None:
 
 def test_a_studio_of_this_machine_stays_as_it_was(tmp_path: Path) -> None:
     app = make_app(make_workspace(tmp_path / "workspace"), StudioConfig(limits=SMALL))
-    client = TestClient(app, base_url="http://localhost")
+    with closing(store_of(app)):
+        _everybody_here_is_an_owner(TestClient(app, base_url="http://localhost"))
+
+
+def _everybody_here_is_an_owner(client: TestClient) -> None:
     keep(client, client.get("/api/session"))
     assert client.get("/signin", follow_redirects=False).headers["location"] == "/"
     assert 'href="/account"' not in client.get("/").text
@@ -339,7 +346,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, TestCli
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "COST", (4, 1, 1))
         app = make_app(make_full(tmp_path_factory.mktemp("roles") / "workspace"))
-        yield {role: joined(app, f"A {role}", role) for role in ROLES}
+        with closing(store_of(app)):
+            yield {role: joined(app, f"A {role}", role) for role in ROLES}
 
 
 def routes_of(app: ASGIApp) -> list[str]:
@@ -420,9 +428,13 @@ def test_only_slow_hashes_of_passwords_are_kept(monkeypatch: pytest.MonkeyPatch)
     assert not is_password("", UNKNOWN)
 
 
-def test_a_link_that_two_open_at_once_works_for_one(app: ASGIApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    accounts = Accounts(store_of(app))
-    _, link = invite(app, "Ada", "reviewer")
+def test_a_link_that_two_open_at_once_works_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Store(f"sqlite:///{tmp_path / 'studio.sqlite'}")) as store:
+        of_one_link_that_two_open(Accounts(store), monkeypatch)
+
+
+def of_one_link_that_two_open(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, link = accounts.invite("Ada", "reviewer", 60)
 
     def slow(password: str) -> str:
         monkeypatch.undo()

@@ -70,6 +70,25 @@ def test_an_accessibility_check_finds_nothing_serious(page: Any, axe: str) -> No
     assert found == {}
 
 
+@pytest.mark.parametrize(("language", "width"), [("de", 390), ("ja", 1280)])
+def test_pages_in_another_language_fit_and_an_accessibility_check_finds_nothing_serious(page: Any, axe: str, language: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto("/")
+    page.locator("#language").select_option(language)
+    page.wait_for_function("document.documentElement.lang === " + repr(language))
+    found = {}
+    for address, tab in visit(page):
+        assert tab.evaluate("document.documentElement.lang") == language
+        assert page.locator("#jobs-button").text_content() == {"de": "Aufträge", "ja": "ジョブ"}[language]
+        tab.evaluate(axe)
+        violations = tab.evaluate("axe.run({ iframes: false }).then((result) => result.violations)")
+        wrong = [item["id"] for item in violations if item["impact"] in ("serious", "critical")]
+        wide = tab.evaluate("document.documentElement.scrollWidth")
+        if wrong or wide > width:
+            found[address] = (wrong, wide)
+    assert found == {}
+
+
 ANSWER = {
     "sentence": "Some Aus (the genus, 93 %). Which species, it cannot say surely; the likeliest is Aus primus.",
     "rank": "genus", "name": "Aus", "probability": 0.93, "none_of_these": False, "strangeness": 0.4, "collection": "fish",

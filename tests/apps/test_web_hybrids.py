@@ -211,7 +211,7 @@ def test_a_process_that_dies_is_started_again_and_one_that_takes_too_long_is_end
     drawings.close()
 
 
-OPEN = {"/signin", "/static", "/api/session", "/try"}
+OPEN = {"/signin", "/join", "/static", "/static/texts/{file}", "/api/session", "/api/join", "/api/join/look", "/try"}
 """What is open to everybody where generators are public, besides what lies below /try/ and /api/try/."""
 
 

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ from syntype.files import atomic_write, disk_problem
 from syntype.run import Run
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 __all__ = ["DownloadRules", "Downloader", "failures_told", "is_absent"]
@@ -82,6 +85,14 @@ class _Lasting(Exception):
         self.hint = hint
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The certificates that a server's is checked by. To read them takes longer than many a download."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
+
+
 class Downloader:
     """Downloads images into a folder that remembers what it has. Use it as a context manager.
 
@@ -105,8 +116,8 @@ class Downloader:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._done = self._read_journal()
         self._answering = {_host(address) for address in self._done}
-        timeout = httpx2.Timeout(self._rules.timeout)
-        self._client = httpx2.Client(timeout=timeout, follow_redirects=False, headers={"User-Agent": f"Syntype/{metadata.version('syntype')}"})
+        timeout, headers = httpx2.Timeout(self._rules.timeout), {"User-Agent": f"Syntype/{metadata.version('syntype')}"}
+        self._client = httpx2.Client(timeout=timeout, follow_redirects=False, headers=headers, verify=_certificates())
         return self
 
     def __exit__(self, *_: object) -> None:

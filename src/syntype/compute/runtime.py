@@ -6,6 +6,7 @@ import ctypes
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -166,8 +167,12 @@ def _resolve(precision: Precision, device: torch.device) -> str:
     return "bf16" if device.type == "cpu" and _bfloat16_is_faster() else "fp32"
 
 
+@cache
 def _bfloat16_is_faster() -> bool:
-    """Time a 3x3 convolution, forward and backward, in both types: some CPUs have bfloat16 instructions that are not faster."""
+    """Time a 3x3 convolution, forward and backward, in both types: some CPUs have bfloat16 instructions that are not faster.
+
+    All runs of a process go by one answer.
+    """
     if not torch.cpu._is_avx512_bf16_supported():
         return False
     times: dict[torch.dtype, float] = {}

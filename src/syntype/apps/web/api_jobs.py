@@ -20,6 +20,7 @@ from syntype.apps.web.queue import run_id
 from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.room import require_room_for_job
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
+from syntype.apps.web.words import value_in_words
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import load_json
 from syntype.generators.engine.expected import UNTRAINED
@@ -143,6 +144,7 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     told: dict[str, Any] = {key: _typed(running.get(key), kind) for key, kind in _NOW.items()}
     if row.status == "running" and told["doing"] is None:
         told["doing"] = studio.queue.process(row.id).doing()
+    told["doing"] = value_in_words(told["doing"])
     result = None if row.result is None else json.loads(studio.workspace.hide(json.dumps(row.result)))
     return Job(
         id=row.id, kind=row.kind, work=gettext(WORK.get(row.kind, row.kind)), name=row.slug, title=studio.storage.titles.of(row.place, row.slug),

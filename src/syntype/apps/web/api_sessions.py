@@ -100,14 +100,17 @@ async def sign_in(request: Request, sign_in: SignIn, response: Response, studio:
     if studio.config.token is None or not hmac.compare_digest(str(sign_in.token).encode(), studio.config.token.encode()):
         studio.guesses.wrong(request.scope)
         raise HTTPException(403, gettext("this is not the Studio's token. The token was shown when the server was first started with it."))
-    await asyncio.to_thread(_end, request, studio)
+    await asyncio.to_thread(_end_account, request, studio)
     return Session(signed_in=True, csrf=studio.sessions.csrf(_begin(studio, response)), role="owner")
 
 
 @router.delete("/session", status_code=204)
 def sign_out(request: Request, response: Response, studio: CurrentStudio) -> None:
     """End the session. Its cookie, and copies of it, are of no use afterwards."""
-    _end(request, studio)
+    visitor = request.state.visitor
+    if visitor is not None and visitor.session is not None and visitor.account is None:
+        studio.sessions.end(visitor.session)
+    _end_account(request, studio)
     response.delete_cookie(COOKIE)
 
 
@@ -151,8 +154,8 @@ async def _guessing(request: Request, studio: Studio, attempt: Callable[[], T]) 
 
 
 def _begin_account(request: Request, studio: Studio, response: Response, cookie: str) -> Session:
-    """Give the browser the cookie of an account's new session; the session that it had before ends."""
-    _end(request, studio)
+    """Give the browser the cookie of an account's new session; that of an account which it had before ends."""
+    _end_account(request, studio)
     account = studio.accounts.who(cookie)
     if account is None:  # removed at this moment
         raise UserError(gettext("this account was removed. Ask an owner of this Studio for a new link."))
@@ -171,8 +174,8 @@ def _set_cookie(studio: Studio, response: Response, cookie: str) -> None:
     response.set_cookie(COOKIE, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=studio.config.https, path="/")
 
 
-def _end(request: Request, studio: Studio) -> None:
+def _end_account(request: Request, studio: Studio) -> None:
+    """End the browser's session, if it is one of an account."""
     visitor = request.state.visitor
-    if visitor is not None and visitor.session is not None:
-        end = studio.sessions.end if visitor.account is None else studio.accounts.end
-        end(visitor.session)
+    if visitor is not None and visitor.account is not None:
+        studio.accounts.end(visitor.account.session)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from syntype.apps.web.import_options import ImportOptions
 from syntype.apps.web.languages import gettext
+from syntype.apps.web.recognised import recognised
 from syntype.apps.web.refusals import RefusedFile
 from syntype.apps.web.requests import UploadId
 from syntype.apps.web.room import require_room_for_upload
@@ -124,7 +125,7 @@ async def show_preview(studio: CurrentStudio, upload: UploadId, options: Annotat
     shown: dict[str, Any] = {
         **found, **counts, "num_species": len(found["species"].keys() - {"none"}), "num_refused": sum(found["refused"].values()),
         "columns": found["columns"][:_MOST], "notes": found["notes"][:_MOST], "refused_items": found["refused_items"][:_MOST],
-        "rows": [_inside(row) for row in found["rows"]], "examples": [_inside(row) for row in found["examples"]],
+        "sentence": recognised(found), "rows": [_inside(row) for row in found["rows"]], "examples": [_inside(row) for row in found["examples"]],
         "missing": [_inside(row) for row in found["missing"]],
     }  # fmt: skip
     return UploadPreview(upload=upload, received=list(studio.uploads.state(upload).refused[:_MOST]), **shown)

@@ -46,7 +46,7 @@ from syntype.apps.web.accounts import Accounts
 from syntype.apps.web.answers import Answers
 from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.drawing import Drawings
-from syntype.apps.web.languages import N_, LanguageMiddleware, gettext
+from syntype.apps.web.languages import N_, gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
 from syntype.apps.web.queue import Queue
@@ -58,7 +58,7 @@ from syntype.apps.web.store import Store
 from syntype.apps.web.studio import Studio
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.wording import wrong_field
-from syntype.apps.web.workspace import Workspace
+from syntype.apps.web.workspace import NameTakenError, Workspace
 from syntype.errors import DiskError, SyntypeError, UnknownNameError, UserError
 from syntype.files import disk_problem
 
@@ -125,22 +125,22 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     app.add_exception_handler(HTTPException, _handle_http)
     for kind in (OSError, DBAPIError, Exception):  # the first two so that a full disk is not logged as a fault of the program
         app.add_exception_handler(kind, _handle_unexpected)
-    return LanguageMiddleware(SecurityMiddleware(app, config, sessions, accounts, guesses, Gate(app.router.routes), _error_response))
+    return SecurityMiddleware(app, config, sessions, accounts, guesses, Gate(app.router.routes), _error_response)
 
 
-def _error_response(request: Request, status: int, message: str, *, missing: bool = False) -> Response:
-    """An error response: a page for browsers, JSON for programs; ``missing``: nothing is at this address."""
+def _error_response(request: Request, status: int, message: str, *, missing: bool = False, taken: bool = False) -> Response:
+    """An error response: a page for browsers, JSON for programs; ``missing``: nothing is at this address; ``taken``: a name is."""
     message = message.encode("utf-8", "replace").decode()
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
         return pages.render(request, "problem", status, message=message, missing=missing or status == 404)
-    return JSONResponse({"error": message}, status)
+    return JSONResponse({"error": message, **({"taken": True} if taken else {})}, status)
 
 
 def _handle(request: Request, error: Exception) -> Response:
     """The message of one of Syntype's own errors, without paths of this machine."""
     studio: Studio = request.app.state.studio
     status = 404 if isinstance(error, UnknownNameError) else 507 if isinstance(error, DiskError) else 422 if isinstance(error, UserError) else 500
-    return _error_response(request, status, studio.workspace.show(str(error)))
+    return _error_response(request, status, studio.workspace.show(str(error)), taken=isinstance(error, NameTakenError))
 
 
 def _handle_invalid(request: Request, error: Exception) -> Response:

@@ -25,12 +25,10 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from markupsafe import Markup
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = [
-    "COOKIE", "ENGLISH", "FOLDER", "LANGUAGES", "N_", "LanguageMiddleware", "catalogue", "day", "gettext", "in_language", "language", "marked",
+    "COOKIE", "ENGLISH", "FOLDER", "LANGUAGES", "N_", "catalogue", "day", "gettext", "in_language", "language", "language_of", "marked",
     "marked_plural", "ngettext", "number", "pgettext", "preferred", "script", "script_address",
 ]  # fmt: skip
 
@@ -180,16 +178,6 @@ def preferred(cookie: str | None, accepted: str) -> str:
     return min(asked)[2] if asked else ENGLISH
 
 
-class LanguageMiddleware:
-    """Answers every request in its language."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        with in_language(preferred(HTTPConnection(scope).cookies.get(COOKIE), Headers(scope=scope).get("accept-language", ""))):
-            await self._app(scope, receive, send)
+def language_of(connection: HTTPConnection) -> str:
+    """The language for a request."""
+    return preferred(connection.cookies.get(COOKIE), connection.headers.get("accept-language", ""))

@@ -21,6 +21,7 @@ from syntype.apps.web.catalogue import Catalogue
 from syntype.apps.web.languages import gettext
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.progress import now
+from syntype.apps.web.words import value_in_words
 from syntype.apps.web.workspace import Workspace
 from syntype.errors import CollectionError, UserError
 from syntype.files import read_json_object
@@ -61,6 +62,7 @@ class Looks:
         if process.is_alive():
             told = now(folder / "out")
             known = {key: told.get(key) for key in ("doing", "done", "total", "seconds_left")}
+            known["doing"] = value_in_words(known["doing"])
             return LookState(status="running", **known)  # type: ignore[arg-type]
         self._running.pop(folder, None)
         if not (folder / "job").is_dir():

@@ -29,7 +29,7 @@ from syntype.apps.web.store import ACTIVE, Store, jobs, starters
 from syntype.apps.web.trash import IN_TRASH
 from syntype.apps.web.uploads import Uploads
 from syntype.apps.web.words import value_in_words
-from syntype.apps.web.workspace import MARKS, Workspace
+from syntype.apps.web.workspace import MARKS, NameTakenError, Workspace
 from syntype.cluster import RESUME, Cluster
 from syntype.errors import InputError, SyntypeError, UnknownNameError, UserError
 from syntype.files import disk_problem
@@ -108,7 +108,9 @@ class Queue:
                 self._uploads.keep_refused(upload)
             with self._store.writing() as connection:
                 if (other := connection.scalar(_makers(request.place, request.slug))) is not None:
-                    raise InputError(f"job {other} already makes {request.slug!r}", gettext("Choose another name."))
+                    raise NameTakenError(
+                        gettext("job {job} already makes {name}", job=str(other), name=repr(request.slug)), gettext("Choose another name.")
+                    )
                 values = {"kind": request.kind, "request": request.model_dump(mode="json"), "place": request.place, "slug": request.slug}
                 number = connection.execute(insert(jobs).values(**values, status="waiting", created=time.time()).returning(jobs.c.id)).scalar_one()
                 if by is not None:

@@ -33,7 +33,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syntype.apps.web.accounts import SESSION_SECONDS, Account, Accounts
-from syntype.apps.web.languages import N_, gettext
+from syntype.apps.web.languages import N_, gettext, in_language, language_of
 from syntype.apps.web.limits import Limits, StudioConfig, is_loopback
 from syntype.apps.web.roles import FORBIDDEN, Gate, Role
 from syntype.files import atomic_write
@@ -237,6 +237,10 @@ class SecurityMiddleware:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
+        with in_language(language_of(HTTPConnection(scope))):  # here, as refusals are worded too
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, status = time.monotonic(), 0
 
         async def send_with_headers(message: Message) -> None:
@@ -280,7 +284,7 @@ class SecurityMiddleware:
         kind, _, shown = connection.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             if self.guesses.too_many(connection.scope):
-                return None, (429, TOO_MANY_GUESSES)
+                return None, (429, gettext(TOO_MANY_GUESSES))
             if hmac.compare_digest(shown.strip().encode(), self.config.token.encode()):
                 return Visitor(None, True), None
             self.guesses.wrong(connection.scope)
@@ -302,7 +306,7 @@ class SecurityMiddleware:
         origin = headers.get("origin")
         elsewhere = origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
         if elsewhere or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return 403, "the request comes from another web page. Use the Studio's own pages."
+            return 403, gettext("the request comes from another web page. Use the Studio's own pages.")
         if is_open:
             return None
         sent = headers.get(CSRF_HEADER, "")

@@ -36,7 +36,7 @@ from syntype.apps.web.store import ACTIVE, Store, jobs, moves, quizzes, verdicts
 from syntype.apps.web.titles import Titles, as_slug
 from syntype.apps.web.trash import IN_TRASH, PLACES, Trash, TrashEntry, one
 from syntype.apps.web.uploads import Uploads
-from syntype.apps.web.workspace import KINDS, MARKS, SLUG, Kind, Workspace
+from syntype.apps.web.workspace import KINDS, MARKS, SLUG, Kind, NameTakenError, Workspace
 from syntype.errors import CollectionError, InputError, UnknownNameError, UserError
 from syntype.files import disk_problem, read_json_object, write_json
 from syntype.ownership import LOCK, FolderLock
@@ -308,10 +308,10 @@ class Storage:
 
     def _require_free(self, place: str, slug: str) -> None:
         if os.path.lexists(self._workspace.root / place / slug):
-            raise InputError(f"{one(place)} {slug!r} exists already", gettext("Choose another name."))
+            raise NameTakenError(gettext("{kind} {name} exists already", kind=gettext(one(place)), name=repr(slug)), gettext("Choose another name."))
         for row in self._jobs(ACTIVE):
             if (row.place, row.slug) == (place, slug):
-                raise InputError(f"job {row.id} already makes {slug!r}", gettext("Choose another name."))
+                raise NameTakenError(gettext("job {job} already makes {name}", job=str(row.id), name=repr(slug)), gettext("Choose another name."))
 
     def _require_base(self, entry: TrashEntry) -> None:
         """Check that the generator that another one was adapted from is not gone or in the trash itself."""

@@ -70,6 +70,8 @@ class Problem(BaseModel):
     """Why a request was refused, and what to do next."""
 
     error: str
+    taken: bool = False
+    """The name that was given is taken; another one may do."""
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 421, 422, 429, 503, 507)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from syntype.apps.web.languages import N_, gettext, ngettext
@@ -18,6 +19,21 @@ _VALUES = {
     N_("species"), N_("distribution"), N_("waiting"), N_("running"), N_("finished"), N_("failed"), N_("cancelled"), N_("add"), N_("do not add"),
     N_("not enough evidence"),
 }  # fmt: skip
+_BELOW = {
+    N_("a zip with a folder for each species, and the table as CSV and Parquet"), N_("a zip that unpacks to a collection, for Syntype"),
+    N_("a zip for Hugging Face's datasets and hub, with a data set card"), N_("a zip with COCO JSON for each split, for detectors"),
+    N_("a zip with tasks and the labelling interface for Label Studio"),
+    N_("a zip with a text beside each image, for programs that train text-to-image models"), N_("the table alone (CSV)"),
+    N_("collections and exports of Syntype"), N_("JSON: a list with a record for each image"),
+    N_("tables: CSV, TSV, Excel, JSON Lines, Parquet; one table a split"),
+    N_("folders named after species, also below wrapping folders and train/val/test"), N_("reading images"), N_("unpacking"), N_("drawing the reef"),
+    N_("Describing images"), N_("Describing photographs"), N_("Judging their names"), N_("Encoding images"), N_("Searching for copies"),
+    N_("Reading the names of the species"), N_("Calibrating the copy detector"), N_("Packing images"), N_("Linking images"),
+    N_("with the synthetic images"), N_("with the photographs alone"), N_("with the photographs alone, those of rare species shown more often"),
+    N_("with photographs blended in pairs"), N_("with photographs with patches of one another"), N_("with simple cut-outs on other backgrounds"),
+    N_("with similar photographs from elsewhere"),
+}  # fmt: skip
+"""Titles of formats and exports, what a job is doing, and the methods of a study, as the packages below the Studio say them; others stay English."""
 _SETTINGS = {
     N_("Amount"), N_("Box"), N_("Collection"), N_("Everything"), N_("Family"), N_("Fill to"), N_("Format"), N_("Generator"), N_("Layout"),
     N_("Leave out"), N_("Mask"), N_("Method"), N_("Minutes"), N_("Num"), N_("Of"), N_("Photographs"), N_("Quick"), N_("Real"), N_("Rename"),
@@ -42,8 +58,15 @@ def num_species(number: int) -> str:
 
 
 def value_in_words(value: Any) -> Any:
-    """A value of a verdict, an origin, a status or a reason in the language of the page; what people wrote themselves stays as it is."""
-    return gettext(value) if value in _VALUES else value
+    """A value of a verdict, an origin, a status or a reason, or a known text of the packages below, in the language of the page; others stay.
+
+    What is being trained or prepared is known by its beginning: "Training projected".
+    """
+    if not isinstance(value, str):
+        return value
+    if trained := re.fullmatch(r"Training (\w+)", value):
+        return gettext("Training {family}", family=trained[1])
+    return gettext(value) if value in _VALUES or value in _BELOW else value
 
 
 def setting_in_words(name: str) -> str:

@@ -26,7 +26,7 @@ from syntype.apps.web.wording import in_the_studio
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import atomic_write, read_json_object
 
-__all__ = ["KINDS", "MARKS", "SLUG", "Kind", "Workspace"]
+__all__ = ["KINDS", "MARKS", "SLUG", "Kind", "NameTakenError", "Workspace"]
 
 Kind = Literal["collections", "generators", "identifiers", "studies", "exports"]
 MARKS: dict[Kind, str] = {
@@ -39,6 +39,10 @@ _BETWEEN: dict[str, Kind] = {"synthetic": "collections", "generator": "generator
 """Inputs of stages through which images go back to their photographs."""
 SLUG = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """Pattern of names: valid as a folder name on every system, and never a path."""
+
+
+class NameTakenError(InputError):
+    """Something has this name already, or a job makes something of this name."""
 
 
 class Workspace:
@@ -114,7 +118,7 @@ class Workspace:
         """
         place = self.place(kind, slug)
         if os.path.lexists(place):
-            raise InputError(f"{_one(kind)} {slug!r} exists already", gettext("Choose another name."))
+            raise NameTakenError(gettext("{kind} {name} exists already", kind=gettext(_one(kind)), name=repr(slug)), gettext("Choose another name."))
         return place
 
     def slug_of(self, kind: Kind, path: str | Path) -> str | None:

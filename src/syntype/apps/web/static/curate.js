@@ -37,7 +37,8 @@ const zoom = zoomTogether(byId("panes"), (scale) => {
 
 function ready(item) {
   if (item.picture) return item;
-  const alt = t("Synthetic image, labelled {species}", { species: item.image.species ?? t("without a species") });
+  const unnamed = t("without a species");
+  const alt = t("Synthetic image, labelled {species}", { species: item.image.species ?? unnamed });
   const picture = Object.assign(new Image(), { id: "image", src: thumbnail(collection, item.image, 1024), alt });
   const decoded = picture.decode().then(() => true, () => false);
   return Object.assign(item, { picture, decoded, beside: fetchBeside(item.nearest) });

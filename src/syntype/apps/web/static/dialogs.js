@@ -90,7 +90,7 @@ export async function restore(entry) {
   try {
     return await send(null);
   } catch (error) {
-    if (!error.message.includes("exists already") && !error.message.includes("already makes")) throw error;
+    if (!error.taken) throw error;
     const [input, box] = field(t("Name to restore it under"), `${entry.title}-restored`);
     const why = paragraph(t("The name {name} is taken now ({kind}).", { name: entry.name, kind: KINDS[entry.kind] }));
     return ask(t("Restore {title} under another name", { title: entry.title }), [why, box], t("Restore"), () => send(input.value));

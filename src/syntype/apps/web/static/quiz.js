@@ -84,7 +84,8 @@ async function showResult() {
   const result = await call("GET", `/api/quizzes/${quiz.id}/result`);
   byId("result").hidden = false;
   byId("score").textContent = t("{right} of {total} right.", { right: result.num_right, total: result.num_items });
-  const about = t("That is {share}; the 95 % interval is {low} to {high}, and guessing gives {guessing}.", { share: percent(result.share_right), low: percent(result.interval[0]), high: percent(result.interval[1]), guessing: result.guessing === 0.5 ? t("half") : percent(result.guessing) });
+  const half = t("half");
+  const about = t("That is {share}; the 95 % interval is {low} to {high}, and guessing gives {guessing}.", { share: percent(result.share_right), low: percent(result.interval[0]), high: percent(result.interval[1]), guessing: result.guessing === 0.5 ? half : percent(result.guessing) });
   const told =
     quiz.kind === "real"
       ? t("You took {convincing} of the synthetic images for photographs, and {doubted} of the photographs for synthetic.", { convincing: percent(result.convincing), doubted: percent(result.doubted) })

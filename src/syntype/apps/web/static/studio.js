@@ -84,7 +84,7 @@ export async function call(method, path, body) {
   }
   if (answer.status === 401) location.assign("/signin");
   const value = answer.status === 204 ? null : await answer.json();
-  if (!answer.ok) throw new Error(value.error);
+  if (!answer.ok) throw Object.assign(new Error(value.error), { taken: value.taken });
   return value;
 }
 

@@ -10,8 +10,11 @@ const written = (value) => (typeof value === "number" ? number(value) : String(v
 // Put values where the text has their names in braces; numbers are written as the language does.
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? written(values[name]) : whole));
 
+// What the catalogue has: of a text that stands there with a number, the form for one.
+const found = (message) => [known?.of[message] ?? message].flat()[Array.isArray(known?.of[message]) ? known.form(1) : 0];
+
 // A text; of one with a number, which {n} stands for, the form that belongs to it.
-export const t = (message, values = {}) => filled(known?.of[message] || message, values);
+export const t = (message, values = {}) => filled(found(message), values);
 export function tn(one, many, n, values = {}) {
   const forms = known?.of[one];
   return filled((forms && forms[known.form(n)]) || (n === 1 ? one : many), { n, ...values });
@@ -19,6 +22,6 @@ export function tn(one, many, n, values = {}) {
 
 // A text as parts of an element: values may be elements.
 export function tparts(message, values) {
-  const pieces = (known?.of[message] || message).split(/\{(\w+)\}/);
+  const pieces = found(message).split(/\{(\w+)\}/);
   return pieces.map((piece, at) => (at % 2 ? (typeof values[piece] === "number" ? number(values[piece]) : values[piece]) : piece));
 }

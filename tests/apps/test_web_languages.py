@@ -1,0 +1,205 @@
+"""The pages in several languages: every text has a translation, and a browser gets the language that it asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Message
+from starlette.testclient import TestClient
+from studio_server import PAGES, browser, make_full
+
+from syntype.apps.web import languages, texts
+from syntype.apps.web.languages import LANGUAGES, catalogue, gettext, in_language, ngettext, number, preferred
+from syntype.apps.web.outcomes import outcome
+from syntype.apps.web.recognised import recognised
+from syntype.apps.web.wording import wrong_field
+from syntype.apps.web.words import value_in_words
+from syntype.collection.exports import LAYOUTS
+from syntype.collection.preview import Preview
+
+OTHERS = [code for code in LANGUAGES if code != "en"]
+SENTENCES = {
+    "en": "New images of rare species, checked by experts", "de": "Neue Bilder seltener Arten, fachlich geprüft",
+    "fr": "Nouvelles images d'espèces rares, vérifiées par des experts", "es": "Imágenes nuevas de especies raras, revisadas por expertos",
+    "ja": "希少種の新しい画像を、専門家の確認つきで",
+}  # fmt: skip
+SOURCES = Path(texts.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with browser(make_full(tmp_path_factory.mktemp("languages") / "workspace")) as client:
+        yield client
+
+
+def forms(message: Message) -> tuple[list[str], list[str]]:
+    """The English text and its translation, each with all its forms."""
+    return [*([message.id] if isinstance(message.id, str) else message.id)], [
+        *([message.string] if isinstance(message.string, str) else message.string)
+    ]
+
+
+def test_the_catalogue_is_up_to_date_with_the_sources() -> None:
+    template = texts.extract()
+    files = {texts.TEMPLATE: texts.as_bytes(template)}
+    files |= {languages.FOLDER / f"{code}.po": texts.as_bytes(texts.updated(code, template)) for code in OTHERS}
+    old = [path.name for path, content in files.items() if not path.exists() or path.read_bytes() != content]
+    assert not old, f"{', '.join(old)}: run make texts, and translate what is new"
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_text_is_translated_with_the_same_values_and_the_same_html(code: str) -> None:
+    known = catalogue(code)
+    assert [message.id for message in texts.without_translation(known)] == []
+    for message in known:
+        english, translated = forms(message)
+        if not message.id:
+            continue
+        assert isinstance(message.id, str) or len(translated) == known.num_plurals
+        values = set(re.findall(r"\{(\w+)\}", " ".join(english)))
+        assert set(re.findall(r"\{(\w+)\}", " ".join(translated))) == values, message.id
+        for text in translated:
+            assert set(re.findall(r"\{(\w+)\}", text)) in (values, values - {"n"}), text  # "one file" needs no number
+            assert sorted(re.findall("<[^>]*>", text)) == sorted(re.findall("<[^>]*>", english[-1])), text
+            assert '"' not in re.sub("<[^>]*>", "", text), text  # it may stand in an attribute
+
+
+def test_the_extraction_finds_every_text_of_the_scripts_and_templates() -> None:
+    known = {form for message in texts.extract() if message.id for form in ([message.id] if isinstance(message.id, str) else message.id)}
+    found = {
+        text
+        for folder, pattern in (("static", r'(?<![\w$.])(?:t|tn|tparts)\(\s*"([^"]*)"'), ("templates", r"(?<![\w$])(?:_|ngettext)\(\"([^\"]*)\""))
+        for path in (SOURCES / folder).iterdir()
+        if path.suffix in (".js", ".j2")
+        for text in re.findall(pattern, path.read_text(encoding="utf-8"))
+    }
+    assert len(found) > 500 and found <= known, found - known
+
+
+def test_scripts_import_only_what_other_scripts_have() -> None:
+    scripts = {path.name: path.read_text(encoding="utf-8") for path in (SOURCES / "static").iterdir() if path.suffix == ".js"}
+    has = {name: set(re.findall(r"export (?:async )?(?:const|let|function) (\w+)", text)) for name, text in scripts.items()}
+    for name, text in scripts.items():
+        for wanted, source in re.findall(r'import \{([^}]*)\} from "/static/([\w-]+\.js)"', text):
+            assert {word.strip().split(" ")[0] for word in wanted.split(",") if word.strip()} <= has[source], (name, source)
+
+
+def test_templates_have_no_text_that_is_not_marked() -> None:
+    inside = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|<(?:kbd|code)>[^<]*</(?:kbd|code)>", re.DOTALL)
+    for path in (SOURCES / "templates").iterdir():
+        plain = re.sub("<[^>]*>", "\n", inside.sub("", path.read_text(encoding="utf-8")))
+        words = {line.strip() for line in plain.splitlines() if re.search("[A-Za-z]{2}", line) and '="' not in line} - {
+            "Syntype",
+            "Syntype Studio",
+            "· Syntype",
+            "of 100",
+        }
+        assert not words, (path.name, words)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_browser_gets_the_language_that_it_asks_for(client: TestClient, code: str) -> None:
+    page = client.get("/", headers={"accept-language": f"{code}-XY, tlh;q=0.9"}).text
+    assert f'<html lang="{code}">' in page and SENTENCES[code] in page
+    assert f'<option value="{code}" lang="{code}" selected>' in page
+
+
+def test_the_language_that_was_chosen_is_kept_in_a_cookie_and_unknown_ones_are_english(client: TestClient) -> None:
+    chosen = client.get("/", headers={"cookie": "language=ja", "accept-language": "de"}).text
+    assert SENTENCES["ja"] in chosen
+    for header in ({"accept-language": "tlh, *"}, {"cookie": "language=tlh"}, {"accept-language": ";q=x,,"}):
+        assert SENTENCES["en"] in client.get("/", headers={"accept-language": "", **header}).text
+
+
+def test_preferences_are_weighed() -> None:
+    assert preferred(None, "en;q=0.3, fr;q=0.9, es;q=0.9") == "fr"
+    assert preferred(None, "de;q=0, es;q=0.1") == "es"
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_page_is_served_in_every_language(client: TestClient, code: str) -> None:
+    with in_language(code):
+        skip = gettext("Skip to the content")
+    for address in PAGES:
+        answer = client.get(address, headers={"accept-language": code})
+        assert answer.status_code == 200 and f'<html lang="{code}">' in answer.text and f">{skip}<" in answer.text, (address, answer.text)
+
+
+def test_scripts_get_their_texts_from_an_address_that_browsers_may_keep(client: TestClient) -> None:
+    page = client.get("/", headers={"accept-language": "de"}).text
+    address = re.search(r'src="(/static/texts/[^"]+)"', page)
+    assert address is not None and page.index(address[1]) < page.index('type="module"')
+    answer = client.get(address[1])
+    assert "immutable" in answer.headers["cache-control"] and "Abbrechen" in answer.text and "javascript" in answer.headers["content-type"]
+    assert client.get("/static/texts/de-old.js").headers["cache-control"] == "no-store"
+    assert client.get("/static/texts/tlh-1.js").status_code == 404
+    assert "/static/texts/" not in client.get("/", headers={"accept-language": "en"}).text
+
+
+def test_numbers_and_plurals_follow_the_language() -> None:
+    told = {}
+    for code in LANGUAGES:
+        with in_language(code):
+            told[code] = [number(12345.5, "#,##0.0"), ngettext("{n} image", "{n} images", 1), ngettext("{n} image", "{n} images", 12345)]
+    assert told["en"] == ["12,345.5", "1 image", "12,345 images"]
+    assert told["de"] == ["12.345,5", "1 Bild", "12.345 Bilder"]
+    assert told["fr"] == ["12\u202f345,5", "1 image", "12\u202f345 images"]
+    assert told["es"] == ["12.345,5", "1 imagen", "12.345 imágenes"]
+    assert told["ja"] == ["12,345.5", "1枚の画像", "12,345枚の画像"]
+
+
+def test_what_came_of_a_job_is_told_in_the_language_of_who_reads_it() -> None:
+    result = {"splits": {"train": 5, "test": 2}, "num_images": 7, "num_species": 2, "num_refused": 0, "num_duplicates": 0}
+    with in_language("de"):
+        assert outcome("import", "finished", {}, result) == "7 Fotos von 2 Arten importiert: 5 zum Lernen, 2 für Tests zurückgehalten."
+    assert outcome("import", "finished", {}, result) == "7 photographs of 2 species are imported: 5 to learn from, 2 kept for tests."
+
+
+def test_what_was_recognised_in_an_upload_is_told_as_the_command_tells_it_and_in_the_language() -> None:
+    full = {
+        "format": "folders named after species", "num_images": 1400, "num_files": 1200, "num_missing": 2, "num_downloads": 0,
+        "species": {"Aus primus": 900, "none": 500}, "splits": {"train": 1000}, "num_groups": 7, "num_boxes": 3, "refused": {"is no image": 4},
+        "licences": {f"licence {number}": 280 for number in range(5)}, "origins": {"real": 1000, "synthetic": 400},
+    }  # fmt: skip
+    plain = {**full, "num_images": 1, "num_files": 1, "num_missing": 0, "species": {"Aus primus": 1}, "splits": {}, "num_groups": 1, "num_boxes": 1}
+    plain |= {"refused": {}, "licences": {"none": 1}, "origins": {"real": 1}}
+    for found in (full, plain):
+        assert recognised(found) == Preview(**found).sentence()
+    with in_language("de"):
+        assert recognised(plain) == "Folders named after species: 1 Foto von 1 Art, alle mit einem Rahmen."
+
+
+def test_titles_of_exports_and_readers_are_known_to_the_catalogue_or_are_names() -> None:
+    with in_language("ja"):
+        assert all(value_in_words(layout.title) != layout.title for layout in LAYOUTS.values())
+        assert value_in_words("Training projected") == "projectedを学習中"
+    assert value_in_words("what somebody wrote") == "what somebody wrote"
+
+
+def test_the_verdict_of_a_study_is_told_in_the_language_beside_the_english_sentences(client: TestClient) -> None:
+    german = client.get("/studies/small", headers={"accept-language": "de"}).text
+    assert "Urteil: zu wenig Belege. Von 100 Fotos seltener Arten" in german and 'lang="en">With the synthetic images 2 more.' in german
+    assert "Verdict:" not in client.get("/studies/small", headers={"accept-language": "en"}).text
+
+
+def test_errors_that_people_see_are_translated_and_names_are_not(client: TestClient) -> None:
+    missing = client.get("/nowhere", headers={"accept": "text/html", "accept-language": "de"})
+    assert missing.status_code == 404 and "Nicht gefunden" in missing.text and "Unter dieser Adresse wird nichts gefunden." in missing.text
+    asked = {"kind": "generate", "name": "x", "generator": "little", "num": 0}
+    told = client.post("/api/jobs", json=asked, headers={"accept-language": "de", "sec-fetch-mode": "cors"}).json()["error"]
+    assert told == "Die Zahl der Bilder: mindestens 1; angegeben ist 0."
+    page = client.get("/collections/fish", headers={"accept-language": "ja"}).text
+    assert "Aus primus" in page and "Bus secundus" in page
+
+
+def test_html_of_values_is_escaped_in_translated_texts(client: TestClient) -> None:
+    page = client.get("/hybrids", params={"generator": "<b>x</b>"}, headers={"accept-language": "de"}).text
+    assert "<b>x</b>" not in page and "&lt;b&gt;x&lt;/b&gt;" in page
+
+
+def test_outside_a_request_texts_stay_english() -> None:
+    assert gettext("Cancel") == "Cancel"
+    assert wrong_field({"type": "missing", "loc": ("body", "name"), "msg": ""}) == "The name is missing."
