@@ -197,7 +197,7 @@ def test_boxes_are_corrected_by_mouse_finger_and_keyboard(page: Any, server: Any
     packed = zipped(*photographs, ("boxes.csv", TABLE))
     page.get_by_label("Photographs or a zip").set_input_files([{"name": "Reef.zip", "mimeType": "application/zip", "buffer": packed}])
     page.get_by_role("button", name="Send").click()
-    page.get_by_text("Photographs 1 to 3 of 3").wait_for()
+    page.get_by_text("1 to 3 of 3 photographs").wait_for()
     assert page.locator("#boxed svg").count() == 4
     page.get_by_role("button", name="Correct the boxes of reef/0.png").click()
     dialog = page.get_by_role("dialog", name="Boxes of reef/0.png")
@@ -227,7 +227,7 @@ def test_boxes_are_corrected_by_mouse_finger_and_keyboard(page: Any, server: Any
     dialog.get_by_role("button", name="Add a box").click()
     dialog.get_by_label("Species in the chosen box").fill("Cus tertius")
     dialog.get_by_role("button", name="Keep these boxes").click()
-    page.get_by_text("Photographs 1 to 3 of 3, 1 corrected").wait_for()
+    page.get_by_text("1 to 3 of 3 photographs, 1 corrected").wait_for()
     page.get_by_text("4 photographs of 3 species").wait_for()
     page.get_by_role("button", name="Undo", exact=True).click()
     page.get_by_text("4 photographs of 2 species").wait_for()
@@ -237,7 +237,7 @@ def test_boxes_are_corrected_by_mouse_finger_and_keyboard(page: Any, server: Any
     page.get_by_role("button", name="Keep these boxes").click()
     page.get_by_text("1 corrected").wait_for()
     page.reload()
-    page.get_by_text("Photographs 1 to 3 of 3, 1 corrected").wait_for()
+    page.get_by_text("1 to 3 of 3 photographs, 1 corrected").wait_for()
     upload = page.url.split("/")[-1].split("?")[0]
     animals = server.get(f"/api/uploads/{upload}/boxes").json()["photographs"][1]["animals"]
     assert [one["box"] for one in animals] == [None]

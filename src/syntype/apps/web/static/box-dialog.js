@@ -4,14 +4,10 @@ import { make } from "/static/studio.js";
 import { t } from "/static/texts.js";
 
 const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").body.firstChild.namespaceURI;
-<<<<<<< HEAD
-const CORNERS = [[t("top left"), [0, 1]], [t("top right"), [2, 1]], [t("bottom right"), [2, 3]], [t("bottom left"), [0, 3]]]; // numbers of the box that each moves
-=======
 const CORNERS = [
   [t("Corner top left: move it with the arrow keys"), [0, 1]], [t("Corner top right: move it with the arrow keys"), [2, 1]],
   [t("Corner bottom right: move it with the arrow keys"), [2, 3]], [t("Corner bottom left: move it with the arrow keys"), [0, 3]],
 ]; // what each is called, and the numbers of the box that it moves // prettier-ignore
->>>>>>> main
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function shape(tag, attributes, ...children) {
@@ -50,11 +46,7 @@ export function askBoxes(address, photograph, save) {
     return made;
   };
   const add = button(t("Add a box"), () => change(addBox));
-<<<<<<< HEAD
-  const remove = button(t("Remove this animal"), () => change(removeBox));
-=======
   const remove = button(t("Remove this box"), () => change(removeBox));
->>>>>>> main
   const back = button(t("Undo"), undo);
   const sent = button(t("As it was sent"), () => finish(null));
   sent.hidden = !photograph.corrected;
@@ -146,20 +138,11 @@ export function askBoxes(address, photograph, save) {
     const [left, top, right, bottom] = box;
     const rect = stage.querySelector(".chosen");
     for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) rect.setAttribute(name, value);
-<<<<<<< HEAD
-    for (const [number, [across, down]] of CORNERS.map(([, corner]) => corner).entries()) {
-      const handle = stage.querySelectorAll("circle")[number];
-      for (const [name, value] of Object.entries({ cx: box[across], cy: box[down], r: 12 * scale() })) handle.setAttribute(name, value);
-    }
-    const edges = Object.fromEntries(Object.entries({ left, top, right, bottom }).map(([edge, at]) => [edge, Math.round(at)]));
-    said.textContent = t("From {left}, {top} to {right}, {bottom} of {width} × {height} pixels", { ...edges, width: size[0], height: size[1] });
-=======
     for (const [number, [, [across, down]]] of CORNERS.entries()) {
       const handle = stage.querySelectorAll("circle")[number];
       for (const [name, value] of Object.entries({ cx: box[across], cy: box[down], r: 12 * scale() })) handle.setAttribute(name, value);
     }
     said.textContent = t("From {start} to {end} of {size} pixels", { start: `${Math.round(left)}, ${Math.round(top)}`, end: `${Math.round(right)}, ${Math.round(bottom)}`, size: size.join(" × ") });
->>>>>>> main
     back.disabled = !past.length;
   }
 
@@ -173,30 +156,18 @@ export function askBoxes(address, photograph, save) {
     const focused = document.activeElement?.getAttribute?.("aria-label");
     const others = animals.flatMap(({ box, species: name }, index) => {
       if (!box || index === chosen) return [];
-<<<<<<< HEAD
-      const rect = shape("rect", { x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1], tabindex: 0, role: "button", "aria-label": t("Choose box {n}, {species}", { n: index + 1, species: name ?? t("no species") }) });
-=======
       const rect = shape("rect", { x: box[0], y: box[1], width: box[2] - box[0], height: box[3] - box[1], tabindex: 0, role: "button", "aria-label": t("Choose box {number}, {species}", { number: index + 1, species: name }) });
->>>>>>> main
       rect.addEventListener("click", () => choose(index));
       rect.addEventListener("keydown", (event) => ["Enter", " "].includes(event.key) && (event.preventDefault(), choose(index)));
       return [rect];
     });
     const mine = [];
     if (animals[chosen].box) {
-<<<<<<< HEAD
-      const rect = shape("rect", { class: "chosen", tabindex: 0, role: "button", "aria-label": t("Box {n}, {species}: move it with the arrow keys", { n: chosen + 1, species: animals[chosen].species ?? t("no species") }) });
-      hold(rect, null);
-      mine.push(rect);
-      for (const [name, corner] of CORNERS) {
-        const handle = shape("circle", { tabindex: 0, role: "button", "aria-label": t("Corner {corner}: move it with the arrow keys", { corner: name }) });
-=======
       const rect = shape("rect", { class: "chosen", tabindex: 0, role: "button", "aria-label": t("Box {number}, {species}: move it with the arrow keys", { number: chosen + 1, species: animals[chosen].species }) });
       hold(rect, null);
       mine.push(rect);
       for (const [name, corner] of CORNERS) {
         const handle = shape("circle", { tabindex: 0, role: "button", "aria-label": name });
->>>>>>> main
         hold(handle, corner);
         mine.push(handle);
       }
@@ -232,11 +203,7 @@ export function askBoxes(address, photograph, save) {
     make("div", {}, label, species),
     make("p", { className: "actions" }, add, remove, back, sent),
   ];
-<<<<<<< HEAD
-  const asked = ask(t("Boxes of {path}", { path: photograph.path }), parts, t("Keep these boxes"), () => save(asSent ? null : animals).finally(() => (asSent = false)));
-=======
   const asked = ask(t("Boxes of {file}", { file: photograph.path }), parts, t("Keep these boxes"), () => save(asSent ? null : animals).finally(() => (asSent = false)));
->>>>>>> main
   stage.closest("dialog").classList.add("wide-dialog");
   draw();
   stage.querySelector(".chosen")?.focus();

@@ -16,13 +16,19 @@ const query = (given) => new URLSearchParams(Object.entries(given).flatMap(([nam
 function tile(photograph) {
   const { path, animals } = photograph;
   const button = make("button", { type: "button", className: "second", textContent: t("Correct") });
-  button.setAttribute("aria-label", t("Correct the boxes of {path}", { path }));
+  button.setAttribute("aria-label", t("Correct the boxes of {file}", { file: path }));
   const names = [...new Set(animals.map((animal) => animal.species))].join(", ");
   const crops = make("div", { className: "crops" }, ...animals.slice(0, CROPS).map((animal) => crop(address, photograph, animal)));
-  const told = make("p", {}, names, make("br"), tn("{n} animal", "{n} animals", animals.length), ...(photograph.corrected ? [", ", make("strong", { textContent: t("corrected") })] : []));
+  const told = make("p", {}, animals.length > CROPS ? tn("{names} and {n} more", "{names} and {n} more", animals.length - CROPS, { names }) : names, make("br"), photograph.corrected ? make("strong", { textContent: t("corrected") }) : tn("{n} animal", "{n} animals", animals.length));
   const item = make("li", {}, crops, told, button);
   button.addEventListener("click", () => ask(photograph).catch((error) => tell(error.message)));
   return item;
+}
+
+function counted({ photographs, num_corrected: corrected }) {
+  const values = { first: offset + 1, last: offset + photographs.length, corrected };
+  if (!corrected) return tn("{first} to {last} of {n} photograph", "{first} to {last} of {n} photographs", total, values);
+  return tn("{first} to {last} of {n} photograph, {corrected} corrected", "{first} to {last} of {n} photographs, {corrected} corrected", total, values);
 }
 
 async function list() {
@@ -30,9 +36,7 @@ async function list() {
   total = found.total;
   byId("boxes-part").hidden = !total;
   byId("boxed").replaceChildren(...found.photographs.map(tile));
-  const counted = [t("Photographs {from} to {to} of {total}", { from: offset + 1, to: offset + found.photographs.length, total })];
-  if (found.num_corrected) counted.push(tn("{n} corrected", "{n} corrected", found.num_corrected));
-  byId("boxes-counted").textContent = counted.join(", ");
+  byId("boxes-counted").textContent = counted(found);
   [byId("boxes-earlier").disabled, byId("boxes-later").disabled] = [!offset, offset + PAGE >= total];
   byId("boxes-back").hidden = !found.num_corrected;
 }
@@ -52,7 +56,7 @@ async function ask(photograph) {
       tell(error.message);
     }
   });
-  byId("boxes-said").replaceChildren(t("The boxes of {path} are kept.", { path: photograph.path }), " ", undo);
+  byId("boxes-said").replaceChildren(`${t("The boxes of {file} are kept.", { file: photograph.path })} `, undo);
   await update();
 }
 
