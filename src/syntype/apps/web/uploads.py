@@ -22,14 +22,15 @@ import unicodedata
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from anyio import CancelScope, CapacityLimiter, to_thread
-from PIL import Image
 from sqlalchemy import select
 from starlette.exceptions import HTTPException
 
+from syntype.apps.web.image_check import check_image
 from syntype.apps.web.import_options import ImportOptions
 from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import Limits
@@ -41,8 +42,6 @@ from syntype.apps.web.store import ACTIVE, Store, jobs
 from syntype.apps.web.upload_boxes import box_options, corrections_of
 from syntype.apps.web.workspace import Workspace
 from syntype.collection.archives import TABLES, checked_path, free_path, unpack
-from syntype.collection.costs import Watched, check_cost
-from syntype.collection.decoding import FORMATS, read_image
 from syntype.errors import DiskError, InputError, UnknownNameError
 from syntype.files import inside
 
@@ -58,8 +57,6 @@ _LOOKS = 3
 """Previews of an upload that are remembered: as it was sent, with corrected boxes, and with all corrections."""
 _MOST_REFUSED = 1000
 """Refused files of an upload that are remembered."""
-_decoding = threading.BoundedSemaphore(1)
-"""One photograph at a time is decoded for checking, so that many uploads do not add up their pixels in memory."""
 _OLD_SECONDS = 7 * 86400
 _EMPTY_SECONDS = 3600
 _TYPED = ".typed"
@@ -340,7 +337,7 @@ class Uploads:
         else:
             if wanted is None:
                 raise InputError(gettext("a single photograph needs a species"), gettext("Say what it shows."), file=name)
-            self._check_image(part, name)
+            check_image(part, name, self._limits.pixels)
             found = [(Path(wanted, name), part)]
         self._keep(upload, found, said=wanted is not None)
         self._remember(upload, refused)
@@ -352,7 +349,7 @@ class Uploads:
             return UploadResult(0)
         place = Path(*(unicodedata.normalize("NFC", name) for name in parts))
         if is_image(place):
-            self._check_image(part, path)
+            check_image(part, path, self._limits.pixels)
         self._keep(upload, [(place, part)], said=False)
         if typed is not None:
             (self.folder(upload) / _TYPED).write_text(typed, encoding="utf-8")
@@ -412,37 +409,12 @@ class Uploads:
                 gettext("Import these first, and the others separately."),
             )
 
-    def _check_image(self, path: Path, name: str) -> None:
-        """Decode an image as the importer will."""
-        data = path.read_bytes()
-        try:
-            check_cost(data)
-            with Image.open(Watched(data), formats=FORMATS) as image:
-                width, height = image.size
-        except Image.DecompressionBombError:
-            width = height = self._limits.pixels
-        except Exception:  # whatever a header makes Pillow throw: the importer's own check, below, says what is wrong
-            width = height = 0
-        if width * height > self._limits.pixels:
-            raise InputError(
-                gettext("has more than {number} million pixels", number=self._limits.pixels // 1_000_000), gettext("Scale it down first."), file=name
-            )
-        try:
-            with _decoding:
-                decoded = read_image(data)
-        except InputError as error:
-            raise InputError(error.reason, error.hint, file=name) from None
-        if decoded.pixels.shape[0] * decoded.pixels.shape[1] > self._limits.pixels:  # of rare formats the size is known only now
-            raise InputError(
-                gettext("has more than {number} million pixels", number=self._limits.pixels // 1_000_000), gettext("Scale it down first."), file=name
-            )
-
     def _unpack(self, upload: str, part: Path, species: str | None, refused: list[RefusedFile]) -> tuple[list[tuple[Path, Path]], str | None]:
         """Files of a zip, as their paths in the upload and where they are, and what they all show; a zip that could do harm is refused as a whole.
 
         Photographs in folders stay in them, also where a species was given: then that is only remembered.
         """
-        found = unpack(part, part.parent / "unpacked", self._limits.of_archive(), self._check_image)
+        found = unpack(part, part.parent / "unpacked", self._limits.of_archive(), partial(check_image, most_pixels=self._limits.pixels))
         refused += [RefusedFile(item.file, item.reason, item.hint) for item in found.refused]
         tables = [path for path in found.tables if path.suffix.lower() in TABLES]
         loose = [path for path in found.images if path.parent == found.folder]
