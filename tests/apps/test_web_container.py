@@ -125,7 +125,7 @@ def test_every_setting_of_compose_is_in_the_example_without_a_secret() -> None:
 def test_the_health_address_answers_without_the_token_and_tells_nothing(behind_proxy: TestClient) -> None:
     (path,) = re.findall(r"http://127.0.0.1:\d+(/[^\"]*)", STUDIO["healthcheck"]["test"][-1])
     answer = behind_proxy.get(path)
-    assert answer.status_code == 200 and answer.json() == {"signed_in": False, "csrf": None}
+    assert answer.status_code == 200 and answer.json() == {"signed_in": False, "csrf": None, "name": None, "role": None}
     assert "set-cookie" not in answer.headers
     compile(STUDIO["healthcheck"]["test"][-1], "health check", "exec")
 

@@ -29,7 +29,7 @@ SESSION_SECONDS = 30 * 86400
 """A session ends so long after the sign-in ..."""
 IDLE_SECONDS = 12 * 3600
 """... or after so long without use."""
-_MARK = "@"
+_MARK = "~"
 """How the cookie of an account's session begins; that of the token's sessions never does."""
 _SEEN_SECONDS = 60
 """So long the time of the last request may lag behind, so that not every request writes."""
