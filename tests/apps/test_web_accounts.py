@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fastapi import FastAPI
@@ -21,7 +22,7 @@ from syntype.apps.web.accounts import IDLE_SECONDS, SESSION_SECONDS, Accounts
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.passwords import UNKNOWN, hash_password, is_password
-from syntype.apps.web.roles import LEAST, ROLES
+from syntype.apps.web.roles import LEAST, ROLES, Gate
 from syntype.apps.web.store import Store, people, signed_in
 from syntype.apps.web.workspace import Workspace
 from syntype.errors import UserError
@@ -141,11 +142,29 @@ def test_a_forgotten_password_is_replaced_by_a_link_and_other_browsers_are_signe
 
 def test_no_two_people_have_names_that_look_alike(app: ASGIApp) -> None:
     invite(app, "Ada Byron", "guest")
-    for name in ("Ada Byron", "ADA  BYRON", "\uff21da Byron"):
+    for name in ("Ada Byron", "ADA  BYRON", "\uff21da Byron", "Ada\u200b Byron\ufeff", "\u202eAda Byron", "Ada\u200d Byron"):
         answer = client_of(app, **OWNER).post("/api/people", json={"name": name, "role": "guest"})
         assert answer.status_code == 422 and "already" in answer.json()["error"], name
     assert client_of(app, **OWNER).post("/api/people", json={"name": "a;b", "role": "guest"}).status_code == 422
     assert client_of(app, **OWNER).post("/api/people", json={"name": "Bo", "role": "king"}).status_code == 422
+
+
+def test_signs_that_nobody_sees_are_no_part_of_a_name(app: ASGIApp) -> None:
+    invite(app, "\ufeffBo\u200b \u202eCy", "guest")  # copied from elsewhere
+    assert [person["name"] for person in client_of(app, **OWNER).get("/api/people").json()] == ["Bo Cy"]
+    for name in ("\u200b", "\u202e \u2060", "-"):
+        answer = client_of(app, **OWNER).post("/api/people", json={"name": name, "role": "guest"})
+        assert answer.status_code == 422 and "letters or digits" in answer.json()["error"], name
+
+
+def test_an_old_page_does_not_change_somebody_who_was_invited_later(app: ASGIApp) -> None:
+    owner = client_of(app, **OWNER)
+    number = invite(app, "Ada", "guest")[0]
+    assert owner.delete(f"/api/people/{number}").status_code == 204
+    invite(app, "Bo", "guest")
+    for answer in (owner.delete(f"/api/people/{number}"), owner.post(f"/api/people/{number}/role", json={"role": "owner"})):
+        assert answer.status_code == 404, "Bo has another number"
+    assert owner.get("/api/people").json()[0]["role"] == "guest"
 
 
 def test_a_session_ends_by_sign_out_by_rest_and_by_age(app: ASGIApp) -> None:
@@ -266,6 +285,25 @@ def test_a_change_needs_the_header_of_the_account_s_own_session(app: ASGIApp) ->
     link = invite(app, "Cy", "guest")[1]
     answer = client_of(app).post("/api/join", json={"link": link, "password": PASSWORD}, headers={"origin": "https://evil.example"})
     assert answer.status_code == 403, "another page cannot sign anybody in"
+
+
+def test_a_page_from_before_another_sign_in_saves_nothing_and_says_so_in_the_language(app: ASGIApp) -> None:
+    ada, bo = joined(app, "Ada", "reviewer"), joined(app, "Bo", "reviewer")
+    answer = ada.post(VERDICTS, json=VERDICT, headers={"x-syntype-csrf": bo.headers["x-syntype-csrf"], "accept-language": "de"})
+    assert answer.status_code == 403 and "Laden Sie die Seite neu" in answer.json()["error"]
+    assert client_of(app, **OWNER).get(VERDICTS).json()["reviewers"] == {}
+
+
+def test_who_must_sign_in_comes_to_the_page_that_was_asked_for(app: ASGIApp) -> None:
+    client = client_of(app, accept="text/html")
+    for asked, to in (
+        ("/collections/drawn/curate?judges=2&species=Cus tertius", "/collections/drawn/curate?judges=2&species=Cus%20tertius"),
+        ("//evil.example/%0d%0aset-cookie: a=b", None), ("/", None), ("/api/exports/a/file", None),
+    ):  # fmt: skip
+        leads = urlsplit(client.get(asked, follow_redirects=False).headers["location"])
+        assert leads.path == "/signin" and not leads.netloc
+        assert parse_qs(leads.query).get("to") == (None if to is None else [to]) or asked.startswith("//")
+    assert "session has ended" in client.get("/signin?ended=yes").text and "session has ended" not in client.get("/signin").text
 
 
 def test_verdicts_quizzes_and_changes_carry_the_name_of_the_account(app: ASGIApp) -> None:
@@ -412,6 +450,13 @@ def test_no_page_offers_what_its_reader_may_not_do(full: dict[str, TestClient], 
             assert owners not in page.text or (owners == 'id="begin"' and address == "/quiz"), (address, owners)
         assert ('data-decision="accept" disabled' in page.text) == (role == "reviewer" and address == "/collections/drawn"), address
     assert opened > 15
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_links_to_what_is_open_to_everybody_stay_on_the_pages_of_all(full: dict[str, TestClient], role: str) -> None:
+    page = '<a href="/try">a</a><a href="/try/little">b</a><a href="/signin">c</a>'
+    gate = Gate(inside(full["owner"].app).router.routes)
+    assert gate.without_closed_links(role, page) == page  # type: ignore[arg-type]
 
 
 def test_a_new_route_is_the_owners_until_it_is_in_the_table(full: dict[str, TestClient], app: ASGIApp) -> None:

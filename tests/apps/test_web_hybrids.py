@@ -240,6 +240,8 @@ def test_visitors_draw_with_public_generators_and_open_nothing_else(visitor: Tes
     assert home.status_code == 303 and home.headers["location"] == "/try"
     page = visitor.get("/try", headers={"accept": "text/html"})
     assert page.url.path == "/try/little" and "Every picture here is synthetic" in page.text and "/new/" not in page.text
+    assert 'href="/signin"' in page.text, "the first page leads visitors here, and those with an account on from here"
+    assert ".." not in page.text.partition("learnt from:")[2].partition("</p>")[0]
     picture = Image.open(io.BytesIO(visitor.get("/api/try/little/image", params=PAIR).content))
     assert picture.width == 512 and picture.height > 540 and "Not occurrence evidence" in str(picture.info)  # the bar below it says so too
     assert b"<svg" in visitor.get("/api/try/little/code", params=PAIR).content

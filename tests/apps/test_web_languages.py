@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,19 @@ def test_the_extraction_finds_every_text_of_the_scripts_and_templates() -> None:
     assert len(found) > 500 and found <= known, found - known
 
 
+def test_the_extraction_finds_every_text_of_the_modules_also_inside_other_strings() -> None:
+    known = {form for message in texts.extract() if message.id for form in ([message.id] if isinstance(message.id, str) else message.id)}
+    found = {
+        argument.value
+        for path in SOURCES.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("gettext", "ngettext", "N_")
+        for argument in node.args[:2]
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+    assert len(found) > 300 and found <= known, found - known
+
+
 def test_scripts_import_only_what_other_scripts_have() -> None:
     scripts = {path.name: path.read_text(encoding="utf-8") for path in (SOURCES / "static").iterdir() if path.suffix == ".js"}
     has = {name: set(re.findall(r"export (?:async )?(?:const|let|function) (\w+)", text)) for name, text in scripts.items()}
@@ -151,10 +165,23 @@ def test_numbers_and_plurals_follow_the_language() -> None:
     assert told["ja"] == ["12,345.5", "1枚の画像", "12,345枚の画像"]
 
 
+@pytest.mark.parametrize(("code", "said"), [("fr", "acceptées : 1, refusées : 1"), ("es", "aceptadas: 1, descartadas: 1")])
+def test_counts_that_may_be_one_need_no_plural(code: str, said: str) -> None:
+    with in_language(code):
+        assert gettext("{accepted} accepted, {refused} refused", accepted=1, refused=1) == said
+
+
 def test_what_came_of_a_job_is_told_in_the_language_of_who_reads_it() -> None:
     result = {"splits": {"train": 5, "test": 2}, "num_images": 7, "num_species": 2, "num_refused": 0, "num_duplicates": 0}
     with in_language("de"):
         assert outcome("import", "finished", {}, result) == "7 Fotos von 2 Arten importiert: 5 zum Lernen, 2 für Tests zurückgehalten."
+        assert (
+            outcome("reef", "finished", {}, {"num_images": 164, "num_species": 6})
+            == "164 Bilder von 6 erfundenen Arten wurden gezeichnet. Trainieren Sie damit einen Generator."
+        )
+        done = {"steps": 116, "minutes": 2, "num_species": 6, "num_images": 104}
+        assert str(outcome("train", "finished", {}, done)).startswith("Er hat 6 Arten aus 104 Fotos gelernt (116 Schritte, 2 Minuten).")
+        assert value_in_words("Preparing pose_transfer (1,104 photographs)") == "pose_transfer wird vorbereitet (1.104 Fotos)"
     assert outcome("import", "finished", {}, result) == "7 photographs of 2 species are imported: 5 to learn from, 2 kept for tests."
 
 
@@ -172,9 +199,22 @@ def test_what_was_recognised_in_an_upload_is_told_as_the_command_tells_it_and_in
         assert recognised(plain) == "Folders named after species: 1 Foto von 1 Art, alle mit einem Rahmen."
 
 
+LISTED = {
+    constant.value
+    for path in (SOURCES.parents[1] / "collection" / "sources").glob("*.py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Listing"
+    for constant in node.args[:1]
+    if isinstance(constant, ast.Constant)
+} | {"COCO JSON: a row an annotation", "folder with a sub-folder for each species", "table with a row for each image"}
+"""What readers call that which they have read."""
+
+
 def test_titles_of_exports_and_readers_are_known_to_the_catalogue_or_are_names() -> None:
     with in_language("ja"):
         assert all(value_in_words(layout.title) != layout.title for layout in LAYOUTS.values())
+        for title in LISTED:
+            assert value_in_words(title) != title, title
         assert value_in_words("Training projected") == "projectedを学習中"
     assert value_in_words("what somebody wrote") == "what somebody wrote"
 

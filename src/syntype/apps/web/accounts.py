@@ -31,6 +31,7 @@ IDLE_SECONDS = 12 * 3600
 """... or after so long without use."""
 _MARK = "~"
 """How the cookie of an account's session begins; that of the token's sessions never does."""
+_JOINERS = "\u200c\u200d"
 _SEEN_SECONDS = 60
 """So long the time of the last request may lag behind, so that not every request writes."""
 _GONE = N_("this link is of no use any more: it was used, has expired, or was replaced by a newer one. Ask an owner of this Studio for a new link.")
@@ -111,9 +112,11 @@ class Accounts:
             The account's number, and the secret.
 
         Raises:
-            InputError: the name is taken.
+            InputError: the name is taken, or has neither letter nor digit.
         """
         secret, name = _secret(), _tidy(name)
+        if not any(letter.isalnum() for letter in name):
+            raise InputError(gettext("{typed} cannot be a name", typed=repr(name)), gettext("Write it with letters or digits."))
         values = {"name": name, "key": _key(name), "role": role, "created": time.time(), "link": _hash(secret), "link_until": time.time() + seconds}
         try:
             with self._store.writing() as connection:
@@ -285,9 +288,15 @@ def _hash(secret: str) -> str:
 
 
 def _tidy(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", name).split())
+    """A name without signs that nobody sees; the two that some scripts need between letters stay."""
+    return " ".join(_without_signs(unicodedata.normalize("NFC", name), _JOINERS).split())
 
 
 def _key(name: str) -> str:
     """The same for names that people would take for one another."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return " ".join(_without_signs(unicodedata.normalize("NFKC", name)).casefold().split())
+
+
+def _without_signs(text: str, but: str = "") -> str:
+    """Without characters that have no shape of their own, such as those that turn the direction of writing round."""
+    return "".join(letter for letter in text if letter in but or unicodedata.category(letter) != "Cf")

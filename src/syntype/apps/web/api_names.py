@@ -133,7 +133,8 @@ def undo_change(studio: CurrentStudio, name: Slug) -> NamesChanged:
         found = undo_move(folder, places)
     moved = ngettext("{n} photograph moved back.", "{n} photographs moved back.", found.num_images)
     gone = gettext("The collection that they came from is in the trash: restore it on the page Storage.")
-    return NamesChanged(told=f"{moved} {gettext('{name} has changed too.', name=other) if other else gone}")
+    changed = gettext("{name} has changed too.", name=other) if other else gone
+    return NamesChanged(told=f"{moved} {changed}")
 
 
 def _moved(studio: Studio, name: str, to: str, found: MoveResult, depends: list[str]) -> Moved:

@@ -140,7 +140,7 @@ def _rarest(counts: Mapping[tuple[str, str | None], int], whole: Mapping[str, in
     shown = parts[0] if len(parts) == 1 else gettext("{first} and {second}", first=", ".join(parts[:-1]), second=parts[-1])
     values = {"photographs": num_photographs(whole[name]), "species": name, "parts": shown}
     told = gettext("Of {photographs} of the rarest species, {species}, {parts}.", **values)
-    return told if learnt else f"{told} {gettext('A species of which nothing is learnt cannot be drawn.')}"
+    return told if learnt else f"{told} " + gettext("A species of which nothing is learnt cannot be drawn.")
 
 
 def _time(minutes: float | None, asked: float, family: str) -> str:

@@ -155,7 +155,7 @@ def _handle_invalid(request: Request, error: Exception) -> Response:
 def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = gettext(_BACK) if _is_page(request) else "See /api/openapi.json."
-    known = {404: f"{gettext(_NOTHING)} {where}", 405: f"{gettext('this address does not accept this method.')} {where}"}
+    known = {404: gettext(_NOTHING) + f" {where}", 405: gettext("this address does not accept this method.") + f" {where}"}
     answer = _error_response(request, error.status_code, known.get(error.status_code) or str(error.detail))
     answer.headers.update(error.headers or {})
     return answer

@@ -14,7 +14,7 @@ __all__ = ["WORK", "outcome"]
 
 Result = Mapping[str, Any]
 WORK = {
-    "import": N_("Import"), "reef": N_("Drawn reef"), "resplit": N_("Other split"), "train": N_("Training"), "adapt": N_("Adaptation"),
+    "import": N_("Import"), "reef": N_("Sample"), "resplit": N_("Other split"), "train": N_("Training"), "adapt": N_("Adaptation"),
     "generate": N_("New images"), "blend": N_("Hybrids"), "vary": N_("Variations"), "inpaint": N_("Inpainting"),
     "curate": N_("Check against photographs"), "classify": N_("Identifier"), "study": N_("Study"), "export": N_("Export"),
 }  # fmt: skip
@@ -73,7 +73,7 @@ def _import(_: Result, result: Result) -> str:
 def _reef(_: Result, result: Result) -> str:
     species = ngettext("{n} invented species", "{n} invented species", result["num_species"])
     said = ngettext("{n} picture of {species} was drawn.", "{n} pictures of {species} were drawn.", result["num_images"], species=species)
-    return f"{said} {gettext('Train a generator from them.')}"
+    return f"{said} " + gettext("Train a generator from them.")
 
 
 def _train(_: Result, result: Result) -> str:
@@ -86,7 +86,7 @@ def _train(_: Result, result: Result) -> str:
     else:
         time = ngettext("{n} minute", "{n} minutes", round(minutes))
         said = gettext("It has learnt {species} from {photographs}, in {steps} and {minutes}.", **of, steps=steps, minutes=time)
-    return f"{said} {gettext('If you cannot tell the species in its pictures, train longer.')}"
+    return f"{said} " + gettext("If you cannot tell the species in its pictures, train longer.")
 
 
 def _steps(result: Result) -> str:
@@ -99,7 +99,7 @@ def _adapt(_: Result, result: Result) -> str:
         learnt = gettext("It has learnt {species} from {photographs}, beginning with {relative}.", **values)
     else:
         learnt = gettext("It has learnt {species} from {photographs}.", **values)
-    return f"{learnt} {gettext('If you cannot tell the species in its pictures, take more steps.')}"
+    return f"{learnt} " + gettext("If you cannot tell the species in its pictures, take more steps.")
 
 
 def _train_stopped(_: Result, result: Result) -> str:
@@ -124,7 +124,7 @@ def _made(images: str, result: Result) -> str:
         return gettext("{images} of {species}: SYNTHETIC, and not judged yet.", images=images, species=species)
     said = gettext("{images} of {species}, {size} pixels wide: SYNTHETIC, and not judged yet.", images=images, species=species, size=str(size))
     small = isinstance(size, int) and size < _SMALL
-    return f"{said} {gettext('They are small, so details cannot be judged.')}" if small else said
+    return f"{said} " + gettext("They are small, so details cannot be judged.") if small else said
 
 
 def _blend(request: Result, result: Result) -> str:
@@ -132,7 +132,7 @@ def _blend(request: Result, result: Result) -> str:
     images = ngettext("{n} SYNTHETIC image", "{n} SYNTHETIC images", result["num_images"])
     between = gettext("{first} and {second}", first=names[0], second=names[1]) if len(names) == 2 else "".join(names)
     said = gettext("{images} between {species}.", images=images, species=between)
-    return f"{said} {gettext('No classifier is trained on them as one species.')}"
+    return f"{said} " + gettext("No classifier is trained on them as one species.")
 
 
 def _images_stopped(_: Result, result: Result) -> str:
@@ -149,10 +149,10 @@ def _curate(_: Result, result: Result) -> str:
     values = {"passed": passed, "images": num_images(number), "refused": ", ".join(parts)}
     said = gettext("{passed} of {images} passed: {refused}.", **values) if parts else gettext("{passed} of {images} passed.", **values)
     if 2 * passed > number:
-        return f"{said} {gettext('Now let somebody who knows the species judge them.')}"
+        return f"{said} " + gettext("Now let somebody who knows the species judge them.")
     if copies > others + strange:
-        return f"{said} {gettext('Use more photographs, or a family that draws new individuals (projected).')}"
-    return f"{said} {gettext('Train the generator longer, or use cut-outs (pose_transfer).')}"
+        return f"{said} " + gettext("Use more photographs, or a family that draws new individuals (projected).")
+    return f"{said} " + gettext("Train the generator longer, or use cut-outs (pose_transfer).")
 
 
 def _refused(copies: int, others: int, strange: int, by_expert: int) -> list[tuple[int, str]]:

@@ -189,7 +189,7 @@ def duplicates(request: Request, studio: CurrentStudio, name: Slug, offset: Offs
 @router.get("/collections/{name}/refused")
 def refused(request: Request, studio: CurrentStudio, name: Slug) -> Response:
     """Files that the import refused, and why."""
-    return render(request, "refused", name=name, files=list_refused(studio, name))
+    return render(request, "refused", name=name, heading=studio.storage.titles.of("collections", name), files=list_refused(studio, name))
 
 
 @router.get("/collections/{name}/curate")

@@ -32,7 +32,8 @@ def require_photographs(workspace: Workspace, slug: str, species: str) -> None:
     near = [spelt[name] for name in get_close_matches(species.casefold()[:100], spelt, n=3)]
     near += [name for key, name in spelt.items() if species.casefold() in key and name not in near][: 3 - len(near)]
     if near:
-        hint = gettext("Did you mean {names}?", names=reduce(lambda first, second: gettext("{first} or {second}", first=first, second=second), near))
+        names = reduce(lambda first, second: gettext("{first} or {second}", first=first, second=second), near)
+        hint = gettext("Did you mean {names}?", names=names)
     else:
         hint = gettext("Its species are {names}.", names=shown_list(spelt.values(), 5))
     raise InputError(gettext("collection {name} has no photograph of {species}", name=repr(slug), species=repr(shortened(species, 80))), hint)

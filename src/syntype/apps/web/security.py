@@ -24,7 +24,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -257,7 +257,7 @@ class SecurityMiddleware:
             visitor, refusal = await self._authenticate(HTTPConnection(scope))
             refusal = refusal or self._refusal(scope, headers, visitor)
             if refusal is not None:
-                at_home = "/try" if self.config.public and scope["path"] == "/" else "/signin"
+                at_home = "/try" if self.config.public and scope["path"] == "/" else _sign_in(scope)
                 await _refuse(headers, scope["method"], at_home, *refusal)(scope, receive, send_with_headers)
                 return
             scope.setdefault("state", {}).update(visitor=visitor, gate=self.gate)
@@ -311,7 +311,10 @@ class SecurityMiddleware:
             return None
         sent = headers.get(CSRF_HEADER, "")
         if visitor is None or visitor.session is None or not hmac.compare_digest(sent.encode(), self.sessions.csrf(visitor.session).encode()):
-            return 403, "the header X-Syntype-Csrf is missing or wrong. GET /api/session gives its value, and sets the session's cookie."
+            return 403, gettext(
+                "since this page was opened, somebody signed in or out in this browser. Reload the page, and try again. (Programs: GET /api/session "
+                "gives the value of the header X-Syntype-Csrf, and sets the session's cookie.)"
+            )
         return None
 
     def _is_open(self, scope: Scope) -> bool:
@@ -373,6 +376,15 @@ def _host(netloc: str) -> str:
         return (urlsplit(f"//{netloc}").hostname or "").rstrip(".")
     except ValueError:
         return ""
+
+
+def _sign_in(scope: Scope) -> str:
+    """The page to sign in, which leads on to the page that was asked for."""
+    path = scope["path"]
+    if path == "/" or path.startswith("/api/"):
+        return "/signin"
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"/signin?{urlencode({'to': quote(path) + (f'?{query}' if query else '')})}"
 
 
 def _refuse(headers: Headers, method: str, instead: str, status: int, message: str) -> Response:

@@ -135,6 +135,7 @@ people = Table(
     Column("link_until", Float, nullable=True),
     Column("created", Float, nullable=False),
     Column("seen", Float, nullable=True),
+    sqlite_autoincrement=True,  # an old page must not reach somebody else under the number of a removed person
 )
 
 signed_in = Table(

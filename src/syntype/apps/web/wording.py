@@ -128,6 +128,7 @@ _FIELDS = {
     "days": N_("The number of days"),
 }  # fmt: skip
 
+_REQUEST = N_("the request")
 _BOUNDS = {
     "ge": N_("{field} must be at least {bound}; it is {given}."), "gt": N_("{field} must be more than {bound}; it is {given}."),
     "le": N_("{field} must be at most {bound}; it is {given}."), "lt": N_("{field} must be less than {bound}; it is {given}."),
@@ -143,7 +144,7 @@ def wrong_field(error: Mapping[str, Any]) -> str:
     """
     where = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     name = next((part for part in reversed(where) if not part.isdecimal()), "")
-    field, bounds = gettext(_FIELDS.get(name, name or N_("the request"))), error.get("ctx", {})
+    field, bounds = gettext(_FIELDS.get(name, name or _REQUEST)), error.get("ctx", {})
     kind, given = str(error["type"]), error.get("input")
     if kind == "missing":
         return gettext("{field} is missing.", field=field)

@@ -29,6 +29,14 @@ _BELOW = {
     N_("folders named after species, also below wrapping folders and train/val/test"), N_("reading images"), N_("unpacking"), N_("drawing the reef"),
     N_("Describing images"), N_("Describing photographs"), N_("Judging their names"), N_("Encoding images"), N_("Searching for copies"),
     N_("Reading the names of the species"), N_("Calibrating the copy detector"), N_("Packing images"), N_("Linking images"),
+    N_("COCO JSON: a row an annotation"), N_("COCO-CameraTraps JSON: a row an annotation"), N_("YOLO data set: a row a box"),
+    N_("VIAME CSV: a row a detection, tracks are groups"), N_("collection of Syntype"), N_("Camtrap DP: a row an observed animal"),
+    N_("labelme: a row a shape"), N_("JSON list with a record for each image"), N_("Pascal VOC: a row an object"), N_("CVAT export"),
+    N_("Label Studio export"), N_("Hugging Face data set, written by save_to_disk"), N_("Hugging Face data set: Parquet with an image column"),
+    N_("folder of images of one species, the folder's name"), N_("folder with a sub-folder for each species"),
+    N_("GBIF download (Darwin Core Archive)"), N_("table with a row for each image"), N_("open data of iNaturalist: a row of photos.csv an image"),
+    N_("export of iNaturalist: a row an observation"),
+    N_("generate"), N_("classifier"), N_("classifier head"), N_("study"), N_("downloading"), N_("Looking for copies"),
     N_("with the synthetic images"), N_("with the photographs alone"), N_("with the photographs alone, those of rare species shown more often"),
     N_("with photographs blended in pairs"), N_("with photographs with patches of one another"), N_("with simple cut-outs on other backgrounds"),
     N_("with similar photographs from elsewhere"),
@@ -60,12 +68,14 @@ def num_species(number: int) -> str:
 def value_in_words(value: Any) -> Any:
     """A value of a verdict, an origin, a status or a reason, or a known text of the packages below, in the language of the page; others stay.
 
-    What is being trained or prepared is known by its beginning: "Training projected".
+    What is being trained or prepared is known by its beginning: "Training projected", "Preparing projected (104 photographs)".
     """
     if not isinstance(value, str):
         return value
     if trained := re.fullmatch(r"Training (\w+)", value):
         return gettext("Training {family}", family=trained[1])
+    if prepared := re.fullmatch(r"Preparing (\w+) \(([\d,]+) photographs\)", value):
+        return gettext("Preparing {family} ({photographs})", family=prepared[1], photographs=num_photographs(int(prepared[2].replace(",", ""))))
     return gettext(value) if value in _VALUES or value in _BELOW else value
 
 

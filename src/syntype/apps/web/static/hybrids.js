@@ -1,7 +1,7 @@
 // One picture between two species that moves with a slider. Frames are fetched ahead, a sheet at a time, and the nearest one is shown at once.
 import { onKeys } from "/static/keys.js";
 import { patch } from "/static/patch.js";
-import { byId, call, make, tell } from "/static/studio.js";
+import { byId, call, make, signInAgain, tell } from "/static/studio.js";
 import { t } from "/static/texts.js";
 
 const { generator, id: generatorId, api, page, public: isPublic } = byId("hybrids").dataset;
@@ -97,7 +97,7 @@ async function sheet(layout, part, signal) {
       if (error.name === "AbortError") throw error;
       throw new Error(t("The server does not answer. Check that it runs, then move the slider."));
     }
-    if (answer.status === 401) location.assign("/signin");
+    if (answer.status === 401) signInAgain();
     if (answer.ok) {
       const about = JSON.parse(answer.headers.get("X-Syntype-Sheet"));
       ({ seconds } = about);

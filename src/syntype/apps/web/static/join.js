@@ -23,4 +23,8 @@ onSubmit(byId("joining"), async () => {
   await call("POST", "/api/join", { link, password: byId("password").value });
   location.replace("/"); // the link is used up: Back does not lead to it
 });
-look().catch((error) => tell(error.message));
+look().catch((error) => {
+  tell(error.message);
+  byId("welcome").hidden = true;
+  byId("instead").hidden = false;
+});

@@ -1,8 +1,14 @@
 import { byId, call, onSubmit } from "/static/studio.js";
 
+// The page that was asked for before; an address that leads elsewhere is not followed.
+function wanted() {
+  const to = new URLSearchParams(location.search).get("to") ?? "/";
+  return URL.canParse(to, location.origin) && new URL(to, location.origin).origin === location.origin ? to : "/";
+}
+
 async function signIn(given) {
   await call("POST", "/api/session", given);
-  location.assign("/");
+  location.replace(wanted()); // Back does not lead here again
 }
 
 if (byId("signin-name")) onSubmit(byId("signin-name"), () => signIn({ name: byId("name").value, password: byId("password").value }));

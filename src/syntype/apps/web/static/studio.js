@@ -66,6 +66,11 @@ export function reviewerName() {
   return name;
 }
 
+// The session has ended: sign in again, and come back to this page.
+export function signInAgain() {
+  location.assign(`/signin?${new URLSearchParams({ ended: "yes", to: location.pathname + location.search })}`);
+}
+
 // Send a request; the answer's JSON, or an Error with the server's own words.
 export async function call(method, path, body) {
   const options = { method, headers: {} };
@@ -82,7 +87,7 @@ export async function call(method, path, body) {
   } catch {
     throw new Error(t("The server does not answer. Check that it runs; nothing that was saved is lost."));
   }
-  if (answer.status === 401) location.assign("/signin");
+  if (answer.status === 401) signInAgain();
   const value = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw Object.assign(new Error(value.error), { taken: value.taken });
   return value;

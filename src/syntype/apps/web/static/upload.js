@@ -2,7 +2,7 @@
 import { size } from "/static/dialogs.js";
 import { dropped, picked } from "/static/files.js";
 import { left } from "/static/jobs.js";
-import { byId, call, csrf, make } from "/static/studio.js";
+import { byId, call, csrf, make, signInAgain } from "/static/studio.js";
 import { t, tn } from "/static/texts.js";
 
 const SHOWN = 24; // of the chosen photographs
@@ -78,7 +78,7 @@ function put(path, file, token, progress) {
       } catch {
         // an answer of something between us and the server
       }
-      if (request.status === 401) location.assign("/signin");
+      if (request.status === 401) signInAgain();
       if (request.status === 200) resolve(value);
       else reject(Object.assign(new Error(value.error ?? t("The server answered with an error ({status}). Send it again.", { status: request.status })), { again: request.status === 503 }));
     });
