@@ -40,6 +40,7 @@ demo: $(STAMP) ## the whole route on the drawn reef, into out/demo (minutes on 2
 test: $(STAMP) ## the fast tests
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n $(PROCESSES) --dist worksteal --durations=10 --durations-min=5
 
+# The tests of a file share a server and a browser: they stay in one process.
 test-browser: $(STAMP) ## the Studio in Chromium, where there is one
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive "$(BIN)/python" -m pytest -n auto --dist loadfile -m slow tests/apps/test_web_browser*.py tests/apps/test_web_walk.py
 

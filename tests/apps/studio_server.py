@@ -45,7 +45,7 @@ PAGES = (
     *("/collections/fish", "/collections/drawn", "/collections/drawn/curate", "/collections/fish?species=Bus+secundus&offset=3", "/quiz"),
     *("/collections/drawn/beside", "/collections/drawn/map", "/collections/fish/outliers", "/collections/fish/mislabelled"),
     *("/collections/fish/duplicates", "/collections/fish/refused", "/generators/little", "/studies/small", "/identifiers/little", "/jobs/1"),
-    *("/collections/fish/images/0-0", "/collections/drawn/images/0-0", "/storage"),
+    *("/collections/fish/images/0-0", "/collections/drawn/images/0-0", "/storage", "/people", "/account"),
     *(f"/new/{kind}" for kind in KINDS),
 )
 """Addresses of all pages over the workspace of ``make_full``."""

@@ -116,6 +116,7 @@ def test_an_invitation_is_used_once_and_its_secret_is_nowhere(app: ASGIApp, tmp_
     assert person["id"] == number and person["joined"] and person["link_until"] is None and person["sessions"] == 1
     stored = b"".join(path.read_bytes() for path in (tmp_path / "workspace").rglob("*") if path.is_file())
     assert b"Ada Byron" in stored and b"scrypt$" in stored
+    assert '"' not in cookie, "a cookie that needs no quotes"
     assert not any(secret.encode() in stored for secret in (link, PASSWORD, cookie.split(";")[0].split("=", 1)[1]))
 
 

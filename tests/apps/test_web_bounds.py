@@ -16,7 +16,7 @@ import uvicorn
 from starlette.testclient import TestClient
 from studio_server import SMALL, TOKEN, browser, make_workspace, png, until, zipped
 
-from syntype.apps.web import progress, security, uploads
+from syntype.apps.web import image_check, progress, security
 from syntype.apps.web.app import create_app
 from syntype.apps.web.limits import Limits, StudioConfig
 from syntype.apps.web.server import _protocol
@@ -104,8 +104,8 @@ def test_only_so_many_files_are_received_at_once(tmp_path: Path) -> None:
 
 def test_photographs_that_take_long_to_check_never_stop_the_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = threading.Event()
-    read = uploads.read_image
-    monkeypatch.setattr(uploads, "read_image", lambda data: (let_go.wait(60), read(data))[1])
+    read = image_check.read_image
+    monkeypatch.setattr(image_check, "read_image", lambda data: (let_go.wait(60), read(data))[1])
     with serving(make_workspace(tmp_path / "workspace"), SMALL) as client:
         answers(client)
         upload = client.post("/api/uploads").json()["upload"]

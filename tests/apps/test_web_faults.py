@@ -363,7 +363,8 @@ def test_legends_lie_above_the_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_page_is_patched_by_parts_that_it_has(client: TestClient) -> None:
     """What ``patch.js`` replaces when a job has ended: forms are in none of these parts."""
-    assert "location.reload" not in "".join(path.read_text() for path in (SOURCE / "apps" / "web" / "static").glob("*.js"))
+    scripts = (SOURCE / "apps" / "web" / "static").glob("*.js")
+    assert [path.name for path in scripts if "location.reload" in path.read_text()] == ["language.js"], "only who chooses a language asks for it"
     parts = {"/": ("steps", "newest", "sample", "waiting"), "/photographs": ("collections-list", "waiting"), "/generators": ("generators-list",),
              "/images": ("collections-list", "exports-list"), "/studies": ("studies-list",)}  # fmt: skip
     for address, own in parts.items():

@@ -222,6 +222,7 @@ def test_a_folder_of_folders_as_macos_zips_it(
     with zipfile.ZipFile(download.value.path()) as packed:
         assert sum(name.endswith(".png") for name in packed.namelist()) == 9  # of twelve, three were rejected
     page.goto("/")
+    page.get_by_role("link", name="Peixes do recife").wait_for()  # called as the zip, as nobody wrote another name
     picture(page, "workspace")
     page.goto("/generators/generator-1")
     picture(page, "generator")

@@ -56,7 +56,7 @@ def test_three_ways_come_first_and_one_that_cannot_be_is_not_offered(client: Tes
     assert [name for name, *_, disabled in radios if disabled] == ["lora"] and "which lacks a graphics card" in page
     monkeypatch.setattr(telling, "graphics_card", lambda: "A100")
     monkeypatch.setattr(telling, "find_spec", lambda name: name if name == "peft" else None)
-    assert "lacks the packages diffusers, transformers (pip install 'syntype[diffusion]')" in plans(client, "fish")["lora"]["lacks"]
+    assert "lacks these Python packages: diffusers, transformers (pip install 'syntype[diffusion]')" in plans(client, "fish")["lora"]["lacks"]
     monkeypatch.setattr(telling, "find_spec", lambda name: name)
     assert plans(client, "fish")["lora"]["lacks"] is None
 

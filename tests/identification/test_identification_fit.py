@@ -219,7 +219,7 @@ def test_a_head_learnt_again_from_real_images_forgets_wrong_synthetic_ones(cache
 
 
 def test_a_network_that_learnt_from_synthetic_images_too_has_its_head_from_the_real_ones() -> None:
-    images, config = toy(), SCRATCH.model_copy(update={"steps": 20})
+    images, config = toy(), SCRATCH.model_copy(update={"steps": 6})
     mixed = LabelledImages(images.images, images.labels, np.arange(len(images)) % 2 == 1)
     usual, plain = (fit(mixed, COUNTS, 3, config.model_copy(update={"refit": way}), 0) for way in (None, "none"))
     assert usual.config.refit == "real" and torch.equal(usual.head.weight, refit(plain, mixed, COUNTS, "real", 0).head.weight)

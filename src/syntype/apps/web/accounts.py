@@ -29,7 +29,7 @@ SESSION_SECONDS = 30 * 86400
 """A session ends so long after the sign-in ..."""
 IDLE_SECONDS = 12 * 3600
 """... or after so long without use."""
-_MARK = "@"
+_MARK = "~"
 """How the cookie of an account's session begins; that of the token's sessions never does."""
 _JOINERS = "\u200c\u200d"
 _SEEN_SECONDS = 60

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from syntype.apps.web.api_collections import index_of
 from syntype.apps.web.catalogue import Index
+from syntype.apps.web.expectations import lacks, quality
 from syntype.apps.web.languages import N_, gettext, ngettext, number
 from syntype.apps.web.requests import MOST_TESTED, MOST_TUNED, Minutes, Slug, Steps
 from syntype.apps.web.sizes import free_room, told_size
@@ -91,8 +92,15 @@ def show_training(
     for family in list_families():
         side = size or suggested_size(family)
         told = expected(family, counts, side, minutes=minutes, steps=steps, pace=_pace(studio, family))
-        words = {"time": _time(told.minutes, minutes, family), "room": gettext("about {size}", size=told_size(told.num_bytes))}
-        families.append(FamilyPlan(**vars(told), **words))
+        families.append(
+            FamilyPlan(
+                **{key: getattr(told, key) for key in ("family", "size", "minutes", "steps", "num_bytes")},
+                time=_time(told.minutes, minutes, family),
+                room=gettext("about {size}", size=told_size(told.num_bytes)),
+                quality=quality(told, counts),
+                lacks=lacks(told),
+            )
+        )
     other = None
     if test_fraction is not None or val_fraction is not None:
         fractions = {"test_fraction": test_fraction, "val_fraction": val_fraction}
