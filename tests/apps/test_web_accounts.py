@@ -344,6 +344,7 @@ def test_a_studio_of_this_machine_stays_as_it_was(tmp_path: Path) -> None:
 
 def _everybody_here_is_an_owner(client: TestClient) -> None:
     keep(client, client.get("/api/session"))
+    assert 'href="/signin"' in client.get("/people").text, "who has an account can sign in all the same"
     assert client.get("/signin", follow_redirects=False).headers["location"] == "/"
     assert 'href="/account"' not in client.get("/").text
     link = client.post("/api/people", json={"name": "Ada", "role": "reviewer"}).json()["link"]

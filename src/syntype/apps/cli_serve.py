@@ -28,7 +28,8 @@ __all__ = ["COMMANDS"]
 @click.option(
     "--token",
     envvar="SYNTYPE_TOKEN",
-    help="Access token that users must enter, at least 12 characters.  [default: none on 127.0.0.1, else a random one that is printed once]",
+    help="Access token, at least 12 characters: who has it may do everything, and gives others accounts on the page People.  "
+    "[default: none on 127.0.0.1, else a random one that is printed once]",
 )
 @click.option("--https", is_flag=True, help="The Studio is behind an https proxy: send cookies over https only.")
 @click.option("--database", metavar="URL", help="postgresql://USER@HOST/NAME, or sqlite:///FILE.  [default: SQLite in the workspace]")

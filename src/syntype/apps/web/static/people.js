@@ -77,6 +77,7 @@ async function refresh() {
   byId("people").replaceChildren(...people.map(row));
   byId("people").closest(".wide").hidden = !people.length;
   byId("nobody").hidden = people.length > 0;
+  if (byId("own")) byId("own").hidden = !people.some(({ joined }) => joined); // on a Studio without a token nobody is asked
 }
 
 onSubmit(byId("inviting"), async () => {
