@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any]]:
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The description, and for its parameters what is there, so that requests get further than to the refusal of an unknown name."""
     limits = SMALL.model_copy(update={"uploads": 10_000})
     studio = create_app(make_workspace(tmp_path_factory.mktemp("schema") / "workspace"), StudioConfig(host="0.0.0.0", token=TOKEN, limits=limits))
@@ -37,7 +38,8 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, 
     there["upload"] = client.post("/api/uploads").json()["upload"]
     there["quiz"] = client.post("/api/quizzes", json={"synthetic": "drawn", "real": "fish", "reviewer": "Ada"}).json()["id"]
     client.post("/api/jobs", json={"kind": "export", "name": "set", "collection": "fish"}).raise_for_status()
-    return schemathesis.openapi.from_asgi("/api/openapi.json", without_queue, headers=HEADERS), there
+    yield schemathesis.openapi.from_asgi("/api/openapi.json", without_queue, headers=HEADERS), there
+    studio.app.state.studio.looks.stop()  # type: ignore[attr-defined]
 
 
 def _ask(operation: Any, there: dict[str, Any], mode: GenerationMode, num: int) -> None:

@@ -97,15 +97,16 @@ class JobProcess:
         return self._is_locked()
 
     def _is_locked(self) -> bool:
-        if self._child is not None:
-            self._child.poll()  # so that no zombie stays
         try:
             with (self.folder / "lock").open("r") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who ask at once do not take each other for the process
         except FileNotFoundError:
-            return False
+            pass
         except OSError:
             return True
+        if self._child is not None:
+            with suppress(subprocess.TimeoutExpired):  # it lets go of the lock a moment before it is gone, and no zombie may stay
+                self._child.wait(1)
         return False
 
     def stop(self, *, at_once: bool = False, by: signal.Signals = signal.SIGINT) -> bool:

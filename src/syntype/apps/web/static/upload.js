@@ -22,6 +22,7 @@ function offerName() {
   if (field && (field.value === "" || field.value === offered)) field.value = offered = (chosen.title || (byId("species")?.value.trim() ?? "")).normalize("NFC").slice(0, field.maxLength);
 }
 byId("species")?.addEventListener("input", offerName);
+byId("name")?.addEventListener("focus", ({ target }) => target.value === offered && target.select()); // so that typing replaces it
 
 function choose(found) {
   chosen = found;
