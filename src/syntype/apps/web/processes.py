@@ -104,9 +104,9 @@ class JobProcess:
             pass
         except OSError:
             return True
-        if self._child is not None:
-            with suppress(subprocess.TimeoutExpired):  # it lets go of the lock a moment before it is gone, and no zombie may stay
-                self._child.wait(1)
+        end = time.monotonic() + 1
+        while self._child is not None and self._child.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)  # it lets go of the lock a moment before it is gone, and no zombie may stay
         return False
 
     def stop(self, *, at_once: bool = False, by: signal.Signals = signal.SIGINT) -> bool:
