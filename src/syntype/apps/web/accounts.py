@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -47,8 +48,7 @@ class Account:
     role: Role
 
 
-@dataclass(frozen=True)
-class Person:
+class Person(BaseModel, frozen=True):
     """An account as owners see it.
 
     Attributes:
@@ -247,7 +247,9 @@ def _shown() -> Any:
 
 
 def _person(row: Row[Any]) -> Person:
-    return Person(row.id, row.name, row.role, row.password is not None, row.link_until, row.seen, row.sessions)
+    return Person(
+        id=row.id, name=row.name, role=row.role, joined=row.password is not None, link_until=row.link_until, seen=row.seen, sessions=row.sessions
+    )
 
 
 def _begin(connection: Connection, number: int) -> str:

@@ -20,20 +20,13 @@ PersonNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 _DAY = 86400
 
 
-class PersonShown(BaseModel):
+class PersonShown(Person):
     """Somebody with an account.
 
     ``joined``: a password was chosen; ``link_until``: when the latest link expires, null if it was used; ``seen``: when a request came last, null if
     never; both in seconds since 1970. ``sessions``: browsers that are signed in; ``you``: it is the account that asks.
     """
 
-    id: int
-    name: str
-    role: Role
-    joined: bool
-    link_until: float | None
-    seen: float | None
-    sessions: int
     you: bool
 
 

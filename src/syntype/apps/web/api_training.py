@@ -17,7 +17,7 @@ from syntype.apps.web.languages import N_, gettext, ngettext, number
 from syntype.apps.web.requests import MOST_TESTED, MOST_TUNED, Minutes, Slug, Steps
 from syntype.apps.web.sizes import free_room, told_size
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio
-from syntype.apps.web.words import num_photographs
+from syntype.apps.web.words import listed, num_photographs
 from syntype.collection.splits import splits_without_pictures
 from syntype.generators.engine.expected import UNTRAINED, expected, images_per_second, suggested_size
 from syntype.generators.registry import list_families
@@ -94,7 +94,11 @@ def show_training(
         told = expected(family, counts, side, minutes=minutes, steps=steps, pace=_pace(studio, family))
         families.append(
             FamilyPlan(
-                **{key: getattr(told, key) for key in ("family", "size", "minutes", "steps", "num_bytes")},
+                family=family,
+                size=side,
+                minutes=told.minutes,
+                steps=told.steps,
+                num_bytes=told.num_bytes,
                 time=_time(told.minutes, minutes, family),
                 room=gettext("about {size}", size=told_size(told.num_bytes)),
                 quality=quality(told, counts),
@@ -137,8 +141,7 @@ def _rarest(counts: Mapping[tuple[str, str | None], int], whole: Mapping[str, in
     parts = [ngettext("{n} is learnt from", "{n} are learnt from", learnt) if learnt else gettext("none is learnt from")]
     parts += [ngettext("{n} tunes", "{n} tune", tuning)] if tuning else []
     parts += [ngettext("{n} tests", "{n} test", tests)] if tests else []
-    shown = parts[0] if len(parts) == 1 else gettext("{first} and {second}", first=", ".join(parts[:-1]), second=parts[-1])
-    values = {"photographs": num_photographs(whole[name]), "species": name, "parts": shown}
+    values = {"photographs": num_photographs(whole[name]), "species": name, "parts": listed(parts)}
     told = gettext("Of {photographs} of the rarest species, {species}, {parts}.", **values)
     return told if learnt else f"{told} " + gettext("A species of which nothing is learnt cannot be drawn.")
 

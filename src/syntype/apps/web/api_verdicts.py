@@ -194,9 +194,7 @@ def decide(request: Request, studio: CurrentStudio, name: Slug, verdict: NewVerd
     folder = studio.workspace.find("collections", name)
     image = studio.catalogue.index(folder).image(verdict.image_id)
     if image["origin"] != "synthetic":
-        raise UserError(
-            gettext("image {image_id} of {name} is a photograph. Experts judge synthetic images only.", image_id=verdict.image_id, name=repr(name))
-        )
+        raise _photograph_error(name, verdict.image_id)
     number = studio.reviews.decide(name, verdict.image_id, image["sha256"], reviewer, verdict.decision, verdict.reason, verdict.key)
     if not folder.is_dir():  # renamed or deleted at this moment: the next collection of this name must not have this decision
         studio.reviews.withdraw(number)
@@ -232,9 +230,7 @@ def decide_together(request: Request, studio: CurrentStudio, name: Slug, verdict
     index = studio.catalogue.index(folder)
     images = index.images(list(dict.fromkeys(verdict.image_ids)))
     if (real := next((image for image in images if image["origin"] != "synthetic"), None)) is not None:
-        raise UserError(
-            gettext("image {real} of {name} is a photograph. Experts judge synthetic images only.", real=real["image_id"], name=repr(name))
-        )
+        raise _photograph_error(name, real["image_id"])
     hashes = [(image["image_id"], image["sha256"]) for image in images]
     studio.reviews.decide_together(name, hashes, reviewer, verdict.decision, verdict.reason, verdict.key)
     if not folder.is_dir():
@@ -245,6 +241,10 @@ def decide_together(request: Request, studio: CurrentStudio, name: Slug, verdict
     wanted = {"accept": "accepted", "reject": "refused"}.get(verdict.decision)
     now = studio.catalogue.index(folder).images([image["image_id"] for image in images]) if wanted else []
     return SavedVerdicts(num_saved=len(images), num_differ=sum(image["verdict"] != wanted for image in now))
+
+
+def _photograph_error(name: str, image_id: str) -> UserError:
+    return UserError(gettext("image {image_id} of {name} is a photograph. Experts judge synthetic images only.", image_id=image_id, name=repr(name)))
 
 
 def _apply_now(studio: Studio, name: str) -> None:

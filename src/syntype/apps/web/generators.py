@@ -81,7 +81,8 @@ def unfinished(manifest: Mapping[str, Any], steps: Any) -> str | None:
     if isinstance(steps, int) and isinstance(planned, int):
         told = ngettext("{steps} of {n} step", "{steps} of {n} steps", planned, steps=steps)
     elif isinstance(minutes, int | float) and isinstance(taken, int | float):
-        told = gettext("{taken} of {minutes} minutes", taken=number(float(f"{taken:.3g}")), minutes=number(minutes))
+        values = {"taken": number(float(f"{taken:.3g}")), "minutes": number(minutes)}
+        told = ngettext("{taken} of {minutes} minute", "{taken} of {minutes} minutes", 1 if minutes == 1 else 2, **values)
     else:
         told = ngettext("{n} step", "{n} steps", steps) if isinstance(steps, int) else gettext("some steps")
     return gettext("unfinished: {told}, still in training", told=told) if status == "running" else gettext("unfinished: {told}", told=told)

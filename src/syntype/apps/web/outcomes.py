@@ -7,7 +7,7 @@ from typing import Any
 
 from syntype.apps.web.identifiers import accuracy_in_words, learnt_in_words
 from syntype.apps.web.languages import N_, gettext, ngettext
-from syntype.apps.web.words import num_images, num_photographs, num_species
+from syntype.apps.web.words import listed, num_images, num_photographs, num_species
 from syntype.errors import shortened
 
 __all__ = ["WORK", "outcome"]
@@ -130,8 +130,7 @@ def _made(images: str, result: Result) -> str:
 def _blend(request: Result, result: Result) -> str:
     names = [shortened(name, 60) for name in request.get("species", ())[:2]]
     images = ngettext("{n} SYNTHETIC image", "{n} SYNTHETIC images", result["num_images"])
-    between = gettext("{first} and {second}", first=names[0], second=names[1]) if len(names) == 2 else "".join(names)
-    said = gettext("{images} between {species}.", images=images, species=between)
+    said = gettext("{images} between {species}.", images=images, species=listed(names) if names else "")
     return f"{said} " + gettext("No classifier is trained on them as one species.")
 
 

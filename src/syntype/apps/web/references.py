@@ -16,6 +16,7 @@ from typing import Any
 
 from syntype.apps.web.languages import gettext, ngettext
 from syntype.apps.web.trash import Trash
+from syntype.apps.web.words import listed
 from syntype.apps.web.workspace import KINDS, SLUG, Workspace
 from syntype.files import read_json_object, write_json
 
@@ -86,8 +87,7 @@ def sentences(found: Iterable[Dependent]) -> list[str]:
     for (place, relation), group in groupby(order, key=lambda item: (item.place, item.relation)):
         names = [gettext("{name} (in the trash)", name=item.name) if item.trashed else item.name for item in group]
         shown = names if len(names) <= 8 else [*names[:7], ngettext("{n} more", "{n} more", len(names) - 7)]
-        listed = shown[0] if len(shown) == 1 else gettext("{first} and {second}", first=", ".join(shown[:-1]), second=shown[-1])
-        told.append(_said(relation, _things(place, listed, len(names)), len(names)))
+        told.append(_said(relation, _things(place, listed(shown), len(names)), len(names)))
     return told
 
 

@@ -277,7 +277,8 @@ class SecurityMiddleware:
         if (session := self.sessions.check(cookie)) is not None:
             return Visitor(session, False, signed_in=self.config.token is not None), None
         used = not (connection.scope["method"] == "GET" and connection.scope["path"].startswith(_ASKED_BY_PAGES))
-        if cookie and (account := await asyncio.to_thread(self.accounts.who, cookie, used=used)) is not None:
+        static = connection.scope["path"].startswith("/static/")  # the same for everybody: the database need not say who asks
+        if cookie and not static and (account := await asyncio.to_thread(self.accounts.who, cookie, used=used)) is not None:
             return Visitor(account.session, False, account, signed_in=True), None
         if self.config.token is None:
             return Visitor(None, False), None

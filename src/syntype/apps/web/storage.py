@@ -36,6 +36,7 @@ from syntype.apps.web.store import ACTIVE, Store, jobs, moves, quizzes, verdicts
 from syntype.apps.web.titles import Titles, as_slug
 from syntype.apps.web.trash import IN_TRASH, PLACES, Trash, TrashEntry, one
 from syntype.apps.web.uploads import Uploads
+from syntype.apps.web.words import listed
 from syntype.apps.web.workspace import KINDS, MARKS, SLUG, Kind, NameTakenError, Workspace
 from syntype.errors import CollectionError, InputError, UnknownNameError, UserError
 from syntype.files import disk_problem, read_json_object, write_json
@@ -141,10 +142,9 @@ class Storage:
         names = [item.name for item in self.dependents(thing) if item.needs and not item.trashed]
         if not names:
             return None
-        listed = names[0] if len(names) == 1 else gettext("{first} and {second}", first=", ".join(names[:-1]), second=names[-1])
         return ngettext(
             "the generator {names} cannot draw without it. Delete that first", "the generators {names} cannot draw without it. Delete those first",
-            len(names), names=listed,
+            len(names), names=listed(names),
         )  # fmt: skip
 
     def named_by(self, thing: Thing) -> str | None:

@@ -129,9 +129,7 @@ class Uploads:
             UnknownNameError: there is none of this id.
             InputError: a waiting or running job reads it.
         """
-        with self.lock:
-            folder = self.folder(upload)
-            self._require_unused(upload)
+        with self.changing(upload) as folder:
             for _ in range(3):  # a file that is being received may enter it meanwhile
                 shutil.rmtree(folder, ignore_errors=True)
             if folder.exists():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from syntype.apps.web.languages import N_, gettext, ngettext
 
-__all__ = ["REASONS", "num_images", "num_photographs", "num_species", "setting_in_words", "value_in_words"]
+__all__ = ["REASONS", "listed", "num_images", "num_photographs", "num_species", "setting_in_words", "value_in_words"]
 
 REASONS = (
     N_("wrong shape"), N_("wrong colours"), N_("another species"), N_("parts missing or doubled"), N_("blurred or broken"), N_("unnatural place"),
@@ -48,6 +49,11 @@ _SETTINGS = {
     N_("Seed"), N_("Seeds"), N_("Shots"), N_("Size"), N_("Species"), N_("Steps"), N_("Strengths"), N_("Synthetic"), N_("Test fraction"),
     N_("Val fraction"),
 }  # fmt: skip
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names one after the other, "and" before the last: at least one."""
+    return names[0] if len(names) == 1 else gettext("{first} and {second}", first=", ".join(names[:-1]), second=names[-1])
 
 
 def num_images(number: int) -> str:
