@@ -243,6 +243,7 @@ def measure_keys(root: Path, num: int, pause: float, beside: str) -> dict[str, A
                 time.sleep(pause)
                 page.keyboard.press("ar"[number % 2])
                 page.wait_for_function("(number) => waits.length > number", arg=number)
+            page.wait_for_function("(number) => document.getElementById('counted').textContent.startsWith(`${number} `)", arg=num)
             waits = page.evaluate("() => waits")
             saving = page.evaluate(SAVING)
             used = processor_seconds(server) - before
@@ -382,8 +383,8 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
             "",
             *table(["milliseconds", "median", "95th percentile", "largest"], rows),
             "",
-            f"The server's processor time for each decision, preparation of the next images included: {max(used):.0f} ms. Every verdict was on the "
-            f"server before the next image showed.",
+            f"The server's processor time for each decision, preparation of the next images included: {max(used):.0f} ms. While a "
+            f"verdict is being saved the next image is shown, and no other verdict is taken.",
         ]
     else:
         body += ["Not measured: Chromium or the package playwright was not there."]

@@ -202,14 +202,14 @@ def test_earlier_verdicts_are_changed_by_keyboard_and_both_pictures_are_enlarged
 @pytest.mark.parametrize("address", ["/collections/drawn/curate", "/quiz?synthetic=drawn"])
 def test_a_name_typed_before_the_scripts_are_there_stays(page: Any, address: str) -> None:
     held: list[Any] = []
-    page.route("**/static/studio.js", lambda route: held.append(route))
+    page.route("**/static/*/studio.js", lambda route: held.append(route))
     page.goto(address, wait_until="commit")
     page.get_by_label("Your name").fill("Ada")
     assert page.get_by_role("button", name="Begin").is_disabled()
     while not held:
         page.wait_for_timeout(50)
     held[0].continue_()
-    page.unroute("**/static/studio.js")
+    page.unroute("**/static/*/studio.js")
     page.locator("button[data-wait]:enabled", has_text="Begin").wait_for()
     assert page.get_by_label("Your name").input_value() == "Ada"
     page.get_by_role("button", name="Begin").click()

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from made import make_collection
-from studio_server import end_server, make_workspace, png, start_server, wait
+from studio_server import end_server, make_workspace, png, start_server, until, wait
 
 from syntype.apps.web.workspace import Workspace
 
@@ -231,3 +231,53 @@ def test_a_finished_job_changes_the_lists_and_nothing_that_one_types(page: Any, 
     assert page.evaluate("document.activeElement.textContent") == "theirs" and page.evaluate("window.same")
     page.get_by_role("button", name="Jobs").click()
     page.locator("#jobs a", has_text="Export: third").wait_for()
+
+
+def test_an_image_whose_verdict_was_not_saved_comes_back_and_no_key_counts_for_another(page: Any, server: httpx2.Client) -> None:
+    held: list[Any] = []
+    page.goto("/collections/drawn/curate")
+    page.get_by_label("Your name").fill("Fay")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("0 judged, 16 left").wait_for()
+    first = page.locator("#caption").inner_text()
+    page.route("**/verdicts", lambda route: held.append(route))
+    page.keyboard.press("a")
+    page.wait_for_function("(words) => document.getElementById('caption').textContent !== words", arg=first)
+    second = page.locator("#caption").inner_text()
+    assert page.locator("#counted").inner_text() == "0 judged, 16 left", "what is not saved is not counted"
+    page.keyboard.press("r")  # waits for the verdict before it
+    page.wait_for_timeout(200)
+    assert page.locator("#caption").inner_text() == second and len(held) == 1
+    held.pop().abort()
+    page.get_by_text("The server does not answer").wait_for()
+    page.wait_for_timeout(200)
+    assert page.locator("#caption").inner_text() == first and not held, "neither image was judged"
+
+    page.keyboard.press("1")
+    while not held:
+        page.wait_for_timeout(20)
+    page.keyboard.press("a")
+    held.pop().continue_()
+    while not held:
+        page.wait_for_timeout(20)
+    page.get_by_text("1 judged, 15 left").wait_for()
+    held.pop().continue_()
+    page.get_by_text("2 judged, 14 left").wait_for()
+    page.unroute("**/verdicts")
+    assert page.locator("#problem").is_hidden()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("You said: accepted").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("You said: rejected, wrong shape").wait_for()
+    page.route("**/verdicts", lambda route: route.abort())
+    page.keyboard.press("u")  # one that was judged before
+    page.get_by_text("The server does not answer").wait_for()
+    assert page.locator("#caption").inner_text() == first and page.locator("#own").inner_text().startswith("You said: rejected")
+    page.unroute("**/verdicts")
+    for key in "uz":
+        page.keyboard.press(key)
+    page.get_by_text("Undone: unsure").wait_for()
+    page.evaluate("document.dispatchEvent(new KeyboardEvent('keydown', { key: 'u' })); location.reload()")  # while it is being saved
+    page.get_by_role("button", name="Begin").wait_for()
+    until(lambda: server.get("/api/collections/drawn/verdicts").json()["reviewers"]["Fay"] == {"accept": 1, "unsure": 1})
+    page.complaints.clear()

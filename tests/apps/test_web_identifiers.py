@@ -21,6 +21,7 @@ from syntype.apps.web import answers, api_plans
 from syntype.apps.web.identifiers import accuracy_in_words, answer_in_words
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.requests import parse_request
+from syntype.apps.web.static_files import static_address
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 from syntype.errors import InputError
@@ -174,7 +175,7 @@ def test_how_long_it_takes_is_told_before(client: TestClient, workspace: Workspa
     assert not (workspace.root / "studies" / "s").exists()
     for kind in ("classify", "study"):
         page = client.get(f"/new/{kind}").text
-        assert 'id="time"' in page and "/static/time.js" in page
+        assert 'id="time"' in page and static_address("time.js") in page
 
 
 def test_answers_are_words() -> None:

@@ -97,7 +97,7 @@ def test_scripts_import_only_what_other_scripts_have() -> None:
     scripts = {path.name: path.read_text(encoding="utf-8") for path in (SOURCES / "static").iterdir() if path.suffix == ".js"}
     has = {name: set(re.findall(r"export (?:async )?(?:const|let|function) (\w+)", text)) for name, text in scripts.items()}
     for name, text in scripts.items():
-        for wanted, source in re.findall(r'import \{([^}]*)\} from "/static/([\w-]+\.js)"', text):
+        for wanted, source in re.findall(r'import \{([^}]*)\} from "\./([\w-]+\.js)"', text):
             assert {word.strip().split(" ")[0] for word in wanted.split(",") if word.strip()} <= has[source], (name, source)
 
 

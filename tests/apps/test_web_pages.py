@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from studio_server import KINDS, PAGES, TOKEN, browser, make_full, make_workspace, png
 
 from syntype.apps.web.limits import StudioConfig
-from syntype.apps.web.pages import STATIC
 from syntype.apps.web.requests import JobRequest, parse_request
+from syntype.apps.web.static_files import STATIC, static_address
 from syntype.apps.web.workspace import Workspace
 from syntype.collection import Collection
 
@@ -52,6 +52,36 @@ def test_scripts_ask_for_nothing_from_elsewhere(client: TestClient) -> None:
     for name in sorted(path.name for path in Path(str(STATIC.directory)).iterdir() if path.suffix in (".js", ".css")):
         text = client.get(f"/static/{name}").text
         assert len(text) > 100 and not re.search(r"https?://(?!www\.w3\.org/2000/svg)|innerHTML|eval\(|@import", text)  # a name, not an address
+
+
+def test_a_browser_asks_once_for_scripts_and_style_sheets(client: TestClient) -> None:
+    page = client.get("/collections/fish").text
+    found = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
+    assert static_address("studio.css") in found and static_address("grid.js") in found
+    for address in found:
+        answer = client.get(address)
+        assert answer.status_code == 200 and answer.headers["cache-control"] == "public, max-age=31536000, immutable", address
+    for name in ("studio.js", f"{'0' * 16}/studio.js"):  # as a page of another version asks
+        assert client.get(f"/static/{name}").text == client.get(static_address("studio.js")).text
+        assert client.get(f"/static/{name}").headers["cache-control"] == "no-store"
+    version = static_address("")
+    assert (
+        client.get(f"{version}nothing.js").status_code == client.get(version).status_code == client.get(f"{version}%2e%2e/app.py").status_code == 404
+    )
+    assert client.get(f"{version}nothing.js").headers["cache-control"] == "no-store"
+
+
+def test_what_a_script_imports_is_fetched_beside_it(client: TestClient) -> None:
+    """A browser that has to read one file to learn of the next waits for each in turn."""
+    folder = Path(str(STATIC.directory))
+    for address in PAGES:
+        page = client.get(address).text
+        fetched = set(re.findall(r'(?:src|href)="/static/[0-9a-f]{16}/([\w-]+\.js)"', page))
+        for name in fetched:
+            assert set(re.findall(r'^import [^;]*"\./([\w-]+\.js)"', (folder / name).read_text(encoding="utf-8"), re.MULTILINE)) <= fetched, (
+                address,
+                name,
+            )
 
 
 def test_filters_and_pages_of_a_grid(client: TestClient) -> None:

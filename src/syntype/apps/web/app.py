@@ -53,6 +53,7 @@ from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.roles import Gate
 from syntype.apps.web.security import Guesses, SecurityMiddleware, Sessions, Turns
+from syntype.apps.web.static_files import STATIC
 from syntype.apps.web.storage import Storage
 from syntype.apps.web.store import Store
 from syntype.apps.web.studio import Studio
@@ -119,7 +120,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     shown = (account_pages, look_pages, pages, places, forms, hybrid_pages, identifier_pages, storage_pages, visitors)
     for part in (*apis, *shown):
         app.router.routes.extend(part.router.routes)
-    app.mount("/static", pages.STATIC)
+    app.mount("/static", STATIC)
     app.add_exception_handler(SyntypeError, _handle)
     app.add_exception_handler(RequestValidationError, _handle_invalid)
     app.add_exception_handler(HTTPException, _handle_http)

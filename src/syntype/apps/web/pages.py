@@ -14,7 +14,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from syntype.apps.web.api_collections import (
     Chosen,
@@ -36,6 +35,7 @@ from syntype.apps.web.languages import LANGUAGES, day, gettext, language, marked
 from syntype.apps.web.requests import Slug, UploadId
 from syntype.apps.web.security import HEADERS
 from syntype.apps.web.shown import species_name, term
+from syntype.apps.web.static_files import KEPT, script_tags, static_address
 from syntype.apps.web.studio import CurrentStudio, Studio
 from syntype.apps.web.titles import as_slug
 from syntype.apps.web.trash import IN_TRASH, Trash
@@ -44,10 +44,9 @@ from syntype.collection.sources.recognition import READERS
 from syntype.errors import UnknownNameError
 from syntype.generators.engine.expected import UNTRAINED
 
-__all__ = ["STATIC", "render", "router"]
+__all__ = ["render", "router"]
 
 _HERE = Path(__file__).parent
-STATIC = StaticFiles(directory=_HERE / "static")
 PAGE_SIZE = 120
 TILES = ("small", "medium", "large")
 """Sizes of the pictures on a page of images; the browser keeps the chosen one in a cookie."""
@@ -62,7 +61,7 @@ _FOLDERS = [_HERE / "templates", _HERE.parents[1] / "study"]  # in the second li
 _environment = Environment(loader=FileSystemLoader(_FOLDERS), autoescape=True)  # whatever the files are called
 _environment.filters |= {"species": species_name, "date": day, "number": number, "value": value_in_words, "setting": setting_in_words}
 _environment.globals |= {"term": term, "_": marked, "ngettext": marked_plural, "pgettext": pgettext, "language": language, "languages": LANGUAGES}
-_environment.globals |= {"script_address": script_address}
+_environment.globals |= {"script_address": script_address, "script": script_tags, "static": static_address}
 _environment.globals["fields"] = _environment.get_template("fields.html.j2").module
 _environment.filters["day"] = lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
@@ -84,7 +83,7 @@ def texts(file: str) -> Response:
     code, _, _ = file.partition("-")
     if code not in LANGUAGES:
         raise HTTPException(404)
-    keep = "public, max-age=31536000, immutable" if script_address(code).endswith(file) else "no-store"
+    keep = KEPT if script_address(code).endswith(file) else "no-store"
     return Response(script(code), media_type="text/javascript", headers={"Cache-Control": keep})
 
 

@@ -1,5 +1,5 @@
-import { byId, call, onSubmit, tell } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { byId, call, onSubmit, tell } from "./studio.js";
+import { t } from "./texts.js";
 
 byId("signout")?.addEventListener("click", async () => {
   try {

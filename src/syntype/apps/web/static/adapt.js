@@ -1,9 +1,9 @@
 // New photographs become a collection before a generator learns from them.
-import { ACTIVE, words } from "/static/jobs.js";
-import { before } from "/static/new.js";
-import { byId, call, make, tell } from "/static/studio.js";
-import { send } from "/static/upload.js";
-import { t } from "/static/texts.js";
+import { ACTIVE, words } from "./jobs.js";
+import { before } from "./new.js";
+import { byId, call, make, tell } from "./studio.js";
+import { send } from "./upload.js";
+import { t } from "./texts.js";
 
 const LEAST = 6;
 const collection = byId("collection");

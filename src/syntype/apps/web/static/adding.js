@@ -1,6 +1,6 @@
 // Photographs are added to the collection of this page: sent, looked at, imported on their own, and then put into it.
-import { byId, onSubmit } from "/static/studio.js";
-import { send } from "/static/upload.js";
+import { byId, onSubmit } from "./studio.js";
+import { send } from "./upload.js";
 
 const form = byId("adding");
 onSubmit(form, async () => {

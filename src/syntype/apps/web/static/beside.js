@@ -1,7 +1,7 @@
 // Photographs to compare with, beside a picture and as large as it: one at a time, and small ones to choose from.
-import { speciesName } from "/static/species.js";
-import { make, thumbnail } from "/static/studio.js";
-import { decimal, t, tparts } from "/static/texts.js";
+import { speciesName } from "./species.js";
+import { make, thumbnail } from "./studio.js";
+import { decimal, t, tparts } from "./texts.js";
 
 const LARGE = 1024;
 

@@ -1,6 +1,6 @@
 // A strip of hybrids as a slider: from one species, or one individual, to the next.
-import { call, make, thumbnail } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { call, make, thumbnail } from "./studio.js";
+import { t } from "./texts.js";
 
 export async function showBetween(place, job) {
   if (job.request.layout !== "strip" || place.childElementCount) return;

@@ -1,7 +1,7 @@
 // The boxes of one photograph, drawn over it: dragged by mouse or finger, moved by the arrow keys, added and removed. Every step can be undone.
-import { ask } from "/static/dialogs.js";
-import { make } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { ask } from "./dialogs.js";
+import { make } from "./studio.js";
+import { t } from "./texts.js";
 
 const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").body.firstChild.namespaceURI;
 const CORNERS = [

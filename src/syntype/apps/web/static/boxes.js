@@ -1,7 +1,7 @@
 // Photographs of an upload that come with boxes: the crop of each animal, and a dialog in which the boxes are corrected.
-import { askBoxes, crop } from "/static/box-dialog.js";
-import { byId, call, make, tell } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { askBoxes, crop } from "./box-dialog.js";
+import { byId, call, make, tell } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const PAGE = 24;
 const CROPS = 4; // of one photograph

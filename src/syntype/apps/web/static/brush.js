@@ -1,8 +1,8 @@
 // A mask painted over the square of a photograph that generators see: white where to draw anew. It is sent as an upload.
-import { chosen } from "/static/choose.js";
-import { before, keepState } from "/static/new.js";
-import { byId, call } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { chosen } from "./choose.js";
+import { before, keepState } from "./new.js";
+import { byId, call } from "./studio.js";
+import { t } from "./texts.js";
 
 const canvas = byId("mask");
 const square = byId("square");

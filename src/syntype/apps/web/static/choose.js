@@ -1,7 +1,7 @@
 // Choose training photographs of a collection, a page at a time.
-import { before, keepState } from "/static/new.js";
-import { byId, call, make, tell, thumbnail } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { before, keepState } from "./new.js";
+import { byId, call, make, tell, thumbnail } from "./studio.js";
+import { t } from "./texts.js";
 
 const PAGE = 12;
 const place = byId("photographs");

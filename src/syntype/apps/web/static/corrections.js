@@ -1,6 +1,6 @@
 // Corrections before an import: names of species, species left out, licence and photographer filled in. They outlive a reload of the page.
-import { byId, make } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { byId, make } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 let place = null; // where they are kept in this tab
 let kept = { rename: {}, leave_out: [], values: {} };

@@ -1,11 +1,12 @@
-// One key a decision. The next images are fetched and decoded in advance; a decision is saved before the next image is shown.
-import { besides, fetchBeside } from "/static/beside.js";
-import { onKeys, onPress } from "/static/keys.js";
-import { refreshLists } from "/static/patch.js";
-import { speciesName, withNames } from "/static/species.js";
-import { byId, call, make, oneAtATime, onSubmit, reviewerName, tell, thumbnail } from "/static/studio.js";
-import { zoomTogether } from "/static/zoom.js";
-import { t, tparts } from "/static/texts.js";
+// One key a decision. The next images are fetched and decoded in advance, and one is shown while the decision before it is being saved.
+// The next decision waits for that; if it could not be saved, its image comes back.
+import { besides, fetchBeside } from "./beside.js";
+import { onKeys, onPress } from "./keys.js";
+import { refreshLists } from "./patch.js";
+import { speciesName, withNames } from "./species.js";
+import { byId, call, make, oneAtATime, onSubmit, reviewerName, tell, thumbnail } from "./studio.js";
+import { zoomTogether } from "./zoom.js";
+import { t, tparts } from "./texts.js";
 
 const who = byId("who");
 const reviewer = reviewerName();
@@ -26,8 +27,9 @@ let after = null;
 let begun = false;
 let ended = false;
 let fetching = null;
-let judged = 0; // since Begin, without undone ones
+let judged = 0; // saved since Begin, without undone ones
 let left = 0;
+let saved = Promise.resolve(null); // of the last decision: null, or the error for which it was not saved
 
 const photographs = besides(byId("right"), byId("beside"), byId("nearest"));
 const zoom = zoomTogether(byId("panes"), (scale) => {
@@ -86,10 +88,14 @@ function end() {
   refreshLists().catch(() => {}); // the table of the reviewers is of no use to the one who goes on
 }
 
+function count() {
+  byId("counted").textContent = t("{judged} judged, {left} left", { judged, left });
+}
+
 function show(item, seen = true) {
   shown = item;
   if (item) item.seen = seen;
-  byId("counted").textContent = t("{judged} judged, {left} left", { judged, left });
+  count();
   if (byId("judging").hidden === Boolean(item)) {
     byId("judging").hidden = !item;
     document.body.classList.toggle("judges", Boolean(item));
@@ -161,30 +167,69 @@ async function forward() {
   await turnTo(at === null ? fresh : past[at]);
 }
 
-const once = oneAtATime(); // keys pressed meanwhile are not taken for the next image
+const once = oneAtATime(); // keys pressed while an image is being exchanged are not taken for the next one
+
+const act = (action) =>
+  once(async () => {
+    const error = await saved;
+    if (error) throw error; // its image is shown again, for which this key was not meant
+    await action();
+  });
+
+// Sends a decision; the page may be left meanwhile. Returns the error if it was not saved.
+async function send(item, decision, reason) {
+  item.key ??= crypto.getRandomValues(new Uint32Array(4)).join("-"); // sent again after a lost answer, it counts once
+  const verdict = { image_id: item.image.image_id, reviewer: reviewer(), decision, reason, key: `${item.key}-${decision}` };
+  try {
+    item.own = await call("POST", `${base}/verdicts`, verdict, { keepalive: true });
+  } catch (error) {
+    return error;
+  }
+  item.key = null;
+  return null;
+}
+
+// After a decision was not saved: its image again, and why.
+async function bringBack(item, isNew, error) {
+  if (isNew) {
+    past.splice(past.indexOf(item), 1);
+    if (fresh) waiting.unshift(fresh);
+    [at, fresh] = [null, item];
+  } else at = past.indexOf(item);
+  byId("status").textContent = "";
+  await turnTo(item).catch(() => {}); // that it cannot be shown is told when it is judged
+  await new Promise((then) => setTimeout(then)); // behind the action that sent it, which ends without an error
+  tell(error.message);
+  saved = Promise.resolve(null);
+  return error;
+}
 
 const decide = (decision, reason = null) =>
-  once(async () => {
+  act(async () => {
     if (!shown) return;
     if (!shown.seen && decision !== "unsure") throw new Error(UNSEEN);
-    const item = shown;
-    item.key ??= crypto.getRandomValues(new Uint32Array(4)).join("-"); // sent again after a lost answer, it counts once
-    const verdict = { image_id: item.image.image_id, reviewer: reviewer(), decision, reason, key: `${item.key}-${decision}` };
-    item.own = await call("POST", `${base}/verdicts`, verdict);
-    item.key = null;
-    byId("status").textContent = `${item.image.image_id}: ${said(decision, reason)}`;
-    if (at !== null) {
-      await forward();
-      return;
+    const [item, isNew] = [shown, at === null];
+    const sent = send(item, decision, reason);
+    const isLast = isNew ? !waiting.length : at + 1 === past.length && !fresh;
+    if (isLast) {
+      const error = await sent; // what comes next is asked for, and lists are read again
+      if (error) throw error;
     }
-    judged += 1;
-    left -= 1;
-    remember(item);
-    await next();
+    if (isNew) remember(item);
+    const exchanged = isNew ? next() : forward();
+    saved = Promise.allSettled([sent, exchanged]).then(([{ value: error }]) => {
+      if (error) return bringBack(item, isNew, error);
+      if (isNew) [judged, left] = [judged + 1, left - 1];
+      count();
+      if (shown) byId("status").textContent = `${item.image.image_id}: ${said(decision, reason)}`;
+      return null;
+    });
+    await exchanged;
+    if (isLast) await saved;
   });
 
 const undo = () =>
-  once(async () => {
+  act(async () => {
     const { verdict, item, num_undone: num } = await call("POST", `${base}/verdicts/undo`, { reviewer: reviewer(), real: byId("real").value || null });
     if (!item) {
       byId("status").textContent = verdict ? t("Undone: {verdict}. The image is not in the collection any more.", { verdict: WORDS[verdict.decision] }) : t("There is nothing to undo.");
@@ -218,7 +263,7 @@ onSubmit(who, async () => {
   history.replaceState(null, "", `?${asked()}`); // the address can be given to others, who then judge in the same way
   byId("setup").open = false;
   byId("status").textContent = "";
-  await once(next);
+  await act(next);
   document.activeElement?.blur();
   byId("judging").scrollIntoView({ block: "start" });
 });
@@ -233,7 +278,7 @@ for (const [name, value] of new URLSearchParams(location.search)) {
 const reasons = [...document.querySelectorAll("[data-reason]")];
 for (const button of reasons) onPress(button, () => decide("reject", button.dataset.reason));
 for (const button of document.querySelectorAll("[data-decision]")) onPress(button, () => decide(button.dataset.decision));
-const actions = { undo, back: () => once(back), forward: () => once(forward), zoom: zoom.toggle, "zoom-in": zoom.zoomIn, "zoom-out": zoom.zoomOut, other: photographs.next };
+const actions = { undo, back: () => act(back), forward: () => act(forward), zoom: zoom.toggle, "zoom-in": zoom.zoomIn, "zoom-out": zoom.zoomOut, other: photographs.next };
 for (const [name, action] of Object.entries(actions)) onPress(byId(name), action);
 const step = 0.15;
 const keys = {

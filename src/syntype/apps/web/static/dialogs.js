@@ -1,6 +1,6 @@
 // Dialogs that ask before something is renamed, deleted or restored. They are closed with Escape, and the focus goes back to where it was.
-import { call, make } from "/static/studio.js";
-import { decimal, t, tn } from "/static/texts.js";
+import { call, make } from "./studio.js";
+import { decimal, t, tn } from "./texts.js";
 
 export const KINDS = { collections: t("collection"), generators: t("generator"), identifiers: t("identifier"), studies: t("study"), exports: t("export"), uploads: t("photographs, not imported yet") };
 

@@ -1,8 +1,8 @@
 // The list of jobs, which opens on any page. When a job ends, the lists of the page behind are brought up to date; no page is loaded again.
-import { ACTIVE, act, fill, words } from "/static/jobs.js";
-import { patch, refreshLists } from "/static/patch.js";
-import { byId, call, make, tell } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { ACTIVE, act, fill, words } from "./jobs.js";
+import { patch, refreshLists } from "./patch.js";
+import { byId, call, make, tell } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const INTERVAL = 2000;
 const ENDED = 8; // jobs that have ended, of which the drawer tells

@@ -1,5 +1,5 @@
 // What was dropped or chosen: files and whole folders, each file with the path of its folder.
-import { t } from "/static/texts.js";
+import { t } from "./texts.js";
 
 // Files that systems put beside photographs; the server passes over the same.
 const HIDDEN = /^(\.|thumbs\.db$|ehthumbs(_vista)?\.db$|desktop\.ini$|icon\r$|__macosx$|@eadir$|#recycle$|\$recycle\.bin$|lost\+found$|system volume information$)/i;

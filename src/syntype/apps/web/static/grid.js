@@ -1,10 +1,10 @@
 // The images of a collection: search, size of the pictures, one image large, and several chosen to be judged together.
-import { lightbox } from "/static/lightbox.js";
-import { askMove } from "/static/moves.js";
-import { askNames, undoChange } from "/static/names.js";
-import { patch } from "/static/patch.js";
-import { byId, call, make, oneAtATime, reviewerName, tell } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { lightbox } from "./lightbox.js";
+import { askMove } from "./moves.js";
+import { askNames, undoChange } from "./names.js";
+import { patch } from "./patch.js";
+import { byId, call, make, oneAtATime, reviewerName, tell } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const tiles = byId("tiles");
 const collection = tiles.dataset.collection;

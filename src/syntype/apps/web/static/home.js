@@ -1,9 +1,9 @@
 // Where photographs come in, and the sample to try things with.
-import { offerUndo } from "/static/dialogs.js";
-import { refreshLists } from "/static/patch.js";
-import { byId, call, make, onSubmit, tell } from "/static/studio.js";
-import { send } from "/static/upload.js";
-import { t } from "/static/texts.js";
+import { offerUndo } from "./dialogs.js";
+import { refreshLists } from "./patch.js";
+import { byId, call, make, onSubmit, tell } from "./studio.js";
+import { send } from "./upload.js";
+import { t } from "./texts.js";
 
 onSubmit(byId("importing"), async () => {
   const upload = await send(byId("species").value.trim());

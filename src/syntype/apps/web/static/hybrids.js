@@ -1,8 +1,8 @@
 // One picture between two species that moves with a slider. Frames are fetched ahead, a sheet at a time, and the nearest one is shown at once.
-import { onKeys } from "/static/keys.js";
-import { patch } from "/static/patch.js";
-import { byId, call, make, signInAgain, tell } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { onKeys } from "./keys.js";
+import { patch } from "./patch.js";
+import { byId, call, make, signInAgain, tell } from "./studio.js";
+import { t } from "./texts.js";
 
 const { generator, id: generatorId, api, page, public: isPublic } = byId("hybrids").dataset;
 const STEPS = Number(byId("x").max);

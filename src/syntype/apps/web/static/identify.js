@@ -1,8 +1,8 @@
 // What is this? Photographs go to the identifier one after the other; each answer is shown above the earlier ones. Nothing is kept.
-import { dropped } from "/static/files.js";
-import { speciesName, withNames } from "/static/species.js";
-import { byId, call, make, tell, thumbnail } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { dropped } from "./files.js";
+import { speciesName, withNames } from "./species.js";
+import { byId, call, make, tell, thumbnail } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const drop = byId("drop");
 const field = byId("files");

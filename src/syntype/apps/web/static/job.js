@@ -1,10 +1,10 @@
 // Progress of a job. The page keeps no state: after a lost connection or a restarted server it asks again.
-import { showBetween } from "/static/between.js";
-import { ACTIVE, act, fill, words } from "/static/jobs.js";
-import { showParents } from "/static/parents.js";
-import { patch } from "/static/patch.js";
-import { byId, call, make, tell } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { showBetween } from "./between.js";
+import { ACTIVE, act, fill, words } from "./jobs.js";
+import { showParents } from "./parents.js";
+import { patch } from "./patch.js";
+import { byId, call, make, tell } from "./studio.js";
+import { t } from "./texts.js";
 
 const { number, kind, name } = byId("job").dataset;
 const RESUMABLE = ["train", "adapt", "generate", "blend", "vary", "inpaint", "study"];

@@ -1,6 +1,6 @@
 // What the queue and the page of a job share.
-import { call, tell } from "/static/studio.js";
-import { decimal, t } from "/static/texts.js";
+import { call, tell } from "./studio.js";
+import { decimal, t } from "./texts.js";
 
 export const ACTIVE = ["waiting", "running"];
 

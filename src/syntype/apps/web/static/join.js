@@ -1,6 +1,6 @@
 // The link of an invitation: its secret part stands behind the #, which browsers send to no server and write into no log.
-import { byId, call, onSubmit, tell } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { byId, call, onSubmit, tell } from "./studio.js";
+import { t } from "./texts.js";
 
 const ROLES = {
   owner: t("You are invited as an owner: you may do everything, also delete and invite. Choose the password with which you sign in from now on."),

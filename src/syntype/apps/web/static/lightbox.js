@@ -1,6 +1,6 @@
 // One image, large: over the page from which it was opened, under the address of its own page, or on that page itself.
-import { byId, make, tell } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { byId, make, tell } from "./studio.js";
+import { t } from "./texts.js";
 
 const part = (article, which) => article.querySelector(which);
 const way = (article, rel) => part(article, `a[rel=${rel}]`)?.href;

@@ -1,8 +1,8 @@
 // What an import would do: shown before anything is taken in. Then the import, or nothing.
-import { showBoxes } from "/static/boxes.js";
-import { clearCorrections, corrections, followCorrections, listSpecies } from "/static/corrections.js";
-import { byId, call, make, oneAtATime, onSubmit, tell } from "/static/studio.js";
-import { number, t, tn } from "/static/texts.js";
+import { showBoxes } from "./boxes.js";
+import { clearCorrections, corrections, followCorrections, listSpecies } from "./corrections.js";
+import { byId, call, make, oneAtATime, onSubmit, tell } from "./studio.js";
+import { number, t, tn } from "./texts.js";
 
 const upload = byId("preview").dataset.upload;
 const address = `/api/uploads/${upload}`;

@@ -1,8 +1,8 @@
 // A computation that a page waits for: begin it, show how far it is, and put its result in its place when it is there.
-import { fill, howFar, left } from "/static/jobs.js";
-import { refreshPart } from "/static/patch.js";
-import { byId, call, oneAtATime, tell } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { fill, howFar, left } from "./jobs.js";
+import { refreshPart } from "./patch.js";
+import { byId, call, oneAtATime, tell } from "./studio.js";
+import { t } from "./texts.js";
 
 const alone = oneAtATime();
 
@@ -21,7 +21,7 @@ async function watch(place) {
 }
 
 function prepare() {
-  if (byId("map")) import("/static/map.js");
+  if (byId("map")) import("./map.js");
   const place = byId("computed");
   if (!place) return;
   byId("begin").addEventListener("click", () =>

@@ -1,5 +1,5 @@
 // The field for photographs follows the choice of what was made of them, until somebody chooses photographs.
-import { byId } from "/static/studio.js";
+import { byId } from "./studio.js";
 
 const photographs = byId("real") ?? byId("collection");
 let own = false;

@@ -1,7 +1,7 @@
 // The buttons "Rename" and "Delete" of things, on whatever page they are.
-import { call, tell } from "/static/studio.js";
-import { askDelete, askRename, pageOf } from "/static/dialogs.js";
-import { refreshLists } from "/static/patch.js";
+import { call, tell } from "./studio.js";
+import { askDelete, askRename, pageOf } from "./dialogs.js";
+import { refreshLists } from "./patch.js";
 
 const doing = {
   rename: async (kind, name) => {

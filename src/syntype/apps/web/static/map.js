@@ -1,7 +1,7 @@
 // The map of a collection: the nearest image to the pointer is shown beside it, arrows go from image to image, Enter or a click opens one.
-import { lightbox } from "/static/lightbox.js";
-import { byId, call, make, tell, thumbnail } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { lightbox } from "./lightbox.js";
+import { byId, call, make, tell, thumbnail } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const map = byId("map");
 const [WIDTH, HEIGHT, EDGE] = [1000, 700, 20];

@@ -1,7 +1,7 @@
 // Photographs move to another collection: what goes where is told before anything is done.
-import { ask } from "/static/dialogs.js";
-import { call, make, tell, thumbnail } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { ask } from "./dialogs.js";
+import { call, make, tell, thumbnail } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const list = (sentences) => make("ul", { className: "notes" }, ...sentences.map((textContent) => make("li", { textContent })));
 

@@ -1,7 +1,7 @@
 // The names of photographs are corrected, several at once, and the latest change is taken back.
-import { ask } from "/static/dialogs.js";
-import { call, make } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { ask } from "./dialogs.js";
+import { call, make } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const address = (collection) => `/api/collections/${collection}`;
 

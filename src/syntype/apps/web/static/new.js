@@ -1,7 +1,7 @@
 // The form of a job: its fields become the request, whose page opens.
-import "/static/made-from.js";
-import { byId, call, make, onSubmit, tell } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import "./made-from.js";
+import { byId, call, make, onSubmit, tell } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const form = byId("new");
 const chosen = byId("species");

@@ -1,6 +1,6 @@
 // Images beside the photographs from which they were made.
-import { call, make, thumbnail } from "/static/studio.js";
-import { decimal, t, tn } from "/static/texts.js";
+import { call, make, thumbnail } from "./studio.js";
+import { decimal, t, tn } from "./texts.js";
 
 function child(collection, image) {
   const words = image.strength === null ? "" : t("strength {number}", { number: decimal(image.strength) });

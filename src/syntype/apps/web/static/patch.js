@@ -1,5 +1,5 @@
 // Lists that change while one looks at them: only what has changed is replaced, so that focus, choices and what was typed stay.
-import { t } from "/static/texts.js";
+import { t } from "./texts.js";
 
 const shown = new WeakMap(); // of each entry that the server made, its HTML as it came: scripts and people may have changed it since
 

@@ -1,7 +1,7 @@
 // Who has an account: a table that is filled again after every change, and the link of an invitation, which is shown once.
-import { ask } from "/static/dialogs.js";
-import { byId, call, make, onSubmit, tell } from "/static/studio.js";
-import { language, t } from "/static/texts.js";
+import { ask } from "./dialogs.js";
+import { byId, call, make, onSubmit, tell } from "./studio.js";
+import { language, t } from "./texts.js";
 
 const ROLES = { owner: t("owner"), reviewer: t("reviewer"), guest: t("guest") };
 const paragraph = (textContent) => make("p", { textContent });

@@ -1,6 +1,6 @@
 // Beside a form: pictures of what is chosen in it, so that nobody starts a job with the wrong thing.
-import { byId, call, make, thumbnail } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { byId, call, make, thumbnail } from "./studio.js";
+import { t } from "./texts.js";
 
 const place = byId("preview");
 const KINDS = { generator: "generators", collection: "collections", synthetic: "collections", real: "collections" };

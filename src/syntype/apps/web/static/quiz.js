@@ -1,9 +1,9 @@
 // Photograph or not, or which species: one picture at a time, the score and the mistakes at the end. The quiz's id stands in the address, so that a reload goes on with it.
-import "/static/made-from.js";
-import { onKeys, onPress } from "/static/keys.js";
-import { speciesName } from "/static/species.js";
-import { byId, call, make, oneAtATime, onSubmit, reviewerName, thumbnail } from "/static/studio.js";
-import { t, tparts } from "/static/texts.js";
+import "./made-from.js";
+import { onKeys, onPress } from "./keys.js";
+import { speciesName } from "./species.js";
+import { byId, call, make, oneAtATime, onSubmit, reviewerName, thumbnail } from "./studio.js";
+import { t, tparts } from "./texts.js";
 
 const REAL = [
   { key: "p", label: t("photograph"), answer: { is_real: true }, real: "yes" },

@@ -1,4 +1,4 @@
-import { byId, call, onSubmit } from "/static/studio.js";
+import { byId, call, onSubmit } from "./studio.js";
 
 // The page that was asked for before; an address that leads elsewhere is not followed.
 function wanted() {

@@ -1,6 +1,6 @@
 // Names of species: scientific ones in italics, common ones upright.
-import { make } from "/static/studio.js";
-import { t } from "/static/texts.js";
+import { make } from "./studio.js";
+import { t } from "./texts.js";
 
 const SCIENTIFIC = /^\p{Lu}[\p{Ll}-]+( \(\p{Lu}[\p{Ll}-]+\))? (× |x )?(\p{Ll}[\p{Ll}-]*\.?|"[^"]*")( |$)/u;
 const LATIN = /^(\p{Lu}?[\p{Ll}-]{2,}|\(\p{Lu}\p{Ll}+\))$/u;

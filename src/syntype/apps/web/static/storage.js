@@ -1,7 +1,7 @@
 // The page of disk use: what takes room and what lies in the trash. The tables are filled again after every change, and while sizes are added up.
-import { byId, call, make, tell } from "/static/studio.js";
-import { KINDS, askDelete, askDestroy, askEmpty, askRename, offerUndo, pageOf, restore, size } from "/static/dialogs.js";
-import { language, number, t } from "/static/texts.js";
+import { byId, call, make, tell } from "./studio.js";
+import { KINDS, askDelete, askDestroy, askEmpty, askRename, offerUndo, pageOf, restore, size } from "./dialogs.js";
+import { language, number, t } from "./texts.js";
 
 let state = null;
 let waiting = null;

@@ -1,5 +1,5 @@
 // Shared by all pages: requests to the REST API, and one place that shows errors.
-import { t } from "/static/texts.js";
+import { t } from "./texts.js";
 
 let session = null;
 
@@ -71,9 +71,9 @@ export function signInAgain() {
   location.assign(`/signin?${new URLSearchParams({ ended: "yes", to: location.pathname + location.search })}`);
 }
 
-// Send a request; the answer's JSON, or an Error with the server's own words.
-export async function call(method, path, body) {
-  const options = { method, headers: {} };
+// Send a request; the answer's JSON, or an Error with the server's own words. `more`: further options of fetch.
+export async function call(method, path, body, more = {}) {
+  const options = { ...more, method, headers: {} };
   if (method !== "GET") options.headers["X-Syntype-Csrf"] = await csrf();
   if (body instanceof Blob) {
     options.body = body;

@@ -1,7 +1,7 @@
 // The form of what takes long says how long, before it is begun. Nothing is asked again while somebody still changes the fields.
-import { byId, call } from "/static/studio.js";
-import { values } from "/static/new.js";
-import { t } from "/static/texts.js";
+import { byId, call } from "./studio.js";
+import { values } from "./new.js";
+import { t } from "./texts.js";
 
 const REST = 400; // milliseconds
 const place = byId("time");

@@ -1,6 +1,6 @@
 // What a training would take is told for the collection, the size and the minutes that are chosen. Families that need no training are asked for no minutes.
-import { byId, call, tell } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { byId, call, tell } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const form = byId("new");
 const family = () => form.querySelector("[name=family]:checked");

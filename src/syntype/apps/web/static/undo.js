@@ -1,6 +1,6 @@
 // After something was deleted on its own page: say so on the first page, and offer to take it back.
-import { byId, call, tell } from "/static/studio.js";
-import { offerUndo, pageOf } from "/static/dialogs.js";
+import { byId, call, tell } from "./studio.js";
+import { offerUndo, pageOf } from "./dialogs.js";
 
 const deleted = new URLSearchParams(location.search).get("deleted");
 if (deleted) {

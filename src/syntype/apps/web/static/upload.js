@@ -1,9 +1,9 @@
 // Photographs, folders and zips on their way to the server: a few at a time, what cannot be used is listed with the reason, and the others go on.
-import { size } from "/static/dialogs.js";
-import { dropped, picked } from "/static/files.js";
-import { left } from "/static/jobs.js";
-import { byId, call, csrf, make, signInAgain } from "/static/studio.js";
-import { t, tn } from "/static/texts.js";
+import { size } from "./dialogs.js";
+import { dropped, picked } from "./files.js";
+import { left } from "./jobs.js";
+import { byId, call, csrf, make, signInAgain } from "./studio.js";
+import { t, tn } from "./texts.js";
 
 const SHOWN = 24; // of the chosen photographs
 const AT_ONCE = 3;
