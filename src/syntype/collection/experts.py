@@ -105,15 +105,18 @@ def apply_votes(collection: Collection, votes: Sequence[Vote], withdrawn: Iterab
 
 def check_outcomes(table: pd.DataFrame) -> list[str]:
     """What ``curate`` said of each image, whatever experts have said since: ``passed``, its reason for refusing the image, or ``none``: no check."""
-    columns = {name: _texts(table, name) for name in ("verdict", "reason", "reviewer", *BEFORE)}
-    found = []
-    for row in range(len(table)):
-        verdict, reason, reviewer = _earlier(columns, row)
-        if verdict == "refused":
-            found.append(reason if reason not in (None, "expert") else "none")
-        else:
-            found.append("passed" if verdict == "accepted" and reviewer is None else "none")
-    return [str(outcome) for outcome in found]
+    names = ("verdict", "reason", "reviewer", *BEFORE)
+    rows = list(zip(*(_texts(table, name) for name in names), strict=True))
+    outcomes = {row: _check_outcome({name: [value] for name, value in zip(names, row, strict=True)}) for row in set(rows)}
+    return [outcomes[row] for row in rows]
+
+
+def _check_outcome(columns: Mapping[str, list[str | None]]) -> str:
+    """What ``check_outcomes`` says of a table of one row; large tables have few different ones."""
+    verdict, reason, reviewer = _earlier(columns, 0)
+    if verdict == "refused":
+        return "none" if reason is None or reason == "expert" else reason
+    return "passed" if verdict == "accepted" and reviewer is None else "none"
 
 
 def cohen_kappa(first: Mapping[str, str], second: Mapping[str, str]) -> float | None:
@@ -151,4 +154,7 @@ def _after(earlier: tuple[str | None, str | None, str | None], votes: Sequence[V
 
 def _texts(table: pd.DataFrame, name: str) -> list[str | None]:
     """A column as text and None; all None where the table lacks it."""
-    return [None if pd.isna(value) else str(value) for value in table[name].tolist()] if name in table else [None] * len(table)
+    if name not in table:
+        return [None] * len(table)
+    column = table[name]
+    return [None if missing else str(value) for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]

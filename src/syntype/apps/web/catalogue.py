@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -236,7 +237,7 @@ class Catalogue:
             if index is None or index.stamp != stamp:
                 index = Index(folder, _columns(_open(folder), _SUMMED), stamp)
                 _give_back()
-        rows = index.rows(_spread(index.table["species"].to_pylist()))
+        rows = index.rows(_spread(index.table["species"]))
         cover = tuple((row["image_id"], row["sha256"]) for row in rows)
         species = index.count("species").keys() - {_NONE}
         summary = Summary(index.num_images, len(species), index.count("origin"), index.count("verdict"), cover)
@@ -261,14 +262,11 @@ def _stamp(folder: Path) -> tuple[int, int]:
     return sum(state.st_mtime_ns for state in states), sum(state.st_size for state in states)
 
 
-def _spread(species: list[str | None]) -> list[int]:
+def _spread(species: pa.ChunkedArray) -> list[int]:
     """Positions of the first image of each of the first species, filled up with the next images where there are few."""
-    first: dict[str | None, int] = {}
-    for position, name in enumerate(species):
-        first.setdefault(name, position)
-        if len(first) == _COVER:
-            break
-    return sorted(list(dict.fromkeys([*first.values(), *range(min(len(species), 2 * _COVER))]))[:_COVER])
+    codes = species.combine_chunks().indices.fill_null(-1).to_numpy(zero_copy_only=False)  # each species once, in the order of the collection
+    first = np.sort(np.unique(codes, return_index=True)[1])[:_COVER].tolist()
+    return sorted(list(dict.fromkeys([*first, *range(min(len(codes), 2 * _COVER))]))[:_COVER])
 
 
 def _open(folder: Path) -> Collection:
@@ -290,8 +288,10 @@ def _index(folder: Path, stamp: tuple[int, int]) -> Index:
     collection = _open(folder)
     found = _columns(collection, _READ)
     for name, (kind, python) in _MEASURED.items():  # a column of this name in another's table may hold anything
-        values = collection.table[name].tolist() if name in collection.table else [None] * len(collection)
-        fitting = pa.array([value if isinstance(value, python) and value == value else None for value in values], kind)
+        if name in collection.table:
+            fitting = pa.array([value if isinstance(value, python) and value == value else None for value in collection.table[name].tolist()], kind)
+        else:
+            fitting = pa.nulls(len(collection), kind)
         found = found.append_column(name, _short(name, fitting))
     found = found.append_column(_CHECK, _short(_CHECK, pa.array(check_outcomes(collection.table), pa.string())))
     return Index(folder, found, stamp, common_names_of(collection.table))
