@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -17,7 +18,13 @@ from typing import Any, BinaryIO
 from syntype.apps.web import processes, queue
 from syntype.apps.web.worker import work
 
-PRELOADED = ["preloaded"]
+PRELOADED = [
+    *("accelerate", "cv2", "imagehash", "matplotlib.backends.backend_agg", "matplotlib.figure", "pyarrow.dataset", "pyarrow.parquet"),
+    *("scipy.cluster.hierarchy", "scipy.fftpack", "scipy.ndimage", "timm", "torch._dynamo", "torch.utils.tensorboard"),
+    *("syntype.adaptation", "syntype.apps.web.queue", "syntype.apps.web.worker", "syntype.collection.importers", "syntype.curation"),
+    *("syntype.generators.engine.training", "syntype.study", "syntype.synthesis.hybrids"),
+]
+"""Installed modules alone: the process that is copied does not look where the tests lie, and silently leaves out what it does not find."""
 
 
 class Descriptor:
@@ -54,6 +61,7 @@ class Popen:
 
 
 def _work(streams: list[Descriptor], arguments: list[str], environment: dict[str, str]) -> None:
+    gc.freeze()  # the search for unreachable objects leaves out what all copies have, and so does not write to that memory
     os.setsid()
     os.environ.update(environment)
     output, log, lock = (stream.number for stream in streams)
