@@ -268,7 +268,7 @@ def test_everything_that_a_study_can_say_is_told_in_the_language(code: str) -> N
         sentences.append(worth_sentence(more, low, high, above=above, base=6, fewest=-5, most=6, num_images=1200))
     removal = Removal("group", "Aus primus", "track 7", 4, "do not add")
     sentences += [sensitivity_sentence([removal, replace(removal, group=None)] * 3, "add"), sensitivity_sentence([], "add")]
-    english = re.compile(r"\b(?:the|of|with|and|is|was|were|test|species|images?)\b")
+    english = re.compile(r"\b(?:the|of|with|and|is|was|were|this|more)\b")
     for sentence in sentences:
         told = _in(code, sentence).replace("track 7", "")
         assert not english.search(re.sub(r"[«“„「][^»”“」]*[»”“」]", "", told)), (sentence, told)

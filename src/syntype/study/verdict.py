@@ -228,8 +228,8 @@ def _needed(primary: Effect) -> str:
     if primary.over_species:
         return (
             f"To detect an effect of {visible} percentage points, about {math.ceil(primary.num_species * times)} rare species, tested with as many "
-            f"photographs each, would be needed; this study has {primary.num_species}. More individuals of the same species help where chance, and not "
-            "the species itself, makes their effects differ."
+            f"photographs each, would be needed; this study has {primary.num_species}. More individuals of the same species help where chance, and "
+            "not the species itself, makes their effects differ."
         )
     return (
         f"To detect an effect of {visible} percentage points, about {math.ceil(primary.num_groups * times)} individuals, tracks or specimens would "

@@ -19,7 +19,9 @@ from syntype.apps.web.wording import sentences
 __all__ = ["translated"]
 
 _NUMBER = re.compile(r"[+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
-_FINAL = N_("{reason}.")
+_FINAL, _AFTER = N_("{reason}."), N_("{what}: {told}")
+_NAMES = {"competitor", "file", "group", "name", "species", "species_2"}
+"""Values that are names, and stay as they are."""
 _TRY_AGAIN = N_("Change what you asked for, and try again.")
 
 
@@ -60,7 +62,7 @@ def _sentence(text: str, code: str) -> str | None:
     colons = [(text[: colon.start()], text[colon.end() :]) for colon in re.finditer(": ", text)]
     for before, rest in colons:  # first, as a value may be as long as a sentence
         if (begun := _texts(code).get(before)) is not None and (after := _known(rest, code)) is not None:
-            return f"{begun}: {after}"
+            return gettext(_AFTER, what=begun, told=after)
     if (whole := _known(text, code)) is not None:
         return whole
     if text.endswith(".") and (clause := _sentence(text[:-1], code)) is not None:
@@ -69,9 +71,9 @@ def _sentence(text: str, code: str) -> str | None:
         return clause[:1].upper() + clause[1:]
     for before, rest in colons:
         if (after := _known(rest, code)) is not None:
-            return f"{before}: {after}"
-    for separator in ("; ", ", "):
-        listed = [_value(part, code) for part in text.split(separator)]
+            return gettext(_AFTER, what=before, told=after)
+    for separator, of in (("; ", _sentence), (", ", _value)):
+        listed = [of(part, code) for part in text.split(separator)] if separator in text else []
         if len(listed) > 1 and all(listed):
             return separator.join(part for part in listed if part is not None)
     return None
@@ -87,7 +89,9 @@ def _known(text: str, code: str) -> str | None:
         return exact
     for pattern, translated in _templates(code):
         if found := pattern.fullmatch(text):
-            values = {name: _told(value, code) for name, value in found.groupdict().items()}
+            values = {
+                name: value if name in _NAMES and not _NUMBER.fullmatch(value) else _told(value, code) for name, value in found.groupdict().items()
+            }
             return translated.format(**values)
     return None
 
@@ -107,7 +111,7 @@ def _templates(code: str) -> list[tuple[re.Pattern[str], str]]:
         if message.fuzzy or not any(place.startswith(BELOW) for place, _ in message.locations):
             continue
         forms: list[Any] = [message.id] if isinstance(message.id, str) else list(message.id)
-        strings = [message.string] if isinstance(message.string, str) else list(message.string)
+        strings: list[Any] = [message.string] if isinstance(message.string, str) else list(message.string or ())
         for number, english in enumerate(forms):
             translated = strings[min(number, len(strings) - 1)]
             if "{" in english and translated:
@@ -115,13 +119,15 @@ def _templates(code: str) -> list[tuple[re.Pattern[str], str]]:
                 if not re.search("[A-Za-z]{2}", "".join(parts[::2])):
                     continue
                 several = not isinstance(message.id, str)
-                kinds = (_kind(name, only_one=several and number == 0) for name in parts[1::2])
-                pattern = re.escape(parts[0]) + "".join(kind + re.escape(rest) for kind, rest in zip(kinds, parts[2::2], strict=True))
+                pattern, short = re.escape(parts[0]), sum(map(len, parts[::2])) < 9
+                for name, rest in zip(parts[1::2], parts[2::2], strict=True):
+                    pattern += _kind(name, rest, short=short, only_one=several and number == 0) + re.escape(rest)
                 found.append((-sum(map(len, parts[::2])), re.compile(pattern, re.DOTALL), translated))
     return [(pattern, translated) for _, pattern, translated in sorted(found, key=lambda one: one[0])]
 
 
-def _kind(name: str, *, only_one: bool) -> str:
-    """What a value may look like: of a text with two forms, ``{n}`` is a number."""
-    value = ".+?" if name != "n" else "1" if only_one else "[0-9,]+"
+def _kind(name: str, rest: str, *, short: bool, only_one: bool) -> str:
+    """What a value may look like: of a text with two forms, ``{n}`` is a number; what stands before another value may have several words; of a short
+    text, which many longer ones hold, no list."""
+    value = ("(?:[^ ;:,“]+ ){0,2}[^ ;:,“]+" if short else ".+" if rest == " " else ".+?") if name != "n" else "1" if only_one else "[0-9,]+"
     return f"(?P<{name}>{value})"
