@@ -38,6 +38,7 @@ __all__ = [
     "UserError",
     "check_arguments",
     "checks_arguments",
+    "percent",
     "plural",
     "require_kind",
     "require_known",
@@ -88,6 +89,22 @@ def plural(number: float, one: str, several: str | None = None) -> str:
         ('1 image', '1,200 images', '2 species')
     """
     return f"{int(number):,} {one if int(number) == 1 else several or f'{one}s'}"
+
+
+def percent(share: float, *, certain: bool = False) -> str:
+    """A share in whole percent, as text; ``less than 1 %`` and ``more than 99 %`` at the ends, since nothing that is estimated is certain.
+
+    Args:
+        share: from 0 to 1.
+        certain: it was counted, so that all are 100 %.
+
+    Example:
+        >>> percent(0.456), percent(0.004), percent(1), percent(1, certain=True)
+        ('46 %', 'less than 1 %', 'more than 99 %', '100 %')
+    """
+    if certain and share in (0, 1):
+        return f"{100 * share:.0f} %"
+    return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 class SyntypeError(Exception):

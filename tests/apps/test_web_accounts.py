@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -238,6 +239,18 @@ def test_another_role_and_an_end_of_sessions_hold_at_once(app: ASGIApp) -> None:
     assert ada.get("/api/collections").status_code == 200 and ada.get("/api/people").status_code == 403
     assert owner.delete(f"/api/people/{number}/sessions").status_code == 204
     assert ada.get("/api/collections").status_code == 401
+
+
+def test_reviewers_and_guests_are_offered_hybrids_only_where_a_generator_draws_them(app: ASGIApp, tmp_path: Path) -> None:
+    people = [joined(app, "Rita", "reviewer"), joined(app, "Gus", "guest")]
+    generator = inside(app).state.studio.workspace.root / "generators" / "cutter"
+    generator.mkdir(parents=True)
+    about = {"family": "pose_transfer", "abilities": [], "species": ["Aus primus"], "config": {"size": 32}}
+    for abilities, offered in ([], False), (["blend"], True):
+        (generator / "generator.json").write_text(json.dumps({**about, "abilities": abilities}))
+        for person in people:
+            shown = [person.get(page, headers={"accept": "text/html"}).text for page in ("/", "/generators", "/images")]
+            assert all(('href="/hybrids"' in page) is offered for page in shown)
 
 
 def test_the_last_owner_stays(app: ASGIApp) -> None:

@@ -131,6 +131,7 @@ def test_what_cannot_be_drawn_is_refused_with_a_reason(client: TestClient, works
     answer = client.get("/api/hybrids/pasting/sheet", params=PAIR)
     assert answer.status_code == 422 and str(workspace.root) not in answer.text
     page = client.get("/hybrids?generator=little").text
+    assert 'href="/hybrids"' in client.get("/images").text
     assert '<option value="little" selected' in page and "<option>Bus secundus</option>" in page
     assert "There is no generator <code>&lt;b&gt;</code>" in client.get("/hybrids?generator=<b>").text
     shutil.rmtree(other)

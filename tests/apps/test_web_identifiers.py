@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +18,13 @@ import pytest
 from made import make_collection
 from PIL import Image
 from starlette.testclient import TestClient
-from studio_server import SMALL, browser
+from studio_server import SMALL, browser, until
 
 from syntype.apps.cli import main
 from syntype.apps.web import answers, api_plans
 from syntype.apps.web.identifiers import accuracy_in_words, answer_in_words
 from syntype.apps.web.limits import StudioConfig
+from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.requests import parse_request
 from syntype.apps.web.static_files import static_address
 from syntype.apps.web.workspace import Workspace
@@ -122,11 +127,50 @@ def test_it_is_taken_away_as_a_folder_and_as_onnx(client: TestClient, workspace:
         there, here = (ask(one, photograph(workspace, "0-0")).json() for one in (elsewhere, client))
         assert there["species"][0]["probability"] == pytest.approx(here["species"][0]["probability"], abs=1e-4)
         assert there["nearest"] == [] and here["nearest"] and "similar ones are shown" in elsewhere.get("/identifiers/namer").text
-    monkeypatch.setattr("syntype.identification.export.export_onnx", lambda classifier, out: out.write_bytes(b"ONNX"))  # it has tests of its own
+    assert client.get("/api/identifiers/namer/onnx").json()["status"] == "none"
+    assert "not written as ONNX yet" in client.get("/api/identifiers/namer/file", params={"form": "onnx"}).json()["error"]
+    started: list[Sequence[str]] = []
+
+    def start(process: JobProcess, command: Sequence[str], _run_id: str) -> None:  # the command has tests of its own
+        started.append(command)
+        Path(command[command.index("--out") + 1]).write_bytes(b"ONNX")
+        (process.folder / "exit").write_text("0")
+
+    monkeypatch.setattr(JobProcess, "start", start)
+    assert client.post("/api/identifiers/namer/onnx").json()["status"] == "finished"
+    assert (
+        client.post("/api/identifiers/namer/onnx").json()["status"] == "finished" and len(started) == 1 and started[0][:2] == ["classify", "export"]
+    )
     with zipfile.ZipFile(io.BytesIO(client.get("/api/identifiers/namer/file", params={"form": "onnx"}).content)) as archive:
         assert sorted(archive.namelist()) == ["namer/MODEL_CARD.md", "namer/namer.onnx"]
     assert client.get("/api/identifiers/namer/file", params={"form": "pickle"}).status_code == 422
     assert not [path for path in (workspace.root / ".cache").iterdir() if path.name.startswith("tmp")]
+
+
+def test_while_an_identifier_is_written_as_onnx_others_are_answered_and_a_failure_is_told(
+    client: TestClient, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = workspace.place("identifiers", "namer") / "classifier.json"
+    os.utime(classifier, ns=(1, 1))  # as if it was trained anew: what was written before is not offered
+    with (workspace.root / "gate").open("w") as gate:
+        code = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX); sys.exit('syntype: error: no room on the disk. Free some.')"
+        fcntl.flock(gate, fcntl.LOCK_EX)
+
+        def launch(process: JobProcess, _command: Sequence[str], _run_id: str, **_: Any) -> bool:
+            with (process.folder / "log").open("w") as log:
+                child = subprocess.Popen([sys.executable, "-c", code, gate.name], stderr=log)
+            (process.folder / "start").write_text("0")
+            process._child = child
+            monkeypatch.setattr(JobProcess, "is_alive", lambda self: child.poll() is None)
+            return True
+
+        monkeypatch.setattr(JobProcess, "launch", launch)
+        state = client.post("/api/identifiers/namer/onnx").json()
+        assert state["status"] == "running" and state["seconds"] >= 0
+        assert ask(client, photograph(workspace, "0-0")).status_code == 200  # meanwhile
+        assert client.get("/api/identifiers/namer/onnx").json()["status"] == "running"
+    until(lambda: client.get("/api/identifiers/namer/onnx").json()["status"] == "failed")
+    assert client.get("/api/identifiers/namer/onnx").json()["message"] == "no room on the disk. Free some."
 
 
 def test_it_is_renamed_deleted_and_restored(client: TestClient) -> None:

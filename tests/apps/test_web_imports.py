@@ -205,6 +205,36 @@ def test_uploads_wait_on_the_first_page_until_they_are_imported_or_discarded(cli
     assert client.get(f"/uploads/{upload}", headers=html).status_code == 404 and client.get("/api/uploads").json() == []
 
 
+def test_the_name_of_a_collection_is_kept_with_its_upload(client: TestClient) -> None:
+    upload = client.post("/api/uploads").json()["upload"]
+    assert send(client, upload, "one.png", png(), "Aus primus").json()["num_taken"] == 1
+    html = {"accept": "text/html"}
+    assert client.put(f"/api/uploads/{upload}/title", json={"title": "Riffe 2026"}).status_code == 204
+    assert 'value="Riffe 2026"' in client.get(f"/uploads/{upload}", headers=html).text and "Riffe 2026" in client.get("/", headers=html).text
+    assert 'value="Another"' in client.get(f"/uploads/{upload}?name=Another", headers=html).text
+    assert client.put(f"/api/uploads/{upload}/title", json={"title": " "}).status_code == 422
+    assert client.put(f"/api/uploads/{'0' * 32}/title", json={"title": "x"}).status_code == 404
+    client.delete(f"/api/uploads/{upload}")
+
+
+def test_reasons_for_refusing_a_file_are_told_in_the_language(client: TestClient) -> None:
+    upload = client.post("/api/uploads").json()["upload"]
+    german = {"accept-language": "de"}
+    sent = client.put(f"/api/uploads/{upload}/files", params={"name": "a.png", "species": "Aus primus"}, content=png()[:60], headers=german).json()
+    assert sent["error"].startswith("a.png: ist abgeschnitten oder beschädigt. Kopieren Sie es erneut von seiner Quelle ("), sent
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("Aus primus/a.png", png())
+        archive.writestr("Aus primus/b.png", png()[:60])
+        archive.writestr("Aus primus/c.png", b"")
+    client.put(f"/api/uploads/{upload}/files", params={"name": "all.zip"}, content=packed.getvalue(), headers=german)
+    seen = client.get(f"/api/uploads/{upload}/preview", headers=german).json()
+    told = [*seen["received"], *seen["refused_items"]]
+    assert {item["reason"] for item in told} >= {"ist leer (0 Bytes)"}, told
+    assert not [item for item in told if item["reason"].startswith("is ")]
+    client.delete(f"/api/uploads/{upload}")
+
+
 def test_pictures_of_an_upload_are_those_inside_it(client: TestClient, tmp_path: Path) -> None:
     upload = begin(client, ("photos.zip", zipped(("Aus primus/0.png", png()), ("Aus primus/notes.csv", b"a,b\n1,2\n"))))
     (tmp_path / "secret.png").write_bytes(png())

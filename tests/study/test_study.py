@@ -16,6 +16,8 @@ import pytest
 from made import small_study
 from one_node_slurm import missing
 
+from syntype.apps.web.languages import in_language, marked, marked_plural
+from syntype.apps.web.translated import translated
 from syntype.cluster import Cluster
 from syntype.collection import Collection
 from syntype.encoders import load_zero_shot
@@ -25,6 +27,7 @@ from syntype.run import Run
 from syntype.study import StudyConfig, study, write_report
 from syntype.study.draws import drawn_rows
 from syntype.study.photographs import Split
+from syntype.study.report import Words, report_page
 from syntype.study.study import plan_study
 
 FEW = ("real", "mixup", "synthetic+curated")
@@ -95,6 +98,19 @@ def test_the_whole_way(done: tuple[Any, list[dict[str, Any]], list[Path]], reef:
         assert f"× {reason}" in page
     assert "of the bootstrap samples" in page and "The same in all of them: training of the generator, choice of the few" in page
     assert "CC0-1.0" in page and "What this study cannot say" in page and "trained once" in page
+
+
+@pytest.mark.parametrize("code", ["de", "ja"])
+def test_the_report_is_shown_in_another_language_with_the_same_figures(done: tuple[Any, list[dict[str, Any]], list[Path]], code: str) -> None:
+    result, _, _ = done
+    with in_language(code):
+        page = report_page(result.folder, Words(code, marked, marked_plural, translated))
+    english, shown = (re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL) for text in (result.report.read_text(encoding="utf-8"), page))
+    assert f'<html lang="{code}">' in page and page.count("<img") == english.count("<img") and page.count("<tr") == english.count("<tr")
+    settings = re.compile(r"<dl>(?:(?!<dl>).)*</dl>\s*<h3>", re.DOTALL)  # what the settings are called stays
+    words = " ".join(re.sub(r"<[^>]*>", " ", settings.sub("", shown)).split())
+    left = set(re.findall(r".{0,40}\b(?:the|of|with|and|was|were|images|photographs|species)\b.{0,60}", words))
+    assert not {text for text in left if "evidence of any organism" not in text}  # a source, which is told as it calls itself
 
 
 def test_the_effect_is_that_of_the_saved_predictions(done: tuple[Any, list[dict[str, Any]], list[Path]], reef: Collection) -> None:

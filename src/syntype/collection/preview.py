@@ -14,7 +14,7 @@ from syntype.collection.opened_source import opened_source
 from syntype.collection.selection import limited
 from syntype.collection.sources.base import Entry, Listing, Packed, SourceConfig
 from syntype.collection.sources.image_files import is_there
-from syntype.errors import CollectionError, plural, shortened, shown_list
+from syntype.errors import CollectionError, percent, plural, shortened, shown_list
 
 __all__ = ["Preview", "preview", "preview_listing"]
 
@@ -282,9 +282,5 @@ def _images(number: int, origins: Mapping[str, int]) -> str:
 def _shares(counts: Mapping[str, int], most: int = 4) -> str:
     """The commonest values with their shares in percent."""
     whole = sum(counts.values())
-    shown = [f"{shortened(name, 30)} {_percent(number / whole)}" for name, number in list(counts.items())[:most]]
+    shown = [f"{shortened(name, 30)} {percent(number / whole, certain=True)}" for name, number in list(counts.items())[:most]]
     return ", ".join(shown) + (f", … ({len(counts) - most} more)" if len(counts) > most else "")
-
-
-def _percent(share: float) -> str:
-    return "below 1 %" if share < 0.005 else "above 99 %" if 0.995 <= share < 1 else f"{share:.0%}".replace("%", " %")

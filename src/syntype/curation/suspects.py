@@ -24,7 +24,7 @@ from syntype.curation.label_noise import (
     suggestions,
 )
 from syntype.encoders import encode_collection, load_encoder
-from syntype.errors import CollectionError, shown_list
+from syntype.errors import CollectionError, percent, shown_list
 from syntype.files import atomic_write
 from syntype.recipe import Seed, Settings
 from syntype.run import OWN_RUN, Run, keeps_run
@@ -247,7 +247,7 @@ def _draw(found: _Found, table: pd.DataFrame, too_few: Sequence[str], config: Su
         name = str(one["species"])
         if one["kind"] == "label":
             own = found.example(row, int(found.labels[row]))
-            given, suggested = _percent(one["probability_given"]), _percent(one["probability_suggested"])
+            given, suggested = percent(one["probability_given"]), percent(one["probability_suggested"])
             panels = [(row, "this photograph", "", f"group {found.groups[row] + 1}" if pd.isna(one["group"]) else f"group {one['group']}")]
             panels += [] if own is None else [(own, "is called", name, given)]
             panels += [] if beside is None else [(beside, "looks more like", str(one["suggested_species"]), suggested)]
@@ -277,10 +277,6 @@ def _draw(found: _Found, table: pd.DataFrame, too_few: Sequence[str], config: Su
     if too_few:
         text.append(f"Too few to judge, with fewer than {config.min_groups} groups: {shown_list(too_few, 40)}.")
     write_page(f"Photographs to look at: {found.photographs.name}", text, sections, page)
-
-
-def _percent(probability: float) -> str:
-    return "under 1 %" if probability < 0.01 else "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
 _TITLES = {

@@ -6,7 +6,7 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,13 @@ def data_uri(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, minimum_effect: float, name: str, emphasise: int = 1) -> str:
+def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], told: Callable[[str], str] = str, *, minimum_effect: float, name: str,
+                emphasise: int = 1) -> str:  # fmt: skip
     """A forest plot as SVG: one effect per row with its interval, in percentage points.
 
     Args:
         rows: (label, effect as from ``Effect.to_json``); the effect is None if nothing could be measured.
+        told: what the words of the plot are in the language of the report.
         minimum_effect: smallest gain that matters, as a fraction; drawn as a dashed line.
         name: prefix of the SVG's ids; unique in the page.
         emphasise: number of rows, from the first, that are drawn with thicker lines.
@@ -49,7 +51,7 @@ def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, minimum
     axes.set_xlim(low - margin, high + margin)
     for row, (_, effect) in enumerate(rows):
         if effect is None:
-            axes.text(0, row, "  no test photographs", va="center", ha="left", fontsize=8.5, color=_INK, style="italic")
+            axes.text(0, row, "  " + told("no test photographs"), va="center", ha="left", fontsize=8.5, color=_INK, style="italic")
             continue
         heavy = row < emphasise
         ends = [100 * end for end in effect["interval"]]
@@ -61,18 +63,19 @@ def plot_forest(rows: Sequence[tuple[str, Mapping[str, Any] | None]], *, minimum
     for label in axes.get_yticklabels()[:emphasise]:
         label.set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("← worse\u2003\u2003difference in recall, percentage points\u2003\u2003better →")
+    axes.set_xlabel(told("← worse | difference in recall, percentage points | better →").replace(" | ", "\u2003\u2003"))
     axes.grid(axis="x", color=_FAINT, linewidth=0.6)
     return _svg(figure, axes, name)
 
 
-def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str) -> str:
+def plot_tail(species: Sequence[Mapping[str, Any]], told: Callable[[str], str] = str, *, num_seeds: int, name: str) -> str:
     """Plot the number of training images of every species as SVG, the most common species first.
 
     Bars show real images; marks show the total with accepted synthetic images.
 
     Args:
         species: entries of the study's ``species`` list.
+        told: as for ``plot_forest``.
         num_seeds: repetitions, over which ``accepted`` is summed.
         name: prefix of the SVG's ids.
     """
@@ -84,14 +87,14 @@ def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str
     figure = Figure(figsize=(7.6, 3.4 if len(ordered) <= 60 else 2.6), layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(ordered))
-    axes.bar(places, real, width=0.85, color=_ACCENT, label="real photographs")
+    axes.bar(places, real, width=0.85, color=_ACCENT, label=told("real photographs"))
     if added.any():  # marks, not stacked bars: on a logarithmic axis the height of the upper bar would be misleading
         filled = added > 0
         axes.plot(places[filled], (real + added)[filled], linestyle="", marker="_", markersize=9, markeredgewidth=2.4, color=_SECOND,
-                  label="with accepted synthetic images")  # fmt: skip
+                  label=told("with accepted synthetic images"))  # fmt: skip
     axes.set_yscale("log" if real.max(initial=1) > 20 * max(real.min(), 1) else "linear")
     axes.set_ylim(bottom=0.8 if axes.get_yscale() == "log" else 0)
-    axes.set_ylabel("training images")
+    axes.set_ylabel(told("training images"))
     axes.set_xlim(-0.6, len(ordered) - 0.4)
     if len(ordered) <= 60:
         axes.set_xticks(
@@ -104,7 +107,7 @@ def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str
             fontsize=7.5,
         )
     else:
-        axes.set_xlabel(f"{len(ordered)} species, the most photographed first")
+        axes.set_xlabel(told(f"{len(ordered)} species, the most photographed first"))
     axes.grid(axis="y", color=_FAINT, linewidth=0.6)
     legend = axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     for text in legend.get_texts():
@@ -112,11 +115,12 @@ def plot_tail(species: Sequence[Mapping[str, Any]], *, num_seeds: int, name: str
     return _svg(figure, axes, name)
 
 
-def plot_worth(worth: Mapping[str, Any], *, name: str) -> str:
+def plot_worth(worth: Mapping[str, Any], told: Callable[[str], str] = str, *, name: str) -> str:
     """Plot recall against the number of photographs as SVG, with the recall of the synthetic images across.
 
     Args:
         worth: the study's entry ``worth``.
+        told: as for ``plot_forest``.
         name: prefix of the SVG's ids.
     """
     from matplotlib.figure import Figure
@@ -126,18 +130,18 @@ def plot_worth(worth: Mapping[str, Any], *, name: str) -> str:
     curve, made = worth["curve"], worth["synthetic"]
     places = [point["photographs"] for point in curve]
     low, high = (np.array([100 * point["interval"][end] for point in curve]) for end in (0, 1))
-    line = axes.plot(places, [100 * point["rising"] for point in curve], color=_ACCENT, linewidth=2, label="photographs alone")[0]
-    band = axes.fill_between(places, low, high, color=_ACCENT, alpha=0.18, linewidth=0, label="95 % interval")
+    line = axes.plot(places, [100 * point["rising"] for point in curve], color=_ACCENT, linewidth=2, label=told("photographs alone"))[0]
+    band = axes.fill_between(places, low, high, color=_ACCENT, alpha=0.18, linewidth=0, label=told("95 % interval"))
     axes.plot(places, [100 * point["recall"] for point in curve], color=_ACCENT, linestyle="", marker="o", markersize=5)
     axes.axhspan(*(100 * end for end in made["recall_interval"]), color=_SECOND, alpha=0.14, linewidth=0)
-    label = f"{worth['photographs']:.3g} photographs and synthetic images, with interval"
+    label = told(f"{worth['photographs']:.3g} photographs and synthetic images, with interval")
     across = axes.axhline(100 * made["recall"], color=_SECOND, linewidth=2, linestyle=(0, (5, 3)), label=label)
     if made["equivalent_photographs"] is not None:
         axes.plot([worth["photographs"] + made["equivalent_photographs"]], [100 * made["recall"]], color=_SECOND, marker="D", markersize=8)
     axes.axvline(worth["photographs"], color=_INK, linewidth=1, linestyle=(0, (1, 2)))
     axes.set_xlim(0, 1.03 * max(places))
-    axes.set_xlabel("real training photographs of each rare species (dotted line: those of the collection)")
-    axes.set_ylabel("recall of the rare species, %")
+    axes.set_xlabel(told("real training photographs of each rare species (dotted line: those of the collection)"))
+    axes.set_ylabel(told("recall of the rare species, %"))
     axes.grid(color=_FAINT, linewidth=0.6)
     legend = axes.legend(
         handles=[line, band, across], frameon=False, fontsize=8.5, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from syntype.errors import plural
 from syntype.study.arms import CURATED
 from syntype.study.verdict import damaged
 
@@ -71,10 +72,12 @@ def in_plain_words(results: Mapping[str, Any]) -> PlainResult:
         *_consequences(results, low, high),
     ]
     number, species = primary["num_images"], primary["num_species"]
-    tested = f"Measured on {number:,} test {'photograph' if number == 1 else 'photographs'} of {species:,} rare species, as a mean over the species."
+    tested = f"Measured on {plural(number, 'test photograph')} of {species:,} rare species, as a mean over the species."
     if left_out := len(leakage.get("left_out", ())):
-        are = "One photograph was" if left_out == 1 else f"{left_out:,} photographs were"
-        tested += f" {are} left out, because the identifier would have seen almost the same picture before."
+        if left_out == 1:
+            tested += " One photograph was left out, because the identifier would have seen almost the same picture before."
+        else:
+            tested += f" {left_out:,} photographs were left out, because the identifier would have seen almost the same picture before."
     return PlainResult(" ".join(said), (("with the synthetic images", found), (f"with {without}", before)), tested)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from syntype.study.plain_words import in_plain_words
 from syntype.study.statistics import FEW_SPECIES
 from syntype.study.verdict import points
 
-__all__ = ["write_report"]
+__all__ = ["Words", "report_page", "write_report"]
 
 REASONS = {
     "copy": "too similar to a training photograph, so it would add no information",
@@ -28,6 +29,34 @@ REASONS = {
     "distribution": "unlike all training photographs",
     "expert": "refused by a person",
 }
+
+
+def _english(text: str, /, **values: Any) -> Markup:
+    return Markup(text).format(**values)
+
+
+def _english_plural(one: str, many: str, number: int, /, **values: Any) -> Markup:
+    return Markup(one if number == 1 else many).format(n=f"{number:,}", **values)
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a report is worded: in English, if nothing else is given.
+
+    Attributes:
+        language: code of the language.
+        gettext: a text of the template, which may hold HTML, with the values of the names in braces.
+        ngettext: the same for a text with a number, ``{n}``, from its two English forms.
+        told: a sentence, a label or a number of the results.
+    """
+
+    language: str = "en"
+    gettext: Callable[..., Markup] = _english
+    ngettext: Callable[..., Markup] = _english_plural
+    told: Callable[[str], str] = str
+
+
+_ENGLISH = Words()
 
 
 @checks_arguments
@@ -44,6 +73,23 @@ def write_report(study_folder: Path | str) -> Path:
         InputError: the folder does not contain a finished study, or its files are damaged.
     """
     folder = Path(study_folder)
+    page = report_page(folder)
+    path = folder / "report.html"
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def report_page(folder: Path, words: Words = _ENGLISH) -> str:
+    """The page that ``write_report`` writes.
+
+    Args:
+        folder: of a finished study.
+        words: how it is worded.
+
+    Raises:
+        InputError: as there.
+    """
     if not (folder / "results.json").is_file():
         raise InputError("holds no finished study (no results.json)", "Run the study to its end: syntype study COLLECTION --out FOLDER.", file=folder)
     hint = "Continue the study with --resume, which writes it again."
@@ -57,25 +103,21 @@ def write_report(study_folder: Path | str) -> Path:
             arm.update({"worst_rare": None, "calibration_error": None} | arm)
     gallery = Gallery.load(folder)
     try:
-        page = _page(results, gallery)
+        return _page(results, gallery, words)
     except Exception as error:  # every figure of the report is read here, and any of them may be missing or of another type
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError(f"holds no results that this Syntype can show ({reason})", hint, file=folder) from None
-    path = folder / "report.html"
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
 
 
-def _page(results: dict[str, Any], gallery: Gallery) -> str:
+def _page(results: dict[str, Any], gallery: Gallery, words: Words) -> str:
     thumbnails = [data_uri(image) for image in gallery.images]
     effects, rules = results["effects"], results["rules"]
-    return _template().render(
+    return _template(words).render(
         **(results | {"plain": asdict(in_plain_words(results))}),
-        forest=Markup(plot_forest(_bin_rows(results), minimum_effect=rules["minimum_effect"], name="forest")),
-        against=Markup(plot_forest(_arm_rows(effects), minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
-        tail=Markup(plot_tail(results["species"], num_seeds=results["num_seeds"], name="tail")),
-        worth_plot=Markup(plot_worth(results["worth"], name="worth")) if results["worth"] else "",
+        forest=Markup(plot_forest(_bin_rows(results, words.told), words.told, minimum_effect=rules["minimum_effect"], name="forest")),
+        against=Markup(plot_forest(_arm_rows(effects, words.told), words.told, minimum_effect=rules["minimum_effect"], name="against", emphasise=0)),
+        tail=Markup(plot_tail(results["species"], words.told, num_seeds=results["num_seeds"], name="tail")),
+        worth_plot=Markup(plot_worth(results["worth"], words.told, name="worth")) if results["worth"] else "",
         thumbnails=thumbnails,
         gallery=gallery,
         entries={entry["name"]: entry for entry in results["species"]},
@@ -87,16 +129,24 @@ def _page(results: dict[str, Any], gallery: Gallery) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template(words: Words) -> Template:
     """The page to fill in; reading it takes as long as a drawing."""
     environment = Environment(
         loader=PackageLoader("syntype.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(points=_points, percent=_percent, effect=_effect)
+    told = words.told
+    environment.globals.update(_=words.gettext, ngettext=words.ngettext, language=words.language)
+    environment.filters.update(
+        told=lambda text: told(str(text)),
+        capitalized=lambda text: text[:1].upper() + text[1:],
+        points=lambda value, signed=True: told(_points(value, signed)),
+        percent=lambda value: told(_percent(value)),
+        effect=lambda effect: told(_effect(effect)),
+    )
     return environment.get_template("report.html.j2")
 
 
-def _bin_rows(results: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
+def _bin_rows(results: dict[str, Any], told: Callable[[str], str]) -> list[tuple[str, dict[str, Any] | None]]:
     effects = results["effects"]
     rows = [("species with synthetic images", effects["primary"])]
     rows += [
@@ -105,11 +155,11 @@ def _bin_rows(results: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]
     rows += [("all species", effects["all"])]
     if effects["others"] is not None:
         rows.append(("other species", effects["others"]))
-    return [(f"{label} ({effect['num_species']})" if effect else label, effect) for label, effect in rows]
+    return [(f"{told(label)} ({effect['num_species']})" if effect else told(label), effect) for label, effect in rows]
 
 
-def _arm_rows(effects: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
-    return [(f"against {name}", effect) for name, effect in effects["against"].items()]
+def _arm_rows(effects: dict[str, Any], told: Callable[[str], str]) -> list[tuple[str, dict[str, Any] | None]]:
+    return [(told(f"against {name}"), effect) for name, effect in effects["against"].items()]
 
 
 def _points(value: float | None, signed: bool = True) -> str:

@@ -68,11 +68,14 @@ def sensitivity_sentence(removals: list[Removal], word: Word) -> str:
     if not removals:
         return "No single species and no single individual, track or specimen decides the verdict." if word == "add" else ""
     named = [
-        f"{one.species}{'' if one.group is None else f' (individual, track or specimen {one.group})'}: {one.num_images} photographs, “{one.word}”"
+        f"{one.species}: {one.num_images} photographs, “{one.word}”"
+        if one.group is None
+        else f"{one.species} (individual, track or specimen {one.group}): {one.num_images} photographs, “{one.word}”"
         for one in removals[:_NAMED]
     ]
-    more = f"; and {len(removals) - _NAMED} more" if len(removals) > _NAMED else ""
-    return f"The verdict rests on little: without the test photographs of one of these it would be another. {'; '.join(named)}{more}."
+    if len(removals) > _NAMED:
+        named.append(f"and {len(removals) - _NAMED} more")
+    return f"The verdict rests on little: without the test photographs of one of these it would be another. {'; '.join(named)}."
 
 
 def _strongest(difference: np.ndarray, test: Split, label: int) -> list[int]:

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from syntype.errors import percent, plural
 from syntype.study.statistics import FEW_SPECIES, Effect
 
-__all__ = ["Comparison", "DecisionRule", "Verdict", "Word", "damaged", "decide", "explain", "percent", "points"]
+__all__ = ["Comparison", "DecisionRule", "Verdict", "Word", "damaged", "decide", "explain", "points"]
 
 Word = Literal["add", "do not add", "not enough evidence"]
 
@@ -116,11 +117,6 @@ def points(fraction: float, *, signed: bool = True) -> str:
     return text.replace("-", "−")
 
 
-def percent(fraction: float) -> str:
-    """Text of a share in whole percent; ``less than 1 %`` and ``more than 99 %`` at the ends, since no share of samples is certain."""
-    return "less than 1 %" if fraction < 0.01 else "more than 99 %" if fraction > 0.99 else f"{100 * fraction:.0f} %"
-
-
 def explain(found: Comparison, rule: DecisionRule) -> Verdict:
     """The verdict on a comparison, in words for a biologist."""
     if found.doubts:
@@ -180,7 +176,7 @@ def _reasons(found: Comparison, primary: Effect, rule: DecisionRule) -> tuple[st
     reasons = [
         f"{found.num_target} rare species got synthetic images; {primary.num_species} of them have test photographs: "
         f"{primary.num_images} photographs of {primary.num_groups} independent individuals, tracks or specimens. "
-        f"Every method was trained with the same {found.num_seeds} random seed{'s' * (found.num_seeds > 1)}.",
+        f"Every method was trained with the same {plural(found.num_seeds, 'random seed')}.",
         f"The competitor is the best method without a generator: “{found.competitor}” ({found.description}). {chosen[found.chosen_on]}",
         f"Recall of the rare species with curated synthetic images minus recall with “{found.competitor}”: {_size(primary)}.",
         _chance(primary, rule),
@@ -189,21 +185,20 @@ def _reasons(found: Comparison, primary: Effect, rule: DecisionRule) -> tuple[st
     if found.others is not None:
         reasons.append(
             f"Recall of the other species ({found.others.num_species} with test photographs) changes by {_size(found.others)}. "
-            f"{_judge_others(found.others, rule)} "
-            f"(accepted loss: {points(rule.max_head_loss, signed=False)})."
+            f"{_judge_others(found.others, rule)} (accepted loss: {points(rule.max_head_loss, signed=False)})."
         )
     unseen = points(primary.half_width, signed=False)
-    reasons.append(
-        f"Effects smaller than about {unseen} percentage points cannot be detected with these {primary.num_images} test photographs."
-        f"{_needed(primary)}"
-    )
+    undetected = f"Effects smaller than about {unseen} percentage points cannot be detected with these {primary.num_images} test photographs."
+    reasons.append(f"{undetected} {_needed(primary)}".strip())
     return tuple(reasons)
 
 
 def _chance(primary: Effect, rule: DecisionRule) -> str:
     """Sentence on the share of the bootstrap samples above the minimum effect."""
-    gain = f"the gain is larger than the minimum effect of {points(rule.minimum_effect, signed=False)} percentage points"
-    return f"In {percent(primary.above_minimum)} of the bootstrap samples, from which the interval comes, {gain}."
+    return (
+        f"In {percent(primary.above_minimum)} of the bootstrap samples, from which the interval comes, "
+        f"the gain is larger than the minimum effect of {points(rule.minimum_effect, signed=False)} percentage points."
+    )
 
 
 def _varied(found: Comparison) -> str:
@@ -213,8 +208,9 @@ def _varied(found: Comparison) -> str:
     varies, same = ["random numbers of the classifier"], list[str]()
     (varies if found.generator_varies else same).append("training of the generator")
     (varies if found.photographs_vary else same).append("choice of the few training photographs")
-    fixed = f" The same in all of them: {', '.join(same)}." if same else ""
-    return f"What varies between the repetitions, and is covered by the interval: {', '.join(varies)}.{fixed}"
+    told = f"What varies between the repetitions, and is covered by the interval: {', '.join(varies)}."
+    fixed = f"The same in all of them: {', '.join(same)}." if same else ""
+    return f"{told} {fixed}".strip()
 
 
 def _size(effect: Effect) -> str:
@@ -228,16 +224,17 @@ def _needed(primary: Effect) -> str:
     """
     if primary.half_width <= VISIBLE:
         return ""
-    times, wanted = (primary.half_width / VISIBLE) ** 2, f" To detect an effect of {points(VISIBLE, signed=False)} percentage points,"
+    times, visible = (primary.half_width / VISIBLE) ** 2, points(VISIBLE, signed=False)
     if primary.over_species:
         return (
-            f"{wanted} about {math.ceil(primary.num_species * times)} rare species, tested with as many photographs each, would be needed; "
-            f"this study has {primary.num_species}. More individuals of the same species help where chance, and not the species itself, makes "
-            "their effects differ."
+            f"To detect an effect of {visible} percentage points, about {math.ceil(primary.num_species * times)} rare species, tested with as many "
+            f"photographs each, would be needed; this study has {primary.num_species}. More individuals of the same species help where chance, and "
+            "not the species itself, makes their effects differ."
         )
     return (
-        f"{wanted} about {math.ceil(primary.num_groups * times)} individuals, tracks or specimens would be needed; this study has "
-        f"{primary.num_groups}. With fewer than {FEW_SPECIES} species the interval holds for these species only, not for similar ones."
+        f"To detect an effect of {visible} percentage points, about {math.ceil(primary.num_groups * times)} individuals, tracks or specimens would "
+        f"be needed; this study has {primary.num_groups}. With fewer than {FEW_SPECIES} species the interval holds for these species only, not for "
+        "similar ones."
     )
 
 

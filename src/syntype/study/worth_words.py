@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from syntype.errors import plural
+
 __all__ = ["worth_sentence"]
 
 
@@ -23,31 +25,48 @@ def worth_sentence(more: float | None, low: float | None, high: float | None, *,
     """
     if not num_images:
         return "No synthetic image passed curation, so there is nothing to compare with photographs."
-    were = "synthetic images were worth" if num_images > 1 else "synthetic image was worth"
-    images, did = f"{num_images:,} {were}", f"{num_images:,} {were.rsplit(' ', 2)[0]} did"
-    interval = f"{_end(low, fewest)} to {_end(high, most)}"
+    made, one = plural(num_images, "synthetic image"), num_images == 1
     if low is None and high is None:
         return (
-            f"What {images.removesuffix(' worth')} worth in photographs cannot be said: no number of photographs between {base + fewest:.3g} and "
+            f"What {made} {'was' if one else 'were'} worth in photographs cannot be said: no number of photographs between {base + fewest:.3g} and "
             f"{base + most:.3g} of each species gave a recall that differs from theirs by more than chance explains."
         )
     if above and low == most == 0:
-        return f"{images} more than nothing. How many photographs of each species, only further photographs can tell, and the study had none."
+        return (
+            f"{made} {'was' if one else 'were'} worth more than nothing. "
+            "How many photographs of each species, only further photographs can tell, and the study had none."
+        )
     if above and low is not None and low > 0:
-        return f"{images} more than the {most:.3g} more photographs of each species that were tried (at least {low:.1f}); how many is not known."
+        return (
+            f"{made} {'was' if one else 'were'} worth more than the {most:.3g} more photographs of each species that were tried (at least {low:.1f});"
+            " how many is not known."
+        )
     if low is not None and low > 0 and more is not None:
         if more < 1:
-            return f"{images} less than one more photograph of each species: {more:.1f} ({interval}). One photograph of each is better."
-        return f"{images} as much as {more:.1f} ({interval}) more photographs of each species: if you can get {int(more) + 1}, get those."
+            return (
+                f"{made} {'was' if one else 'were'} worth less than one more photograph of each species: {more:.1f} ({_end(low, fewest)} to "
+                f"{_end(high, most)}). One photograph of each is better."
+            )
+        return (
+            f"{made} {'was' if one else 'were'} worth as much as {more:.1f} ({_end(low, fewest)} to {_end(high, most)}) more photographs of each "
+            f"species: if you can get {int(more) + 1}, get those."
+        )
     if high is not None and high < 0:
         if more is None:
-            return f"{did} harm: the recall with them was lower than with {base + fewest:.3g} of the photographs of each species and no images."
-        lost = " to ".join(_end(end, tried).removesuffix(" fewer") for end, tried in ((high, most), (low, fewest)))
-        return f"{did} as much harm as the loss of {-more:.1f} ({lost}) photographs of each species: leave them out."
-    measured = "" if more is None else f" (measured: {_signed(more)})"
+            return f"{made} did harm: the recall with them was lower than with {base + fewest:.3g} of the photographs of each species and no images."
+        return (
+            f"{made} did as much harm as the loss of {-more:.1f} ({_lost(high, most)} to {_lost(low, fewest)}) photographs of each species: "
+            "leave them out."
+        )
+    least, greatest = _end(low, fewest, signed=True), _end(high, most, signed=True)
+    if more is None:
+        return (
+            f"{made} {'was' if one else 'were'} worth no number of photographs that can be told from none: anything from {least} to {greatest} of "
+            "each species is possible."
+        )
     return (
-        f"{images} no number of photographs that can be told from none{measured}: anything from {_end(low, fewest, signed=True)} to "
-        f"{_end(high, most, signed=True)} of each species is possible."
+        f"{made} {'was' if one else 'were'} worth no number of photographs that can be told from none (measured: {_signed(more)}): anything from "
+        f"{least} to {greatest} of each species is possible."
     )
 
 
@@ -65,3 +84,8 @@ def _end(value: float | None, tried: float, *, signed: bool = False) -> str:
     if tried == 0:
         return "an unknown number more"
     return f"{size} {'more' if tried > 0 else 'fewer'}" if signed or tried < 0 else size
+
+
+def _lost(end: float | None, tried: float) -> str:
+    """An end of the interval of a loss."""
+    return _end(end, tried).removesuffix(" fewer")

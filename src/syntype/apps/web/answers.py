@@ -1,4 +1,5 @@
-"""What is asked of PyTorch while somebody waits: what a photograph shows, an identifier as ONNX, and how long a job will take.
+"""What is asked of PyTorch while somebody waits: what a photograph shows, how long a job will take, and the report of a study in
+another language.
 
 All of it happens in a process beside the server, which keeps the identifiers that were used last. A photograph goes there in memory, and is forgotten
 when it is answered: it is never written to a disk.
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from syntype.apps.web.aside import Aside, attempt
+from syntype.apps.web.languages import in_language, marked, marked_plural
 from syntype.collection.columns import TABLE
 
 __all__ = ["Answers"]
 
 _KEPT_IDENTIFIERS = 2
 _KEPT_PLANS = 64
+_KEPT_REPORTS = 8
 
 
 class Answers(Aside):
@@ -59,9 +62,9 @@ class Answers(Aside):
         task = ("identify", str(folder), stamps, None if photographs is None else str(photographs), photograph)
         return dict(self._answer(task, most))
 
-    def onnx(self, folder: Path, out: Path, most: int) -> None:
-        """Write an identifier as an ONNX file; otherwise as ``identify``."""
-        self._answer(("onnx", str(folder), str(out)), most)
+    def report(self, folder: Path, code: str, most: int) -> str:
+        """The report of a study in a language; otherwise as ``identify``."""
+        return str(self._answer(("report", str(folder), code, _stamp(folder, "results.json")), most))
 
     def plan(self, command: list[str], key: tuple[Any, ...], most: int) -> dict[str, Any]:
         """What ``--dry-run`` says of a command; remembered.
@@ -94,7 +97,7 @@ def _stamp(folder: Path, name: str) -> int:
 
 
 def _carry_out(what: str, *task: Any) -> tuple[bool, Any]:
-    questions: dict[str, Callable[..., Any]] = {"identify": _identify, "onnx": _onnx, "plan": _plan}
+    questions: dict[str, Callable[..., Any]] = {"identify": _identify, "plan": _plan, "report": _report}
     return attempt(lambda: questions[what](*task), "this", "there is no answer ({error}). Try again.")
 
 
@@ -128,11 +131,13 @@ def _nearest(folder: str, photographs: str, stamps: tuple[int, int | None]) -> A
     return NearestPhotographs(classifier, collection, Path(folder) / ".cache" if own else collection.root / ".cache" / "views")
 
 
-def _onnx(folder: str, out: str) -> None:
-    from syntype.identification import load_classifier
-    from syntype.identification.export import export_onnx
+@lru_cache(_KEPT_REPORTS)
+def _report(folder: str, code: str, _stamp: int) -> str:
+    from syntype.apps.web.translated import translated
+    from syntype.study.report import Words, report_page
 
-    export_onnx(load_classifier(folder, "cpu"), Path(out))
+    with in_language(code):
+        return report_page(Path(folder), Words(code, marked, marked_plural, translated))
 
 
 def _plan(command: list[str]) -> dict[str, Any]:

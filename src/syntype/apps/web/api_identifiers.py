@@ -17,6 +17,7 @@ from starlette.background import BackgroundTask
 
 from syntype.apps.web.identifiers import FILES, answer_in_words, describe_identifier
 from syntype.apps.web.languages import gettext
+from syntype.apps.web.onnx_files import OnnxState
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, listed
 from syntype.errors import InputError, UserError
@@ -140,9 +141,22 @@ def _answer(studio: Studio, name: str, folder: Path, photograph: bytes) -> Answe
     return Answer(sentence=sentence, species=species, collection=None if index is None else collection, nearest=nearest, **facts)
 
 
+@router.get("/{name}/onnx")
+def show_onnx(studio: CurrentStudio, name: Slug) -> OnnxState:
+    """How far the writing of an identifier as ONNX is."""
+    return studio.onnx.state(name)
+
+
+@router.post("/{name}/onnx", status_code=202)
+def write_onnx(studio: CurrentStudio, name: Slug) -> OnnxState:
+    """Begin to write an identifier as ONNX, unless it is being written or is there. It ends with the server."""
+    describe_identifier(studio.workspace.find("identifiers", name))
+    return studio.onnx.start(name)
+
+
 @router.get("/{name}/file", response_class=FileResponse)
 def download_identifier(studio: CurrentStudio, name: Slug, form: Annotated[Literal["folder", "onnx"], Query()] = "folder") -> FileResponse:
-    """A zip to use it elsewhere: its folder, for Syntype and pytorch, or one ONNX file for other programs, with the model card."""
+    """A zip to use it elsewhere: its folder, for Syntype and pytorch, or the ONNX file that was written, with the model card."""
     folder = studio.workspace.find("identifiers", name)
     describe_identifier(folder)
     place = TemporaryDirectory(dir=studio.workspace.root / ".cache")
@@ -150,8 +164,7 @@ def download_identifier(studio: CurrentStudio, name: Slug, form: Annotated[Liter
         made = Path(place.name)
         files = [folder / file for file in (FILES if form == "folder" else ("MODEL_CARD.md",)) if (folder / file).is_file()]
         if form == "onnx":
-            studio.answers.onnx(folder, made / f"{name}.onnx", studio.config.limits.answers)
-            files.append(made / f"{name}.onnx")
+            files.append(studio.onnx.file(name))
         with zipfile.ZipFile(made / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             for file in files:
                 archive.write(studio.workspace.inside(file), f"{name}/{file.name}")

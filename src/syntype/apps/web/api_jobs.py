@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Row
 
 from syntype.apps.web.generators import describe_generator, generator_species, search_species, unfinished
-from syntype.apps.web.languages import gettext
+from syntype.apps.web.languages import ENGLISH, gettext, language
 from syntype.apps.web.outcomes import WORK, outcome
 from syntype.apps.web.progress import latest_events, now, pictures, preview, species_of_rows
 from syntype.apps.web.progress import picture as find_picture
@@ -20,13 +20,14 @@ from syntype.apps.web.queue import run_id
 from syntype.apps.web.requests import JobRequest, Slug
 from syntype.apps.web.room import require_room_for_job
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer, listed
+from syntype.apps.web.translated import translated
 from syntype.apps.web.words import value_in_words
-from syntype.errors import CollectionError, InputError, UnknownNameError
+from syntype.errors import CollectionError, InputError, UnknownNameError, UserError
 from syntype.files import load_json
 from syntype.generators.engine.expected import UNTRAINED
 from syntype.generators.registry import list_families
 
-__all__ = ["JobNumber", "router"]
+__all__ = ["JobNumber", "hybrid_generators", "router"]
 
 router = APIRouter(prefix="/api", tags=["jobs"], responses=PROBLEMS)
 JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -149,7 +150,8 @@ def _job(studio: Studio, row: Row[Any]) -> Job:
     return Job(
         id=row.id, kind=row.kind, work=gettext(WORK.get(row.kind, row.kind)), name=row.slug, title=studio.storage.titles.of(row.place, row.slug),
         request=row.request, status=row.status,
-        message=row.message, result=result, outcome=outcome(row.kind, row.status, row.request, result), by=row.by,
+        message=None if row.message is None else translated(row.message), result=result,
+        outcome=outcome(row.kind, row.status, row.request, result), by=row.by,
         created=row.created, started=row.started, ended=row.ended,
         ahead=studio.queue.ahead(row.id) if row.status == "waiting" else 0, **told,
     )  # fmt: skip
@@ -300,6 +302,12 @@ def search_generator_species(
     return search_species(generator_species(studio.workspace.find("generators", name)), query, limit)
 
 
+def hybrid_generators(studio: Studio) -> list[GeneratorSummary]:
+    """The generators that can draw hybrids, those whose training is finished first."""
+    able = (item for item in list_generators(studio) if item.damaged is None and "blend" in item.abilities and item.num_species)
+    return sorted(able, key=lambda item: item.unfinished is not None)
+
+
 @router.get("/studies", tags=["studies"])
 def list_studies(studio: CurrentStudio) -> list[StudySummary]:
     """All finished studies; damaged ones say what is wrong."""
@@ -317,19 +325,26 @@ def show_study(studio: CurrentStudio, name: Slug) -> StudySummary:
     title = studio.storage.titles.of("studies", name)
     try:
         plain = PlainFinding.model_validate(results["plain"]) if "plain" in results else None
+        if plain is not None:
+            plain.sentence, plain.tested = translated(plain.sentence), translated(plain.tested)
+            plain.shares = [(translated(called), number) for called, number in plain.shares]
     except ValidationError:
         raise InputError(gettext("is damaged: 'plain' is not complete"), hint, file=file) from None
-    return StudySummary(name=name, title=title, verdict=verdict["word"], sentence=verdict["sentence"], plain=plain)
+    return StudySummary(name=name, title=title, verdict=verdict["word"], sentence=translated(verdict["sentence"]), plain=plain)
 
 
 @router.get("/studies/{name}/report", tags=["studies"], response_class=FileResponse)
-def show_report(studio: CurrentStudio, name: Slug) -> FileResponse:
-    """The report: one HTML page with all its pictures in it."""
-    path = studio.workspace.find("studies", name) / "report.html"
+def show_report(studio: CurrentStudio, name: Slug) -> Response:
+    """The report: one HTML page with all its pictures in it, in the language of the browser."""
+    folder = studio.workspace.find("studies", name)
+    path = folder / "report.html"
     if not path.is_file():
         raise CollectionError(gettext("study {name} has no report. Ask for the study again, under another name.", name=repr(name)))
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"  # no script in it can run
     headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}  # our own page may show it in a frame
+    if language() != ENGLISH:
+        with suppress(UserError):  # what is damaged, or of another version of Syntype, is shown as it was written
+            return HTMLResponse(studio.answers.report(folder, language(), studio.config.limits.answers), headers=headers)
     return FileResponse(studio.workspace.inside(path), media_type="text/html", headers=headers)
 
 

@@ -12,6 +12,7 @@ from syntype.apps.web.languages import gettext, number
 from syntype.apps.web.looks import LookKind, LookState
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio
+from syntype.apps.web.words import percent_in_words
 
 __all__ = ["SuspectKind", "list_suspects", "router"]
 
@@ -105,14 +106,9 @@ def _words(kind: SuspectKind, row: dict[str, str]) -> str:
     """Why a photograph is listed."""
     names = {"species": row["species"], "suggested": row["suggested_species"]}
     if kind == "label":
-        given, other = _percent(row["probability_given"]), _percent(row["probability_suggested"])
+        given, other = (percent_in_words(float(row[f"probability_{one}"])) for one in ("given", "suggested"))
         return gettext("Called {species} ({given} probable). It looks more like {suggested} ({other} probable).", **names, given=given, other=other)
     if kind == "outlier":
         score = number(float(row["score"]), "0.0")
         return gettext("Unlike all other photographs of {species}: {score} deviations further from them than is usual.", **names, score=score)
     return gettext("Called {species}. Nearly the same picture is called {suggested}: one of the two names is wrong.", **names)
-
-
-def _percent(text: str) -> str:
-    value = float(text)
-    return gettext("under 1 %") if value < 0.01 else gettext("over 99 %") if value > 0.99 else gettext("{percent} %", percent=round(100 * value))

@@ -12,6 +12,7 @@ from syntype.apps.web.import_options import Text
 from syntype.apps.web.languages import N_, gettext, ngettext
 from syntype.apps.web.requests import Slug
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, signed_name
+from syntype.apps.web.translated import translated
 from syntype.apps.web.words import num_photographs
 from syntype.collection.changes import latest_change
 from syntype.collection.moving import MoveResult, move_photographs, moved_with, undo_move
@@ -142,4 +143,9 @@ def _moved(studio: Studio, name: str, to: str, found: MoveResult, depends: list[
     if not found.number:  # afterwards they are not in the first collection any more
         here, there = index_of(studio, name), index_of(studio, to)
         near = [Duplicate(image=image_row(here.image(one)), first=image_row(there.image(other))) for one, other in found.near[:_PAIRS]]
-    return Moved(num_images=found.num_images, told=found.sentences(), dependents=[*depends, gettext(_MADE_BEFORE)] if depends else [], near=near)
+    return Moved(
+        num_images=found.num_images,
+        told=[translated(sentence) for sentence in found.sentences()],
+        dependents=[*depends, gettext(_MADE_BEFORE)] if depends else [],
+        near=near,
+    )

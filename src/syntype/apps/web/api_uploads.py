@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from syntype.apps.web.import_options import ImportOptions
 from syntype.apps.web.languages import gettext
 from syntype.apps.web.recognised import recognised
-from syntype.apps.web.refusals import RefusedFile
+from syntype.apps.web.refusals import RefusedFile, in_the_language
 from syntype.apps.web.requests import UploadId
 from syntype.apps.web.room import require_room_for_upload
 from syntype.apps.web.stock import UploadResult
 from syntype.apps.web.studio import PROBLEMS, CurrentStudio, Studio, image_answer
 from syntype.apps.web.thumbnails import thumbnail
+from syntype.apps.web.titles import Typed
+from syntype.apps.web.translated import translated
 from syntype.errors import InputError
 
 __all__ = ["Upload", "list_uploads", "router", "show_upload"]
@@ -111,10 +115,18 @@ def show_upload(studio: CurrentStudio, upload: UploadId) -> Upload:
     return _upload(studio, upload)
 
 
+@router.put("/{upload}/title", status_code=204)
+def call_upload(studio: CurrentStudio, upload: UploadId, title: Annotated[Typed, Body(embed=True)]) -> None:
+    """Keep the name that its collection is to have, so that it is there when the upload is opened again."""
+    studio.uploads.state(upload)
+    studio.storage.titles.set("uploads", upload, title)
+
+
 @router.delete("/{upload}", status_code=204)
 def drop_upload(studio: CurrentStudio, upload: UploadId) -> None:
     """Delete an upload."""
     studio.uploads.drop(upload)
+    studio.storage.titles.set("uploads", upload, None)
 
 
 @router.get("/{upload}/preview")
@@ -122,13 +134,21 @@ async def show_preview(studio: CurrentStudio, upload: UploadId, options: Annotat
     """What an import would do: what was recognised, species, splits, licences, first rows, and what is refused and why. Nothing is taken in."""
     found = await studio.uploads.preview(upload, options)
     counts: dict[str, dict[str, int]] = {name: dict(list(found[name].items())[:_MOST]) for name in ("species", "licences", "refused")}
+    refused = Counter[str]()
+    for reason, number in counts["refused"].items():
+        refused[translated(reason)] += number
     shown: dict[str, Any] = {
         **found, **counts, "num_species": len(found["species"].keys() - {"none"}), "num_refused": sum(found["refused"].values()),
-        "columns": found["columns"][:_MOST], "notes": found["notes"][:_MOST], "refused_items": found["refused_items"][:_MOST],
+        "columns": found["columns"][:_MOST], "notes": [translated(note) for note in found["notes"][:_MOST]],
+        "refused": refused, "refused_items": [_in_the_language(item) for item in found["refused_items"][:_MOST]],
         "sentence": recognised(found), "rows": [_inside(row) for row in found["rows"]], "examples": [_inside(row) for row in found["examples"]],
         "missing": [_inside(row) for row in found["missing"]],
     }  # fmt: skip
-    return UploadPreview(upload=upload, received=list(studio.uploads.state(upload).refused[:_MOST]), **shown)
+    return UploadPreview(upload=upload, received=[in_the_language(item) for item in studio.uploads.state(upload).refused[:_MOST]], **shown)
+
+
+def _in_the_language(refused: dict[str, Any]) -> dict[str, Any]:
+    return {**refused, "reason": translated(refused["reason"]), "hint": translated(refused["hint"])}
 
 
 def _inside(row: dict[str, Any]) -> dict[str, Any]:
@@ -175,4 +195,5 @@ async def send_file(
                 if received > limit:
                     raise too_large
                 await studio.uploads.write(file, chunk)
-        return await studio.uploads.check(upload, place / "received", name, species, folder)
+        taken = await studio.uploads.check(upload, place / "received", name, species, folder)
+    return replace(taken, refused=tuple(in_the_language(item) for item in taken.refused))

@@ -49,6 +49,7 @@ from syntype.apps.web.drawing import Drawings
 from syntype.apps.web.languages import N_, gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
+from syntype.apps.web.onnx_files import OnnxFiles
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.roles import Gate
@@ -92,9 +93,9 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
     catalogue = Catalogue()
     drawings, answers = Drawings(config.limits.draw_seconds), Answers(config.limits.answer_seconds)
     turns = Turns(config.limits.public_rate)
-    looks = Looks(workspace, catalogue)
+    looks, onnx = Looks(workspace, catalogue), OnnxFiles(workspace)
     working = (workspace, store, reviews, queue, uploads, catalogue)
-    studio = Studio(config, *working, sessions, accounts, guesses, storage, drawings, turns, looks, answers)
+    studio = Studio(config, *working, sessions, accounts, guesses, storage, drawings, turns, looks, answers, onnx)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -106,6 +107,7 @@ def create_app(workspace: Workspace, config: StudioConfig, database: str | None 
         await asyncio.to_thread(drawings.close)
         await asyncio.to_thread(answers.close)
         studio.looks.stop()
+        studio.onnx.stop()
         await asyncio.to_thread(queue.close)
         await asyncio.to_thread(reviews.apply_rested, 0)
         store.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from syntype.apps.web.languages import N_, gettext, ngettext
-from syntype.apps.web.words import num_photographs
+from syntype.apps.web.words import num_photographs, percent_in_words
 from syntype.errors import InputError
 from syntype.files import load_json
 
@@ -95,7 +95,7 @@ def answer_in_words(rank: str, name: str, probability: float, best: str, *, none
         >>> answer_in_words("genus", "Naso", 0.93, "Naso lituratus", none_of_these=False)
         'Some Naso (the genus, 93 %). Which species, it cannot say surely; the likeliest is Naso lituratus.'
     """
-    share = _percent(probability)
+    share = percent_in_words(probability)
     if none_of_these:
         return gettext(
             "Perhaps none of these species: the photograph looks unlike those that it knows. The likeliest of them is {species}.", species=best
@@ -106,14 +106,3 @@ def answer_in_words(rank: str, name: str, probability: float, best: str, *, none
         return gettext("Not sure. The likeliest species is {species} ({share}).", species=best, share=share)
     words = gettext("Some {name} ({rank}, {share}). Which species, it cannot say surely; the likeliest is {species}.")
     return words.format(name=name, rank=gettext(_RANKS.get(rank, rank)), share=share, species=best)
-
-
-def _percent(share: float) -> str:
-    """A probability in whole percent, never 0 or 100."""
-    return (
-        gettext("less than 1 %")
-        if share < 0.01
-        else gettext("more than 99 %")
-        if share > 0.99
-        else gettext("{percent} %", percent=round(100 * share))
-    )

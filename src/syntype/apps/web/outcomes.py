@@ -7,6 +7,7 @@ from typing import Any
 
 from syntype.apps.web.identifiers import accuracy_in_words, learnt_in_words
 from syntype.apps.web.languages import N_, gettext, ngettext
+from syntype.apps.web.translated import translated
 from syntype.apps.web.words import listed, num_images, num_photographs, num_species
 from syntype.errors import shortened
 
@@ -179,7 +180,7 @@ def _study(_: Result, result: Result) -> str:
         "do not add": N_("More photographs help more than these images."),
         "not enough evidence": N_("Repeat it with more test photographs, or more repeats."),
     }
-    return f"{result['sentence']} {gettext(after[result['verdict']]) if result['verdict'] in after else ''}".strip()
+    return f"{translated(result['sentence'])} {gettext(after[result['verdict']]) if result['verdict'] in after else ''}".strip()
 
 
 def _export(_: Result, result: Result) -> str:

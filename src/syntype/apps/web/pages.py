@@ -27,7 +27,7 @@ from syntype.apps.web.api_collections import (
     show_collection,
     show_image,
 )
-from syntype.apps.web.api_jobs import JobNumber, search_generator_species, show_generator, show_job, show_study
+from syntype.apps.web.api_jobs import JobNumber, hybrid_generators, search_generator_species, show_generator, show_job, show_study
 from syntype.apps.web.api_uploads import show_upload
 from syntype.apps.web.api_verdicts import show_agreement
 from syntype.apps.web.import_options import ImportOptions
@@ -69,11 +69,13 @@ _environment.filters["day"] = lambda seconds: datetime.fromtimestamp(seconds, UT
 def render(request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """The page that ``templates/TEMPLATE.html.j2`` makes of what is shown, without links that lead to what the visitor may not open.
 
-    Every page has ``visitor``, None where nobody is signed in, and ``role``, then None too.
+    Every page has ``visitor``, None where nobody is signed in, and ``role``, then None too; ``draws_hybrids()``: whether any generator can.
     """
     visitor = request.state.visitor
     role = None if visitor is None else visitor.role
-    page = _environment.get_template(f"{template}.html.j2").render(request=request, visitor=visitor, role=role, **shown)
+    page = _environment.get_template(f"{template}.html.j2").render(
+        request=request, visitor=visitor, role=role, draws_hybrids=lambda: bool(hybrid_generators(request.app.state.studio)), **shown
+    )
     return HTMLResponse(page if role is None else request.state.gate.without_closed_links(role, page), status)
 
 

@@ -43,7 +43,7 @@ def home(request: Request, studio: CurrentStudio) -> Response:
     Reviewers and guests see what there is to judge and to look at.
     """
     if request.state.visitor.role != "owner":
-        return render(request, "looking", **_listed(studio, "collections", "generators"))
+        return render(request, "looking", **_listed(studio, "collections"))
     shown = _listed(studio, *KINDS)
     newest = [(kind, item) for kind in _FOLDERS for item in shown[kind] if item.damaged is None]
     newest.sort(key=lambda pair: -shown["made"](_FOLDERS[pair[0]], pair[1].name))

@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, insert, select, update
 
 from syntype.apps.web.elsewhere import BusyError, ClusterProcess, Elsewhere
-from syntype.apps.web.languages import gettext
+from syntype.apps.web.languages import ENGLISH, gettext, in_language
 from syntype.apps.web.processes import JobProcess
 from syntype.apps.web.requests import JobRequest, parse_request
 from syntype.apps.web.reviews import Reviews
@@ -330,7 +330,8 @@ class Queue:
     def _end(self, number: int, status: str, message: str | None, result: dict[str, Any] | None = None) -> None:
         self._processes.pop(number, None)
         self._stops_sent.pop(number, None)
-        shown = None if message is None else self._workspace.show(message)
+        with in_language(ENGLISH):  # it is translated when it is shown
+            shown = None if message is None else self._workspace.show(message)
         self._set(number, status=status, message=shown, result=result, ended=time.time())
 
     def _set(self, number: int, **values: Any) -> None:

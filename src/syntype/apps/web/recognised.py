@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from syntype.apps.web.languages import gettext, ngettext, number
-from syntype.apps.web.words import num_photographs, num_species, value_in_words
+from syntype.apps.web.words import num_photographs, num_species, percent_in_words, value_in_words
 from syntype.errors import shortened
 
 __all__ = ["recognised"]
@@ -62,13 +62,7 @@ def _images(count: int, origins: Mapping[str, int]) -> str:
 def _shares(counts: Mapping[str, int]) -> str:
     """The commonest values with their shares in percent."""
     whole = sum(counts.values())
-    shown = [f"{shortened(name, 30)} {_percent(count / whole)}" for name, count in list(counts.items())[:_MOST]]
+    shown = [f"{shortened(name, 30)} {percent_in_words(count / whole, certain=True)}" for name, count in list(counts.items())[:_MOST]]
     if len(counts) > _MOST:
         shown.append(ngettext("… ({n} more)", "… ({n} more)", len(counts) - _MOST))
     return ", ".join(shown)
-
-
-def _percent(share: float) -> str:
-    return (
-        gettext("below 1 %") if share < 0.005 else gettext("above 99 %") if 0.995 <= share < 1 else gettext("{percent} %", percent=round(100 * share))
-    )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from syntype.apps.web.translated import translated
 from syntype.apps.web.wording import in_the_studio
 from syntype.files import atomic_write, read_json_object, write_json
 
-__all__ = ["RefusedFile", "join_refused", "list_refused_of", "load_refused", "save_refused"]
+__all__ = ["RefusedFile", "in_the_language", "join_refused", "list_refused_of", "load_refused", "save_refused"]
 
 _FILE = ".refused.json"
 _COLUMNS = ("file", "row", "reason", "hint")
@@ -46,13 +47,18 @@ def list_refused_of(collection: Path, most: int) -> list[RefusedFile]:
     return [
         RefusedFile(
             _shown(row.get("file") or ""),
-            in_the_studio(row.get("reason") or ""),
-            in_the_studio(row.get("hint") or "", hint=True),
+            translated(in_the_studio(row.get("reason") or "")),
+            translated(in_the_studio(row.get("hint") or "", hint=True)),
             int(number) if number.isdecimal() else None,
         )
         for row in _rows(collection / "refused.csv", most)
         for number in [(row.get("row") or "")[:18]]
     ]
+
+
+def in_the_language(refused: RefusedFile) -> RefusedFile:
+    """The same in the language of the page."""
+    return replace(refused, reason=translated(refused.reason), hint=translated(refused.hint))
 
 
 def join_refused(collection: Path, refused: Sequence[RefusedFile], start: str) -> None:

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from syntype.apps.web.languages import gettext
 from syntype.collection.scientific_names import parse_name
 
-__all__ = ["GLOSSARY", "Term", "glossary", "is_scientific", "species_name", "term"]
+__all__ = ["GLOSSARY", "Term", "entries", "glossary", "is_scientific", "species_name", "term"]
 
 GLOSSARY = Path(__file__).parent / "glossary.md"
 """The one list of terms: the page Glossary shows it, and the documentation includes it."""
@@ -70,15 +70,21 @@ def _slanted(text: str) -> Markup:
 
 
 @cache
-def glossary() -> tuple[tuple[str, tuple[Term, ...]], ...]:
-    """The sections of the glossary, each with its terms, in the order of the file."""
+def entries() -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """The sections of the file, each with its terms and what they mean, in English."""
     sections = []
     for part in re.split(r"^## ", GLOSSARY.read_text(encoding="utf-8"), flags=re.M)[1:]:
         title, _, rest = part.partition("\n")
-        entries = (entry.partition("\n") for entry in re.split(r"^### ", rest, flags=re.M)[1:])
-        terms = tuple((words.strip(), _anchor(words), _inline(" ".join(text.split()))) for words, _, text in entries)
-        sections.append((title.strip(), terms))
+        found = (entry.partition("\n") for entry in re.split(r"^### ", rest, flags=re.M)[1:])
+        sections.append((title.strip(), tuple((words.strip(), " ".join(text.split())) for words, _, text in found)))
     return tuple(sections)
+
+
+def glossary() -> tuple[tuple[str, tuple[Term, ...]], ...]:
+    """The sections of the glossary, each with its terms, in the order of the file."""
+    return tuple(
+        (gettext(title), tuple((gettext(words), _anchor(words), _inline(gettext(text))) for words, text in terms)) for title, terms in entries()
+    )
 
 
 def term(name: str) -> str:

@@ -20,6 +20,7 @@ from syntype.apps.web.languages import gettext
 from syntype.apps.web.limits import StudioConfig
 from syntype.apps.web.looks import Looks
 from syntype.apps.web.offers import Offers
+from syntype.apps.web.onnx_files import OnnxFiles
 from syntype.apps.web.queue import Queue
 from syntype.apps.web.reviews import Reviews
 from syntype.apps.web.security import Guesses, Sessions, Turns
@@ -59,6 +60,7 @@ class Studio:
     turns: Turns
     looks: Looks
     answers: Answers
+    onnx: OnnxFiles
     offers: Offers = field(default_factory=Offers)
     password_guesses: Guesses = field(default_factory=Guesses)
     """Apart from wrong tokens, so that a class that mistypes its passwords does not keep programs out."""

@@ -16,12 +16,16 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
+from syntype.apps.web.below import BELOW, texts_below
 from syntype.apps.web.languages import ENGLISH, FOLDER, LANGUAGES
+from syntype.apps.web.shown import GLOSSARY, entries
 
 __all__ = ["TEMPLATE", "as_bytes", "extract", "main", "updated", "without_translation"]
 
 TEMPLATE = FOLDER / "texts.pot"
 _SOURCES = Path(__file__).parent
+_STUDY = _SOURCES.parents[1] / "study"
+"""The report of a study is shown in the Studio too."""
 _METHODS = [("**.py", "python"), ("templates/**.j2", "jinja2.ext:babel_extract"), ("static/**.js", "javascript")]
 _OPTIONS: dict[str, dict[str, Any]] = {"static/**.js": {"parse_template_string": "true"}}
 _KEYWORDS: dict[str, Any] = {
@@ -40,6 +44,13 @@ def extract() -> Catalog:
     found = Catalog(project="Syntype Studio", charset="utf-8", fuzzy=False, header_comment="# Texts of Syntype Studio. Written by: make texts")
     for path, _, message, comments, context in extract_from_dir(_SOURCES, _METHODS, _OPTIONS, _KEYWORDS, ("Translators:",)):
         found.add(message, None, [(path, 0)], auto_comments=comments, context=context)
+    for path, _, message, comments, context in extract_from_dir(_STUDY, [("**.j2", "jinja2.ext:babel_extract")], None, _KEYWORDS):
+        found.add(message, None, [(f"{BELOW}study/{path}", 0)], auto_comments=comments, context=context)
+    for place, text in texts_below():
+        found.add(text, None, [(place, 0)])
+    for section, terms in entries():
+        for text in (section, *(text for term in terms for text in term)):
+            found.add(text, None, [(GLOSSARY.name, 0)])
     return found
 
 

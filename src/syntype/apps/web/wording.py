@@ -12,7 +12,7 @@ from typing import Any
 
 from syntype.apps.web.languages import N_, gettext, number
 
-__all__ = ["in_the_studio", "wrong_field"]
+__all__ = ["in_the_studio", "sentences", "wrong_field"]
 
 _OTHERWISE = "“It should be read in another way”"
 _RULES: tuple[tuple[str, str], ...] = (
@@ -81,12 +81,17 @@ def in_the_studio(message: str, *, hint: bool = False) -> str:
     """
     if not _of_commands(message):
         return message.replace("``", "").replace("`", "")
-    first, *others = (_reworded(sentence) for sentence in _SENTENCES.split(message.replace("`", "")))
+    first, *others = (_reworded(sentence) for sentence in sentences(message.replace("`", "")))
     reason = [] if hint else [_COMMAND.sub("the job", _OPTION.sub(_label, first))]
     told = [kept for sentence in ([first, *others] if hint else others) if (kept := _without_commands(sentence))]
     if not told and (hint or others):
         told = [_TRY_AGAIN]
     return " ".join(_begun(sentence) if number else sentence for number, sentence in enumerate([*reason, *told]))
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text."""
+    return _SENTENCES.split(text)
 
 
 def _reworded(sentence: str) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from syntype.apps.web.languages import N_, gettext, ngettext
+from syntype.apps.web.translated import translated
+from syntype.errors import percent
 
-__all__ = ["REASONS", "listed", "num_images", "num_photographs", "num_species", "setting_in_words", "value_in_words"]
+__all__ = ["REASONS", "listed", "num_images", "num_photographs", "num_species", "percent_in_words", "setting_in_words", "value_in_words"]
 
 REASONS = (
     N_("wrong shape"), N_("wrong colours"), N_("another species"), N_("parts missing or doubled"), N_("blurred or broken"), N_("unnatural place"),
@@ -17,10 +19,11 @@ REASONS = (
 """For which an expert rejects an image, in the order of the keys 1 to 7."""
 _VALUES = {
     *REASONS, N_("real"), N_("synthetic"), N_("none"), N_("accepted"), N_("refused"), N_("accept"), N_("reject"), N_("unsure"), N_("copy"),
-    N_("species"), N_("distribution"), N_("waiting"), N_("running"), N_("finished"), N_("failed"), N_("cancelled"), N_("add"), N_("do not add"),
-    N_("not enough evidence"),
+    N_("species"), N_("distribution"), N_("expert"), N_("waiting"), N_("running"), N_("finished"), N_("failed"), N_("cancelled"), N_("add"),
+    N_("do not add"), N_("not enough evidence"),
 }  # fmt: skip
 _BELOW = {
+    N_("less than 1 %"), N_("more than 99 %"),
     N_("a zip with a folder for each species, and the table as CSV and Parquet"), N_("a zip that unpacks to a collection, for Syntype"),
     N_("a zip for Hugging Face's datasets and hub, with a data set card"), N_("a zip with COCO JSON for each split, for detectors"),
     N_("a zip with tasks and the labelling interface for Label Studio"),
@@ -71,6 +74,13 @@ def num_species(number: int) -> str:
     return ngettext("{n} species", "{n} species", number)
 
 
+def percent_in_words(share: float, *, certain: bool = False) -> str:
+    """A share in whole percent, as ``syntype.errors.percent`` has it in English."""
+    text = percent(share, certain=certain)
+    number = text.removesuffix(" %")
+    return gettext("{percent} %", percent=int(number)) if number.isdecimal() else gettext(text)
+
+
 def value_in_words(value: Any) -> Any:
     """A value of a verdict, an origin, a status or a reason, or a known text of the packages below, in the language of the page; others stay.
 
@@ -82,7 +92,7 @@ def value_in_words(value: Any) -> Any:
         return gettext("Training {family}", family=trained[1])
     if prepared := re.fullmatch(r"Preparing (\w+) \(([\d,]+) photographs\)", value):
         return gettext("Preparing {family} ({photographs})", family=prepared[1], photographs=num_photographs(int(prepared[2].replace(",", ""))))
-    return gettext(value) if value in _VALUES or value in _BELOW else value
+    return gettext(value) if value in _VALUES or value in _BELOW else translated(value)
 
 
 def setting_in_words(name: str) -> str:

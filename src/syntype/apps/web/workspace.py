@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from syntype.apps.web.languages import gettext
+from syntype.apps.web.translated import translated
 from syntype.apps.web.wording import in_the_studio
 from syntype.errors import CollectionError, InputError, UnknownNameError
 from syntype.files import atomic_write, read_json_object
@@ -168,8 +169,8 @@ class Workspace:
         return self.slug_of(kind, path) or self.slug_of(kind, self.root / kind / Path(path).name)
 
     def show(self, message: str) -> str:
-        """A message as the pages show it: in the Studio's words, and without the workspace's path."""
-        return in_the_studio(self.hide(message))
+        """A message as the pages show it: in the Studio's words and the page's language, and without the workspace's path."""
+        return translated(in_the_studio(self.hide(message)))
 
     def hide(self, text: str) -> str:
         """A text without the workspace's path, which must not be shown over the network."""

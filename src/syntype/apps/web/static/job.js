@@ -20,7 +20,8 @@ function figure(picture, caption) {
 
 // The latest preview of a training, with the species beside its rows.
 async function labelled(picture) {
-  const made = figure(picture, t("Images at step {step}: one row per species", { step: Number(picture.match(/\d+/)[0]) }));
+  const step = Number(picture.match(/\d+/)[0]);
+  const made = figure(picture, step ? t("Images at step {step}: one row per species", { step }) : t("Images that it makes: one row per species")); // what does not learn takes no steps
   const rows = await call("GET", `${address(picture)}/species`).catch(() => []);
   if (!rows.length) return made;
   const list = make("ol", { className: "row-names" }, ...rows.map((row) => make("li", {}, make("i", { textContent: row }))));

@@ -115,6 +115,10 @@ byId("discard").addEventListener("click", () =>
     location.assign(`/?${new URLSearchParams({ deleted: id })}`);
   }),
 );
+// The name is kept for whoever opens this again.
+const keepName = () => byId("name").value.trim() && call("PUT", `/api/uploads/${upload}/title`, { title: byId("name").value }).catch((error) => tell(error.message));
+byId("name").addEventListener("change", keepName);
+keepName();
 followCorrections(upload, look);
 onSubmit(byId("importing"), async () => {
   if (!answered()) throw new Error(t("Say first what the photographs show: choose above."));
