@@ -39,7 +39,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def server(workspace: Workspace) -> Iterator[httpx2.Client]:
-    process, client = start_server(workspace.root, ready_jobs=True)
+    process, client = start_server(workspace.root, ready=True)
     yield client
     end_server(process, client, signal.SIGTERM)
 

@@ -50,7 +50,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Worksp
 
 @pytest.fixture(scope="module")
 def server(workspace: Workspace) -> Iterator[httpx2.Client]:
-    process, client = start_server(workspace.root, ready_jobs=True)
+    process, client = start_server(workspace.root, ready=True)
     yield client
     end_server(process, client, signal.SIGTERM)
 
@@ -276,7 +276,7 @@ def test_a_species_is_taught_through_a_restart_of_the_server(chromium: Any, rest
     end_server(*restartable)
     os.kill(before, signal.SIGKILL)
     page.get_by_text("The server does not answer").wait_for()
-    restartable[:] = start_server(workspace.root, port=port, ready_jobs=True)
+    restartable[:] = start_server(workspace.root, port=port, ready=True)
     client = restartable[1]
     page.locator("#problem").wait_for(state="hidden")
     until(lambda: pid.exists() and pid.read_text().strip() not in ("", str(before)), 300)

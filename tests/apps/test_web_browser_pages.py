@@ -19,7 +19,7 @@ PLAN = {"possible": True, "minutes": 12.0, "sentence": "About 12 minutes on this
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     """One server for all: the pages are only looked at."""
-    process, client = start_server(make_full(tmp_path_factory.mktemp("pages") / "workspace").root)
+    process, client = start_server(make_full(tmp_path_factory.mktemp("pages") / "workspace").root, ready=True)
     yield client
     end_server(process, client, signal.SIGTERM)
 

@@ -18,7 +18,7 @@ PASSWORD = "a long password"
 
 @pytest.fixture
 def server(workspace: Workspace) -> Iterator[httpx2.Client]:
-    process, client = start_server(workspace.root, token=TOKEN)
+    process, client = start_server(workspace.root, ready=True, token=TOKEN)
     yield client
     end_server(process, client, signal.SIGTERM)
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import signal
+from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
+from studio_server import end_server, start_server
 
 from syntype.apps.web.workspace import Workspace
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def server(workspace: Workspace) -> Iterator[httpx2.Client]:
+    process, client = start_server(workspace.root, ready=True)
+    yield client
+    end_server(process, client, signal.SIGTERM)
 
 
 def test_a_walk_through_storage_and_trash(page: Any, workspace: Workspace) -> None:

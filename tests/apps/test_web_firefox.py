@@ -17,7 +17,7 @@ TABLE = b"file,species,xmin,ymin,xmax,ymax\n" + b"".join(b"reef/%d.png,Aus primu
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
-    process, client = start_server(make_full(tmp_path_factory.mktemp("studio") / "workspace").root, ready_jobs=True)
+    process, client = start_server(make_full(tmp_path_factory.mktemp("studio") / "workspace").root, ready=True)
     yield client
     end_server(process, client, signal.SIGTERM)
 

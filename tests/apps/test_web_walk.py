@@ -36,7 +36,7 @@ def workspace(tmp_path: Path, trained: Path) -> Workspace:
 
 @pytest.fixture
 def server(workspace: Workspace) -> Iterator[httpx2.Client]:
-    process, client = start_server(workspace.root, ready_jobs=True)
+    process, client = start_server(workspace.root, ready=True)
     yield client
     end_server(process, client, signal.SIGTERM)
 
