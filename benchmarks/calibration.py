@@ -31,8 +31,7 @@ from typing import Any
 import numpy as np
 from common.butterflies import BUTTERFLIES
 from common.miniature import Photographs, divide, encoded, predictions
-from common.results import Page, kept, met, options, points, publish, read_result, rewrite, table
-from scipy.stats import binomtest
+from common.results import Page, kept, met, options, points, publish, rate, read_result, rewrite, table
 from sklearn.linear_model import LogisticRegression
 
 from syntype.study.analysis import Measurements, Outcome, choose_competitor
@@ -294,12 +293,6 @@ def summary(rows: list[dict]) -> dict[str, Any]:
         "fragile": sum(row["fragile"] for row in rows),
         "held": int(sum(row["interval"][0] <= mean <= row["interval"][1] for row in against)),
     }
-
-
-def rate(count: int, whole: int) -> str:
-    """A share with its 95 % interval (Wilson 1927)."""
-    interval = binomtest(count, whole).proportion_ci(method="wilson")
-    return f"{count / whole:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
 def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
