@@ -291,13 +291,13 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     titles = {"single": "one disguise", "harder": "harder than the aim asks", "pair": "two disguises"}
     for kind, title in titles.items():
         rows = [
-            [name, str(one["num"]), rate(one["refused"], one["num"]), share(one["named"], one["num"])]
+            [name, str(one["num"]), rate(one["refused"], one["num"], 2), share(one["named"], one["num"])]
             for name, one in copies.items()
             if one["kind"] == kind
         ]
         body += [*table([title, "copies", "refused", "named"], rows), ""]
     rows = [
-        [split, str(one["num"]), str(one["tracks"]), *(f"{one[key]}: {rate(one[key], one['num'])}" for key in ("refused", "same_species"))]
+        [split, str(one["num"]), str(one["tracks"]), *(f"{one[key]}: {rate(one[key], one['num'], 2)}" for key in ("refused", "same_species"))]
         for split, one in others.items()
     ]
     body += [
@@ -338,7 +338,7 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
         "",
         f"Recall of the approximate first stage among {compared['bank']:,} photographs with as many disguised copies: the exact stage has the "
         f"original among its {compared['candidates']} candidates for {compared['exact']:,}; of those the approximate stage has "
-        f"{rate(compared['both'], compared['exact'])} (aim 99 %).",
+        f"{rate(compared['both'], compared['exact'], 2)} (aim 99 %).",
     ]
     return Page(
         title="Detecting copies of training photographs",
@@ -383,8 +383,8 @@ def of_quantiles(divisions: dict[str, dict[str, Any]]) -> list[str]:
             cells = [quantile, f"{row['threshold']:.4f}"]
             for found, number in ((row["found"], one["copies"]), (row["found_whole"], one["whole"])):
                 worst = min(found, key=found.get)
-                cells.append(f"{worst}: {rate(found[worst], number)}")
-            rows.append([*cells, f"{row['refused']}: {rate(row['refused'], one['others'])}"])
+                cells.append(f"{worst}: {rate(found[worst], number, 2)}")
+            rows.append([*cells, f"{row['refused']}: {rate(row['refused'], one['others'], 2)}"])
         lines += [*table(heads, rows), ""]
     return lines
 

@@ -223,12 +223,12 @@ def points(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:+.1f}"
 
 
-def rate(count: int, whole: int) -> str:
-    """A share with its 95 % interval (Wilson 1927)."""
+def rate(count: int, whole: int, digits: int = 1) -> str:
+    """A share with its 95 % interval (Wilson 1927), in percent with so many decimals."""
     z, p = 1.959964, count / whole
     centre, half = p + z * z / (2 * whole), z * math.sqrt(p * (1 - p) / whole + z * z / (4 * whole * whole))
     low, high = ((centre + sign * half) / (1 + z * z / whole) for sign in (-1, 1))
-    return f"{p:.2%} ({low:.2%} to {high:.2%})"
+    return f"{p:.{digits}%} ({low:.{digits}%} to {high:.{digits}%})"
 
 
 def met(value: float, aim: float, style: str) -> str:
