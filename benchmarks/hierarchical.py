@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 from common.butterflies import BUTTERFLIES
 from common.miniature import Photographs, divide, encoded, predictions
-from common.results import Page, kept, options, points, publish, rewrite, table
+from common.results import Page, kept, options, points, publish, rate, rewrite, table
 from scipy.special import expit
-from scipy.stats import binomtest
 from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
 
 from syntype.study.statistics import paired_effect
@@ -173,12 +172,6 @@ def compared(rows: list[dict[str, list[float]]], truth: float | None) -> dict[st
     }
 
 
-def rate(count: int, whole: int) -> str:
-    """A share with its 95 % interval (Wilson 1927)."""
-    interval = binomtest(count, whole).proportion_ci(method="wilson")
-    return f"{count / whole:.0%} ({interval.low:.0%} to {interval.high:.0%})"
-
-
 def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     """The page."""
     found = {name: compared(one["rows"], one["truth"]) for name, one in figures.items()}
@@ -194,8 +187,8 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
                     points(truth),
                     points(one["values"][place]),
                     f"{100 * one['half_widths'][place]:.1f}",
-                    "–" if held is None else rate(held, whole),
-                    rate(one["gains"][place], whole),
+                    "–" if held is None else rate(held, whole, 0),
+                    rate(one["gains"][place], whole, 0),
                     f"{one['same_answer']} of {whole}" if not place else "",
                 ]
             )

@@ -1,6 +1,7 @@
 """Miniature studies on the butterflies' photographs: a linear classifier on features of a frozen network that were computed once.
 
-The test split is not read: photographs of ``train``, ``val`` and the reserve are divided anew for every study. A species has 18 of them, or 46.
+Photographs of ``train``, ``val`` and the reserve are divided anew for every study: 18 of a species, or 46. With those of ``test``, which are read
+only where nothing is chosen, there are 43 of a rare species, or 71.
 """
 
 from __future__ import annotations
@@ -56,20 +57,21 @@ class Division:
     test: np.ndarray
 
 
-def encoded(folder: Path, out: Path) -> Photographs | None:
-    """All photographs but those of the test split: features of Lite2, reduced to their principal components. None without the photographs.
+def encoded(folder: Path, out: Path, *, test: bool = False) -> Photographs | None:
+    """Photographs as features of Lite2, reduced to their principal components. None without the photographs.
 
     Args:
         folder: the butterflies (``images.csv``, ``reserve.csv``).
         out: folder in which features are kept.
+        test: those of the test split too.
     """
     if not (folder / "images.csv").is_file():
         print(f"{folder}/images.csv is not there: nothing measured of the butterflies. Give --butterflies or set SYNTYPE_BUTTERFLIES.")
         return None
-    file = out / "butterflies.npz"
+    file = out / ("butterflies-all.npz" if test else "butterflies.npz")
     if (known := read_npz(file, "views", "labels")) is None:
         table = pd.read_csv(folder / "images.csv")
-        table = pd.concat([table[table["split"].isin(["train", "val"])], pd.read_csv(folder / "reserve.csv")], ignore_index=True)
+        table = pd.concat([table[test | table["split"].isin(["train", "val"])], pd.read_csv(folder / "reserve.csv")], ignore_index=True)
         config = ClassifierConfig(backbone="lite2", size=SIZE, device="cpu")
         backbone, runtime, cache = load_encoder(config.backbone).backbone, config.runtime(), FeatureCache(out / "features")
         images = np.stack([_square(folder / name) for name in table["file_name"]])
@@ -84,20 +86,28 @@ def encoded(folder: Path, out: Path) -> Photographs | None:
     return Photographs(known["views"], known["labels"])
 
 
-def divide(photographs: Photographs, target: np.ndarray, num_extra: int, random: np.random.Generator) -> Division:
-    """Divide the photographs anew: of each target species ``FEW`` for training, ``num_extra`` to add, ``VAL`` for validation, the rest for the test.
+def divide(
+    photographs: Photographs,
+    target: np.ndarray,
+    num_extra: int,
+    random: np.random.Generator,
+    num_test: int | None = None,
+    num_others: int | None = None,
+) -> Division:
+    """Divide the photographs anew: of each target species ``FEW`` for training, ``num_extra`` to add, ``VAL`` for validation, the rest (at most
+    ``num_test``) for the test.
 
-    Other species keep all for training, since a study of the target asks for no other test.
+    Other species have all (at most ``num_others``) for training, since a study of the target asks for no other test.
     """
     parts: dict[str, list[np.ndarray]] = {"train": [], "extra": [], "val": [], "test": []}
     for label in range(len(photographs.counts)):
         rows = random.permutation(np.flatnonzero(photographs.labels == label))
         if label not in target:
-            parts["train"].append(rows)
+            parts["train"].append(rows[:num_others])
             continue
         ends = np.cumsum([FEW, num_extra, VAL])
         for name, some in zip(("train", "extra", "val", "test"), np.split(rows, ends), strict=True):
-            parts[name].append(some)
+            parts[name].append(some[:num_test] if name == "test" else some)
     return Division(target, **{name: np.concatenate(rows) for name, rows in parts.items()})
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -36,6 +37,7 @@ __all__ = [
     "points",
     "provenance",
     "publish",
+    "rate",
     "read_result",
     "rewrite",
     "row",
@@ -219,6 +221,14 @@ def table(heads: list[str], rows: list[list[str]]) -> list[str]:
 def points(value: float | None) -> str:
     """A share as signed percentage points."""
     return "–" if value is None else f"{100 * value:+.1f}"
+
+
+def rate(count: int, whole: int, digits: int = 1) -> str:
+    """A share with its 95 % interval (Wilson 1927), in percent with so many decimals."""
+    z, p = 1.959964, count / whole
+    centre, half = p + z * z / (2 * whole), z * math.sqrt(p * (1 - p) / whole + z * z / (4 * whole * whole))
+    low, high = ((centre + sign * half) / (1 + z * z / whole) for sign in (-1, 1))
+    return f"{p:.{digits}%} ({low:.{digits}%} to {high:.{digits}%})"
 
 
 def met(value: float, aim: float, style: str) -> str:
