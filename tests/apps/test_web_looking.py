@@ -194,7 +194,7 @@ def test_doubtful_photographs_are_shown_with_the_reason_in_words(client: TestCli
     with (folder / "out" / "suspects.csv").open("w", newline="") as file:
         csv.writer(file).writerows([names, *rows])
     page = client.get("/collections/fish/mislabelled", headers=HTML).text
-    assert "Called Aus primus (under 1 % probable). It looks more like Bus secundus (93 % probable)." in page and "1 to 1 of 1" in page
+    assert "Called Aus primus (less than 1 % probable). It looks more like Bus secundus (93 % probable)." in page and "1 to 1 of 1" in page
     assert "Nearly the same picture is called Bus secundus" in page
     page = client.get("/collections/fish/outliers", headers=HTML).text
     assert "Unlike all other photographs of Aus primus: 6.0 deviations" in page and "/images/0-5" in page

@@ -137,7 +137,7 @@ def test_a_collection_shows_its_long_tail_duplicates_and_refused_files(client: T
 
 def test_a_report_is_shown_in_a_frame_in_which_nothing_runs(client: TestClient) -> None:
     page = client.get("/studies/small")
-    assert "Not enough evidence." in page.text and "<iframe" in page.text and "sandbox src=" in page.text
+    assert "Not enough evidence to add" in page.text and "<iframe" in page.text and "sandbox src=" in page.text
     assert "frame-src 'self'" in page.headers["content-security-policy"]
     report = client.get("/api/studies/small/report").headers
     assert report["x-frame-options"] == "SAMEORIGIN" and "sandbox" in report["content-security-policy"]

@@ -18,7 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -264,9 +263,9 @@ def _stamp(folder: Path) -> tuple[int, int]:
 
 def _spread(species: pa.ChunkedArray) -> list[int]:
     """Positions of the first image of each of the first species, filled up with the next images where there are few."""
-    codes = species.combine_chunks().indices.fill_null(-1).to_numpy(zero_copy_only=False)  # each species once, in the order of the collection
-    first = np.sort(np.unique(codes, return_index=True)[1])[:_COVER].tolist()
-    return sorted(list(dict.fromkeys([*first, *range(min(len(codes), 2 * _COVER))]))[:_COVER])
+    images = pa.table({"species": species.combine_chunks().indices, "position": pa.array(range(len(species)))})
+    first = sorted(images.group_by("species").aggregate([("position", "min")])["position_min"].to_pylist())[:_COVER]
+    return sorted(list(dict.fromkeys([*first, *range(min(len(species), 2 * _COVER))]))[:_COVER])
 
 
 def _open(folder: Path) -> Collection:
