@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common.results import Page, kept, options, points, publish, rewrite, table
+from common.results import Page, kept, options, points, publish, rate, rewrite, table
 from common.synthetic import save, share
-from scipy.stats import binomtest
 
 from syntype.collection import Collection
 from syntype.collection.reef import ReefConfig, draw_images, draw_reef, reef_config, species_names
@@ -157,11 +156,9 @@ def report(settings: dict[str, Any], figures: dict[str, Any]) -> Page:
     for name, one in figures["summary"].items():
         said = one["verdicts"]
         number = sum(said.values())
-        interval = binomtest(said["add"], number).proportion_ci(method="wilson")
         effect = "{} ({} to {})".format(*map(points, one["effect"]))
-        share_ = f"{said['add'] / number:.0%} ({interval.low:.0%} to {interval.high:.0%})"
         counts = [str(said[word]) for word in WORDS]
-        rows.append([one["kind"], one["curation"], *counts, share_, effect, f"{one['accepted']:.0%}", f"{one['minutes']:.1f}"])
+        rows.append([one["kind"], one["curation"], *counts, rate(said["add"], number, 0), effect, f"{one['accepted']:.0%}", f"{one['minutes']:.1f}"])
         add[name] = f"{said['add']} of {number}"
         headline.append((f"“add”, {name}", add[name]))
     studies = []

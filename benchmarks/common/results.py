@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import subprocess
@@ -23,6 +22,8 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import binomtest
 
 from syntype.files import write_json
 
@@ -225,10 +226,8 @@ def points(value: float | None) -> str:
 
 def rate(count: int, whole: int, digits: int = 1) -> str:
     """A share with its 95 % interval (Wilson 1927), in percent with so many decimals."""
-    z, p = 1.959964, count / whole
-    centre, half = p + z * z / (2 * whole), z * math.sqrt(p * (1 - p) / whole + z * z / (4 * whole * whole))
-    low, high = ((centre + sign * half) / (1 + z * z / whole) for sign in (-1, 1))
-    return f"{p:.{digits}%} ({low:.{digits}%} to {high:.{digits}%})"
+    interval = binomtest(count, whole).proportion_ci(method="wilson")
+    return f"{count / whole:.{digits}%} ({interval.low:.{digits}%} to {interval.high:.{digits}%})"
 
 
 def met(value: float, aim: float, style: str) -> str:

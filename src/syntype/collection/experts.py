@@ -17,6 +17,7 @@ Decision = Literal["accept", "reject", "unsure"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 BEFORE = ("verdict_before", "reason_before")
 """Columns that keep an image's verdict and reason from before the expert decision, so that it can be undone; ``none`` stands for null."""
+_JUDGED = ("verdict", "reason", "reviewer", *BEFORE)
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,13 @@ def apply_votes(collection: Collection, votes: Sequence[Vote], withdrawn: Iterab
         by_image.setdefault(vote.image_id, []).append(vote)
     undone = set(withdrawn) - by_image.keys()
     table = collection.table
-    columns = {name: _texts(table, name) for name in ("image_id", "sha256", "origin", "verdict", "reason", "reviewer", *BEFORE)}
+    columns = {name: _texts(table, name) for name in ("image_id", "sha256", "origin", *_JUDGED)}
     counts: Counter[str] = Counter()
     for row, image in enumerate(columns["image_id"]):
         if columns["origin"][row] == "real" or (image not in by_image and image not in undone):
             continue
         standing = [vote for vote in by_image.get(str(image), []) if vote.sha256 in (None, columns["sha256"][row])]
-        earlier = _earlier(columns, row)
+        earlier = _earlier(*(columns[name][row] for name in _JUDGED))
         after = _after(earlier, standing)
         counts["changed"] += after != tuple(columns[name][row] for name in ("verdict", "reason", "reviewer"))
         counts["open"] += bool(standing) and after[2] is None
@@ -97,7 +98,7 @@ def apply_votes(collection: Collection, votes: Sequence[Vote], withdrawn: Iterab
         kept = (earlier[0] or "none", earlier[1] or "none") if after[2] is not None else (None, None)
         columns[BEFORE[0]][row], columns[BEFORE[1]][row] = kept
     if counts["changed"]:
-        written = {name: pd.array(columns[name], dtype="string") for name in ("verdict", "reason", "reviewer", *BEFORE)}
+        written = {name: pd.array(columns[name], dtype="string") for name in _JUDGED}
         collection = Collection(collection.root, table.assign(**written), collection.species, collection.info)
         collection.save()
     return ExpertResult(collection, counts["accepted"], counts["refused"], counts["open"], counts["changed"])
@@ -105,15 +106,14 @@ def apply_votes(collection: Collection, votes: Sequence[Vote], withdrawn: Iterab
 
 def check_outcomes(table: pd.DataFrame) -> list[str]:
     """What ``curate`` said of each image, whatever experts have said since: ``passed``, its reason for refusing the image, or ``none``: no check."""
-    names = ("verdict", "reason", "reviewer", *BEFORE)
-    rows = list(zip(*(_texts(table, name) for name in names), strict=True))
-    outcomes = {row: _check_outcome({name: [value] for name, value in zip(names, row, strict=True)}) for row in set(rows)}
+    rows = list(zip(*(_texts(table, name) for name in _JUDGED), strict=True))
+    outcomes = {row: _check_outcome(*row) for row in set(rows)}  # large tables have few different ones
     return [outcomes[row] for row in rows]
 
 
-def _check_outcome(columns: Mapping[str, list[str | None]]) -> str:
-    """What ``check_outcomes`` says of a table of one row; large tables have few different ones."""
-    verdict, reason, reviewer = _earlier(columns, 0)
+def _check_outcome(*judged: str | None) -> str:
+    """What ``check_outcomes`` says of an image, from its values in the columns ``_JUDGED``."""
+    verdict, reason, reviewer = _earlier(*judged)
     if verdict == "refused":
         return "none" if reason is None or reason == "expert" else reason
     return "passed" if verdict == "accepted" and reviewer is None else "none"
@@ -135,12 +135,12 @@ def cohen_kappa(first: Mapping[str, str], second: Mapping[str, str]) -> float | 
     return float(cohen_kappa_score(ours, theirs))
 
 
-def _earlier(columns: Mapping[str, list[str | None]], row: int) -> tuple[str | None, str | None, str | None]:
-    """Verdict, reason and reviewer before the votes of this collection: what was kept, or else what stands there."""
-    verdict, reason = columns[BEFORE[0]][row], columns[BEFORE[1]][row]
-    if verdict is None:
-        return columns["verdict"][row], columns["reason"][row], columns["reviewer"][row]
-    return None if verdict == "none" else verdict, None if reason == "none" else reason, None
+def _earlier(*judged: str | None) -> tuple[str | None, str | None, str | None]:
+    """Verdict, reason and reviewer before the votes of this collection, from the columns ``_JUDGED``: what was kept, or else what stands there."""
+    verdict, reason, reviewer, kept_verdict, kept_reason = judged
+    if kept_verdict is None:
+        return verdict, reason, reviewer
+    return None if kept_verdict == "none" else kept_verdict, None if kept_reason == "none" else kept_reason, None
 
 
 def _after(earlier: tuple[str | None, str | None, str | None], votes: Sequence[Vote]) -> tuple[str | None, str | None, str | None]:
